@@ -1,1 +1,5 @@
+//! Paceline: a lag-driven autoscaler for Kafka consumers on Kubernetes.
+//!
+//! One data path: poll -> [`core::Observation`] -> model -> decision -> act.
 
+pub mod core;
