@@ -3,6 +3,16 @@
 //! Architecture invariant: nothing in here does I/O, reads a clock, awaits, or knows Kafka's client or
 //! Kubernetes'. Time is an argument, so the same observations always give the same decisions.
 
+pub mod decision;
+pub mod engine;
+pub mod lag;
 pub mod observation;
+pub mod policy;
+pub mod units;
 
+pub use decision::*;
+pub use engine::Engine;
+pub use lag::*;
 pub use observation::*;
+pub use policy::*;
+pub use units::*;

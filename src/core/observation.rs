@@ -265,13 +265,12 @@ impl std::str::FromStr for PartitionSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| {
-            part.trim()
-                .parse::<i32>()
-                .ok()
-                .filter(|n| *n >= 0)
-                .ok_or_else(|| format!("\"{}\" is not a partition number; write for example \"0-11,20\"", part.trim()))
-        };
+        let number =
+            |part: &str| {
+                part.trim().parse::<i32>().ok().filter(|n| *n >= 0).ok_or_else(|| {
+                    format!("\"{}\" is not a partition number; write for example \"0-11,20\"", part.trim())
+                })
+            };
         let range = |part: &str| {
             let (from, to) = part.split_once('-').unwrap_or((part, part));
             let (from, to) = (number(from)?, number(to)?);
