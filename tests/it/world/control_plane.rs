@@ -1,16 +1,15 @@
 //! A real control plane: etcd, API server, controller manager and scheduler, with RBAC and an audit log.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::Client;
+use kube::config::Kubeconfig;
 use serde_json::json;
 
 use super::audit::{self, Write};
@@ -70,7 +69,7 @@ impl ControlPlane {
     /// A client of one of the cluster's users.
     pub(crate) fn client(&self, user: &str) -> Client {
         let text = kubeconfig(self.port, &self.dir, user, &token(user)).to_string();
-        super::client_from(&text).expect("the API server's address is valid")
+        client_from(&text).expect("the API server's address is valid")
     }
 
     /// The kubeconfig file of the tests' own user.
@@ -98,7 +97,7 @@ impl ControlPlane {
     /// A client with just the rights of a service account.
     pub(crate) async fn service_account(&self, namespace: &str, name: &str) -> Client {
         let path = self.service_account_kubeconfig(namespace, name).await;
-        super::client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
+        client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
     }
 
     /// Creates a namespace that no other test uses and gives its name.
@@ -163,7 +162,7 @@ impl ControlPlane {
         Authority::create(dir, "ca")?.issue(dir, "apiserver", &["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
         // An authority of its own: whoever it vouches for may say who the user is.
         Authority::create(dir, "front-proxy-ca")?.issue(dir, "front-proxy-client", &[])?;
-        certificates::key(dir, "service-accounts")?;
+        certificates::key_pair(dir, "service-accounts")?;
         let tokens = USERS.map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
         std::fs::write(dir.join("tokens.csv"), tokens.concat())?;
         std::fs::write(dir.join("audit-policy.json"), audit::policy().to_string())?;
@@ -189,7 +188,7 @@ impl ControlPlane {
             ("token-auth-file", "DIR/tokens.csv"),
             ("authorization-mode", "RBAC"),
             ("service-account-issuer", "https://kubernetes.default.svc"),
-            ("service-account-key-file", "DIR/service-accounts.key"),
+            ("service-account-key-file", "DIR/service-accounts.pub"),
             ("service-account-signing-key-file", "DIR/service-accounts.key"),
             ("service-cluster-ip-range", "10.0.0.0/24"),
             // No service of this cluster is reached by its address, and 127.0.0.1 is none that it may publish.
@@ -277,6 +276,10 @@ fn kubeconfig(port: u16, dir: &Path, user: &str, token: &str) -> serde_json::Val
         "users": [{"name": user, "user": {"token": token}}],
         "contexts": [{"name": "world", "context": {"cluster": "world", "user": user}}],
     })
+}
+
+fn client_from(kubeconfig: &str) -> anyhow::Result<Client> {
+    Ok(Client::try_from(Kubeconfig::from_yaml(kubeconfig)?)?)
 }
 
 async fn wait_for_service_account(client: Client, namespace: &str, name: &str) {

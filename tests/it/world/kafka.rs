@@ -362,8 +362,6 @@ group.consumer.min.heartbeat.interval.ms=500
 group.consumer.heartbeat.interval.ms=500
 group.consumer.min.session.timeout.ms=3000
 group.consumer.session.timeout.ms=6000
-# One broker has nobody to hand its partitions to.
-controlled.shutdown.enable=false
 ";
 
 /// Records that are in a log and not yet decided on.
