@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::{ClientConfig, Message};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Message};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
@@ -60,7 +60,12 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     consumer
         .subscribe(&topics)
         .with_context(|| format!("Can't subscribe to {topics:?}"))?;
-    info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
+    info!(
+        group = settings.group,
+        ?topics,
+        capacity = settings.capacity,
+        "Started."
+    );
 
     let outcome = consume(&consumer, settings.capacity, &stop);
     // Dropping the consumer commits the last stored offsets and leaves the group, which needs an answer from the broker.
@@ -104,15 +109,24 @@ fn store(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) {
         Ok(()) => {}
         // The partition was taken away while the record was in hand: its new owner will handle the record again.
         Err(KafkaError::StoreOffset(RDKafkaErrorCode::State)) => {
-            debug!(partition = message.partition(), "The partition was revoked.");
+            debug!(
+                partition = message.partition(),
+                "The partition was revoked."
+            );
         }
         Err(error) => warn!(%error, partition = message.partition(), "Can't store a position."),
     }
 }
 
 fn client_config(settings: &Settings) -> ClientConfig {
-    let given: HashMap<&str, &str> = settings.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let commit_interval = Duration::from(settings.commit_interval).as_millis().to_string();
+    let given: HashMap<&str, &str> = settings
+        .properties
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str()))
+        .collect();
+    let commit_interval = Duration::from(settings.commit_interval)
+        .as_millis()
+        .to_string();
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
@@ -154,7 +168,10 @@ const CATCH_UP: Duration = Duration::from_millis(100);
 
 impl Pace {
     fn new(capacity: f64) -> Self {
-        Self { per_record: Duration::from_secs_f64(1.0 / capacity), next: Instant::now() }
+        Self {
+            per_record: Duration::from_secs_f64(1.0 / capacity),
+            next: Instant::now(),
+        }
     }
 
     /// How long handling the record in hand takes.
@@ -180,7 +197,10 @@ impl Stop {
             .context("Can't listen to signals")?;
         let (mut terminate, mut interrupt) = {
             let _context = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+            (
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+            )
         };
         let on_signal = stop.clone();
         std::thread::spawn(move || {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{Api, ObjectMeta, PostParams};
 use kube::Client;
+use kube::api::{Api, ObjectMeta, PostParams};
 use kube::config::Kubeconfig;
 use serde_json::json;
 
@@ -48,7 +48,11 @@ impl ControlPlane {
     pub(super) fn start() -> anyhow::Result<Self> {
         let dir = run_dir().join("control-plane");
         std::fs::create_dir_all(&dir)?;
-        let mut plane = Self { dir, port: ports::free(), parts: Vec::new() };
+        let mut plane = Self {
+            dir,
+            port: ports::free(),
+            parts: Vec::new(),
+        };
         plane.write_files()?;
         let etcd = format!("http://127.0.0.1:{}", ports::free());
         plane.part("etcd", &etcd_flags(&plane.dir, &etcd))?;
@@ -57,7 +61,9 @@ impl ControlPlane {
         plane.part("kube-controller-manager", &plane.controller_manager_flags())?;
         plane.part("kube-scheduler", &plane.scheduler_flags())?;
         // The first thing that a controller of its own does for everybody.
-        runtime().block_on(async { wait_for_service_account(plane.admin(), "default", "default").await });
+        runtime().block_on(async {
+            wait_for_service_account(plane.admin(), "default", "default").await
+        });
         Ok(plane)
     }
 
@@ -81,7 +87,10 @@ impl ControlPlane {
     pub(crate) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin(), namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() },
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(3600),
+                ..TokenRequestSpec::default()
+            },
             ..TokenRequest::default()
         };
         let answer = accounts
@@ -90,22 +99,36 @@ impl ControlPlane {
             .expect("a token of the service account");
         let token = answer.status.expect("an answer has a status").token;
         let path = self.dir.join(format!("{namespace}-{name}.kubeconfig"));
-        std::fs::write(&path, kubeconfig(self.port, &self.dir, name, &token).to_string()).expect("it can be written");
+        std::fs::write(
+            &path,
+            kubeconfig(self.port, &self.dir, name, &token).to_string(),
+        )
+        .expect("it can be written");
         path
     }
 
     /// A client with just the rights of a service account.
     pub(crate) async fn service_account(&self, namespace: &str, name: &str) -> Client {
         let path = self.service_account_kubeconfig(namespace, name).await;
-        client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
+        client_from(&std::fs::read_to_string(path).expect("it was just written"))
+            .expect("the address is valid")
     }
 
     /// Creates a namespace that no other test uses and gives its name.
     pub(crate) async fn namespace(&self, name: &str) -> String {
         let name = unique(name);
-        let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            ..ObjectMeta::default()
+        };
         Api::<Namespace>::all(self.admin())
-            .create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() })
+            .create(
+                &PostParams::default(),
+                &Namespace {
+                    metadata,
+                    ..Namespace::default()
+                },
+            )
             .await
             .expect("a namespace can be created");
         // Pods are refused until it is there.
@@ -132,7 +155,8 @@ impl ControlPlane {
         }
         let mut command = Command::new(binary);
         command.current_dir(&self.dir).arg(name).args(flags);
-        self.parts.push(Process::start(name, &mut command, &self.log(name))?);
+        self.parts
+            .push(Process::start(name, &mut command, &self.log(name))?);
         Ok(())
     }
 
@@ -146,11 +170,18 @@ impl ControlPlane {
             for part in &mut self.parts {
                 part.check()?;
             }
-            let request = http::Request::get("/readyz").body(Vec::new()).expect("the request is valid");
-            match tokio::time::timeout(Duration::from_secs(2), self.admin().request_text(request)).await {
+            let request = http::Request::get("/readyz")
+                .body(Vec::new())
+                .expect("the request is valid");
+            match tokio::time::timeout(Duration::from_secs(2), self.admin().request_text(request))
+                .await
+            {
                 Ok(Ok(_)) => return Ok(()),
                 _ if start.elapsed() > Duration::from_secs(90) => {
-                    bail!("the API server was not ready in time; {}", tail(&self.log("kube-apiserver")))
+                    bail!(
+                        "the API server was not ready in time; {}",
+                        tail(&self.log("kube-apiserver"))
+                    )
                 }
                 _ => tokio::time::sleep(Duration::from_millis(200)).await,
             }
@@ -159,11 +190,16 @@ impl ControlPlane {
 
     fn write_files(&self) -> anyhow::Result<()> {
         let dir = &self.dir;
-        Authority::create(dir, "ca")?.issue(dir, "apiserver", &["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
+        Authority::create(dir, "ca")?.issue(
+            dir,
+            "apiserver",
+            &["127.0.0.1", "localhost", "kubernetes.default.svc"],
+        )?;
         // An authority of its own: whoever it vouches for may say who the user is.
         Authority::create(dir, "front-proxy-ca")?.issue(dir, "front-proxy-client", &[])?;
         certificates::key_pair(dir, "service-accounts")?;
-        let tokens = USERS.map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
+        let tokens =
+            USERS.map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
         std::fs::write(dir.join("tokens.csv"), tokens.concat())?;
         std::fs::write(dir.join("audit-policy.json"), audit::policy().to_string())?;
         for (user, _) in USERS {
@@ -174,80 +210,99 @@ impl ControlPlane {
     }
 
     fn kubeconfig_of(&self, user: &str) -> PathBuf {
-        self.dir.join(format!("{}.kubeconfig", user.replace(':', "-")))
+        self.dir
+            .join(format!("{}.kubeconfig", user.replace(':', "-")))
     }
 
     fn api_server_flags(&self, etcd: &str) -> Vec<String> {
-        flags(&self.dir, &[
-            ("etcd-servers", etcd),
-            ("bind-address", "127.0.0.1"),
-            ("secure-port", &self.port.to_string()),
-            ("tls-cert-file", "DIR/apiserver.crt"),
-            ("tls-private-key-file", "DIR/apiserver.key"),
-            ("client-ca-file", "DIR/ca.crt"),
-            ("token-auth-file", "DIR/tokens.csv"),
-            ("authorization-mode", "RBAC"),
-            ("service-account-issuer", "https://kubernetes.default.svc"),
-            ("service-account-key-file", "DIR/service-accounts.pub"),
-            ("service-account-signing-key-file", "DIR/service-accounts.key"),
-            ("service-cluster-ip-range", "10.0.0.0/24"),
-            // No service of this cluster is reached by its address, and 127.0.0.1 is none that it may publish.
-            ("endpoint-reconciler-type", "none"),
-            ("requestheader-client-ca-file", "DIR/front-proxy-ca.crt"),
-            ("requestheader-allowed-names", "front-proxy-client"),
-            ("requestheader-username-headers", "X-Remote-User"),
-            ("requestheader-group-headers", "X-Remote-Group"),
-            ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
-            ("proxy-client-cert-file", "DIR/front-proxy-client.crt"),
-            ("proxy-client-key-file", "DIR/front-proxy-client.key"),
-            // Written before the answer is sent, so that a test that has seen the answer finds the line.
-            ("audit-log-mode", "blocking-strict"),
-            ("audit-log-path", "DIR/audit.log"),
-            ("audit-policy-file", "DIR/audit-policy.json"),
-        ])
+        flags(
+            &self.dir,
+            &[
+                ("etcd-servers", etcd),
+                ("bind-address", "127.0.0.1"),
+                ("secure-port", &self.port.to_string()),
+                ("tls-cert-file", "DIR/apiserver.crt"),
+                ("tls-private-key-file", "DIR/apiserver.key"),
+                ("client-ca-file", "DIR/ca.crt"),
+                ("token-auth-file", "DIR/tokens.csv"),
+                ("authorization-mode", "RBAC"),
+                ("service-account-issuer", "https://kubernetes.default.svc"),
+                ("service-account-key-file", "DIR/service-accounts.pub"),
+                (
+                    "service-account-signing-key-file",
+                    "DIR/service-accounts.key",
+                ),
+                ("service-cluster-ip-range", "10.0.0.0/24"),
+                // No service of this cluster is reached by its address, and 127.0.0.1 is none that it may publish.
+                ("endpoint-reconciler-type", "none"),
+                ("requestheader-client-ca-file", "DIR/front-proxy-ca.crt"),
+                ("requestheader-allowed-names", "front-proxy-client"),
+                ("requestheader-username-headers", "X-Remote-User"),
+                ("requestheader-group-headers", "X-Remote-Group"),
+                ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
+                ("proxy-client-cert-file", "DIR/front-proxy-client.crt"),
+                ("proxy-client-key-file", "DIR/front-proxy-client.key"),
+                // Written before the answer is sent, so that a test that has seen the answer finds the line.
+                ("audit-log-mode", "blocking-strict"),
+                ("audit-log-path", "DIR/audit.log"),
+                ("audit-policy-file", "DIR/audit-policy.json"),
+            ],
+        )
     }
 
     fn controller_manager_flags(&self) -> Vec<String> {
         let kubeconfig = self.kubeconfig_of(CONTROLLER_MANAGER).display().to_string();
-        flags(&self.dir, &[
-            ("kubeconfig", &kubeconfig),
-            ("controllers", CONTROLLERS),
-            // Each controller under its own name, as in real clusters: the audit log tells who scaled.
-            ("use-service-account-credentials", "true"),
-            ("service-account-private-key-file", "DIR/service-accounts.key"),
-            ("root-ca-file", "DIR/ca.crt"),
-            ("horizontal-pod-autoscaler-sync-period", "2s"),
-            ("leader-elect", "false"),
-            ("secure-port", "0"),
-            ("kube-api-qps", "500"),
-            ("kube-api-burst", "1000"),
-        ])
+        flags(
+            &self.dir,
+            &[
+                ("kubeconfig", &kubeconfig),
+                ("controllers", CONTROLLERS),
+                // Each controller under its own name, as in real clusters: the audit log tells who scaled.
+                ("use-service-account-credentials", "true"),
+                (
+                    "service-account-private-key-file",
+                    "DIR/service-accounts.key",
+                ),
+                ("root-ca-file", "DIR/ca.crt"),
+                ("horizontal-pod-autoscaler-sync-period", "2s"),
+                ("leader-elect", "false"),
+                ("secure-port", "0"),
+                ("kube-api-qps", "500"),
+                ("kube-api-burst", "1000"),
+            ],
+        )
     }
 
     fn scheduler_flags(&self) -> Vec<String> {
         let kubeconfig = self.kubeconfig_of(SCHEDULER).display().to_string();
-        flags(&self.dir, &[
-            ("kubeconfig", &kubeconfig),
-            ("leader-elect", "false"),
-            ("secure-port", "0"),
-            ("kube-api-qps", "500"),
-            ("kube-api-burst", "1000"),
-        ])
+        flags(
+            &self.dir,
+            &[
+                ("kubeconfig", &kubeconfig),
+                ("leader-elect", "false"),
+                ("secure-port", "0"),
+                ("kube-api-qps", "500"),
+                ("kube-api-burst", "1000"),
+            ],
+        )
     }
 }
 
 fn etcd_flags(dir: &Path, client: &str) -> Vec<String> {
     let peer = format!("http://127.0.0.1:{}", ports::free());
     let cluster = format!("default={peer}");
-    let mut all = flags(dir, &[
-        ("data-dir", "DIR/etcd"),
-        ("listen-client-urls", client),
-        ("advertise-client-urls", client),
-        ("listen-peer-urls", &peer),
-        ("initial-advertise-peer-urls", &peer),
-        ("initial-cluster", &cluster),
-        ("log-level", "warn"),
-    ]);
+    let mut all = flags(
+        dir,
+        &[
+            ("data-dir", "DIR/etcd"),
+            ("listen-client-urls", client),
+            ("advertise-client-urls", client),
+            ("listen-peer-urls", &peer),
+            ("initial-advertise-peer-urls", &peer),
+            ("initial-cluster", &cluster),
+            ("log-level", "warn"),
+        ],
+    );
     // Nothing here outlives the machine.
     all.push("--unsafe-no-fsync".to_owned());
     all
@@ -256,7 +311,10 @@ fn etcd_flags(dir: &Path, client: &str) -> Vec<String> {
 /// `--name=value` for each, where DIR stands for the folder of the files.
 fn flags(dir: &Path, pairs: &[(&str, &str)]) -> Vec<String> {
     let dir = dir.display().to_string();
-    pairs.iter().map(|(name, value)| format!("--{name}={}", value.replace("DIR", &dir))).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| format!("--{name}={}", value.replace("DIR", &dir)))
+        .collect()
 }
 
 /// The cluster is on 127.0.0.1 and gone with the test, so a token needs to be no secret.

@@ -57,7 +57,10 @@ impl Kafka {
             dir,
         };
         kafka.make_keystore()?;
-        std::fs::write(kafka.dir.join("server.properties"), kafka.properties(ports::free()))?;
+        std::fs::write(
+            kafka.dir.join("server.properties"),
+            kafka.properties(ports::free()),
+        )?;
         kafka.format()?;
         kafka.start()?;
         Ok(kafka)
@@ -101,7 +104,11 @@ impl Kafka {
 
     /// Resident memory of the broker in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        self.process.lock().unwrap().as_ref().map_or(0, Process::resident_bytes)
+        self.process
+            .lock()
+            .unwrap()
+            .as_ref()
+            .map_or(0, Process::resident_bytes)
     }
 
     /// Settings of a client of this broker.
@@ -119,27 +126,37 @@ impl Kafka {
     /// Creates a topic and waits until its partitions have leaders.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        one(block_on(self.admin().create_topics([&new], &options())), "create a topic");
+        one(
+            block_on(self.admin().create_topics([&new], &options())),
+            "create a topic",
+        );
         self.wait_for_partitions(topic, partitions);
     }
 
     /// Deletes a topic and waits until it is gone, so that it can be created again.
     pub(crate) fn delete_topic(&self, topic: &str) {
-        one(block_on(self.admin().delete_topics(&[topic], &options())), "delete a topic");
+        one(
+            block_on(self.admin().delete_topics(&[topic], &options())),
+            "delete a topic",
+        );
         self.wait_for_partitions(topic, 0);
     }
 
     /// Adds partitions to a topic until it has `total`.
     pub(crate) fn create_partitions(&self, topic: &str, total: i32) {
         let new = NewPartitions::new(topic, total.try_into().unwrap());
-        one(block_on(self.admin().create_partitions([&new], &options())), "add partitions");
+        one(
+            block_on(self.admin().create_partitions([&new], &options())),
+            "add partitions",
+        );
         self.wait_for_partitions(topic, total);
     }
 
     /// Deletes the records before an offset, as retention would.
     pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
         let list = offsets(&[(topic, partition, before)]);
-        let deleted = block_on(self.admin().delete_records(&list, &options())).expect("records can be deleted");
+        let deleted = block_on(self.admin().delete_records(&list, &options()))
+            .expect("records can be deleted");
         for element in deleted.elements() {
             element.error().expect("records can be deleted");
         }
@@ -147,14 +164,19 @@ impl Kafka {
 
     /// Deletes a group that has no members.
     pub(crate) fn delete_group(&self, group: &str) {
-        one(block_on(self.admin().delete_groups(&[group], &options())), "delete a group");
+        one(
+            block_on(self.admin().delete_groups(&[group], &options())),
+            "delete a group",
+        );
     }
 
     /// Appends `count` records to one partition and waits until the broker has them.
     pub(crate) fn produce(&self, topic: &str, partition: i32, count: u64) {
         let producer = self.producer(&[]);
         send(&producer, topic, partition, count);
-        producer.flush(TIMEOUT).expect("the broker takes the records");
+        producer
+            .flush(TIMEOUT)
+            .expect("the broker takes the records");
     }
 
     /// Appends `count` records to each of the first `partitions` partitions.
@@ -163,21 +185,39 @@ impl Kafka {
         for partition in 0..partitions {
             send(&producer, topic, partition, count);
         }
-        producer.flush(TIMEOUT).expect("the broker takes the records");
+        producer
+            .flush(TIMEOUT)
+            .expect("the broker takes the records");
     }
 
     /// Appends `count` records in a transaction that stays open until it is committed or aborted.
-    pub(crate) fn produce_in_transaction(&self, topic: &str, partition: i32, count: u64) -> Transaction {
+    pub(crate) fn produce_in_transaction(
+        &self,
+        topic: &str,
+        partition: i32,
+        count: u64,
+    ) -> Transaction {
         let producer = self.producer(&[("transactional.id", &unique("transaction"))]);
-        producer.init_transactions(TIMEOUT).expect("the broker knows transactions");
-        producer.begin_transaction().expect("a transaction can begin");
+        producer
+            .init_transactions(TIMEOUT)
+            .expect("the broker knows transactions");
+        producer
+            .begin_transaction()
+            .expect("a transaction can begin");
         send(&producer, topic, partition, count);
-        producer.flush(TIMEOUT).expect("the broker takes the records");
+        producer
+            .flush(TIMEOUT)
+            .expect("the broker takes the records");
         Transaction { producer }
     }
 
     /// A producer that appends `rate` records/s, spread over the first `partitions` partitions, until it is stopped.
-    pub(crate) fn start_producer(&self, topic: &str, partitions: i32, rate: f64) -> super::producer::Producer {
+    pub(crate) fn start_producer(
+        &self,
+        topic: &str,
+        partitions: i32,
+        rate: f64,
+    ) -> super::producer::Producer {
         super::producer::Producer::start(self.producer(&[]), topic, partitions, rate)
     }
 
@@ -185,7 +225,9 @@ impl Kafka {
     pub(crate) fn commit(&self, group: &str, positions: &[(&str, i32, i64)]) {
         let consumer = self.consumer(group);
         // The first answers of a coordinator that has just been chosen are errors to try again.
-        wait_until("the commit", TIMEOUT, || consumer.commit(&offsets(positions), CommitMode::Sync));
+        wait_until("the commit", TIMEOUT, || {
+            consumer.commit(&offsets(positions), CommitMode::Sync)
+        });
     }
 
     /// What a group has committed for the first `partitions` partitions; None where there is no commit.
@@ -217,16 +259,21 @@ impl Kafka {
     /// How many records a group has not committed, over the first `partitions` partitions; no commit counts from the log's start.
     pub(crate) fn lag(&self, group: &str, topic: &str, partitions: i32) -> i64 {
         let committed = self.committed(group, topic, partitions);
-        (0..).zip(committed).map(|(partition, committed)| {
-            let (start, end) = self.bounds(topic, partition);
-            end - committed.unwrap_or(start).max(start)
-        }).sum()
+        (0..)
+            .zip(committed)
+            .map(|(partition, committed)| {
+                let (start, end) = self.bounds(topic, partition);
+                end - committed.unwrap_or(start).max(start)
+            })
+            .sum()
     }
 
     /// The state and the number of members of a group of the classic protocol; ("Dead", 0) where there is none.
     pub(crate) fn group(&self, group: &str) -> (String, usize) {
         let consumer = self.consumer("world");
-        let list = wait_until("the group", TIMEOUT, || consumer.fetch_group_list(Some(group), Duration::from_secs(5)));
+        let list = wait_until("the group", TIMEOUT, || {
+            consumer.fetch_group_list(Some(group), Duration::from_secs(5))
+        });
         match list.groups().iter().find(|info| info.name() == group) {
             Some(info) => (info.state().to_owned(), info.members().len()),
             None => ("Dead".to_owned(), 0),
@@ -235,13 +282,17 @@ impl Kafka {
 
     fn consumer(&self, group: &str) -> BaseConsumer {
         let mut config = self.client_config();
-        config.set("group.id", group).set("enable.auto.commit", "false");
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false");
         config.create().expect("the settings are valid")
     }
 
     fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
         let mut config = self.client_config();
-        config.set("queue.buffering.max.messages", "1000000").set("linger.ms", "5");
+        config
+            .set("queue.buffering.max.messages", "1000000")
+            .set("linger.ms", "5");
         for (key, value) in settings {
             config.set(*key, *value);
         }
@@ -249,15 +300,22 @@ impl Kafka {
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client_config().create().expect("the settings are valid")
+        self.client_config()
+            .create()
+            .expect("the settings are valid")
     }
 
     fn wait_for_partitions(&self, topic: &str, wanted: i32) {
         let consumer = self.consumer("world");
         wait_until("the topic's partitions", TIMEOUT, || {
-            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).map_err(|e| e.to_string())?;
+            let metadata = consumer
+                .fetch_metadata(Some(topic), Duration::from_secs(5))
+                .map_err(|e| e.to_string())?;
             let partitions = metadata.topics()[0].partitions();
-            let led = partitions.iter().filter(|partition| partition.leader() >= 0).count();
+            let led = partitions
+                .iter()
+                .filter(|partition| partition.leader() >= 0)
+                .count();
             super::equal(&led, &wanted.try_into().unwrap())
         });
     }
@@ -271,7 +329,10 @@ impl Kafka {
             match consumer.fetch_metadata(None, Duration::from_millis(500)) {
                 Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
                 _ if start.elapsed() > Duration::from_secs(60) => {
-                    bail!("Kafka did not answer in time; {}", super::process::tail(&self.dir.join("kafka.log")))
+                    bail!(
+                        "Kafka did not answer in time; {}",
+                        super::process::tail(&self.dir.join("kafka.log"))
+                    )
                 }
                 _ => std::thread::sleep(Duration::from_millis(100)),
             }
@@ -282,7 +343,12 @@ impl Kafka {
         let mut java = Command::new("java");
         java.current_dir(&self.dir)
             // The simple collector and the first compiler: a small process that is up soon, on a machine that has other work.
-            .args(["-Xmx512m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args([
+                "-Xmx512m",
+                "-Xms64m",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+            ])
             .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
             .arg("-cp")
             .arg(root().join("kafka/libs/*"))
@@ -297,7 +363,8 @@ impl Kafka {
         }
         let mut tool = self.java("kafka.tools.StorageTool");
         // Any UUID will do, in Kafka's base64 form.
-        tool.args(["format", "-t", "cGFjZWxpbmUtdGVzdHdvcg", "-c"]).arg(self.dir.join("server.properties"));
+        tool.args(["format", "-t", "cGFjZWxpbmUtdGVzdHdvcg", "-c"])
+            .arg(self.dir.join("server.properties"));
         run(&mut tool, &self.dir.join("format.log"))
     }
 
@@ -305,16 +372,37 @@ impl Kafka {
         let mut keytool = Command::new("keytool");
         keytool
             .current_dir(&self.dir)
-            .args(["-genkeypair", "-keystore", "keystore.p12", "-storetype", "PKCS12", "-storepass", "secret"])
+            .args([
+                "-genkeypair",
+                "-keystore",
+                "keystore.p12",
+                "-storetype",
+                "PKCS12",
+                "-storepass",
+                "secret",
+            ])
             .args(["-alias", "broker", "-keyalg", "EC", "-validity", "30"])
-            .args(["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1,dns:localhost"]);
+            .args([
+                "-dname",
+                "CN=localhost",
+                "-ext",
+                "san=ip:127.0.0.1,dns:localhost",
+            ]);
         run(&mut keytool, &self.dir.join("keytool.log"))
     }
 
     fn properties(&self, controller: u16) -> String {
-        let Self { plain, tls, sasl, dir, .. } = self;
+        let Self {
+            plain,
+            tls,
+            sasl,
+            dir,
+            ..
+        } = self;
         let dir = dir.display();
-        let users = [STRANGER, SUPER_USER].map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
+        let users = [STRANGER, SUPER_USER]
+            .map(|(name, password)| format!("user_{name}=\"{password}\""))
+            .join(" ");
         format!(
             r"
 process.roles=broker,controller
@@ -372,37 +460,51 @@ pub(crate) struct Transaction {
 impl Transaction {
     /// Makes the records visible to readers of committed records.
     pub(crate) fn commit(self) {
-        self.producer.commit_transaction(TIMEOUT).expect("the transaction can be committed");
+        self.producer
+            .commit_transaction(TIMEOUT)
+            .expect("the transaction can be committed");
     }
 
     /// Leaves the records in the log, invisible to readers of committed records.
     pub(crate) fn abort(self) {
-        self.producer.abort_transaction(TIMEOUT).expect("the transaction can be aborted");
+        self.producer
+            .abort_transaction(TIMEOUT)
+            .expect("the transaction can be aborted");
     }
 }
 
 fn send(producer: &BaseProducer, topic: &str, partition: i32, count: u64) {
     for _ in 0..count {
-        let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(&VALUE);
-        producer.send(record).map_err(|(error, _)| error).expect("the producer's queue has room");
+        let record = BaseRecord::<(), _>::to(topic)
+            .partition(partition)
+            .payload(&VALUE);
+        producer
+            .send(record)
+            .map_err(|(error, _)| error)
+            .expect("the producer's queue has room");
     }
 }
 
 fn offsets(positions: &[(&str, i32, i64)]) -> TopicPartitionList {
     let mut list = TopicPartitionList::new();
     for &(topic, partition, offset) in positions {
-        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("the offset is valid");
+        list.add_partition_offset(topic, partition, Offset::Offset(offset))
+            .expect("the offset is valid");
     }
     list
 }
 
 fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+    AdminOptions::new()
+        .request_timeout(Some(TIMEOUT))
+        .operation_timeout(Some(TIMEOUT))
 }
 
 /// The one result of an admin call on one thing.
 fn one(
-    results: rdkafka::error::KafkaResult<Vec<Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>>,
+    results: rdkafka::error::KafkaResult<
+        Vec<Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>,
+    >,
     what: &str,
 ) {
     for result in results.unwrap_or_else(|error| panic!("Can't {what}: {error}")) {
@@ -413,6 +515,12 @@ fn one(
 /// Runs a short-lived tool to its end.
 fn run(command: &mut Command, log: &Path) -> anyhow::Result<()> {
     let name = command.get_program().display().to_string();
-    let status = Process::start(&name, command, log)?.wait(Duration::from_secs(60)).context("a tool hangs")?;
-    if status.success() { Ok(()) } else { bail!("{name} failed: {}", super::process::tail(log)) }
+    let status = Process::start(&name, command, log)?
+        .wait(Duration::from_secs(60))
+        .context("a tool hangs")?;
+    if status.success() {
+        Ok(())
+    } else {
+        bail!("{name} failed: {}", super::process::tail(log))
+    }
 }
