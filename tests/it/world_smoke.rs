@@ -1,13 +1,19 @@
 //! The test world itself: that its parts work together, so that a failure elsewhere is Paceline's.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 
+use crate::world::control_plane::ADMIN;
+use crate::world::kafka::{Kafka, STRANGER, SUPER_USER};
+use crate::world::process::Process;
 use crate::world::workers::{Replicas, Workers, deployment_replicas, pods};
-use crate::world::{control_plane::ADMIN, equal, kafka::Kafka, unique, wait_for, wait_until, world};
+use crate::world::{cluster, equal, kafka, run_dir, unique, wait_for, wait_until, world};
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -78,4 +84,101 @@ fn a_stopped_broker_comes_back_with_its_ports_and_data() {
     producer.stop();
     kafka.delete_group(&group);
     kafka.delete_topic(&topic);
+}
+
+#[test]
+fn a_worker_handles_its_capacity_and_commits_all_of_it_when_it_ends() {
+    for protocol in ["classic", "consumer"] {
+        let (topic, group) = (unique("paced"), unique("paced"));
+        let kafka = kafka();
+        kafka.create_topic(&topic, 2);
+        kafka.produce_to_all(&topic, 2, 1_000);
+        let mut workers = Workers { capacity: 200.0, ..Workers::new(kafka, "paced", &group, &topic) };
+        workers.properties.push(("group.protocol".to_owned(), protocol.to_owned()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let mut process =
+            Process::start("a worker", command.args(workers.args()), &run_dir().join(format!("{group}.log"))).unwrap();
+        let committed = || kafka.committed(&group, &topic, 2).into_iter().flatten().sum::<i64>();
+        let first = wait_until("a commit", SOON, || match committed() {
+            0 => Err("none"),
+            some => Ok((some, Instant::now())),
+        });
+        let last = wait_until("a thousand more", SOON, || match committed() {
+            some if some < first.0 + 1_000 => Err(format!("{}", some - first.0)),
+            some => Ok((some, Instant::now())),
+        });
+        #[allow(clippy::cast_precision_loss)]
+        let rate = (last.0 - first.0) as f64 / (last.1 - first.1).as_secs_f64();
+        assert!((160.0..=240.0).contains(&rate), "{rate} records/s, {protocol}");
+        assert!(process.stop(SOON).success(), "{protocol}");
+        let after = committed();
+        assert!(after > last.0, "what was handled since the last commit is committed at the end: {after}, {protocol}");
+        assert_eq!(kafka.group(&group).1, 0, "it left the group, {protocol}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_whose_process_ends_is_restarted_and_not_ready_meanwhile() {
+    let (kafka, cluster) = world();
+    let namespace = cluster.namespace("crash").await;
+    let workers = Workers {
+        properties: vec![("no.such.setting".to_owned(), "1".to_owned())],
+        ..Workers::new(kafka, "crash", "crash", "crash")
+    };
+    workers.deploy(cluster.admin(), &namespace).await;
+    let found: Api<Pod> = Api::namespaced(cluster.admin(), &namespace);
+    wait_for("two restarts", SOON, || async {
+        let list = found.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let status = list.items.first().and_then(|pod| pod.status.clone()).ok_or("no pod yet")?;
+        let container = status.container_statuses.unwrap_or_default().pop().ok_or("no container yet")?;
+        if container.restart_count >= 2 && !container.ready { Ok(()) } else { Err(format!("{container:?}")) }
+    })
+    .await;
+    assert_eq!(deployment_replicas(cluster.admin(), &namespace, "crash").await.ready, 0);
+}
+
+#[tokio::test]
+async fn a_service_account_has_no_rights_of_its_own() {
+    let cluster = cluster();
+    let namespace = cluster.namespace("rights").await;
+    let client = cluster.service_account(&namespace, "default").await;
+    let refused = Api::<ConfigMap>::namespaced(client, &namespace).list(&ListParams::default()).await.unwrap_err();
+    let user = format!("system:serviceaccount:{namespace}:default");
+    assert!(refused.to_string().contains(&user), "{refused}");
+}
+
+#[test]
+fn the_other_listeners_want_tls_and_passwords() {
+    let kafka = kafka();
+    let topic = unique("secret");
+    kafka.create_topic(&topic, 1);
+    let ask = |address: String, settings: &[(&str, &str)]| {
+        let mut config = kafka.client_config();
+        config.set("bootstrap.servers", address);
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        let consumer: BaseConsumer = config.create().unwrap();
+        let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(3)).map_err(|e| e.to_string())?;
+        let error = metadata.topics()[0].error();
+        error.map_or(Ok(()), |code| Err(rdkafka::types::RDKafkaErrorCode::from(code).to_string()))
+    };
+    let sasl = |(name, password)| {
+        ask(
+            kafka.sasl_address(),
+            &[
+                ("security.protocol", "sasl_plaintext"),
+                ("sasl.mechanism", "PLAIN"),
+                ("sasl.username", name),
+                ("sasl.password", password),
+            ],
+        )
+    };
+    assert_eq!(sasl(SUPER_USER), Ok(()));
+    let refused = sasl(STRANGER).unwrap_err();
+    assert!(refused.contains("authoriz"), "{refused}");
+    sasl((STRANGER.0, "wrong")).unwrap_err();
+    ask(kafka.tls_address(), &[]).unwrap_err();
+    ask(kafka.tls_address(), &[("security.protocol", "ssl"), ("enable.ssl.certificate.verification", "false")])
+        .unwrap();
 }
