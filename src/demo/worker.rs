@@ -53,19 +53,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     if stop.within(settings.start_delay.into()) {
         return Ok(());
     }
-    let consumer: BaseConsumer = client_config(settings)
-        .create()
-        .context("The consumer's settings are not valid")?;
+    let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer
-        .subscribe(&topics)
-        .with_context(|| format!("Can't subscribe to {topics:?}"))?;
-    info!(
-        group = settings.group,
-        ?topics,
-        capacity = settings.capacity,
-        "Started."
-    );
+    consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))?;
+    info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
 
     let outcome = consume(&consumer, settings.capacity, &stop);
     // Dropping the consumer commits the last stored offsets and leaves the group, which needs an answer from the broker.
@@ -109,24 +100,15 @@ fn store(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) {
         Ok(()) => {}
         // The partition was taken away while the record was in hand: its new owner will handle the record again.
         Err(KafkaError::StoreOffset(RDKafkaErrorCode::State)) => {
-            debug!(
-                partition = message.partition(),
-                "The partition was revoked."
-            );
+            debug!(partition = message.partition(), "The partition was revoked.");
         }
         Err(error) => warn!(%error, partition = message.partition(), "Can't store a position."),
     }
 }
 
 fn client_config(settings: &Settings) -> ClientConfig {
-    let given: HashMap<&str, &str> = settings
-        .properties
-        .iter()
-        .map(|(k, v)| (k.as_str(), v.as_str()))
-        .collect();
-    let commit_interval = Duration::from(settings.commit_interval)
-        .as_millis()
-        .to_string();
+    let given: HashMap<&str, &str> = settings.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let commit_interval = Duration::from(settings.commit_interval).as_millis().to_string();
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
@@ -168,10 +150,7 @@ const CATCH_UP: Duration = Duration::from_millis(100);
 
 impl Pace {
     fn new(capacity: f64) -> Self {
-        Self {
-            per_record: Duration::from_secs_f64(1.0 / capacity),
-            next: Instant::now(),
-        }
+        Self { per_record: Duration::from_secs_f64(1.0 / capacity), next: Instant::now() }
     }
 
     /// How long handling the record in hand takes.
@@ -191,16 +170,11 @@ impl Stop {
     /// Listens to SIGTERM and SIGINT, and with `parent` to the end of stdin.
     fn listen(parent: bool) -> anyhow::Result<Self> {
         let stop = Self(Arc::default());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("Can't listen to signals")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("Can't listen to signals")?;
         let (mut terminate, mut interrupt) = {
             let _context = runtime.enter();
-            (
-                signal(SignalKind::terminate())?,
-                signal(SignalKind::interrupt())?,
-            )
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
         };
         let on_signal = stop.clone();
         std::thread::spawn(move || {

@@ -89,12 +89,7 @@ pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
 /// Where `tests/run` puts what the world is made of.
 pub(crate) fn root() -> &'static Path {
     static ROOT: OnceLock<PathBuf> = OnceLock::new();
-    ROOT.get_or_init(|| {
-        Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .parent()
-            .expect("target has tmp in it")
-            .join("world")
-    })
+    ROOT.get_or_init(|| Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target has tmp in it").join("world"))
 }
 
 /// This run's folder. Folders of earlier runs are removed, but for the last few, whose logs somebody may want to read.
@@ -137,11 +132,7 @@ pub(crate) fn unique(name: &str) -> String {
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Waits until `check` gives Ok; after `deadline` it fails the test with what was waited for and what was seen last.
-pub(crate) async fn wait_for<T, E, F>(
-    what: &str,
-    deadline: Duration,
-    mut check: impl FnMut() -> F,
-) -> T
+pub(crate) async fn wait_for<T, E, F>(what: &str, deadline: Duration, mut check: impl FnMut() -> F) -> T
 where
     E: std::fmt::Display,
     F: Future<Output = Result<T, E>>,
@@ -155,10 +146,7 @@ where
             Ok(Err(error)) => seen = error.to_string(),
             Err(_) => {}
         }
-        assert!(
-            start.elapsed() < deadline,
-            "Waited {deadline:?} in vain: {what}. Last seen: {seen}"
-        );
+        assert!(start.elapsed() < deadline, "Waited {deadline:?} in vain: {what}. Last seen: {seen}");
         tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
@@ -175,10 +163,7 @@ pub(crate) fn wait_until<T, E: std::fmt::Display>(
         match check() {
             Ok(value) => return value,
             Err(seen) => {
-                assert!(
-                    start.elapsed() < deadline,
-                    "Waited {deadline:?} in vain: {what}. Last seen: {seen}"
-                );
+                assert!(start.elapsed() < deadline, "Waited {deadline:?} in vain: {what}. Last seen: {seen}");
             }
         }
         std::thread::sleep(LOOK_AGAIN);
@@ -187,9 +172,5 @@ pub(crate) fn wait_until<T, E: std::fmt::Display>(
 
 /// Ok where both are equal; else what was seen, for [`wait_for`].
 pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(seen: &T, wanted: &T) -> Result<(), String> {
-    if seen == wanted {
-        Ok(())
-    } else {
-        Err(format!("{seen:?} instead of {wanted:?}"))
-    }
+    if seen == wanted { Ok(()) } else { Err(format!("{seen:?} instead of {wanted:?}")) }
 }

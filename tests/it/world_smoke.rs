@@ -33,59 +33,27 @@ async fn a_deployment_of_two_becomes_two_members_that_drain_the_topic() {
     };
     workers.deploy(cluster.admin(), &namespace).await;
 
-    wait_for("two members", SOON, || async {
-        equal(&kafka.group(&group), &("Stable".to_owned(), 2))
-    })
-    .await;
+    wait_for("two members", SOON, || async { equal(&kafka.group(&group), &("Stable".to_owned(), 2)) }).await;
     wait_for("two ready replicas", SOON, || async {
-        let wanted = Replicas {
-            wanted: 2,
-            existing: 2,
-            ready: 2,
-        };
-        equal(
-            &deployment_replicas(cluster.admin(), &namespace, "orders").await,
-            &wanted,
-        )
+        let wanted = Replicas { wanted: 2, existing: 2, ready: 2 };
+        equal(&deployment_replicas(cluster.admin(), &namespace, "orders").await, &wanted)
     })
     .await;
-    wait_for("no lag", SOON, || async {
-        equal(&kafka.lag(&group, &topic, 4), &0)
-    })
-    .await;
+    wait_for("no lag", SOON, || async { equal(&kafka.lag(&group, &topic, 4), &0) }).await;
 
     let scale = json!({"spec": {"replicas": 0}});
     let deployments: Api<Deployment> = Api::namespaced(cluster.admin(), &namespace);
-    deployments
-        .patch_scale("orders", &PatchParams::default(), &Patch::Merge(scale))
-        .await
-        .unwrap();
-    wait_for("no members", SOON, || async {
-        equal(&kafka.group(&group), &("Empty".to_owned(), 0))
-    })
-    .await;
-    wait_for("no pods", SOON, || async {
-        equal(&pods(cluster.admin(), &namespace, "orders").await, &vec![])
-    })
-    .await;
+    deployments.patch_scale("orders", &PatchParams::default(), &Patch::Merge(scale)).await.unwrap();
+    wait_for("no members", SOON, || async { equal(&kafka.group(&group), &("Empty".to_owned(), 0)) }).await;
+    wait_for("no pods", SOON, || async { equal(&pods(cluster.admin(), &namespace, "orders").await, &vec![]) }).await;
 
     let mut writes = cluster.writes(&namespace);
     writes.retain(|write| write.subresource == "scale");
-    let asked: Vec<_> = writes
-        .iter()
-        .map(|write| (write.user.as_str(), write.name.as_str(), write.replicas))
-        .collect();
+    let asked: Vec<_> = writes.iter().map(|write| (write.user.as_str(), write.name.as_str(), write.replicas)).collect();
     assert_eq!(asked, [(ADMIN, "orders", Some(0))]);
     let megabytes = |bytes: u64| bytes / 1_000_000;
-    let plane: Vec<_> = cluster
-        .resident_bytes()
-        .into_iter()
-        .map(megabytes)
-        .collect();
-    eprintln!(
-        "Memory: Kafka {} MB, control plane {plane:?} MB.",
-        megabytes(kafka.resident_bytes())
-    );
+    let plane: Vec<_> = cluster.resident_bytes().into_iter().map(megabytes).collect();
+    eprintln!("Memory: Kafka {} MB, control plane {plane:?} MB.", megabytes(kafka.resident_bytes()));
 }
 
 #[test]
@@ -109,11 +77,9 @@ fn a_stopped_broker_comes_back_with_its_ports_and_data() {
     assert_eq!(kafka.committed(&group, &topic, 2), [None, Some(7)]);
     kafka.create_partitions(&topic, 3);
     let producer = kafka.start_producer(&topic, 3, 200.0);
-    wait_until("records in the new partition", SOON, || {
-        match kafka.bounds(&topic, 2).1 {
-            0 => Err("none"),
-            _ => Ok(()),
-        }
+    wait_until("records in the new partition", SOON, || match kafka.bounds(&topic, 2).1 {
+        0 => Err("none"),
+        _ => Ok(()),
     });
     producer.stop();
     kafka.delete_group(&group);
@@ -127,27 +93,12 @@ fn a_worker_handles_its_capacity_and_commits_all_of_it_when_it_ends() {
         let kafka = kafka();
         kafka.create_topic(&topic, 2);
         kafka.produce_to_all(&topic, 2, 1_000);
-        let mut workers = Workers {
-            capacity: 200.0,
-            ..Workers::new(kafka, "paced", &group, &topic)
-        };
-        workers
-            .properties
-            .push(("group.protocol".to_owned(), protocol.to_owned()));
+        let mut workers = Workers { capacity: 200.0, ..Workers::new(kafka, "paced", &group, &topic) };
+        workers.properties.push(("group.protocol".to_owned(), protocol.to_owned()));
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-        let mut process = Process::start(
-            "a worker",
-            command.args(workers.args()),
-            &run_dir().join(format!("{group}.log")),
-        )
-        .unwrap();
-        let committed = || {
-            kafka
-                .committed(&group, &topic, 2)
-                .into_iter()
-                .flatten()
-                .sum::<i64>()
-        };
+        let mut process =
+            Process::start("a worker", command.args(workers.args()), &run_dir().join(format!("{group}.log"))).unwrap();
+        let committed = || kafka.committed(&group, &topic, 2).into_iter().flatten().sum::<i64>();
         let first = wait_until("a commit", SOON, || match committed() {
             0 => Err("none"),
             some => Ok((some, Instant::now())),
@@ -158,16 +109,10 @@ fn a_worker_handles_its_capacity_and_commits_all_of_it_when_it_ends() {
         });
         #[allow(clippy::cast_precision_loss)]
         let rate = (last.0 - first.0) as f64 / (last.1 - first.1).as_secs_f64();
-        assert!(
-            (160.0..=240.0).contains(&rate),
-            "{rate} records/s, {protocol}"
-        );
+        assert!((160.0..=240.0).contains(&rate), "{rate} records/s, {protocol}");
         assert!(process.stop(SOON).success(), "{protocol}");
         let after = committed();
-        assert!(
-            after > last.0,
-            "what was handled since the last commit is committed at the end: {after}, {protocol}"
-        );
+        assert!(after > last.0, "what was handled since the last commit is committed at the end: {after}, {protocol}");
         assert_eq!(kafka.group(&group).1, 0, "it left the group, {protocol}");
     }
 }
@@ -183,33 +128,13 @@ async fn a_pod_whose_process_ends_is_restarted_and_not_ready_meanwhile() {
     workers.deploy(cluster.admin(), &namespace).await;
     let found: Api<Pod> = Api::namespaced(cluster.admin(), &namespace);
     wait_for("two restarts", SOON, || async {
-        let list = found
-            .list(&ListParams::default())
-            .await
-            .map_err(|error| error.to_string())?;
-        let status = list
-            .items
-            .first()
-            .and_then(|pod| pod.status.clone())
-            .ok_or("no pod yet")?;
-        let container = status
-            .container_statuses
-            .unwrap_or_default()
-            .pop()
-            .ok_or("no container yet")?;
-        if container.restart_count >= 2 && !container.ready {
-            Ok(())
-        } else {
-            Err(format!("{container:?}"))
-        }
+        let list = found.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
+        let status = list.items.first().and_then(|pod| pod.status.clone()).ok_or("no pod yet")?;
+        let container = status.container_statuses.unwrap_or_default().pop().ok_or("no container yet")?;
+        if container.restart_count >= 2 && !container.ready { Ok(()) } else { Err(format!("{container:?}")) }
     })
     .await;
-    assert_eq!(
-        deployment_replicas(cluster.admin(), &namespace, "crash")
-            .await
-            .ready,
-        0
-    );
+    assert_eq!(deployment_replicas(cluster.admin(), &namespace, "crash").await.ready, 0);
 }
 
 #[tokio::test]
@@ -217,10 +142,7 @@ async fn a_service_account_has_no_rights_of_its_own() {
     let cluster = cluster();
     let namespace = cluster.namespace("rights").await;
     let client = cluster.service_account(&namespace, "default").await;
-    let refused = Api::<ConfigMap>::namespaced(client, &namespace)
-        .list(&ListParams::default())
-        .await
-        .unwrap_err();
+    let refused = Api::<ConfigMap>::namespaced(client, &namespace).list(&ListParams::default()).await.unwrap_err();
     let user = format!("system:serviceaccount:{namespace}:default");
     assert!(refused.to_string().contains(&user), "{refused}");
 }
@@ -237,13 +159,9 @@ fn the_other_listeners_want_tls_and_passwords() {
             config.set(*key, *value);
         }
         let consumer: BaseConsumer = config.create().unwrap();
-        let metadata = consumer
-            .fetch_metadata(Some(&topic), Duration::from_secs(3))
-            .map_err(|e| e.to_string())?;
+        let metadata = consumer.fetch_metadata(Some(&topic), Duration::from_secs(3)).map_err(|e| e.to_string())?;
         let error = metadata.topics()[0].error();
-        error.map_or(Ok(()), |code| {
-            Err(rdkafka::types::RDKafkaErrorCode::from(code).to_string())
-        })
+        error.map_or(Ok(()), |code| Err(rdkafka::types::RDKafkaErrorCode::from(code).to_string()))
     };
     let sasl = |(name, password)| {
         ask(
@@ -261,12 +179,6 @@ fn the_other_listeners_want_tls_and_passwords() {
     assert!(refused.contains("authoriz"), "{refused}");
     sasl((STRANGER.0, "wrong")).unwrap_err();
     ask(kafka.tls_address(), &[]).unwrap_err();
-    ask(
-        kafka.tls_address(),
-        &[
-            ("security.protocol", "ssl"),
-            ("enable.ssl.certificate.verification", "false"),
-        ],
-    )
-    .unwrap();
+    ask(kafka.tls_address(), &[("security.protocol", "ssl"), ("enable.ssl.certificate.verification", "false")])
+        .unwrap();
 }

@@ -42,9 +42,7 @@ pub(super) fn policy() -> Value {
 /// All completed writes in the log's order. A last line that is still being written is left out.
 pub(super) fn read(log: &Path) -> Vec<Write> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
-    text.lines()
-        .filter_map(|line| write(&serde_json::from_str(line).ok()?))
-        .collect()
+    text.lines().filter_map(|line| write(&serde_json::from_str(line).ok()?)).collect()
 }
 
 fn write(event: &Value) -> Option<Write> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
 };
 
 /// An authority that signs, with its own certificate as a file.
@@ -17,26 +17,15 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![
-            KeyUsagePurpose::KeyCertSign,
-            KeyUsagePurpose::DigitalSignature,
-        ];
-        std::fs::write(
-            dir.join(format!("{name}.crt")),
-            params.self_signed(&key)?.pem(),
-        )?;
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+        std::fs::write(dir.join(format!("{name}.crt")), params.self_signed(&key)?.pem())?;
         Ok(Self(Issuer::new(params, key)))
     }
 
     /// Writes `NAME.crt` and `NAME.key`, for a server under `hosts` or, without hosts, for a client.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> anyhow::Result<()> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(
-            hosts
-                .iter()
-                .map(|&host| host.to_owned())
-                .collect::<Vec<_>>(),
-        )?;
+        let mut params = CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
         params.distinguished_name = named(name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -44,10 +33,7 @@ impl Authority {
             [] => vec![ExtendedKeyUsagePurpose::ClientAuth],
             _ => vec![ExtendedKeyUsagePurpose::ServerAuth],
         };
-        std::fs::write(
-            dir.join(format!("{name}.crt")),
-            params.signed_by(&key, &self.0)?.pem(),
-        )?;
+        std::fs::write(dir.join(format!("{name}.crt")), params.signed_by(&key, &self.0)?.pem())?;
         write_key(dir, name, &key)
     }
 }
@@ -60,10 +46,7 @@ pub(crate) fn key_pair(dir: &Path, name: &str) -> anyhow::Result<()> {
 }
 
 fn write_key(dir: &Path, name: &str, key: &KeyPair) -> anyhow::Result<()> {
-    Ok(std::fs::write(
-        dir.join(format!("{name}.key")),
-        key.serialize_pem(),
-    )?)
+    Ok(std::fs::write(dir.join(format!("{name}.key")), key.serialize_pem())?)
 }
 
 fn named(name: &str) -> DistinguishedName {

@@ -18,12 +18,8 @@ use super::process::{Process, tail};
 use super::{ports, root, run_dir, runtime, unique, wait_for};
 
 /// The users of the cluster, each with a token of its own: name, groups.
-const USERS: [(&str, &str); 4] = [
-    (ADMIN, "system:masters"),
-    (KUBELET, "system:masters"),
-    (CONTROLLER_MANAGER, ""),
-    (SCHEDULER, ""),
-];
+const USERS: [(&str, &str); 4] =
+    [(ADMIN, "system:masters"), (KUBELET, "system:masters"), (CONTROLLER_MANAGER, ""), (SCHEDULER, "")];
 
 /// Who may do everything: the tests themselves.
 pub(crate) const ADMIN: &str = "world-admin";
@@ -48,11 +44,7 @@ impl ControlPlane {
     pub(super) fn start() -> anyhow::Result<Self> {
         let dir = run_dir().join("control-plane");
         std::fs::create_dir_all(&dir)?;
-        let mut plane = Self {
-            dir,
-            port: ports::free(),
-            parts: Vec::new(),
-        };
+        let mut plane = Self { dir, port: ports::free(), parts: Vec::new() };
         plane.write_files()?;
         let etcd = format!("http://127.0.0.1:{}", ports::free());
         plane.part("etcd", &etcd_flags(&plane.dir, &etcd))?;
@@ -61,9 +53,7 @@ impl ControlPlane {
         plane.part("kube-controller-manager", &plane.controller_manager_flags())?;
         plane.part("kube-scheduler", &plane.scheduler_flags())?;
         // The first thing that a controller of its own does for everybody.
-        runtime().block_on(async {
-            wait_for_service_account(plane.admin(), "default", "default").await
-        });
+        runtime().block_on(async { wait_for_service_account(plane.admin(), "default", "default").await });
         Ok(plane)
     }
 
@@ -87,10 +77,7 @@ impl ControlPlane {
     pub(crate) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin(), namespace);
         let request = TokenRequest {
-            spec: TokenRequestSpec {
-                expiration_seconds: Some(3600),
-                ..TokenRequestSpec::default()
-            },
+            spec: TokenRequestSpec { expiration_seconds: Some(3600), ..TokenRequestSpec::default() },
             ..TokenRequest::default()
         };
         let answer = accounts
@@ -99,36 +86,22 @@ impl ControlPlane {
             .expect("a token of the service account");
         let token = answer.status.expect("an answer has a status").token;
         let path = self.dir.join(format!("{namespace}-{name}.kubeconfig"));
-        std::fs::write(
-            &path,
-            kubeconfig(self.port, &self.dir, name, &token).to_string(),
-        )
-        .expect("it can be written");
+        std::fs::write(&path, kubeconfig(self.port, &self.dir, name, &token).to_string()).expect("it can be written");
         path
     }
 
     /// A client with just the rights of a service account.
     pub(crate) async fn service_account(&self, namespace: &str, name: &str) -> Client {
         let path = self.service_account_kubeconfig(namespace, name).await;
-        client_from(&std::fs::read_to_string(path).expect("it was just written"))
-            .expect("the address is valid")
+        client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
     }
 
     /// Creates a namespace that no other test uses and gives its name.
     pub(crate) async fn namespace(&self, name: &str) -> String {
         let name = unique(name);
-        let metadata = ObjectMeta {
-            name: Some(name.clone()),
-            ..ObjectMeta::default()
-        };
+        let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
         Api::<Namespace>::all(self.admin())
-            .create(
-                &PostParams::default(),
-                &Namespace {
-                    metadata,
-                    ..Namespace::default()
-                },
-            )
+            .create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() })
             .await
             .expect("a namespace can be created");
         // Pods are refused until it is there.
@@ -155,8 +128,7 @@ impl ControlPlane {
         }
         let mut command = Command::new(binary);
         command.current_dir(&self.dir).arg(name).args(flags);
-        self.parts
-            .push(Process::start(name, &mut command, &self.log(name))?);
+        self.parts.push(Process::start(name, &mut command, &self.log(name))?);
         Ok(())
     }
 
@@ -170,18 +142,11 @@ impl ControlPlane {
             for part in &mut self.parts {
                 part.check()?;
             }
-            let request = http::Request::get("/readyz")
-                .body(Vec::new())
-                .expect("the request is valid");
-            match tokio::time::timeout(Duration::from_secs(2), self.admin().request_text(request))
-                .await
-            {
+            let request = http::Request::get("/readyz").body(Vec::new()).expect("the request is valid");
+            match tokio::time::timeout(Duration::from_secs(2), self.admin().request_text(request)).await {
                 Ok(Ok(_)) => return Ok(()),
                 _ if start.elapsed() > Duration::from_secs(90) => {
-                    bail!(
-                        "the API server was not ready in time; {}",
-                        tail(&self.log("kube-apiserver"))
-                    )
+                    bail!("the API server was not ready in time; {}", tail(&self.log("kube-apiserver")))
                 }
                 _ => tokio::time::sleep(Duration::from_millis(200)).await,
             }
@@ -190,16 +155,11 @@ impl ControlPlane {
 
     fn write_files(&self) -> anyhow::Result<()> {
         let dir = &self.dir;
-        Authority::create(dir, "ca")?.issue(
-            dir,
-            "apiserver",
-            &["127.0.0.1", "localhost", "kubernetes.default.svc"],
-        )?;
+        Authority::create(dir, "ca")?.issue(dir, "apiserver", &["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
         // An authority of its own: whoever it vouches for may say who the user is.
         Authority::create(dir, "front-proxy-ca")?.issue(dir, "front-proxy-client", &[])?;
         certificates::key_pair(dir, "service-accounts")?;
-        let tokens =
-            USERS.map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
+        let tokens = USERS.map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
         std::fs::write(dir.join("tokens.csv"), tokens.concat())?;
         std::fs::write(dir.join("audit-policy.json"), audit::policy().to_string())?;
         for (user, _) in USERS {
@@ -210,8 +170,7 @@ impl ControlPlane {
     }
 
     fn kubeconfig_of(&self, user: &str) -> PathBuf {
-        self.dir
-            .join(format!("{}.kubeconfig", user.replace(':', "-")))
+        self.dir.join(format!("{}.kubeconfig", user.replace(':', "-")))
     }
 
     fn api_server_flags(&self, etcd: &str) -> Vec<String> {
@@ -228,10 +187,7 @@ impl ControlPlane {
                 ("authorization-mode", "RBAC"),
                 ("service-account-issuer", "https://kubernetes.default.svc"),
                 ("service-account-key-file", "DIR/service-accounts.pub"),
-                (
-                    "service-account-signing-key-file",
-                    "DIR/service-accounts.key",
-                ),
+                ("service-account-signing-key-file", "DIR/service-accounts.key"),
                 ("service-cluster-ip-range", "10.0.0.0/24"),
                 // No service of this cluster is reached by its address, and 127.0.0.1 is none that it may publish.
                 ("endpoint-reconciler-type", "none"),
@@ -259,10 +215,7 @@ impl ControlPlane {
                 ("controllers", CONTROLLERS),
                 // Each controller under its own name, as in real clusters: the audit log tells who scaled.
                 ("use-service-account-credentials", "true"),
-                (
-                    "service-account-private-key-file",
-                    "DIR/service-accounts.key",
-                ),
+                ("service-account-private-key-file", "DIR/service-accounts.key"),
                 ("root-ca-file", "DIR/ca.crt"),
                 ("horizontal-pod-autoscaler-sync-period", "2s"),
                 ("leader-elect", "false"),
@@ -311,10 +264,7 @@ fn etcd_flags(dir: &Path, client: &str) -> Vec<String> {
 /// `--name=value` for each, where DIR stands for the folder of the files.
 fn flags(dir: &Path, pairs: &[(&str, &str)]) -> Vec<String> {
     let dir = dir.display().to_string();
-    pairs
-        .iter()
-        .map(|(name, value)| format!("--{name}={}", value.replace("DIR", &dir)))
-        .collect()
+    pairs.iter().map(|(name, value)| format!("--{name}={}", value.replace("DIR", &dir))).collect()
 }
 
 /// The cluster is on 127.0.0.1 and gone with the test, so a token needs to be no secret.

@@ -44,12 +44,9 @@ pub(super) fn start(cluster: &ControlPlane) -> anyhow::Result<()> {
 
 async fn create_node(client: &Client) -> anyhow::Result<()> {
     let nodes: Api<Node> = Api::all(client.clone());
-    let node = serde_json::from_value(
-        json!({"metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}}),
-    )?;
+    let node = serde_json::from_value(json!({"metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}}))?;
     nodes.create(&PostParams::default(), &node).await?;
-    let room =
-        json!({"cpu": "100", "memory": "100Gi", "pods": "300", "ephemeral-storage": "100Gi"});
+    let room = json!({"cpu": "100", "memory": "100Gi", "pods": "300", "ephemeral-storage": "100Gi"});
     let status = json!({"status": {
         "capacity": room,
         "allocatable": room,
@@ -59,17 +56,9 @@ async fn create_node(client: &Client) -> anyhow::Result<()> {
             "lastHeartbeatTime": now(), "lastTransitionTime": now(),
         }],
     }});
-    nodes
-        .patch_status(NODE, &PatchParams::default(), &Patch::Merge(status))
-        .await?;
+    nodes.patch_status(NODE, &PatchParams::default(), &Patch::Merge(status)).await?;
     // Admission adds not-ready to new nodes; the controller that would remove it also evicts nodes that do not report.
-    nodes
-        .patch(
-            NODE,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": {"taints": null}})),
-        )
-        .await?;
+    nodes.patch(NODE, &PatchParams::default(), &Patch::Merge(json!({"spec": {"taints": null}}))).await?;
     Ok(())
 }
 
@@ -136,13 +125,7 @@ impl Life {
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let address = format!("10.244.{}.{}", count / 250 % 250, count % 250 + 1);
         let pods = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-        Self {
-            pods,
-            pod,
-            wish,
-            address,
-            restarts: 0,
-        }
+        Self { pods, pod, wish, address, restarts: 0 }
     }
 
     async fn live(mut self) {
@@ -155,8 +138,7 @@ impl Life {
             }
             let ended = match self.start() {
                 Ok(mut process) => {
-                    self.report("Running", true, json!({"running": {"startedAt": now()}}))
-                        .await;
+                    self.report("Running", true, json!({"running": {"startedAt": now()}})).await;
                     let ended = self.attend(&mut process).await;
                     // Whatever else its group started ends here too.
                     process.signal(Signal::SIGKILL);
@@ -194,10 +176,7 @@ impl Life {
         if let Wish::End(grace) = wish {
             process.signal(Signal::SIGTERM);
             let end = tokio::time::Instant::now() + grace;
-            while process.ended().is_none()
-                && tokio::time::Instant::now() < end
-                && *self.wish.borrow() != Wish::Gone
-            {
+            while process.ended().is_none() && tokio::time::Instant::now() < end && *self.wish.borrow() != Wish::Gone {
                 tokio::time::sleep(LOOK).await;
             }
         }
@@ -206,8 +185,7 @@ impl Life {
 
     fn start(&self) -> anyhow::Result<Process> {
         let container = self.container();
-        let (program, mut args) = match container.command.clone().unwrap_or_default().split_first()
-        {
+        let (program, mut args) = match container.command.clone().unwrap_or_default().split_first() {
             Some((program, rest)) => (program.clone(), rest.to_vec()),
             None => (env!("CARGO_BIN_EXE_paceline").to_owned(), Vec::new()),
         };
@@ -215,23 +193,10 @@ impl Life {
         let mut command = Command::new(program);
         command.args(args);
         for variable in container.env.iter().flatten() {
-            command.env(
-                &variable.name,
-                variable.value.as_deref().unwrap_or_default(),
-            );
+            command.env(&variable.name, variable.value.as_deref().unwrap_or_default());
         }
-        let (namespace, name) = (
-            self.pod.namespace().unwrap_or_default(),
-            self.pod.name_any(),
-        );
-        Process::start(
-            &name,
-            &mut command,
-            &run_dir()
-                .join("pods")
-                .join(namespace)
-                .join(format!("{name}.log")),
-        )
+        let (namespace, name) = (self.pod.namespace().unwrap_or_default(), self.pod.name_any());
+        Process::start(&name, &mut command, &run_dir().join("pods").join(namespace).join(format!("{name}.log")))
     }
 
     fn container(&self) -> &Container {
@@ -241,16 +206,14 @@ impl Life {
 
     fn start_delay(&self) -> Duration {
         let text = self.pod.annotations().get(START_DELAY);
-        text.and_then(|text| humantime::parse_duration(text).ok())
-            .unwrap_or_default()
+        text.and_then(|text| humantime::parse_duration(text).ok()).unwrap_or_default()
     }
 
     async fn report(&self, phase: &str, ready: bool, state: Value) {
         // A container that waits for its restart still leaves its pod Running, as far as a kubelet is concerned.
         let phase = if self.restarts > 0 { "Running" } else { phase };
         let truth = |true_or_false| if true_or_false { "True" } else { "False" };
-        let condition =
-            |kind, status| json!({"type": kind, "status": status, "lastTransitionTime": now()});
+        let condition = |kind, status| json!({"type": kind, "status": status, "lastTransitionTime": now()});
         let container = self.container();
         let status = json!({"status": {
             "phase": phase,
@@ -274,14 +237,7 @@ impl Life {
                 "state": state,
             }],
         }});
-        let result = self
-            .pods
-            .patch_status(
-                &self.pod.name_any(),
-                &PatchParams::default(),
-                &Patch::Merge(status),
-            )
-            .await;
+        let result = self.pods.patch_status(&self.pod.name_any(), &PatchParams::default(), &Patch::Merge(status)).await;
         note("report on", &self.pod, result.map(drop));
     }
 
@@ -293,20 +249,10 @@ impl Life {
         let params = DeleteParams {
             grace_period_seconds: Some(0),
             // A StatefulSet may already have a new pod of the same name.
-            preconditions: Some(Preconditions {
-                uid: self.pod.uid(),
-                resource_version: None,
-            }),
+            preconditions: Some(Preconditions { uid: self.pod.uid(), resource_version: None }),
             ..DeleteParams::default()
         };
-        note(
-            "let go of",
-            &self.pod,
-            self.pods
-                .delete(&self.pod.name_any(), &params)
-                .await
-                .map(drop),
-        );
+        note("let go of", &self.pod, self.pods.delete(&self.pod.name_any(), &params).await.map(drop));
     }
 }
 
@@ -320,7 +266,5 @@ fn note(what: &str, pod: &Pod, result: kube::Result<()>) {
 }
 
 fn now() -> String {
-    jiff::Timestamp::now()
-        .strftime("%Y-%m-%dT%H:%M:%SZ")
-        .to_string()
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -32,20 +32,12 @@ impl Process {
     }
 
     /// Starts `command` with only its stderr in `log`: stdout is for the caller to read, from [`Process::child`].
-    pub(crate) fn start_with_stdout(
-        name: &str,
-        command: &mut Command,
-        log: &Path,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start_with_stdout(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         command.stdout(Stdio::piped()).stderr(open_log(log)?);
         Self::start_with_own_output(name, command, log)
     }
 
-    fn start_with_own_output(
-        name: &str,
-        command: &mut Command,
-        log: &Path,
-    ) -> anyhow::Result<Self> {
+    fn start_with_own_output(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let reaper = Reaper::get();
         let child = command
             .stdin(Stdio::null())
@@ -53,11 +45,7 @@ impl Process {
             .spawn()
             .with_context(|| format!("can't start {name} ({})", command.get_program().display()))?;
         reaper.tell("start", child.id());
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            log: log.to_owned(),
-        })
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned() })
     }
 
     /// The process id, which is its group's as well.
@@ -88,11 +76,7 @@ impl Process {
                 return Ok(status);
             }
             if start.elapsed() > deadline {
-                bail!(
-                    "{} did not end within {deadline:?}; its log: {}",
-                    self.name,
-                    self.log.display()
-                );
+                bail!("{} did not end within {deadline:?}; its log: {}", self.name, self.log.display());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -120,12 +104,9 @@ impl Process {
 
     /// Resident memory in bytes, as Linux counts it.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-            .unwrap_or(0)
-            * 1024
+        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
     }
 }
 
@@ -142,18 +123,12 @@ fn open_log(path: &Path) -> anyhow::Result<File> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .with_context(|| format!("can't write {}", path.display()))
+    OpenOptions::new().create(true).append(true).open(path).with_context(|| format!("can't write {}", path.display()))
 }
 
 /// The last lines of a log.
 pub(crate) fn tail(path: &Path) -> String {
-    let text = std::fs::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default();
+    let text = std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(15)..].join("\n");
     format!("the end of {}:\n{last}", path.display())
@@ -179,10 +154,7 @@ impl Reaper {
     }
 
     fn tell(&self, verb: &str, group: u32) {
-        let mut reaper = self
-            .0
-            .lock()
-            .expect("nothing panics while it holds the pipe");
+        let mut reaper = self.0.lock().expect("nothing panics while it holds the pipe");
         let pipe = reaper.stdin.as_mut().expect("its stdin is a pipe");
         writeln!(pipe, "{verb} {group}").expect("the reaper reads until this process ends");
     }

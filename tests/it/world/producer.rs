@@ -31,10 +31,7 @@ impl Producer {
         shared.rate.store(rate.to_bits(), Ordering::Relaxed);
         let (theirs, topic) = (Arc::clone(&shared), topic.to_owned());
         let thread = std::thread::spawn(move || produce(&producer, &theirs, &topic, partitions));
-        Self {
-            shared,
-            thread: Some(thread),
-        }
+        Self { shared, thread: Some(thread) }
     }
 
     /// Goes on with another rate, in records/s.
@@ -54,9 +51,7 @@ impl Producer {
 
     fn end(&mut self) -> u64 {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.thread.take().map_or(0, |thread| {
-            thread.join().expect("the producer does not panic")
-        })
+        self.thread.take().map_or(0, |thread| thread.join().expect("the producer does not panic"))
     }
 }
 
@@ -75,11 +70,8 @@ fn produce(producer: &BaseProducer, shared: &Shared, topic: &str, partitions: i3
         due += f64::from_bits(shared.rate.load(Ordering::Relaxed)) * (now - last).as_secs_f64();
         last = now;
         while due >= 1.0 {
-            let partition = i32::try_from(sent % u64::from(partitions.unsigned_abs()))
-                .expect("it is below an i32");
-            let record = BaseRecord::<(), [u8]>::to(topic)
-                .partition(partition)
-                .payload(&[b'x'; 64]);
+            let partition = i32::try_from(sent % u64::from(partitions.unsigned_abs())).expect("it is below an i32");
+            let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&[b'x'; 64]);
             match producer.send(record) {
                 Ok(()) => sent += 1,
                 // Kafka is away and the queue is full: what can't be kept is not produced.

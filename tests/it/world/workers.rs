@@ -55,8 +55,7 @@ impl Workers {
 
     /// The same workers in the new group protocol (KIP-848).
     pub(crate) fn with_new_protocol(mut self) -> Self {
-        self.properties
-            .push(("group.protocol".to_owned(), "consumer".to_owned()));
+        self.properties.push(("group.protocol".to_owned(), "consumer".to_owned()));
         self
     }
 
@@ -67,10 +66,7 @@ impl Workers {
         add("bootstrap-servers", self.bootstrap.clone());
         add("group", self.group.clone());
         add("capacity", self.capacity.to_string());
-        add(
-            "commit-interval",
-            humantime::format_duration(self.commit_interval).to_string(),
-        );
+        add("commit-interval", humantime::format_duration(self.commit_interval).to_string());
         for topic in &self.topics {
             add("topic", topic.clone());
         }
@@ -97,9 +93,8 @@ impl Workers {
     pub(crate) async fn deploy_stateful(&self, client: Client, namespace: &str) {
         let mut spec = self.spec();
         spec["serviceName"] = json!(self.name);
-        let set: StatefulSet =
-            serde_json::from_value(json!({"metadata": {"name": self.name}, "spec": spec}))
-                .expect("it is a StatefulSet");
+        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": self.name}, "spec": spec}))
+            .expect("it is a StatefulSet");
         Api::namespaced(client, namespace)
             .create(&PostParams::default(), &set)
             .await
@@ -124,10 +119,7 @@ impl Workers {
 
 /// How far a Deployment is.
 pub(crate) async fn deployment_replicas(client: Client, namespace: &str, name: &str) -> Replicas {
-    let found: Deployment = Api::namespaced(client, namespace)
-        .get(name)
-        .await
-        .expect("the Deployment exists");
+    let found: Deployment = Api::namespaced(client, namespace).get(name).await.expect("the Deployment exists");
     let status = found.status.unwrap_or_default();
     Replicas {
         wanted: found.spec.and_then(|spec| spec.replicas).unwrap_or(1),
@@ -138,10 +130,7 @@ pub(crate) async fn deployment_replicas(client: Client, namespace: &str, name: &
 
 /// How far a StatefulSet is.
 pub(crate) async fn stateful_set_replicas(client: Client, namespace: &str, name: &str) -> Replicas {
-    let found: StatefulSet = Api::namespaced(client, namespace)
-        .get(name)
-        .await
-        .expect("the StatefulSet exists");
+    let found: StatefulSet = Api::namespaced(client, namespace).get(name).await.expect("the StatefulSet exists");
     let status = found.status.unwrap_or_default();
     Replicas {
         wanted: found.spec.and_then(|spec| spec.replicas).unwrap_or(1),
@@ -155,8 +144,5 @@ pub(crate) async fn pods(client: Client, namespace: &str, name: &str) -> Vec<Str
     let params = ListParams::default().labels(&format!("app={name}"));
     let pods: Api<Pod> = Api::namespaced(client, namespace);
     let list = pods.list(&params).await.expect("pods can be listed");
-    list.items
-        .into_iter()
-        .filter_map(|pod| pod.metadata.name)
-        .collect()
+    list.items.into_iter().filter_map(|pod| pod.metadata.name).collect()
 }

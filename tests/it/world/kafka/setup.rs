@@ -21,10 +21,7 @@ impl Kafka {
             match consumer.fetch_metadata(None, Duration::from_millis(500)) {
                 Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
                 _ if start.elapsed() > Duration::from_secs(60) => {
-                    bail!(
-                        "Kafka did not answer in time; {}",
-                        tail(&self.dir.join("kafka.log"))
-                    )
+                    bail!("Kafka did not answer in time; {}", tail(&self.dir.join("kafka.log")))
                 }
                 _ => std::thread::sleep(Duration::from_millis(100)),
             }
@@ -35,12 +32,7 @@ impl Kafka {
         let mut java = Command::new("java");
         java.current_dir(&self.dir)
             // The simple collector and the first compiler: a small process that is up soon, on a machine that has other work.
-            .args([
-                "-Xmx512m",
-                "-Xms64m",
-                "-XX:+UseSerialGC",
-                "-XX:TieredStopAtLevel=1",
-            ])
+            .args(["-Xmx512m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
             .arg("-cp")
             .arg(root().join("kafka/libs/*"))
@@ -55,8 +47,7 @@ impl Kafka {
         }
         let mut tool = self.java("kafka.tools.StorageTool");
         // Any UUID will do, in Kafka's base64 form.
-        tool.args(["format", "-t", "cGFjZWxpbmUtdGVzdHdvcg", "-c"])
-            .arg(self.dir.join("server.properties"));
+        tool.args(["format", "-t", "cGFjZWxpbmUtdGVzdHdvcg", "-c"]).arg(self.dir.join("server.properties"));
         run(&mut tool, &self.dir.join("format.log"))
     }
 
@@ -64,37 +55,16 @@ impl Kafka {
         let mut keytool = Command::new("keytool");
         keytool
             .current_dir(&self.dir)
-            .args([
-                "-genkeypair",
-                "-keystore",
-                "keystore.p12",
-                "-storetype",
-                "PKCS12",
-                "-storepass",
-                "secret",
-            ])
+            .args(["-genkeypair", "-keystore", "keystore.p12", "-storetype", "PKCS12", "-storepass", "secret"])
             .args(["-alias", "broker", "-keyalg", "EC", "-validity", "30"])
-            .args([
-                "-dname",
-                "CN=localhost",
-                "-ext",
-                "san=ip:127.0.0.1,dns:localhost",
-            ]);
+            .args(["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1,dns:localhost"]);
         run(&mut keytool, &self.dir.join("keytool.log"))
     }
 
     pub(super) fn properties(&self, controller: u16) -> String {
-        let Self {
-            plain,
-            tls,
-            sasl,
-            dir,
-            ..
-        } = self;
+        let Self { plain, tls, sasl, dir, .. } = self;
         let dir = dir.display();
-        let users = [STRANGER, SUPER_USER]
-            .map(|(name, password)| format!("user_{name}=\"{password}\""))
-            .join(" ");
+        let users = [STRANGER, SUPER_USER].map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
         format!(
             r"
 process.roles=broker,controller
@@ -147,12 +117,6 @@ group.consumer.session.timeout.ms=6000
 /// Runs a short-lived tool to its end.
 fn run(command: &mut Command, log: &Path) -> anyhow::Result<()> {
     let name = command.get_program().display().to_string();
-    let status = Process::start(&name, command, log)?
-        .wait(Duration::from_secs(60))
-        .context("a tool hangs")?;
-    if status.success() {
-        Ok(())
-    } else {
-        bail!("{name} failed: {}", tail(log))
-    }
+    let status = Process::start(&name, command, log)?.wait(Duration::from_secs(60)).context("a tool hangs")?;
+    if status.success() { Ok(()) } else { bail!("{name} failed: {}", tail(log)) }
 }

@@ -1,0 +1,192 @@
+//! From offsets to lag: every odd case of Kafka is named here and nowhere else.
+//!
+//! | seen | lag |
+//! |---|---|
+//! | start <= committed <= end | end - committed |
+//! | committed > end: the topic was recreated or truncated | 0, [`Anomaly::CommittedBeyondEnd`] |
+//! | committed < start: retention deleted unread records | end - start, [`Anomaly::RecordsLost`] |
+//! | no commit, `earliest` | end - start |
+//! | no commit, `latest` | 0, and nothing is known yet about how far the group has read |
+//! | an error, a missing partition or a negative offset | unknown |
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::observation::{Observation, Offset, PartitionObservation, Unknown};
+use super::policy::OffsetReset;
+use super::units::Lag;
+
+/// One partition's lag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PartitionLag {
+    /// The group has committed here.
+    Known {
+        /// Records not yet read.
+        lag: Lag,
+        /// What is odd about the offsets.
+        anomaly: Option<Anomaly>,
+    },
+    /// The group has never committed here.
+    NoCommit {
+        /// Records that it will read by its offset reset policy.
+        lag: Lag,
+        /// Records in the partition, read or not.
+        retained: u64,
+    },
+    /// It could not be read.
+    Unknown(Unknown),
+}
+
+/// Offsets that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Anomaly {
+    /// The committed offset lies this many records beyond the end.
+    CommittedBeyondEnd(u64),
+    /// Retention deleted this many records before they were read.
+    RecordsLost(u64),
+}
+
+impl PartitionLag {
+    /// The lag of what a poll saw.
+    pub fn of(seen: &PartitionObservation, reset: OffsetReset) -> Self {
+        let (committed, start, end) = match (&seen.committed, &seen.start, &seen.end) {
+            (Ok(committed), Ok(start), Ok(end)) => (*committed, *start, *end),
+            (Err(reason), _, _) | (_, _, Err(reason)) | (_, Err(reason), _) => return Self::Unknown(reason.clone()),
+        };
+        match committed {
+            None => Self::no_commit(start, end, reset),
+            Some(committed) if committed > end => {
+                Self::Known { lag: Lag(0), anomaly: Some(Anomaly::CommittedBeyondEnd(committed.since(end))) }
+            }
+            Some(committed) if committed < start => {
+                Self::Known { lag: Lag(end.since(start)), anomaly: Some(Anomaly::RecordsLost(start.since(committed))) }
+            }
+            Some(committed) => Self::Known { lag: Lag(end.since(committed)), anomaly: None },
+        }
+    }
+
+    fn no_commit(start: Offset, end: Offset, reset: OffsetReset) -> Self {
+        let retained = end.since(start);
+        let lag = match reset {
+            OffsetReset::Earliest => Lag(retained),
+            OffsetReset::Latest => Lag(0),
+        };
+        Self::NoCommit { lag, retained }
+    }
+
+    /// Records not yet read, where that is known.
+    pub fn lag(&self) -> Option<Lag> {
+        match self {
+            Self::Known { lag, .. } | Self::NoCommit { lag, .. } => Some(*lag),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// A group's lag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupLag {
+    /// The sum over the partitions whose lag is known: a lower bound where the sample is not complete.
+    pub total: Lag,
+    /// Whether every topic and every partition is known.
+    pub complete: bool,
+    /// The partitions, by topic and number.
+    pub by_partition: Vec<LagOfPartition>,
+    /// The first reason why the sample is not complete.
+    pub incomplete_because: Option<Incomplete>,
+}
+
+/// What is missing from a sample, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// How many partitions are unknown; 0 where a whole topic or the whole poll is.
+    pub partitions: usize,
+    /// The first of them, as `topic` or `topic/partition`; the group itself where nothing could be read.
+    pub what: String,
+    /// Why.
+    pub reason: Unknown,
+}
+
+/// A partition with its lag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LagOfPartition {
+    /// What was seen.
+    pub seen: PartitionObservation,
+    /// What follows.
+    pub lag: PartitionLag,
+}
+
+impl GroupLag {
+    /// The lag of what a poll saw.
+    pub fn of(observation: &Observation, reset: OffsetReset) -> Self {
+        let by_partition: Vec<_> = observation
+            .partitions
+            .iter()
+            .map(|seen| LagOfPartition { seen: seen.clone(), lag: PartitionLag::of(seen, reset) })
+            .collect();
+        let incomplete_because = Self::missing(observation, &by_partition);
+        Self {
+            total: by_partition.iter().filter_map(|partition| partition.lag.lag()).sum(),
+            complete: incomplete_because.is_none(),
+            by_partition,
+            incomplete_because,
+        }
+    }
+
+    fn missing(observation: &Observation, by_partition: &[LagOfPartition]) -> Option<Incomplete> {
+        if let Some(reason) = &observation.failure {
+            let what = format!("group \"{}\"", observation.consumer_group);
+            return Some(Incomplete { partitions: 0, what, reason: reason.clone() });
+        }
+        let topic = observation.topics.iter().find_map(|topic| {
+            let reason = topic.partitions.as_ref().err()?.clone();
+            Some(Incomplete { partitions: 0, what: format!("topic \"{}\"", topic.name), reason })
+        });
+        let mut unknown = by_partition.iter().filter_map(|partition| match &partition.lag {
+            PartitionLag::Unknown(reason) => Some((&partition.seen, reason)),
+            PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } => None,
+        });
+        topic
+            .or_else(|| {
+                let (first, reason) = unknown.next()?;
+                Some(Incomplete {
+                    partitions: 1 + unknown.count(),
+                    what: format!("partition {}/{}", first.topic, first.partition),
+                    reason: reason.clone(),
+                })
+            })
+            .or_else(|| {
+                // Metadata says how many partitions there are; an answer with fewer of them is not a complete one.
+                let expected: u64 =
+                    observation.topics.iter().filter_map(|t| t.partitions.as_ref().ok()).map(|n| u64::from(*n)).sum();
+                let seen = by_partition.len() as u64;
+                (observation.topics.is_empty() || seen < expected).then(|| Incomplete {
+                    partitions: usize::try_from(expected.saturating_sub(seen)).unwrap_or(usize::MAX),
+                    what: format!("group \"{}\"", observation.consumer_group),
+                    reason: Unknown::Missing,
+                })
+            })
+    }
+
+    /// The partitions whose offsets contradict each other.
+    pub fn anomalies(&self) -> impl Iterator<Item = (&Arc<str>, i32, Anomaly)> {
+        self.by_partition.iter().filter_map(|partition| match &partition.lag {
+            PartitionLag::Known { anomaly: Some(anomaly), .. } => {
+                Some((&partition.seen.topic, partition.seen.partition, *anomaly))
+            }
+            PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_) => None,
+        })
+    }
+}
+
+impl std::fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.what)?;
+        if self.partitions > 1 {
+            write!(f, " and {} more", self.partitions - 1)?;
+        }
+        write!(f, ": {}", self.reason)
+    }
+}

@@ -1,0 +1,221 @@
+//! What the user asks for: objective, bounds and limits. Values that make no sense can't be built.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::Replicas;
+
+/// Everything a decision depends on besides what was observed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How the number of replicas follows from what was seen.
+    pub rule: Rule,
+    /// The least and the most replicas.
+    pub bounds: Bounds,
+    /// Group members that one replica runs.
+    pub threads_per_replica: NonZeroU32,
+    /// What a partition without a commit means.
+    pub offset_reset: OffsetReset,
+    /// Limits on going up.
+    pub scale_up: Limits,
+    /// Limits on going down.
+    pub scale_down: Limits,
+    /// When there is nothing to do.
+    pub idle: Idle,
+    /// What to do once nothing could be read for long.
+    pub fallback: Fallback,
+    /// A hold by the user's hand.
+    pub pause: Option<Pause>,
+    /// Two observations further apart than this leave a gap: what happened in between is not known. A few poll intervals.
+    pub gap: Duration,
+}
+
+impl Policy {
+    /// The rule with every default.
+    pub fn new(rule: Rule, bounds: Bounds) -> Self {
+        Self {
+            rule,
+            bounds,
+            threads_per_replica: NonZeroU32::MIN,
+            offset_reset: OffsetReset::default(),
+            scale_up: Limits::up(),
+            scale_down: Limits::down(),
+            idle: Idle::default(),
+            fallback: Fallback::default(),
+            pause: None,
+            gap: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How the number of replicas follows from what was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// `ceil(lag / threshold)`, in records: the rule of KEDA's `lagThreshold`.
+    LagPerReplica(NonZeroU64),
+}
+
+/// The least and the most replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    min: u32,
+    max: Option<NonZeroU32>,
+}
+
+impl Bounds {
+    /// From `min` (0 allows scale to zero) to `max` (as many as the partitions can use, where absent).
+    pub fn new(min: u32, max: Option<u32>) -> Result<Self, ImpossibleBounds> {
+        let Some(max) = max else { return Ok(Self { min, max: None }) };
+        let Some(max) = NonZeroU32::new(max) else { return Err(ImpossibleBounds::NoneAllowed) };
+        if min > max.get() {
+            return Err(ImpossibleBounds::MinAboveMax { min, max: max.get() });
+        }
+        Ok(Self { min, max: Some(max) })
+    }
+
+    /// The least replicas.
+    pub fn min(self) -> Replicas {
+        Replicas(self.min)
+    }
+
+    /// The most replicas, where the user set a limit.
+    pub fn max(self) -> Option<Replicas> {
+        self.max.map(|max| Replicas(max.get()))
+    }
+
+    /// Whether scale to zero is allowed.
+    pub fn allow_zero(self) -> bool {
+        self.min == 0
+    }
+}
+
+/// Bounds that exclude everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImpossibleBounds {
+    /// No replica is allowed at all.
+    #[error("maxReplicas is 0; leave it out, or set the paused-replicas annotation to \"0\" to stop the workload")]
+    NoneAllowed,
+    /// The least is more than the most.
+    #[error("minReplicas is {min}, above maxReplicas, which is {max}")]
+    MinAboveMax {
+        /// The least replicas asked for.
+        min: u32,
+        /// The most replicas asked for.
+        max: u32,
+    },
+}
+
+/// What a partition without a committed offset means (the consumers' `auto.offset.reset`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OffsetReset {
+    /// The group starts at the end: what is there now is not its work.
+    #[default]
+    Latest,
+    /// The group starts at the oldest record: all that is there is its work.
+    Earliest,
+}
+
+/// How fast replicas may change in one direction, in the words of the HPA's `behavior` (autoscaling/v2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Going up takes the lowest, going down the highest recommendation of this time.
+    pub stabilization: Duration,
+    /// Which of the steps binds.
+    pub select: Select,
+    /// The steps. None: any step.
+    pub steps: Vec<Step>,
+}
+
+impl Limits {
+    /// Up at once, by any step.
+    pub fn up() -> Self {
+        Self { stabilization: Duration::ZERO, select: Select::Max, steps: Vec::new() }
+    }
+
+    /// Down after 300 s, the HPA's default, by any step.
+    pub fn down() -> Self {
+        Self { stabilization: Duration::from_secs(300), select: Select::Max, steps: Vec::new() }
+    }
+}
+
+/// Which of several steps binds (`selectPolicy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Select {
+    /// The one that allows most.
+    Max,
+    /// The one that allows least.
+    Min,
+    /// No change in this direction.
+    Disabled,
+}
+
+/// The change that is allowed within a period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// How much.
+    pub size: StepSize,
+    /// Within how long.
+    pub period: Duration,
+}
+
+/// How much may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepSize {
+    /// So many replicas.
+    Pods(NonZeroU32),
+    /// So many per cent of the replicas at the start of the period.
+    Percent(NonZeroU32),
+}
+
+/// When a group counts as idle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Idle {
+    /// For this long nothing to do, before the last replica is stopped.
+    pub after: Duration,
+    /// Lag up to here, in records, is nothing to do: what transaction markers leave behind for ever.
+    pub activation_lag: u64,
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { after: Duration::from_secs(300), activation_lag: 0 }
+    }
+}
+
+/// What to do once nothing could be read for `after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    /// For this long nothing could be read.
+    pub after: Duration,
+    /// What then.
+    pub action: FallbackAction,
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self { after: Duration::from_secs(180), action: FallbackAction::Hold }
+    }
+}
+
+/// What to do when Kafka can't be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FallbackAction {
+    /// Stay.
+    Hold,
+    /// At least so many: up, never down.
+    AtLeast(Replicas),
+    /// Exactly so many, even down: the user's word.
+    Exactly(Replicas),
+}
+
+/// A hold by the user's hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    /// Leave the replicas as they are; nothing is written.
+    AsIs,
+    /// Hold at so many.
+    At(Replicas),
+}

@@ -1,0 +1,57 @@
+//! Numbers that must not be mixed.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Records between a committed offset and the end of the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Lag(pub u64);
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&grouped(self.0))
+    }
+}
+
+impl std::iter::Sum for Lag {
+    fn sum<I: Iterator<Item = Self>>(lags: I) -> Self {
+        Self(lags.fold(0, |sum, lag| sum.saturating_add(lag.0)))
+    }
+}
+
+/// Copies of the workload that is scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Replicas(pub u32);
+
+impl fmt::Display for Replicas {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 == 1 { f.write_str("1 replica") } else { write!(f, "{} replicas", self.0) }
+    }
+}
+
+/// A rate. Never negative, never infinite.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RecordsPerSecond(pub f64);
+
+impl fmt::Display for RecordsPerSecond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 10.0 { write!(f, "{:.1}", self.0) } else { f.write_str(&grouped(self.0.round() as u64)) }
+    }
+}
+
+/// `12345` as `12,345`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
