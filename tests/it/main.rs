@@ -7,6 +7,7 @@ mod world;
 
 mod engine;
 mod engine_invariants;
+mod image;
 mod lag;
 mod tidy;
 mod world_smoke;
