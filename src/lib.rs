@@ -3,3 +3,5 @@
 //! One data path: poll -> [`core::Observation`] -> model -> decision -> act.
 
 pub mod core;
+pub mod kubernetes;
+pub mod steer;
