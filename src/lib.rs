@@ -2,4 +2,6 @@
 //!
 //! One data path: poll -> [`core::Observation`] -> model -> decision -> act.
 
+pub mod config;
 pub mod core;
+pub mod yaml;

@@ -1,0 +1,5 @@
+//! The integration tests, as one binary.
+
+#![allow(clippy::unwrap_used)]
+
+mod config;
