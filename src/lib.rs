@@ -2,6 +2,8 @@
 //!
 //! One data path: poll -> [`core::Observation`] -> model -> decision -> act.
 
+pub mod cli;
 pub mod config;
 pub mod core;
+pub mod demo;
 pub mod yaml;

@@ -1,1 +1,7 @@
-fn main() {}
+//! Parses the command line and dispatches; nothing else.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    paceline::cli::main()
+}

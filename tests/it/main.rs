@@ -1,4 +1,4 @@
-//! The integration tests, as one binary.
+//! The integration tests: Paceline's features, on real parts wherever a real part can be had.
 
 #![allow(clippy::unwrap_used)]
 
