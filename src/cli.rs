@@ -1,5 +1,6 @@
 //! The command line: one file per command, and what they share: the log, the exit codes, how errors are printed.
 
+mod manifests;
 mod recommend;
 mod run;
 

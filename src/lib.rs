@@ -6,4 +6,6 @@ pub mod cli;
 pub mod config;
 pub mod core;
 pub mod demo;
+pub mod kubernetes;
+pub mod steer;
 pub mod yaml;
