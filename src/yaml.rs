@@ -82,13 +82,17 @@ impl Source {
         let Some(yaml) = serde_yaml::Deserializer::from_str(&self.text).nth(document) else {
             return Err(Invalid(vec![self.problem(document, &[], "the document is missing".to_owned())]));
         };
-        let value = serde_ignored::deserialize(yaml, |path| unknown.push(segments(&path)))
-            .map_err(|error| self.invalid(&error))?;
+        let value = serde_ignored::deserialize(yaml, |path| unknown.push(segments(&path)));
         unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
-        if unknown.is_empty() {
-            return Ok(value);
+        // A misspelt name is often why another one is missing, so both are told, the cause first.
+        let unknown = unknown.iter().map(|path| self.problem(document, path, unknown_field(path, schema)));
+        let mut problems: Vec<_> = unknown.collect();
+        match value {
+            Ok(value) if problems.is_empty() => return Ok(value),
+            Ok(_) => {}
+            Err(error) => problems.extend(self.invalid(&error).0),
         }
-        Err(Invalid(unknown.iter().map(|path| self.problem(document, path, unknown_field(path, schema))).collect()))
+        Err(Invalid(problems))
     }
 
     /// A problem with the field at `path`, with its line if the field is in the document.

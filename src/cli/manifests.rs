@@ -151,7 +151,10 @@ mod tests {
         let cases = [
             (
                 swap("consumerGroup: demo", "consumerGrop: demo"),
-                format!("orders.yaml:{}: spec.kafka: missing field `consumerGroup`", line("cluster: demo")),
+                format!(
+                    "orders.yaml:{group}: spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?\norders.yaml:{}: spec.kafka: missing field `consumerGroup`",
+                    line("cluster: demo")
+                ),
             ),
             (
                 swap("consumerGroup: demo", "consumerGroup: demo\n    ofsetReset: latest"),

@@ -32,7 +32,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
     let cases = [
         (
             "listen: \"[::]:8080\"\nclusters:\n  - name: a\n    bootstrapServer: a:9092\n",
-            "paceline.yaml:3: clusters[0]: missing field `bootstrapServers`",
+            "paceline.yaml:4: clusters[0].bootstrapServer: unknown field; did you mean \"bootstrapServers\"?\npaceline.yaml:3: clusters[0]: missing field `bootstrapServers`",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollIntervall: 10s\n",
