@@ -1,11 +1,12 @@
 //! Paceline: a lag-driven autoscaler for Kafka consumers on Kubernetes.
 //!
-//! One data path: poll -> [`core::Observation`] -> model -> decision -> act.
+//! One data path: poll -> [`core::Observation`] -> model -> [`core::Decision`] -> act.
 
 pub mod cli;
 pub mod config;
 pub mod core;
 pub mod demo;
+pub mod kafka;
 pub mod kubernetes;
 pub mod steer;
 pub mod yaml;

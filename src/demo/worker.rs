@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::{ClientConfig, Message};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Message};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
@@ -53,13 +53,9 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     if stop.within(settings.start_delay.into()) {
         return Ok(());
     }
-    let consumer: BaseConsumer = client_config(settings)
-        .create()
-        .context("The consumer's settings are not valid")?;
+    let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer
-        .subscribe(&topics)
-        .with_context(|| format!("Can't subscribe to {topics:?}"))?;
+    consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))?;
     info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
 
     let outcome = consume(&consumer, settings.capacity, &stop);
@@ -174,10 +170,8 @@ impl Stop {
     /// Listens to SIGTERM and SIGINT, and with `parent` to the end of stdin.
     fn listen(parent: bool) -> anyhow::Result<Self> {
         let stop = Self(Arc::default());
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("Can't listen to signals")?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("Can't listen to signals")?;
         let (mut terminate, mut interrupt) = {
             let _context = runtime.enter();
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)

@@ -1,8 +1,13 @@
-//! The one integration binary. Its modules drive Paceline from outside: engine, command line, HTTP, cluster.
+//! The one integration binary. Its modules drive Paceline from outside, on real parts wherever a real part can be had:
+//! engine, command line, HTTP, cluster.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod story;
+mod world;
 
 mod config;
 mod engine;
 mod engine_invariants;
 mod lag;
-mod story;
+mod tidy;
+mod world_smoke;

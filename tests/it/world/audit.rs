@@ -19,25 +19,21 @@ pub(crate) struct Write {
     pub(crate) name: String,
     /// The HTTP status of the answer.
     pub(crate) code: u64,
-    /// `spec.replicas` of what was asked, for requests to `/scale`.
+    /// `spec.replicas` of the body, where an update or a patch has it.
     pub(crate) replicas: Option<u64>,
     /// When the request came, RFC 3339 with microseconds.
     pub(crate) time: String,
 }
 
-/// Every write with who and what; for `/scale` its body too.
+/// Every write with who and what; where something is changed, with the body too.
 pub(super) fn policy() -> Value {
-    let verbs = ["create", "update", "patch", "delete", "deletecollection"];
     json!({
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
         "rules": [
-            {"level": "Request", "verbs": verbs, "resources": [
-                {"group": "apps", "resources": ["*/scale"]},
-                {"group": "*", "resources": ["*/scale"]},
-            ]},
-            {"level": "Metadata", "verbs": verbs},
+            {"level": "Request", "verbs": ["update", "patch"]},
+            {"level": "Metadata", "verbs": ["create", "delete", "deletecollection"]},
             {"level": "None"},
         ],
     })

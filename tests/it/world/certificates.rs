@@ -38,9 +38,11 @@ impl Authority {
     }
 }
 
-/// Writes a key without a certificate to `NAME.key`.
-pub(crate) fn key(dir: &Path, name: &str) -> anyhow::Result<()> {
-    write_key(dir, name, &KeyPair::generate()?)
+/// Writes a key pair without a certificate to `NAME.key` and `NAME.pub`.
+pub(crate) fn key_pair(dir: &Path, name: &str) -> anyhow::Result<()> {
+    let key = KeyPair::generate()?;
+    std::fs::write(dir.join(format!("{name}.pub")), key.public_key_pem())?;
+    write_key(dir, name, &key)
 }
 
 fn write_key(dir: &Path, name: &str, key: &KeyPair) -> anyhow::Result<()> {

@@ -1,16 +1,15 @@
 //! A real control plane: etcd, API server, controller manager and scheduler, with RBAC and an audit log.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::config::Kubeconfig;
 use serde_json::json;
 
 use super::audit::{self, Write};
@@ -19,12 +18,8 @@ use super::process::{Process, tail};
 use super::{ports, root, run_dir, runtime, unique, wait_for};
 
 /// The users of the cluster, each with a token of its own: name, groups.
-const USERS: [(&str, &str); 4] = [
-    (ADMIN, "system:masters"),
-    (KUBELET, "system:masters"),
-    (CONTROLLER_MANAGER, ""),
-    (SCHEDULER, ""),
-];
+const USERS: [(&str, &str); 4] =
+    [(ADMIN, "system:masters"), (KUBELET, "system:masters"), (CONTROLLER_MANAGER, ""), (SCHEDULER, "")];
 
 /// Who may do everything: the tests themselves.
 pub(crate) const ADMIN: &str = "world-admin";
@@ -70,7 +65,7 @@ impl ControlPlane {
     /// A client of one of the cluster's users.
     pub(crate) fn client(&self, user: &str) -> Client {
         let text = kubeconfig(self.port, &self.dir, user, &token(user)).to_string();
-        super::client_from(&text).expect("the API server's address is valid")
+        client_from(&text).expect("the API server's address is valid")
     }
 
     /// The kubeconfig file of the tests' own user.
@@ -98,7 +93,7 @@ impl ControlPlane {
     /// A client with just the rights of a service account.
     pub(crate) async fn service_account(&self, namespace: &str, name: &str) -> Client {
         let path = self.service_account_kubeconfig(namespace, name).await;
-        super::client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
+        client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
     }
 
     /// Creates a namespace that no other test uses and gives its name.
@@ -163,7 +158,7 @@ impl ControlPlane {
         Authority::create(dir, "ca")?.issue(dir, "apiserver", &["127.0.0.1", "localhost", "kubernetes.default.svc"])?;
         // An authority of its own: whoever it vouches for may say who the user is.
         Authority::create(dir, "front-proxy-ca")?.issue(dir, "front-proxy-client", &[])?;
-        certificates::key(dir, "service-accounts")?;
+        certificates::key_pair(dir, "service-accounts")?;
         let tokens = USERS.map(|(user, groups)| format!("{},{user},{user},\"{groups}\"\n", token(user)));
         std::fs::write(dir.join("tokens.csv"), tokens.concat())?;
         std::fs::write(dir.join("audit-policy.json"), audit::policy().to_string())?;
@@ -179,76 +174,88 @@ impl ControlPlane {
     }
 
     fn api_server_flags(&self, etcd: &str) -> Vec<String> {
-        flags(&self.dir, &[
-            ("etcd-servers", etcd),
-            ("bind-address", "127.0.0.1"),
-            ("secure-port", &self.port.to_string()),
-            ("tls-cert-file", "DIR/apiserver.crt"),
-            ("tls-private-key-file", "DIR/apiserver.key"),
-            ("client-ca-file", "DIR/ca.crt"),
-            ("token-auth-file", "DIR/tokens.csv"),
-            ("authorization-mode", "RBAC"),
-            ("service-account-issuer", "https://kubernetes.default.svc"),
-            ("service-account-key-file", "DIR/service-accounts.key"),
-            ("service-account-signing-key-file", "DIR/service-accounts.key"),
-            ("service-cluster-ip-range", "10.0.0.0/24"),
-            // No service of this cluster is reached by its address, and 127.0.0.1 is none that it may publish.
-            ("endpoint-reconciler-type", "none"),
-            ("requestheader-client-ca-file", "DIR/front-proxy-ca.crt"),
-            ("requestheader-allowed-names", "front-proxy-client"),
-            ("requestheader-username-headers", "X-Remote-User"),
-            ("requestheader-group-headers", "X-Remote-Group"),
-            ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
-            ("proxy-client-cert-file", "DIR/front-proxy-client.crt"),
-            ("proxy-client-key-file", "DIR/front-proxy-client.key"),
-            // Written before the answer is sent, so that a test that has seen the answer finds the line.
-            ("audit-log-mode", "blocking-strict"),
-            ("audit-log-path", "DIR/audit.log"),
-            ("audit-policy-file", "DIR/audit-policy.json"),
-        ])
+        flags(
+            &self.dir,
+            &[
+                ("etcd-servers", etcd),
+                ("bind-address", "127.0.0.1"),
+                ("secure-port", &self.port.to_string()),
+                ("tls-cert-file", "DIR/apiserver.crt"),
+                ("tls-private-key-file", "DIR/apiserver.key"),
+                ("client-ca-file", "DIR/ca.crt"),
+                ("token-auth-file", "DIR/tokens.csv"),
+                ("authorization-mode", "RBAC"),
+                ("service-account-issuer", "https://kubernetes.default.svc"),
+                ("service-account-key-file", "DIR/service-accounts.pub"),
+                ("service-account-signing-key-file", "DIR/service-accounts.key"),
+                ("service-cluster-ip-range", "10.0.0.0/24"),
+                // No service of this cluster is reached by its address, and 127.0.0.1 is none that it may publish.
+                ("endpoint-reconciler-type", "none"),
+                ("requestheader-client-ca-file", "DIR/front-proxy-ca.crt"),
+                ("requestheader-allowed-names", "front-proxy-client"),
+                ("requestheader-username-headers", "X-Remote-User"),
+                ("requestheader-group-headers", "X-Remote-Group"),
+                ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
+                ("proxy-client-cert-file", "DIR/front-proxy-client.crt"),
+                ("proxy-client-key-file", "DIR/front-proxy-client.key"),
+                // Written before the answer is sent, so that a test that has seen the answer finds the line.
+                ("audit-log-mode", "blocking-strict"),
+                ("audit-log-path", "DIR/audit.log"),
+                ("audit-policy-file", "DIR/audit-policy.json"),
+            ],
+        )
     }
 
     fn controller_manager_flags(&self) -> Vec<String> {
         let kubeconfig = self.kubeconfig_of(CONTROLLER_MANAGER).display().to_string();
-        flags(&self.dir, &[
-            ("kubeconfig", &kubeconfig),
-            ("controllers", CONTROLLERS),
-            // Each controller under its own name, as in real clusters: the audit log tells who scaled.
-            ("use-service-account-credentials", "true"),
-            ("service-account-private-key-file", "DIR/service-accounts.key"),
-            ("root-ca-file", "DIR/ca.crt"),
-            ("horizontal-pod-autoscaler-sync-period", "2s"),
-            ("leader-elect", "false"),
-            ("secure-port", "0"),
-            ("kube-api-qps", "500"),
-            ("kube-api-burst", "1000"),
-        ])
+        flags(
+            &self.dir,
+            &[
+                ("kubeconfig", &kubeconfig),
+                ("controllers", CONTROLLERS),
+                // Each controller under its own name, as in real clusters: the audit log tells who scaled.
+                ("use-service-account-credentials", "true"),
+                ("service-account-private-key-file", "DIR/service-accounts.key"),
+                ("root-ca-file", "DIR/ca.crt"),
+                ("horizontal-pod-autoscaler-sync-period", "2s"),
+                ("leader-elect", "false"),
+                ("secure-port", "0"),
+                ("kube-api-qps", "500"),
+                ("kube-api-burst", "1000"),
+            ],
+        )
     }
 
     fn scheduler_flags(&self) -> Vec<String> {
         let kubeconfig = self.kubeconfig_of(SCHEDULER).display().to_string();
-        flags(&self.dir, &[
-            ("kubeconfig", &kubeconfig),
-            ("leader-elect", "false"),
-            ("secure-port", "0"),
-            ("kube-api-qps", "500"),
-            ("kube-api-burst", "1000"),
-        ])
+        flags(
+            &self.dir,
+            &[
+                ("kubeconfig", &kubeconfig),
+                ("leader-elect", "false"),
+                ("secure-port", "0"),
+                ("kube-api-qps", "500"),
+                ("kube-api-burst", "1000"),
+            ],
+        )
     }
 }
 
 fn etcd_flags(dir: &Path, client: &str) -> Vec<String> {
     let peer = format!("http://127.0.0.1:{}", ports::free());
     let cluster = format!("default={peer}");
-    let mut all = flags(dir, &[
-        ("data-dir", "DIR/etcd"),
-        ("listen-client-urls", client),
-        ("advertise-client-urls", client),
-        ("listen-peer-urls", &peer),
-        ("initial-advertise-peer-urls", &peer),
-        ("initial-cluster", &cluster),
-        ("log-level", "warn"),
-    ]);
+    let mut all = flags(
+        dir,
+        &[
+            ("data-dir", "DIR/etcd"),
+            ("listen-client-urls", client),
+            ("advertise-client-urls", client),
+            ("listen-peer-urls", &peer),
+            ("initial-advertise-peer-urls", &peer),
+            ("initial-cluster", &cluster),
+            ("log-level", "warn"),
+        ],
+    );
     // Nothing here outlives the machine.
     all.push("--unsafe-no-fsync".to_owned());
     all
@@ -277,6 +284,10 @@ fn kubeconfig(port: u16, dir: &Path, user: &str, token: &str) -> serde_json::Val
         "users": [{"name": user, "user": {"token": token}}],
         "contexts": [{"name": "world", "context": {"cluster": "world", "user": user}}],
     })
+}
+
+fn client_from(kubeconfig: &str) -> anyhow::Result<Client> {
+    Ok(Client::try_from(Kubeconfig::from_yaml(kubeconfig)?)?)
 }
 
 async fn wait_for_service_account(client: Client, namespace: &str, name: &str) {

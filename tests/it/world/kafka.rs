@@ -49,13 +49,8 @@ impl Kafka {
     pub(super) fn start_in(name: &str) -> anyhow::Result<Self> {
         let dir = run_dir().join(name);
         std::fs::create_dir_all(&dir)?;
-        let kafka = Self {
-            plain: ports::free(),
-            tls: ports::free(),
-            sasl: ports::free(),
-            process: Mutex::new(None),
-            dir,
-        };
+        let kafka =
+            Self { plain: ports::free(), tls: ports::free(), sasl: ports::free(), process: Mutex::new(None), dir };
         kafka.make_keystore()?;
         std::fs::write(kafka.dir.join("server.properties"), kafka.properties(ports::free()))?;
         kafka.format()?;
@@ -209,18 +204,19 @@ impl Kafka {
     /// The log start offset and the log end offset of a partition.
     pub(crate) fn bounds(&self, topic: &str, partition: i32) -> (i64, i64) {
         let consumer = self.consumer("world");
-        wait_until("the log's bounds", TIMEOUT, || {
-            consumer.fetch_watermarks(topic, partition, Duration::from_secs(5))
-        })
+        wait_until("the log's bounds", TIMEOUT, || consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)))
     }
 
     /// How many records a group has not committed, over the first `partitions` partitions; no commit counts from the log's start.
     pub(crate) fn lag(&self, group: &str, topic: &str, partitions: i32) -> i64 {
         let committed = self.committed(group, topic, partitions);
-        (0..).zip(committed).map(|(partition, committed)| {
-            let (start, end) = self.bounds(topic, partition);
-            end - committed.unwrap_or(start).max(start)
-        }).sum()
+        (0..)
+            .zip(committed)
+            .map(|(partition, committed)| {
+                let (start, end) = self.bounds(topic, partition);
+                end - committed.unwrap_or(start).max(start)
+            })
+            .sum()
     }
 
     /// The state and the number of members of a group of the classic protocol; ("Dead", 0) where there is none.
@@ -362,8 +358,6 @@ group.consumer.min.heartbeat.interval.ms=500
 group.consumer.heartbeat.interval.ms=500
 group.consumer.min.session.timeout.ms=3000
 group.consumer.session.timeout.ms=6000
-# One broker has nobody to hand its partitions to.
-controlled.shutdown.enable=false
 ";
 
 /// Records that are in a log and not yet decided on.

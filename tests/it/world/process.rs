@@ -7,7 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -134,13 +134,13 @@ pub(crate) fn tail(path: &Path) -> String {
     format!("the end of {}:\n{last}", path.display())
 }
 
-struct Reaper(Mutex<ChildStdin>);
+struct Reaper(Mutex<Child>);
 
 impl Reaper {
     fn get() -> &'static Self {
         static REAPER: OnceLock<Reaper> = OnceLock::new();
         REAPER.get_or_init(|| {
-            let mut child = Command::new("sh")
+            let child = Command::new("sh")
                 .args(["-c", Self::SCRIPT])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::null())
@@ -149,12 +149,13 @@ impl Reaper {
                 .process_group(0)
                 .spawn()
                 .expect("sh can be started");
-            Self(Mutex::new(child.stdin.take().expect("its stdin is a pipe")))
+            Self(Mutex::new(child))
         })
     }
 
     fn tell(&self, verb: &str, group: u32) {
-        let mut pipe = self.0.lock().expect("nothing panics while it holds the pipe");
+        let mut reaper = self.0.lock().expect("nothing panics while it holds the pipe");
+        let pipe = reaper.stdin.as_mut().expect("its stdin is a pipe");
         writeln!(pipe, "{verb} {group}").expect("the reaper reads until this process ends");
     }
 
