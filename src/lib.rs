@@ -3,3 +3,4 @@
 //! One data path: poll -> [`core::Observation`] -> model -> decision -> act.
 
 pub mod core;
+pub mod kafka;
