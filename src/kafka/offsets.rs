@@ -25,6 +25,12 @@ pub(super) struct Wanted {
     pub(super) ends: [bool; 2],
 }
 
+/// Partitions of which the same edge is wanted.
+struct Batch {
+    edge: Edge,
+    partitions: Vec<(Arc<str>, i32)>,
+}
+
 struct Job {
     edge: Edge,
     partitions: Vec<(Arc<str>, i32)>,
@@ -38,32 +44,28 @@ pub(super) fn read(cycle: &mut Cycle<'_>, topics: &mut Topics, mut wanted: Vec<W
     wanted.retain(|w| leader(w).is_some());
     // By leader, so that a chunk holds as few leaders as can be, and every chunk is a request per leader.
     wanted.sort_by_cached_key(|w| (leader(w), Arc::clone(&w.topic), w.partition));
-    let of = |pick: &dyn Fn(&Wanted) -> bool| -> Vec<(Arc<str>, i32)> {
-        wanted.iter().filter(|w| pick(w)).map(|w| (Arc::clone(&w.topic), w.partition)).collect()
+    let batch = |edge, pick: &dyn Fn(&Wanted) -> bool| Batch {
+        edge,
+        partitions: wanted.iter().filter(|w| pick(w)).map(|w| (Arc::clone(&w.topic), w.partition)).collect(),
     };
-    let edges = [
-        (Edge::End(IsolationLevel::ReadUncommitted), of(&|w| w.ends[0])),
-        (Edge::End(IsolationLevel::ReadCommitted), of(&|w| w.ends[1])),
-        (Edge::Start, of(&|_| true)),
+    let batches = [
+        batch(Edge::End(IsolationLevel::ReadUncommitted), &|w| w.ends[0]),
+        batch(Edge::End(IsolationLevel::ReadCommitted), &|w| w.ends[1]),
+        batch(Edge::Start, &|_| true),
     ];
-    let mut again = ask(cycle, topics, edges.into());
+    let again = ask(cycle, topics, &batches);
     if !again.is_empty() && Instant::now() + 2 * PAUSE < cycle.end() && !cycle.is_stopped() {
         std::thread::sleep(PAUSE);
-        again = ask(cycle, topics, again);
+        ask(cycle, topics, &again);
     }
-    drop(again);
 }
 
 /// Asks, notes what was answered, and returns what is worth asking again.
-fn ask(
-    cycle: &mut Cycle<'_>,
-    topics: &mut Topics,
-    edges: Vec<(Edge, Vec<(Arc<str>, i32)>)>,
-) -> Vec<(Edge, Vec<(Arc<str>, i32)>)> {
+fn ask(cycle: &mut Cycle<'_>, topics: &mut Topics, batches: &[Batch]) -> Vec<Batch> {
     let mut jobs = Vec::new();
-    for (edge, partitions) in &edges {
-        let chunks = partitions.chunks(CHUNK).map(|chunk| chunk.to_vec());
-        jobs.extend(chunks.map(|partitions| Job { edge: *edge, partitions, answer: None, took: Duration::ZERO }));
+    for Batch { edge, partitions } in batches {
+        let job = |chunk: &[_]| Job { edge: *edge, partitions: chunk.to_vec(), answer: None, took: Duration::ZERO };
+        jobs.extend(partitions.chunks(CHUNK).map(job));
     }
     let (until, asked_at) = (cycle.end(), Instant::now());
     cycle.run(
@@ -76,16 +78,13 @@ fn ask(
             Next::Done
         },
     );
-    let mut again: Vec<(Edge, Vec<(Arc<str>, i32)>)> = edges.iter().map(|(edge, _)| (*edge, Vec::new())).collect();
-    for job in jobs {
-        let Some((_, again)) = again.iter_mut().find(|(edge, _)| *edge == job.edge) else { continue };
-        note(cycle, topics, job, again);
-    }
-    again.retain(|(_, partitions)| !partitions.is_empty());
-    again
+    let noted = jobs.into_iter().map(|job| Batch { edge: job.edge, partitions: note(cycle, topics, job) });
+    noted.filter(|batch| !batch.partitions.is_empty()).collect()
 }
 
-fn note(cycle: &Cycle<'_>, topics: &mut Topics, job: Job, again: &mut Vec<(Arc<str>, i32)>) {
+/// Returns the partitions that are worth asking for again.
+fn note(cycle: &Cycle<'_>, topics: &mut Topics, job: Job) -> Vec<(Arc<str>, i32)> {
+    let mut again = Vec::new();
     let waited = cycle.settings.request_timeout;
     let complaints = cycle.handle.complaints();
     let mut put = |topic: &Arc<str>, number, value: Known<Offset>| {
@@ -113,7 +112,7 @@ fn note(cycle: &Cycle<'_>, topics: &mut Topics, job: Job, again: &mut Vec<(Arc<s
                 }
                 put(&reply.topic, reply.partition, value);
             }
-            return;
+            return again;
         }
         Some(Err(failure)) => failure,
         Some(Ok(Reply::Group(_) | Reply::Topics(_) | Reply::GroupNames(_))) | None => {
@@ -123,9 +122,7 @@ fn note(cycle: &Cycle<'_>, topics: &mut Topics, job: Job, again: &mut Vec<(Arc<s
     for (topic, number) in &job.partitions {
         put(topic, *number, Err(explain(&failure, Subject::Topic(topic), waited, &complaints)));
     }
-    if is_leader_moving(failure.code) {
-        again.extend(job.partitions);
-    }
+    if is_leader_moving(failure.code) { job.partitions } else { again }
 }
 
 fn partition<'t>(topics: &'t Topics, topic: &Arc<str>, number: i32) -> Option<&'t Partition> {
