@@ -2,5 +2,11 @@
 //!
 //! One data path: poll -> [`core::Observation`] -> model -> [`core::Decision`] -> act.
 
+pub mod cli;
+pub mod config;
 pub mod core;
 pub mod demo;
+pub mod kafka;
+pub mod kubernetes;
+pub mod steer;
+pub mod yaml;

@@ -5,6 +5,7 @@
 mod story;
 mod world;
 
+mod config;
 mod engine;
 mod engine_invariants;
 mod image;

@@ -1,0 +1,34 @@
+//! Reading Kafka: one connection per Kafka cluster for all of its groups, polled in cycles.
+//!
+//! Architecture invariant: no type of rdkafka leaves this module; what comes out are the core's observations. All
+//! `unsafe` is in `ffi.rs`.
+//!
+//! In reading order: [`ClusterSettings`] says where a cluster is and how long to wait for it; [`Poller`] is what the
+//! rest of the program uses, a task per cluster that publishes an observation per subscription; [`Connection`] is one
+//! cycle, blocking.
+
+mod client;
+mod connection;
+mod errors;
+mod ffi;
+mod groups;
+mod messages;
+mod offsets;
+mod pipeline;
+mod poller;
+mod settings;
+mod topics;
+
+pub use connection::{Connection, CycleReport};
+pub use poller::{ClusterStatistics, Poller};
+pub use settings::{ClusterSettings, SettingsError};
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// The time since this process first asked for it, on the monotonic clock: it never jumps when the wall clock is set.
+/// What an observation's `at` is measured in.
+pub fn since_start() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
