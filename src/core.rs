@@ -3,12 +3,15 @@
 //! Architecture invariant: nothing in here does I/O, reads a clock, awaits, or knows Kafka's client or
 //! Kubernetes'. Time is an argument, so the same observations always give the same decisions.
 
+mod decide;
 pub mod decision;
 pub mod engine;
+pub mod estimate;
 pub mod lag;
 pub mod observation;
 pub mod policy;
 pub mod units;
+mod window;
 
 pub use decision::*;
 pub use engine::Engine;

@@ -255,7 +255,7 @@ impl fmt::Display for LagRule {
             "a lag of {at_least}{} at {} per replica asks for {}",
             self.lag,
             grouped(self.threshold),
-            self.wanted.0
+            grouped(u64::from(self.wanted.0))
         )
     }
 }
@@ -316,7 +316,7 @@ impl fmt::Display for Reason {
             Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) | Self::Steady(rule) => {
                 sentence(f, &format!("{rule}."))
             }
-            Self::MaxReplicas(rule) => sentence(f, &format!("{rule}, but maxReplicas allows no more.")),
+            Self::MaxReplicas(rule) => sentence(f, &format!("{rule}; maxReplicas is the upper limit.")),
             Self::PartitionBound { rule, useful_members, threads_per_replica } => {
                 let threads = if *threads_per_replica == 1 {
                     String::new()
@@ -330,7 +330,7 @@ impl fmt::Display for Reason {
                     ),
                 )
             }
-            Self::MinReplicas(rule) => sentence(f, &format!("{rule}, but minReplicas keeps more.")),
+            Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
             Self::PartitionsUnknown(rule) => {
                 sentence(f, &format!("{rule}, but how many the partitions can use could not be read."))
             }

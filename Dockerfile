@@ -1,0 +1,28 @@
+# syntax=docker/dockerfile:1
+
+# The image that `manifests/` install: one binary on a base without a shell, as a user without rights.
+#
+#   docker build -t paceline .
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /build
+# All that Cargo.toml names; tests and benches are not built.
+COPY Cargo.toml Cargo.lock ./
+COPY src ./src
+COPY config ./config
+COPY tests/it ./tests/it
+COPY benches ./benches
+# librdkafka, OpenSSL and zlib are compiled in, so that the binary needs the C library only. The caches are the build
+# machine's: a second build compiles only what has changed.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    cargo build --locked --release --bin paceline \
+    && cp target/release/paceline /paceline
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /paceline /usr/local/bin/paceline
+USER nonroot
+# Probes and metrics.
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/paceline"]
+CMD ["run"]

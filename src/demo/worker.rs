@@ -1,0 +1,236 @@
+//! A real consumer that handles a fixed number of records a second: what `demo` and the tests scale.
+//!
+//! It knows nothing of Paceline: it joins its group, works through its partitions at the pace of its capacity, commits what it has
+//! really handled, and leaves the group when it is asked to stop, as a well-behaved consumer in a cluster does.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Message};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{debug, info, warn};
+
+/// What one worker consumes, and how fast.
+#[derive(Debug, Clone, PartialEq, clap::Args)]
+pub struct Settings {
+    /// Kafka's addresses, separated by commas.
+    #[arg(long, value_name = "HOST:PORT,…")]
+    pub bootstrap_servers: String,
+    /// The consumer group to join.
+    #[arg(long)]
+    pub group: String,
+    /// The topics to consume; may be given more than once.
+    #[arg(long = "topic", value_name = "TOPIC", required = true)]
+    pub topics: Vec<String>,
+    /// How many records it handles per second at most.
+    #[arg(long, value_name = "RECORDS/S", default_value = "100", value_parser = capacity)]
+    pub capacity: f64,
+    /// How often it commits what it has handled.
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub commit_interval: humantime::Duration,
+    /// How long it takes to start before it joins the group.
+    #[arg(long, value_name = "DURATION", default_value = "0s")]
+    pub start_delay: humantime::Duration,
+    /// A setting of librdkafka; may be given more than once, and wins over the worker's own choice.
+    #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property)]
+    pub properties: Vec<(String, String)>,
+    /// End when stdin does, so that no worker outlives the process that started it.
+    #[arg(long)]
+    pub with_parent: bool,
+}
+
+/// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
+pub fn run(settings: &Settings) -> anyhow::Result<()> {
+    let stop = Stop::listen(settings.with_parent)?;
+    if stop.within(settings.start_delay.into()) {
+        return Ok(());
+    }
+    let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))?;
+    info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
+
+    let outcome = consume(&consumer, settings.capacity, &stop);
+    // Dropping the consumer commits the last stored offsets and leaves the group, which needs an answer from the broker.
+    Stop::exit_after(CLOSE_TIMEOUT);
+    drop(consumer);
+    info!(group = settings.group, "Left the group.");
+    outcome
+}
+
+/// How long leaving the group may take: a broker that is away would otherwise hold the process for ever.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How soon a stop is noticed while there is nothing to consume or a record takes long.
+const STOP_CHECK: Duration = Duration::from_millis(50);
+
+fn consume(consumer: &BaseConsumer, capacity: f64, stop: &Stop) -> anyhow::Result<()> {
+    let mut pace = Pace::new(capacity);
+    while !stop.requested() {
+        let message = match consumer.poll(STOP_CHECK) {
+            None => continue,
+            Some(Ok(message)) => message,
+            Some(Err(KafkaError::MessageConsumptionFatal(code))) => {
+                bail!("The consumer can't go on: {code}")
+            }
+            Some(Err(error)) => {
+                warn!(%error, "Can't consume for now.");
+                continue;
+            }
+        };
+        if stop.within(pace.time_for_next()) {
+            break;
+        }
+        store(consumer, &message);
+    }
+    Ok(())
+}
+
+/// Marks the record as handled; librdkafka commits such positions on its interval, when a partition is revoked, and on closing.
+fn store(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) {
+    match consumer.store_offset_from_message(message) {
+        Ok(()) => {}
+        // The partition was taken away while the record was in hand: its new owner will handle the record again.
+        Err(KafkaError::StoreOffset(RDKafkaErrorCode::State)) => {
+            debug!(partition = message.partition(), "The partition was revoked.");
+        }
+        Err(error) => warn!(%error, partition = message.partition(), "Can't store a position."),
+    }
+}
+
+fn client_config(settings: &Settings) -> ClientConfig {
+    let given: HashMap<&str, &str> = settings.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+    let commit_interval = Duration::from(settings.commit_interval).as_millis().to_string();
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &settings.bootstrap_servers)
+        .set("group.id", &settings.group)
+        .set("client.id", "paceline-worker")
+        .set("auto.offset.reset", "earliest")
+        // Only handled records are stored, so what is committed is what is done, however much is prefetched.
+        .set("enable.auto.offset.store", "false")
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", commit_interval)
+        // Little is prefetched, so that a partition that moves takes few records in flight with it.
+        .set("queued.min.messages", "100")
+        .set("queued.max.messages.kbytes", "256")
+        .set("fetch.message.max.bytes", "65536")
+        .set("fetch.wait.max.ms", "200")
+        .set("enable.metrics.push", "false");
+    if given.get("group.protocol") != Some(&"consumer") {
+        // Under KIP-848 the broker decides these three, and librdkafka refuses them.
+        config
+            .set("session.timeout.ms", "6000")
+            .set("heartbeat.interval.ms", "500")
+            // What an application that is scaled often should use: a rebalance stops only the partitions that move.
+            .set("partition.assignment.strategy", "cooperative-sticky");
+    }
+    for (key, value) in given {
+        config.set(key, value);
+    }
+    config
+}
+
+/// A steady pace: the time of the next record follows from the last one's, so that oversleeping does not lower the rate.
+struct Pace {
+    per_record: Duration,
+    next: Instant,
+}
+
+/// How much lost time may be caught up, so that a pause is not followed by a burst.
+const CATCH_UP: Duration = Duration::from_millis(100);
+
+impl Pace {
+    fn new(capacity: f64) -> Self {
+        Self { per_record: Duration::from_secs_f64(1.0 / capacity), next: Instant::now() }
+    }
+
+    /// How long handling the record in hand takes.
+    fn time_for_next(&mut self) -> Duration {
+        let now = Instant::now();
+        let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
+        self.next = self.next.max(earliest) + self.per_record;
+        self.next.saturating_duration_since(now)
+    }
+}
+
+/// Whether the process was asked to stop.
+#[derive(Clone)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Listens to SIGTERM and SIGINT, and with `parent` to the end of stdin.
+    fn listen(parent: bool) -> anyhow::Result<Self> {
+        let stop = Self(Arc::default());
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("Can't listen to signals")?;
+        let (mut terminate, mut interrupt) = {
+            let _context = runtime.enter();
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+        };
+        let on_signal = stop.clone();
+        std::thread::spawn(move || {
+            runtime.block_on(async {
+                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            });
+            on_signal.0.store(true, Ordering::Relaxed);
+        });
+        if parent {
+            let on_end = stop.clone();
+            std::thread::spawn(move || {
+                let mut buffer = [0; 64];
+                while matches!(std::io::stdin().read(&mut buffer), Ok(read) if read > 0) {}
+                on_end.0.store(true, Ordering::Relaxed);
+            });
+        }
+        Ok(stop)
+    }
+
+    fn requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits for `time`; true as soon as a stop is requested.
+    fn within(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        while !self.requested() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            std::thread::sleep(left.min(STOP_CHECK));
+        }
+        true
+    }
+
+    fn exit_after(time: Duration) {
+        std::thread::spawn(move || {
+            std::thread::sleep(time);
+            warn!("Kafka did not answer in time; leaving without its consent.");
+            std::process::exit(1);
+        });
+    }
+}
+
+fn capacity(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        // Below this a record takes longer than max.poll.interval.ms, and the group would throw the worker out.
+        Ok(value) if (0.01..=1e6).contains(&value) => Ok(value),
+        _ => Err("expected a number of records per second from 0.01 to 1000000".to_owned()),
+    }
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE".to_owned()),
+    }
+}

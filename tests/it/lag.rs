@@ -1,0 +1,116 @@
+//! Offsets to lag: one row for each odd case of Kafka.
+
+use paceline::core::*;
+
+use crate::story::{Group, Seen, lags};
+
+#[derive(Debug, PartialEq)]
+enum Is {
+    Lag(u64),
+    Beyond(u64),
+    Lost { lag: u64, lost: u64 },
+    NoCommit(u64),
+    Unknown,
+}
+
+#[test]
+fn every_odd_case_of_offsets_has_its_lag() {
+    use OffsetReset::{Earliest, Latest};
+    let rows: &[(&str, i64, i64, i64, OffsetReset, Is)] = &[
+        // what                                   committed start end  reset     lag
+        ("a lag in the middle of the log", 812, 0, 900, Latest, Is::Lag(88)),
+        ("all read", 900, 0, 900, Latest, Is::Lag(0)),
+        ("committed at the start", 100, 100, 900, Latest, Is::Lag(800)),
+        ("an empty log", 0, 0, 0, Latest, Is::Lag(0)),
+        ("an empty log after retention", 900, 900, 900, Latest, Is::Lag(0)),
+        ("committed beyond the end", 950, 0, 900, Latest, Is::Beyond(50)),
+        ("committed beyond the end of a recreated topic", 950, 0, 0, Latest, Is::Beyond(950)),
+        ("unread records deleted", 50, 100, 900, Latest, Is::Lost { lag: 800, lost: 50 }),
+        ("all unread records deleted", 50, 900, 900, Latest, Is::Lost { lag: 0, lost: 850 }),
+        ("no commit, earliest", -1, 100, 900, Earliest, Is::NoCommit(800)),
+        ("no commit, latest", -1, 100, 900, Latest, Is::NoCommit(0)),
+        ("no commit on an empty log, earliest", -1, 900, 900, Earliest, Is::NoCommit(0)),
+        ("no commit on an empty log, latest", -1, 0, 0, Latest, Is::NoCommit(0)),
+        ("an end of -1", 812, 0, -1, Latest, Is::Unknown),
+        ("an end of -1001, librdkafka's code for a part that failed", 812, 0, -1001, Latest, Is::Unknown),
+        ("a start of -1", 812, -1, 900, Latest, Is::Unknown),
+        ("no commit and no end", -1, 0, -1, Latest, Is::Unknown),
+        ("the largest offset there is", 0, 0, i64::MAX, Latest, Is::Lag(i64::MAX as u64)),
+    ];
+    for (name, committed, start, end, reset, expected) in rows {
+        let group = lags(&[0]).with(0, Seen { committed: *committed, start: *start, end: *end });
+        let lag = GroupLag::of(&group.observe(0), *reset);
+        let seen = match &lag.by_partition[0].lag {
+            PartitionLag::Known { lag, anomaly: None } => Is::Lag(lag.0),
+            PartitionLag::Known { anomaly: Some(Anomaly::CommittedBeyondEnd(by)), lag } => {
+                assert_eq!(lag.0, 0, "{name}");
+                Is::Beyond(*by)
+            }
+            PartitionLag::Known { lag, anomaly: Some(Anomaly::RecordsLost(lost)) } => {
+                Is::Lost { lag: lag.0, lost: *lost }
+            }
+            PartitionLag::NoCommit { lag, .. } => Is::NoCommit(lag.0),
+            PartitionLag::Unknown(_) => Is::Unknown,
+        };
+        assert_eq!(seen, *expected, "{name}");
+        assert_eq!(lag.complete, *expected != Is::Unknown, "{name}: completeness");
+    }
+}
+
+#[test]
+fn a_groups_total_is_the_known_part_and_says_whether_that_is_all() {
+    let rows: &[(&str, Group, u64, bool, &str)] = &[
+        ("all known", lags(&[1, 2, 3]), 6, true, ""),
+        ("one unknown", lags(&[1, 2, 3]).unknown(1), 4, false, "partition orders/1: the broker answered offset -1"),
+        (
+            "two unknown",
+            lags(&[1, 2, 3]).unknown(1).unknown(2),
+            1,
+            false,
+            "partition orders/1 and 1 more: the broker answered offset -1",
+        ),
+        ("a failed poll", lags(&[1, 2, 3]).failed(), 0, false, "group \"orders\": no answer within 5s"),
+        (
+            "a topic without metadata",
+            Group { topic_unknown: Some(Unknown::Missing), ..lags(&[1]) },
+            0,
+            false,
+            "topic \"orders\": missing in the broker's answer",
+        ),
+    ];
+    for (name, group, total, complete, because) in rows {
+        let lag = GroupLag::of(&group.observe(0), OffsetReset::Latest);
+        assert_eq!((lag.total.0, lag.complete), (*total, *complete), "{name}");
+        assert_eq!(lag.incomplete_because.map(|why| why.to_string()).unwrap_or_default(), *because, "{name}");
+    }
+    let mut missing = lags(&[1, 2, 3]).observe(0);
+    missing.partitions.pop();
+    assert!(
+        !GroupLag::of(&missing, OffsetReset::Latest).complete,
+        "a partition that metadata has and the answer lacks"
+    );
+}
+
+#[test]
+fn partition_sets_are_parsed_or_refused_with_a_reason() {
+    let rows: &[(&str, Result<&[i32], &str>)] = &[
+        ("0-2,20", Ok(&[0, 1, 2, 20])),
+        ("7", Ok(&[7])),
+        ("", Err("\"\" is not a partition number; write for example \"0-11,20\"")),
+        ("a-b", Err("\"a\" is not a partition number; write for example \"0-11,20\"")),
+        ("5-1", Err("the range 5-1 runs backwards; write 1-5")),
+        ("-1", Err("\"\" is not a partition number; write for example \"0-11,20\"")),
+    ];
+    for (text, expected) in rows {
+        let set = text.parse::<PartitionSet>();
+        match (set, expected) {
+            (Ok(set), Ok(members)) => {
+                let contained: Vec<_> = (0..100).filter(|p| set.contains(*p)).collect();
+                assert_eq!(contained, *members, "{text}");
+                assert_eq!(set.to_string(), *text);
+            }
+            (Err(error), Err(expected)) => assert_eq!(error, *expected),
+            (got, expected) => panic!("{text}: {got:?} instead of {expected:?}"),
+        }
+    }
+}

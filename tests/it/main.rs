@@ -1,0 +1,16 @@
+//! The one integration binary. Its modules drive Paceline from outside, on real parts wherever a real part can be had:
+//! engine, command line, HTTP, cluster.
+#![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
+
+mod story;
+mod world;
+
+mod engine;
+mod engine_invariants;
+mod kafka_mock;
+mod kafka_poller;
+mod kafka_real;
+mod lag;
+mod mock_ffi;
+mod tidy;
+mod world_smoke;

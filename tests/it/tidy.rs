@@ -1,0 +1,191 @@
+//! The architecture's invariants, as far as text can show them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A source file with its path from the package's root.
+struct Source {
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// The text without comments, and without the unit tests at the end.
+    fn code(&self) -> String {
+        let code = self.text.split("#[cfg(test)]").next().unwrap_or_default();
+        code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    }
+
+    /// The part of the architecture that it belongs to: `core` for src/core.rs and all in src/core/.
+    fn part(&self) -> &str {
+        let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
+        inside.split('/').next().unwrap_or(inside).trim_end_matches(".rs")
+    }
+}
+
+fn files(folder: &str, ending: &str) -> Vec<Source> {
+    fn walk(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, ending, found);
+            } else if path.to_string_lossy().ends_with(ending) {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    walk(&root.join(folder), ending, &mut found);
+    found.sort();
+    let source = |path: PathBuf| Source {
+        text: fs::read_to_string(&path).unwrap(),
+        path: path.strip_prefix(root).unwrap().to_string_lossy().into_owned(),
+    };
+    found.into_iter().map(source).collect()
+}
+
+/// The parts that a part may import from. Edges don't know each other; they meet in `app`.
+fn allowed(part: &str) -> &'static [&'static str] {
+    match part {
+        "core" => &[],
+        "kafka" | "kubernetes" | "steer" | "config" | "metrics" => &["core"],
+        "web" => &["core", "metrics"],
+        "demo" => &["core", "kafka", "kubernetes", "steer"],
+        "app" => &["core", "kafka", "kubernetes", "steer", "config", "metrics", "web"],
+        "cli" | "main" | "lib" => {
+            &["core", "kafka", "kubernetes", "steer", "config", "metrics", "web", "demo", "app", "cli"]
+        }
+        other => panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in README.md what it is"),
+    }
+}
+
+/// The parts of this package that some code names, as `crate::part` or `paceline::part`.
+fn imports(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for start in ["crate::", "paceline::"] {
+        for (at, _) in code.match_indices(start) {
+            let rest = &code[at + start.len()..];
+            let names: Vec<&str> = match rest.strip_prefix('{') {
+                Some(group) => group.split('}').next().unwrap_or_default().split(',').collect(),
+                None => vec![rest],
+            };
+            for name in names {
+                let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+                found.push(name);
+            }
+        }
+    }
+    found.retain(|name| !name.is_empty() && name != "self");
+    found
+}
+
+#[test]
+fn imports_point_one_way() {
+    for source in files("src", ".rs") {
+        let part = source.part();
+        for import in imports(&source.code()) {
+            assert!(
+                import == part || allowed(part).contains(&import.as_str()),
+                "{} imports {import}; it may import {:?}",
+                source.path,
+                allowed(part)
+            );
+        }
+    }
+}
+
+#[test]
+fn each_outside_world_is_known_to_its_own_part_only() {
+    let rows: &[(&str, &[&str], &str)] = &[
+        ("rdkafka", &["kafka", "demo"], "Kafka's client"),
+        ("kube::", &["kubernetes", "app", "cli"], "the Kubernetes client"),
+        ("k8s_openapi", &["kubernetes"], "Kubernetes' types"),
+        ("prometheus::", &["metrics"], "the metrics library"),
+        ("axum", &["web"], "the web framework"),
+    ];
+    for source in files("src", ".rs") {
+        for (word, parts, what) in rows {
+            let known = parts.contains(&source.part());
+            assert!(known || !source.code().contains(word), "{} knows {what}; only {parts:?} may", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_core_does_no_io_and_reads_no_clock() {
+    let forbidden = [
+        "Instant::now",
+        "SystemTime",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::io",
+        "std::thread",
+        "tokio",
+        "async ",
+        ".await",
+        "println!",
+        "tracing",
+        "fastrand",
+        "jiff",
+    ];
+    for source in files("src/core", ".rs") {
+        for word in forbidden {
+            assert!(!source.code().contains(word), "{} contains {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn only_the_kafka_ffi_file_has_unsafe_code_and_each_block_says_why_it_is_sound() {
+    for source in files("src", ".rs") {
+        let uses = source.code().contains("unsafe ") || source.code().contains("unsafe_code");
+        assert!(!uses || source.path == "src/kafka/ffi.rs", "{} has unsafe code", source.path);
+        if source.path == "src/kafka/ffi.rs" {
+            let blocks = source.code().matches("unsafe {").count() + source.code().matches("unsafe impl").count();
+            let reasons = source.text.matches("// SAFETY:").count();
+            assert!(reasons >= blocks, "{}: {blocks} unsafe blocks, {reasons} reasons", source.path);
+        }
+    }
+}
+
+#[test]
+fn files_are_small_and_begin_with_what_they_know() {
+    for source in files("src", ".rs") {
+        let lines = source.text.lines().count();
+        assert!(lines <= 600, "{} has {lines} lines; split it by what it knows", source.path);
+        assert!(source.text.starts_with("//! "), "{} does not begin with what it is", source.path);
+    }
+    for source in files("tests/it", ".rs") {
+        let lines = source.text.lines().count();
+        assert!(lines <= 800, "{} has {lines} lines; split it", source.path);
+        assert!(source.text.starts_with("//! "), "{} does not begin with what it is", source.path);
+    }
+    for source in files("src", "mod.rs") {
+        panic!("{}: write foo.rs beside foo/, not mod.rs", source.path);
+    }
+}
+
+#[test]
+fn every_part_of_the_code_is_in_the_readmes_map() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for source in files("src", ".rs") {
+        let part = source.part();
+        let named = readme.contains(&format!("src/{part}.rs")) || readme.contains(&format!("src/{part}/"));
+        assert!(named, "{} is in no line of README.md's map of the code", source.path);
+    }
+}
+
+#[test]
+fn nothing_waits_by_sleeping_in_the_tests() {
+    for source in files("tests/it", ".rs") {
+        let in_world = source.path.starts_with("tests/it/world");
+        let sleeps = source.code().contains("thread::sleep") || source.code().contains("time::sleep");
+        assert!(
+            in_world || source.path.ends_with("tidy.rs") || !sleeps,
+            "{} sleeps; wait for a condition",
+            source.path
+        );
+    }
+}

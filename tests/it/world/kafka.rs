@@ -1,0 +1,414 @@
+//! A real Kafka broker of one node, and what tests do with it beside what Paceline itself does.
+//!
+//! Three listeners: plain text for everything, TLS to meet the wrong protocol, and SASL with a user who may do nothing.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use futures::executor::block_on;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use super::process::Process;
+use super::{ports, root, run_dir, unique, wait_until};
+
+/// The bound of every single call.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The size of a record's value, small enough that 100,000 of them are cheap.
+const VALUE: [u8; 64] = [b'x'; 64];
+
+/// A user of the SASL listener who is known and may do nothing: every request is refused by the authorizer.
+pub(crate) const STRANGER: (&str, &str) = ("stranger", "stranger-secret");
+
+/// A user of the SASL listener who may do everything.
+pub(crate) const SUPER_USER: (&str, &str) = ("admin", "admin-secret");
+
+/// A broker with its ports and its data, running or stopped.
+#[derive(Debug)]
+pub(crate) struct Kafka {
+    dir: PathBuf,
+    plain: u16,
+    tls: u16,
+    sasl: u16,
+    process: Mutex<Option<Process>>,
+}
+
+impl Kafka {
+    /// A broker of the caller's own, which it may stop and start.
+    pub(crate) fn start_own() -> Self {
+        Self::start_in(&unique("kafka-own")).expect("Kafka starts")
+    }
+
+    pub(super) fn start_in(name: &str) -> anyhow::Result<Self> {
+        let dir = run_dir().join(name);
+        std::fs::create_dir_all(&dir)?;
+        let kafka =
+            Self { plain: ports::free(), tls: ports::free(), sasl: ports::free(), process: Mutex::new(None), dir };
+        kafka.make_keystore()?;
+        std::fs::write(kafka.dir.join("server.properties"), kafka.properties(ports::free()))?;
+        kafka.format()?;
+        kafka.start()?;
+        Ok(kafka)
+    }
+
+    /// Starts the broker on its old ports and data, and waits until it answers.
+    pub(crate) fn start(&self) -> anyhow::Result<()> {
+        let mut slot = self.process.lock().unwrap();
+        if slot.is_some() {
+            return Ok(());
+        }
+        let mut java = self.java("kafka.Kafka");
+        java.arg(self.dir.join("server.properties"));
+        let mut process = Process::start("Kafka", &mut java, &self.dir.join("kafka.log"))?;
+        self.wait_until_ready(&mut process)?;
+        *slot = Some(process);
+        Ok(())
+    }
+
+    /// Stops the broker; its data stays. Clients see their connections closed and then refused.
+    pub(crate) fn stop(&self) {
+        if let Some(mut process) = self.process.lock().unwrap().take() {
+            process.stop(Duration::from_secs(10));
+        }
+    }
+
+    /// The address for clients without TLS and authentication.
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.plain)
+    }
+
+    /// The address that speaks TLS, with a certificate of its own signing.
+    pub(crate) fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.tls)
+    }
+
+    /// The address that wants SASL PLAIN without TLS: [`STRANGER`] or [`SUPER_USER`].
+    pub(crate) fn sasl_address(&self) -> String {
+        format!("127.0.0.1:{}", self.sasl)
+    }
+
+    /// Resident memory of the broker in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.process.lock().unwrap().as_ref().map_or(0, Process::resident_bytes)
+    }
+
+    /// Settings of a client of this broker.
+    pub(crate) fn client_config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", self.bootstrap())
+            .set("client.id", "world")
+            .set("allow.auto.create.topics", "false")
+            .set("topic.metadata.refresh.interval.ms", "500")
+            .set("enable.metrics.push", "false");
+        config
+    }
+
+    /// Creates a topic and waits until its partitions have leaders.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        one(block_on(self.admin().create_topics([&new], &options())), "create a topic");
+        self.wait_for_partitions(topic, partitions);
+    }
+
+    /// Deletes a topic and waits until it is gone, so that it can be created again.
+    pub(crate) fn delete_topic(&self, topic: &str) {
+        one(block_on(self.admin().delete_topics(&[topic], &options())), "delete a topic");
+        self.wait_for_partitions(topic, 0);
+    }
+
+    /// Adds partitions to a topic until it has `total`.
+    pub(crate) fn create_partitions(&self, topic: &str, total: i32) {
+        let new = NewPartitions::new(topic, total.try_into().unwrap());
+        one(block_on(self.admin().create_partitions([&new], &options())), "add partitions");
+        self.wait_for_partitions(topic, total);
+    }
+
+    /// Deletes the records before an offset, as retention would.
+    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let list = offsets(&[(topic, partition, before)]);
+        let deleted = block_on(self.admin().delete_records(&list, &options())).expect("records can be deleted");
+        for element in deleted.elements() {
+            element.error().expect("records can be deleted");
+        }
+    }
+
+    /// Deletes a group that has no members.
+    pub(crate) fn delete_group(&self, group: &str) {
+        one(block_on(self.admin().delete_groups(&[group], &options())), "delete a group");
+    }
+
+    /// Appends `count` records to one partition and waits until the broker has them.
+    pub(crate) fn produce(&self, topic: &str, partition: i32, count: u64) {
+        let producer = self.producer(&[]);
+        send(&producer, topic, partition, count);
+        producer.flush(TIMEOUT).expect("the broker takes the records");
+    }
+
+    /// Appends `count` records to each of the first `partitions` partitions.
+    pub(crate) fn produce_to_all(&self, topic: &str, partitions: i32, count: u64) {
+        let producer = self.producer(&[]);
+        for partition in 0..partitions {
+            send(&producer, topic, partition, count);
+        }
+        producer.flush(TIMEOUT).expect("the broker takes the records");
+    }
+
+    /// Appends `count` records in a transaction that stays open until it is committed or aborted.
+    pub(crate) fn produce_in_transaction(&self, topic: &str, partition: i32, count: u64) -> Transaction {
+        let producer = self.producer(&[("transactional.id", &unique("transaction"))]);
+        producer.init_transactions(TIMEOUT).expect("the broker knows transactions");
+        producer.begin_transaction().expect("a transaction can begin");
+        send(&producer, topic, partition, count);
+        producer.flush(TIMEOUT).expect("the broker takes the records");
+        Transaction { producer }
+    }
+
+    /// A producer that appends `rate` records/s, spread over the first `partitions` partitions, until it is stopped.
+    pub(crate) fn start_producer(&self, topic: &str, partitions: i32, rate: f64) -> super::producer::Producer {
+        super::producer::Producer::start(self.producer(&[]), topic, partitions, rate)
+    }
+
+    /// Commits offsets for a group that has no members: (topic, partition, offset).
+    pub(crate) fn commit(&self, group: &str, positions: &[(&str, i32, i64)]) {
+        let consumer = self.consumer(group);
+        // The first answers of a coordinator that has just been chosen are errors to try again.
+        wait_until("the commit", TIMEOUT, || consumer.commit(&offsets(positions), CommitMode::Sync));
+    }
+
+    /// What a group has committed for the first `partitions` partitions; None where there is no commit.
+    pub(crate) fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+        let mut wanted = TopicPartitionList::new();
+        wanted.add_partition_range(topic, 0, partitions - 1);
+        let consumer = self.consumer(group);
+        let found = wait_until("the committed offsets", TIMEOUT, || {
+            consumer.committed_offsets(wanted.clone(), Duration::from_secs(5))
+        });
+        let elements = found.elements();
+        elements
+            .iter()
+            .map(|element| match element.offset() {
+                Offset::Offset(offset) => Some(offset),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The log start offset and the log end offset of a partition.
+    pub(crate) fn bounds(&self, topic: &str, partition: i32) -> (i64, i64) {
+        let consumer = self.consumer("world");
+        wait_until("the log's bounds", TIMEOUT, || consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)))
+    }
+
+    /// How many records a group has not committed, over the first `partitions` partitions; no commit counts from the log's start.
+    pub(crate) fn lag(&self, group: &str, topic: &str, partitions: i32) -> i64 {
+        let committed = self.committed(group, topic, partitions);
+        (0..)
+            .zip(committed)
+            .map(|(partition, committed)| {
+                let (start, end) = self.bounds(topic, partition);
+                end - committed.unwrap_or(start).max(start)
+            })
+            .sum()
+    }
+
+    /// The state and the number of members of a group of the classic protocol; ("Dead", 0) where there is none.
+    pub(crate) fn group(&self, group: &str) -> (String, usize) {
+        let consumer = self.consumer("world");
+        let list = wait_until("the group", TIMEOUT, || consumer.fetch_group_list(Some(group), Duration::from_secs(5)));
+        match list.groups().iter().find(|info| info.name() == group) {
+            Some(info) => (info.state().to_owned(), info.members().len()),
+            None => ("Dead".to_owned(), 0),
+        }
+    }
+
+    fn consumer(&self, group: &str) -> BaseConsumer {
+        let mut config = self.client_config();
+        config.set("group.id", group).set("enable.auto.commit", "false");
+        config.create().expect("the settings are valid")
+    }
+
+    fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
+        let mut config = self.client_config();
+        config.set("queue.buffering.max.messages", "1000000").set("linger.ms", "5");
+        for (key, value) in settings {
+            config.set(*key, *value);
+        }
+        config.create().expect("the settings are valid")
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client_config().create().expect("the settings are valid")
+    }
+
+    fn wait_for_partitions(&self, topic: &str, wanted: i32) {
+        let consumer = self.consumer("world");
+        wait_until("the topic's partitions", TIMEOUT, || {
+            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).map_err(|e| e.to_string())?;
+            let partitions = metadata.topics()[0].partitions();
+            let led = partitions.iter().filter(|partition| partition.leader() >= 0).count();
+            super::equal(&led, &wanted.try_into().unwrap())
+        });
+    }
+
+    fn wait_until_ready(&self, process: &mut Process) -> anyhow::Result<()> {
+        let start = Instant::now();
+        loop {
+            process.check()?;
+            // A new client each time: an old one backs off after refused connections.
+            let consumer = self.consumer("world");
+            match consumer.fetch_metadata(None, Duration::from_millis(500)) {
+                Ok(metadata) if !metadata.brokers().is_empty() => return Ok(()),
+                _ if start.elapsed() > Duration::from_secs(60) => {
+                    bail!("Kafka did not answer in time; {}", super::process::tail(&self.dir.join("kafka.log")))
+                }
+                _ => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    fn java(&self, class: &str) -> Command {
+        let mut java = Command::new("java");
+        java.current_dir(&self.dir)
+            // The simple collector and the first compiler: a small process that is up soon, on a machine that has other work.
+            .args(["-Xmx512m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
+            .arg("-cp")
+            .arg(root().join("kafka/libs/*"))
+            .arg(class);
+        java
+    }
+
+    fn format(&self) -> anyhow::Result<()> {
+        let libs = root().join("kafka/libs");
+        if !libs.is_dir() {
+            bail!("Kafka is not in {}; `tests/run` fetches it", libs.display());
+        }
+        let mut tool = self.java("kafka.tools.StorageTool");
+        // Any UUID will do, in Kafka's base64 form.
+        tool.args(["format", "-t", "cGFjZWxpbmUtdGVzdHdvcg", "-c"]).arg(self.dir.join("server.properties"));
+        run(&mut tool, &self.dir.join("format.log"))
+    }
+
+    fn make_keystore(&self) -> anyhow::Result<()> {
+        let mut keytool = Command::new("keytool");
+        keytool
+            .current_dir(&self.dir)
+            .args(["-genkeypair", "-keystore", "keystore.p12", "-storetype", "PKCS12", "-storepass", "secret"])
+            .args(["-alias", "broker", "-keyalg", "EC", "-validity", "30"])
+            .args(["-dname", "CN=localhost", "-ext", "san=ip:127.0.0.1,dns:localhost"]);
+        run(&mut keytool, &self.dir.join("keytool.log"))
+    }
+
+    fn properties(&self, controller: u16) -> String {
+        let Self { plain, tls, sasl, dir, .. } = self;
+        let dir = dir.display();
+        let users = [STRANGER, SUPER_USER].map(|(name, password)| format!("user_{name}=\"{password}\"")).join(" ");
+        format!(
+            r"
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=CONTROLLER://127.0.0.1:{controller},PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}
+advertised.listeners=PLAIN://127.0.0.1:{plain},TLS://127.0.0.1:{tls},SASL://127.0.0.1:{sasl}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT,TLS:SSL,SASL:SASL_PLAINTEXT
+inter.broker.listener.name=PLAIN
+log.dirs={dir}/data
+
+ssl.keystore.type=PKCS12
+ssl.keystore.location={dir}/keystore.p12
+ssl.keystore.password=secret
+
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS;User:{admin}
+sasl.enabled.mechanisms=PLAIN
+listener.name.sasl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+
+{COMMON}",
+            admin = SUPER_USER.0,
+        )
+    }
+}
+
+/// What does not depend on ports: one broker, small and quick.
+const COMMON: &str = "
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=5
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+# Rebalances take seconds, not minutes: tests make many of them.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.session.timeout.ms=3000
+group.consumer.session.timeout.ms=6000
+";
+
+/// Records that are in a log and not yet decided on.
+pub(crate) struct Transaction {
+    producer: BaseProducer,
+}
+
+impl Transaction {
+    /// Makes the records visible to readers of committed records.
+    pub(crate) fn commit(self) {
+        self.producer.commit_transaction(TIMEOUT).expect("the transaction can be committed");
+    }
+
+    /// Leaves the records in the log, invisible to readers of committed records.
+    pub(crate) fn abort(self) {
+        self.producer.abort_transaction(TIMEOUT).expect("the transaction can be aborted");
+    }
+}
+
+fn send(producer: &BaseProducer, topic: &str, partition: i32, count: u64) {
+    for _ in 0..count {
+        let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(&VALUE);
+        producer.send(record).map_err(|(error, _)| error).expect("the producer's queue has room");
+    }
+}
+
+fn offsets(positions: &[(&str, i32, i64)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for &(topic, partition, offset) in positions {
+        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("the offset is valid");
+    }
+    list
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
+}
+
+/// The one result of an admin call on one thing.
+fn one(
+    results: rdkafka::error::KafkaResult<Vec<Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>>,
+    what: &str,
+) {
+    for result in results.unwrap_or_else(|error| panic!("Can't {what}: {error}")) {
+        result.unwrap_or_else(|(name, code)| panic!("Can't {what} ({name}): {code}"));
+    }
+}
+
+/// Runs a short-lived tool to its end.
+fn run(command: &mut Command, log: &Path) -> anyhow::Result<()> {
+    let name = command.get_program().display().to_string();
+    let status = Process::start(&name, command, log)?.wait(Duration::from_secs(60)).context("a tool hangs")?;
+    if status.success() { Ok(()) } else { bail!("{name} failed: {}", super::process::tail(log)) }
+}

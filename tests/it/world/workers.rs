@@ -1,0 +1,148 @@
+//! Workloads of real consumers: the Deployments and StatefulSets that tests let Paceline scale.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
+use kube::api::{Api, ListParams, PostParams};
+use serde_json::{Value, json};
+
+use super::kafka::Kafka;
+use super::kubelet::START_DELAY;
+
+/// A workload whose pods are consumers of one group. Its fields may be changed before it is created.
+#[derive(Debug, Clone)]
+pub(crate) struct Workers {
+    /// The workload's name, and the label `app` of its pods.
+    pub(crate) name: String,
+    pub(crate) bootstrap: String,
+    pub(crate) group: String,
+    pub(crate) topics: Vec<String>,
+    pub(crate) replicas: i32,
+    /// Records/s that each handles.
+    pub(crate) capacity: f64,
+    pub(crate) commit_interval: Duration,
+    /// From the pod's binding to the start of its process.
+    pub(crate) start_delay: Duration,
+    /// Settings of librdkafka, e.g. ("group.protocol", "consumer").
+    pub(crate) properties: Vec<(String, String)>,
+}
+
+/// How far a workload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Replicas {
+    pub(crate) wanted: i32,
+    pub(crate) existing: i32,
+    pub(crate) ready: i32,
+}
+
+impl Workers {
+    /// One replica of 100 records/s that commits each second and starts at once.
+    pub(crate) fn new(kafka: &Kafka, name: &str, group: &str, topic: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            bootstrap: kafka.bootstrap(),
+            group: group.to_owned(),
+            topics: vec![topic.to_owned()],
+            replicas: 1,
+            capacity: 100.0,
+            commit_interval: Duration::from_secs(1),
+            start_delay: Duration::ZERO,
+            properties: Vec::new(),
+        }
+    }
+
+    /// The same workers in the new group protocol (KIP-848).
+    pub(crate) fn with_new_protocol(mut self) -> Self {
+        self.properties.push(("group.protocol".to_owned(), "consumer".to_owned()));
+        self
+    }
+
+    /// The command line of one worker, after `paceline`.
+    pub(crate) fn args(&self) -> Vec<String> {
+        let mut args = vec!["worker".to_owned()];
+        let mut add = |name: &str, value: String| args.push(format!("--{name}={value}"));
+        add("bootstrap-servers", self.bootstrap.clone());
+        add("group", self.group.clone());
+        add("capacity", self.capacity.to_string());
+        add("commit-interval", humantime::format_duration(self.commit_interval).to_string());
+        for topic in &self.topics {
+            add("topic", topic.clone());
+        }
+        for (key, value) in &self.properties {
+            add("property", format!("{key}={value}"));
+        }
+        args
+    }
+
+    /// Creates a Deployment of them.
+    pub(crate) async fn deploy(&self, client: Client, namespace: &str) {
+        let deployment: Deployment = serde_json::from_value(json!({
+            "metadata": {"name": self.name},
+            "spec": self.spec(),
+        }))
+        .expect("it is a Deployment");
+        Api::namespaced(client, namespace)
+            .create(&PostParams::default(), &deployment)
+            .await
+            .expect("a Deployment can be created");
+    }
+
+    /// Creates a StatefulSet of them.
+    pub(crate) async fn deploy_stateful(&self, client: Client, namespace: &str) {
+        let mut spec = self.spec();
+        spec["serviceName"] = json!(self.name);
+        let set: StatefulSet = serde_json::from_value(json!({"metadata": {"name": self.name}, "spec": spec}))
+            .expect("it is a StatefulSet");
+        Api::namespaced(client, namespace)
+            .create(&PostParams::default(), &set)
+            .await
+            .expect("a StatefulSet can be created");
+    }
+
+    fn spec(&self) -> Value {
+        let labels = json!({"app": self.name});
+        json!({
+            "replicas": self.replicas,
+            "selector": {"matchLabels": labels},
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {START_DELAY: humantime::format_duration(self.start_delay).to_string()},
+                },
+                "spec": {"containers": [{"name": "worker", "image": "paceline", "args": self.args()}]},
+            },
+        })
+    }
+}
+
+/// How far a Deployment is.
+pub(crate) async fn deployment_replicas(client: Client, namespace: &str, name: &str) -> Replicas {
+    let found: Deployment = Api::namespaced(client, namespace).get(name).await.expect("the Deployment exists");
+    let status = found.status.unwrap_or_default();
+    Replicas {
+        wanted: found.spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        existing: status.replicas.unwrap_or(0),
+        ready: status.ready_replicas.unwrap_or(0),
+    }
+}
+
+/// How far a StatefulSet is.
+pub(crate) async fn stateful_set_replicas(client: Client, namespace: &str, name: &str) -> Replicas {
+    let found: StatefulSet = Api::namespaced(client, namespace).get(name).await.expect("the StatefulSet exists");
+    let status = found.status.unwrap_or_default();
+    Replicas {
+        wanted: found.spec.and_then(|spec| spec.replicas).unwrap_or(1),
+        existing: status.replicas,
+        ready: status.ready_replicas.unwrap_or(0),
+    }
+}
+
+/// The names of a workload's pods, those that are ending included.
+pub(crate) async fn pods(client: Client, namespace: &str, name: &str) -> Vec<String> {
+    let params = ListParams::default().labels(&format!("app={name}"));
+    let pods: Api<Pod> = Api::namespaced(client, namespace);
+    let list = pods.list(&params).await.expect("pods can be listed");
+    list.items.into_iter().filter_map(|pod| pod.metadata.name).collect()
+}
