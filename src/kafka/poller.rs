@@ -174,6 +174,8 @@ impl Task {
         let mut next = Instant::now();
         loop {
             let scope = tokio::select! {
+                // The tick before the wake-up: it covers new subscriptions too.
+                biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => Scope::All,
                 () = self.shared.wake.notified() => {
