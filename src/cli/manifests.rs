@@ -41,7 +41,10 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Manifests> {
     }
     if all.consumers.is_empty() {
         let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-        let why = format!("No {KIND} in {}; a manifest starts with\n  apiVersion: {API_VERSION}\n  kind: {KIND}", names.join(", "));
+        let why = format!(
+            "No {KIND} in {}; a manifest starts with\n  apiVersion: {API_VERSION}\n  kind: {KIND}",
+            names.join(", ")
+        );
         return Err(WrongInput([all.notes, vec![why]].concat().join("\n")).into());
     }
     Ok(all)
@@ -51,7 +54,8 @@ fn open(file: &Path) -> anyhow::Result<Source> {
     if file == Path::new("-") {
         return Source::from_reader("<stdin>".to_owned(), std::io::stdin().lock()).context("Can't read stdin");
     }
-    Source::read(file).map_err(|error| WrongInput(format!("Can't read the manifest {}: {error}", file.display())).into())
+    Source::read(file)
+        .map_err(|error| WrongInput(format!("Can't read the manifest {}: {error}", file.display())).into())
 }
 
 /// Reads the ScaledConsumers of one source.
@@ -112,8 +116,8 @@ fn consumer(source: &Source, document: usize, schema: &Json) -> Result<Validated
 fn schema() -> Json {
     let crd = crd();
     let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
-    let mut schema = serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
-        .unwrap_or(Json::Null);
+    let mut schema =
+        serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref())).unwrap_or(Json::Null);
     let text = serde_json::json!({"type": "object"});
     if let Some(all) = schema.get_mut("properties").and_then(Json::as_object_mut) {
         let names = ["name", "namespace", "labels", "annotations"].map(|name| (name.to_owned(), text.clone()));
@@ -158,15 +162,24 @@ mod tests {
             ),
             (
                 swap("consumerGroup: demo", "consumerGroup: demo\n    ofsetReset: latest"),
-                format!("orders.yaml:{}: spec.kafka.ofsetReset: unknown field; did you mean \"offsetReset\"?", group + 1),
+                format!(
+                    "orders.yaml:{}: spec.kafka.ofsetReset: unknown field; did you mean \"offsetReset\"?",
+                    group + 1
+                ),
             ),
             (
                 swap("minReplicas: 1", "minReplicas: many"),
-                format!("orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected i32", line("minReplicas")),
+                format!(
+                    "orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected i32",
+                    line("minReplicas")
+                ),
             ),
             (
                 swap("minReplicas: 1", "minReplicas: 13"),
-                format!("orders.yaml:{}: spec.minReplicas: minReplicas is 13, above maxReplicas, which is 12", line("minReplicas")),
+                format!(
+                    "orders.yaml:{}: spec.minReplicas: minReplicas is 13, above maxReplicas, which is 12",
+                    line("minReplicas")
+                ),
             ),
             (
                 swap("name: demo\n", "nam: demo\n"),
@@ -174,7 +187,10 @@ mod tests {
             ),
             (
                 swap("v1alpha1", "v1"),
-                format!("orders.yaml:{}: apiVersion: \"paceline.dev/v1\" is not known; write paceline.dev/v1alpha1", line("apiVersion")),
+                format!(
+                    "orders.yaml:{}: apiVersion: \"paceline.dev/v1\" is not known; write paceline.dev/v1alpha1",
+                    line("apiVersion")
+                ),
             ),
             (
                 swap("kind: ScaledConsumer", "kind: ScaledConsumers"),
