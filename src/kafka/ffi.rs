@@ -157,7 +157,8 @@ impl Client {
         }
     }
 
-    /// One Metadata request to any broker that is up. Returns the brokers' ids and, where asked for, all topics' names.
+    /// One Metadata request to any broker that is up. Returns the brokers' ids, that of the one that answered first, and,
+    /// where asked for, all topics' names.
     pub(super) fn metadata(&self, all_topics: bool, timeout: Duration) -> Result<(Vec<i32>, Vec<Arc<str>>), Failure> {
         let mut metadata = ptr::null();
         let handle = self.handle.0.as_ptr();
@@ -169,8 +170,11 @@ impl Client {
             if code != 0 {
                 return Err(Failure::of(code));
             }
+            // -1: a bootstrap address whose broker is not known yet.
+            let answered = Some((*metadata).orig_broker_id).filter(|id| *id >= 0);
+            let others = array((*metadata).brokers, (*metadata).broker_cnt).map(|broker| (*broker).id);
             let result = (
-                array((*metadata).brokers, (*metadata).broker_cnt).map(|broker| (*broker).id).collect(),
+                answered.into_iter().chain(others.filter(|id| Some(*id) != answered)).collect(),
                 array((*metadata).topics, (*metadata).topic_cnt).map(|t| shared((*t).topic)).collect(),
             );
             rd::rd_kafka_metadata_destroy(metadata);

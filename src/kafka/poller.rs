@@ -171,7 +171,8 @@ enum Scope {
 
 impl Task {
     async fn run(mut self, stop: CancellationToken) {
-        let mut next = Instant::now();
+        // The first cycle comes with the first subscription.
+        let mut next = Instant::now() + self.settings.poll_interval;
         loop {
             let scope = tokio::select! {
                 // The tick before the wake-up: it covers new subscriptions too.

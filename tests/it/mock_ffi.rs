@@ -13,7 +13,6 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::{Offset, TopicPartitionList};
 
 /// Keys of Kafka's protocol.
-pub const PRODUCE: i16 = 0;
 pub const LIST_OFFSETS: i16 = 2;
 pub const METADATA: i16 = 3;
 pub const OFFSET_FETCH: i16 = 9;
@@ -46,11 +45,16 @@ impl Mock {
         unsafe { CStr::from_ptr(rd::rd_kafka_mock_cluster_bootstraps(self.cluster)) }.to_str().unwrap().to_owned()
     }
 
-    /// Creates a topic; partition n is led by broker 1 + n modulo the number of `leaders`.
-    pub fn topic(&self, name: &str, partitions: i32, leaders: i32) {
+    /// Creates a topic that all brokers lead.
+    pub fn spread_topic(&self, name: &str, partitions: i32) {
         let topic = c(name);
         // SAFETY: the strings outlive the calls, here and below; the cluster is alive.
         unsafe { rd::rd_kafka_mock_topic_create(self.cluster, topic.as_ptr(), partitions, 1) };
+    }
+
+    /// Creates a topic; partition n is led by broker 1 + n modulo the number of `leaders`.
+    pub fn topic(&self, name: &str, partitions: i32, leaders: i32) {
+        self.spread_topic(name, partitions);
         (0..partitions).for_each(|partition| self.lead(name, partition, 1 + partition % leaders));
     }
 
@@ -103,11 +107,6 @@ impl Mock {
         }
         // SAFETY: the array is as long as said, and copied.
         unsafe { rd_kafka_mock_push_request_errors_array(self.cluster, api, codes.len(), codes.as_ptr()) };
-    }
-
-    pub fn stop_failing(&self, api: i16) {
-        // SAFETY: as above.
-        unsafe { rd::rd_kafka_mock_clear_request_errors(self.cluster, api) };
     }
 
     /// Counts requests by kind while `work` runs.
