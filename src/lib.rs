@@ -9,6 +9,10 @@ pub mod kafka;
 pub mod kubernetes;
 // The loop that joins them: an observation, the workload, a decision, an act.
 pub mod steer;
+// The controller's wiring, and what it serves.
+pub mod app;
+pub mod metrics;
+pub mod web;
 // What is built from it: the command line, the configuration file, the demo.
 pub mod cli;
 pub mod config;

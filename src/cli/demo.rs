@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Outcome, WrongInput, manifests};
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, short};
 use crate::demo::{Scene, Wave, run as play};
+use crate::kubernetes::manifest;
 use crate::kubernetes::validate::Validated;
 use crate::yaml::Source;
 
@@ -64,7 +65,7 @@ fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
         Some(file) => manifests::read(std::slice::from_ref(file))?.consumers.into_iter().next(),
         None => {
             let source = Source { name: "the embedded config/demo.yaml".to_owned(), text: EMBEDDED.to_owned() };
-            manifests::parse(&source)?.consumers.into_iter().next()
+            manifest::parse(&source)?.consumers.into_iter().next()
         }
     };
     let Validated { query, policy, .. } = consumer.context("No ScaledConsumer to demonstrate")?;

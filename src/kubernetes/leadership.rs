@@ -74,7 +74,8 @@ impl Leadership {
     /// Returns when we become leader or cease to be. Cancel-safe.
     pub async fn changed(&mut self) {
         let before = *self.0.borrow_and_update();
-        let differs = |now: &Standing| now.held_until.is_some() != before.held_until.is_some() || now.term != before.term;
+        let differs =
+            |now: &Standing| now.held_until.is_some() != before.held_until.is_some() || now.term != before.term;
         if self.0.wait_for(differs).await.is_err() {
             // Nobody contends any more: nothing will change.
             std::future::pending::<()>().await;
@@ -265,7 +266,8 @@ impl Contender {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
         let name = self.candidate.lease.clone();
-        let release = self.api.replace(&name, &PostParams::default(), &lease);
+        let params = PostParams::default();
+        let release = self.api.replace(&name, &params, &lease);
         match call::within(RELEASE_TIMEOUT, release).await {
             Ok(_) => info!(lease = name, "Gave the lease back."),
             Err(error) => warn!(lease = name, %error, "Could not give the lease back; it runs out by itself."),

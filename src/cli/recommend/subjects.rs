@@ -12,6 +12,7 @@ use crate::cli::{WrongInput, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
 use crate::kafka::ClusterSettings;
+use crate::kubernetes::manifest::Manifests;
 use crate::kubernetes::resource::ScaledConsumer;
 use crate::kubernetes::validate::{ClusterRef, Validated, validate};
 
@@ -66,7 +67,7 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
             (consumers, Some(client), broken)
         }
         None => {
-            let manifests::Manifests { consumers, notes } = manifests::read(&arguments.files)?;
+            let Manifests { consumers, notes } = manifests::read(&arguments.files)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
             let client = if arguments.current.is_none() { scale::client().await.ok() } else { None };
             (consumers, client, false)
