@@ -6,6 +6,7 @@ mod story;
 mod world;
 
 mod config;
+mod end_to_end;
 mod engine;
 mod engine_invariants;
 mod image;
