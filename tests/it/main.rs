@@ -5,8 +5,10 @@
 mod story;
 mod world;
 
+mod config;
 mod engine;
 mod engine_invariants;
+mod image;
 mod kafka_mock;
 mod kafka_poller;
 mod kafka_real;

@@ -1,0 +1,151 @@
+//! `paceline recommend`: how many replicas there should be, and why, by the same engine as `run`. Reads Kafka and,
+//! where there is one, the cluster; writes to nothing.
+
+mod observe;
+mod report;
+mod scale;
+mod subjects;
+mod table;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, ValueEnum};
+
+use super::{Outcome, WrongInput};
+
+const EXAMPLES: &str = "Examples:
+  A group, without any file:
+    paceline recommend --bootstrap-servers localhost:9092 --group orders --current 3
+  A manifest, before it is applied:
+    paceline recommend -f orders.yaml --bootstrap-servers localhost:9092 --current 3
+  What the controller in the cluster goes by:
+    paceline recommend -n shop orders --config paceline.yaml
+  A pipeline that fails when the replicas are not right:
+    paceline recommend -f orders.yaml --current 3 --once -o json --fail-on-change";
+
+/// What `recommend` takes.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("source").args(["files", "namespace", "group"]).required(true))]
+pub(super) struct Arguments {
+    /// ScaledConsumer manifests; `-` reads stdin. Documents of other kinds are passed over.
+    #[arg(short = 'f', long = "filename", value_name = "FILE", num_args = 1.., help_heading = "What to look at")]
+    files: Vec<PathBuf>,
+    /// The ScaledConsumers of a namespace, read from the cluster of the kubeconfig.
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "What to look at")]
+    namespace: Option<String>,
+    /// Only this ScaledConsumer of the namespace.
+    #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to look at")]
+    name: Option<String>,
+    /// A consumer group, without any file.
+    #[arg(long, value_name = "GROUP", requires = "bootstrap_servers", help_heading = "What to look at")]
+    group: Option<String>,
+    #[command(flatten)]
+    group_policy: GroupPolicy,
+
+    /// Kafka's addresses, separated by commas; with -f or -n instead of the manifest's cluster.
+    #[arg(long, value_name = "HOST:PORT,…", env = "PACELINE_BOOTSTRAP_SERVERS", help_heading = "Kafka")]
+    bootstrap_servers: Option<String>,
+    /// A setting of librdkafka, such as security.protocol=SSL; may be given more than once. Secrets are better kept in
+    /// the files that --config names.
+    #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property, help_heading = "Kafka")]
+    properties: Vec<(String, String)>,
+    /// The controller's configuration, which defines the clusters that manifests name.
+    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG", help_heading = "Kafka")]
+    config: Option<PathBuf>,
+
+    /// The replicas there are now, where no cluster can be asked.
+    #[arg(long, value_name = "N")]
+    current: Option<u32>,
+    /// How long to look: rates and time lag need some polls, and a commit or two in between.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    observe: Duration,
+    /// Look once: the lag, but neither rates nor time lag.
+    #[arg(long, conflicts_with = "observe")]
+    once: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+    /// Exit with 3 where the recommendation differs from the current replicas.
+    #[arg(long)]
+    fail_on_change: bool,
+}
+
+/// What a manifest would say, for a group without one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "With --group")]
+struct GroupPolicy {
+    /// A topic of the group, may be given more than once; every topic that it has committed to without it.
+    #[arg(long = "topic", value_name = "TOPIC", requires = "group")]
+    topics: Vec<String>,
+    /// Records of lag that one replica may have.
+    #[arg(long, value_name = "RECORDS", default_value = "1000", requires = "group")]
+    lag_per_replica: std::num::NonZeroU64,
+    /// The least replicas.
+    #[arg(long, value_name = "N", default_value = "1", requires = "group")]
+    min: u32,
+    /// The most replicas; as many as the partitions can use without it.
+    #[arg(long, value_name = "N", requires = "group")]
+    max: Option<u32>,
+    /// Group members that one replica runs.
+    #[arg(long, value_name = "N", default_value = "1", requires = "group")]
+    threads_per_replica: std::num::NonZeroU32,
+    /// What a partition without a commit means, as the consumers' auto.offset.reset.
+    #[arg(long, value_enum, default_value = "latest", requires = "group")]
+    offset_reset: Reset,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Reset {
+    /// The group starts at the end.
+    Latest,
+    /// The group starts at the oldest record.
+    Earliest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+fn property(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        // The text is not repeated: it may be a password.
+        Some(_) | None => Err("write KEY=VALUE".to_owned()),
+    }
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    super::runtime()?.block_on(async {
+        let (subjects, broken) = subjects::find(arguments).await?;
+        if let (true, Some(unknown)) =
+            (arguments.fail_on_change, subjects.iter().find_map(|subject| subject.current.unknown()))
+        {
+            let why = format!("--fail-on-change compares with the current replicas, but {unknown}; give --current N");
+            return Err(WrongInput(why).into());
+        }
+        let span = if arguments.once { Duration::ZERO } else { arguments.observe };
+        let seen = observe::observe(subjects, span).await?;
+        let recommendations: Vec<_> = seen.iter().map(report::Recommendation::of).collect();
+        super::print(&match arguments.output {
+            Output::Table => table::render(&recommendations),
+            Output::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
+            Output::Yaml => serde_yaml::to_string(&recommendations)?,
+        })?;
+        let failures: Vec<_> = recommendations.iter().filter_map(report::Recommendation::failure).collect();
+        failures.iter().for_each(|failure| eprintln!("error: {failure}"));
+        let changed = recommendations.iter().any(report::Recommendation::is_change);
+        Ok(match (broken || !failures.is_empty(), arguments.fail_on_change && changed) {
+            (true, _) => Outcome::Partly,
+            (false, true) => Outcome::Changed,
+            (false, false) => Outcome::Fine,
+        })
+    })
+}

@@ -1,0 +1,186 @@
+//! Looking for a while: every Kafka cluster on a thread of its own, one poll after the other, each observation through
+//! the consumer's engine.
+
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::subjects::{Current, Subject};
+use crate::core::{Decision, Engine, Observation, Replicas, Workload, grouped};
+use crate::kafka::{ClusterSettings, Connection, since_start};
+
+/// What was seen of a subject, and what follows.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) subject: Subject,
+    pub(super) observation: Arc<Observation>,
+    pub(super) decision: Decision,
+    /// The replicas that were taken for the current ones.
+    pub(super) assumed: Replicas,
+    pub(super) polls: u32,
+}
+
+/// Consumers commit every 5 s by default, so faster shows little more; short looks get some polls all the same.
+const SLOWEST: Duration = Duration::from_secs(5);
+const FASTEST: Duration = Duration::from_secs(1);
+/// Polls wanted in the time there is.
+const POLLS: u32 = 10;
+
+/// Looks at all subjects for `span`, once if it is zero; Ctrl-C ends it early with what was seen so far. In the order of
+/// the subjects.
+pub(super) async fn observe(subjects: Vec<Subject>, span: Duration) -> anyhow::Result<Vec<Seen>> {
+    let began = Instant::now();
+    let stop = CancellationToken::new();
+    let results: Arc<Mutex<Vec<Option<Seen>>>> = Arc::new(Mutex::new(subjects.iter().map(|_| None).collect()));
+    let mut threads = tokio::task::JoinSet::new();
+    for (settings, members) in by_cluster(&subjects) {
+        let watch = Watch { settings, members, span, began, stop: stop.clone(), results: Arc::clone(&results) };
+        threads.spawn_blocking(move || watch.run());
+    }
+    let mut progress = Progress::new(span, began);
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let interrupted = loop {
+        tokio::select! {
+            ended = threads.join_next() => match ended {
+                Some(ended) => ended??,
+                None => break false,
+            },
+            _ = tokio::signal::ctrl_c() => break true,
+            _ = tick.tick() => progress.show(&lock(&results)),
+        }
+    };
+    progress.clear();
+    stop.cancel();
+    let seen: Vec<Seen> = lock(&results).drain(..).flatten().collect();
+    if interrupted {
+        // A poll that hangs must not keep the process: its thread is left behind.
+        threads.detach_all();
+        if seen.is_empty() {
+            anyhow::bail!("Interrupted before the first poll had ended");
+        }
+        eprintln!("note: interrupted; this is what was seen so far");
+    }
+    Ok(seen)
+}
+
+/// The subjects of each cluster with their places, so that each cluster is asked over one connection.
+fn by_cluster(subjects: &[Subject]) -> Vec<(ClusterSettings, Vec<(usize, Subject)>)> {
+    let mut clusters: Vec<(ClusterSettings, Vec<(usize, Subject)>)> = Vec::new();
+    for (place, subject) in subjects.iter().enumerate() {
+        match clusters.iter_mut().find(|(settings, _)| *settings == subject.cluster) {
+            Some((_, members)) => members.push((place, subject.clone())),
+            None => clusters.push((subject.cluster.clone(), vec![(place, subject.clone())])),
+        }
+    }
+    clusters
+}
+
+/// One cluster's thread.
+struct Watch {
+    settings: ClusterSettings,
+    members: Vec<(usize, Subject)>,
+    span: Duration,
+    began: Instant,
+    stop: CancellationToken,
+    results: Arc<Mutex<Vec<Option<Seen>>>>,
+}
+
+impl Watch {
+    fn run(mut self) -> anyhow::Result<()> {
+        let interval = (self.span / POLLS).clamp(FASTEST, SLOWEST);
+        self.settings.poll_interval = interval;
+        let mut connection = Connection::open(self.settings.clone())?;
+        let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
+        let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| Engine::new(subject.policy.clone())).collect();
+        let mut polls = 0;
+        loop {
+            let due = Instant::now() + interval;
+            let observations = connection.poll(&queries, since_start);
+            polls += 1;
+            let mut any = false;
+            for (((place, subject), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
+                any |= observation.failure.is_none();
+                let seen = look(subject, engine, observation, polls);
+                if let Some(slot) = lock(&self.results).get_mut(*place) {
+                    *slot = Some(seen);
+                }
+            }
+            // Where nothing at all can be read, looking longer shows the same.
+            let ended = !any || self.began.elapsed() >= self.span;
+            if ended || self.wait(due) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the next poll, or for the end of the span; true if it is all over.
+    fn wait(&self, due: Instant) -> bool {
+        let due = due.min(self.began + self.span);
+        // Short enough that Ctrl-C needs no other way to be heard.
+        const STEP: Duration = Duration::from_millis(50);
+        while Instant::now() < due {
+            if self.stop.is_cancelled() {
+                return true;
+            }
+            std::thread::sleep(STEP.min(due.saturating_duration_since(Instant::now())));
+        }
+        self.stop.is_cancelled()
+    }
+}
+
+fn look(subject: &Subject, engine: &mut Engine, observation: Observation, polls: u32) -> Seen {
+    let assumed = match subject.current {
+        Current::Known(replicas) => replicas,
+        Current::Unknown(_) => members(subject, &observation),
+    };
+    let decision = engine.observe(&observation, Workload { spec: assumed, actual: Some(assumed) });
+    Seen { subject: subject.clone(), observation: Arc::new(observation), decision, assumed, polls }
+}
+
+/// As many replicas as would make the members that the group has; the least allowed where that is not known.
+fn members(subject: &Subject, observation: &Observation) -> Replicas {
+    let members = observation.group.as_ref().ok().map(|group| group.members.len()).filter(|members| *members > 0);
+    let members = members.and_then(|members| u32::try_from(members).ok());
+    members.map_or(subject.policy.bounds.min(), |members| {
+        Replicas(members.div_ceil(subject.policy.threads_per_replica.get()))
+    })
+}
+
+fn lock(results: &Mutex<Vec<Option<Seen>>>) -> MutexGuard<'_, Vec<Option<Seen>>> {
+    // Each place is written in one go, so a panic elsewhere does not spoil them.
+    results.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One line on stderr that is written over and over, on a terminal only.
+struct Progress {
+    shown: bool,
+    span: Duration,
+    began: Instant,
+}
+
+impl Progress {
+    fn new(span: Duration, began: Instant) -> Self {
+        Self { shown: !span.is_zero() && std::io::stderr().is_terminal(), span, began }
+    }
+
+    fn show(&mut self, results: &[Option<Seen>]) {
+        if !self.shown {
+            return;
+        }
+        let seen = results.iter().flatten();
+        let (polls, lag) = seen.fold((0, 0_u64), |(polls, lag), seen| {
+            (polls.max(seen.polls), lag.saturating_add(seen.decision.lag.total.0))
+        });
+        let so_far = if polls == 0 { "connecting".to_owned() } else { format!("lag {}", grouped(lag)) };
+        let (now, all) = (self.began.elapsed().as_secs().min(self.span.as_secs()), self.span.as_secs());
+        let _ = write!(std::io::stderr(), "\r\x1b[KLooking: {now} s of {all} s, {so_far} (Ctrl-C: print now)");
+    }
+
+    fn clear(&mut self) {
+        if std::mem::take(&mut self.shown) {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
+
+use std::time::Duration;
+
+use kube::api::DynamicObject;
+use kube::core::GroupVersionKind;
+use kube::{Api, Client, Config, discovery};
+
+use super::subjects::Current;
+use crate::core::Replicas;
+use crate::kubernetes::validate::TargetRef;
+
+/// An API server that is there answers a read within milliseconds; a kubeconfig of a cluster that is gone must not
+/// hold up a dry run.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A client of the cluster that the environment names, or why there is none.
+pub(super) async fn client() -> anyhow::Result<Client> {
+    let mut config = Config::infer().await?;
+    config.connect_timeout = Some(PATIENCE);
+    config.read_timeout = Some(PATIENCE);
+    Ok(Client::try_from(config)?)
+}
+
+/// The replicas that a workload has, or why they are not known.
+pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> Current {
+    let read = async {
+        let kind = GroupVersionKind::gvk(target.group(), target.version(), &target.kind);
+        let (resource, _) = discovery::pinned_kind(client, &kind).await?;
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
+        api.get_scale(&target.name).await
+    };
+    let what = format!("the scale of {target} in namespace \"{namespace}\" can't be read");
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(Ok(scale)) => {
+            let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+            Current::Known(Replicas(u32::try_from(replicas).unwrap_or_default()))
+        }
+        Ok(Err(error)) => Current::Unknown(format!("{what}: {}", plainly(&error))),
+        Err(_) => Current::Unknown(format!("{what}: no answer within {}", humantime::format_duration(PATIENCE))),
+    }
+}
+
+/// The API server's own words, without the wrapping.
+pub(super) fn plainly(error: &kube::Error) -> anyhow::Error {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => anyhow::anyhow!("{}", status.message),
+        other => {
+            let mut text = other.to_string();
+            let mut cause = std::error::Error::source(other);
+            while let Some(deeper) = cause {
+                text = deeper.to_string();
+                cause = deeper.source();
+            }
+            anyhow::anyhow!("{text}")
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What to look at: from files, from the cluster, or from the command line alone, each with its Kafka cluster and its
+//! current replicas.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
+
+use super::{Arguments, Reset, scale};
+use crate::cli::{WrongInput, clusters, manifests};
+use crate::config::Configuration;
+use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
+use crate::kafka::ClusterSettings;
+use crate::kubernetes::manifest::Manifests;
+use crate::kubernetes::resource::ScaledConsumer;
+use crate::kubernetes::validate::{ClusterRef, Validated, validate};
+
+/// One consumer to decide on.
+#[derive(Clone, Debug)]
+pub(super) struct Subject {
+    /// The namespace, where there is one.
+    pub(super) namespace: Option<String>,
+    /// The ScaledConsumer's name, or the group's where there is none.
+    pub(super) name: String,
+    /// Where its group is.
+    pub(super) cluster: ClusterSettings,
+    /// What to read.
+    pub(super) query: GroupQuery,
+    /// How to decide.
+    pub(super) policy: Policy,
+    /// The replicas now.
+    pub(super) current: Current,
+}
+
+/// The replicas there are now.
+#[derive(Clone, Debug)]
+pub(super) enum Current {
+    /// So many.
+    Known(Replicas),
+    /// Not known, and why; as many as the group has members are taken instead.
+    Unknown(String),
+}
+
+impl Current {
+    pub(super) fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(why) => Some(why),
+        }
+    }
+}
+
+/// The subjects, and whether something was asked for that can't be looked at (which has been told).
+pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>, bool)> {
+    let configuration = match &arguments.config {
+        Some(file) => Configuration::read(file)?,
+        None => Configuration::default(),
+    };
+    if let Some(group) = &arguments.group {
+        return Ok((vec![of_group(group, arguments)?], false));
+    }
+    let (consumers, client, broken) = match &arguments.namespace {
+        Some(namespace) => {
+            let client = scale::client().await.context("Can't connect to the cluster")?;
+            let (consumers, broken) = of_cluster(&client, namespace, arguments.name.as_deref()).await?;
+            (consumers, Some(client), broken)
+        }
+        None => {
+            let Manifests { consumers, notes } = manifests::read(&arguments.files)?;
+            notes.iter().for_each(|note| eprintln!("note: {note}"));
+            let client = if arguments.current.is_none() { scale::client().await.ok() } else { None };
+            (consumers, client, false)
+        }
+    };
+    let mut subjects = Vec::with_capacity(consumers.len());
+    for consumer in consumers {
+        let cluster = cluster(&consumer, arguments, &configuration)?;
+        let current = match (arguments.current, &client) {
+            (Some(current), _) => Current::Known(Replicas(current)),
+            (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
+            (None, None) => Current::Unknown("no cluster can be asked for them".to_owned()),
+        };
+        let Validated { namespace, name, query, policy, .. } = consumer;
+        subjects.push(Subject { namespace: Some(namespace), name, cluster, query, policy, current });
+    }
+    Ok((subjects, broken))
+}
+
+/// The time to wait for the API server: a list of one namespace takes it milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+async fn of_cluster(client: &Client, namespace: &str, name: Option<&str>) -> anyhow::Result<(Vec<Validated>, bool)> {
+    let api: Api<ScaledConsumer> = Api::namespaced(client.clone(), namespace);
+    let what = match name {
+        Some(name) => format!("Can't read ScaledConsumer \"{name}\" in namespace \"{namespace}\""),
+        None => format!("Can't list the ScaledConsumers of namespace \"{namespace}\""),
+    };
+    let read = async {
+        match name {
+            Some(name) => api.get(name).await.map(|object| vec![object]),
+            None => api.list(&ListParams::default()).await.map(|list| list.items),
+        }
+    };
+    let objects = tokio::time::timeout(PATIENCE, read)
+        .await
+        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(PATIENCE)))?
+        .map_err(|error| scale::plainly(&error))
+        .context(what)?;
+    if objects.is_empty() {
+        return Err(WrongInput(format!("There is no ScaledConsumer in namespace \"{namespace}\"")).into());
+    }
+    let mut broken = false;
+    let mut valid = Vec::with_capacity(objects.len());
+    for object in &objects {
+        match validate(object) {
+            Ok(consumer) => valid.push(consumer),
+            Err(invalid) => {
+                broken = true;
+                eprintln!("error: ScaledConsumer \"{}\" in namespace \"{namespace}\": {invalid}", object.name_any());
+            }
+        }
+    }
+    Ok((valid, broken))
+}
+
+fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
+    let given = &arguments.group_policy;
+    let bounds = Bounds::new(given.min, given.max).map_err(|error| WrongInput(format!("--min and --max: {error}")))?;
+    let mut topics = given.topics.clone();
+    topics.sort();
+    topics.dedup();
+    let query = GroupQuery {
+        group: group.to_owned(),
+        topics: if topics.is_empty() { TopicSelection::OfGroup } else { TopicSelection::Named(topics) },
+        partitions: None,
+        isolation: IsolationLevel::default(),
+    };
+    let policy = Policy {
+        threads_per_replica: given.threads_per_replica,
+        offset_reset: match given.offset_reset {
+            Reset::Latest => OffsetReset::Latest,
+            Reset::Earliest => OffsetReset::Earliest,
+        },
+        ..Policy::new(Rule::LagPerReplica(given.lag_per_replica), bounds)
+    };
+    let servers = arguments.bootstrap_servers.as_deref().unwrap_or_default();
+    let cluster = clusters::inline(servers, &arguments.properties)?;
+    let current = match arguments.current {
+        Some(current) => Current::Known(Replicas(current)),
+        None => Current::Unknown("no workload is named".to_owned()),
+    };
+    Ok(Subject { namespace: None, name: group.to_owned(), cluster, query, policy, current })
+}
+
+fn cluster(
+    consumer: &Validated,
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> anyhow::Result<ClusterSettings> {
+    let named = match (&arguments.bootstrap_servers, &consumer.cluster) {
+        (Some(servers), _) | (None, ClusterRef::Inline(servers)) => {
+            return clusters::inline(servers, &arguments.properties);
+        }
+        (None, ClusterRef::Named(name)) => name,
+    };
+    let Some(cluster) = configuration.clusters.get(named) else {
+        let known: Vec<_> = configuration.clusters.keys().map(String::as_str).collect();
+        let there = match (&arguments.config, known.is_empty()) {
+            (None, _) => "no configuration was given".to_owned(),
+            (Some(file), true) => format!("{} defines none", file.display()),
+            (Some(file), false) => format!("{} defines {}", file.display(), known.join(", ")),
+        };
+        return Err(WrongInput(format!(
+            "ScaledConsumer \"{}\" names the Kafka cluster \"{named}\", but {there}; give the controller's configuration with --config FILE, or --bootstrap-servers HOST:PORT",
+            consumer.name
+        ))
+        .into());
+    };
+    clusters::configured(cluster, &arguments.properties)
+}

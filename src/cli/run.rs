@@ -1,0 +1,34 @@
+//! `paceline run`: the controller. Reads the configuration, starts the log, and hands over to the wiring.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Log, Outcome};
+use crate::app;
+use crate::config::Configuration;
+
+/// What `run` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The configuration file; every default without it.
+    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Read ScaledConsumers from the YAML files of this folder instead of the cluster: for a controller without
+    /// rights on custom resources.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, log: &Log) -> anyhow::Result<Outcome> {
+    let configuration = match &arguments.config {
+        Some(file) => Configuration::read(file)?,
+        None => Configuration::default(),
+    };
+    log.start("info", configuration.log_format)?;
+    let runtime = super::runtime()?;
+    runtime.block_on(app::run(configuration, arguments.from.clone()))?;
+    // A poll that hangs in librdkafka must not keep the process: everything that matters has ended.
+    runtime.shutdown_background();
+    Ok(Outcome::Fine)
+}

@@ -1,0 +1,417 @@
+//! The controller's configuration file. What is in it is parsed into types that can't hold a wrong value; whatever is
+//! wrong is named with file, line and field. `config/paceline.yaml` shows every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::yaml::{Invalid, Problem, Source, path};
+
+/// How the controller runs. Parsed, so whatever is in here is valid.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// The Kafka clusters that a ScaledConsumer can name, by name.
+    pub clusters: BTreeMap<String, Cluster>,
+    /// The addresses that a ScaledConsumer may give itself. None by default: whoever may write a ScaledConsumer could
+    /// otherwise make the controller connect anywhere.
+    pub allow_bootstrap_servers: AllowList,
+    /// Where `/metrics`, `/livez` and `/readyz` are served.
+    pub listen: SocketAddr,
+    /// Who may write.
+    pub leader_election: LeaderElection,
+    /// The namespaces whose ScaledConsumers count; all where empty.
+    pub watch_namespaces: Vec<String>,
+    /// How the log looks, unless the command line says.
+    pub log_format: LogFormat,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            clusters: BTreeMap::new(),
+            allow_bootstrap_servers: AllowList::default(),
+            listen: default_listen(),
+            leader_election: LeaderElection::default(),
+            watch_namespaces: Vec::new(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+/// A Kafka cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cluster {
+    /// The name that a ScaledConsumer refers to.
+    pub name: String,
+    /// `host:port`, separated by commas.
+    pub bootstrap_servers: String,
+    /// The time between two polls.
+    pub poll_interval: Duration,
+    /// The longest that one poll may take.
+    pub deadline: Duration,
+    /// Settings of librdkafka.
+    pub properties: Properties,
+    /// Settings of librdkafka whose values are read from files, such as mounted Secrets. Read again on every
+    /// connection, so that a rotated Secret counts.
+    pub property_files: BTreeMap<String, PathBuf>,
+}
+
+impl Cluster {
+    /// A cluster with the default timing and no settings.
+    pub fn new(name: &str, bootstrap_servers: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            bootstrap_servers: bootstrap_servers.to_owned(),
+            poll_interval: POLL_INTERVAL,
+            deadline: DEADLINE,
+            properties: Properties::default(),
+            property_files: BTreeMap::new(),
+        }
+    }
+
+    /// All settings, with the files' contents. One trailing line break is not part of a value.
+    pub fn resolved(&self) -> Result<Properties, UnreadableProperty> {
+        let mut all = self.properties.clone();
+        for (key, file) in &self.property_files {
+            let value = std::fs::read_to_string(file).map_err(|source| UnreadableProperty {
+                cluster: self.name.clone(),
+                key: key.clone(),
+                file: file.clone(),
+                source,
+            })?;
+            let value = value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
+            all.set(key, value);
+        }
+        Ok(all)
+    }
+}
+
+/// A secret's file that can't be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cluster \"{cluster}\": can't read {file:?}, the file with the value of {key}: {source}")]
+pub struct UnreadableProperty {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The setting's name.
+    pub key: String,
+    /// The file.
+    pub file: PathBuf,
+    /// Why.
+    pub source: std::io::Error,
+}
+
+/// Settings of librdkafka. `Debug` shows the names only, because passwords and keys are among the values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Sets a value.
+    pub fn set(&mut self, key: &str, value: &str) {
+        self.0.insert(key.to_owned(), value.to_owned());
+    }
+
+    /// The settings with their values, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Why a setting is not the user's to choose.
+    pub fn refusal(key: &str) -> Option<&'static str> {
+        match key {
+            "bootstrap.servers" | "metadata.broker.list" => Some("belongs into bootstrapServers"),
+            // A poll must never become a member of a group, commit, or make a topic.
+            "enable.auto.commit" | "allow.auto.create.topics" | "group.instance.id" => {
+                Some("is Paceline's own: it only ever reads offsets")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|key| (key, "…"))).finish()
+    }
+}
+
+/// Which bootstrap addresses a ScaledConsumer may give itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowList(Vec<String>);
+
+impl AllowList {
+    /// From patterns: an address, or one with `*` for any text within the host (`*.kafka.svc:9092`).
+    pub fn new(patterns: Vec<String>) -> Self {
+        Self(patterns)
+    }
+
+    /// Whether every one of the comma-separated addresses is allowed; otherwise the first that is not.
+    pub fn check<'a>(&self, bootstrap_servers: &'a str) -> Result<(), &'a str> {
+        let denied = |address: &&str| !self.0.iter().any(|pattern| matches(pattern, address));
+        bootstrap_servers.split(',').map(str::trim).find(denied).map_or(Ok(()), Err)
+    }
+}
+
+/// Whether the text fits a pattern in which `*` stands for any text without a colon.
+fn matches(pattern: &str, text: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else { return pattern.eq_ignore_ascii_case(text) };
+    let Some(start) = text.get(..head.len()) else { return false };
+    let Some(rest) = text.get(head.len()..) else { return false };
+    let reach = rest.find(':').unwrap_or(rest.len());
+    start.eq_ignore_ascii_case(head)
+        && (0..=reach).any(|skip| rest.get(skip..).is_some_and(|remaining| matches(tail, remaining)))
+}
+
+/// Which of several controllers may write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaderElection {
+    /// Without it every replica writes: only for a single one.
+    pub enabled: bool,
+    /// The Lease's namespace; the controller's own where absent.
+    pub namespace: Option<String>,
+    /// The Lease's name.
+    pub lease_name: String,
+}
+
+impl Default for LeaderElection {
+    fn default() -> Self {
+        Self { enabled: true, namespace: None, lease_name: "paceline".to_owned() }
+    }
+}
+
+/// How the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Kafka's consumers commit every 5 s by default; polling much faster sees the same commits again.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
+/// A broker's leader moves within seconds; a poll that has not ended by now would not end well.
+pub const DEADLINE: Duration = Duration::from_secs(8);
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Beyond this the records of a quarter of an hour would pile up unseen.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(900);
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080)
+}
+
+impl Configuration {
+    /// Reads and checks a file.
+    pub fn read(file: &Path) -> Result<Self, ConfigurationError> {
+        let source =
+            Source::read(file).map_err(|source| ConfigurationError::Unreadable { file: file.to_owned(), source })?;
+        Ok(Self::parse(&source)?)
+    }
+
+    /// Checks a text. An empty one has every default.
+    pub fn parse(source: &Source) -> Result<Self, Invalid> {
+        let documents = source.documents()?;
+        if documents.len() > 1 {
+            let message = "a configuration is one document, but here are several (separated by ---)".to_owned();
+            return Err(Invalid(vec![source.problem(0, &[], message)]));
+        }
+        if documents.iter().all(serde_yaml::Value::is_null) {
+            return Ok(Self::default());
+        }
+        let schema = schemars::schema_for!(Raw).to_value();
+        let raw: Raw = source.parse(0, &schema, &[])?;
+        let mut check = Check { source, problems: Vec::new() };
+        let configuration = check.configuration(raw);
+        if check.problems.is_empty() { Ok(configuration) } else { Err(Invalid(check.problems)) }
+    }
+}
+
+/// A configuration that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// The file can't be read.
+    #[error("can't read the configuration {file:?}: {source}")]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in it is wrong.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct Raw {
+    clusters: Vec<RawCluster>,
+    allow_bootstrap_servers: Vec<String>,
+    listen: String,
+    leader_election: RawLeaderElection,
+    watch_namespaces: Vec<String>,
+    log_format: LogFormat,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        Self {
+            clusters: Vec::new(),
+            allow_bootstrap_servers: Vec::new(),
+            listen: default_listen().to_string(),
+            leader_election: RawLeaderElection::default(),
+            watch_namespaces: Vec::new(),
+            log_format: LogFormat::default(),
+        }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct RawCluster {
+    name: String,
+    bootstrap_servers: String,
+    #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    poll_interval: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    deadline: Option<Duration>,
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    properties: BTreeMap<String, Scalar>,
+    #[serde(default)]
+    property_files: BTreeMap<String, PathBuf>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct RawLeaderElection {
+    enabled: bool,
+    namespace: Option<String>,
+    lease_name: String,
+}
+
+impl Default for RawLeaderElection {
+    fn default() -> Self {
+        let LeaderElection { enabled, namespace, lease_name } = LeaderElection::default();
+        Self { enabled, namespace, lease_name }
+    }
+}
+
+/// `true`, `30000` and `text` are all texts to librdkafka.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a text, a number, true or false")]
+enum Scalar {
+    Text(String),
+    Truth(bool),
+    Integer(i64),
+    Number(f64),
+}
+
+impl fmt::Display for Scalar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Truth(truth) => truth.fmt(f),
+            Self::Integer(integer) => integer.fmt(f),
+            Self::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// Collects every problem, so that a file is mended in one go.
+struct Check<'a> {
+    source: &'a Source,
+    problems: Vec<Problem>,
+}
+
+impl Check<'_> {
+    fn wrong(&mut self, field: &str, message: impl Into<String>) {
+        self.problems.push(self.source.problem(0, &path(field), message.into()));
+    }
+
+    fn configuration(&mut self, raw: Raw) -> Configuration {
+        let mut clusters = BTreeMap::new();
+        for (i, cluster) in raw.clusters.into_iter().enumerate() {
+            let cluster = self.cluster(&format!("clusters[{i}]"), cluster);
+            let name = cluster.name.clone();
+            if clusters.insert(name.clone(), cluster).is_some() {
+                self.wrong(&format!("clusters[{i}].name"), format!("there is another cluster \"{name}\" above"));
+            }
+        }
+        for (i, pattern) in raw.allow_bootstrap_servers.iter().enumerate() {
+            if let Err(why) = address(pattern) {
+                self.wrong(&format!("allowBootstrapServers[{i}]"), why);
+            }
+        }
+        let listen = raw.listen.parse().unwrap_or_else(|_| {
+            let why = format!("\"{}\" is no address to listen on; write for example \"[::]:8080\"", raw.listen);
+            self.wrong("listen", why);
+            default_listen()
+        });
+        Configuration {
+            clusters,
+            allow_bootstrap_servers: AllowList::new(raw.allow_bootstrap_servers),
+            listen,
+            leader_election: self.leader_election(raw.leader_election),
+            watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+            log_format: raw.log_format,
+        }
+    }
+
+    fn leader_election(&mut self, raw: RawLeaderElection) -> LeaderElection {
+        if raw.lease_name.is_empty() {
+            self.wrong("leaderElection.leaseName", "must not be empty");
+        }
+        LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
+    }
+
+    fn cluster(&mut self, at: &str, raw: RawCluster) -> Cluster {
+        if raw.name.is_empty() {
+            self.wrong(&format!("{at}.name"), "must not be empty; a ScaledConsumer refers to it");
+        }
+        if let Err(why) = raw.bootstrap_servers.split(',').try_for_each(address) {
+            self.wrong(&format!("{at}.bootstrapServers"), why);
+        }
+        let poll_interval = raw.poll_interval.unwrap_or(POLL_INTERVAL);
+        if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&poll_interval) {
+            self.wrong(&format!("{at}.pollInterval"), "must be from 1s to 15m");
+        }
+        let deadline = raw.deadline.unwrap_or_else(|| DEADLINE.min(poll_interval));
+        if deadline.is_zero() || deadline > poll_interval.max(DEADLINE) {
+            self.wrong(&format!("{at}.deadline"), "must be above 0 and no longer than pollInterval (or 8s)");
+        }
+        let mut properties = Properties::default();
+        for (key, value) in &raw.properties {
+            if let Some(why) = Properties::refusal(key) {
+                self.wrong(&format!("{at}.properties"), format!("{key} {why}"));
+            }
+            properties.set(key, &value.to_string());
+        }
+        for key in raw.property_files.keys() {
+            let twice = raw.properties.contains_key(key).then_some("is in properties as well; keep one of them");
+            if let Some(why) = twice.or_else(|| Properties::refusal(key)) {
+                self.wrong(&format!("{at}.propertyFiles"), format!("{key} {why}"));
+            }
+        }
+        let RawCluster { name, bootstrap_servers, property_files, .. } = raw;
+        Cluster { name, bootstrap_servers, poll_interval, deadline, properties, property_files }
+    }
+}
+
+/// Whether the text is a `host:port`.
+pub fn address(text: &str) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("\"{text}\" {what}; write host:port, for example \"kafka-0.kafka.svc:9092\""));
+    let Some((host, port)) = text.trim().rsplit_once(':') else { return wrong("has no port") };
+    if host.is_empty() || host.contains(char::is_whitespace) || host.contains("://") {
+        return wrong("has no valid host");
+    }
+    if port.parse::<u16>().is_ok_and(|port| port > 0) || port == "*" { Ok(()) } else { wrong("has no valid port") }
+}

@@ -1,0 +1,65 @@
+//! The embedded broker: librdkafka's mock cluster, which speaks Kafka's protocol on 127.0.0.1. It keeps the newest
+//! 5 MiB of each partition, so a long demo does not fill the memory.
+
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use anyhow::Context;
+use rdkafka::mocking::MockCluster;
+
+/// A broker that runs until it is dropped.
+pub(super) struct Broker {
+    bootstrap_servers: String,
+    // Dropped before the thread is joined; that is what ends it.
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Broker {
+    /// Starts a broker with the topics, each with so many partitions.
+    pub(super) fn start(topics: &[String], partitions: i32) -> anyhow::Result<Self> {
+        let (stop, stopped) = mpsc::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let topics = topics.to_vec();
+        // The mock cluster can't move between threads, so it lives and dies on this one.
+        let thread = std::thread::Builder::new().name("demo-broker".to_owned()).spawn(move || {
+            match cluster(&topics, partitions) {
+                Ok(cluster) => {
+                    let _ = tell.send(Ok(cluster.bootstrap_servers()));
+                    // Ends with an error once the sender is dropped.
+                    let _ = stopped.recv();
+                }
+                Err(error) => {
+                    let _ = tell.send(Err(error));
+                }
+            }
+        })?;
+        let bootstrap_servers = told.recv().context("The embedded broker's thread ended")??;
+        Ok(Self { bootstrap_servers, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub(super) fn bootstrap_servers(&self) -> &str {
+        &self.bootstrap_servers
+    }
+}
+
+fn cluster(
+    topics: &[String],
+    partitions: i32,
+) -> anyhow::Result<MockCluster<'static, rdkafka::producer::DefaultProducerContext>> {
+    let cluster = MockCluster::new(1).context("Can't start the embedded broker (does 127.0.0.1 work here?)")?;
+    for topic in topics {
+        cluster.create_topic(topic, partitions, 1).with_context(|| format!("Can't create topic \"{topic}\""))?;
+    }
+    Ok(cluster)
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

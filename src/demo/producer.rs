@@ -1,0 +1,131 @@
+//! What arrives: records at a rate that goes up and down like a day of traffic, only faster.
+
+use std::f64::consts::TAU;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rdkafka::ClientConfig;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
+
+/// A rate in records/s that swings between two values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Wave {
+    /// The lowest rate, in records/s; where it starts.
+    pub low: f64,
+    /// The highest rate, in records/s.
+    pub high: f64,
+    /// From one low to the next.
+    pub period: Duration,
+}
+
+impl Wave {
+    /// Records that should have arrived by `elapsed`: the integral of the rate.
+    fn total(&self, elapsed: Duration) -> f64 {
+        let (middle, swing) = (f64::midpoint(self.low, self.high), (self.high - self.low) / 2.0);
+        let angular = TAU / self.period.as_secs_f64();
+        let t = elapsed.as_secs_f64();
+        middle * t - swing / angular * (angular * t).sin()
+    }
+}
+
+/// A producer that runs until it is dropped.
+pub(super) struct Producer {
+    produced: Arc<AtomicU64>,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Ten times a second is finer than any poll sees.
+const TICK: Duration = Duration::from_millis(100);
+/// About what a small order event takes; a record's size does not matter here.
+const PAYLOAD: [u8; 64] = [b'.'; 64];
+
+impl Producer {
+    /// Produces to every partition of the topics in turn.
+    pub(super) fn start(
+        bootstrap_servers: &str,
+        topics: &[String],
+        partitions: i32,
+        wave: Wave,
+    ) -> anyhow::Result<Self> {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", bootstrap_servers)
+            .set("client.id", "paceline-demo-producer")
+            .set("linger.ms", "5")
+            .set("enable.metrics.push", "false")
+            .create()
+            .context("Can't make the demo's producer")?;
+        let (stop, stopped) = mpsc::channel::<()>();
+        let produced = Arc::new(AtomicU64::new(0));
+        let (count, topics) = (Arc::clone(&produced), topics.to_vec());
+        let thread = std::thread::Builder::new().name("demo-producer".to_owned()).spawn(move || {
+            let began = Instant::now();
+            let mut sent = 0_u64;
+            // The pause between two ticks ends early when the sender is dropped.
+            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+                let due = wave.total(began.elapsed()) as u64;
+                while sent < due && send(&producer, &topics, partitions, sent) {
+                    sent += 1;
+                }
+                count.store(sent, Ordering::Relaxed);
+                producer.poll(Duration::ZERO);
+            }
+            // What is still queued is of no use to anybody.
+            producer.purge(rdkafka::producer::PurgeConfig::default().queue());
+        })?;
+        Ok(Self { produced, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Records produced so far.
+    pub(super) fn produced(&self) -> u64 {
+        self.produced.load(Ordering::Relaxed)
+    }
+}
+
+/// Hands one record to the producer; false if its queue is full.
+fn send(producer: &BaseProducer, topics: &[String], partitions: i32, number: u64) -> bool {
+    let slots = topics.len() as u64 * u64::from(partitions.unsigned_abs());
+    let Some(slot) = number.checked_rem(slots) else { return false };
+    let (topic, partition) = (slot % topics.len() as u64, slot / topics.len() as u64);
+    let (Ok(topic), Ok(partition)) = (usize::try_from(topic), i32::try_from(partition)) else { return false };
+    let Some(topic) = topics.get(topic) else { return false };
+    match producer.send(BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&PAYLOAD)) {
+        Ok(()) => true,
+        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => false,
+        Err((error, _)) => {
+            tracing::warn!(%error, topic, partition, "Can't produce for now.");
+            false
+        }
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wave_starts_low_peaks_in_the_middle_and_averages_out() {
+        let wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
+        let rate = |at: f64| {
+            wave.total(Duration::from_secs_f64(at + 0.5)) - wave.total(Duration::from_secs_f64((at - 0.5).max(0.0)))
+        };
+        assert!((rate(60.0) - 900.0).abs() < 1.0, "{}", rate(60.0));
+        assert!((rate(120.0) - 200.0).abs() < 1.0, "{}", rate(120.0));
+        assert!((wave.total(Duration::from_secs(120)) - 550.0 * 120.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,160 @@
+//! What the demo prints: an introduction, a row per poll and a summary. Every row is rendered from a [`Decision`].
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use crate::core::{Decision, Replicas, TimeLag, grouped, short};
+
+/// The demo's terminal, or whatever stdout is.
+pub(super) struct Screen {
+    terminal: bool,
+    width: Option<usize>,
+    rows: usize,
+    began: Option<Duration>,
+    seen: Seen,
+}
+
+/// What the summary tells.
+#[derive(Default)]
+struct Seen {
+    up: u32,
+    down: u32,
+    fewest: Option<Replicas>,
+    most: Option<Replicas>,
+    worst: TimeLag,
+    consumed: u64,
+    last: Duration,
+}
+
+/// What the summary needs besides what the rows showed.
+pub(super) struct Totals {
+    pub(super) produced: u64,
+    pub(super) replica_time: Duration,
+    /// Replicas that would be needed at all times to keep up with the highest rate.
+    pub(super) fixed: u32,
+}
+
+/// On a terminal the header is repeated before it scrolls away.
+const ROWS_PER_HEADER: usize = 20;
+/// Below this the reason would be cut to nothing.
+const LEAST_WIDTH: usize = 80;
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
+        let width = width.map(|width| usize::from(width).max(LEAST_WIDTH));
+        Self { terminal, width, rows: 0, began: None, seen: Seen::default() }
+    }
+
+    /// Prints a line as it is.
+    pub(super) fn line(&self, text: &str) {
+        // Whoever closed the pipe does not want to see more; the demo goes on until it is told to end.
+        let _ = writeln!(std::io::stdout(), "{text}");
+    }
+
+    /// Prints one decision.
+    pub(super) fn row(&mut self, decision: &Decision) {
+        let began = *self.began.get_or_insert(decision.at);
+        self.seen.note(decision, decision.at.saturating_sub(began));
+        if self.rows == 0 || (self.terminal && self.rows.is_multiple_of(ROWS_PER_HEADER)) {
+            self.line(&self.styled("1", &header()));
+        }
+        self.rows += 1;
+        let mut text = row(decision, decision.at.saturating_sub(began));
+        if let Some((cut, _)) = self.width.and_then(|width| text.char_indices().nth(width.saturating_sub(1))) {
+            text.truncate(cut);
+            text.push('…');
+        }
+        let style = match decision.desired.cmp(&decision.current()) {
+            std::cmp::Ordering::Greater => "32",
+            std::cmp::Ordering::Less => "36",
+            std::cmp::Ordering::Equal => "0",
+        };
+        self.line(&self.styled(style, &text));
+    }
+
+    fn styled(&self, style: &str, text: &str) -> String {
+        let plain = !self.terminal || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        if plain { text.to_owned() } else { format!("\x1b[{style}m{text}\x1b[0m") }
+    }
+
+    /// Prints what it all came to.
+    pub(super) fn summary(&self, totals: &Totals) {
+        let Seen { up, down, fewest, most, worst, consumed, last } = &self.seen;
+        let seconds = totals.replica_time.as_secs();
+        let fixed = last.as_secs().saturating_mul(u64::from(totals.fixed));
+        let range = match (fewest, most) {
+            (Some(fewest), Some(most)) => format!(", between {} and {most}", fewest.0),
+            (None, _) | (_, None) => String::new(),
+        };
+        self.line("");
+        self.line(&self.styled("1", &format!("Summary of {}", short(*last))));
+        self.line(&format!("  records          {} arrived, {} consumed", grouped(totals.produced), grouped(*consumed)));
+        self.line(&format!(
+            "  replica-seconds  {}; a fixed {}, which the highest rate needs, would have taken {}",
+            grouped(seconds),
+            totals.fixed,
+            grouped(fixed)
+        ));
+        self.line(&format!("  worst time lag   {worst}"));
+        self.line(&format!("  rescales         {} ({up} up, {down} down){range}", up + down));
+    }
+}
+
+impl Seen {
+    fn note(&mut self, decision: &Decision, elapsed: Duration) {
+        self.last = elapsed;
+        match decision.desired.cmp(&decision.current()) {
+            std::cmp::Ordering::Greater => self.up += 1,
+            std::cmp::Ordering::Less => self.down += 1,
+            std::cmp::Ordering::Equal => {}
+        }
+        self.fewest = Some(self.fewest.map_or(decision.desired, |fewest| fewest.min(decision.desired)));
+        self.most = Some(self.most.map_or(decision.desired, |most| most.max(decision.desired)));
+        if age(decision.model.time_lag) >= age(self.worst) {
+            self.worst = decision.model.time_lag;
+        }
+        let committed = |seen: &crate::core::PartitionObservation| seen.committed.as_ref().ok().copied().flatten();
+        let commits = decision.lag.by_partition.iter().filter_map(|partition| committed(&partition.seen));
+        self.consumed = self.consumed.max(commits.map(|offset| offset.get()).sum());
+    }
+}
+
+fn age(time_lag: TimeLag) -> Option<Duration> {
+    match time_lag {
+        TimeLag::Unknown => None,
+        TimeLag::Seconds(age) | TimeLag::AtLeast(age) => Some(age),
+    }
+}
+
+fn header() -> String {
+    columns("TIME", "ARRIVAL", "LAG", "TIME LAG", "REPLICAS", "DESIRED", "REASON")
+}
+
+fn columns(time: &str, arrival: &str, lag: &str, age: &str, replicas: &str, desired: &str, reason: &str) -> String {
+    format!("{time:>6}  {arrival:>7}  {lag:>7}  {age:>8}  {replicas:>8}  {desired:>7}  {reason}")
+}
+
+fn row(decision: &Decision, elapsed: Duration) -> String {
+    let seconds = elapsed.as_secs();
+    let arrival = decision.model.arrival_rate.map_or("?".to_owned(), |rate| format!("{rate}/s"));
+    let lag = match (decision.lag.complete, decision.lag.total.0) {
+        (true, total) => grouped(total),
+        (false, 0) => "?".to_owned(),
+        (false, total) => format!(">{}", grouped(total)),
+    };
+    let age = match decision.model.time_lag {
+        TimeLag::Unknown => "?".to_owned(),
+        known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => known.to_string(),
+    };
+    columns(
+        &format!("{}:{:02}", seconds / 60, seconds % 60),
+        &arrival,
+        &lag,
+        &age,
+        &decision.current().0.to_string(),
+        &decision.desired.0.to_string(),
+        &decision.reason.to_string(),
+    )
+}

@@ -1,0 +1,18 @@
+//! The Kubernetes edge: the ScaledConsumer, from its schema to the patch of its target.
+//!
+//! Architecture invariant: nothing in here knows Kafka's client. What a poll saw comes in through
+//! [`crate::core::Observation`], and what was decided goes out as a patch of `/scale`, a status and an Event.
+
+pub mod call;
+pub mod conflict;
+pub mod events;
+pub mod leadership;
+pub mod manifest;
+pub mod objects;
+pub mod resource;
+pub mod scale;
+pub mod status;
+pub mod validate;
+
+pub use k8s_openapi::api::core::v1::ObjectReference;
+pub use k8s_openapi::jiff::Timestamp;

@@ -1,0 +1,345 @@
+//! The status of a ScaledConsumer: from what happened in a poll to conditions, numbers and the last decisions. It writes
+//! what has changed and tells each change of a condition as an Event.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::call::{self, CallError};
+use super::conflict::Rival;
+use super::events::{Events, Note, Severity};
+use super::leadership::Leadership;
+use super::objects::{Key, Record};
+use super::resource::{DECISIONS_KEPT, PastDecision, ScaledConsumer, ScaledConsumerStatus};
+use crate::core::{Decision, Reason, Replicas, TimeLag, Unknown};
+
+/// Numbers that only move, such as the lag, are written this seldom: a thousand objects are then 67 writes/s at most.
+const NUMBERS_EVERY: Duration = Duration::from_secs(15);
+
+/// What a poll came to.
+#[derive(Clone, Debug)]
+pub enum Outcome<'a> {
+    /// It was decided.
+    Decided {
+        /// What.
+        decision: &'a Decision,
+        /// Who else scales the workload.
+        rival: Option<Rival>,
+        /// Why the write failed, by name and in a sentence.
+        failed: Option<(&'static str, String)>,
+    },
+    /// The workload can't be read.
+    Unreadable {
+        /// Why, by name.
+        name: &'static str,
+        /// Why, in a sentence.
+        text: String,
+        /// Whether Kafka could be read.
+        failure: Option<&'a Unknown>,
+    },
+    /// The object can't be used.
+    Invalid(String),
+}
+
+/// Writes one object's status and Events, as long as we lead.
+pub struct Reporter {
+    client: Client,
+    key: Key,
+    record: Option<Record>,
+    events: Events,
+    /// The status as the API server has it, as far as we know.
+    told: ScaledConsumerStatus,
+    /// When it was written last.
+    written: Option<Instant>,
+    /// The change that was told last, so that a dry run tells each only once.
+    last_change: Option<(Replicas, Replicas)>,
+}
+
+impl Reporter {
+    /// For an object of the API server, or one from a file, which has logs only.
+    pub fn new(client: Client, key: Key, record: Option<Record>, reporter: String) -> Self {
+        let told = record.as_ref().map(|record| record.status.clone()).unwrap_or_default();
+        let events = Events::new(client.clone(), reporter);
+        Self { client, key, record, events, told, written: None, last_change: None }
+    }
+
+    /// A new version of the object was seen.
+    pub fn renew(&mut self, record: Option<Record>) {
+        if let (Some(old), Some(new)) = (&mut self.record, record) {
+            old.generation = new.generation;
+            // What another controller wrote while it led.
+            if self.written.is_none() {
+                self.told = new.status;
+            }
+        }
+    }
+
+    /// While another one leads, the status is its own.
+    pub fn step_back(&mut self) {
+        self.written = None;
+        self.last_change = None;
+    }
+
+    /// Notes what a poll came to.
+    pub async fn report(&mut self, outcome: &Outcome<'_>, leadership: &Leadership) {
+        let mut status = self.told.clone();
+        status.observed_generation = self.record.as_ref().and_then(|record| record.generation);
+        let change = self.fill(&mut status, outcome);
+        let generation = status.observed_generation;
+        let transitions = merge(&mut status.conditions, conditions(outcome), generation);
+        let notes: Vec<Note> = change.into_iter().chain(transitions).collect();
+        for note in &notes {
+            let Key { namespace, name } = &self.key;
+            match note.severity {
+                Severity::Normal => info!(namespace, name, reason = note.reason, "{}", note.text),
+                Severity::Warning => warn!(namespace, name, reason = note.reason, "{}", note.text),
+            }
+        }
+        if let Some(record) = &self.record {
+            for note in &notes {
+                self.events.tell(&record.reference, note, leadership).await;
+            }
+        }
+        self.write(status, leadership).await;
+    }
+
+    /// Sets the numbers; gives the change that is to be told.
+    fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
+        let Outcome::Decided { decision, rival, failed } = outcome else { return None };
+        let (current, desired) = (decision.current(), decision.desired);
+        let known = decision.lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
+        status.replicas = i32::try_from(current.0).ok();
+        status.desired = i32::try_from(desired.0).ok();
+        status.lag = known.then(|| i64::try_from(decision.lag.total.0).unwrap_or(i64::MAX));
+        status.lag_complete = Some(decision.lag.complete);
+        status.time_lag = match decision.model.time_lag {
+            TimeLag::Unknown => None,
+            known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => Some(known.to_string()),
+        };
+        status.reason = Some(decision.reason.name().to_owned());
+        status.message = Some(decision.reason.to_string());
+        let refused = failed.is_some() || rival.as_ref().is_some_and(Rival::forbids_writing);
+        if !decision.is_change() || refused {
+            self.last_change = None;
+            return None;
+        }
+        if self.last_change.replace((current, desired)) == Some((current, desired)) {
+            return None;
+        }
+        let (reason, message) = (decision.reason.name().to_owned(), decision.reason.to_string());
+        let past = PastDecision {
+            time: Time(Timestamp::now()),
+            from: i32::try_from(current.0).unwrap_or(i32::MAX),
+            to: i32::try_from(desired.0).unwrap_or(i32::MAX),
+            reason: reason.clone(),
+            message: message.clone(),
+        };
+        status.decisions.insert(0, past);
+        status.decisions.truncate(DECISIONS_KEPT);
+        let text = format!("{} -> {}: {message}", current.0, desired.0);
+        Some(Note { severity: Severity::Normal, reason, action: "Scale", text })
+    }
+
+    async fn write(&mut self, status: ScaledConsumerStatus, leadership: &Leadership) {
+        if self.record.is_none() || !self.is_due(&status) {
+            return;
+        }
+        let api: Api<ScaledConsumer> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let patch = json!({ "status": whole(&status) });
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match call::write(|| leadership.may_write(), api.patch_status(&self.key.name, &params, &patch)).await {
+            Ok(Some(_)) => {
+                self.told = status;
+                self.written = Some(Instant::now());
+            }
+            Ok(None) | Err(CallError::NotFound(_)) => {}
+            Err(error) => {
+                let Key { namespace, name } = &self.key;
+                debug!(namespace, name, %error, "The status was not written; the next poll tries again.");
+            }
+        }
+    }
+
+    /// Whether there is something to write: at once where people would act on it, seldom where only numbers move.
+    fn is_due(&self, status: &ScaledConsumerStatus) -> bool {
+        if *status == self.told {
+            return false;
+        }
+        let mut numbers_aside = status.clone();
+        numbers_aside.lag = self.told.lag;
+        numbers_aside.time_lag.clone_from(&self.told.time_lag);
+        numbers_aside.message.clone_from(&self.told.message);
+        for (new, old) in numbers_aside.conditions.iter_mut().zip(&self.told.conditions) {
+            if new.type_ == old.type_ && new.status == old.status && new.reason == old.reason {
+                new.message.clone_from(&old.message);
+            }
+        }
+        let settled = self.written.is_some_and(|written| written.elapsed() < NUMBERS_EVERY);
+        numbers_aside != self.told || !settled
+    }
+}
+
+/// Every field, null where there is nothing: a merge patch leaves out what it does not name.
+fn whole(status: &ScaledConsumerStatus) -> Value {
+    const FIELDS: [&str; 10] = [
+        "observedGeneration",
+        "replicas",
+        "desired",
+        "lag",
+        "lagComplete",
+        "timeLag",
+        "reason",
+        "message",
+        "decisions",
+        "conditions",
+    ];
+    let mut value = serde_json::to_value(status).unwrap_or_default();
+    if let Some(map) = value.as_object_mut() {
+        for field in FIELDS {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+    value
+}
+
+/// A condition before it has a time.
+struct Verdict {
+    kind: &'static str,
+    /// `None`: not known, because it could not be looked at.
+    is: Option<bool>,
+    reason: String,
+    message: String,
+}
+
+fn verdict(kind: &'static str, is: impl Into<Option<bool>>, reason: &str, message: impl Into<String>) -> Verdict {
+    Verdict { kind, is: is.into(), reason: reason.to_owned(), message: message.into() }
+}
+
+fn conditions(outcome: &Outcome<'_>) -> Vec<Verdict> {
+    match outcome {
+        Outcome::Invalid(text) => vec![verdict("Ready", false, "Invalid", text.clone())],
+        Outcome::Unreadable { name, text, failure } => {
+            vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
+        }
+        Outcome::Decided { decision, rival, failed } => {
+            let failure = decision.group_failure();
+            vec![
+                ready(decision, rival.as_ref(), failed.as_ref()),
+                reachable(failure),
+                active(decision),
+                limited(&decision.reason),
+                conflict(rival.as_ref()),
+            ]
+        }
+    }
+}
+
+fn ready(decision: &Decision, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
+    if let Some(rival) = rival.filter(|rival| rival.forbids_writing()) {
+        return verdict("Ready", false, "Conflict", rival.to_string());
+    }
+    if let Some((name, text)) = failed {
+        return verdict("Ready", false, name, text.clone());
+    }
+    match &decision.lag.incomplete_because {
+        Some(missing) => {
+            verdict("Ready", false, missing.reason.name(), format!("Not everything can be read: {missing}."))
+        }
+        None => verdict("Ready", true, "Deciding", "Kafka and the target are read, and nothing stands in the way."),
+    }
+}
+
+/// Kafka is not reachable where no broker can be asked; a group or topic that is not there is another matter.
+fn reachable(failure: Option<&Unknown>) -> Verdict {
+    const KIND: &str = "KafkaReachable";
+    match failure {
+        None
+        | Some(
+            Unknown::GroupNeverSeen { .. }
+            | Unknown::NoTopicMatches { .. }
+            | Unknown::TopicMissing { .. }
+            | Unknown::CoordinatorMoving
+            | Unknown::NoLeader
+            | Unknown::NegativeOffset(_)
+            | Unknown::Missing
+            | Unknown::Unsupported { .. }
+            | Unknown::Broker { .. },
+        ) => verdict(KIND, true, "Answers", "The Kafka cluster answers."),
+        Some(Unknown::NotReadYet) => verdict(KIND, None, "NotReadYet", "It has not been read yet."),
+        Some(
+            reason @ (Unknown::Unreachable { .. }
+            | Unknown::Authentication { .. }
+            | Unknown::NotAuthorized { .. }
+            | Unknown::TimedOut { .. }),
+        ) => verdict(KIND, false, reason.name(), format!("Kafka can't be read: {reason}.")),
+    }
+}
+
+fn active(decision: &Decision) -> Verdict {
+    if decision.current().0 > 0 || decision.desired.0 > 0 {
+        verdict("Active", true, "Running", "There are replicas.")
+    } else {
+        verdict("Active", false, "Asleep", "Scaled to zero.")
+    }
+}
+
+fn limited(reason: &Reason) -> Verdict {
+    if reason.is_limit() {
+        verdict("ScalingLimited", true, reason.name(), reason.to_string())
+    } else {
+        verdict("ScalingLimited", false, "WithinBounds", "No bound keeps the policy from having its way.")
+    }
+}
+
+fn conflict(rival: Option<&Rival>) -> Verdict {
+    match rival {
+        Some(rival) => verdict("Conflict", true, rival.name(), rival.to_string()),
+        None => verdict("Conflict", false, "Alone", "Nothing else scales the target."),
+    }
+}
+
+/// Puts the verdicts in the place of the conditions; gives a note for each that changed from something to another.
+fn merge(conditions: &mut Vec<Condition>, verdicts: Vec<Verdict>, generation: Option<i64>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for Verdict { kind, is, reason, message } in verdicts {
+        let status = match is {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let old = conditions.iter().position(|condition| condition.type_ == kind);
+        let before = old.map(|at| &conditions[at]);
+        let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+        let is_news = before.is_none_or(|before| before.status != status || before.reason != reason);
+        let is_bad = matches!((kind, is), ("Ready" | "KafkaReachable", Some(false)) | ("Conflict", Some(true)));
+        // That all is well from the start is not worth an Event.
+        if is_news && (is_bad || before.is_some_and(|before| before.status != status)) {
+            let severity = if is_bad { Severity::Warning } else { Severity::Normal };
+            notes.push(Note {
+                severity,
+                reason: reason.clone(),
+                action: "Check",
+                text: format!("{kind} is {status}: {message}"),
+            });
+        }
+        let condition = Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason,
+            message,
+            last_transition_time: since.unwrap_or_else(|| Time(Timestamp::now())),
+            observed_generation: generation,
+        };
+        match old {
+            Some(at) => conditions[at] = condition,
+            None => conditions.push(condition),
+        }
+    }
+    notes
+}

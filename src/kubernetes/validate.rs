@@ -1,0 +1,521 @@
+//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so files and the
+//! API server's objects go through the same door. Each problem names its field, what is wrong and what to do.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use super::resource::{
+    DurationText, Fallback, FallbackPolicy, IsolationLevel, KafkaSource, Mode, OffsetReset, PAUSED, PAUSED_REPLICAS,
+    ScaledConsumer, SelectPolicy, StepKind, StepPolicy,
+};
+use crate::core;
+use crate::core::{
+    Bounds, FallbackAction, GroupQuery, ImpossibleBounds, Limits, Pattern, Pause, Policy, Replicas, Rule, Select, Step,
+    StepSize, TopicSelection,
+};
+
+/// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// The workload that is scaled, in the same namespace.
+    pub target: TargetRef,
+    /// What is done with a decision.
+    pub mode: Mode,
+    /// The Kafka cluster.
+    pub cluster: ClusterRef,
+    /// What a poll shall look at.
+    pub query: GroupQuery,
+    /// How to decide. Its `gap` is a guess until the cluster's poll interval is known.
+    pub policy: Policy,
+}
+
+/// The workload that is scaled.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetRef {
+    /// API group and version, as `apps/v1`.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+impl TargetRef {
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The version.
+    pub fn version(&self) -> &str {
+        self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
+    }
+
+    /// Whether both name the same workload: versions of one group share their objects.
+    pub fn is_same_workload(&self, other: &Self) -> bool {
+        self.group() == other.group() && self.kind == other.kind && self.name == other.name
+    }
+}
+
+impl fmt::Display for TargetRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\"", self.kind, self.name)
+    }
+}
+
+/// A Kafka cluster, as a ScaledConsumer names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClusterRef {
+    /// By its name in the controller's configuration.
+    Named(String),
+    /// By its brokers, as `host:port,host:port`.
+    Inline(String),
+}
+
+impl fmt::Display for ClusterRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Named(name) => name,
+            Self::Inline(servers) => servers,
+        })
+    }
+}
+
+/// Everything that is wrong with a ScaledConsumer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Invalid {
+    /// The problems, in the order of the fields. Never empty.
+    pub problems: Vec<Problem>,
+}
+
+/// One field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field's path, as `spec.kafka.topics`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.text)
+    }
+}
+
+/// Checks a ScaledConsumer. The API server has checked most of it already where it comes from there; files come
+/// unchecked.
+pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
+    let mut problems = Problems::default();
+    let name = object.name_any();
+    if name.is_empty() {
+        problems.add("metadata.name", "is missing");
+    }
+    let spec = &object.spec;
+    let target = TargetRef {
+        api_version: spec.scale_target_ref.api_version.clone(),
+        kind: spec.scale_target_ref.kind.clone(),
+        name: spec.scale_target_ref.name.clone(),
+    };
+    for (field, value) in [("apiVersion", &target.api_version), ("kind", &target.kind), ("name", &target.name)] {
+        problems.must_not_be_empty(&format!("spec.scaleTargetRef.{field}"), value);
+    }
+    let cluster = cluster(&spec.kafka, &mut problems);
+    let query = query(&spec.kafka, &mut problems);
+    let policy = policy(object, &mut problems);
+    match (cluster, query, policy, problems.0.is_empty()) {
+        (Some(cluster), Some(query), Some(policy), true) => Ok(Validated {
+            namespace: object.namespace().unwrap_or_else(|| "default".into()),
+            name,
+            target,
+            mode: spec.mode,
+            cluster,
+            query,
+            policy,
+        }),
+        _ => Err(Invalid { problems: problems.0 }),
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, field: &str, text: impl Into<String>) {
+        self.0.push(Problem { field: field.to_owned(), text: text.into() });
+    }
+
+    fn must_not_be_empty(&mut self, field: &str, value: &str) {
+        if value.trim().is_empty() {
+            self.add(field, "is empty");
+        }
+    }
+
+    /// The number, where it lies within `range`.
+    fn number(&mut self, field: &str, value: i32, range: std::ops::RangeInclusive<i32>) -> Option<u32> {
+        if !range.contains(&value) {
+            self.add(field, format!("is {value}; it must be between {} and {}", range.start(), range.end()));
+            return None;
+        }
+        u32::try_from(value).ok()
+    }
+
+    fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
+        /// As long as the longest window that makes sense; a longer one is a typing error.
+        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        match humantime::parse_duration(&value.0) {
+            Ok(duration) if duration <= LONGEST => Some(duration),
+            Ok(_) => {
+                self.add(field, format!("is {}; it must be at most 24h", value.0));
+                None
+            }
+            Err(error) => {
+                self.add(field, format!("\"{}\" is not a duration ({error}); write for example 90s or 5m", value.0));
+                None
+            }
+        }
+    }
+}
+
+fn cluster(kafka: &KafkaSource, problems: &mut Problems) -> Option<ClusterRef> {
+    match (&kafka.cluster, &kafka.bootstrap_servers) {
+        (Some(name), None) if !name.trim().is_empty() => Some(ClusterRef::Named(name.clone())),
+        (None, Some(servers)) if !servers.trim().is_empty() => Some(ClusterRef::Inline(servers.clone())),
+        (Some(_), None) => {
+            problems.add("spec.kafka.cluster", "is empty; name a cluster of the controller's configuration");
+            None
+        }
+        (None, Some(_)) => {
+            problems.add("spec.kafka.bootstrapServers", "is empty; write host:port,host:port");
+            None
+        }
+        (Some(_), Some(_)) => {
+            problems.add("spec.kafka", "has both cluster and bootstrapServers; keep one of them");
+            None
+        }
+        (None, None) => {
+            problems.add(
+                "spec.kafka",
+                "has neither cluster (a name in the controller's configuration) nor bootstrapServers; give one of them",
+            );
+            None
+        }
+    }
+}
+
+fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
+    problems.must_not_be_empty("spec.kafka.consumerGroup", &kafka.consumer_group);
+    let partitions = match kafka.partitions.as_deref().map(str::parse).transpose() {
+        Ok(partitions) => partitions,
+        Err(error) => {
+            problems.add("spec.kafka.partitions", error);
+            None
+        }
+    };
+    Some(GroupQuery {
+        group: kafka.consumer_group.clone(),
+        topics: topics(kafka, problems)?,
+        partitions,
+        isolation: match kafka.isolation_level {
+            IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
+            IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
+        },
+    })
+}
+
+fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection> {
+    match (&kafka.topics, &kafka.topic_pattern) {
+        (Some(_), Some(_)) => {
+            problems.add("spec.kafka", "has both topics and topicPattern; keep one of them");
+            None
+        }
+        (Some(topics), None) if topics.is_empty() => {
+            problems.add("spec.kafka.topics", "is empty; name topics, or leave it out to take the group's own");
+            None
+        }
+        (Some(topics), None) => {
+            for (i, topic) in topics.iter().enumerate() {
+                problems.must_not_be_empty(&format!("spec.kafka.topics[{i}]"), topic);
+            }
+            let mut topics = topics.clone();
+            topics.sort();
+            topics.dedup();
+            Some(TopicSelection::Named(topics))
+        }
+        (None, Some(pattern)) => match Pattern::new(pattern) {
+            Ok(pattern) => Some(TopicSelection::Pattern(pattern)),
+            Err(error) => {
+                problems.add("spec.kafka.topicPattern", format!("is not a regular expression: {error}"));
+                None
+            }
+        },
+        (None, None) => Some(TopicSelection::OfGroup),
+    }
+}
+
+fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
+    let spec = &object.spec;
+    let bounds = bounds(object, problems);
+    let threads = problems.number("spec.threadsPerReplica", spec.threads_per_replica, 1..=1_000);
+    let threshold = u64::try_from(spec.policy.lag_per_replica).ok().and_then(NonZeroU64::new);
+    if threshold.is_none() {
+        let given = spec.policy.lag_per_replica;
+        problems.add("spec.policy.lagPerReplica", format!("is {given}; it must be at least 1 record"));
+    }
+    let up = &spec.behavior.scale_up;
+    let up = limits("scaleUp", up.stabilization_window_seconds, up.select_policy, &up.policies, problems);
+    let down = &spec.behavior.scale_down;
+    let down = limits("scaleDown", down.stabilization_window_seconds, down.select_policy, &down.policies, problems);
+    let idle = idle(object, problems);
+    let fallback = fallback(&spec.fallback, bounds, problems);
+    let pause = pause(object, problems);
+    Some(Policy {
+        threads_per_replica: NonZeroU32::new(threads?)?,
+        offset_reset: match spec.kafka.offset_reset {
+            OffsetReset::Latest => core::OffsetReset::Latest,
+            OffsetReset::Earliest => core::OffsetReset::Earliest,
+        },
+        scale_up: up?,
+        scale_down: down?,
+        idle: idle?,
+        fallback: fallback?,
+        pause,
+        ..Policy::new(Rule::LagPerReplica(threshold?), bounds?)
+    })
+}
+
+fn bounds(object: &ScaledConsumer, problems: &mut Problems) -> Option<Bounds> {
+    let min = problems.number("spec.minReplicas", object.spec.min_replicas, 0..=10_000)?;
+    let max = match object.spec.max_replicas {
+        Some(max) => Some(problems.number("spec.maxReplicas", max, 0..=10_000)?),
+        None => None,
+    };
+    match Bounds::new(min, max) {
+        Ok(bounds) => Some(bounds),
+        Err(error @ ImpossibleBounds::NoneAllowed) => {
+            problems.add("spec.maxReplicas", error.to_string());
+            None
+        }
+        Err(error @ ImpossibleBounds::MinAboveMax { .. }) => {
+            problems.add("spec.minReplicas", error.to_string());
+            None
+        }
+    }
+}
+
+fn limits(
+    direction: &str,
+    window: i32,
+    select: SelectPolicy,
+    policies: &[StepPolicy],
+    problems: &mut Problems,
+) -> Option<Limits> {
+    let path = format!("spec.behavior.{direction}");
+    let window = problems.number(&format!("{path}.stabilizationWindowSeconds"), window, 0..=3600);
+    let steps: Vec<_> = policies
+        .iter()
+        .enumerate()
+        .map(|(i, policy)| step(&format!("{path}.policies[{i}]"), policy, problems))
+        .collect();
+    Some(Limits {
+        stabilization: Duration::from_secs(u64::from(window?)),
+        select: match select {
+            SelectPolicy::Max => Select::Max,
+            SelectPolicy::Min => Select::Min,
+            SelectPolicy::Disabled => Select::Disabled,
+        },
+        steps: steps.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+fn step(path: &str, policy: &StepPolicy, problems: &mut Problems) -> Option<Step> {
+    let value = problems.number(&format!("{path}.value"), policy.value, 1..=i32::MAX);
+    let period = problems.number(&format!("{path}.periodSeconds"), policy.period_seconds, 1..=1800);
+    let value = NonZeroU32::new(value?)?;
+    Some(Step {
+        size: match policy.kind {
+            StepKind::Pods => StepSize::Pods(value),
+            StepKind::Percent => StepSize::Percent(value),
+        },
+        period: Duration::from_secs(u64::from(period?)),
+    })
+}
+
+fn idle(object: &ScaledConsumer, problems: &mut Problems) -> Option<core::Idle> {
+    let idle = &object.spec.idle;
+    let after = problems.duration("spec.idle.after", &idle.after);
+    let Ok(activation_lag) = u64::try_from(idle.activation_lag) else {
+        problems.add("spec.idle.activationLag", format!("is {}; it must not be negative", idle.activation_lag));
+        return None;
+    };
+    Some(core::Idle { after: after?, activation_lag })
+}
+
+fn fallback(fallback: &Fallback, bounds: Option<Bounds>, problems: &mut Problems) -> Option<core::Fallback> {
+    const FIELD: &str = "spec.fallback.replicas";
+    let after = problems.duration("spec.fallback.after", &fallback.after);
+    let replicas = match fallback.replicas {
+        Some(replicas) => Some(Replicas(problems.number(FIELD, replicas, 0..=10_000)?)),
+        None => None,
+    };
+    if let (Some(replicas), Some(bounds)) = (replicas, bounds)
+        && (replicas < bounds.min() || bounds.max().is_some_and(|max| replicas > max))
+    {
+        problems.add(FIELD, format!("is {}, outside of minReplicas to maxReplicas", replicas.0));
+    }
+    let action = match (fallback.policy, replicas) {
+        (FallbackPolicy::Hold, None) => FallbackAction::Hold,
+        (FallbackPolicy::AtLeast, Some(replicas)) => FallbackAction::AtLeast(replicas),
+        (FallbackPolicy::Exactly, Some(replicas)) => FallbackAction::Exactly(replicas),
+        (FallbackPolicy::Hold, Some(_)) => {
+            problems.add(FIELD, "has no meaning with policy Hold; use AtLeast or Exactly, or leave it out");
+            return None;
+        }
+        (FallbackPolicy::AtLeast | FallbackPolicy::Exactly, None) => {
+            problems.add(FIELD, "is missing; AtLeast and Exactly need it");
+            return None;
+        }
+    };
+    Some(core::Fallback { after: after?, action })
+}
+
+/// The annotations' word: a number of replicas goes before a plain pause, as it is the more exact one.
+fn pause(object: &ScaledConsumer, problems: &mut Problems) -> Option<Pause> {
+    let annotations = object.annotations();
+    if let Some(text) = annotations.get(PAUSED_REPLICAS) {
+        return match text.trim().parse() {
+            Ok(replicas) => Some(Pause::At(Replicas(replicas))),
+            Err(_) => {
+                let field = format!("metadata.annotations[{PAUSED_REPLICAS}]");
+                problems.add(&field, format!("\"{text}\" is not a number of replicas"));
+                None
+            }
+        };
+    }
+    annotations.get(PAUSED).filter(|value| value.trim() != "false").map(|_| Pause::AsIs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::manifest;
+
+    /// A ScaledConsumer of which one line is replaced.
+    fn with(line: &str, instead: &str) -> Result<Validated, String> {
+        const WHOLE: &str = "
+apiVersion: paceline.dev/v1alpha1
+kind: ScaledConsumer
+metadata:
+  name: orders
+  annotations: {}
+spec:
+  scaleTargetRef: {name: orders-worker}
+  minReplicas: 1
+  maxReplicas: 24
+  kafka:
+    cluster: main
+    consumerGroup: orders
+    topics: [orders]
+  policy: {lagPerReplica: 1000}
+  behavior: {}
+  idle: {}
+  fallback: {}
+";
+        assert!(WHOLE.contains(line), "{line}");
+        let objects = manifest::read(&WHOLE.replace(line, instead));
+        let [object] = objects.try_into().expect("one document");
+        validate(&object.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_problem_names_its_field_and_what_to_do() {
+        let rows = [
+            ("  name: orders", "  labels: {}", "metadata.name: is missing"),
+            (
+                "minReplicas: 1",
+                "minReplicas: 25",
+                "spec.minReplicas: minReplicas is 25, above maxReplicas, which is 24",
+            ),
+            ("minReplicas: 1", "minReplicas: -1", "spec.minReplicas: is -1; it must be between 0 and 10000"),
+            ("maxReplicas: 24", "maxReplicas: 0", "spec.maxReplicas: maxReplicas is 0; leave it out"),
+            ("maxReplicas: 24", "threadsPerReplica: 0", "spec.threadsPerReplica: is 0"),
+            ("cluster: main", "cluster: ''", "spec.kafka.cluster: is empty"),
+            ("cluster: main", "offsetReset: latest", "spec.kafka: has neither cluster"),
+            ("cluster: main", "{cluster: main, bootstrapServers: 'a:9092'}", "mapping"),
+            ("topics: [orders]", "bootstrapServers: a:9092", "spec.kafka: has both cluster and bootstrapServers"),
+            ("topics: [orders]", "topics: []", "spec.kafka.topics: is empty; name topics"),
+            ("topics: [orders]", "topics: [orders, '']", "spec.kafka.topics[1]: is empty"),
+            ("topics: [orders]", "topicPattern: 'orders('", "spec.kafka.topicPattern: is not a regular expression"),
+            ("topics: [orders]", "partitions: 3-1", "spec.kafka.partitions: the range 3-1 runs backwards"),
+            ("consumerGroup: orders", "consumerGroup: ''", "spec.kafka.consumerGroup: is empty"),
+            (
+                "lagPerReplica: 1000",
+                "lagPerReplica: 0",
+                "spec.policy.lagPerReplica: is 0; it must be at least 1 record",
+            ),
+            ("lagPerReplica: 1000", "", "spec.policy: missing field `lagPerReplica` at line"),
+            ("lagPerReplica: 1000", "lagPerReplica: 1, lagperReplica: 2", "unknown field spec.policy.lagperReplica"),
+            (
+                "behavior: {}",
+                "behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}",
+                "spec.behavior.scaleDown.stabilizationWindowSeconds: is 3601; it must be between 0 and 3600",
+            ),
+            (
+                "behavior: {}",
+                "behavior: {scaleUp: {policies: [{type: Pods, value: 0, periodSeconds: 60}]}}",
+                "spec.behavior.scaleUp.policies[0].value: is 0",
+            ),
+            ("idle: {}", "idle: {after: soon}", "spec.idle.after: \"soon\" is not a duration"),
+            ("idle: {}", "idle: {after: 25h}", "spec.idle.after: is 25h; it must be at most 24h"),
+            ("idle: {}", "idle: {activationLag: -1}", "spec.idle.activationLag: is -1; it must not be negative"),
+            ("fallback: {}", "fallback: {policy: Exactly}", "spec.fallback.replicas: is missing"),
+            ("fallback: {}", "fallback: {replicas: 2}", "spec.fallback.replicas: has no meaning with policy Hold"),
+            (
+                "fallback: {}",
+                "fallback: {policy: AtLeast, replicas: 30}",
+                "spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas",
+            ),
+            (
+                "annotations: {}",
+                "annotations: {paceline.dev/paused-replicas: many}",
+                "metadata.annotations[paceline.dev/paused-replicas]: \"many\" is not a number",
+            ),
+        ];
+        for (line, instead, expected) in rows {
+            let error = with(line, instead).expect_err(instead);
+            assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_engine() {
+        let validated = with("maxReplicas: 24", "").expect("valid");
+        let rule = Rule::LagPerReplica(NonZeroU64::new(1000).expect("not zero"));
+        assert_eq!(validated.policy, Policy::new(rule, Bounds::new(1, None).expect("possible")));
+        assert_eq!(validated.namespace, "default");
+    }
+
+    #[test]
+    fn the_pause_annotations_are_read() {
+        let rows = [
+            ("{}", None),
+            ("{paceline.dev/paused: ''}", Some(Pause::AsIs)),
+            ("{paceline.dev/paused: 'true'}", Some(Pause::AsIs)),
+            ("{paceline.dev/paused: 'false'}", None),
+            ("{paceline.dev/paused-replicas: '3'}", Some(Pause::At(Replicas(3)))),
+            ("{paceline.dev/paused: 'true', paceline.dev/paused-replicas: '0'}", Some(Pause::At(Replicas(0)))),
+        ];
+        for (annotations, expected) in rows {
+            let validated = with("annotations: {}", &format!("annotations: {annotations}")).expect("valid");
+            assert_eq!(validated.policy.pause, expected, "{annotations}");
+        }
+    }
+}

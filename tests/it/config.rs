@@ -1,0 +1,136 @@
+//! The configuration file: what it accepts, and what it says of what it does not.
+
+use std::path::Path;
+
+use paceline::config::{AllowList, Configuration};
+use paceline::yaml::Source;
+
+fn parse(text: &str) -> Result<Configuration, String> {
+    Configuration::parse(&Source { name: "paceline.yaml".into(), text: text.into() }).map_err(|e| e.to_string())
+}
+
+#[test]
+fn the_example_is_valid_and_shows_every_default() {
+    let example = Configuration::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml"))).unwrap();
+    let main = &example.clusters["main"];
+    assert_eq!(main.poll_interval, paceline::config::POLL_INTERVAL);
+    assert_eq!(main.deadline, paceline::config::DEADLINE);
+    let payments = &example.clusters["payments"];
+    assert_eq!(payments.properties.iter().count(), 4);
+    assert_eq!(Configuration { clusters: Default::default(), ..example }, Configuration::default());
+}
+
+#[test]
+fn an_empty_file_has_every_default() {
+    for text in ["", "# nothing\n", "---\n", "{}"] {
+        assert_eq!(parse(text).unwrap(), Configuration::default(), "{text:?}");
+    }
+}
+
+#[test]
+fn whatever_is_wrong_is_named_with_file_line_and_field() {
+    let cases = [
+        (
+            "listen: \"[::]:8080\"\nclusters:\n  - name: a\n    bootstrapServer: a:9092\n",
+            "paceline.yaml:4: clusters[0].bootstrapServer: unknown field; did you mean \"bootstrapServers\"?\npaceline.yaml:3: clusters[0]: missing field `bootstrapServers`",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollIntervall: 10s\n",
+            "paceline.yaml:4: clusters[0].pollIntervall: unknown field; did you mean \"pollInterval\"?",
+        ),
+        (
+            "leaderElection:\n  enabled: true\n  lease: x\n",
+            "paceline.yaml:3: leaderElection.lease: unknown field; did you mean \"leaseName\"?",
+        ),
+        (
+            "zzz: 1\n",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, leaderElection, listen, logFormat, watchNamespaces",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
+            "paceline.yaml:4: clusters[0].pollInterval: invalid value: string \"5x\", expected a duration",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 10ms\n",
+            "paceline.yaml:4: clusters[0].pollInterval: must be from 1s to 15m",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: \"a:9092,b\"\n",
+            "paceline.yaml:3: clusters[0].bootstrapServers: \"b\" has no port; write host:port, for example \"kafka-0.kafka.svc:9092\"",
+        ),
+        (
+            "clusters:\n  - {name: a, bootstrapServers: \"a:9092\"}\n  - {name: a, bootstrapServers: \"b:9092\"}\n",
+            "paceline.yaml:3: clusters[1].name: there is another cluster \"a\" above",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {bootstrap.servers: \"b:1\"}\n",
+            "paceline.yaml:4: clusters[0].properties: bootstrap.servers belongs into bootstrapServers",
+        ),
+        (
+            "listen: 8080x\n",
+            "paceline.yaml:1: listen: \"8080x\" is no address to listen on; write for example \"[::]:8080\"",
+        ),
+        (
+            "a: 1\n---\nb: 2\n",
+            "paceline.yaml: a configuration is one document, but here are several (separated by ---)",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(parse(text).unwrap_err(), expected, "{text}");
+    }
+    let broken = parse("clusters:\n  - name: \"a\n").unwrap_err();
+    assert!(broken.starts_with("paceline.yaml:"), "{broken}");
+}
+
+#[test]
+fn every_problem_is_told_at_once() {
+    let told = parse("listen: x\nclusters:\n  - {name: \"\", bootstrapServers: a}\n").unwrap_err();
+    assert_eq!(told.lines().count(), 3, "{told}");
+}
+
+#[test]
+fn secrets_come_from_files_and_never_show_in_debug() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    std::fs::write(&file, "hunter2\n").unwrap();
+    let text = format!(
+        "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {{sasl.username: me, socket.timeout.ms: 3000, enable.ssl.certificate.verification: true}}\n    propertyFiles: {{sasl.password: {}}}\n",
+        file.display()
+    );
+    let configuration = parse(&text).unwrap();
+    let resolved = configuration.clusters["a"].resolved().unwrap();
+    let all: Vec<_> = resolved.iter().collect();
+    assert_eq!(
+        all,
+        [
+            ("enable.ssl.certificate.verification", "true"),
+            ("sasl.password", "hunter2"),
+            ("sasl.username", "me"),
+            ("socket.timeout.ms", "3000"),
+        ]
+    );
+    assert!(!format!("{resolved:?}").contains("hunter2"));
+
+    std::fs::remove_file(&file).unwrap();
+    let told = configuration.clusters["a"].resolved().unwrap_err().to_string();
+    assert!(told.contains("sasl.password") && told.contains("cluster \"a\""), "{told}");
+}
+
+#[test]
+fn inline_addresses_are_denied_unless_every_one_is_allowed() {
+    let cases = [
+        (vec![], "a:9092", Err("a:9092")),
+        (vec!["a:9092"], "a:9092", Ok(())),
+        (vec!["a:9092"], "A:9092", Ok(())),
+        (vec!["a:9092"], "a:9093", Err("a:9093")),
+        (vec!["a:9092"], "a:9092, b:9092", Err("b:9092")),
+        (vec!["*.kafka.svc:9092"], "x.kafka.svc:9092", Ok(())),
+        (vec!["*.kafka.svc:9092"], "x.kafka.svc.evil.com:9092", Err("x.kafka.svc.evil.com:9092")),
+        (vec!["*.kafka.svc:9092"], "evil:1.kafka.svc:9092", Err("evil:1.kafka.svc:9092")),
+        (vec!["kafka-*.kafka.svc:*"], "kafka-2.kafka.svc:9094", Ok(())),
+    ];
+    for (patterns, servers, expected) in cases {
+        let list = AllowList::new(patterns.iter().map(ToString::to_string).collect());
+        assert_eq!(list.check(servers), expected, "{patterns:?} {servers}");
+    }
+}
