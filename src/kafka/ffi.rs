@@ -143,7 +143,7 @@ impl Client {
                     rd::RD_KAFKA_EVENT_LOG => {
                         let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
                         if rd::rd_kafka_event_log(event.get(), &raw mut facility, &raw mut text, &raw mut level) == 0 {
-                            return Some(Notice::Log { level, text: copied(text) });
+                            return Some(Notice::Log { level, facility: copied(facility), text: copied(text) });
                         }
                     }
                     rd::RD_KAFKA_EVENT_ERROR => {

@@ -133,7 +133,9 @@ impl ClusterSettings {
             // librdkafka adds jitter of -25 % to +50 % to each of the two.
             ("reconnect.backoff.ms", "100".to_owned()),
             ("reconnect.backoff.max.ms", "5000".to_owned()),
-            ("log.connection.close", "false".to_owned()),
+            // A connection that is closed during the handshake is how the wrong protocol shows. The lines are not logged
+            // but kept, to say why a cluster can't be read.
+            ("log.connection.close", "true".to_owned()),
         ];
         let ours = [
             ("bootstrap.servers", self.bootstrap_servers.clone()),
