@@ -14,6 +14,7 @@ mod kafka_mock;
 mod kafka_poller;
 mod kafka_real;
 mod lag;
+mod manifests;
 mod mock_ffi;
 mod tidy;
 mod world_smoke;

@@ -88,6 +88,11 @@ pub(crate) async fn install_crd(cluster: &ControlPlane) {
 impl Controller {
     /// Starts a controller for `namespace`, with `kafka` as the cluster `main`, and waits until it is ready.
     pub(crate) async fn start(cluster: &ControlPlane, kafka: &Kafka, namespace: &str) -> Self {
+        Self::start_as(cluster, kafka, namespace, namespace).await
+    }
+
+    /// The same with the ServiceAccount `paceline` of the namespace `home`, where the Lease is as well.
+    pub(crate) async fn start_as(cluster: &ControlPlane, kafka: &Kafka, namespace: &str, home: &str) -> Self {
         let identity = unique("controller");
         let address = format!("127.0.0.1:{}", ports::free());
         let folder = run_dir().join(namespace);
@@ -101,12 +106,12 @@ impl Controller {
                 "deadline": "900ms",
             }],
             "listen": address,
-            "leaderElection": {"namespace": namespace},
+            "leaderElection": {"namespace": home},
             "watchNamespaces": [namespace],
         });
         std::fs::write(&config, text.to_string()).unwrap();
         let log = folder.join(format!("{identity}.log"));
-        let kubeconfig = cluster.service_account_kubeconfig(namespace, ACCOUNT).await;
+        let kubeconfig = cluster.service_account_kubeconfig(home, ACCOUNT).await;
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
         command.args(["run", "--config"]).arg(&config);
         command.env("KUBECONFIG", kubeconfig).env("POD_NAME", &identity).env("RUST_LOG", "info,paceline=debug");
