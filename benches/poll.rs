@@ -75,10 +75,7 @@ fn on_mock() {
         for topics in layouts {
             let mut mock = Peer::start(&["mock-cluster"]);
             let address = mock.line();
-            for index in 0..topics {
-                mock.tell(&topic(index));
-            }
-            mock.tell("ready?");
+            mock.tell(&topics.to_string());
             assert_eq!(mock.line(), "ready");
             let mut meter = Peer::start(&["measure", &address, &groups.to_string(), &topics.to_string()]);
             assert_eq!(meter.line(), "warm");
@@ -128,14 +125,13 @@ fn prepare(address: &str) {
     }
 }
 
-/// The mock cluster's process: prints its address, makes the topics it is told, and counts requests when it is told to.
+/// The mock cluster's process: prints its address, makes as many topics as it is told, and counts requests when it is told to.
 fn serve_mock() {
     let mock = mock_ffi::Mock::start(3);
     println!("{}", mock.bootstrap());
     let mut lines = std::io::stdin().lines().map_while(Result::ok);
     while let Some(line) = lines.next() {
         match line.as_str() {
-            "ready?" => println!("ready"),
             "count" => {
                 let (_, counts) = mock.requests(|| lines.next());
                 let names = [(2, "ListOffsets"), (3, "Metadata"), (9, "OffsetFetch"), (10, "FindCoordinator")];
@@ -145,7 +141,11 @@ fn serve_mock() {
                 };
                 println!("{}", names.map(share).join(", "));
             }
-            name => mock.spread_topic(name, PARTITIONS),
+            topics => {
+                let topics: usize = topics.parse().unwrap();
+                mock.awake(|| (0..topics).for_each(|index| mock.spread_topic(&topic(index), PARTITIONS)));
+                println!("ready");
+            }
         }
     }
 }

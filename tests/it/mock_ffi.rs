@@ -54,8 +54,27 @@ impl Mock {
 
     /// Creates a topic; partition n is led by broker 1 + n modulo the number of `leaders`.
     pub fn topic(&self, name: &str, partitions: i32, leaders: i32) {
-        self.spread_topic(name, partitions);
-        (0..partitions).for_each(|partition| self.lead(name, partition, 1 + partition % leaders));
+        self.awake(|| {
+            self.spread_topic(name, partitions);
+            (0..partitions).for_each(|partition| self.lead(name, partition, 1 + partition % leaders));
+        });
+    }
+
+    /// Keeps the cluster's thread busy while `work` calls it: now and then it does not notice a call before it wakes up by
+    /// itself, which is once a second.
+    pub fn awake<T>(&self, work: impl FnOnce() -> T) -> T {
+        let consumer: BaseConsumer = ClientConfig::new().set("bootstrap.servers", self.bootstrap()).create().unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    drop(consumer.fetch_metadata(None, Duration::from_secs(1)));
+                }
+            });
+            let result = work();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            result
+        })
     }
 
     /// Moves a partition to a leader; -1 is none.
