@@ -387,3 +387,37 @@ async fn a_topic_recreated_under_running_consumers_takes_nothing_away_at_once() 
     assert_eq!(scaled_to(cluster, &namespace), [3], "up once, and never down or beyond");
     assert!(controller.stop().success());
 }
+
+#[tokio::test]
+#[ignore = "long: ten minutes"]
+async fn ten_minutes_of_a_steady_lag_change_nothing_and_cost_no_memory() {
+    let (kafka, cluster) = world();
+    let namespace = prepare(cluster, "steady").await;
+    let elsewhere = unique("elsewhere");
+    kafka.create_topic(&elsewhere, 1);
+    let backlog = Backlog::new(kafka, "steady", 12, 100);
+    let workers = Workers { replicas: 1, ..Workers::new(kafka, "orders", &elsewhere, &elsewhere) };
+    workers.deploy(cluster.admin(), &namespace).await;
+    create(cluster, &namespace, scaled_consumer("orders", &backlog.group, &backlog.topic, 400)).await;
+    for n in 0..50 {
+        let mut object = scaled_consumer(&format!("dry-{n}"), &backlog.group, &backlog.topic, 100);
+        object["spec"]["mode"] = json!("DryRun");
+        object["spec"]["scaleTargetRef"]["name"] = json!("orders");
+        create(cluster, &namespace, object).await;
+    }
+    let controller = Controller::start(cluster, kafka, &namespace).await;
+    wait_for_replicas(cluster, &namespace, "orders", 3).await;
+    let minute = Duration::from_secs(60);
+    stays("three replicas", minute, || equal(&scaled_to(cluster, &namespace), &vec![3])).await;
+    let (memory, polled) = (controller.resident_bytes(), polls(&controller));
+    stays("three replicas", 9 * minute, || equal(&scaled_to(cluster, &namespace), &vec![3])).await;
+    let (memory_after, polled_after) = (controller.resident_bytes(), polls(&controller));
+    eprintln!(
+        "Resident after 1 min {} KiB, after 10 min {} KiB; {} polls of 51 ScaledConsumers in between.",
+        memory / 1024,
+        memory_after / 1024,
+        polled_after - polled
+    );
+    assert!(memory_after < memory + (8 << 20), "{memory} bytes grew to {memory_after}");
+    assert!(controller.stop().success());
+}

@@ -93,6 +93,17 @@ impl Controller {
 
     /// The same with the ServiceAccount `paceline` of the namespace `home`, where the Lease is as well.
     pub(crate) async fn start_as(cluster: &ControlPlane, kafka: &Kafka, namespace: &str, home: &str) -> Self {
+        Self::start_with(cluster, kafka, namespace, home, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn start_with(
+        cluster: &ControlPlane,
+        kafka: &Kafka,
+        namespace: &str,
+        home: &str,
+        arguments: &[&str],
+    ) -> Self {
         let identity = unique("controller");
         let address = format!("127.0.0.1:{}", ports::free());
         let folder = run_dir().join(namespace);
@@ -113,7 +124,7 @@ impl Controller {
         let log = folder.join(format!("{identity}.log"));
         let kubeconfig = cluster.service_account_kubeconfig(home, ACCOUNT).await;
         let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-        command.args(["run", "--config"]).arg(&config);
+        command.args(["run", "--config"]).arg(&config).args(arguments);
         command.env("KUBECONFIG", kubeconfig).env("POD_NAME", &identity).env("RUST_LOG", "info,paceline=debug");
         let process = Process::start("the controller", &mut command, &log).unwrap();
         let mut controller = Self { process, log, address, identity };
@@ -137,8 +148,8 @@ impl Controller {
         answer.body_mut().read_to_string().expect("metrics are text")
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.process.resident_bytes()
     }
 
     pub(crate) fn runs(&mut self) -> bool {
