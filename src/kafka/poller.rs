@@ -190,7 +190,8 @@ impl Task {
                 next = Instant::now() + self.settings.poll_interval.mul_f64(factor);
             }
             let queries = self.due(scope);
-            if queries.is_empty() {
+            // A tick without subscriptions still lets the client be listened to, so that nothing piles up in it.
+            if queries.is_empty() && scope == Scope::Unread {
                 continue;
             }
             tokio::select! {
@@ -238,6 +239,9 @@ impl Task {
             self.publish_failure(&queries, &reason);
             return false;
         };
+        if queries.is_empty() {
+            return true;
+        }
         self.say(&report);
         self.count(report);
         self.publish(queries.iter().zip(observations));

@@ -70,7 +70,7 @@ pub enum SettingsError {
 }
 
 /// The properties that would break polling or open a door if a user could set them.
-const RESERVED: [(&str, &str); 16] = [
+const RESERVED: [(&str, &str); 18] = [
     ("bootstrap.servers", "it has a field of its own, bootstrapServers"),
     ("metadata.broker.list", "it has a field of its own, bootstrapServers"),
     ("metadata.max.age.ms", "it follows from the poll interval, so that a moved coordinator is found again"),
@@ -85,6 +85,8 @@ const RESERVED: [(&str, &str); 16] = [
     ("enabled_events", "events are chosen by the poller"),
     ("statistics.interval.ms", "nothing reads the statistics"),
     ("plugin.library.paths", "it would load code into the controller"),
+    ("ssl.engine.location", "it would load code into the controller"),
+    ("sasl.kerberos.kinit.cmd", "it would run a command in the controller"),
     ("test.mock.num.brokers", "it would replace the cluster by a mock"),
     ("test.mock.broker.rtt", "it is for tests of librdkafka"),
 ];

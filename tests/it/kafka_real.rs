@@ -256,6 +256,41 @@ fn two_hundred_groups_are_read_in_one_cycle() {
 }
 
 #[test]
+fn a_broker_that_restarts_is_unreachable_meanwhile_and_read_again_after() {
+    let kafka = Kafka::start_own();
+    let (topic, group) = (unique("topic"), unique("group"));
+    kafka.create_topic(&topic, 2);
+    kafka.produce(&topic, 1, 3);
+    kafka.commit(&group, &[(&topic, 1, 1)]);
+    let wanted = [(-1, 0, 0), (1, 0, 3)];
+    let mut connection = connect(&kafka);
+    for query in [of_group(&group), named(&group, &topic)] {
+        wait_for_offsets(&mut connection, &query, &wanted);
+        kafka.stop();
+        let failure = poll(&mut connection, &query).failure.expect("nothing can be read");
+        assert!(matches!(failure, Unknown::Unreachable { .. }), "{failure:?}");
+        kafka.start().unwrap();
+        let observed = wait_for_offsets(&mut connection, &query, &wanted);
+        assert!(observed.group.is_ok(), "{:?}", observed.group);
+    }
+}
+
+#[test]
+fn a_pattern_finds_topics_but_never_kafkas_own() {
+    let kafka = kafka();
+    let (topic, group) = (unique("by-pattern"), unique("group"));
+    kafka.create_topic(&topic, 2);
+    kafka.commit(&group, &[(&topic, 0, 0)]);
+    let by = |pattern: &str| GroupQuery {
+        topics: TopicSelection::Pattern(Pattern::new(pattern).unwrap()),
+        ..of_group(&group)
+    };
+    let observed = connect(kafka).poll(&[by("by-pattern-.*"), by("__.*")], since_start);
+    assert_eq!(offsets(&observed[0]), Ok(vec![(0, 0, 0), (-1, 0, 0)]));
+    assert!(matches!(observed[1].failure, Some(Unknown::NoTopicMatches { .. })), "{:?}", observed[1].failure);
+}
+
+#[test]
 fn the_errors_that_people_meet_first_are_named() {
     let kafka = kafka();
     let (topic, group) = (unique("topic"), unique("group"));
