@@ -151,6 +151,8 @@ impl Complaints {
         let hints = ["security.protocol", "SSL handshake", "SASL", "certificate"];
         let security = matches!(code, code::SSL | code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED)
             || hints.iter().any(|hint| text.contains(hint));
+        // "(after 3ms in state CONNECT, 2 identical error(s) suppressed)" tells nobody anything and is another text each time.
+        let text = text.split(" (after ").next().unwrap_or(text);
         let text: String = text.chars().take(LONGEST_COMPLAINT).collect();
         self.lines.retain(|(_, known)| *known != text);
         if self.lines.len() == MOST_COMPLAINTS {
