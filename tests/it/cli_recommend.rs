@@ -1,0 +1,1 @@
+//! `paceline recommend` on a real Kafka and a real API server.
