@@ -43,6 +43,7 @@ impl Handle {
             match self.client.next_notice() {
                 Some(Notice::Log { level, text }) => {
                     debug!(cluster = self.cluster, level, line = text, "The Kafka client wrote a log line.");
+                    self.complaints.borrow_mut().add_log_line(&text);
                 }
                 Some(Notice::Error { code, text }) => {
                     debug!(cluster = self.cluster, code, line = text, "The Kafka client reported an error.");

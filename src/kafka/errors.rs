@@ -161,6 +161,20 @@ impl Complaints {
         self.lines.push_back((security, text));
     }
 
+    /// Takes note of the one log line that says more than the errors: the connection was closed at the first request, as a
+    /// TLS port does with a client that does not speak TLS. A broker that is shutting down does so too, hence the question.
+    pub(super) fn add_log_line(&mut self, text: &str) {
+        if text.contains("Disconnected") && text.contains("APIVERSION_QUERY") {
+            // "[thrd:NAME]: NAME: Disconnected: …"
+            let broker =
+                text.split(": Disconnected").next().and_then(|start| start.rsplit(' ').next()).unwrap_or_default();
+            self.add(
+                code::TRANSPORT,
+                &format!("{broker}: it closed the connection at the first request; does this port want TLS?"),
+            );
+        }
+    }
+
     /// A broker has answered: what was complained about before is over.
     pub(super) fn clear(&mut self) {
         self.lines.clear();

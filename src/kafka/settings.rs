@@ -133,7 +133,8 @@ impl ClusterSettings {
             // librdkafka adds jitter of -25 % to +50 % to each of the two.
             ("reconnect.backoff.ms", "100".to_owned()),
             ("reconnect.backoff.max.ms", "5000".to_owned()),
-            ("log.connection.close", "false".to_owned()),
+            // The only sign of a port that speaks another protocol; these lines go no further than our debug log.
+            ("log.connection.close", "true".to_owned()),
         ];
         let ours = [
             ("bootstrap.servers", self.bootstrap_servers.clone()),
