@@ -246,7 +246,7 @@ async fn a_scaled_consumer_of_the_cluster_with_the_replicas_of_its_target_and_wi
     assert_eq!(by_name("orders")["currentReplicas"], 2, "{all:#}");
     assert_eq!(by_name("lost")["currentReplicas"], Value::Null, "{all:#}");
     let why = by_name("lost")["currentUnknown"].as_str().unwrap().to_owned();
-    assert!(why.contains("lost") && why.contains("not found"), "{why}");
+    assert!(why.contains("Deployment \"lost\" does not exist"), "{why}");
 
     let missing = recommend(&["ordres"]);
     assert_eq!((missing.code, missing.stdout.as_str()), (1, ""), "{missing:?}");

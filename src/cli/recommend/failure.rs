@@ -58,7 +58,6 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
         Unknown::Unreachable { detail } if detail.contains("resolve") => {
             Some("Check the host name in --bootstrap-servers or in the configuration, and that it resolves from here.")
         }
-        Unknown::Unreachable { detail } if detail.contains("want TLS?") => Some(TLS_ADVICE),
         Unknown::Unreachable { .. } => Some(
             "Check the host and the port in --bootstrap-servers or in the configuration, that a broker listens there, and that nothing between here and there refuses the connection.",
         ),
@@ -87,7 +86,7 @@ const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or S
 /// `detail` is librdkafka's own text.
 fn security_advice(detail: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
-    if has(&["SSL listener?"]) {
+    if has(&["SSL listener?", "expect TLS"]) {
         TLS_ADVICE
     } else if has(&["require SASL", "SASL listener?"]) {
         "That is what a port with SASL does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password."
