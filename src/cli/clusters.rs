@@ -18,6 +18,9 @@ pub(super) fn configured(cluster: &Cluster, properties: &[(String, String)]) -> 
 }
 
 fn checked(mut settings: ClusterSettings, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
+    // Where the protocol is the wrong one, librdkafka says so only where it reports connections that were closed. (The
+    // controller doesn't ask for that: brokers close idle connections all day.)
+    settings.properties.entry("log.connection.close".to_owned()).or_insert_with(|| "true".to_owned());
     settings.properties.extend(properties.iter().cloned());
     settings.validate().map_err(|error| WrongInput(error.to_string()))?;
     Ok(settings)

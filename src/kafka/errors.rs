@@ -156,6 +156,8 @@ impl Complaints {
     /// Takes note of how a connection failed.
     pub(super) fn add(&mut self, code: i32, text: &str) {
         let cause = Cause::of(code, text);
+        // "(after 3ms in state CONNECT, 2 identical error(s) suppressed)" tells nobody anything and is another text each time.
+        let text = text.split(" (after ").next().unwrap_or(text);
         let mut text: String = text.chars().take(LONGEST_COMPLAINT).collect();
         if cause == Cause::PerhapsProtocol {
             text.push_str("; does the broker expect TLS or SASL on this port?");

@@ -5,8 +5,8 @@
 //! long as their monotonic clocks run at about the same speed. A write that hangs in the network beyond its time-out is
 //! caught by the resourceVersion that every write to a target carries.
 //!
-//! Times, from the death of the holder: its last renewal was seen by the others at most [`RETRY`] later, and after
-//! [`DURATION`] without another one they take over: at most 12 s plus a request.
+//! Times, from the death of the holder: its last renewal was seen by the others at most `RETRY` later, and after
+//! `DURATION` without another one they take over: at most 12 s plus a request.
 
 use std::time::Duration;
 

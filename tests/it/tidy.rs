@@ -52,8 +52,8 @@ fn allowed(part: &str) -> &'static [&'static str] {
         "kafka" | "steer" | "metrics" => &["core"],
         "kubernetes" | "config" => &["core", "yaml"],
         "web" => &["core", "metrics"],
-        "demo" => &["core", "kafka", "kubernetes", "steer"],
-        "app" => &["core", "kafka", "kubernetes", "steer", "config", "metrics", "web"],
+        "demo" => &["core", "kafka", "steer"],
+        "app" => &["core", "yaml", "kafka", "kubernetes", "steer", "config", "metrics", "web"],
         "cli" | "main" | "lib" => {
             &["core", "yaml", "kafka", "kubernetes", "steer", "config", "metrics", "web", "demo", "app", "cli"]
         }

@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::failure::Failure;
 use super::observe::Seen;
 use crate::core::{
     Candidate, Decision, GroupState, LagOfPartition, Outlook, PartitionLag, RecordsPerSecond, Replicas, TimeLag,
@@ -52,8 +53,9 @@ pub(super) struct Recommendation {
     pub(super) outlook_text: String,
     #[serde(skip)]
     pub(super) time_lag_text: String,
+    /// Why there is nothing to recommend: nothing could be read.
     #[serde(skip)]
-    failure: Option<String>,
+    pub(super) failure: Option<Failure>,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,13 +124,14 @@ impl Recommendation {
             polls: *polls,
             outlook_text: decision.outlook.to_string(),
             time_lag_text: decision.model.time_lag.to_string(),
-            failure: failure(seen),
+            failure: Failure::of(seen),
         }
     }
 
-    /// Why there is nothing to recommend: nothing could be read.
-    pub(super) fn failure(&self) -> Option<&str> {
-        self.failure.as_deref()
+    /// Whether the group has neither commits nor members: nobody has used this name, or not for long.
+    pub(super) fn is_unheard_of(&self) -> bool {
+        let uncommitted = self.lag.by_partition.iter().all(|it| it.committed.is_none() && it.unknown.is_none());
+        self.members == Some(0) && uncommitted && self.failure.is_none()
     }
 
     /// Whether the current replicas are known and are not what is recommended.
@@ -140,16 +143,6 @@ impl Recommendation {
 fn wanted(decision: &Decision) -> Replicas {
     let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == Verdict::Wanted);
     wanted.map_or(decision.desired, |candidate| candidate.replicas)
-}
-
-fn failure(seen: &Seen) -> Option<String> {
-    let lag = &seen.decision.lag;
-    if lag.by_partition.iter().any(|partition| partition.lag.lag().is_some()) {
-        return None;
-    }
-    let missing = lag.incomplete_because.as_ref()?;
-    let (group, servers) = (&seen.decision.consumer_group, &seen.subject.cluster.bootstrap_servers);
-    Some(format!("Can't read the lag of group \"{group}\" from {servers}: {missing}"))
 }
 
 fn age(time_lag: TimeLag) -> Option<Age> {

@@ -11,10 +11,14 @@ use crate::core::{RecordsPerSecond, Verdict, grouped};
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
 
-/// All recommendations, one after the other under one overview.
+/// All recommendations, one after the other under one overview. What could not be read at all has a row there if others
+/// could; why, is said on stderr.
 pub(super) fn render(recommendations: &[Recommendation]) -> String {
+    if recommendations.iter().all(|it| it.failure.is_some()) {
+        return String::new();
+    }
     let mut text = format!("{}\n", overview(recommendations));
-    for recommendation in recommendations {
+    for recommendation in recommendations.iter().filter(|it| it.failure.is_none()) {
         text.push('\n');
         text.push_str(&detail(recommendation));
     }
@@ -59,7 +63,7 @@ fn overview(recommendations: &[Recommendation]) -> String {
             known(it.arrival_rate),
             known(it.consumption_rate),
             current,
-            if it.failure().is_some() { "?".to_owned() } else { it.recommended_replicas.0.to_string() },
+            if it.failure.is_some() { "?".to_owned() } else { it.recommended_replicas.0.to_string() },
         ]);
     }
     trimmed(&table)
@@ -83,17 +87,15 @@ fn detail(it: &Recommendation) -> String {
     if let Some(why) = &it.current_unknown {
         let _ = writeln!(text, "  note   {} assumed now, because {why}; --current N says it", it.assumed_replicas);
     }
-    if it.failure().is_none() {
-        let _ = writeln!(text, "\n{}", indented(&candidates(it)));
-        let _ = writeln!(text, "\n{}", indented(&partitions(it)));
+    if it.is_unheard_of() {
+        let _ = writeln!(text, "  note   the group has neither commits nor members; is its name right?");
     }
+    let _ = writeln!(text, "\n{}", indented(&candidates(it)));
+    let _ = writeln!(text, "\n{}", indented(&partitions(it)));
     text
 }
 
 fn headline(it: &Recommendation) -> String {
-    if it.failure().is_some() {
-        return "nothing can be recommended, because nothing could be read".to_owned();
-    }
     let now = match it.current_replicas {
         Some(current) if current == it.recommended_replicas => format!("{current}, as now"),
         Some(current) => format!("{} instead of {}", it.recommended_replicas, current.0),
