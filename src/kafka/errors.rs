@@ -161,18 +161,25 @@ impl Complaints {
         self.lines.push_back((security, text));
     }
 
-    /// Takes note of the one log line that says more than the errors: the connection was closed at the first request, as a
-    /// TLS port does with a client that does not speak TLS. A broker that is shutting down does so too, hence the question.
+    /// Takes note of the one log line that says more than the errors: the broker closed the connection at once, as a port
+    /// does that wants another security.protocol. A broker that is shutting down does so too, hence the question.
     pub(super) fn add_log_line(&mut self, text: &str) {
-        if text.contains("Disconnected") && text.contains("APIVERSION_QUERY") {
-            // "[thrd:NAME]: NAME: Disconnected: …"
-            let broker =
-                text.split(": Disconnected").next().and_then(|start| start.rsplit(' ').next()).unwrap_or_default();
-            self.add(
-                code::TRANSPORT,
-                &format!("{broker}: it closed the connection at the first request; does this port want TLS?"),
-            );
-        }
+        // "[thrd:NAME]: NAME: Disconnected: connection closed by peer (after 2ms in state UP)"
+        let Some((start, rest)) = text.split_once(": Disconnected") else { return };
+        let Some((after, state)) = rest.rsplit_once("(after ").and_then(|(_, after)| after.split_once("ms in state "))
+        else {
+            return;
+        };
+        let broker = start.rsplit(' ').next().unwrap_or_default();
+        let said = if state.starts_with("APIVERSION_QUERY") {
+            "it closed the connection at the first request; does this port want TLS?"
+        // Those versions are all that a port with SASL tells to a client without.
+        } else if state.starts_with("UP") && after.len() <= 3 {
+            "it told its versions and closed the connection at the next request; does this port want a user and a password?"
+        } else {
+            return;
+        };
+        self.add(code::TRANSPORT, &format!("{broker}: {said}"));
     }
 
     /// A broker has answered: what was complained about before is over.
@@ -232,5 +239,21 @@ mod tests {
             complaints.add(code::TRANSPORT, &format!("line {n}"));
         }
         assert_eq!(complaints.lines.len(), MOST_COMPLAINTS);
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_at_once_asks_for_the_protocol() {
+        for (state, expected) in [
+            ("3ms in state APIVERSION_QUERY, 1 identical error(s) suppressed", "broker:9092/bootstrap: it closed"),
+            ("12ms in state UP", "does this port want a user and a password?"),
+            ("61000ms in state UP", "nothing"),
+        ] {
+            let mut complaints = Complaints::default();
+            complaints.add_log_line(&format!(
+                "[thrd:broker:9092/bootstrap]: broker:9092/bootstrap: Disconnected: closed by peer (after {state})"
+            ));
+            let told = complaints.last().unwrap_or("nothing");
+            assert!(told.starts_with(expected) || told.ends_with(expected), "{state}: {told}");
+        }
     }
 }
