@@ -1,6 +1,3 @@
-//! Paceline: a lag-driven autoscaler for Kafka consumers on Kubernetes.
-//!
-//! One data path: poll -> [`core::Observation`] -> model -> [`core::Decision`] -> act.
 
 pub mod cli;
 pub mod config;

@@ -265,7 +265,8 @@ impl Contender {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
         let name = self.candidate.lease.clone();
-        let release = self.api.replace(&name, &PostParams::default(), &lease);
+        let params = PostParams::default();
+        let release = self.api.replace(&name, &params, &lease);
         match call::within(RELEASE_TIMEOUT, release).await {
             Ok(_) => info!(lease = name, "Gave the lease back."),
             Err(error) => warn!(lease = name, %error, "Could not give the lease back; it runs out by itself."),
