@@ -21,7 +21,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /paceline /usr/local/bin/paceline
-USER nonroot
+# nonroot, by its number, so that the kubelet can tell that it is not root.
+USER 65532:65532
 # Probes and metrics.
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/paceline"]

@@ -1,5 +1,8 @@
 //! The command line: one file per command, and what they share: the log, the exit codes, how errors are printed.
 
+mod clusters;
+mod crd;
+mod demo;
 mod manifests;
 mod recommend;
 mod run;
@@ -47,6 +50,10 @@ enum Command {
     Run(run::Arguments),
     /// Say how many replicas there should be, and why. Reads Kafka and writes to nothing.
     Recommend(recommend::Arguments),
+    /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
+    Demo(demo::Arguments),
+    /// Print the definition of the ScaledConsumer, for `kubectl apply -f -`.
+    Crd,
     /// A consumer of fixed capacity, for the demo and the tests.
     #[command(hide = true)]
     Worker(worker::Settings),
@@ -82,8 +89,13 @@ impl Command {
             Self::Run(arguments) => run::run(&arguments, log),
             Self::Recommend(arguments) => {
                 log.start("warn", LogFormat::default())?;
-                recommend::run(arguments)
+                recommend::run(&arguments)
             }
+            Self::Demo(arguments) => {
+                log.start("warn", LogFormat::default())?;
+                demo::run(&arguments)
+            }
+            Self::Crd => crd::run(),
             Self::Worker(settings) => {
                 log.start("warn", LogFormat::default())?;
                 worker::run(&settings).map(|()| Outcome::Fine)

@@ -56,8 +56,8 @@ pub struct Cluster {
     pub deadline: Duration,
     /// Settings of librdkafka.
     pub properties: Properties,
-    /// Settings of librdkafka whose values are read from files, such as mounted Secrets. Read again on every
-    /// connection, so that a rotated Secret counts.
+    /// Settings of librdkafka whose values are read from files, such as mounted Secrets, when the cluster is first
+    /// polled.
     pub property_files: BTreeMap<String, PathBuf>,
 }
 

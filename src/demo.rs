@@ -1,7 +1,7 @@
 //! The demonstration: an embedded broker, a producer whose rate waves, and real consumer processes that are scaled by
-//! the same poll, engine and loop as in `run`. Only the last step differs: it starts and stops processes here.
+//! the same poller, engine and loop as in `run`. Only the last step differs: it starts and stops processes here.
 //!
-//! Knows rdkafka, because it brings its own broker, producer and consumers; how it is polled comes from outside.
+//! Knows rdkafka, because it brings its own broker, producer and consumers.
 
 mod broker;
 mod fleet;
@@ -11,18 +11,20 @@ pub mod worker;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::time::Duration;
 
+use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload};
+use crate::core::{Decision, Engine, GroupQuery, Observation, Policy, Replicas, Workload};
+use crate::kafka::{ClusterSettings, Poller, since_start};
 use crate::steer::{Acted, Target, steer};
 use broker::Broker;
-pub use fleet::Program;
-use fleet::Fleet;
-pub use producer::Wave;
+use fleet::{Fleet, Program};
 use producer::Producer;
+pub use producer::Wave;
 use screen::{Screen, Totals};
 
 /// What is demonstrated.
@@ -31,60 +33,86 @@ pub struct Scene {
     /// The topics, which the broker will have.
     pub topics: Vec<String>,
     /// Partitions of each topic.
-    pub partitions: i32,
+    pub partitions: u16,
     /// What arrives.
     pub wave: Wave,
     /// What one replica can handle, in records/s.
-    pub capacity: f64,
+    pub capacity: u32,
+    /// How long a replica takes to start before it joins the group.
+    pub start_delay: Duration,
+    /// From one poll to the next.
+    pub poll_interval: Duration,
+    /// What is polled.
+    pub query: GroupQuery,
     /// How replicas are decided upon.
     pub policy: Policy,
+    /// The executable that has the `worker` command.
+    pub executable: PathBuf,
     /// Lines to print first.
     pub introduction: Vec<String>,
 }
 
-/// What the broker's address leads to.
-pub struct Parts<Keep> {
-    /// What the polls see.
-    pub observations: watch::Receiver<Option<Arc<Observation>>>,
-    /// How a replica is started.
-    pub program: Program,
-    /// Whatever must live as long as the demo.
-    pub keep: Keep,
-}
-
-/// Runs until `end`, prints the rows and the summary, and leaves nothing behind.
-pub async fn run<Keep>(
-    scene: Scene,
-    connect: impl FnOnce(&str) -> anyhow::Result<Parts<Keep>>,
-    end: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
-    let broker = Broker::start(&scene.topics, scene.partitions)?;
-    let Parts { observations, program, keep } = connect(broker.bootstrap_servers())?;
-    let fleet = Fleet::new(program);
-    let first = Replicas(scene.policy.bounds.min().0.max(1));
+/// Runs until `end`, prints the rows and the summary, and leaves no process behind.
+pub async fn run(scene: &Scene, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let broker = Broker::start(&scene.topics, i32::from(scene.partitions))?;
+    let servers = broker.bootstrap_servers();
+    let fleet = Fleet::new(program(scene, servers));
     let mut screen = Screen::new();
     scene.introduction.iter().for_each(|line| screen.line(line));
 
-    let outcome = async {
-        fleet.scale(first).map_err(|error| anyhow::anyhow!("Can't start a worker process: {error}"))?;
-        let producer = Producer::start(broker.bootstrap_servers(), &scene.topics, scene.partitions, scene.wave)?;
-        let stop = CancellationToken::new();
-        let (_policy, policies) = watch::channel(scene.policy.clone());
-        let target = Local { fleet: &fleet, screen: &mut screen };
-        // The loop borrows the screen, so both run in this task, and the one that ends first ends the other.
-        tokio::select! {
-            () = steer(Engine::new(scene.policy.clone()), observations, policies, target, stop) => {}
-            () = end => {}
-        }
-        Ok(producer.produced())
-    }
-    .await;
-
+    let produced = play(scene, servers, &fleet, &mut screen, end).await;
     let replica_time = fleet.replica_time();
     fleet.stop().await;
-    drop(keep);
-    let fixed = (scene.wave.high / scene.capacity).ceil() as u32;
-    outcome.map(|produced| screen.summary(&Totals { produced, replica_time, fixed }))
+    let fixed = scene.wave.high / f64::from(scene.capacity);
+    screen.summary(&Totals { produced: produced?, replica_time, fixed: fixed.ceil() as u32 });
+    Ok(())
+}
+
+async fn play(
+    scene: &Scene,
+    servers: &str,
+    fleet: &Fleet,
+    screen: &mut Screen,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<u64> {
+    let first = Replicas(scene.policy.bounds.min().0.max(1));
+    fleet.scale(first).context("Can't start a worker process")?;
+    let producer = Producer::start(servers, &scene.topics, i32::from(scene.partitions), scene.wave)?;
+    let mut settings = ClusterSettings::new("demo", servers);
+    settings.poll_interval = scene.poll_interval;
+    let shutdown = CancellationToken::new();
+    let poller = Poller::start(settings, since_start, &shutdown).context("Can't poll the embedded broker")?;
+    let observations = poller.subscribe(scene.query.clone());
+    let (_policy, policies) = watch::channel(scene.policy.clone());
+    let engine = Engine::new(scene.policy.clone());
+    // The loop ends at its next wait, so an act is never cut in two: acts here do not wait.
+    tokio::select! {
+        () = steer(engine, observations, policies, Local { fleet, screen }, shutdown.clone()) => {}
+        () = end => {}
+    }
+    shutdown.cancel();
+    poller.ended().await;
+    Ok(producer.produced())
+}
+
+fn program(scene: &Scene, servers: &str) -> Program {
+    let mut arguments = vec!["worker".to_owned(), "--with-parent".to_owned()];
+    let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
+    add("--bootstrap-servers", servers.to_owned());
+    add("--group", scene.query.group.clone());
+    add("--capacity", scene.capacity.to_string());
+    add("--start-delay", humantime::format_duration(scene.start_delay).to_string());
+    scene.topics.iter().for_each(|topic| add("--topic", topic.clone()));
+    // A real broker goes on as soon as all members have joined again; the embedded one always waits for a second less than the
+    // session time-out, and takes no commits meanwhile. Members notice a rebalance at a heartbeat, so several must fit.
+    for property in ["session.timeout.ms=2000", "heartbeat.interval.ms=250"] {
+        add("--property", property.to_owned());
+    }
+    if std::env::var_os("RUST_LOG").is_none() {
+        // Their warnings of rebalances would stand between the rows.
+        add("--log-level", "error".to_owned());
+    }
+    Program { executable: scene.executable.clone(), arguments }
 }
 
 /// Local processes in the place of a workload with `/scale`.
@@ -102,7 +130,7 @@ impl Target for Local<'_> {
 
     async fn act(&mut self, _seen: &Observation, decision: &Decision) -> Acted {
         self.screen.row(decision);
-        // Called on no change as well: it replaces a worker that has died.
+        // Called without a change as well: it replaces a worker that has died.
         if let Err(error) = self.fleet.scale(decision.desired) {
             tracing::error!(%error, "Can't start a worker process; the next poll tries again.");
         }

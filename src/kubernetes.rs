@@ -3,25 +3,16 @@
 //! Architecture invariant: nothing in here knows Kafka's client. What a poll saw comes in through
 //! [`crate::core::Observation`], and what was decided goes out as a patch of `/scale`, a status and an Event.
 
-pub mod resource;
-
-pub mod manifest;
-pub mod validate;
-
-mod catalog;
-mod folder;
-
+pub mod call;
 pub mod conflict;
-mod consumer;
-mod controller;
-
-mod call;
-mod events;
-mod keeper;
+pub mod events;
 pub mod leadership;
+pub mod manifest;
+pub mod objects;
+pub mod resource;
 pub mod scale;
 pub mod status;
+pub mod validate;
 
-pub use catalog::Id;
-pub use consumer::{Sources, Subscription, Witness, Written};
-pub use controller::Controller;
+pub use k8s_openapi::api::core::v1::ObjectReference;
+pub use k8s_openapi::jiff::Timestamp;

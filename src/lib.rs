@@ -1,9 +1,20 @@
+//! Paceline: a lag-driven autoscaler for Kafka consumers on Kubernetes.
+//!
+//! One data path: poll -> [`core::Observation`] -> model -> [`core::Decision`] -> act. The modules in reading order:
 
-pub mod cli;
-pub mod config;
+// The engine: from what one poll saw to how many replicas there should be, and why.
 pub mod core;
-pub mod demo;
+// The edges: where observations come from, and where decisions go.
 pub mod kafka;
 pub mod kubernetes;
+// The loop that joins them: an observation, the workload, a decision, an act.
 pub mod steer;
+// The controller's wiring, and what it serves.
+pub mod app;
+pub mod metrics;
+pub mod web;
+// What is built from it: the command line, the configuration file, the demo.
+pub mod cli;
+pub mod config;
+pub mod demo;
 pub mod yaml;

@@ -1,5 +1,6 @@
 //! How a command that is run by hand reaches a Kafka cluster.
 
+use crate::app;
 use crate::cli::WrongInput;
 use crate::config::{Cluster, address};
 use crate::kafka::ClusterSettings;
@@ -12,12 +13,7 @@ pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::
 
 /// A cluster of the configuration, with further settings.
 pub(super) fn configured(cluster: &Cluster, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
-    let mut settings = ClusterSettings::new(&cluster.name, &cluster.bootstrap_servers);
-    settings.poll_interval = cluster.poll_interval;
-    settings.deadline = cluster.deadline;
-    settings.request_timeout = settings.request_timeout.min(cluster.deadline);
-    let resolved = cluster.resolved().map_err(|error| WrongInput(error.to_string()))?;
-    settings.properties = resolved.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let settings = app::settings_of(cluster).map_err(WrongInput)?;
     checked(settings, properties)
 }
 

@@ -1,27 +1,12 @@
-//! ScaledConsumers from files, checked so that whatever is wrong is named with file, line and field. What is valid is
-//! the controller's own word: the same type, the same validation.
+//! ScaledConsumers from the files that a command names.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::Value as Json;
 
 use super::WrongInput;
-use crate::kubernetes::resource::{ScaledConsumer, crd};
-use crate::kubernetes::validate::{Validated, validate};
-use crate::yaml::{Invalid, Problem, Source, nearest, path};
-
-const API_VERSION: &str = "paceline.dev/v1alpha1";
-const KIND: &str = "ScaledConsumer";
-
-/// What is in the files.
-#[derive(Debug, Default)]
-pub(super) struct Manifests {
-    /// The ScaledConsumers, in the files' order.
-    pub(super) consumers: Vec<Validated>,
-    /// What was passed over, as lines for the user.
-    pub(super) notes: Vec<String>,
-}
+use crate::kubernetes::manifest::{API_VERSION, KIND, Manifests, parse};
+use crate::yaml::{Invalid, Source};
 
 /// Reads files; `-` is stdin.
 pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Manifests> {
@@ -41,7 +26,10 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Manifests> {
     }
     if all.consumers.is_empty() {
         let names: Vec<_> = files.iter().map(|file| file.display().to_string()).collect();
-        let why = format!("No {KIND} in {}; a manifest starts with\n  apiVersion: {API_VERSION}\n  kind: {KIND}", names.join(", "));
+        let why = format!(
+            "No {KIND} in {}; a manifest starts with\n  apiVersion: {API_VERSION}\n  kind: {KIND}",
+            names.join(", ")
+        );
         return Err(WrongInput([all.notes, vec![why]].concat().join("\n")).into());
     }
     Ok(all)
@@ -51,145 +39,6 @@ fn open(file: &Path) -> anyhow::Result<Source> {
     if file == Path::new("-") {
         return Source::from_reader("<stdin>".to_owned(), std::io::stdin().lock()).context("Can't read stdin");
     }
-    Source::read(file).map_err(|error| WrongInput(format!("Can't read the manifest {}: {error}", file.display())).into())
-}
-
-/// Reads the ScaledConsumers of one source.
-pub(super) fn parse(source: &Source) -> Result<Manifests, Invalid> {
-    let schema = schema();
-    let mut found = Manifests::default();
-    let mut problems = Vec::new();
-    for (i, document) in source.documents()?.into_iter().enumerate() {
-        let (api_version, kind) = (text(&document, "apiVersion"), text(&document, "kind"));
-        match what(&api_version, &kind) {
-            What::Nothing if document.is_null() => {}
-            What::Nothing | What::Other => {
-                let name = document.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
-                let kind = if kind.is_empty() { "a document without a kind" } else { &kind };
-                found.notes.push(format!("{}: passed over {kind} {name}", source.name).trim_end().to_owned());
-            }
-            What::Misspelt(field, message) => problems.push(source.problem(i, &path(field), message)),
-            What::ScaledConsumer => match consumer(source, i, &schema) {
-                Ok(consumer) => found.consumers.push(consumer),
-                Err(more) => problems.extend(more),
-            },
-        }
-    }
-    if problems.is_empty() { Ok(found) } else { Err(Invalid(problems)) }
-}
-
-enum What {
-    ScaledConsumer,
-    Nothing,
-    Other,
-    Misspelt(&'static str, String),
-}
-
-fn what(api_version: &str, kind: &str) -> What {
-    let ours = api_version.split('/').next() == API_VERSION.split('/').next();
-    match (api_version, kind) {
-        (API_VERSION, KIND) => What::ScaledConsumer,
-        (_, KIND) => What::Misspelt("apiVersion", format!("\"{api_version}\" is not known; write {API_VERSION}")),
-        _ if ours || api_version.contains("paceline") && !nearest(kind, std::iter::once(KIND)).is_empty() => {
-            What::Misspelt("kind", format!("\"{kind}\" is not known; write {KIND}"))
-        }
-        ("", "") => What::Nothing,
-        _ => What::Other,
-    }
-}
-
-fn consumer(source: &Source, document: usize, schema: &Json) -> Result<Validated, Vec<Problem>> {
-    let object: ScaledConsumer = source.parse(document, schema, &["apiVersion", "kind"]).map_err(|Invalid(all)| all)?;
-    validate(&object).map_err(|invalid| {
-        let problem = |problem: crate::kubernetes::validate::Problem| {
-            source.problem(document, &path(&problem.field), problem.text)
-        };
-        invalid.problems.into_iter().map(problem).collect()
-    })
-}
-
-/// The CRD's schema, with the names of `metadata` that people write by hand.
-fn schema() -> Json {
-    let crd = crd();
-    let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
-    let mut schema = serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref()))
-        .unwrap_or(Json::Null);
-    let text = serde_json::json!({"type": "object"});
-    if let Some(all) = schema.get_mut("properties").and_then(Json::as_object_mut) {
-        let names = ["name", "namespace", "labels", "annotations"].map(|name| (name.to_owned(), text.clone()));
-        all.insert("metadata".to_owned(), serde_json::json!({"properties": Json::Object(names.into_iter().collect())}));
-    }
-    schema
-}
-
-fn text(value: &serde_yaml::Value, key: &str) -> String {
-    value.get(key).and_then(serde_yaml::Value::as_str).unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = include_str!("../../config/demo.yaml");
-
-    fn told(text: &str) -> String {
-        let source = Source { name: "orders.yaml".into(), text: text.into() };
-        match parse(&source) {
-            Ok(found) => found.notes.join("\n"),
-            Err(invalid) => invalid.to_string(),
-        }
-    }
-
-    #[test]
-    fn each_mistake_is_named_with_file_line_and_field() {
-        let swap = |from: &str, to: &str| {
-            assert!(GOOD.contains(from), "{from}");
-            told(&GOOD.replacen(from, to, 1))
-        };
-        let line = |needle: &str| GOOD.lines().position(|line| line.contains(needle)).map_or(0, |at| at + 1);
-        let group = line("consumerGroup");
-        let cases = [
-            (
-                swap("consumerGroup: demo", "consumerGrop: demo"),
-                format!(
-                    "orders.yaml:{group}: spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?\norders.yaml:{}: spec.kafka: missing field `consumerGroup`",
-                    line("cluster: demo")
-                ),
-            ),
-            (
-                swap("consumerGroup: demo", "consumerGroup: demo\n    ofsetReset: latest"),
-                format!("orders.yaml:{}: spec.kafka.ofsetReset: unknown field; did you mean \"offsetReset\"?", group + 1),
-            ),
-            (
-                swap("minReplicas: 1", "minReplicas: many"),
-                format!("orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected i32", line("minReplicas")),
-            ),
-            (
-                swap("minReplicas: 1", "minReplicas: 13"),
-                format!("orders.yaml:{}: spec.minReplicas: minReplicas is 13, above maxReplicas, which is 12", line("minReplicas")),
-            ),
-            (
-                swap("name: demo\n", "nam: demo\n"),
-                format!("orders.yaml:{}: metadata.nam: unknown field; did you mean \"name\"?", line("name: demo")),
-            ),
-            (
-                swap("v1alpha1", "v1"),
-                format!("orders.yaml:{}: apiVersion: \"paceline.dev/v1\" is not known; write paceline.dev/v1alpha1", line("apiVersion")),
-            ),
-            (
-                swap("kind: ScaledConsumer", "kind: ScaledConsumers"),
-                format!("orders.yaml:{}: kind: \"ScaledConsumers\" is not known; write ScaledConsumer", line("kind:")),
-            ),
-            (swap("spec:", "---\nkind: Service\nmetadata: {name: x}\n---\nspec:"), String::new()),
-        ];
-        for (told, expected) in cases {
-            assert!(told.starts_with(&expected), "told {told}\nexpected {expected}");
-        }
-    }
-
-    #[test]
-    fn documents_of_other_kinds_are_passed_over_with_a_note() {
-        let text = format!("{GOOD}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: x}}\n---\n# nothing\n");
-        assert_eq!(told(&text), "orders.yaml: passed over Service x");
-    }
+    Source::read(file)
+        .map_err(|error| WrongInput(format!("Can't read the manifest {}: {error}", file.display())).into())
 }

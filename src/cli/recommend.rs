@@ -1,6 +1,7 @@
 //! `paceline recommend`: how many replicas there should be, and why, by the same engine as `run`. Reads Kafka and,
 //! where there is one, the cluster; writes to nothing.
 
+mod failure;
 mod observe;
 mod report;
 mod scale;
@@ -123,29 +124,35 @@ fn property(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    super::runtime()?.block_on(async {
-        let (subjects, broken) = subjects::find(arguments).await?;
-        if let (true, Some(unknown)) =
-            (arguments.fail_on_change, subjects.iter().find_map(|subject| subject.current.unknown()))
-        {
-            let why = format!("--fail-on-change compares with the current replicas, but {unknown}; give --current N");
-            return Err(WrongInput(why).into());
-        }
-        let span = if arguments.once { Duration::ZERO } else { arguments.observe };
-        let seen = observe::observe(subjects, span).await?;
-        let recommendations: Vec<_> = seen.iter().map(report::Recommendation::of).collect();
-        super::print(&match arguments.output {
-            Output::Table => table::render(&recommendations),
-            Output::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
-            Output::Yaml => serde_yaml::to_string(&recommendations)?,
-        })?;
-        let failures: Vec<_> = recommendations.iter().filter_map(report::Recommendation::failure).collect();
-        failures.iter().for_each(|failure| eprintln!("error: {failure}"));
-        let changed = recommendations.iter().any(report::Recommendation::is_change);
-        Ok(match (broken || !failures.is_empty(), arguments.fail_on_change && changed) {
-            (true, _) => Outcome::Partly,
-            (false, true) => Outcome::Changed,
-            (false, false) => Outcome::Fine,
-        })
+    let runtime = super::runtime()?;
+    let outcome = runtime.block_on(recommend(arguments));
+    // After Ctrl-C a poll that hangs must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn recommend(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let (subjects, broken) = subjects::find(arguments).await?;
+    if let (true, Some(unknown)) =
+        (arguments.fail_on_change, subjects.iter().find_map(|subject| subject.current.unknown()))
+    {
+        let why = format!("--fail-on-change compares with the current replicas, but {unknown}; give --current N");
+        return Err(WrongInput(why).into());
+    }
+    let span = if arguments.once { Duration::ZERO } else { arguments.observe };
+    let seen = observe::observe(subjects, span).await?;
+    let recommendations: Vec<_> = seen.iter().map(report::Recommendation::of).collect();
+    super::print(&match arguments.output {
+        Output::Table => table::render(&recommendations),
+        Output::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
+        Output::Yaml => serde_yaml::to_string(&recommendations)?,
+    })?;
+    let failures: Vec<_> = recommendations.iter().filter_map(|it| it.failure.as_ref()).collect();
+    failure::messages(&failures).iter().for_each(|message| eprintln!("error: {message}"));
+    let changed = recommendations.iter().any(report::Recommendation::is_change);
+    Ok(match (broken || !failures.is_empty(), arguments.fail_on_change && changed) {
+        (true, _) => Outcome::Partly,
+        (false, true) => Outcome::Changed,
+        (false, false) => Outcome::Fine,
     })
 }

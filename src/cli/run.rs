@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Log, Outcome};
+use crate::app;
 use crate::config::Configuration;
 
 /// What `run` takes.
@@ -25,6 +26,9 @@ pub(super) fn run(arguments: &Arguments, log: &Log) -> anyhow::Result<Outcome> {
         None => Configuration::default(),
     };
     log.start("info", configuration.log_format)?;
-    let _ = &arguments.from;
+    let runtime = super::runtime()?;
+    runtime.block_on(app::run(configuration, arguments.from.clone()))?;
+    // A poll that hangs in librdkafka must not keep the process: everything that matters has ended.
+    runtime.shutdown_background();
     Ok(Outcome::Fine)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::lag::{Anomaly, GroupLag};
-use super::observation::{GroupState, Known};
+use super::observation::{GroupState, Known, Unknown};
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
 
 /// The workload that is scaled, as it is now.
@@ -128,6 +128,13 @@ impl Decision {
     /// Replicas now.
     pub fn current(&self) -> Replicas {
         self.workload.spec
+    }
+
+    /// Why nothing at all could be read.
+    pub fn group_failure(&self) -> Option<&Unknown> {
+        let missing = self.lag.incomplete_because.as_ref()?;
+        let whole = self.lag.by_partition.iter().all(|partition| partition.lag.lag().is_none());
+        whole.then_some(&missing.reason)
     }
 
     /// Whether the workload must be changed.

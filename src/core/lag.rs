@@ -9,13 +9,14 @@
 //! | no commit, `latest` | 0, and nothing is known yet about how far the group has read |
 //! | an error, a missing partition or a negative offset | unknown |
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::observation::{Observation, Offset, PartitionObservation, Unknown};
 use super::policy::OffsetReset;
-use super::units::Lag;
+use super::units::{Lag, grouped};
 
 /// One partition's lag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,15 @@ pub enum Anomaly {
     CommittedBeyondEnd(u64),
     /// Retention deleted this many records before they were read.
     RecordsLost(u64),
+}
+
+impl fmt::Display for Anomaly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CommittedBeyondEnd(by) => write!(f, "committed {} records beyond the end", grouped(*by)),
+            Self::RecordsLost(count) => write!(f, "{} records deleted before they were read", grouped(*count)),
+        }
+    }
 }
 
 impl PartitionLag {
@@ -181,8 +191,8 @@ impl GroupLag {
     }
 }
 
-impl std::fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.what)?;
         if self.partitions > 1 {
             write!(f, " and {} more", self.partitions - 1)?;

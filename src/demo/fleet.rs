@@ -1,6 +1,5 @@
 //! The replicas: real consumer processes on this machine, started and stopped as a Deployment's controller would.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,11 +13,11 @@ use crate::core::{Replicas, Workload};
 
 /// How one replica is started.
 #[derive(Clone, Debug)]
-pub struct Program {
+pub(super) struct Program {
     /// The executable.
-    pub executable: PathBuf,
+    pub(super) executable: PathBuf,
     /// Its arguments.
-    pub arguments: Vec<OsString>,
+    pub(super) arguments: Vec<String>,
 }
 
 /// The running replicas. Clones share them.
@@ -44,7 +43,8 @@ const GRACE: Duration = Duration::from_secs(3);
 
 impl Fleet {
     pub(super) fn new(program: Program) -> Self {
-        let state = State { program, wanted: 0, running: Vec::new(), leaving: Vec::new(), replica_time: Duration::ZERO };
+        let state =
+            State { program, wanted: 0, running: Vec::new(), leaving: Vec::new(), replica_time: Duration::ZERO };
         Self(Arc::new(Mutex::new(state)))
     }
 

@@ -48,7 +48,12 @@ const PAYLOAD: [u8; 64] = [b'.'; 64];
 
 impl Producer {
     /// Produces to every partition of the topics in turn.
-    pub(super) fn start(bootstrap_servers: &str, topics: &[String], partitions: i32, wave: Wave) -> anyhow::Result<Self> {
+    pub(super) fn start(
+        bootstrap_servers: &str,
+        topics: &[String],
+        partitions: i32,
+        wave: Wave,
+    ) -> anyhow::Result<Self> {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "paceline-demo-producer")

@@ -4,7 +4,7 @@ use std::cell::{Ref, RefCell};
 
 use tracing::debug;
 
-use super::errors::Complaints;
+use super::errors::{Complaints, code};
 use super::ffi::Client;
 use super::messages::{Notice, OpenError};
 use super::settings::{ClusterSettings, SettingsError, is_secret};
@@ -41,8 +41,13 @@ impl Handle {
     pub(super) fn listen(&self) {
         for _ in 0..MOST_NOTICES {
             match self.client.next_notice() {
-                Some(Notice::Log { level, text }) => {
+                Some(Notice::Log { level, facility, text }) => {
                     debug!(cluster = self.cluster, level, line = text, "The Kafka client wrote a log line.");
+                    // How a connection ended; without this line that is only reported for errors of the network.
+                    if facility == "FAIL" {
+                        let text = text.split_once("]: ").map_or(text.as_str(), |(_thread, text)| text);
+                        self.complaints.borrow_mut().add(code::TRANSPORT, text);
+                    }
                 }
                 Some(Notice::Error { code, text }) => {
                     debug!(cluster = self.cluster, code, line = text, "The Kafka client reported an error.");

@@ -15,7 +15,9 @@ use super::offsets::{self, Wanted};
 use super::pipeline::Cycle;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{self, Topic, Topics};
-use crate::core::{GroupQuery, Known, Observation, PartitionObservation, TopicObservation, TopicSelection, Unknown};
+use crate::core::{
+    GroupQuery, Known, Observation, PartitionObservation, Pattern, TopicObservation, TopicSelection, Unknown,
+};
 
 /// The connection to one Kafka cluster. Its calls block: it belongs on a thread of its own.
 pub struct Connection {
@@ -183,13 +185,19 @@ fn choose_by_name(
         TopicSelection::Named(names) => Ok(names.iter().map(|name| Arc::from(name.as_str())).collect()),
         TopicSelection::Pattern(pattern) => {
             let matching: BTreeSet<Arc<str>> =
-                all.as_ref().map_err(Clone::clone)?.iter().filter(|name| pattern.matches(name)).cloned().collect();
+                all.as_ref().map_err(Clone::clone)?.iter().filter(|name| is_match(name, pattern)).cloned().collect();
             let none = || Unknown::NoTopicMatches { pattern: pattern.as_str().to_owned() };
             if matching.is_empty() { Err(none()) } else { Ok(matching) }
         }
         TopicSelection::OfGroup => Ok(notes.remembered.get(&query.group).cloned().unwrap_or_default()),
     };
     Ok(queries.iter().map(choose).collect())
+}
+
+/// Kafka's own topics never match, as in a consumer's subscription (`exclude.internal.topics`).
+fn is_match(name: &str, pattern: &Pattern) -> bool {
+    const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+    !INTERNAL.contains(&name) && pattern.matches(name)
 }
 
 /// Describes topics and adds them; an error means that no broker answered.

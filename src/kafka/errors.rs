@@ -132,7 +132,19 @@ pub(super) fn explain_silence(failure: &Failure, waited: Duration, complaints: &
 /// What librdkafka complained about since a broker last answered: it says why connections fail only there.
 #[derive(Default)]
 pub(super) struct Complaints {
-    lines: VecDeque<(bool, String)>,
+    lines: VecDeque<(Cause, String)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// The handshake failed, or the credentials were refused.
+    Security,
+    /// The broker hung up on the first request, as it does on clients that speak another protocol. A broker that is
+    /// being stopped does so too.
+    PerhapsProtocol,
+    Network,
+    /// A summary of the brokers' own complaints.
+    AllDown,
 }
 
 /// One line per broker of a usual cluster; only the latest are ever shown.
@@ -141,22 +153,23 @@ const MOST_COMPLAINTS: usize = 8;
 const LONGEST_COMPLAINT: usize = 400;
 
 impl Complaints {
-    /// Takes note of an error of the client as a whole.
+    /// Takes note of how a connection failed.
     pub(super) fn add(&mut self, code: i32, text: &str) {
-        // It only counts the brokers whose own complaints came before it.
-        if code == code::ALL_BROKERS_DOWN && !self.lines.is_empty() {
+        let cause = Cause::of(code, text);
+        // "(after 3ms in state CONNECT, 2 identical error(s) suppressed)" tells nobody anything and is another text each time.
+        let text = text.split(" (after ").next().unwrap_or(text);
+        let mut text: String = text.chars().take(LONGEST_COMPLAINT).collect();
+        if cause == Cause::PerhapsProtocol {
+            text.push_str("; does the broker expect TLS or SASL on this port?");
+        }
+        self.lines.retain(|(old, known)| *old != Cause::AllDown && *known != text);
+        if cause == Cause::AllDown && !self.lines.is_empty() {
             return;
         }
-        // librdkafka reports a broken TLS handshake, and the wrong protocol on a port, as transport errors too.
-        let hints = ["security.protocol", "SSL handshake", "SASL", "certificate"];
-        let security = matches!(code, code::SSL | code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED)
-            || hints.iter().any(|hint| text.contains(hint));
-        let text: String = text.chars().take(LONGEST_COMPLAINT).collect();
-        self.lines.retain(|(_, known)| *known != text);
         if self.lines.len() == MOST_COMPLAINTS {
             self.lines.pop_front();
         }
-        self.lines.push_back((security, text));
+        self.lines.push_back((cause, text));
     }
 
     /// A broker has answered: what was complained about before is over.
@@ -169,7 +182,26 @@ impl Complaints {
     }
 
     fn security(&self) -> Option<&str> {
-        self.lines.iter().rev().find(|(security, _)| *security).map(|(_, text)| text.as_str())
+        let certain = self.lines.iter().rev().find(|(cause, _)| *cause == Cause::Security);
+        let perhaps = || self.lines.back().filter(|(cause, _)| *cause == Cause::PerhapsProtocol);
+        certain.or_else(perhaps).map(|(_, text)| text.as_str())
+    }
+}
+
+impl Cause {
+    fn of(code: i32, text: &str) -> Self {
+        // librdkafka reports a broken TLS handshake as a transport error too.
+        let hints = ["security.protocol", "SSL handshake", "SASL", "certificate"];
+        let is_security = matches!(code, code::SSL | code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED);
+        if code == code::ALL_BROKERS_DOWN {
+            Self::AllDown
+        } else if is_security || hints.iter().any(|hint| text.contains(hint)) {
+            Self::Security
+        } else if text.contains("in state APIVERSION_QUERY") {
+            Self::PerhapsProtocol
+        } else {
+            Self::Network
+        }
     }
 }
 
@@ -208,6 +240,11 @@ mod tests {
         assert!(matches!(explain_silence(&silence, waited, &complaints), Unknown::TimedOut { .. }));
         complaints.add(code::TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused");
         complaints.add(code::ALL_BROKERS_DOWN, "1/1 brokers are down");
+        assert!(matches!(explain_silence(&silence, waited, &complaints), Unknown::Unreachable { .. }));
+        complaints
+            .add(code::TRANSPORT, "Disconnected: connection closed by peer (after 1ms in state APIVERSION_QUERY)");
+        assert!(explain_silence(&silence, waited, &complaints).to_string().contains("expect TLS"));
+        complaints.add(code::TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused");
         assert!(explain_silence(&silence, waited, &complaints).to_string().contains("Connection refused"));
         complaints.add(code::SSL, "SSL handshake failed: certificate verify failed");
         complaints.add(code::TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused");

@@ -143,7 +143,7 @@ impl Client {
                     rd::RD_KAFKA_EVENT_LOG => {
                         let (mut facility, mut text, mut level) = (ptr::null(), ptr::null(), 0);
                         if rd::rd_kafka_event_log(event.get(), &raw mut facility, &raw mut text, &raw mut level) == 0 {
-                            return Some(Notice::Log { level, text: copied(text) });
+                            return Some(Notice::Log { level, facility: copied(facility), text: copied(text) });
                         }
                     }
                     rd::RD_KAFKA_EVENT_ERROR => {
@@ -157,7 +157,8 @@ impl Client {
         }
     }
 
-    /// One Metadata request to any broker that is up. Returns the brokers' ids and, where asked for, all topics' names.
+    /// One Metadata request to any broker that is up. Returns the brokers' ids, that of the one that answered first, and,
+    /// where asked for, all topics' names.
     pub(super) fn metadata(&self, all_topics: bool, timeout: Duration) -> Result<(Vec<i32>, Vec<Arc<str>>), Failure> {
         let mut metadata = ptr::null();
         let handle = self.handle.0.as_ptr();
@@ -169,8 +170,11 @@ impl Client {
             if code != 0 {
                 return Err(Failure::of(code));
             }
+            // -1: a bootstrap address whose broker is not known yet.
+            let answered = Some((*metadata).orig_broker_id).filter(|id| *id >= 0);
+            let others = array((*metadata).brokers, (*metadata).broker_cnt).map(|broker| (*broker).id);
             let result = (
-                array((*metadata).brokers, (*metadata).broker_cnt).map(|broker| (*broker).id).collect(),
+                answered.into_iter().chain(others.filter(|id| Some(*id) != answered)).collect(),
                 array((*metadata).topics, (*metadata).topic_cnt).map(|t| shared((*t).topic)).collect(),
             );
             rd::rd_kafka_metadata_destroy(metadata);

@@ -66,8 +66,8 @@ pub(super) struct Memory {
     undescribable: u32,
 }
 
-/// Brokers learn to describe groups only by an upgrade; looking every hundred cycles is soon enough.
-const UNDESCRIBABLE_FOR: u32 = 100;
+/// Brokers learn to describe groups only by an upgrade; looking every tenth cycle is soon enough.
+const UNDESCRIBABLE_FOR: u32 = 10;
 /// First, where the coordinator was; then where it is; then for one that is loading.
 const MOST_ATTEMPTS: u32 = 6;
 /// Loading a partition of `__consumer_offsets` takes from milliseconds to minutes; asking five times a second is
@@ -99,13 +99,15 @@ pub(super) fn read(cycle: &mut Cycle<'_>, memory: &mut Memory, plans: &[Plan<'_>
     renew_and_ask_again(cycle, &mut jobs);
     let mut answers: HashMap<(&str, bool), Result<Reply, Failure>> = HashMap::with_capacity(jobs.len());
     memory.coordinators.clear();
+    let is_unsupported = |job: &Job<'_>| matches!(&job.answer, Err(f) if f.code == code::UNSUPPORTED_FEATURE);
+    let mut descriptions = jobs.iter().filter(|job| job.about == About::Description).peekable();
+    // Of all groups: one alone may have met a connection that was just being made.
+    if descriptions.peek().is_some() && descriptions.all(is_unsupported) {
+        memory.undescribable = UNDESCRIBABLE_FOR;
+    }
     for job in jobs {
         if let Ok(Reply::Group(GroupReply { coordinator: Some(broker), .. })) = &job.answer {
             memory.coordinators.insert(job.group.to_owned(), *broker);
-        }
-        if matches!(&job.answer, Err(failure) if job.about == About::Description && failure.code == code::UNSUPPORTED_FEATURE)
-        {
-            memory.undescribable = UNDESCRIBABLE_FOR;
         }
         answers.insert((job.group, job.about == About::Commits), job.answer);
     }

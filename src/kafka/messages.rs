@@ -23,7 +23,7 @@ pub(super) enum OpenError {
 
 /// What the client says without being asked.
 pub(super) enum Notice {
-    Log { level: i32, text: String },
+    Log { level: i32, facility: String, text: String },
     Error { code: i32, text: String },
 }
 

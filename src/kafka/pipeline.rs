@@ -12,6 +12,9 @@ use super::settings::ClusterSettings;
 /// Requests in flight. A broker handles one connection's requests in turn and holds 500 in its queue
 /// (`queued.max.requests`), so more would only wait elsewhere.
 const WINDOW: usize = 500;
+/// Requests in flight before the first answer; each answer allows one more. While connections are being made, librdkafka
+/// looks all waiting groups' coordinators up again at every change of a broker's state.
+const FIRST_WINDOW: usize = 16;
 /// How long a wait lasts at most before the client is listened to and the stop flag is looked at.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
@@ -69,7 +72,7 @@ impl Cycle<'_> {
         let mut ready: VecDeque<usize> = (0..jobs.len()).collect();
         let mut later: Vec<(Instant, usize)> = Vec::new();
         let mut in_flight = vec![false; jobs.len()];
-        let mut flying = 0;
+        let (mut flying, mut window) = (0, FIRST_WINDOW);
         while flying > 0 || !ready.is_empty() || !later.is_empty() {
             let now = Instant::now();
             if now >= until || self.is_stopped() {
@@ -82,7 +85,7 @@ impl Cycle<'_> {
                 }
                 wait
             });
-            while flying < WINDOW
+            while flying < window
                 && let Some(tag) = ready.pop_front()
             {
                 let (question, broker) = ask(&jobs[tag]);
@@ -99,6 +102,7 @@ impl Cycle<'_> {
             };
             in_flight[tag] = false;
             flying -= 1;
+            window = WINDOW.min(window + 1);
             if let Next::AskAgain { after } = answered(&mut jobs[tag], result) {
                 later.push((now + after, tag));
             }

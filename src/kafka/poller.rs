@@ -171,9 +171,12 @@ enum Scope {
 
 impl Task {
     async fn run(mut self, stop: CancellationToken) {
-        let mut next = Instant::now();
+        // The first cycle comes with the first subscription.
+        let mut next = Instant::now() + self.settings.poll_interval;
         loop {
             let scope = tokio::select! {
+                // The tick before the wake-up: it covers new subscriptions too.
+                biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => Scope::All,
                 () = self.shared.wake.notified() => {
@@ -187,7 +190,8 @@ impl Task {
                 next = Instant::now() + self.settings.poll_interval.mul_f64(factor);
             }
             let queries = self.due(scope);
-            if queries.is_empty() {
+            // A tick without subscriptions still lets the client be listened to, so that nothing piles up in it.
+            if queries.is_empty() && scope == Scope::Unread {
                 continue;
             }
             tokio::select! {
@@ -235,6 +239,9 @@ impl Task {
             self.publish_failure(&queries, &reason);
             return false;
         };
+        if queries.is_empty() {
+            return true;
+        }
         self.say(&report);
         self.count(report);
         self.publish(queries.iter().zip(observations));

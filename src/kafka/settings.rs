@@ -70,7 +70,7 @@ pub enum SettingsError {
 }
 
 /// The properties that would break polling or open a door if a user could set them.
-const RESERVED: [(&str, &str); 16] = [
+const RESERVED: [(&str, &str); 18] = [
     ("bootstrap.servers", "it has a field of its own, bootstrapServers"),
     ("metadata.broker.list", "it has a field of its own, bootstrapServers"),
     ("metadata.max.age.ms", "it follows from the poll interval, so that a moved coordinator is found again"),
@@ -85,6 +85,8 @@ const RESERVED: [(&str, &str); 16] = [
     ("enabled_events", "events are chosen by the poller"),
     ("statistics.interval.ms", "nothing reads the statistics"),
     ("plugin.library.paths", "it would load code into the controller"),
+    ("ssl.engine.location", "it would load code into the controller"),
+    ("sasl.kerberos.kinit.cmd", "it would run a command in the controller"),
     ("test.mock.num.brokers", "it would replace the cluster by a mock"),
     ("test.mock.broker.rtt", "it is for tests of librdkafka"),
 ];
@@ -133,7 +135,9 @@ impl ClusterSettings {
             // librdkafka adds jitter of -25 % to +50 % to each of the two.
             ("reconnect.backoff.ms", "100".to_owned()),
             ("reconnect.backoff.max.ms", "5000".to_owned()),
-            ("log.connection.close", "false".to_owned()),
+            // A connection that is closed during the handshake is how the wrong protocol shows. The lines are not logged
+            // but kept, to say why a cluster can't be read.
+            ("log.connection.close", "true".to_owned()),
         ];
         let ours = [
             ("bootstrap.servers", self.bootstrap_servers.clone()),

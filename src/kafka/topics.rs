@@ -30,8 +30,8 @@ pub(super) type Topics = HashMap<Arc<str>, Known<Topic>>;
 /// is starting.
 const MOST_BROKERS: usize = 3;
 
-/// Describes the topics. `favourite` is the broker that answered where librdkafka's own choice, the controller, did
-/// not: it may be down while all others are up.
+/// Describes the topics. `favourite` is the broker that answered last time. (librdkafka's own choice is the controller,
+/// which may be down while all others are up, and which a new client may not have met yet.)
 pub(super) fn describe(
     cycle: &mut Cycle<'_>,
     names: &[Arc<str>],
@@ -42,12 +42,15 @@ pub(super) fn describe(
     }
     let patience = cycle.patience(cycle.end());
     let question = Question::Topics(names);
-    let mut answer = cycle.ask_one(question, *favourite, Instant::now() + patience / 2);
+    let mut answer = Err(Failure::of(code::TIMED_OUT));
+    if let Some(broker) = favourite.take() {
+        answer = cycle.ask_one(question, Some(broker), Instant::now() + patience / 2);
+        *favourite = answer.is_ok().then_some(broker);
+    }
     if matches!(&answer, Err(failure) if is_silence(failure.code)) && !cycle.is_stopped() {
-        *favourite = None;
-        let (brokers, _) = cycle.metadata(false, patience / 2)?;
+        let (brokers, _) = cycle.metadata(false, patience)?;
         for broker in brokers.into_iter().take(MOST_BROKERS) {
-            answer = cycle.ask_one(question, Some(broker), Instant::now() + patience / 4);
+            answer = cycle.ask_one(question, Some(broker), Instant::now() + patience / 2);
             if answer.is_ok() {
                 *favourite = Some(broker);
                 break;

@@ -59,7 +59,7 @@ impl Events {
         Self { client, reporter, sent: VecDeque::new() }
     }
 
-    /// Writes an Event; not while another one leads, and not more than [`PER_WINDOW`] in a while. That one is lost is
+    /// Writes an Event; not while another one leads, and not more than `PER_WINDOW` in a while. That one is lost is
     /// no reason to do anything else differently.
     pub async fn tell(&mut self, about: &ObjectReference, note: &Note, leadership: &Leadership) {
         let now = Instant::now();

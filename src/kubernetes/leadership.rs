@@ -5,8 +5,8 @@
 //! long as their monotonic clocks run at about the same speed. A write that hangs in the network beyond its time-out is
 //! caught by the resourceVersion that every write to a target carries.
 //!
-//! Times, from the death of the holder: its last renewal was seen by the others at most [`RETRY`] later, and after
-//! [`DURATION`] without another one they take over: at most 12 s plus a request.
+//! Times, from the death of the holder: its last renewal was seen by the others at most `RETRY` later, and after
+//! `DURATION` without another one they take over: at most 12 s plus a request.
 
 use std::time::Duration;
 
@@ -74,7 +74,8 @@ impl Leadership {
     /// Returns when we become leader or cease to be. Cancel-safe.
     pub async fn changed(&mut self) {
         let before = *self.0.borrow_and_update();
-        let differs = |now: &Standing| now.held_until.is_some() != before.held_until.is_some() || now.term != before.term;
+        let differs =
+            |now: &Standing| now.held_until.is_some() != before.held_until.is_some() || now.term != before.term;
         if self.0.wait_for(differs).await.is_err() {
             // Nobody contends any more: nothing will change.
             std::future::pending::<()>().await;

@@ -1,74 +1,172 @@
-//! ScaledConsumers in YAML files: what `recommend -f` and `run --from` read. It knows text, not where it came from,
-//! and never lets one bad document spoil the others.
+//! ScaledConsumers in YAML: what `recommend -f`, `run --from` and the demo read. Whatever is wrong is named with file,
+//! line and field. What is valid is the controller's own word: the same type, the same validation.
 
-use serde::Deserialize;
+use serde_json::Value as Json;
 
-use super::resource::ScaledConsumer;
+use super::resource::{ScaledConsumer, crd};
+use super::validate::{Validated, validate};
+use crate::yaml::{Invalid, Problem, Source, nearest, path};
 
-/// A document that should be a ScaledConsumer and is not.
-#[derive(Debug, thiserror::Error)]
-pub enum BadManifest {
-    /// It is not YAML; nothing behind it can be read either.
-    #[error("not YAML: {0}")]
-    NotYaml(serde_yaml::Error),
-    /// It is of our group, but of a version or kind that is not known.
-    #[error("{api_version} {kind} is not known here; write apiVersion: paceline.dev/v1alpha1 and kind: ScaledConsumer")]
-    UnknownKind {
-        /// The document's apiVersion.
-        api_version: String,
-        /// The document's kind.
-        kind: String,
-    },
-    /// A field is missing or of the wrong type. The text names field and line.
-    #[error("{0}")]
-    WrongField(serde_yaml::Error),
-    /// Fields that a ScaledConsumer does not have.
-    #[error("unknown field {}", .0.join(", "))]
-    UnknownFields(Vec<String>),
+/// The apiVersion of a ScaledConsumer.
+pub const API_VERSION: &str = "paceline.dev/v1alpha1";
+/// Its kind.
+pub const KIND: &str = "ScaledConsumer";
+
+/// What is in a source.
+#[derive(Debug, Default)]
+pub struct Manifests {
+    /// The ScaledConsumers, in their order.
+    pub consumers: Vec<Validated>,
+    /// What was passed over, as lines for the user.
+    pub notes: Vec<String>,
 }
 
-/// The ScaledConsumers among the documents of `text`. Documents of other kinds are passed over, so that a file may hold
-/// the workload too.
-pub fn read(text: &str) -> Vec<Result<ScaledConsumer, BadManifest>> {
-    let documents = serde_yaml::Deserializer::from_str(text).zip(serde_yaml::Deserializer::from_str(text));
-    let mut objects = Vec::new();
-    for (header, body) in documents {
-        let object = one(header, body).transpose();
-        // The parser would repeat a scanner's error for ever.
-        let is_end = matches!(object, Some(Err(BadManifest::NotYaml(_))));
-        objects.extend(object);
-        if is_end {
-            break;
+/// Reads the ScaledConsumers of one source.
+pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
+    let schema = schema();
+    let mut found = Manifests::default();
+    let mut problems = Vec::new();
+    for (i, document) in source.documents()?.into_iter().enumerate() {
+        let (api_version, kind) = (text(&document, "apiVersion"), text(&document, "kind"));
+        match what(&api_version, &kind) {
+            What::Nothing if document.is_null() => {}
+            What::Nothing | What::Other => {
+                let name = document.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
+                let kind = if kind.is_empty() { "a document without a kind" } else { &kind };
+                found.notes.push(format!("{}: passed over {kind} {name}", source.name).trim_end().to_owned());
+            }
+            What::Misspelt(field, message) => problems.push(source.problem(i, &path(field), message)),
+            What::ScaledConsumer => match consumer(source, i, &schema) {
+                Ok(consumer) => found.consumers.push(consumer),
+                Err(more) => problems.extend(more),
+            },
         }
     }
-    objects
+    if problems.is_empty() { Ok(found) } else { Err(Invalid(problems)) }
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Header {
-    api_version: String,
-    kind: String,
+enum What {
+    ScaledConsumer,
+    Nothing,
+    Other,
+    Misspelt(&'static str, String),
 }
 
-fn one(
-    header: serde_yaml::Deserializer<'_>,
-    body: serde_yaml::Deserializer<'_>,
-) -> Result<Option<ScaledConsumer>, BadManifest> {
-    let Header { api_version, kind } =
-        Option::<Header>::deserialize(header).map_err(BadManifest::NotYaml)?.unwrap_or_default();
-    if !api_version.starts_with("paceline.dev/") {
-        return Ok(None);
+fn what(api_version: &str, kind: &str) -> What {
+    let ours = api_version.split('/').next() == API_VERSION.split('/').next();
+    match (api_version, kind) {
+        (API_VERSION, KIND) => What::ScaledConsumer,
+        (_, KIND) => What::Misspelt("apiVersion", format!("\"{api_version}\" is not known; write {API_VERSION}")),
+        _ if ours || api_version.contains("paceline") && !nearest(kind, std::iter::once(KIND)).is_empty() => {
+            What::Misspelt("kind", format!("\"{kind}\" is not known; write {KIND}"))
+        }
+        ("", "") => What::Nothing,
+        _ => What::Other,
     }
-    if api_version != "paceline.dev/v1alpha1" || kind != "ScaledConsumer" {
-        return Err(BadManifest::UnknownKind { api_version, kind });
+}
+
+fn consumer(source: &Source, document: usize, schema: &Json) -> Result<Validated, Vec<Problem>> {
+    let object: ScaledConsumer = source.parse(document, schema, &["apiVersion", "kind"]).map_err(|Invalid(all)| all)?;
+    validate(&object).map_err(|invalid| {
+        let problem = |problem: super::validate::Problem| source.problem(document, &path(&problem.field), problem.text);
+        invalid.problems.into_iter().map(problem).collect()
+    })
+}
+
+/// The CRD's schema, with the names of `metadata` that people write by hand.
+fn schema() -> Json {
+    let crd = crd();
+    let schema = crd.spec.versions.first().and_then(|version| version.schema.as_ref());
+    let mut schema =
+        serde_json::to_value(schema.and_then(|schema| schema.open_api_v3_schema.as_ref())).unwrap_or(Json::Null);
+    let text = serde_json::json!({"type": "object"});
+    if let Some(all) = schema.get_mut("properties").and_then(Json::as_object_mut) {
+        let names = ["name", "namespace", "labels", "annotations"].map(|name| (name.to_owned(), text.clone()));
+        all.insert("metadata".to_owned(), serde_json::json!({"properties": Json::Object(names.into_iter().collect())}));
     }
-    let mut unknown = Vec::new();
-    // The header was checked above. Unknown fields of metadata are Kubernetes' own affair; the status is never read.
-    let object = serde_ignored::deserialize(body, |path| unknown.push(path.to_string().replace(".?", "")))
-        .map_err(BadManifest::WrongField)?;
-    unknown.retain(|path| {
-        path.starts_with("spec.") || !path.contains('.') && !matches!(path.as_str(), "apiVersion" | "kind")
-    });
-    if unknown.is_empty() { Ok(Some(object)) } else { Err(BadManifest::UnknownFields(unknown)) }
+    schema
+}
+
+fn text(value: &serde_yaml::Value, key: &str) -> String {
+    value.get(key).and_then(serde_yaml::Value::as_str).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = include_str!("../../config/demo.yaml");
+
+    fn told(text: &str) -> String {
+        let source = Source { name: "orders.yaml".into(), text: text.into() };
+        match parse(&source) {
+            Ok(found) => found.notes.join("\n"),
+            Err(invalid) => invalid.to_string(),
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_file_line_and_field() {
+        let swap = |from: &str, to: &str| {
+            assert!(GOOD.contains(from), "{from}");
+            told(&GOOD.replacen(from, to, 1))
+        };
+        let line = |needle: &str| GOOD.lines().position(|line| line.contains(needle)).map_or(0, |at| at + 1);
+        let group = line("consumerGroup");
+        let cases = [
+            (
+                swap("consumerGroup: demo", "consumerGrop: demo"),
+                format!(
+                    "orders.yaml:{group}: spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?\norders.yaml:{}: spec.kafka: missing field `consumerGroup`",
+                    line("cluster: demo")
+                ),
+            ),
+            (
+                swap("consumerGroup: demo", "consumerGroup: demo\n    ofsetReset: latest"),
+                format!(
+                    "orders.yaml:{}: spec.kafka.ofsetReset: unknown field; did you mean \"offsetReset\"?",
+                    group + 1
+                ),
+            ),
+            (
+                swap("minReplicas: 1", "minReplicas: many"),
+                format!(
+                    "orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected i32",
+                    line("minReplicas")
+                ),
+            ),
+            (
+                swap("minReplicas: 1", "minReplicas: 13"),
+                format!(
+                    "orders.yaml:{}: spec.minReplicas: minReplicas is 13, above maxReplicas, which is 12",
+                    line("minReplicas")
+                ),
+            ),
+            (
+                swap("name: demo\n", "nam: demo\n"),
+                format!("orders.yaml:{}: metadata.nam: unknown field; did you mean \"name\"?", line("name: demo")),
+            ),
+            (
+                swap("v1alpha1", "v1"),
+                format!(
+                    "orders.yaml:{}: apiVersion: \"paceline.dev/v1\" is not known; write paceline.dev/v1alpha1",
+                    line("apiVersion")
+                ),
+            ),
+            (
+                swap("kind: ScaledConsumer", "kind: ScaledConsumers"),
+                format!("orders.yaml:{}: kind: \"ScaledConsumers\" is not known; write ScaledConsumer", line("kind:")),
+            ),
+            (swap("spec:", "---\nkind: Service\nmetadata: {name: x}\n---\nspec:"), String::new()),
+        ];
+        for (told, expected) in cases {
+            assert!(told.starts_with(&expected), "told {told}\nexpected {expected}");
+        }
+    }
+
+    #[test]
+    fn documents_of_other_kinds_are_passed_over_with_a_note() {
+        let text = format!("{GOOD}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: x}}\n---\n# nothing\n");
+        assert_eq!(told(&text), "orders.yaml: passed over Service x");
+    }
 }

@@ -49,7 +49,9 @@ pub enum ScaleError {
         namespace: String,
     },
     /// RBAC says no.
-    #[error("not allowed to {verb} {resource}/scale in namespace \"{namespace}\" ({message}); grant it to the controller's ServiceAccount")]
+    #[error(
+        "not allowed to {verb} {resource}/scale in namespace \"{namespace}\" ({message}); grant it to the controller's ServiceAccount"
+    )]
     Forbidden {
         /// The verb.
         verb: &'static str,

@@ -1,300 +1,345 @@
-//! From what was found and decided to the status that users see: pure, so that it can be read as a table. It neither
-//! reads nor writes anything.
+//! The status of a ScaledConsumer: from what happened in a poll to conditions, numbers and the last decisions. It writes
+//! what has changed and tells each change of a condition as an Event.
+
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
 
+use super::call::{self, CallError};
 use super::conflict::Rival;
-use super::events::{Note, Severity};
-use super::resource::{DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus};
-use crate::core::{Decision, Observation, Pause, Replicas, Unknown};
+use super::events::{Events, Note, Severity};
+use super::leadership::Leadership;
+use super::objects::{Key, Record};
+use super::resource::{DECISIONS_KEPT, PastDecision, ScaledConsumer, ScaledConsumerStatus};
+use crate::core::{Decision, Reason, Replicas, TimeLag, Unknown};
 
-/// Everything is there that scaling needs.
-pub const READY: &str = "Ready";
-/// The Kafka cluster answers.
-pub const KAFKA_REACHABLE: &str = "KafkaReachable";
-/// There is something to do, or somebody there to do it.
-pub const ACTIVE: &str = "Active";
-/// A bound kept the policy from having its way.
-pub const SCALING_LIMITED: &str = "ScalingLimited";
-/// Somebody else scales the same workload.
-pub const CONFLICT: &str = "Conflict";
+/// Numbers that only move, such as the lag, are written this seldom: a thousand objects are then 67 writes/s at most.
+const NUMBERS_EVERY: Duration = Duration::from_secs(15);
 
-/// What one look at a ScaledConsumer found.
-pub(super) enum Found<'a> {
-    /// It was decided upon.
+/// What a poll came to.
+#[derive(Clone, Debug)]
+pub enum Outcome<'a> {
+    /// It was decided.
     Decided {
-        seen: &'a Observation,
+        /// What.
         decision: &'a Decision,
-        /// What was done about it.
-        deed: Deed,
         /// Who else scales the workload.
-        rival: Option<&'a Rival>,
-        mode: Mode,
-        pause: Option<Pause>,
+        rival: Option<Rival>,
+        /// Why the write failed, by name and in a sentence.
+        failed: Option<(&'static str, String)>,
     },
-    /// It can't be scaled, for a reason that has nothing to do with Kafka.
-    Problem {
-        reason: &'static str,
-        message: String,
-        /// What was seen all the same.
-        seen: Option<&'a Observation>,
+    /// The workload can't be read.
+    Unreadable {
+        /// Why, by name.
+        name: &'static str,
+        /// Why, in a sentence.
+        text: String,
+        /// Whether Kafka could be read.
+        failure: Option<&'a Unknown>,
     },
+    /// The object can't be used.
+    Invalid(String),
 }
 
-/// What was done about a decision.
-pub(super) enum Deed {
-    /// Nothing was to be done, or nothing may be.
-    Nothing,
-    /// The replicas were set.
-    Scaled,
-    /// The replicas could not be set.
-    Failed { reason: &'static str, message: String },
+/// Writes one object's status and Events, as long as we lead.
+pub struct Reporter {
+    client: Client,
+    key: Key,
+    record: Option<Record>,
+    events: Events,
+    /// The status as the API server has it, as far as we know.
+    told: ScaledConsumerStatus,
+    /// When it was written last.
+    written: Option<Instant>,
+    /// The change that was told last, so that a dry run tells each only once.
+    last_change: Option<(Replicas, Replicas)>,
 }
 
-/// The status that follows from the previous one and from what was found.
-pub(super) fn next(
-    previous: &ScaledConsumerStatus,
-    generation: Option<i64>,
-    found: &Found<'_>,
-    now: Timestamp,
-) -> ScaledConsumerStatus {
-    let mut status = previous.clone();
-    status.observed_generation = generation;
-    match found {
-        Found::Decided { decision, deed, mode, .. } => {
-            let after = if matches!(deed, Deed::Scaled) { decision.desired } else { decision.current() };
-            status.replicas = Some(number(after));
-            status.desired = Some(number(decision.desired));
-            status.lag = i64::try_from(decision.lag.total.0).ok();
-            status.lag_complete = Some(decision.lag.complete);
-            status.time_lag = Some(decision.model.time_lag.to_string());
-            status.reason = Some(decision.reason.name().to_owned());
-            status.message = Some(decision.reason.to_string());
-            if let Some(past) = past(previous, decision, deed, *mode, now) {
-                status.decisions.insert(0, past);
-                status.decisions.truncate(DECISIONS_KEPT);
+impl Reporter {
+    /// For an object of the API server, or one from a file, which has logs only.
+    pub fn new(client: Client, key: Key, record: Option<Record>, reporter: String) -> Self {
+        let told = record.as_ref().map(|record| record.status.clone()).unwrap_or_default();
+        let events = Events::new(client.clone(), reporter);
+        Self { client, key, record, events, told, written: None, last_change: None }
+    }
+
+    /// A new version of the object was seen.
+    pub fn renew(&mut self, record: Option<Record>) {
+        if let (Some(old), Some(new)) = (&mut self.record, record) {
+            old.generation = new.generation;
+            // What another controller wrote while it led.
+            if self.written.is_none() {
+                self.told = new.status;
             }
         }
-        Found::Problem { reason, message, .. } => {
-            status.reason = Some((*reason).to_owned());
-            status.message = Some(message.clone());
+    }
+
+    /// While another one leads, the status is its own.
+    pub fn step_back(&mut self) {
+        self.written = None;
+        self.last_change = None;
+    }
+
+    /// Notes what a poll came to.
+    pub async fn report(&mut self, outcome: &Outcome<'_>, leadership: &Leadership) {
+        let mut status = self.told.clone();
+        status.observed_generation = self.record.as_ref().and_then(|record| record.generation);
+        let change = self.fill(&mut status, outcome);
+        let generation = status.observed_generation;
+        let transitions = merge(&mut status.conditions, conditions(outcome), generation);
+        let notes: Vec<Note> = change.into_iter().chain(transitions).collect();
+        for note in &notes {
+            let Key { namespace, name } = &self.key;
+            match note.severity {
+                Severity::Normal => info!(namespace, name, reason = note.reason, "{}", note.text),
+                Severity::Warning => warn!(namespace, name, reason = note.reason, "{}", note.text),
+            }
+        }
+        if let Some(record) = &self.record {
+            for note in &notes {
+                self.events.tell(&record.reference, note, leadership).await;
+            }
+        }
+        self.write(status, leadership).await;
+    }
+
+    /// Sets the numbers; gives the change that is to be told.
+    fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
+        let Outcome::Decided { decision, rival, failed } = outcome else { return None };
+        let (current, desired) = (decision.current(), decision.desired);
+        let known = decision.lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
+        status.replicas = i32::try_from(current.0).ok();
+        status.desired = i32::try_from(desired.0).ok();
+        status.lag = known.then(|| i64::try_from(decision.lag.total.0).unwrap_or(i64::MAX));
+        status.lag_complete = Some(decision.lag.complete);
+        status.time_lag = match decision.model.time_lag {
+            TimeLag::Unknown => None,
+            known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => Some(known.to_string()),
+        };
+        status.reason = Some(decision.reason.name().to_owned());
+        status.message = Some(decision.reason.to_string());
+        let refused = failed.is_some() || rival.as_ref().is_some_and(Rival::forbids_writing);
+        if !decision.is_change() || refused {
+            self.last_change = None;
+            return None;
+        }
+        if self.last_change.replace((current, desired)) == Some((current, desired)) {
+            return None;
+        }
+        let (reason, message) = (decision.reason.name().to_owned(), decision.reason.to_string());
+        let past = PastDecision {
+            time: Time(Timestamp::now()),
+            from: i32::try_from(current.0).unwrap_or(i32::MAX),
+            to: i32::try_from(desired.0).unwrap_or(i32::MAX),
+            reason: reason.clone(),
+            message: message.clone(),
+        };
+        status.decisions.insert(0, past);
+        status.decisions.truncate(DECISIONS_KEPT);
+        let text = format!("{} -> {}: {message}", current.0, desired.0);
+        Some(Note { severity: Severity::Normal, reason, action: "Scale", text })
+    }
+
+    async fn write(&mut self, status: ScaledConsumerStatus, leadership: &Leadership) {
+        if self.record.is_none() || !self.is_due(&status) {
+            return;
+        }
+        let api: Api<ScaledConsumer> = Api::namespaced(self.client.clone(), &self.key.namespace);
+        let patch = json!({ "status": whole(&status) });
+        let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
+        match call::write(|| leadership.may_write(), api.patch_status(&self.key.name, &params, &patch)).await {
+            Ok(Some(_)) => {
+                self.told = status;
+                self.written = Some(Instant::now());
+            }
+            Ok(None) | Err(CallError::NotFound(_)) => {}
+            Err(error) => {
+                let Key { namespace, name } = &self.key;
+                debug!(namespace, name, %error, "The status was not written; the next poll tries again.");
+            }
         }
     }
-    for (kind, verdict) in verdicts(found) {
-        set(&mut status.conditions, kind, verdict, generation, now);
+
+    /// Whether there is something to write: at once where people would act on it, seldom where only numbers move.
+    fn is_due(&self, status: &ScaledConsumerStatus) -> bool {
+        if *status == self.told {
+            return false;
+        }
+        let mut numbers_aside = status.clone();
+        numbers_aside.lag = self.told.lag;
+        numbers_aside.time_lag.clone_from(&self.told.time_lag);
+        numbers_aside.message.clone_from(&self.told.message);
+        for (new, old) in numbers_aside.conditions.iter_mut().zip(&self.told.conditions) {
+            if new.type_ == old.type_ && new.status == old.status && new.reason == old.reason {
+                new.message.clone_from(&old.message);
+            }
+        }
+        let settled = self.written.is_some_and(|written| written.elapsed() < NUMBERS_EVERY);
+        numbers_aside != self.told || !settled
     }
-    status
 }
 
-/// The decision as one to remember: one that changed the replicas, or in dry run would have and is a new one.
-fn past(
-    previous: &ScaledConsumerStatus,
-    decision: &Decision,
-    deed: &Deed,
-    mode: Mode,
-    now: Timestamp,
-) -> Option<PastDecision> {
-    let (from, to) = (number(decision.current()), number(decision.desired));
-    let is_new = previous.decisions.first().is_none_or(|last| (last.from, last.to) != (from, to));
-    let counts = match (deed, mode) {
-        (Deed::Scaled, _) => true,
-        (Deed::Nothing, Mode::DryRun) => decision.is_change() && is_new,
-        (Deed::Nothing, Mode::Scale) | (Deed::Failed { .. }, _) => false,
-    };
-    counts.then(|| PastDecision {
-        time: Time(now),
-        from,
-        to,
-        reason: decision.reason.name().to_owned(),
-        message: decision.reason.to_string(),
-    })
+/// Every field, null where there is nothing: a merge patch leaves out what it does not name.
+fn whole(status: &ScaledConsumerStatus) -> Value {
+    const FIELDS: [&str; 10] = [
+        "observedGeneration",
+        "replicas",
+        "desired",
+        "lag",
+        "lagComplete",
+        "timeLag",
+        "reason",
+        "message",
+        "decisions",
+        "conditions",
+    ];
+    let mut value = serde_json::to_value(status).unwrap_or_default();
+    if let Some(map) = value.as_object_mut() {
+        for field in FIELDS {
+            map.entry(field).or_insert(Value::Null);
+        }
+    }
+    value
 }
 
-/// One condition's new value.
+/// A condition before it has a time.
 struct Verdict {
-    holds: Option<bool>,
+    kind: &'static str,
+    /// `None`: not known, because it could not be looked at.
+    is: Option<bool>,
     reason: String,
     message: String,
 }
 
-fn verdict(holds: bool, reason: &str, message: impl Into<String>) -> Verdict {
-    Verdict { holds: Some(holds), reason: reason.to_owned(), message: message.into() }
+fn verdict(kind: &'static str, is: impl Into<Option<bool>>, reason: &str, message: impl Into<String>) -> Verdict {
+    Verdict { kind, is: is.into(), reason: reason.to_owned(), message: message.into() }
 }
 
-/// The conditions that can be told from what was found; the others stay as they are.
-fn verdicts(found: &Found<'_>) -> Vec<(&'static str, Verdict)> {
-    match found {
-        Found::Problem { reason, message, seen } => {
-            let mut all = vec![(READY, verdict(false, reason, message))];
-            all.extend(seen.map(|seen| (KAFKA_REACHABLE, kafka_reachable(seen))));
-            all
+fn conditions(outcome: &Outcome<'_>) -> Vec<Verdict> {
+    match outcome {
+        Outcome::Invalid(text) => vec![verdict("Ready", false, "Invalid", text.clone())],
+        Outcome::Unreadable { name, text, failure } => {
+            vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
         }
-        Found::Decided { seen, decision, deed, rival, mode, pause } => vec![
-            (READY, ready(seen, decision, deed, *rival, *mode, *pause)),
-            (KAFKA_REACHABLE, kafka_reachable(seen)),
-            (ACTIVE, active(decision)),
-            (SCALING_LIMITED, limited(decision)),
-            (CONFLICT, conflict(*rival)),
-        ],
+        Outcome::Decided { decision, rival, failed } => {
+            let failure = decision.group_failure();
+            vec![
+                ready(decision, rival.as_ref(), failed.as_ref()),
+                reachable(failure),
+                active(decision),
+                limited(&decision.reason),
+                conflict(rival.as_ref()),
+            ]
+        }
     }
 }
 
-fn ready(
-    seen: &Observation,
-    decision: &Decision,
-    deed: &Deed,
-    rival: Option<&Rival>,
-    mode: Mode,
-    pause: Option<Pause>,
-) -> Verdict {
-    if let Some(rival) = rival.filter(|rival| rival.forbids_writing() && mode == Mode::Scale) {
-        return verdict(false, "Conflict", rival.to_string());
+fn ready(decision: &Decision, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
+    if let Some(rival) = rival.filter(|rival| rival.forbids_writing()) {
+        return verdict("Ready", false, "Conflict", rival.to_string());
     }
-    if let Deed::Failed { reason, message } = deed {
-        return verdict(false, reason, message);
-    }
-    if let Some(unknown) = &seen.failure {
-        return verdict(false, unknown.name(), sentence(unknown));
+    if let Some((name, text)) = failed {
+        return verdict("Ready", false, name, text.clone());
     }
     match &decision.lag.incomplete_because {
-        // Of a whole topic nothing is known.
-        Some(missing) if missing.partitions == 0 => verdict(false, missing.reason.name(), sentence(missing)),
-        Some(missing) => verdict(true, "PartlyRead", sentence(missing)),
-        None => match (mode, pause) {
-            (Mode::DryRun, _) => verdict(true, "DryRun", "Decides, and writes nothing to the target."),
-            (Mode::Scale, Some(_)) => verdict(true, "Paused", "Paused by annotation."),
-            (Mode::Scale, None) => verdict(true, "Scaling", "Kafka and the target can be read."),
-        },
+        Some(missing) => {
+            verdict("Ready", false, missing.reason.name(), format!("Not everything can be read: {missing}."))
+        }
+        None => verdict("Ready", true, "Deciding", "Kafka and the target are read, and nothing stands in the way."),
     }
 }
 
-fn kafka_reachable(seen: &Observation) -> Verdict {
-    match &seen.failure {
-        Some(unknown) if !is_answer(unknown) => verdict(false, unknown.name(), sentence(unknown)),
-        Some(_) | None => verdict(true, "Reachable", "Kafka answers."),
-    }
-}
-
-/// Whether Kafka answered, and the answer was that there is nothing to look at.
-fn is_answer(unknown: &Unknown) -> bool {
-    match unknown {
-        Unknown::TopicMissing { .. }
-        | Unknown::NoTopicMatches { .. }
-        | Unknown::GroupNeverSeen { .. }
-        | Unknown::Unsupported { .. } => true,
-        Unknown::Unreachable { .. }
-        | Unknown::Authentication { .. }
-        | Unknown::NotAuthorized { .. }
-        | Unknown::TimedOut { .. }
-        | Unknown::NoLeader
-        | Unknown::CoordinatorMoving
-        | Unknown::Missing
-        | Unknown::NegativeOffset(_)
-        | Unknown::Broker { .. }
-        | Unknown::NotReadYet => false,
+/// Kafka is not reachable where no broker can be asked; a group or topic that is not there is another matter.
+fn reachable(failure: Option<&Unknown>) -> Verdict {
+    const KIND: &str = "KafkaReachable";
+    match failure {
+        None
+        | Some(
+            Unknown::GroupNeverSeen { .. }
+            | Unknown::NoTopicMatches { .. }
+            | Unknown::TopicMissing { .. }
+            | Unknown::CoordinatorMoving
+            | Unknown::NoLeader
+            | Unknown::NegativeOffset(_)
+            | Unknown::Missing
+            | Unknown::Unsupported { .. }
+            | Unknown::Broker { .. },
+        ) => verdict(KIND, true, "Answers", "The Kafka cluster answers."),
+        Some(Unknown::NotReadYet) => verdict(KIND, None, "NotReadYet", "It has not been read yet."),
+        Some(
+            reason @ (Unknown::Unreachable { .. }
+            | Unknown::Authentication { .. }
+            | Unknown::NotAuthorized { .. }
+            | Unknown::TimedOut { .. }),
+        ) => verdict(KIND, false, reason.name(), format!("Kafka can't be read: {reason}.")),
     }
 }
 
 fn active(decision: &Decision) -> Verdict {
-    let arrives = decision.model.arrival_rate.is_some_and(|rate| rate.0 > 0.0);
-    if decision.lag.total.0 > 0 {
-        verdict(true, "Lag", "Records wait to be read.")
-    } else if arrives {
-        verdict(true, "Arrivals", "Records arrive.")
-    } else if decision.current() > Replicas(0) {
-        verdict(true, "Replicas", "Nothing to read, and replicas are there.")
+    if decision.current().0 > 0 || decision.desired.0 > 0 {
+        verdict("Active", true, "Running", "There are replicas.")
     } else {
-        verdict(false, "Asleep", "Nothing to read, and no replica is there.")
+        verdict("Active", false, "Asleep", "Scaled to zero.")
     }
 }
 
-fn limited(decision: &Decision) -> Verdict {
-    verdict(decision.reason.is_limit(), decision.reason.name(), decision.reason.to_string())
+fn limited(reason: &Reason) -> Verdict {
+    if reason.is_limit() {
+        verdict("ScalingLimited", true, reason.name(), reason.to_string())
+    } else {
+        verdict("ScalingLimited", false, "WithinBounds", "No bound keeps the policy from having its way.")
+    }
 }
 
 fn conflict(rival: Option<&Rival>) -> Verdict {
     match rival {
-        Some(rival) => verdict(true, rival.name(), rival.to_string()),
-        None => verdict(false, "None", "Nobody else is seen to scale the workload."),
+        Some(rival) => verdict("Conflict", true, rival.name(), rival.to_string()),
+        None => verdict("Conflict", false, "Alone", "Nothing else scales the target."),
     }
 }
 
-/// Sets a condition; its time of transition changes only with its status (meta/v1 Condition).
-fn set(conditions: &mut Vec<Condition>, kind: &str, new: Verdict, generation: Option<i64>, now: Timestamp) {
-    let status = match new.holds {
-        Some(true) => "True",
-        Some(false) => "False",
-        None => "Unknown",
-    };
-    let before = conditions.iter_mut().find(|condition| condition.type_ == kind);
-    let since = before.as_ref().filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
-    let condition = Condition {
-        type_: kind.to_owned(),
-        status: status.to_owned(),
-        reason: new.reason,
-        message: new.message,
-        observed_generation: generation,
-        last_transition_time: since.unwrap_or(Time(now)),
-    };
-    match before {
-        Some(before) => *before = condition,
-        None => conditions.push(condition),
-    }
-}
-
-/// The conditions whose status differs, as Events. Of those that are new only what needs somebody's attention.
-pub(super) fn transitions(previous: &ScaledConsumerStatus, next: &ScaledConsumerStatus) -> Vec<Note> {
-    let differs = |condition: &&Condition| {
-        let before = previous.conditions.iter().find(|before| before.type_ == condition.type_);
-        match before {
-            Some(before) => before.status != condition.status,
-            None => !is_good(condition),
+/// Puts the verdicts in the place of the conditions; gives a note for each that changed from something to another.
+fn merge(conditions: &mut Vec<Condition>, verdicts: Vec<Verdict>, generation: Option<i64>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    for Verdict { kind, is, reason, message } in verdicts {
+        let status = match is {
+            Some(true) => "True",
+            Some(false) => "False",
+            None => "Unknown",
+        };
+        let old = conditions.iter().position(|condition| condition.type_ == kind);
+        let before = old.map(|at| &conditions[at]);
+        let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+        let is_news = before.is_none_or(|before| before.status != status || before.reason != reason);
+        let is_bad = matches!((kind, is), ("Ready" | "KafkaReachable", Some(false)) | ("Conflict", Some(true)));
+        // That all is well from the start is not worth an Event.
+        if is_news && (is_bad || before.is_some_and(|before| before.status != status)) {
+            let severity = if is_bad { Severity::Warning } else { Severity::Normal };
+            notes.push(Note {
+                severity,
+                reason: reason.clone(),
+                action: "Check",
+                text: format!("{kind} is {status}: {message}"),
+            });
         }
-    };
-    next.conditions
-        .iter()
-        .filter(differs)
-        .map(|condition| Note {
-            severity: if is_good(condition) { Severity::Normal } else { Severity::Warning },
-            reason: format!("{}{}", if condition.status == "True" { "" } else { "Not" }, condition.type_),
-            action: "Observe",
-            text: format!("{}: {}", condition.reason, condition.message),
-        })
-        .collect()
-}
-
-/// Whether a condition is as it should be. A limit and a sleep are, too: the user asked for them.
-fn is_good(condition: &Condition) -> bool {
-    match condition.type_.as_str() {
-        READY | KAFKA_REACHABLE => condition.status == "True",
-        CONFLICT => condition.status == "False",
-        _ => true,
+        let condition = Condition {
+            type_: kind.to_owned(),
+            status: status.to_owned(),
+            reason,
+            message,
+            last_transition_time: since.unwrap_or_else(|| Time(Timestamp::now())),
+            observed_generation: generation,
+        };
+        match old {
+            Some(at) => conditions[at] = condition,
+            None => conditions.push(condition),
+        }
     }
-}
-
-/// Whether users should see the difference at once, and not only with the next regular write: everything but the
-/// numbers that move with every poll.
-pub(super) fn is_urgent(previous: &ScaledConsumerStatus, next: &ScaledConsumerStatus) -> bool {
-    let calm = |status: &ScaledConsumerStatus| {
-        let mut status = status.clone();
-        status.lag = status.lag.map(|lag| lag.min(1));
-        status.time_lag = None;
-        status.message = None;
-        status.conditions.iter_mut().for_each(|condition| condition.message.clear());
-        status
-    };
-    calm(previous) != calm(next)
-}
-
-/// As a sentence of its own.
-fn sentence(text: &impl std::fmt::Display) -> String {
-    let text = text.to_string();
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
-}
-
-fn number(replicas: Replicas) -> i32 {
-    i32::try_from(replicas.0).unwrap_or(i32::MAX)
+    notes
 }

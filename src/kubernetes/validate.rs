@@ -394,8 +394,10 @@ fn pause(object: &ScaledConsumer, problems: &mut Problems) -> Option<Pause> {
         return match text.trim().parse() {
             Ok(replicas) => Some(Pause::At(Replicas(replicas))),
             Err(_) => {
-                let field = format!("metadata.annotations[{PAUSED_REPLICAS}]");
-                problems.add(&field, format!("\"{text}\" is not a number of replicas"));
+                problems.add(
+                    "metadata.annotations",
+                    format!("{PAUSED_REPLICAS} is \"{text}\", which is not a number of replicas"),
+                );
                 None
             }
         };
@@ -407,6 +409,7 @@ fn pause(object: &ScaledConsumer, problems: &mut Problems) -> Option<Pause> {
 mod tests {
     use super::*;
     use crate::kubernetes::manifest;
+    use crate::yaml::Source;
 
     /// A ScaledConsumer of which one line is replaced.
     fn with(line: &str, instead: &str) -> Result<Validated, String> {
@@ -430,9 +433,9 @@ spec:
   fallback: {}
 ";
         assert!(WHOLE.contains(line), "{line}");
-        let objects = manifest::read(&WHOLE.replace(line, instead));
-        let [object] = objects.try_into().expect("one document");
-        validate(&object.map_err(|error| error.to_string())?).map_err(|error| error.to_string())
+        let source = Source { name: "orders.yaml".into(), text: WHOLE.replace(line, instead) };
+        let mut found = manifest::parse(&source).map_err(|invalid| invalid.to_string())?;
+        Ok(found.consumers.pop().expect("one document"))
     }
 
     #[test]
@@ -461,8 +464,12 @@ spec:
                 "lagPerReplica: 0",
                 "spec.policy.lagPerReplica: is 0; it must be at least 1 record",
             ),
-            ("lagPerReplica: 1000", "", "spec.policy: missing field `lagPerReplica` at line"),
-            ("lagPerReplica: 1000", "lagPerReplica: 1, lagperReplica: 2", "unknown field spec.policy.lagperReplica"),
+            ("lagPerReplica: 1000", "", "spec.policy: missing field `lagPerReplica`"),
+            (
+                "lagPerReplica: 1000",
+                "lagPerReplica: 1, lagperReplica: 2",
+                "spec.policy.lagperReplica: unknown field; did you mean \"lagPerReplica\"?",
+            ),
             (
                 "behavior: {}",
                 "behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}",
@@ -486,7 +493,7 @@ spec:
             (
                 "annotations: {}",
                 "annotations: {paceline.dev/paused-replicas: many}",
-                "metadata.annotations[paceline.dev/paused-replicas]: \"many\" is not a number",
+                "metadata.annotations: paceline.dev/paused-replicas is \"many\", which is not a number",
             ),
         ];
         for (line, instead, expected) in rows {

@@ -6,8 +6,17 @@ mod story;
 mod world;
 
 mod config;
+mod end_to_end;
 mod engine;
 mod engine_invariants;
+mod image;
+mod kafka_mock;
+mod kafka_poller;
+mod kafka_real;
+mod kubernetes;
 mod lag;
+mod leadership;
+mod manifests;
+mod mock_ffi;
 mod tidy;
 mod world_smoke;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod control_plane;
+pub(crate) mod controller;
 pub(crate) mod kafka;
 pub(crate) mod kubelet;
 pub(crate) mod ports;
@@ -167,6 +168,21 @@ pub(crate) fn wait_until<T, E: std::fmt::Display>(
             }
         }
         std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Looks for as long as `duration` that `check` stays Ok, and fails the test as soon as it is not.
+pub(crate) async fn stays<E: std::fmt::Display>(
+    what: &str,
+    duration: Duration,
+    mut check: impl FnMut() -> Result<(), E>,
+) {
+    let start = Instant::now();
+    while start.elapsed() < duration {
+        if let Err(seen) = check() {
+            panic!("After {:?} it was no longer so: {what}. Seen: {seen}", start.elapsed());
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
     }
 }
 

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::subjects::{Current, Subject};
 use crate::core::{Decision, Engine, Observation, Replicas, Workload, grouped};
-use crate::kafka::{ClusterSettings, Connection};
+use crate::kafka::{ClusterSettings, Connection, since_start};
 
 /// What was seen of a subject, and what follows.
 #[derive(Clone, Debug)]
@@ -91,13 +91,13 @@ impl Watch {
     fn run(mut self) -> anyhow::Result<()> {
         let interval = (self.span / POLLS).clamp(FASTEST, SLOWEST);
         self.settings.poll_interval = interval;
-        let mut connection = Connection::open(&self.settings)?;
+        let mut connection = Connection::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
         let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| Engine::new(subject.policy.clone())).collect();
         let mut polls = 0;
         loop {
             let due = Instant::now() + interval;
-            let observations = connection.poll(&queries);
+            let observations = connection.poll(&queries, since_start);
             polls += 1;
             let mut any = false;
             for (((place, subject), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {

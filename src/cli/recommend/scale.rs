@@ -14,12 +14,13 @@ use crate::kubernetes::validate::TargetRef;
 /// hold up a dry run.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A client of the cluster that the environment names, or why there is none.
-pub(super) async fn client() -> anyhow::Result<Client> {
+/// A client of the cluster that the environment names and that cluster's address, or why there is none.
+pub(super) async fn client() -> anyhow::Result<(Client, String)> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(PATIENCE);
     config.read_timeout = Some(PATIENCE);
-    Ok(Client::try_from(config)?)
+    let address = config.cluster_url.to_string();
+    Ok((Client::try_from(config)?, address))
 }
 
 /// The replicas that a workload has, or why they are not known.

@@ -12,6 +12,7 @@ use crate::cli::{WrongInput, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
 use crate::kafka::ClusterSettings;
+use crate::kubernetes::manifest::Manifests;
 use crate::kubernetes::resource::ScaledConsumer;
 use crate::kubernetes::validate::{ClusterRef, Validated, validate};
 
@@ -61,14 +62,17 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
     }
     let (consumers, client, broken) = match &arguments.namespace {
         Some(namespace) => {
-            let client = scale::client().await.context("Can't connect to the cluster")?;
-            let (consumers, broken) = of_cluster(&client, namespace, arguments.name.as_deref()).await?;
+            let (client, address) = scale::client()
+                .await
+                .context("No cluster can be asked: there is no usable kubeconfig (KUBECONFIG or ~/.kube/config)")?;
+            let (consumers, broken) = of_cluster(&client, &address, namespace, arguments.name.as_deref()).await?;
             (consumers, Some(client), broken)
         }
         None => {
-            let manifests::Manifests { consumers, notes } = manifests::read(&arguments.files)?;
+            let Manifests { consumers, notes } = manifests::read(&arguments.files)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
-            let client = if arguments.current.is_none() { scale::client().await.ok() } else { None };
+            let client =
+                if arguments.current.is_none() { scale::client().await.ok().map(|(client, _)| client) } else { None };
             (consumers, client, false)
         }
     };
@@ -89,11 +93,16 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
 /// The time to wait for the API server: a list of one namespace takes it milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn of_cluster(client: &Client, namespace: &str, name: Option<&str>) -> anyhow::Result<(Vec<Validated>, bool)> {
+async fn of_cluster(
+    client: &Client,
+    address: &str,
+    namespace: &str,
+    name: Option<&str>,
+) -> anyhow::Result<(Vec<Validated>, bool)> {
     let api: Api<ScaledConsumer> = Api::namespaced(client.clone(), namespace);
     let what = match name {
-        Some(name) => format!("Can't read ScaledConsumer \"{name}\" in namespace \"{namespace}\""),
-        None => format!("Can't list the ScaledConsumers of namespace \"{namespace}\""),
+        Some(name) => format!("Can't read ScaledConsumer \"{name}\" in namespace \"{namespace}\" of {address}"),
+        None => format!("Can't list the ScaledConsumers in namespace \"{namespace}\" of {address}"),
     };
     let read = async {
         match name {

@@ -1,0 +1,166 @@
+//! The controller's wiring: which tasks there are, and in which order they end.
+//!
+//! At the end, deciding stops first, the write in hand is finished or abandoned, and only then is the lease given back,
+//! so that nobody else begins to write while we still do.
+
+mod clusters;
+mod consumer;
+mod folder;
+mod supervisor;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+pub use clusters::settings_of;
+
+use crate::config::Configuration;
+use crate::kubernetes::conflict::{self, Claims};
+use crate::kubernetes::leadership::{self, Candidate, Leadership};
+use crate::kubernetes::objects;
+use crate::kubernetes::scale::Scales;
+use crate::metrics::Metrics;
+use crate::web::{self, Health};
+use clusters::Clusters;
+use consumer::Shared;
+use supervisor::{Pulse, Supervisor};
+
+/// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
+const CHANGES: usize = 256;
+/// How long giving the lease back may take.
+const GIVING_BACK: Duration = Duration::from_secs(2);
+
+/// Runs the controller until SIGTERM or SIGINT.
+pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow::Result<()> {
+    // First of all, so that a signal that comes early is not lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener = web::bind(configuration.listen).await?;
+    let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
+    let own_namespace = config.default_namespace.clone();
+    let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
+    let metrics = Arc::new(Metrics::new()?);
+    let identity = identity();
+
+    let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
+    let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
+    let claims = Claims::default();
+    let namespaces = namespaces(&configuration);
+    for namespace in &namespaces {
+        tokio::spawn(conflict::watch_autoscalers(client.clone(), namespace.clone(), claims.clone(), stop.clone()));
+    }
+    let (sender, changes) = mpsc::channel(CHANGES);
+    let lists = match from {
+        Some(folder) => {
+            tokio::spawn(folder::follow(folder, sender, stop.clone()));
+            1
+        }
+        None => {
+            for namespace in &namespaces {
+                let (client, sender) = (client.clone(), sender.clone());
+                tokio::spawn(objects::watch(client, namespace.clone(), sender, stop.clone()));
+            }
+            namespaces.len()
+        }
+    };
+    let clusters = Arc::new(Clusters::new(configuration, stop.clone()));
+    let pulse = Arc::new(Pulse::default());
+    let health =
+        Arc::new(Vitals { pulse: Arc::clone(&pulse), clusters: Arc::clone(&clusters), leadership: leadership.clone() });
+    // It serves to the end: a probe must not fail while the last act is done.
+    let stop_serving = CancellationToken::new();
+    let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
+    let scales = Scales::new(client.clone());
+    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, identity });
+    let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
+
+    tokio::select! {
+        _ = terminate.recv() => info!("Ending on SIGTERM."),
+        _ = interrupt.recv() => info!("Ending on SIGINT."),
+    }
+    stop.cancel();
+    if let Err(panic) = supervisor.await {
+        error!(%panic, "The main loop did not end as it should.");
+    }
+    stop_leading.cancel();
+    if let Some(contest) = contest {
+        // If it takes longer, the lease runs out by itself.
+        let _ = tokio::time::timeout(GIVING_BACK, contest).await;
+    }
+    stop_serving.cancel();
+    server.abort();
+    info!("Ended.");
+    Ok(())
+}
+
+/// Contends for the lease, or leads without one.
+fn lead(
+    client: &Client,
+    configuration: &Configuration,
+    own_namespace: &str,
+    identity: &str,
+    stop: CancellationToken,
+) -> (Leadership, Option<tokio::task::JoinHandle<()>>) {
+    let election = &configuration.leader_election;
+    if !election.enabled {
+        let (standing, leadership) = leadership::alone();
+        // Whoever looks at it would take a closed channel for the end of the contest.
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            drop(standing);
+        });
+        return (leadership, None);
+    }
+    let (standing, leadership) = leadership::contest();
+    let candidate = Candidate {
+        namespace: election.namespace.clone().unwrap_or_else(|| own_namespace.to_owned()),
+        lease: election.lease_name.clone(),
+        identity: identity.to_owned(),
+    };
+    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Contending for the lease.");
+    let contest = tokio::spawn(leadership::contend(client.clone(), candidate, standing, stop));
+    (leadership, Some(contest))
+}
+
+/// The namespaces that are watched; `None` is all of them.
+fn namespaces(configuration: &Configuration) -> Vec<Option<String>> {
+    if configuration.watch_namespaces.is_empty() {
+        return vec![None];
+    }
+    configuration.watch_namespaces.iter().cloned().map(Some).collect()
+}
+
+/// Unique per process: the pod's or host's name, and something that the next process there does not have.
+fn identity() -> String {
+    let host = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
+    let host = host.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok());
+    format!("{}_{:08x}", host.unwrap_or_else(|| "paceline".to_owned()), fastrand::u32(..))
+}
+
+/// What the web server asks about.
+struct Vitals {
+    pulse: Arc<Pulse>,
+    clusters: Arc<Clusters>,
+    leadership: Leadership,
+}
+
+impl Health for Vitals {
+    fn is_alive(&self) -> bool {
+        self.pulse.is_alive()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pulse.is_ready()
+    }
+
+    fn refresh(&self, metrics: &Metrics) {
+        metrics.leads(self.leadership.is_leader());
+        self.clusters.refresh(metrics);
+    }
+}

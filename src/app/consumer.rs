@@ -1,0 +1,157 @@
+//! One ScaledConsumer in the loop: its target's `/scale`, and everything that is told about it. The only place where a
+//! decision becomes a write.
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::core::{Decision, Observation, Replicas, Workload};
+use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
+use crate::kubernetes::leadership::Leadership;
+use crate::kubernetes::objects::{Object, Record};
+use crate::kubernetes::resource::Mode;
+use crate::kubernetes::scale::{Read, ScaleError, Scales};
+use crate::kubernetes::status::{Outcome, Reporter};
+use crate::kubernetes::validate::Validated;
+use crate::metrics::Metrics;
+use crate::steer::{Acted, Target};
+
+/// What all ScaledConsumers share.
+pub(super) struct Shared {
+    pub(super) client: Client,
+    pub(super) scales: Scales,
+    pub(super) claims: Claims,
+    pub(super) leadership: Leadership,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) identity: String,
+}
+
+/// A ScaledConsumer as it is now; what changes it sends a new one.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) validated: Validated,
+    pub(super) record: Option<Record>,
+}
+
+/// One ScaledConsumer's target.
+pub(super) struct Consumer {
+    shared: Arc<Shared>,
+    asked: watch::Receiver<Asked>,
+    leadership: Leadership,
+    reporter: Reporter,
+    read: Option<Read>,
+    war: TugOfWar,
+}
+
+impl Consumer {
+    pub(super) fn new(shared: Arc<Shared>, object: &Object, asked: watch::Receiver<Asked>) -> Self {
+        let reporter =
+            Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
+        let leadership = shared.leadership.clone();
+        Self { shared, asked, leadership, reporter, read: None, war: TugOfWar::default() }
+    }
+
+    fn validated(&self) -> Validated {
+        self.asked.borrow().validated.clone()
+    }
+
+    async fn report(&mut self, outcome: Outcome<'_>) {
+        if !self.shared.leadership.is_leader() {
+            return self.reporter.step_back();
+        }
+        let record = self.asked.borrow().record.clone();
+        self.reporter.renew(record);
+        self.reporter.report(&outcome, &self.shared.leadership).await;
+    }
+
+    /// Writes the replicas, if that is our business at all.
+    async fn write(&mut self, asked: &Validated, decision: &Decision) -> Result<(), ScaleError> {
+        let Some(read) = &self.read else { return Ok(()) };
+        let (namespace, name) = (&asked.namespace, &asked.name);
+        let written =
+            self.shared.scales.write(namespace, &asked.target, read, decision.desired, &self.shared.leadership).await;
+        let result = match &written {
+            Ok(Some(())) => {
+                let (from, to) = (decision.current().0, decision.desired.0);
+                info!(namespace, name, from, to, reason = decision.reason.name(), "Scaled the target.");
+                self.war.wrote(decision.desired);
+                "done"
+            }
+            // Somebody else leads now.
+            Ok(None) => return Ok(()),
+            Err(ScaleError::Conflict(_)) => "conflict",
+            Err(error) => {
+                warn!(namespace, name, %error, "The target was not scaled.");
+                "failed"
+            }
+        };
+        self.shared.metrics.wrote(namespace, name, result);
+        written.map(|_| ())
+    }
+
+    /// Who else scales the target, the one who keeps changing it back included.
+    async fn rival(&mut self, asked: &Validated, current: Replicas) -> Option<Rival> {
+        let rival = self.shared.claims.rival_of(asked);
+        if !self.war.read(current, Instant::now()) || rival.as_ref().is_some_and(Rival::forbids_writing) {
+            return rival;
+        }
+        let read = self.read.as_ref()?;
+        let manager = self.shared.scales.last_writer(&asked.namespace, &asked.target, read).await;
+        Some(Rival::ChangedBack(manager))
+    }
+}
+
+impl Target for Consumer {
+    type Error = ScaleError;
+
+    async fn read(&mut self) -> Result<Workload, ScaleError> {
+        let asked = self.validated();
+        let read = self.shared.scales.read(&asked.namespace, &asked.target).await?;
+        let workload = read.workload;
+        self.read = Some(read);
+        Ok(workload)
+    }
+
+    async fn act(&mut self, _seen: &Observation, decision: &Decision) -> Acted {
+        let asked = self.validated();
+        self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
+        if !self.shared.leadership.is_leader() {
+            self.reporter.step_back();
+            return Acted::Done;
+        }
+        let rival = self.rival(&asked, decision.current()).await;
+        let allowed = match asked.mode {
+            Mode::Scale => !rival.as_ref().is_some_and(Rival::forbids_writing),
+            Mode::DryRun => false,
+        };
+        let mut failed = None;
+        if allowed && decision.is_change() {
+            match self.write(&asked, decision).await {
+                Ok(()) => {}
+                // What was decided was for another number: read and decide again.
+                Err(ScaleError::Conflict(_)) => return Acted::Retry,
+                Err(error) => failed = Some((error.name(), error.to_string())),
+            }
+        }
+        self.report(Outcome::Decided { decision, rival, failed }).await;
+        Acted::Done
+    }
+
+    async fn unreadable(&mut self, seen: &Observation, error: ScaleError) {
+        self.read = None;
+        let (name, text) = (error.name(), error.to_string());
+        self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref() }).await;
+    }
+
+    async fn nudged(&mut self) {
+        // Whoever has just become the leader acts on what it knows, and not only at the next poll.
+        let (leadership, asked) = (&mut self.leadership, &mut self.asked);
+        tokio::select! {
+            () = leadership.changed() => {}
+            Ok(()) = asked.changed() => {}
+        }
+    }
+}

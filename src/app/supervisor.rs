@@ -1,0 +1,223 @@
+//! Which ScaledConsumers there are: a task for each, started, changed and ended as they come and go.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::clusters::{Clusters, Subscription};
+use super::consumer::{Asked, Consumer, Shared};
+use crate::core::{Engine, GroupQuery, Policy};
+use crate::kafka::since_start;
+use crate::kubernetes::objects::{Change, Key, Object};
+use crate::kubernetes::status::{Outcome, Reporter};
+use crate::kubernetes::validate::{ClusterRef, TargetRef, Validated};
+use crate::steer::steer;
+
+/// How often what could not be started is tried again, and what nobody needs is dropped.
+const TIDY: Duration = Duration::from_secs(15);
+/// How long the acts in hand may take at shutdown; what is not done by then is abandoned. The lease has to be given back
+/// within the five seconds that there are.
+const FAREWELL: Duration = Duration::from_millis(2500);
+/// The main loop that stands still for so long is dead: it waits for nothing but messages.
+const STILL: u64 = 60;
+
+/// Keeps a task per ScaledConsumer.
+pub(super) struct Supervisor {
+    shared: Arc<Shared>,
+    clusters: Arc<Clusters>,
+    running: BTreeMap<Key, Running>,
+    /// What could not be started, to be tried again.
+    waiting: BTreeMap<Key, Object>,
+    /// Lists that are still to come before it is ready.
+    missing_lists: usize,
+    pulse: Arc<Pulse>,
+}
+
+/// Whether the main loop turns, for whoever asks from another thread.
+#[derive(Default)]
+pub(super) struct Pulse {
+    /// Seconds since the process' start.
+    beat: AtomicU64,
+    ready: std::sync::atomic::AtomicBool,
+}
+
+impl Pulse {
+    pub(super) fn is_alive(&self) -> bool {
+        since_start().as_secs().saturating_sub(self.beat.load(Ordering::Relaxed)) < STILL
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// What makes another history, so that a change of it means a new start.
+type History = (ClusterRef, GroupQuery, TargetRef);
+
+struct Running {
+    history: History,
+    gap: Duration,
+    asked: watch::Sender<Asked>,
+    policies: watch::Sender<Policy>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    pub(super) fn new(shared: Arc<Shared>, clusters: Arc<Clusters>, lists: usize, pulse: Arc<Pulse>) -> Self {
+        Self { shared, clusters, running: BTreeMap::new(), waiting: BTreeMap::new(), missing_lists: lists, pulse }
+    }
+
+    /// Follows the changes until `stop`; then lets the acts in hand end.
+    pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>, stop: CancellationToken) {
+        let mut tidy = tokio::time::interval(TIDY);
+        loop {
+            self.pulse.beat.store(since_start().as_secs(), Ordering::Relaxed);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                change = changes.recv() => match change {
+                    Some(change) => self.follow(change).await,
+                    None => break,
+                },
+                _ = tidy.tick() => self.tidy().await,
+            }
+        }
+        self.end().await;
+    }
+
+    async fn follow(&mut self, change: Change) {
+        match change {
+            Change::Applied(object) => self.apply(*object).await,
+            Change::Gone(key) => self.remove(&key).await,
+            Change::Listed(namespace, keys) => {
+                let ours = |key: &&Key| namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+                let known = self.running.keys().chain(self.waiting.keys());
+                let gone: Vec<_> = known.filter(ours).filter(|key| !keys.contains(key)).cloned().collect();
+                for key in &gone {
+                    self.remove(key).await;
+                }
+                self.missing_lists = self.missing_lists.saturating_sub(1);
+                self.pulse.ready.store(self.missing_lists == 0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    async fn apply(&mut self, object: Object) {
+        self.waiting.remove(&object.key);
+        let validated = match &object.asked {
+            Ok(validated) => validated.clone(),
+            Err(why) => {
+                self.stop(&object.key).await;
+                self.shared.claims.remove(&object.key.namespace, &object.key.name);
+                return self.refuse(object.clone(), why.clone()).await;
+            }
+        };
+        self.shared.claims.set(&validated, object.created);
+        let history = (validated.cluster.clone(), validated.query.clone(), validated.target.clone());
+        match self.running.get_mut(&object.key) {
+            Some(running) if running.history == history => running.renew(validated, &object),
+            Some(_) => {
+                self.stop(&object.key).await;
+                self.start(object, validated, history).await;
+            }
+            None => self.start(object, validated, history).await,
+        }
+    }
+
+    async fn start(&mut self, object: Object, validated: Validated, history: History) {
+        let Subscription { observations, gap } = match self.clusters.subscribe(&history.0, history.1.clone()) {
+            Ok(subscription) => subscription,
+            Err(why) => return self.refuse(object, why).await,
+        };
+        let Key { namespace, name } = object.key.clone();
+        info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
+        let policy = Policy { gap, ..validated.policy.clone() };
+        let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
+        let (policies, policies_now) = watch::channel(policy.clone());
+        let stop = CancellationToken::new();
+        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now);
+        let task = tokio::spawn(steer(Engine::new(policy), observations, policies_now, consumer, stop.clone()));
+        self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
+    }
+
+    /// Tells why it can't be followed, and tries again later.
+    async fn refuse(&mut self, object: Object, why: String) {
+        let Key { namespace, name } = &object.key;
+        warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
+        if self.shared.leadership.is_leader() {
+            let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
+            let mut reporter = Reporter::new(client, object.key.clone(), object.record.clone(), identity);
+            // In a task of its own: the API server's answer must not hold up the others.
+            let shared = Arc::clone(&self.shared);
+            tokio::spawn(async move { reporter.report(&Outcome::Invalid(why), &shared.leadership).await });
+        }
+        self.waiting.insert(object.key.clone(), object);
+    }
+
+    async fn tidy(&mut self) {
+        self.clusters.drop_idle();
+        for (_, object) in std::mem::take(&mut self.waiting) {
+            self.apply(object).await;
+        }
+    }
+
+    async fn remove(&mut self, key: &Key) {
+        let Key { namespace, name } = key;
+        info!(namespace, name, "A ScaledConsumer is gone; its target stays as it is.");
+        self.waiting.remove(key);
+        self.stop(key).await;
+        self.shared.claims.remove(namespace, name);
+    }
+
+    /// Ends a task and its metric series.
+    async fn stop(&mut self, key: &Key) {
+        if let Some(mut running) = self.running.remove(key) {
+            running.stop.cancel();
+            // The act in hand is bounded by the time-outs of its requests; nobody else waits as long as that.
+            if tokio::time::timeout(FAREWELL, &mut running.task).await.is_err() {
+                running.task.abort();
+            }
+        }
+        self.shared.metrics.forget(&key.namespace, &key.name);
+    }
+
+    /// Lets the acts in hand end, all at once; what takes too long is abandoned.
+    async fn end(self) {
+        let mut tasks = Vec::new();
+        for running in self.running.into_values() {
+            running.stop.cancel();
+            tasks.push(running.task);
+        }
+        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
+        if tokio::time::timeout(FAREWELL, futures::future::join_all(tasks)).await.is_err() {
+            warn!("An act was not done in time and is abandoned.");
+            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        }
+    }
+}
+
+impl Running {
+    /// Goes on with what is asked now; what was observed stays.
+    fn renew(&mut self, validated: Validated, object: &Object) {
+        let policy = Policy { gap: self.gap, ..validated.policy.clone() };
+        self.policies.send_if_modified(|old| {
+            let is_new = *old != policy;
+            if is_new {
+                *old = policy;
+            }
+            is_new
+        });
+        self.asked.send_if_modified(|old| {
+            // Our own writes of the status come back as changes, too: they are no reason to decide again.
+            let is_new = old.validated != validated;
+            *old = Asked { validated, record: object.record.clone() };
+            is_new
+        });
+    }
+}

@@ -1,0 +1,125 @@
+//! `paceline demo`: what is demonstrated, from an embedded ScaledConsumer that is read as any other.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Outcome, WrongInput, manifests};
+use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, short};
+use crate::demo::{Scene, Wave, run as play};
+use crate::kubernetes::manifest;
+use crate::kubernetes::validate::Validated;
+use crate::yaml::Source;
+
+/// What `demo` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// End after this time with a summary; otherwise Ctrl-C ends it.
+    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    span: Option<Duration>,
+    /// A ScaledConsumer to demonstrate instead of the embedded one. Its group and topics are made on the embedded broker.
+    #[arg(short = 'f', long = "filename", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+const EMBEDDED: &str = include_str!("../../config/demo.yaml");
+
+const PARTITIONS: u16 = 12;
+/// In records/s.
+const CAPACITY: u32 = 100;
+const WAVE: Wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
+/// About what a small service takes from the start of its container to joining its group.
+const START_DELAY: Duration = Duration::from_secs(5);
+/// Slow enough to read the rows, fast enough for a demo of a minute.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let scene = scene(arguments)?;
+    super::runtime()?.block_on(async {
+        let (mut interrupt, mut terminate, mut hangup) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+        let end = async {
+            let over = async {
+                match arguments.span {
+                    Some(span) => tokio::time::sleep(span).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = over => {}
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        };
+        play(&scene, end).await
+    })?;
+    Ok(Outcome::Fine)
+}
+
+fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
+    let consumer = match &arguments.file {
+        Some(file) => manifests::read(std::slice::from_ref(file))?.consumers.into_iter().next(),
+        None => {
+            let source = Source { name: "the embedded config/demo.yaml".to_owned(), text: EMBEDDED.to_owned() };
+            manifest::parse(&source)?.consumers.into_iter().next()
+        }
+    };
+    let Validated { query, policy, .. } = consumer.context("No ScaledConsumer to demonstrate")?;
+    let topics = match &query.topics {
+        TopicSelection::Named(topics) => topics.clone(),
+        TopicSelection::Pattern(_) | TopicSelection::OfGroup => {
+            let why = "The demo makes the topics that the manifest names: give spec.kafka.topics";
+            return Err(WrongInput(why.to_owned()).into());
+        }
+    };
+    let executable = std::env::current_exe().context("Can't find this executable, which is also the worker")?;
+    Ok(Scene {
+        introduction: introduction(&policy, &topics),
+        topics,
+        partitions: PARTITIONS,
+        wave: WAVE,
+        capacity: CAPACITY,
+        start_delay: START_DELAY,
+        poll_interval: POLL_INTERVAL,
+        query,
+        policy,
+        executable,
+    })
+}
+
+fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
+    let Wave { low, high, period } = WAVE;
+    let Rule::LagPerReplica(threshold) = policy.rule;
+    vec![
+        format!(
+            "An embedded Kafka broker with topic {} of {PARTITIONS} partitions; no cluster is needed.",
+            topics.join(", ")
+        ),
+        format!("Producer  from {low} to {high} records/s and back, every {}.", short(period)),
+        format!(
+            "Replicas  real consumer processes of {CAPACITY} records/s each, which take {} to start.",
+            short(START_DELAY)
+        ),
+        format!(
+            "Rule      one replica per {} records of lag, {}; down to the most that {} asked for.",
+            grouped(threshold.get()),
+            range(policy.bounds),
+            short(policy.scale_down.stabilization)
+        ),
+        "Polled, decided and steered by the same code as in a cluster; only the last step, starting and stopping"
+            .to_owned(),
+        "processes, is the demo's own. Ctrl-C ends it and prints a summary.".to_owned(),
+        String::new(),
+    ]
+}
+
+fn range(bounds: Bounds) -> String {
+    match bounds.max() {
+        Some(max) => format!("from {} to {max}", bounds.min().0),
+        None => format!("at least {}", bounds.min().0),
+    }
+}

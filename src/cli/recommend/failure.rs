@@ -1,0 +1,98 @@
+//! What could not be read at all, for whoever is on call: what was tried, on what, why it failed and what to do.
+
+use super::observe::Seen;
+use crate::core::Unknown;
+
+/// Why there is nothing to recommend for a group.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    group: String,
+    servers: String,
+    reason: Unknown,
+    text: String,
+}
+
+impl Failure {
+    /// Nothing where at least one partition's lag is known.
+    pub(super) fn of(seen: &Seen) -> Option<Self> {
+        let lag = &seen.decision.lag;
+        if lag.by_partition.iter().any(|partition| partition.lag.lag().is_some()) {
+            return None;
+        }
+        let missing = lag.incomplete_because.as_ref()?;
+        let (group, reason) = (seen.decision.consumer_group.clone(), missing.reason.clone());
+        let mut text = reason.to_string();
+        let about_the_group = missing.what == format!("group \"{group}\"");
+        if !about_the_group && !text.contains(&missing.what) {
+            text = format!("{missing}");
+        }
+        Some(Self { group, servers: seen.subject.cluster.bootstrap_servers.clone(), reason, text })
+    }
+}
+
+/// One message per cause, however many groups it keeps from being read.
+pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
+    let mut causes: Vec<(&Failure, Vec<String>)> = Vec::new();
+    for failure in failures {
+        let group = format!("\"{}\"", failure.group);
+        match causes.iter_mut().find(|(first, _)| first.servers == failure.servers && first.text == failure.text) {
+            Some((_, groups)) if groups.contains(&group) => {}
+            Some((_, groups)) => groups.push(group),
+            None => causes.push((failure, vec![group])),
+        }
+    }
+    causes
+        .into_iter()
+        .map(|(failure, groups)| {
+            let plural = if groups.len() == 1 { "" } else { "s" };
+            let (groups, servers) = (groups.join(", "), &failure.servers);
+            let advice = advice(&failure.reason).map(|advice| format!("\n  {advice}")).unwrap_or_default();
+            format!("Can't read the lag of group{plural} {groups} from {servers}\n  {}{advice}", failure.text)
+        })
+        .collect()
+}
+
+/// What to do, where the reason itself does not say it in the words of the command line.
+fn advice(reason: &Unknown) -> Option<&'static str> {
+    match reason {
+        Unknown::Unreachable { detail } if detail.contains("resolve") => {
+            Some("Check the host name in --bootstrap-servers or in the configuration, and that it resolves from here.")
+        }
+        Unknown::Unreachable { .. } => Some(
+            "Check the host and the port in --bootstrap-servers or in the configuration, that a broker listens there, and that nothing between here and there refuses the connection.",
+        ),
+        Unknown::TimedOut { .. } => Some(
+            "Something accepts the connection or drops it silently: check the port, firewalls, and that the brokers' advertised listeners can be reached from here.",
+        ),
+        Unknown::Authentication { detail } => Some(security_advice(detail)),
+        Unknown::TopicMissing { .. } => Some(
+            "Check the topic's name; without --topic (or spec.kafka.topics) the topics are those that the group has committed to.",
+        ),
+        Unknown::NotAuthorized { .. }
+        | Unknown::NoTopicMatches { .. }
+        | Unknown::GroupNeverSeen { .. }
+        | Unknown::NoLeader
+        | Unknown::CoordinatorMoving
+        | Unknown::Missing
+        | Unknown::NegativeOffset(_)
+        | Unknown::Unsupported { .. }
+        | Unknown::Broker { .. }
+        | Unknown::NotReadYet => None,
+    }
+}
+
+/// `detail` is librdkafka's own text.
+fn security_advice(detail: &str) -> &'static str {
+    let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
+    if has(&["SSL listener?"]) {
+        "That is what a port with TLS does: set --property security.protocol=SSL, or SASL_SSL where it wants a user as well, and for a CA of your own --property ssl.ca.location=FILE."
+    } else if has(&["require SASL", "SASL listener?"]) {
+        "That is what a port with SASL does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password."
+    } else if has(&["PLAINTEXT"]) {
+        "That is what a port without TLS does: leave out --property security.protocol, or set it to PLAINTEXT or SASL_PLAINTEXT."
+    } else if has(&["certificate"]) {
+        "Name the CA that signed the brokers' certificates: --property ssl.ca.location=FILE."
+    } else {
+        "Check sasl.mechanism, sasl.username and sasl.password."
+    }
+}

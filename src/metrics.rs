@@ -1,0 +1,234 @@
+//! Every Prometheus name in one place. A ScaledConsumer's series end with it.
+
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::core::{Decision, TimeLag};
+
+/// Labels of everything about one ScaledConsumer: as many series as there are of them, and never one per partition.
+const CONSUMER: [&str; 2] = ["namespace", "name"];
+
+/// All metrics.
+pub struct Metrics {
+    registry: Registry,
+    lag: GaugeVec,
+    lag_complete: IntGaugeVec,
+    time_lag: GaugeVec,
+    arrival_rate: GaugeVec,
+    consumption_rate: GaugeVec,
+    replicas: IntGaugeVec,
+    desired: IntGaugeVec,
+    decisions: IntCounterVec,
+    writes: IntCounterVec,
+    polls: IntCounterVec,
+    failed_polls: IntCounterVec,
+    late_polls: IntCounterVec,
+    poll_seconds: GaugeVec,
+    leader: Gauge,
+    /// What the pollers have counted so far, to add only what is new.
+    counted: Mutex<()>,
+}
+
+/// What a cluster's polls came to so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Polls {
+    /// Polls that have ended.
+    pub ended: u64,
+    /// Those in which no broker answered.
+    pub failed: u64,
+    /// Those that went past their deadline.
+    pub late: u64,
+    /// How long the last one took, in seconds.
+    pub last_seconds: Option<f64>,
+}
+
+impl Metrics {
+    /// All at nothing.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let cluster: [&str; 1] = ["cluster"];
+        let metrics = Self {
+            lag: gauge(&registry, "paceline_lag_records", "Records not yet read, as far as known.", &CONSUMER)?,
+            lag_complete: flag(
+                &registry,
+                "paceline_lag_complete",
+                "Whether every partition's lag is known.",
+                &CONSUMER,
+            )?,
+            time_lag: gauge(
+                &registry,
+                "paceline_time_lag_seconds",
+                "Age of the oldest record not yet read; a lower bound where it is older than the history.",
+                &CONSUMER,
+            )?,
+            arrival_rate: gauge(
+                &registry,
+                "paceline_arrival_records_per_second",
+                "Records that producers add.",
+                &CONSUMER,
+            )?,
+            consumption_rate: gauge(
+                &registry,
+                "paceline_consumption_records_per_second",
+                "Records that the group commits.",
+                &CONSUMER,
+            )?,
+            replicas: flag(&registry, "paceline_replicas", "Replicas asked of the target now.", &CONSUMER)?,
+            desired: flag(&registry, "paceline_desired_replicas", "Replicas that there should be.", &CONSUMER)?,
+            decisions: counter(
+                &registry,
+                "paceline_decisions_total",
+                "Decisions by the reason that bound them.",
+                &["namespace", "name", "reason"],
+            )?,
+            writes: counter(
+                &registry,
+                "paceline_scale_writes_total",
+                "Writes to targets by what became of them.",
+                &["namespace", "name", "result"],
+            )?,
+            polls: counter(
+                &registry,
+                "paceline_kafka_polls_total",
+                "Polls of a Kafka cluster that have ended.",
+                &cluster,
+            )?,
+            failed_polls: counter(
+                &registry,
+                "paceline_kafka_poll_failures_total",
+                "Polls of a Kafka cluster in which no broker answered.",
+                &cluster,
+            )?,
+            late_polls: counter(
+                &registry,
+                "paceline_kafka_polls_late_total",
+                "Polls of a Kafka cluster that went past their deadline.",
+                &cluster,
+            )?,
+            poll_seconds: gauge(
+                &registry,
+                "paceline_kafka_last_poll_duration_seconds",
+                "How long the last poll of a Kafka cluster took.",
+                &cluster,
+            )?,
+            leader: Gauge::new("paceline_leader", "Whether this process may write.")?,
+            counted: Mutex::new(()),
+            registry,
+        };
+        metrics.registry.register(Box::new(metrics.leader.clone()))?;
+        let build = IntCounter::with_opts(
+            Opts::new("paceline_build_info", "The version that runs; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build.inc();
+        metrics.registry.register(Box::new(build))?;
+        Ok(metrics)
+    }
+
+    /// Shows a decision. What is not known has no series; it is never 0.
+    pub fn decided(&self, namespace: &str, name: &str, decision: &Decision) {
+        let consumer = [namespace, name];
+        let known = decision.lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
+        let age = match decision.model.time_lag {
+            TimeLag::Unknown => None,
+            TimeLag::Seconds(age) | TimeLag::AtLeast(age) => Some(age.as_secs_f64()),
+        };
+        show(&self.lag, &consumer, known.then_some(decision.lag.total.0 as f64));
+        show(&self.time_lag, &consumer, age);
+        show(&self.arrival_rate, &consumer, decision.model.arrival_rate.map(|rate| rate.0));
+        show(&self.consumption_rate, &consumer, decision.model.consumption_rate.map(|rate| rate.0));
+        self.lag_complete.with_label_values(&consumer).set(decision.lag.complete.into());
+        self.replicas.with_label_values(&consumer).set(decision.current().0.into());
+        self.desired.with_label_values(&consumer).set(decision.desired.0.into());
+        self.decisions.with_label_values(&[namespace, name, decision.reason.name()]).inc();
+    }
+
+    /// Counts a write to a target.
+    pub fn wrote(&self, namespace: &str, name: &str, result: &str) {
+        self.writes.with_label_values(&[namespace, name, result]).inc();
+    }
+
+    /// Ends a ScaledConsumer's series.
+    pub fn forget(&self, namespace: &str, name: &str) {
+        let consumer = [namespace, name];
+        for gauge in [&self.lag, &self.time_lag, &self.arrival_rate, &self.consumption_rate] {
+            show(gauge, &consumer, None);
+        }
+        for gauge in [&self.lag_complete, &self.replicas, &self.desired] {
+            // It has no series where nothing was ever decided.
+            let _ = gauge.remove_label_values(&consumer);
+        }
+        for family in [&self.decisions, &self.writes] {
+            forget_all(family, namespace, name);
+        }
+    }
+
+    /// Shows how a cluster's polling goes.
+    pub fn polled(&self, cluster: &str, polls: Polls) {
+        // Two scrapes at once would both add the same.
+        let _one_at_a_time = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        for (family, count) in
+            [(&self.polls, polls.ended), (&self.failed_polls, polls.failed), (&self.late_polls, polls.late)]
+        {
+            let counter = family.with_label_values(&[cluster]);
+            // A poller that was started anew counts from 0 again.
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+        show(&self.poll_seconds, &[cluster], polls.last_seconds);
+    }
+
+    /// Shows whether we lead.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(f64::from(u8::from(leads)));
+    }
+
+    /// All of it, in Prometheus' text format.
+    pub fn text(&self) -> prometheus::Result<String> {
+        let mut buffer = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer).into_owned())
+    }
+}
+
+/// Sets a gauge, or ends its series where there is nothing to show.
+fn show(gauge: &GaugeVec, labels: &[&str], value: Option<f64>) {
+    match value {
+        Some(value) => gauge.with_label_values(labels).set(value),
+        // It may not have one.
+        None => drop(gauge.remove_label_values(labels)),
+    }
+}
+
+/// Ends the series of every value of the third label.
+fn forget_all(family: &IntCounterVec, namespace: &str, name: &str) {
+    use prometheus::core::Collector;
+    for metric in family.collect().iter().flat_map(|family| family.get_metric().to_vec()) {
+        let label = |wanted: &str| {
+            let pair = metric.get_label().iter().find(|pair| pair.name() == wanted);
+            pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+        };
+        if label("namespace") == namespace && label("name") == name {
+            let third = [label("reason"), label("result")].concat();
+            let _ = family.remove_label_values(&[namespace, name, &third]);
+        }
+    }
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+    let gauge = GaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn flag(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+    let gauge = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntCounterVec> {
+    let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
