@@ -88,7 +88,8 @@ impl Command {
         match self {
             Self::Run(arguments) => run::run(&arguments, log),
             Self::Recommend(arguments) => {
-                log.start("warn", LogFormat::default())?;
+                // What the client of the API server logs is the cause of an error that is printed anyway.
+                log.start("warn,kube_client=off", LogFormat::default())?;
                 recommend::run(&arguments)
             }
             Self::Demo(arguments) => {

@@ -103,11 +103,9 @@ fn program(scene: &Scene, servers: &str) -> Program {
     add("--capacity", scene.capacity.to_string());
     add("--start-delay", humantime::format_duration(scene.start_delay).to_string());
     scene.topics.iter().for_each(|topic| add("--topic", topic.clone()));
-    // A real broker goes on as soon as all members have joined again; the embedded one always waits for a second less than the
-    // session time-out, and takes no commits meanwhile. Members notice a rebalance at a heartbeat, so several must fit.
-    for property in ["session.timeout.ms=2000", "heartbeat.interval.ms=250"] {
-        add("--property", property.to_owned());
-    }
+    // KIP-848, because the embedded broker has few classic manners: there each rebalance lasts nearly a session time-out, and
+    // no commit is taken meanwhile.
+    add("--property", "group.protocol=consumer".to_owned());
     if std::env::var_os("RUST_LOG").is_none() {
         // Their warnings of rebalances would stand between the rows.
         add("--log-level", "error".to_owned());

@@ -30,9 +30,9 @@ const EMBEDDED: &str = include_str!("../../config/demo.yaml");
 const PARTITIONS: u16 = 12;
 /// In records/s.
 const CAPACITY: u32 = 100;
-const WAVE: Wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
+const WAVE: Wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(60) };
 /// About what a small service takes from the start of its container to joining its group.
-const START_DELAY: Duration = Duration::from_secs(5);
+const START_DELAY: Duration = Duration::from_secs(3);
 /// Slow enough to read the rows, fast enough for a demo of a minute.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 

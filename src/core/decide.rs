@@ -291,7 +291,11 @@ impl Step<'_> {
 
     /// The highest recommendation of the window, or why it is no reason to go down.
     fn highest_of_the_window(&self, memory: &mut Memory, window: Duration) -> Result<Replicas, Reason> {
-        let wait = |highest, remaining| Reason::ScaleDownWindow { rule: self.wanted.rule, highest, remaining };
+        let wait = |highest, remaining: Duration| {
+            // Whole seconds, rounded up: what waits never waits "0s more".
+            let remaining = Duration::from_secs(remaining.as_secs_f64().ceil() as u64);
+            Reason::ScaleDownWindow { rule: self.wanted.rule, highest, remaining }
+        };
         let seen_for = memory.complete_since.map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
         if seen_for < window {
             return Err(wait(None, window - seen_for));

@@ -142,6 +142,9 @@ enum Cause {
     /// The broker hung up on the first request, as it does on clients that speak another protocol. A broker that is
     /// being stopped does so too.
     PerhapsProtocol,
+    /// The broker told its versions and hung up on the next request, within moments: all that a port with SASL does for a
+    /// client without. A broker that is being stopped may do so too.
+    PerhapsCredentials,
     Network,
     /// A summary of the brokers' own complaints.
     AllDown,
@@ -159,9 +162,11 @@ impl Complaints {
         // "(after 3ms in state CONNECT, 2 identical error(s) suppressed)" tells nobody anything and is another text each time.
         let text = text.split(" (after ").next().unwrap_or(text);
         let mut text: String = text.chars().take(LONGEST_COMPLAINT).collect();
-        if cause == Cause::PerhapsProtocol {
-            text.push_str("; does the broker expect TLS or SASL on this port?");
-        }
+        text.push_str(match cause {
+            Cause::PerhapsProtocol => "; does the broker expect TLS on this port?",
+            Cause::PerhapsCredentials => "; does this port want a user and a password?",
+            Cause::Security | Cause::Network | Cause::AllDown => "",
+        });
         self.lines.retain(|(old, known)| *old != Cause::AllDown && *known != text);
         if cause == Cause::AllDown && !self.lines.is_empty() {
             return;
@@ -183,7 +188,8 @@ impl Complaints {
 
     fn security(&self) -> Option<&str> {
         let certain = self.lines.iter().rev().find(|(cause, _)| *cause == Cause::Security);
-        let perhaps = || self.lines.back().filter(|(cause, _)| *cause == Cause::PerhapsProtocol);
+        let is_perhaps = |cause: Cause| matches!(cause, Cause::PerhapsProtocol | Cause::PerhapsCredentials);
+        let perhaps = || self.lines.back().filter(|(cause, _)| is_perhaps(*cause));
         certain.or_else(perhaps).map(|(_, text)| text.as_str())
     }
 }
@@ -199,10 +205,18 @@ impl Cause {
             Self::Security
         } else if text.contains("in state APIVERSION_QUERY") {
             Self::PerhapsProtocol
+        } else if lived_for_moments(text) {
+            Self::PerhapsCredentials
         } else {
             Self::Network
         }
     }
+}
+
+/// Whether a connection that had come up was closed within a second: "… (after 2ms in state UP)".
+fn lived_for_moments(text: &str) -> bool {
+    let state = text.rsplit_once("(after ").and_then(|(_, after)| after.split_once("ms in state "));
+    state.is_some_and(|(milliseconds, state)| state.starts_with("UP") && milliseconds.len() <= 3)
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@
 mod story;
 mod world;
 
+mod cli_errors;
+mod cli_recommend;
 mod config;
+mod demo;
 mod end_to_end;
 mod engine;
 mod engine_invariants;

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) mod audit;
 pub(crate) mod certificates;
+pub(crate) mod command;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
 pub(crate) mod kafka;

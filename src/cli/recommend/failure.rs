@@ -81,13 +81,17 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
     }
 }
 
+const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or SASL_SSL where it wants a user as well, and for a CA of your own --property ssl.ca.location=FILE.";
+
+const SASL_ADVICE: &str = "If it does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password.";
+
 /// `detail` is librdkafka's own text.
 fn security_advice(detail: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
-    if has(&["SSL listener?"]) {
-        "That is what a port with TLS does: set --property security.protocol=SSL, or SASL_SSL where it wants a user as well, and for a CA of your own --property ssl.ca.location=FILE."
-    } else if has(&["require SASL", "SASL listener?"]) {
-        "That is what a port with SASL does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password."
+    if has(&["SSL listener?", "expect TLS"]) {
+        TLS_ADVICE
+    } else if has(&["require SASL", "SASL listener?", "want a user and a password"]) {
+        SASL_ADVICE
     } else if has(&["PLAINTEXT"]) {
         "That is what a port without TLS does: leave out --property security.protocol, or set it to PLAINTEXT or SASL_PLAINTEXT."
     } else if has(&["certificate"]) {

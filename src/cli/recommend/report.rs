@@ -1,6 +1,8 @@
 //! A recommendation as data, for programs: the decision with its names, in JSON and YAML. What is not known is null and
 //! has its reason beside it; it is never 0.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -148,6 +150,8 @@ fn wanted(decision: &Decision) -> Replicas {
 fn age(time_lag: TimeLag) -> Option<Age> {
     match time_lag {
         TimeLag::Unknown => None,
+        // A first poll has watched for no time at all.
+        TimeLag::AtLeast(Duration::ZERO) => None,
         TimeLag::Seconds(age) => Some(Age { seconds: age.as_secs_f64(), at_least: false }),
         TimeLag::AtLeast(age) => Some(Age { seconds: age.as_secs_f64(), at_least: true }),
     }

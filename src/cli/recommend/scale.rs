@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use kube::api::DynamicObject;
-use kube::core::GroupVersionKind;
-use kube::{Api, Client, Config, discovery};
+use kube::{Client, Config};
 
 use super::subjects::Current;
-use crate::core::Replicas;
+use crate::kubernetes::scale::Scales;
 use crate::kubernetes::validate::TargetRef;
 
 /// An API server that is there answers a read within milliseconds; a kubeconfig of a cluster that is gone must not
@@ -23,22 +21,13 @@ pub(super) async fn client() -> anyhow::Result<(Client, String)> {
     Ok((Client::try_from(config)?, address))
 }
 
-/// The replicas that a workload has, or why they are not known.
+/// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> Current {
-    let read = async {
-        let kind = GroupVersionKind::gvk(target.group(), target.version(), &target.kind);
-        let (resource, _) = discovery::pinned_kind(client, &kind).await?;
-        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-        api.get_scale(&target.name).await
-    };
-    let what = format!("the scale of {target} in namespace \"{namespace}\" can't be read");
-    match tokio::time::timeout(PATIENCE, read).await {
-        Ok(Ok(scale)) => {
-            let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
-            Current::Known(Replicas(u32::try_from(replicas).unwrap_or_default()))
+    match Scales::new(client.clone()).read(namespace, target).await {
+        Ok(read) => Current::Known(read.workload.spec),
+        Err(error) => {
+            Current::Unknown(format!("the scale of {target} in namespace \"{namespace}\" can't be read: {error}"))
         }
-        Ok(Err(error)) => Current::Unknown(format!("{what}: {}", plainly(&error))),
-        Err(_) => Current::Unknown(format!("{what}: no answer within {}", humantime::format_duration(PATIENCE))),
     }
 }
 

@@ -1,0 +1,261 @@
+//! `paceline recommend` on a real Kafka and a real API server: the right numbers in every form, and nothing is written.
+
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::world::command::{Ended, paceline, run, run_with_stdin};
+use crate::world::controller::{create, install_crd, scaled_consumer};
+use crate::world::kafka::Kafka;
+use crate::world::process::Process;
+use crate::world::workers::{Workers, deployment_replicas};
+use crate::world::{equal, kafka, run_dir, unique, wait_for, wait_until, world};
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// Three partitions of 1,000 records; the group has committed 100, 1,000 and nothing.
+struct Backlog {
+    topic: String,
+    group: String,
+}
+
+impl Backlog {
+    fn new(kafka: &Kafka) -> Self {
+        let backlog = Self { topic: unique("backlog"), group: unique("backlog") };
+        kafka.create_topic(&backlog.topic, 3);
+        kafka.produce_to_all(&backlog.topic, 3, 1_000);
+        kafka.commit(&backlog.group, &[(&backlog.topic, 0, 100), (&backlog.topic, 1, 1_000)]);
+        backlog
+    }
+
+    fn recommend(&self, kafka: &Kafka, more: &[&str]) -> Ended {
+        let servers = kafka.bootstrap();
+        let of = ["recommend", "--bootstrap-servers", &servers, "--group", &self.group, "--topic", &self.topic];
+        run(&mut paceline(&[&of[..], more].concat()))
+    }
+
+    /// A manifest on the broker's address, with 300 records per replica.
+    fn manifest(&self, name: &str) -> Value {
+        let mut manifest = scaled_consumer(name, &self.group, &self.topic, 300);
+        manifest["metadata"]["namespace"] = json!("shop");
+        manifest["spec"]["kafka"]["offsetReset"] = json!("latest");
+        manifest
+    }
+}
+
+fn yaml(value: &Value) -> String {
+    serde_yaml::to_string(value).unwrap()
+}
+
+#[test]
+fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let flags = ["--lag-per-replica", "300", "--current", "1", "--once", "-o", "json"];
+    let ended = backlog.recommend(kafka, &flags);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    let all = ended.json();
+    let it = &all[0];
+    assert_eq!(all.as_array().unwrap().len(), 1, "{all:#}");
+    let (topic, group) = (&backlog.topic, &backlog.group);
+    let partition = |number: i32, committed: Value, lag: u64| {
+        json!({
+            "topic": topic, "partition": number, "committed": committed, "start": 0, "end": 1_000, "lag": lag,
+            "unknown": null, "note": if committed.is_null() { json!("no commit") } else { Value::Null },
+        })
+    };
+    assert_eq!(
+        it["lag"],
+        json!({
+            "total": 900, "complete": true, "missing": null,
+            "byPartition": [partition(0, json!(100), 900), partition(1, json!(1_000), 0), partition(2, Value::Null, 0)],
+        })
+    );
+    let expected = json!({
+        "name": group, "namespace": null, "consumerGroup": group, "topics": [topic], "partitions": 3,
+        "arrivalRate": null, "consumptionRate": null, "currentReplicas": 1, "recommendedReplicas": 3,
+        "reason": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica asks for 3.", "polls": 1,
+        "groupState": "Empty", "members": 0,
+    });
+    for (key, value) in expected.as_object().unwrap() {
+        assert_eq!(&it[key], value, "{key}: {it:#}");
+    }
+    let chosen: Vec<_> =
+        it["candidates"].as_array().unwrap().iter().filter(|candidate| candidate["verdict"] == "Chosen").collect();
+    assert_eq!(chosen.len(), 1, "{it:#}");
+    assert_eq!((&chosen[0]["replicas"], &chosen[0]["lagPerReplica"]), (&json!(3), &json!(300)), "{it:#}");
+
+    // The same in YAML.
+    let ended = backlog.recommend(kafka, &["--lag-per-replica", "300", "--current", "1", "--once", "-o", "yaml"]);
+    let same: Value = serde_yaml::from_str(&ended.stdout).unwrap();
+    assert_eq!(same, all);
+
+    // What a partition without a commit means is the user's to say.
+    let earliest = [&flags[..], &["--offset-reset", "earliest"]].concat();
+    let it = backlog.recommend(kafka, &earliest).json()[0].clone();
+    assert_eq!((&it["lag"]["total"], &it["recommendedReplicas"]), (&json!(1_900), &json!(3)), "{it:#}");
+    assert_eq!(it["reason"], "PartitionBound", "{it:#}");
+}
+
+#[test]
+fn a_group_from_flags_as_a_table_says_what_and_why() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let ended = backlog.recommend(kafka, &["--lag-per-replica", "300", "--current", "1", "--once"]);
+    eprintln!("{}", ended.stdout);
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let (topic, group) = (backlog.topic.as_str(), backlog.group.as_str());
+    assert_eq!(lines[1], [group, group, "3", "900", "?", "?", "?", "1", "3"]);
+    for told in [
+        format!("{group}: 3 replicas instead of 1"),
+        "why    A lag of 900 at 300 per replica asks for 3.".to_owned(),
+        "group  Empty, 0 members".to_owned(),
+    ] {
+        assert!(ended.stdout.contains(&told), "{told}: {}", ended.stdout);
+    }
+    assert!(lines.contains(&vec![topic, "0", "100", "0", "1000", "900"]), "{}", ended.stdout);
+    assert!(lines.contains(&vec![topic, "2", "-", "0", "1000", "0", "no", "commit"]), "{}", ended.stdout);
+}
+
+#[test]
+fn a_change_exits_with_3_where_that_is_asked_for() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let exits = |current: &str, more: &[&str]| {
+        let flags = ["--once", "-o", "json", "--lag-per-replica", "300", "--current", current];
+        let ended = backlog.recommend(kafka, &[&flags[..], more].concat());
+        assert_eq!(ended.json()[0]["recommendedReplicas"], 3, "the data is printed all the same: {ended:?}");
+        ended.code
+    };
+    assert_eq!(exits("1", &["--fail-on-change"]), 3);
+    assert_eq!(exits("3", &["--fail-on-change"]), 0);
+    assert_eq!(exits("1", &[]), 0);
+}
+
+#[test]
+fn rates_and_members_are_those_of_the_running_consumers() {
+    for protocol in ["classic", "consumer"] {
+        let kafka = kafka();
+        let (topic, group) = (unique("rates"), unique("rates"));
+        kafka.create_topic(&topic, 1);
+        kafka.produce(&topic, 0, 5_000);
+        let mut workers = Workers { capacity: 100.0, ..Workers::new(kafka, "rates", &group, &topic) };
+        workers.commit_interval = Duration::from_millis(500);
+        workers.properties.push(("group.protocol".to_owned(), protocol.to_owned()));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let log = run_dir().join(format!("{group}.log"));
+        let _worker = Process::start("a worker", command.args(workers.args()), &log).unwrap();
+        let _producer = kafka.start_producer(&topic, 1, 200.0);
+        wait_until("a commit", SOON, || kafka.committed(&group, &topic, 1)[0].ok_or("none"));
+
+        // Without --topic: those of the group. Without --current: as many replicas as members.
+        let servers = kafka.bootstrap();
+        let of = ["recommend", "--bootstrap-servers", &servers, "--group", &group, "--observe", "8s", "-o", "json"];
+        let ended = run(&mut paceline(&of));
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+        let it = ended.json()[0].clone();
+        let rate = |key: &str| it[key].as_f64().unwrap_or_else(|| panic!("{key} is not known: {it:#}"));
+        assert!((150.0..=250.0).contains(&rate("arrivalRate")), "{protocol}: {it:#}");
+        assert!((60.0..=140.0).contains(&rate("consumptionRate")), "{protocol}: {it:#}");
+        assert_eq!((&it["topics"], &it["members"]), (&json!([topic]), &json!(1)), "{protocol}: {it:#}");
+        assert_eq!((&it["groupState"], &it["groupUnknown"]), (&json!("Stable"), &Value::Null), "{protocol}: {it:#}");
+        assert_eq!((&it["currentReplicas"], &it["assumedReplicas"]), (&Value::Null, &json!(1)), "{protocol}: {it:#}");
+        assert!(it["currentUnknown"].is_string(), "{protocol}: {it:#}");
+        assert!(it["polls"].as_u64().unwrap() >= 5, "{protocol}: {it:#}");
+        assert_eq!((&it["recommendedReplicas"], &it["reason"]), (&json!(1), &json!("PartitionBound")), "{it:#}");
+    }
+}
+
+#[test]
+fn manifests_from_files_and_stdin_in_several_documents() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("two.yaml");
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: front}\n";
+    let mut wide = backlog.manifest("wide");
+    wide["spec"]["policy"]["lagPerReplica"] = json!(900);
+    let text = format!("{}---\n{service}---\n{}", yaml(&backlog.manifest("narrow")), yaml(&wide));
+    std::fs::write(&file, &text).unwrap();
+    let (file, servers) = (file.display().to_string(), kafka.bootstrap());
+    let flags = ["--bootstrap-servers", &servers, "--current", "2", "--once", "-o", "json"];
+
+    let from_file = run(&mut paceline(&[&["recommend", "-f", &file][..], &flags].concat()));
+    assert_eq!(from_file.code, 0, "{from_file:?}");
+    assert!(from_file.stderr.starts_with("note: ") && from_file.stderr.contains("passed over Service front"));
+    let all = from_file.json();
+    let told: Vec<_> = all
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| json!([it["namespace"], it["name"], it["recommendedReplicas"]]))
+        .collect();
+    // The wide one may not be made smaller: two replicas without members are a change under way.
+    assert_eq!(told, [json!(["shop", "narrow", 3]), json!(["shop", "wide", 2])], "{all:#}");
+    assert_eq!((&all[1]["reason"], &all[1]["wantedReplicas"]), (&json!("InFlight"), &json!(1)), "{all:#}");
+
+    let from_stdin = run_with_stdin(&mut paceline(&[&["recommend", "-f", "-"][..], &flags].concat()), &text);
+    assert_eq!(from_stdin.json(), all);
+    assert!(from_stdin.stderr.contains("<stdin>"), "{from_stdin:?}");
+
+    // The cluster that the manifest names, from the controller's configuration.
+    let config = folder.path().join("paceline.yaml");
+    std::fs::write(&config, format!("clusters: [{{name: main, bootstrapServers: \"{servers}\"}}]\n")).unwrap();
+    let config = config.display().to_string();
+    let named =
+        run(&mut paceline(&["recommend", "-f", &file, "--config", &config, "--current", "2", "--once", "-o", "json"]));
+    assert_eq!(named.json()[0]["lag"]["total"], 900, "{named:?}");
+}
+
+#[tokio::test]
+async fn a_scaled_consumer_of_the_cluster_with_the_replicas_of_its_target_and_without_any_write() {
+    let (kafka, cluster) = world();
+    install_crd(cluster).await;
+    let namespace = cluster.namespace("recommend").await;
+    let backlog = Backlog::new(kafka);
+    let workers = Workers { replicas: 2, ..Workers::new(kafka, "orders", &unique("other"), &backlog.topic) };
+    workers.deploy(cluster.admin(), &namespace).await;
+    let mut object = backlog.manifest("orders");
+    object["metadata"]["namespace"] = json!(namespace);
+    create(cluster, &namespace, object).await;
+    let mut lost = backlog.manifest("lost");
+    lost["metadata"]["namespace"] = json!(namespace);
+    create(cluster, &namespace, lost).await;
+    wait_for("the workload", SOON, || async {
+        equal(&deployment_replicas(cluster.admin(), &namespace, "orders").await.ready, &2)
+    })
+    .await;
+
+    let (servers, before) = (kafka.bootstrap(), by_admin(cluster.writes(&namespace)));
+    let recommend = |more: &[&str]| {
+        let of = ["recommend", "-n", &namespace, "--bootstrap-servers", &servers, "--once", "-o", "json"];
+        run(paceline(&[&of[..], more].concat()).env("KUBECONFIG", cluster.kubeconfig()))
+    };
+    let ended = recommend(&["orders", "--fail-on-change"]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (3, ""), "{ended:?}");
+    let it = ended.json()[0].clone();
+    let seen =
+        json!([it["namespace"], it["name"], it["currentReplicas"], it["recommendedReplicas"], it["lag"]["total"]]);
+    assert_eq!(seen, json!([namespace, "orders", 2, 3, 900]), "{it:#}");
+
+    // The whole namespace: one target is not there, which is said and harms nobody else.
+    let all = recommend(&[]).json();
+    let by_name = |name: &str| all.as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    assert_eq!(by_name("orders")["currentReplicas"], 2, "{all:#}");
+    assert_eq!(by_name("lost")["currentReplicas"], Value::Null, "{all:#}");
+    let why = by_name("lost")["currentUnknown"].as_str().unwrap().to_owned();
+    assert!(why.contains("Deployment \"lost\" does not exist"), "{why}");
+
+    let missing = recommend(&["ordres"]);
+    assert_eq!((missing.code, missing.stdout.as_str()), (1, ""), "{missing:?}");
+    assert!(missing.stderr.contains("ordres") && missing.stderr.contains("not found"), "{missing:?}");
+    assert_eq!(by_admin(cluster.writes(&namespace)), before, "it writes nothing");
+}
+
+/// The writes of the tests' own user, who is whom these commands act for.
+fn by_admin(mut writes: Vec<crate::world::audit::Write>) -> Vec<crate::world::audit::Write> {
+    writes.retain(|write| write.user == crate::world::control_plane::ADMIN);
+    writes
+}
