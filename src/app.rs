@@ -50,25 +50,25 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
 
     let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
     let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
-    let claims = Claims::default();
     let namespaces = namespaces(&configuration);
+    let lists = if from.is_some() { 1 } else { namespaces.len() };
+    // The lists of HPAs and those of ScaledConsumers.
+    let claims = Claims::awaiting(namespaces.len() + lists);
     for namespace in &namespaces {
         tokio::spawn(conflict::watch_autoscalers(client.clone(), namespace.clone(), claims.clone(), stop.clone()));
     }
     let (sender, changes) = mpsc::channel(CHANGES);
-    let lists = match from {
+    match from {
         Some(folder) => {
             tokio::spawn(folder::follow(folder, sender, stop.clone()));
-            1
         }
         None => {
             for namespace in &namespaces {
                 let (client, sender) = (client.clone(), sender.clone());
                 tokio::spawn(objects::watch(client, namespace.clone(), sender, stop.clone()));
             }
-            namespaces.len()
         }
-    };
+    }
     let clusters = Arc::new(Clusters::new(configuration, stop.clone()));
     let pulse = Arc::new(Pulse::default());
     let health =

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use prometheus::{Encoder, Gauge, GaugeVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, Gauge, GaugeVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::core::{Decision, TimeLag};
 
@@ -117,11 +117,11 @@ impl Metrics {
             registry,
         };
         metrics.registry.register(Box::new(metrics.leader.clone()))?;
-        let build = IntCounter::with_opts(
+        let build = IntGauge::with_opts(
             Opts::new("paceline_build_info", "The version that runs; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
-        build.inc();
+        build.set(1);
         metrics.registry.register(Box::new(build))?;
         Ok(metrics)
     }
@@ -231,4 +231,25 @@ fn counter(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> prom
     let counter = IntCounterVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_family_is_explained_and_named_by_prometheus_rules() {
+        let metrics = Metrics::new().expect("no name is used twice");
+        metrics.wrote("shop", "orders", "done");
+        metrics.polled("main", Polls { ended: 1, failed: 1, late: 1, last_seconds: Some(0.1) });
+        metrics.leads(true);
+        let text = metrics.text().expect("text");
+        let families: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
+        assert!(families.len() >= 7, "{text}");
+        for (name, kind) in families {
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} has no HELP");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{name} is a {kind}");
+            assert!(name.starts_with("paceline_"), "{name}");
+        }
+    }
 }

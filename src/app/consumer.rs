@@ -60,11 +60,18 @@ impl Consumer {
 
     async fn report(&mut self, outcome: Outcome<'_>) {
         if !self.shared.leadership.is_leader() {
-            return self.reporter.step_back();
+            self.step_back();
+            return;
         }
         let record = self.asked.borrow().record.clone();
         self.reporter.renew(record);
         self.reporter.report(&outcome, &self.shared.leadership).await;
+    }
+
+    /// While another one leads, the status is its own, and what it writes to the target sets nothing back.
+    fn step_back(&mut self) {
+        self.reporter.step_back();
+        self.war = TugOfWar::default();
     }
 
     /// Writes the replicas, if that is our business at all.
@@ -119,7 +126,11 @@ impl Target for Consumer {
         let asked = self.validated();
         self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
         if !self.shared.leadership.is_leader() {
-            self.reporter.step_back();
+            self.step_back();
+            return Acted::Done;
+        }
+        if decision.is_change() && !self.shared.claims.are_complete() {
+            // An HPA may scale the same workload and not have been seen yet; the next poll knows.
             return Acted::Done;
         }
         let rival = self.rival(&asked, decision.current()).await;
@@ -136,7 +147,7 @@ impl Target for Consumer {
                 Err(error) => failed = Some((error.name(), error.to_string())),
             }
         }
-        self.report(Outcome::Decided { decision, rival, failed }).await;
+        self.report(Outcome::Decided { decision, mode: asked.mode, rival, failed }).await;
         Acted::Done
     }
 

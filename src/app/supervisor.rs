@@ -32,8 +32,8 @@ pub(super) struct Supervisor {
     shared: Arc<Shared>,
     clusters: Arc<Clusters>,
     running: BTreeMap<Key, Running>,
-    /// What could not be started, to be tried again.
-    waiting: BTreeMap<Key, Object>,
+    /// What could not be started, with the reason that was told, to be tried again.
+    waiting: BTreeMap<Key, (Object, String)>,
     /// Lists that are still to come before it is ready.
     missing_lists: usize,
     pulse: Arc<Pulse>,
@@ -102,20 +102,23 @@ impl Supervisor {
                 for key in &gone {
                     self.remove(key).await;
                 }
-                self.missing_lists = self.missing_lists.saturating_sub(1);
+                if self.missing_lists > 0 {
+                    self.missing_lists -= 1;
+                    self.shared.claims.listed();
+                }
                 self.pulse.ready.store(self.missing_lists == 0, Ordering::Relaxed);
             }
         }
     }
 
     async fn apply(&mut self, object: Object) {
-        self.waiting.remove(&object.key);
+        let told = self.waiting.remove(&object.key).map(|(_, why)| why);
         let validated = match &object.asked {
             Ok(validated) => validated.clone(),
             Err(why) => {
                 self.stop(&object.key).await;
                 self.shared.claims.remove(&object.key.namespace, &object.key.name);
-                return self.refuse(object.clone(), why.clone()).await;
+                return self.refuse(object.clone(), why.clone(), told.as_deref());
             }
         };
         self.shared.claims.set(&validated, object.created);
@@ -124,16 +127,16 @@ impl Supervisor {
             Some(running) if running.history == history => running.renew(validated, &object),
             Some(_) => {
                 self.stop(&object.key).await;
-                self.start(object, validated, history).await;
+                self.start(object, validated, history, told.as_deref());
             }
-            None => self.start(object, validated, history).await,
+            None => self.start(object, validated, history, told.as_deref()),
         }
     }
 
-    async fn start(&mut self, object: Object, validated: Validated, history: History) {
+    fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
         let Subscription { observations, gap } = match self.clusters.subscribe(&history.0, history.1.clone()) {
             Ok(subscription) => subscription,
-            Err(why) => return self.refuse(object, why).await,
+            Err(why) => return self.refuse(object, why, told),
         };
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
@@ -147,22 +150,26 @@ impl Supervisor {
     }
 
     /// Tells why it can't be followed, and tries again later.
-    async fn refuse(&mut self, object: Object, why: String) {
+    fn refuse(&mut self, object: Object, why: String, told: Option<&str>) {
         let Key { namespace, name } = &object.key;
-        warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
+        if told != Some(why.as_str()) {
+            warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
+        }
         if self.shared.leadership.is_leader() {
             let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
             let mut reporter = Reporter::new(client, object.key.clone(), object.record.clone(), identity);
             // In a task of its own: the API server's answer must not hold up the others.
             let shared = Arc::clone(&self.shared);
-            tokio::spawn(async move { reporter.report(&Outcome::Invalid(why), &shared.leadership).await });
+            let invalid = Outcome::Invalid(why.clone());
+            tokio::spawn(async move { reporter.report(&invalid, &shared.leadership).await });
         }
-        self.waiting.insert(object.key.clone(), object);
+        self.waiting.insert(object.key.clone(), (object, why));
     }
 
     async fn tidy(&mut self) {
         self.clusters.drop_idle();
-        for (_, object) in std::mem::take(&mut self.waiting) {
+        let waiting: Vec<_> = self.waiting.values().map(|(object, _)| object.clone()).collect();
+        for object in waiting {
             self.apply(object).await;
         }
     }

@@ -83,6 +83,8 @@ pub struct Claims(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
+    /// Lists that are still to come before it is known who else there is.
+    awaited: usize,
     /// HPAs by namespace and name.
     autoscalers: BTreeMap<(String, String), TargetRef>,
     /// ScaledConsumers that write, by namespace and name.
@@ -95,6 +97,24 @@ struct Claim {
 }
 
 impl Claims {
+    /// With so many lists to come: until then a rival may be there that was not seen yet.
+    pub fn awaiting(lists: usize) -> Self {
+        let claims = Self::default();
+        claims.state().awaited = lists;
+        claims
+    }
+
+    /// One of the lists has come for the first time, or it can't come.
+    pub fn listed(&self) {
+        let mut state = self.state();
+        state.awaited = state.awaited.saturating_sub(1);
+    }
+
+    /// Whether everybody who was there at the start is known.
+    pub fn are_complete(&self) -> bool {
+        self.state().awaited == 0
+    }
+
     /// Notes what a ScaledConsumer targets. One in dry run claims nothing, so that a policy can be tried beside another.
     pub fn set(&self, consumer: &Validated, created: Option<Timestamp>) {
         let key = (consumer.namespace.clone(), consumer.name.clone());
@@ -167,7 +187,7 @@ fn key(object: &HorizontalPodAutoscaler) -> (String, String) {
 }
 
 /// Watches the HPAs of a namespace, or of all, and notes what they target. Without the right to, it says so once and
-/// keeps trying: then only the other ScaledConsumers are seen.
+/// keeps trying: then only the other ScaledConsumers are seen, and nobody waits for a list that can't come.
 pub async fn watch_autoscalers(client: Client, namespace: Option<String>, claims: Claims, stop: CancellationToken) {
     let api: Api<HorizontalPodAutoscaler> = match &namespace {
         Some(namespace) => Api::namespaced(client, namespace),
@@ -176,6 +196,7 @@ pub async fn watch_autoscalers(client: Client, namespace: Option<String>, claims
     let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
     let mut listed = Vec::new();
     let mut complained = false;
+    let mut told = false;
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => return,
@@ -191,12 +212,18 @@ pub async fn watch_autoscalers(client: Client, namespace: Option<String>, claims
                 let is_ours = |of: &str| namespace.as_ref().is_none_or(|namespace| namespace == of);
                 claims.state().autoscalers.retain(|key, _| !is_ours(&key.0) || listed.contains(key));
                 complained = false;
+                if !std::mem::replace(&mut told, true) {
+                    claims.listed();
+                }
             }
             Some(Ok(watcher::Event::Apply(object))) => claims.apply(&object),
             Some(Ok(watcher::Event::Delete(object))) => {
                 claims.state().autoscalers.remove(&key(&object));
             }
             Some(Err(error)) => {
+                if is_refusal(&error) && !std::mem::replace(&mut told, true) {
+                    claims.listed();
+                }
                 if !complained {
                     warn!(%error, "HorizontalPodAutoscalers can't be watched, so one on the same workload would not be seen; grant list and watch.");
                     complained = true;
@@ -204,6 +231,19 @@ pub async fn watch_autoscalers(client: Client, namespace: Option<String>, claims
             }
             None => return,
         }
+    }
+}
+
+/// Whether RBAC is what stands in the way: that does not pass by itself, as an outage does.
+fn is_refusal(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.is_forbidden(),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
+        watcher::Error::WatchError(status) => status.is_forbidden(),
     }
 }
 
@@ -246,6 +286,15 @@ impl TugOfWar {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_else_there_is_is_known_once_every_list_has_come() {
+        let claims = Claims::awaiting(2);
+        for complete in [false, true, true] {
+            claims.listed();
+            assert_eq!(claims.are_complete(), complete);
+        }
+    }
 
     #[test]
     fn whoever_sets_the_replicas_back_three_times_is_left_alone_for_a_while() {

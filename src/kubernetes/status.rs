@@ -16,7 +16,7 @@ use super::conflict::Rival;
 use super::events::{Events, Note, Severity};
 use super::leadership::Leadership;
 use super::objects::{Key, Record};
-use super::resource::{DECISIONS_KEPT, PastDecision, ScaledConsumer, ScaledConsumerStatus};
+use super::resource::{DECISIONS_KEPT, Mode, PastDecision, ScaledConsumer, ScaledConsumerStatus};
 use crate::core::{Decision, Reason, Replicas, TimeLag, Unknown};
 
 /// Numbers that only move, such as the lag, are written this seldom: a thousand objects are then 67 writes/s at most.
@@ -29,6 +29,8 @@ pub enum Outcome<'a> {
     Decided {
         /// What.
         decision: &'a Decision,
+        /// Whether it is for the target, or only to be told.
+        mode: Mode,
         /// Who else scales the workload.
         rival: Option<Rival>,
         /// Why the write failed, by name and in a sentence.
@@ -72,6 +74,12 @@ impl Reporter {
     /// A new version of the object was seen.
     pub fn renew(&mut self, record: Option<Record>) {
         if let (Some(old), Some(new)) = (&mut self.record, record) {
+            if old.reference.uid != new.reference.uid {
+                // Another object of the same name has a history of its own.
+                self.written = None;
+                self.last_change = None;
+            }
+            old.reference = new.reference;
             old.generation = new.generation;
             // What another controller wrote while it led.
             if self.written.is_none() {
@@ -111,7 +119,7 @@ impl Reporter {
 
     /// Sets the numbers; gives the change that is to be told.
     fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
-        let Outcome::Decided { decision, rival, failed } = outcome else { return None };
+        let Outcome::Decided { decision, mode, rival, failed } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
         let known = decision.lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
         status.replicas = i32::try_from(current.0).ok();
@@ -124,12 +132,20 @@ impl Reporter {
         };
         status.reason = Some(decision.reason.name().to_owned());
         status.message = Some(decision.reason.to_string());
-        let refused = failed.is_some() || rival.as_ref().is_some_and(Rival::forbids_writing);
-        if !decision.is_change() || refused {
-            self.last_change = None;
-            return None;
-        }
-        if self.last_change.replace((current, desired)) == Some((current, desired)) {
+        let is_told_again = match mode {
+            Mode::Scale => {
+                let refused = failed.is_some() || rival.as_ref().is_some_and(Rival::forbids_writing);
+                if refused {
+                    return None;
+                }
+                false
+            }
+            Mode::DryRun => {
+                let change = decision.is_change().then_some((current, desired));
+                std::mem::replace(&mut self.last_change, change) == change
+            }
+        };
+        if !decision.is_change() || is_told_again {
             return None;
         }
         let (reason, message) = (decision.reason.name().to_owned(), decision.reason.to_string());
@@ -227,10 +243,10 @@ fn conditions(outcome: &Outcome<'_>) -> Vec<Verdict> {
         Outcome::Unreadable { name, text, failure } => {
             vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
         }
-        Outcome::Decided { decision, rival, failed } => {
+        Outcome::Decided { decision, mode, rival, failed } => {
             let failure = decision.group_failure();
             vec![
-                ready(decision, rival.as_ref(), failed.as_ref()),
+                ready(decision, *mode, rival.as_ref(), failed.as_ref()),
                 reachable(failure),
                 active(decision),
                 limited(&decision.reason),
@@ -240,8 +256,9 @@ fn conditions(outcome: &Outcome<'_>) -> Vec<Verdict> {
     }
 }
 
-fn ready(decision: &Decision, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
-    if let Some(rival) = rival.filter(|rival| rival.forbids_writing()) {
+fn ready(decision: &Decision, mode: Mode, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
+    // A dry run beside an HPA is how one is tried before it takes over.
+    if let Some(rival) = rival.filter(|rival| rival.forbids_writing() && mode == Mode::Scale) {
         return verdict("Ready", false, "Conflict", rival.to_string());
     }
     if let Some((name, text)) = failed {

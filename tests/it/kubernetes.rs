@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
@@ -59,11 +61,13 @@ async fn wait_for_condition(cluster: &ControlPlane, namespace: &str, name: &str,
     .await
 }
 
-/// How often the controller has written the scale of a target.
+/// How often the controller has written the scale of a target, or was kept from it. A patch that met a newer version
+/// (409) changed nothing: it was decided again.
 fn writes(cluster: &ControlPlane, namespace: &str, name: &str) -> usize {
     let user = format!("system:serviceaccount:{namespace}:{ACCOUNT}");
     let mut writes = cluster.writes(namespace);
-    writes.retain(|write| write.user == user && write.subresource == "scale" && write.name == name);
+    writes
+        .retain(|write| write.user == user && write.subresource == "scale" && write.name == name && write.code != 409);
     writes.len()
 }
 
@@ -164,6 +168,11 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
     let autoscalers: Api<HorizontalPodAutoscaler> = Api::namespaced(cluster.admin(), &namespace);
     autoscalers.create(&PostParams::default(), &hpa).await.unwrap();
     create(cluster, &namespace, scaled_consumer("with-hpa", &group, &topic, 100)).await;
+    // A dry run beside an HPA is how one is tried.
+    let mut trial = scaled_consumer("trial", &group, &topic, 100);
+    trial["spec"]["scaleTargetRef"]["name"] = json!("with-hpa");
+    trial["spec"]["mode"] = json!("DryRun");
+    create(cluster, &namespace, trial).await;
     // Created in the same second, so that the name decides.
     for name in ["a-first", "b-second"] {
         let mut object = scaled_consumer(name, &group, &topic, if name == "a-first" { 200 } else { 100 });
@@ -176,6 +185,11 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
         wait_for_condition(cluster, &namespace, "with-hpa", ("Conflict", "True", "HorizontalPodAutoscaler")).await;
     assert!(said.contains("\"other\""), "{said}");
     wait_for_condition(cluster, &namespace, "with-hpa", ("Ready", "False", "Conflict")).await;
+    wait_for_condition(cluster, &namespace, "trial", ("Conflict", "True", "HorizontalPodAutoscaler")).await;
+    let trial = status(cluster, &namespace, "trial").await;
+    condition(&trial, "Ready", "True", None).unwrap();
+    let would: Vec<_> = trial.decisions.iter().map(|decision| (decision.from, decision.to)).collect();
+    assert_eq!(would, [(1, 4)], "what it would do is told once");
     let said = wait_for_condition(cluster, &namespace, "b-second", ("Conflict", "True", "ScaledConsumer")).await;
     assert!(said.contains("\"a-first\" is older"), "{said}");
     let said = wait_for_condition(cluster, &namespace, "a-first", ("Conflict", "True", "ScaledConsumer")).await;
@@ -193,6 +207,53 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
     scaled_consumers(cluster, &namespace).delete("a-first", &DeleteParams::default()).await.unwrap();
     wait_for_wanted(cluster, &namespace, "shared", 4).await;
     assert!(controller.stop().success());
+}
+
+/// Gives the controller's account the rights of `rules` and no others.
+async fn prepare_with(cluster: &ControlPlane, name: &str, rules: Value) -> String {
+    install_crd(cluster).await;
+    let namespace = cluster.namespace(name).await;
+    let params = PostParams::default();
+    let account = serde_json::from_value(json!({"metadata": {"name": ACCOUNT}})).unwrap();
+    Api::<ServiceAccount>::namespaced(cluster.admin(), &namespace).create(&params, &account).await.unwrap();
+    let role = serde_json::from_value(json!({"metadata": {"name": ACCOUNT}, "rules": rules})).unwrap();
+    Api::<Role>::namespaced(cluster.admin(), &namespace).create(&params, &role).await.unwrap();
+    let binding = serde_json::from_value(json!({
+        "metadata": {"name": ACCOUNT},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": ACCOUNT},
+        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}],
+    }))
+    .unwrap();
+    Api::<RoleBinding>::namespaced(cluster.admin(), &namespace).create(&params, &binding).await.unwrap();
+    namespace
+}
+
+#[tokio::test]
+async fn without_the_right_to_see_hpas_it_scales_and_without_the_right_to_patch_it_names_the_verb() {
+    let (kafka, cluster) = world();
+    let (topic, group) = lag(kafka, 4);
+    for (name, verbs) in [("no-hpas", json!(["get", "patch"])), ("no-patch", json!(["get"]))] {
+        let rules = json!([
+            {"apiGroups": ["paceline.dev"], "resources": ["scaledconsumers"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["paceline.dev"], "resources": ["scaledconsumers/status"], "verbs": ["patch"]},
+            {"apiGroups": ["apps"], "resources": ["deployments/scale"], "verbs": verbs},
+            {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]},
+        ]);
+        let namespace = prepare_with(cluster, name, rules).await;
+        deploy(kafka, cluster, &namespace, "orders").await;
+        create(cluster, &namespace, scaled_consumer("orders", &group, &topic, 100)).await;
+        let controller = Controller::start(cluster, kafka, &namespace).await;
+        if name == "no-hpas" {
+            wait_for_wanted(cluster, &namespace, "orders", 4).await;
+            let log = std::fs::read_to_string(&controller.log).unwrap();
+            assert!(log.contains("HorizontalPodAutoscalers can't be watched"), "it says what it can't see");
+        } else {
+            let said = wait_for_condition(cluster, &namespace, "orders", ("Ready", "False", "Forbidden")).await;
+            assert!(said.contains("not allowed to patch deployments.apps/scale"), "{said}");
+            assert_eq!(wanted(cluster, &namespace, "orders").await, 1);
+        }
+        assert!(controller.stop().success());
+    }
 }
 
 #[tokio::test]
