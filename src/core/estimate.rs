@@ -13,8 +13,9 @@ use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::{GroupDescription, Observation, Offset, PartitionObservation};
 use super::units::RecordsPerSecond;
 
-/// Arrival rates are means over this time: long enough for a producer that flushes every few seconds.
-const ARRIVAL_WINDOW: Duration = Duration::from_secs(60);
+/// Arrival rates are means over this time: long enough for a producer that flushes every few seconds and for two polls of
+/// 10 s, and short enough to show what has just changed.
+const ARRIVAL_WINDOW: Duration = Duration::from_secs(20);
 /// Consumption rates are means over this time: two commit intervals of a slow committer (60 s).
 const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
 /// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the

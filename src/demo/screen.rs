@@ -1,6 +1,5 @@
 //! What the demo prints: an introduction, a row per poll and a summary. Every row is rendered from a [`Decision`].
 
-use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ pub(super) struct Screen {
     width: Option<usize>,
     rows: usize,
     began: Option<Duration>,
-    arrivals: Arrivals,
     seen: Seen,
 }
 
@@ -46,7 +44,7 @@ impl Screen {
         let terminal = std::io::stdout().is_terminal();
         let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
         let width = width.map(|width| usize::from(width).max(LEAST_WIDTH));
-        Self { terminal, width, rows: 0, began: None, arrivals: Arrivals::default(), seen: Seen::default() }
+        Self { terminal, width, rows: 0, began: None, seen: Seen::default() }
     }
 
     /// Prints a line as it is.
@@ -63,8 +61,7 @@ impl Screen {
             self.line(&self.styled("1", &header()));
         }
         self.rows += 1;
-        let arrival = self.arrivals.rate(decision);
-        let mut text = row(decision, decision.at.saturating_sub(began), arrival);
+        let mut text = row(decision, decision.at.saturating_sub(began));
         if let Some((cut, _)) = self.width.and_then(|width| text.char_indices().nth(width.saturating_sub(1))) {
             text.truncate(cut);
             text.push('…');
@@ -105,30 +102,6 @@ impl Screen {
     }
 }
 
-/// The end offsets of the last rows. The model's arrival rate is a mean over a minute, in which a wave as short as the
-/// demo's would not be seen.
-#[derive(Default)]
-struct Arrivals(VecDeque<(Duration, u64)>);
-
-/// Some seconds: enough to be smooth.
-const ROWS_OF_A_RATE: usize = 3;
-
-impl Arrivals {
-    /// Records/s over the last rows; nothing where an end is not known.
-    fn rate(&mut self, decision: &Decision) -> Option<f64> {
-        let ends = decision.lag.by_partition.iter().map(|partition| partition.seen.end.as_ref().ok());
-        let total: u64 = ends.map(|end| end.map(|end| end.get())).sum::<Option<u64>>()?;
-        let first = self.0.front().copied();
-        self.0.push_back((decision.at, total));
-        if self.0.len() > ROWS_OF_A_RATE {
-            self.0.pop_front();
-        }
-        let (at, before) = first?;
-        let seconds = decision.at.saturating_sub(at).as_secs_f64();
-        (seconds > 0.0).then(|| total.saturating_sub(before) as f64 / seconds)
-    }
-}
-
 impl Seen {
     fn note(&mut self, decision: &Decision, elapsed: Duration) {
         self.last = elapsed;
@@ -163,9 +136,9 @@ fn columns(time: &str, arrival: &str, lag: &str, age: &str, replicas: &str, desi
     format!("{time:>6}  {arrival:>7}  {lag:>7}  {age:>8}  {replicas:>8}  {desired:>7}  {reason}")
 }
 
-fn row(decision: &Decision, elapsed: Duration, arrival: Option<f64>) -> String {
+fn row(decision: &Decision, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs();
-    let arrival = arrival.map_or("?".to_owned(), |rate| format!("{rate:.0}/s"));
+    let arrival = decision.model.arrival_rate.map_or("?".to_owned(), |rate| format!("{rate}/s"));
     let lag = match (decision.lag.complete, decision.lag.total.0) {
         (true, total) => grouped(total),
         (false, 0) => "?".to_owned(),
