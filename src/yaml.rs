@@ -107,6 +107,10 @@ impl Source {
             (Some(_), Some(at)) => text.get(..at).unwrap_or(&text).to_owned(),
             _ => text,
         };
+        // The types' own names say nothing to whoever writes YAML.
+        let number =
+            ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
+        let text = number.map_or(text.clone(), |start| format!("{start}expected a whole number"));
         let line = error.location().map(|location| location.line());
         Invalid(vec![Problem { file: self.name.clone(), line, field: String::new(), message: text }])
     }

@@ -131,7 +131,7 @@ mod tests {
             (
                 swap("minReplicas: 1", "minReplicas: many"),
                 format!(
-                    "orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected i32",
+                    "orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected a whole number",
                     line("minReplicas")
                 ),
             ),
