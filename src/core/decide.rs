@@ -275,7 +275,7 @@ impl Step<'_> {
 
     /// What has not followed the last change yet.
     fn in_flight(&self) -> Option<String> {
-        let Workload { spec, actual } = self.workload;
+        let Workload { spec, actual, .. } = self.workload;
         if let Some(actual) = actual.filter(|actual| *actual != spec) {
             return Some(format!("{} of {spec} are there", actual.0));
         }

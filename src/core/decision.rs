@@ -18,12 +18,16 @@ pub struct Workload {
     pub spec: Replicas,
     /// Replicas that are there (`/scale`'s `status.replicas`), where that is known.
     pub actual: Option<Replicas>,
+    /// When it was read, on the observations' clock, where that was later than the observation: an API server may take
+    /// seconds, and what it shows then is as new as its answer.
+    #[serde(skip)]
+    pub read_at: Option<Duration>,
 }
 
 impl Workload {
     /// A workload of which only the wanted number is known.
     pub fn of(replicas: u32) -> Self {
-        Self { spec: Replicas(replicas), actual: None }
+        Self { spec: Replicas(replicas), actual: None, read_at: None }
     }
 }
 

@@ -105,7 +105,8 @@ impl Engine {
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
         self.remember(observation);
-        self.memory.see(observation.at, workload.spec);
+        let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
+        self.memory.see(read_at, workload.spec);
         decide::decide(&self.policy, &mut self.memory, observation, workload)
     }
 

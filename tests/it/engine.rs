@@ -261,7 +261,7 @@ fn nothing_is_taken_away_while_a_change_is_under_way() {
     ];
     for (name, group, actual, reason) in rows {
         let mut engine = Engine::new(policy(10, 1, None));
-        let workload = Workload { spec: Replicas(5), actual: actual.map(Replicas) };
+        let workload = Workload { spec: Replicas(5), actual: actual.map(Replicas), read_at: None };
         let decisions: Vec<_> = (0..=90).map(|n| engine.observe(&group.observe(n * 10), workload)).collect();
         assert_eq!(decisions[30].reason.name(), reason, "{name}: {}", decisions[30].reason);
         assert_eq!(decisions[90].desired.0, 1, "{name}: after ten minutes it no longer holds back");
@@ -315,6 +315,23 @@ fn behavior_limits_steps_as_the_hpa_does() {
             Poll(40, high, 1, 4, "LagAboveThreshold"),
         ],
     );
+}
+
+#[test]
+fn a_change_counts_from_when_it_was_read_and_not_from_the_poll_before() {
+    let mut limited = policy(1, 1, None);
+    let step = Step { size: StepSize::Pods(NonZeroU32::new(2).unwrap()), period: seconds(12) };
+    limited.scale_up = Limits { stabilization: seconds(0), select: Select::Max, steps: vec![step] };
+    let mut engine = Engine::new(limited);
+    let mut desired = |t, replicas, read_at| {
+        let workload = Workload { read_at: Some(seconds(read_at)), ..Workload::of(replicas) };
+        engine.observe(&spread(1_000, 48).observe(t), workload).desired.0
+    };
+    assert_eq!(desired(0, 1, 0), 3);
+    // Somebody else has made the step while the API server took three seconds to answer.
+    assert_eq!(desired(1, 3, 4), 3);
+    assert_eq!(desired(14, 3, 14), 3, "twelve seconds after the poll, ten after the change was seen");
+    assert_eq!(desired(16, 3, 16), 5);
 }
 
 #[test]

@@ -135,7 +135,7 @@ fn look(subject: &Subject, engine: &mut Engine, observation: Observation, polls:
         Current::Known(replicas) => replicas,
         Current::Unknown(_) => members(subject, &observation),
     };
-    let decision = engine.observe(&observation, Workload { spec: assumed, actual: Some(assumed) });
+    let decision = engine.observe(&observation, Workload { spec: assumed, actual: Some(assumed), read_at: None });
     Seen { subject: subject.clone(), observation: Arc::new(observation), decision, assumed, polls }
 }
 
