@@ -129,7 +129,7 @@ impl Metrics {
     /// Shows a decision. What is not known has no series; it is never 0.
     pub fn decided(&self, namespace: &str, name: &str, decision: &Decision) {
         let consumer = [namespace, name];
-        let known = decision.lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
+        let known = decision.lag.is_anything_known();
         let age = match decision.model.time_lag {
             TimeLag::Unknown => None,
             TimeLag::Seconds(age) | TimeLag::AtLeast(age) => Some(age.as_secs_f64()),

@@ -41,11 +41,6 @@ enum Bound {
 /// What is decided and why.
 type Verdicts = (Replicas, Reason);
 
-/// Whether an observation tells nothing about the group's lag.
-pub(super) fn nothing_known(lag: &GroupLag) -> bool {
-    lag.by_partition.iter().all(|partition| partition.lag.lag().is_none())
-}
-
 /// What the rule asks for, within the bounds.
 pub(super) fn wanted(policy: &Policy, memory: &Memory, observation: &Observation, lag: &GroupLag) -> Wanted {
     let threshold = policy.rule.threshold();
@@ -70,8 +65,13 @@ pub(super) fn wanted(policy: &Policy, memory: &Memory, observation: &Observation
 }
 
 /// Decides.
-pub(super) fn decide(policy: &Policy, memory: &mut Memory, observation: &Observation, workload: Workload) -> Decision {
-    let lag = GroupLag::of(observation, policy.offset_reset);
+pub(super) fn decide(
+    policy: &Policy,
+    memory: &mut Memory,
+    observation: &Observation,
+    lag: GroupLag,
+    workload: Workload,
+) -> Decision {
     let wanted = wanted(policy, memory, observation, &lag);
     let step = Step { policy, observation, workload, lag: &lag, wanted, now: observation.at };
     let (desired, reason) = step.run(memory);

@@ -137,8 +137,7 @@ impl Decision {
     /// Why nothing at all could be read.
     pub fn group_failure(&self) -> Option<&Unknown> {
         let missing = self.lag.incomplete_because.as_ref()?;
-        let whole = self.lag.by_partition.iter().all(|partition| partition.lag.lag().is_none());
-        whole.then_some(&missing.reason)
+        (!self.lag.is_anything_known()).then_some(&missing.reason)
     }
 
     /// Whether the workload must be changed.
@@ -385,8 +384,7 @@ impl fmt::Display for Reason {
             }
             Self::Idle { quiet_for } => write!(f, "Nothing to read and nothing arrived for {}.", short(*quiet_for)),
             Self::Asleep => f.write_str("Nothing to read; asleep at zero."),
-            Self::Wake { lag, arrived } if lag.0 > 0 => {
-                let _ = arrived;
+            Self::Wake { lag, .. } if lag.0 > 0 => {
                 write!(f, "Woken from zero: {lag} records wait.")
             }
             Self::Wake { arrived, .. } => {

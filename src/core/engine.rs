@@ -104,14 +104,19 @@ impl Engine {
     /// An observation that was remembered already (one with the same `at`) is decided upon again, with the workload as
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
-        self.remember(observation);
+        let lag = GroupLag::of(observation, self.policy.offset_reset);
+        self.note(observation, &lag);
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         self.memory.see(read_at, workload.spec);
-        decide::decide(&self.policy, &mut self.memory, observation, workload)
+        decide::decide(&self.policy, &mut self.memory, observation, lag, workload)
     }
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
+        self.note(observation, &GroupLag::of(observation, self.policy.offset_reset));
+    }
+
+    fn note(&mut self, observation: &Observation, lag: &GroupLag) {
         let (policy, memory) = (&self.policy, &mut self.memory);
         let now = observation.at;
         if memory.last.is_some_and(|last| now <= last) {
@@ -124,15 +129,14 @@ impl Engine {
         memory.last = Some(now);
         memory.estimator.observe(observation, gap);
 
-        let lag = GroupLag::of(observation, policy.offset_reset);
         if let (members, true) = useful_members(observation) {
             memory.useful_members = Some(members);
         }
-        memory.note_anomalies(now, &lag);
-        memory.note_quiet(now, &lag, policy);
-        memory.unread_since = if decide::nothing_known(&lag) { memory.unread_since.or(Some(now)) } else { None };
+        memory.note_anomalies(now, lag);
+        memory.note_quiet(now, lag, policy);
+        memory.unread_since = if lag.is_anything_known() { None } else { memory.unread_since.or(Some(now)) };
 
-        let wanted = decide::wanted(policy, memory, observation, &lag).clamped;
+        let wanted = decide::wanted(policy, memory, observation, lag).clamped;
         if lag.complete {
             memory.complete_since = memory.complete_since.or(Some(now));
             memory.highest.push(now, wanted, policy.scale_down.stabilization);

@@ -180,6 +180,11 @@ impl GroupLag {
             })
     }
 
+    /// Whether at least one partition's lag is known.
+    pub fn is_anything_known(&self) -> bool {
+        self.by_partition.iter().any(|partition| partition.lag.lag().is_some())
+    }
+
     /// The partitions whose offsets contradict each other.
     pub fn anomalies(&self) -> impl Iterator<Item = (&Arc<str>, i32, Anomaly)> {
         self.by_partition.iter().filter_map(|partition| match &partition.lag {

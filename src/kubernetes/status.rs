@@ -121,7 +121,7 @@ impl Reporter {
     fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
         let Outcome::Decided { decision, mode, rival, failed } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
-        let known = decision.lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
+        let known = decision.lag.is_anything_known();
         status.replicas = i32::try_from(current.0).ok();
         status.desired = i32::try_from(desired.0).ok();
         status.lag = known.then(|| i64::try_from(decision.lag.total.0).unwrap_or(i64::MAX));

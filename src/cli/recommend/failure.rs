@@ -16,7 +16,7 @@ impl Failure {
     /// Nothing where at least one partition's lag is known.
     pub(super) fn of(seen: &Seen) -> Option<Self> {
         let lag = &seen.decision.lag;
-        if lag.by_partition.iter().any(|partition| partition.lag.lag().is_some()) {
+        if lag.is_anything_known() {
             return None;
         }
         let missing = lag.incomplete_because.as_ref()?;

@@ -160,7 +160,7 @@ fn age(time_lag: TimeLag) -> Option<Age> {
 impl Lag {
     fn of(decision: &Decision) -> Self {
         let lag = &decision.lag;
-        let any = lag.by_partition.iter().any(|partition| partition.lag.lag().is_some());
+        let any = lag.is_anything_known();
         Self {
             total: any.then_some(lag.total.0),
             complete: lag.complete,
