@@ -208,9 +208,10 @@ async fn the_leaders_sudden_death_in_the_middle_of_a_scale_up_doubles_no_step() 
     backlog.workers(kafka, "orders", 1.0).deploy(cluster.admin(), &namespace).await;
     let mut object = scaled_consumer("orders", &backlog.group, &backlog.topic, 100);
     object["spec"]["behavior"]["scaleUp"] = json!({"policies": [{"type": "Pods", "value": 2, "periodSeconds": 12}]});
-    create(cluster, &namespace, object).await;
+    // Both are there before there is anything to do: one that starts later has not seen the steps of before.
     let mut pair =
         vec![Controller::start(cluster, kafka, &namespace).await, Controller::start(cluster, kafka, &namespace).await];
+    create(cluster, &namespace, object).await;
     wait_for("the first step", SOON, || async { equal(&scaled_to(cluster, &namespace), &vec![3]) }).await;
     let holder = holder(cluster, &namespace).await;
     let leader = pair.iter().position(|controller| holder.contains(&controller.identity)).expect("one of them leads");
