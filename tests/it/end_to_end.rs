@@ -211,7 +211,15 @@ async fn the_leaders_sudden_death_in_the_middle_of_a_scale_up_doubles_no_step() 
     // Both are there before there is anything to do: one that starts later has not seen the steps of before.
     let mut pair =
         vec![Controller::start(cluster, kafka, &namespace).await, Controller::start(cluster, kafka, &namespace).await];
+    object["metadata"]["annotations"] = json!({"paceline.dev/paused": "true"});
     create(cluster, &namespace, object).await;
+    let saw_one = |controller: &Controller| {
+        controller.metrics().lines().any(|line| line.starts_with("paceline_replicas{") && line.ends_with(" 1"))
+    };
+    wait_for("both to have seen one replica", SOON, || async { equal(&pair.iter().all(saw_one), &true) }).await;
+    let resume = json!({"metadata": {"annotations": {"paceline.dev/paused": null}}});
+    let objects = scaled_consumers(cluster, &namespace);
+    objects.patch("orders", &PatchParams::default(), &Patch::Merge(resume)).await.unwrap();
     wait_for("the first step", SOON, || async { equal(&scaled_to(cluster, &namespace), &vec![3]) }).await;
     let holder = holder(cluster, &namespace).await;
     let leader = pair.iter().position(|controller| holder.contains(&controller.identity)).expect("one of them leads");
