@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, Connection, since_start};
+use paceline::kafka::{ClusterSettings, Connection, now};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -162,7 +162,7 @@ fn measure(address: &str, groups: usize, topics: usize) {
     let mut connection = Connection::open(ClusterSettings::new("bench", address)).unwrap();
     let mut cycle = || {
         let started = Instant::now();
-        let observed = connection.poll(&queries, since_start);
+        let observed = connection.poll(&queries, now);
         (started.elapsed(), observed.iter().all(is_known), connection.last_cycle().calls)
     };
     let (first, mut all_known, _) = cycle();

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Decision, Engine, GroupQuery, Observation, Policy, Replicas, Workload};
-use crate::kafka::{ClusterSettings, Poller, since_start};
+use crate::kafka::{ClusterSettings, Poller, now};
 use crate::steer::{Acted, Target, steer};
 use broker::Broker;
 use fleet::{Fleet, Program};
@@ -81,7 +81,7 @@ async fn play(
     let mut settings = ClusterSettings::new("demo", servers);
     settings.poll_interval = scene.poll_interval;
     let shutdown = CancellationToken::new();
-    let poller = Poller::start(settings, since_start, &shutdown).context("Can't poll the embedded broker")?;
+    let poller = Poller::start(settings, now, &shutdown).context("Can't poll the embedded broker")?;
     let observations = poller.subscribe(scene.query.clone());
     let (_policy, policies) = watch::channel(scene.policy.clone());
     let engine = Engine::new(scene.policy.clone());

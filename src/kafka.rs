@@ -24,11 +24,16 @@ pub use poller::{ClusterStatistics, Poller};
 pub use settings::{ClusterSettings, SettingsError};
 
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-/// The time since this process first asked for it, on the monotonic clock: it never jumps when the wall clock is set.
+/// The time since 1970 by the wall clock when this process first asked, and on the monotonic clock from then on: it
+/// never jumps when the wall clock is set, and a process that starts later goes on from about where this one was.
 /// What an observation's `at` is measured in.
-pub fn since_start() -> Duration {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed()
+pub fn now() -> Duration {
+    static START: OnceLock<(Duration, Instant)> = OnceLock::new();
+    let (began, start) = START.get_or_init(|| {
+        let began = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        (began, Instant::now())
+    });
+    *began + start.elapsed()
 }

@@ -10,7 +10,7 @@ use tracing::info;
 
 use crate::config::{Cluster, Configuration};
 use crate::core::{GroupQuery, Observation};
-use crate::kafka::{ClusterSettings, Poller, since_start};
+use crate::kafka::{ClusterSettings, Poller, now};
 use crate::kubernetes::validate::ClusterRef;
 use crate::metrics::{Metrics, Polls};
 
@@ -60,7 +60,7 @@ impl Clusters {
         if !pollers.contains_key(&key) {
             let settings = self.settings(cluster)?;
             let (interval, deadline) = (settings.poll_interval, settings.deadline);
-            let poller = Poller::start(settings, since_start, &self.stop)
+            let poller = Poller::start(settings, now, &self.stop)
                 .map_err(|error| format!("Kafka cluster \"{key}\": {error}"))?;
             info!(cluster = key, "Polling a Kafka cluster.");
             pollers.insert(key.clone(), Polled { poller, interval, deadline, idle: false });

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::core::{Decision, Observation, Replicas, Workload};
-use crate::kafka::since_start;
+use crate::kafka::now;
 use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::objects::{Object, Record};
@@ -118,7 +118,7 @@ impl Target for Consumer {
     async fn read(&mut self) -> Result<Workload, ScaleError> {
         let asked = self.validated();
         let read = self.shared.scales.read(&asked.namespace, &asked.target).await?;
-        let workload = Workload { read_at: Some(since_start()), ..read.workload };
+        let workload = Workload { read_at: Some(now()), ..read.workload };
         self.read = Some(read);
         Ok(workload)
     }

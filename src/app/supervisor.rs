@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::clusters::{Clusters, Subscription};
 use super::consumer::{Asked, Consumer, Shared};
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kafka::since_start;
+use crate::kafka::now;
 use crate::kubernetes::objects::{Change, Key, Object};
 use crate::kubernetes::status::{Outcome, Reporter};
 use crate::kubernetes::validate::{ClusterRef, TargetRef, Validated};
@@ -49,7 +49,7 @@ pub(super) struct Pulse {
 
 impl Pulse {
     pub(super) fn is_alive(&self) -> bool {
-        since_start().as_secs().saturating_sub(self.beat.load(Ordering::Relaxed)) < STILL
+        now().as_secs().saturating_sub(self.beat.load(Ordering::Relaxed)) < STILL
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -78,7 +78,7 @@ impl Supervisor {
     pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>, stop: CancellationToken) {
         let mut tidy = tokio::time::interval(TIDY);
         loop {
-            self.pulse.beat.store(since_start().as_secs(), Ordering::Relaxed);
+            self.pulse.beat.store(now().as_secs(), Ordering::Relaxed);
             tokio::select! {
                 () = stop.cancelled() => break,
                 change = changes.recv() => match change {

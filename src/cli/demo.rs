@@ -93,7 +93,10 @@ fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
 
 fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
     let Wave { low, high, period } = WAVE;
-    let Rule::LagPerReplica(threshold) = policy.rule;
+    let rule = match policy.rule {
+        Rule::TimeLag(objective) => format!("a time lag of {} at most", short(objective.time_lag())),
+        Rule::LagPerReplica(threshold) => format!("one replica per {} records of lag", grouped(threshold.get())),
+    };
     vec![
         format!(
             "An embedded Kafka broker with topic {} of {PARTITIONS} partitions; no cluster is needed.",
@@ -105,8 +108,7 @@ fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
             short(START_DELAY)
         ),
         format!(
-            "Rule      one replica per {} records of lag, {}; down to the most that {} asked for.",
-            grouped(threshold.get()),
+            "Rule      {rule}, {}; down to the most that {} asked for.",
             range(policy.bounds),
             short(policy.scale_down.stabilization)
         ),

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::decision::{Candidate, Decision, LagRule, Outlook, Reason, Verdict, Workload};
+use super::decision::{Candidate, Decision, Outlook, Verdict, Workload};
 use super::engine::{Memory, not_quiet};
 use super::estimate::useful_members;
 use super::lag::{Anomaly, GroupLag};
 use super::observation::Observation;
 use super::policy::{FallbackAction, Limits, Pause, Policy, Select, StepSize};
+use super::reason::{Asked, LagRule, Reason};
 use super::units::Replicas;
 
 /// A change that has not arrived after this time does not hold back the next one any more: the default
@@ -89,6 +90,7 @@ pub(super) fn decide(
         workload,
         desired,
         reason,
+        findings: Vec::new(),
     }
 }
 
@@ -103,6 +105,10 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
+    fn asked(&self) -> Asked {
+        Asked::Lag(self.wanted.rule)
+    }
+
     fn run(&self, memory: &mut Memory) -> Verdicts {
         let current = self.workload.spec;
         if let Some(pause) = self.policy.pause {
@@ -158,9 +164,9 @@ impl Step<'_> {
         let (min, max) = (self.policy.bounds.min(), self.policy.bounds.max());
         match (self.workload.spec, max) {
             (current, _) if current < min && self.wanted.clamped <= min => {
-                Some((min, self.bound().unwrap_or(Reason::MinReplicas(self.wanted.rule))))
+                Some((min, self.bound().unwrap_or(Reason::MinReplicas(self.asked()))))
             }
-            (current, Some(max)) if current > max => Some((max, Reason::MaxReplicas(self.wanted.rule))),
+            (current, Some(max)) if current > max => Some((max, Reason::MaxReplicas(self.asked()))),
             (_, _) => None,
         }
     }
@@ -184,11 +190,11 @@ impl Step<'_> {
         if lowest <= current {
             let last = memory.lowest.last_beyond(Replicas(current.0 + 1)).unwrap_or(self.now);
             let remaining = (last + window).saturating_sub(self.now);
-            return (current, Reason::ScaleUpWindow { rule: self.wanted.rule, remaining });
+            return (current, Reason::ScaleUpWindow { rule: self.asked(), remaining });
         }
         let desired = self.limit_up(memory, lowest);
         let reason = if desired < lowest {
-            Reason::StepLimit { rule: self.wanted.rule }
+            Reason::StepLimit { rule: self.asked() }
         } else {
             self.bound().unwrap_or(Reason::LagAboveThreshold(self.wanted.rule))
         };
@@ -202,10 +208,10 @@ impl Step<'_> {
             return None;
         }
         Some(match self.wanted.bound {
-            Bound::Max => Reason::MaxReplicas(rule),
-            Bound::Unknown => Reason::PartitionsUnknown(rule),
+            Bound::Max => Reason::MaxReplicas(self.asked()),
+            Bound::Unknown => Reason::PartitionsUnknown(self.asked()),
             Bound::Partitions { useful_members } => Reason::PartitionBound {
-                rule,
+                rule: self.asked(),
                 useful_members,
                 threads_per_replica: self.policy.threads_per_replica.get(),
             },
@@ -220,7 +226,7 @@ impl Step<'_> {
         if let Some(missing) = &self.lag.incomplete_because {
             return Reason::DataIncomplete { missing: missing.to_string() };
         }
-        if rule.wanted < self.wanted.floor { Reason::MinReplicas(rule) } else { Reason::Steady(rule) }
+        if rule.wanted < self.wanted.floor { Reason::MinReplicas(self.asked()) } else { Reason::Steady(self.asked()) }
     }
 
     fn down(&self, memory: &mut Memory) -> Verdicts {
@@ -246,7 +252,7 @@ impl Step<'_> {
         }
         let desired = self.limit_down(memory, target);
         let reason = match idle {
-            _ if desired > target => Reason::StepLimit { rule: self.wanted.rule },
+            _ if desired > target => Reason::StepLimit { rule: self.asked() },
             Ok(quiet_for) if desired.0 == 0 => Reason::Idle { quiet_for },
             Ok(_) | Err(_) => Reason::LagBelowThreshold(self.wanted.rule),
         };
@@ -294,7 +300,7 @@ impl Step<'_> {
         let wait = |highest, remaining: Duration| {
             // Whole seconds, rounded up: what waits never waits "0s more".
             let remaining = Duration::from_secs(remaining.as_secs_f64().ceil() as u64);
-            Reason::ScaleDownWindow { rule: self.wanted.rule, highest, remaining }
+            Reason::ScaleDownWindow { rule: self.asked(), highest, remaining }
         };
         let seen_for = memory.complete_since.map_or(Duration::ZERO, |since| self.now.saturating_sub(since));
         if seen_for < window {
@@ -374,7 +380,7 @@ impl Step<'_> {
             } else {
                 Verdict::MoreThanNeeded
             };
-            Candidate { replicas, lag_per_replica, verdict }
+            Candidate { replicas, lag_per_replica, verdict, prediction: None }
         };
         levels.into_iter().map(candidate).collect()
     }

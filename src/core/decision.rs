@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::lag::{Anomaly, GroupLag};
+use super::finding::Finding;
+use super::lag::GroupLag;
 use super::observation::{GroupState, Known, Unknown};
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+use super::reason::Reason;
+use super::units::{RecordsPerSecond, Replicas, grouped};
 
 /// The workload that is scaled, as it is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
     /// Replicas asked for (`spec.replicas`).
@@ -22,12 +24,17 @@ pub struct Workload {
     /// seconds, and what it shows then is as new as its answer.
     #[serde(skip)]
     pub read_at: Option<Duration>,
+    /// Replicas that are ready, where that is known.
+    pub ready: Option<Replicas>,
+    /// Stands for the pods' template, where that is known: another one is another program, whose capacity is not known.
+    #[serde(skip)]
+    pub template: Option<u64>,
 }
 
 impl Workload {
     /// A workload of which only the wanted number is known.
     pub fn of(replicas: u32) -> Self {
-        Self { spec: Replicas(replicas), actual: None, read_at: None }
+        Self { spec: Replicas(replicas), ..Self::default() }
     }
 }
 
@@ -43,6 +50,45 @@ pub struct Model {
     pub time_lag: TimeLag,
     /// Members of the group that can have a partition.
     pub useful_members: Option<u32>,
+    /// What one replica can do.
+    pub capacity: Capacity,
+    /// From a scale-up to the last new member at work, in seconds: the longest of the last few.
+    pub start_delay: f64,
+    /// How long members stand still in a rebalance, in seconds: the mean of the last few.
+    pub rebalance_pause: f64,
+    /// The time between two commits of a partition, in seconds, as far as polls can tell them apart.
+    pub commit_interval: f64,
+    /// The throughput that the group did not get beyond, however many replicas there were: something that they share
+    /// (a database, a quota) is at its end.
+    pub ceiling: Option<RecordsPerSecond>,
+}
+
+/// What one replica can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// The estimate; nothing where neither a measurement nor a hint is there.
+    pub per_replica: Option<RecordsPerSecond>,
+    /// Where it comes from.
+    pub source: CapacitySource,
+    /// Seconds of work at full load that it rests on, summed over the members. What is old counts for less.
+    pub evidence_seconds: f64,
+    /// Seconds since a member was last seen at full load.
+    pub age_seconds: Option<f64>,
+}
+
+/// Where a capacity comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum CapacitySource {
+    /// Nowhere: no member has been at full load for long enough, and there is no hint.
+    #[default]
+    Unknown,
+    /// `capacityPerReplica`.
+    Hint,
+    /// Members that had work waiting all the time.
+    Measured,
+    /// Members that were not at their limit and did more than what was measured before.
+    LowerBound,
 }
 
 /// The age of the oldest record not yet consumed, from our own history of end offsets; record timestamps are the
@@ -84,6 +130,34 @@ pub struct Candidate {
     pub lag_per_replica: Option<u64>,
     /// What speaks for or against it.
     pub verdict: Verdict,
+    /// What it would bring; only where the capacity of a replica is known and the policy is `timeLag`.
+    pub prediction: Option<Prediction>,
+}
+
+/// What a replica count is predicted to bring within the next ten minutes or so, and what it has earned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Prediction {
+    /// Records that would be read later than the objective.
+    pub late_records: f64,
+    /// Seconds until no backlog is left; nothing where it never ends.
+    pub restore_seconds: Option<f64>,
+    /// Replica-seconds until the end of the horizon.
+    pub replica_seconds: f64,
+    /// The price of getting there and back to the level that is enough afterwards, in replica-seconds.
+    pub move_price: f64,
+    /// All of it together, in replica-seconds: replicas, moving, and late records by their price.
+    pub cost: f64,
+    /// The time lag, in seconds, that the group would have now had it been at this level all the time.
+    pub shadow_delay: f64,
+    /// For how many seconds this level has carried the load, or would have.
+    pub calm_for: f64,
+    /// How often it has failed to within what is remembered.
+    pub past_spells: usize,
+    /// Replica-seconds that going down to it is expected to save before it fails; nothing at the current level and above.
+    pub gain: Option<f64>,
+    /// What the way down and back costs, by what it has cost before.
+    pub need: Option<f64>,
 }
 
 /// What speaks for or against a replica count.
@@ -93,7 +167,7 @@ pub enum Verdict {
     Chosen,
     /// The fewest that keep the objective, but something holds the decision back: see the reason.
     Wanted,
-    /// Too few: each would have more lag than the threshold.
+    /// Too few: it costs more in late records than it saves, or each replica would have more lag than the threshold.
     MissesObjective,
     /// More than the objective needs.
     MoreThanNeeded,
@@ -126,6 +200,8 @@ pub struct Decision {
     pub reason: Reason,
     /// What will change it.
     pub outlook: Outlook,
+    /// What is wrong with the group or its objective, whatever was decided.
+    pub findings: Vec<Finding>,
 }
 
 impl Decision {
@@ -143,264 +219,6 @@ impl Decision {
     /// Whether the workload must be changed.
     pub fn is_change(&self) -> bool {
         self.desired != self.workload.spec
-    }
-}
-
-/// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "name", content = "details")]
-pub enum Reason {
-    /// Nothing, or not everything, could be read, so it stays.
-    DataIncomplete {
-        /// What is missing, and why.
-        missing: String,
-    },
-    /// Nothing could be read for so long that the user's fallback applies.
-    Fallback {
-        /// Since when, in whole seconds.
-        #[serde(serialize_with = "seconds")]
-        unread_for: Duration,
-        /// Why.
-        missing: String,
-    },
-    /// The user holds it.
-    Paused,
-    /// The rule asks for more.
-    LagAboveThreshold(LagRule),
-    /// The rule asks for less, and has for the whole window.
-    LagBelowThreshold(LagRule),
-    /// The rule asks for what is there.
-    Steady(LagRule),
-    /// The rule asks for more than the user allows.
-    MaxReplicas(LagRule),
-    /// The rule asks for more than the partitions can use.
-    PartitionBound {
-        /// What the rule asked for.
-        rule: LagRule,
-        /// Group members that can have a partition.
-        useful_members: u32,
-        /// Members that one replica runs.
-        threads_per_replica: u32,
-    },
-    /// The rule asks for less than the user allows.
-    MinReplicas(LagRule),
-    /// The number of partitions is not known, so nothing is added.
-    PartitionsUnknown(LagRule),
-    /// The rule asks for less, but not for long enough.
-    ScaleDownWindow {
-        /// What the rule asks for now.
-        rule: LagRule,
-        /// What the window's highest recommendation is; nothing while the window has not been seen whole.
-        highest: Option<Replicas>,
-        /// How long it must still look like this, in whole seconds.
-        #[serde(serialize_with = "seconds")]
-        remaining: Duration,
-    },
-    /// The rule asks for more, but not for long enough.
-    ScaleUpWindow {
-        /// What the rule asks for now.
-        rule: LagRule,
-        /// How long it must still look like this, in whole seconds.
-        #[serde(serialize_with = "seconds")]
-        remaining: Duration,
-    },
-    /// The last change is still on its way, so nothing is taken away.
-    InFlight {
-        /// What is awaited.
-        waiting_for: String,
-    },
-    /// Offsets contradict each other, so nothing is taken away for a window.
-    OffsetsInconsistent {
-        /// The partition, as topic/partition.
-        partition: String,
-        /// What is odd.
-        anomaly: Anomaly,
-    },
-    /// `behavior` allows a smaller step only.
-    StepLimit {
-        /// What the rule asks for.
-        rule: LagRule,
-    },
-    /// Nothing to do for long enough: zero.
-    Idle {
-        /// For how long, in whole seconds.
-        #[serde(serialize_with = "seconds")]
-        quiet_for: Duration,
-    },
-    /// Nothing to do, and at zero already.
-    Asleep,
-    /// At zero, and there is something to do.
-    Wake {
-        /// The lag that was seen.
-        lag: Lag,
-        /// Records that arrived in partitions without a commit since the last poll.
-        arrived: u64,
-    },
-    /// Nothing to do, but it is not certain enough or not for long enough to stop the last replica.
-    NotIdleYet {
-        /// What is still missing.
-        because: String,
-    },
-}
-
-/// The lag rule with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LagRule {
-    /// The lag that is known, in records.
-    pub lag: Lag,
-    /// Whether that is all of it.
-    pub complete: bool,
-    /// Records per replica.
-    pub threshold: u64,
-    /// `ceil(lag / threshold)`.
-    pub wanted: Replicas,
-}
-
-impl fmt::Display for LagRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at_least = if self.complete { "" } else { "at least " };
-        write!(
-            f,
-            "a lag of {at_least}{} at {} per replica asks for {}",
-            self.lag,
-            grouped(self.threshold),
-            grouped(u64::from(self.wanted.0))
-        )
-    }
-}
-
-fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_secs())
-}
-
-impl Reason {
-    /// The reason's name, in the CamelCase of Kubernetes' reasons.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::DataIncomplete { .. } => "DataIncomplete",
-            Self::Fallback { .. } => "Fallback",
-            Self::Paused => "Paused",
-            Self::LagAboveThreshold(_) => "LagAboveThreshold",
-            Self::LagBelowThreshold(_) => "LagBelowThreshold",
-            Self::Steady(_) => "Steady",
-            Self::MaxReplicas(_) => "MaxReplicas",
-            Self::PartitionBound { .. } => "PartitionBound",
-            Self::MinReplicas(_) => "MinReplicas",
-            Self::PartitionsUnknown(_) => "PartitionsUnknown",
-            Self::ScaleDownWindow { .. } => "ScaleDownWindow",
-            Self::ScaleUpWindow { .. } => "ScaleUpWindow",
-            Self::InFlight { .. } => "InFlight",
-            Self::OffsetsInconsistent { .. } => "OffsetsInconsistent",
-            Self::StepLimit { .. } => "StepLimit",
-            Self::Idle { .. } => "Idle",
-            Self::Asleep => "Asleep",
-            Self::Wake { .. } => "Wake",
-            Self::NotIdleYet { .. } => "NotIdleYet",
-        }
-    }
-
-    /// Whether a bound or a step limit kept the rule from having its way (the HPA's condition `ScalingLimited`).
-    pub fn is_limit(&self) -> bool {
-        matches!(
-            self,
-            Self::MaxReplicas(_)
-                | Self::PartitionBound { .. }
-                | Self::MinReplicas(_)
-                | Self::PartitionsUnknown(_)
-                | Self::StepLimit { .. }
-        )
-    }
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::DataIncomplete { missing } => write!(f, "Holding, because not everything could be read: {missing}."),
-            Self::Fallback { unread_for, missing } => {
-                write!(f, "The fallback applies: nothing could be read for {} ({missing}).", short(*unread_for))
-            }
-            Self::Paused => f.write_str(
-                "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to go on.",
-            ),
-            Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) | Self::Steady(rule) => {
-                sentence(f, &format!("{rule}."))
-            }
-            Self::MaxReplicas(rule) => sentence(f, &format!("{rule}; maxReplicas is the upper limit.")),
-            Self::PartitionBound { rule, useful_members, threads_per_replica } => {
-                let threads = if *threads_per_replica == 1 {
-                    String::new()
-                } else {
-                    format!(" of {threads_per_replica} per replica")
-                };
-                sentence(
-                    f,
-                    &format!(
-                        "{rule}, but the partitions can use only {useful_members} members{threads}; add partitions to go further."
-                    ),
-                )
-            }
-            Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
-            Self::PartitionsUnknown(rule) => {
-                sentence(f, &format!("{rule}, but how many the partitions can use could not be read."))
-            }
-            Self::ScaleDownWindow { rule, highest, remaining } => match highest {
-                Some(highest) => sentence(
-                    f,
-                    &format!(
-                        "{rule}; {} was asked for within the scale-down window, so it waits {} more.",
-                        highest.0,
-                        short(*remaining)
-                    ),
-                ),
-                None => sentence(
-                    f,
-                    &format!(
-                        "{rule}; the scale-down window has not been seen whole yet, {} are missing.",
-                        short(*remaining)
-                    ),
-                ),
-            },
-            Self::ScaleUpWindow { rule, remaining } => {
-                sentence(f, &format!("{rule}, but the scale-up window needs {} more of that.", short(*remaining)))
-            }
-            Self::InFlight { waiting_for } => {
-                write!(f, "Nothing is taken away while the last change is under way: {waiting_for}.")
-            }
-            Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
-                Anomaly::CommittedBeyondEnd(by) => write!(
-                    f,
-                    "Partition {partition} is committed {} records beyond its end (was the topic recreated?), so nothing is taken away for a window.",
-                    grouped(*by)
-                ),
-                Anomaly::RecordsLost(count) => write!(
-                    f,
-                    "Partition {partition} lost {} records to retention before they were read, so nothing is taken away for a window.",
-                    grouped(*count)
-                ),
-            },
-            Self::StepLimit { rule } => {
-                sentence(f, &format!("{rule}, but behavior allows only a smaller step for now."))
-            }
-            Self::Idle { quiet_for } => write!(f, "Nothing to read and nothing arrived for {}.", short(*quiet_for)),
-            Self::Asleep => f.write_str("Nothing to read; asleep at zero."),
-            Self::Wake { lag, .. } if lag.0 > 0 => {
-                write!(f, "Woken from zero: {lag} records wait.")
-            }
-            Self::Wake { arrived, .. } => {
-                write!(f, "Woken from zero: {} records arrived where the group has no commit.", grouped(*arrived))
-            }
-            Self::NotIdleYet { because } => write!(f, "Nothing to read, but the last replica stays: {because}."),
-        }
-    }
-}
-
-/// Writes the text with its first letter in upper case.
-fn sentence(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => write!(f, "{}{}", first.to_uppercase(), chars.as_str()),
-        None => Ok(()),
     }
 }
 

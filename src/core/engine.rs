@@ -227,6 +227,7 @@ impl Rule {
     pub fn threshold(self) -> u64 {
         match self {
             Self::LagPerReplica(threshold) => threshold.get(),
+            Self::TimeLag(_) => u64::MAX,
         }
     }
 }

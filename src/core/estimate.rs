@@ -90,6 +90,7 @@ impl Estimator {
             consumption_rate: self.sum(observation.at, lag, History::consumption_rate),
             time_lag: self.time_lag(observation.at, lag),
             useful_members,
+            ..Model::default()
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::units::Replicas;
+use super::units::{RecordsPerSecond, Replicas};
 
 /// Everything a decision depends on besides what was observed.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Policy {
     pub fallback: Fallback,
     /// A hold by the user's hand.
     pub pause: Option<Pause>,
+    /// What one replica can do, in records/s, as long as nothing has been measured.
+    pub capacity_hint: Option<RecordsPerSecond>,
     /// Two observations further apart than this leave a gap: what happened in between is not known. A few poll intervals.
     pub gap: Duration,
 }
@@ -45,6 +47,7 @@ impl Policy {
             idle: Idle::default(),
             fallback: Fallback::default(),
             pause: None,
+            capacity_hint: None,
             gap: Duration::from_secs(60),
         }
     }
@@ -53,8 +56,37 @@ impl Policy {
 /// How the number of replicas follows from what was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
+    /// The fewest replicas that are predicted to keep the time lag within the objective: the default.
+    TimeLag(Objective),
     /// `ceil(lag / threshold)`, in records: the rule of KEDA's `lagThreshold`.
     LagPerReplica(NonZeroU64),
+}
+
+/// The age that the oldest unread record may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Objective(Duration);
+
+impl Objective {
+    /// Shorter ones can't be seen in offsets that are polled and committed every few seconds.
+    pub const SHORTEST: Duration = Duration::from_secs(1);
+    /// A longer one is a typing error.
+    pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+    /// An objective, where it lies between the shortest and the longest.
+    pub fn new(time_lag: Duration) -> Option<Self> {
+        (Self::SHORTEST..=Self::LONGEST).contains(&time_lag).then_some(Self(time_lag))
+    }
+
+    /// The age that is allowed.
+    pub fn time_lag(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self(Duration::from_secs(60))
+    }
 }
 
 /// The least and the most replicas.

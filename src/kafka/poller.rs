@@ -64,7 +64,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const JITTER: f64 = 0.05;
 
 impl Poller {
-    /// Starts polling; `now` gives the time of observations (see [`super::since_start`]). Fails only for settings that
+    /// Starts polling; `now` gives the time of observations (see [`super::now`]). Fails only for settings that
     /// can't be used. Must be called within a tokio runtime.
     pub fn start(
         settings: ClusterSettings,

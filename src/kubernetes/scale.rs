@@ -220,7 +220,7 @@ impl Read {
         let spec = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
         let actual = scale.status.as_ref().map(|status| count(status.replicas));
         Self {
-            workload: Workload { spec: count(spec), actual, read_at: None },
+            workload: Workload { spec: count(spec), actual, ..Workload::default() },
             resource_version: scale.metadata.resource_version.clone().unwrap_or_default(),
             resource,
         }

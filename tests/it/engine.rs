@@ -261,7 +261,7 @@ fn nothing_is_taken_away_while_a_change_is_under_way() {
     ];
     for (name, group, actual, reason) in rows {
         let mut engine = Engine::new(policy(10, 1, None));
-        let workload = Workload { spec: Replicas(5), actual: actual.map(Replicas), read_at: None };
+        let workload = Workload { actual: actual.map(Replicas), ..Workload::of(5) };
         let decisions: Vec<_> = (0..=90).map(|n| engine.observe(&group.observe(n * 10), workload)).collect();
         assert_eq!(decisions[30].reason.name(), reason, "{name}: {}", decisions[30].reason);
         assert_eq!(decisions[90].desired.0, 1, "{name}: after ten minutes it no longer holds back");

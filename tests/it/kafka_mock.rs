@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kafka::{ClusterSettings, Connection, since_start};
+use paceline::kafka::{ClusterSettings, Connection, now};
 
 use crate::mock_ffi::{FIND_COORDINATOR, LIST_OFFSETS, METADATA, Mock, OFFSET_FETCH};
 
@@ -31,7 +31,7 @@ fn connect(mock: &Mock) -> Connection {
 
 fn poll(connection: &mut Connection, queries: &[GroupQuery]) -> Vec<Observation> {
     let started = Instant::now();
-    let observations = connection.poll(queries, since_start);
+    let observations = connection.poll(queries, now);
     assert!(started.elapsed() < Duration::from_secs(6), "a cycle keeps its deadline: {:?}", started.elapsed());
     assert_eq!(observations.len(), queries.len());
     for (query, observation) in queries.iter().zip(&observations) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kafka::{Poller, since_start};
+use paceline::kafka::{Poller, now};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ async fn a_subscription_is_polled_at_once_then_each_interval_and_ends_with_its_r
     mock.topic("orders", 2, 1);
     let mut settings = settings(&mock.bootstrap());
     settings.poll_interval = Duration::from_secs(600);
-    let poller = Poller::start(settings.clone(), since_start, &CancellationToken::new()).unwrap();
+    let poller = Poller::start(settings.clone(), now, &CancellationToken::new()).unwrap();
     let mut first = poller.subscribe(query("a", "orders"));
     assert!(is_complete(&*next(&mut first).await), "the first at once");
     let mut second = poller.subscribe(query("b", "orders"));
@@ -43,7 +43,7 @@ async fn a_subscription_is_polled_at_once_then_each_interval_and_ends_with_its_r
     assert_eq!(poller.statistics().subscriptions, 1);
 
     settings.poll_interval = Duration::from_millis(500);
-    let poller = Poller::start(settings, since_start, &CancellationToken::new()).unwrap();
+    let poller = Poller::start(settings, now, &CancellationToken::new()).unwrap();
     let mut receiver = poller.subscribe(query("a", "orders"));
     let times = [next(&mut receiver).await.at, next(&mut receiver).await.at, next(&mut receiver).await.at];
     assert!(times.is_sorted() && times[2] - times[1] >= Duration::from_millis(400), "{times:?}");
@@ -59,7 +59,7 @@ async fn a_slow_cluster_does_not_delay_another() {
     let poller = |mock: &Mock| {
         let mut settings = settings(&mock.bootstrap());
         settings.poll_interval = Duration::from_millis(500);
-        Poller::start(settings, since_start, &CancellationToken::new()).unwrap()
+        Poller::start(settings, now, &CancellationToken::new()).unwrap()
     };
     let (slow, quick) = (poller(&slow), poller(&quick));
     let mut of_slow = slow.subscribe(query("a", "orders"));
@@ -89,7 +89,7 @@ async fn there_is_one_cycle_at_a_time_however_slow_it_is() {
     let mut settings = settings(&mock.bootstrap());
     settings.poll_interval = Duration::from_millis(500);
     settings.request_timeout = Duration::from_secs(6);
-    let poller = Poller::start(settings, since_start, &CancellationToken::new()).unwrap();
+    let poller = Poller::start(settings, now, &CancellationToken::new()).unwrap();
     let mut receiver = poller.subscribe(query("a", "orders"));
     next(&mut receiver).await;
     // A cycle has at least three round trips, one after the other.
@@ -121,7 +121,7 @@ async fn a_token_ends_polling_within_a_second_even_amid_a_slow_cycle() {
     mock.topic("orders", 2, 1);
     mock.round_trip(-1, Duration::from_secs(30));
     let token = CancellationToken::new();
-    let poller = Poller::start(settings(&mock.bootstrap()), since_start, &token).unwrap();
+    let poller = Poller::start(settings(&mock.bootstrap()), now, &token).unwrap();
     let receiver = poller.subscribe(query("a", "orders"));
     crate::world::wait_for("the first cycle to begin", Duration::from_secs(5), || async {
         if threads_named("kafka-poll") > 0 { Ok(()) } else { Err("no polling thread") }

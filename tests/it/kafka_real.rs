@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kafka::{ClusterSettings, Connection, since_start};
+use paceline::kafka::{ClusterSettings, Connection, now};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::world::kafka::{Kafka, STRANGER};
@@ -30,7 +30,7 @@ fn named(group: &str, topic: &str) -> GroupQuery {
 }
 
 fn poll(connection: &mut Connection, query: &GroupQuery) -> Observation {
-    connection.poll(std::slice::from_ref(query), since_start).remove(0)
+    connection.poll(std::slice::from_ref(query), now).remove(0)
 }
 
 /// (committed, start, end) per partition; -1 is no commit. Fails on anything unknown.
@@ -209,7 +209,7 @@ fn an_open_transaction_ends_what_readers_of_committed_records_see() {
     let committed = GroupQuery { isolation: IsolationLevel::ReadCommitted, ..of_group(&group) };
     let mut connection = connect(kafka);
     let ends = |connection: &mut Connection| {
-        let observed = connection.poll(&[uncommitted.clone(), committed.clone()], since_start);
+        let observed = connection.poll(&[uncommitted.clone(), committed.clone()], now);
         observed.iter().map(|o| offsets(o).map(|seen| seen[0].2)).collect::<Result<Vec<_>, _>>()
     };
     assert_eq!(ends(&mut connection), Ok(vec![15, 5]));
@@ -245,7 +245,7 @@ fn two_hundred_groups_are_read_in_one_cycle() {
     let queries: Vec<_> = groups.iter().map(|group| named(group, &topic)).collect();
     let mut connection = connect(kafka);
     let started = Instant::now();
-    let observed = connection.poll(&queries, since_start);
+    let observed = connection.poll(&queries, now);
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     for (n, observation) in observed.iter().enumerate() {
         let seen = offsets(observation).unwrap();
@@ -285,7 +285,7 @@ fn a_pattern_finds_topics_but_never_kafkas_own() {
         topics: TopicSelection::Pattern(Pattern::new(pattern).unwrap()),
         ..of_group(&group)
     };
-    let observed = connect(kafka).poll(&[by("by-pattern-.*"), by("__.*")], since_start);
+    let observed = connect(kafka).poll(&[by("by-pattern-.*"), by("__.*")], now);
     assert_eq!(offsets(&observed[0]), Ok(vec![(0, 0, 0), (-1, 0, 0)]));
     assert!(matches!(observed[1].failure, Some(Unknown::NoTopicMatches { .. })), "{:?}", observed[1].failure);
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::subjects::{Current, Subject};
 use crate::core::{Decision, Engine, Observation, Replicas, Workload, grouped};
-use crate::kafka::{ClusterSettings, Connection, since_start};
+use crate::kafka::{ClusterSettings, Connection, now};
 
 /// What was seen of a subject, and what follows.
 #[derive(Clone, Debug)]
@@ -97,7 +97,7 @@ impl Watch {
         let mut polls = 0;
         loop {
             let due = Instant::now() + interval;
-            let observations = connection.poll(&queries, since_start);
+            let observations = connection.poll(&queries, now);
             polls += 1;
             let mut any = false;
             for (((place, subject), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
@@ -135,7 +135,7 @@ fn look(subject: &Subject, engine: &mut Engine, observation: Observation, polls:
         Current::Known(replicas) => replicas,
         Current::Unknown(_) => members(subject, &observation),
     };
-    let decision = engine.observe(&observation, Workload { spec: assumed, actual: Some(assumed), read_at: None });
+    let decision = engine.observe(&observation, Workload { actual: Some(assumed), ..Workload::of(assumed.0) });
     Seen { subject: subject.clone(), observation: Arc::new(observation), decision, assumed, polls }
 }
 

@@ -1,0 +1,149 @@
+//! What is wrong with a group or its objective, whatever was decided: what the status shows as conditions.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::decision::short;
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+
+/// Something that people should know of. Its `Display` is a sentence that they can act on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "name", content = "details", rename_all_fields = "camelCase")]
+pub enum Finding {
+    /// Nothing has shown what a replica can do.
+    CapacityUnknown,
+    /// A partition gets more than one member can do, so no number of replicas keeps it up.
+    HotPartition {
+        /// The partition, as topic/partition.
+        partition: String,
+        /// What it gets.
+        arrival_rate: RecordsPerSecond,
+        /// What one member can do.
+        capacity: RecordsPerSecond,
+    },
+    /// A partition has not been read for long while others have: a record that can't be handled, most often.
+    StuckPartition {
+        /// The partition, as topic/partition.
+        partition: String,
+        /// Its lag.
+        lag: Lag,
+        /// For how long, in whole seconds.
+        #[serde(serialize_with = "super::reason::seconds")]
+        stuck_for: Duration,
+    },
+    /// The group does not get beyond a throughput, whatever the replicas.
+    ThroughputCeiling {
+        /// The throughput.
+        throughput: RecordsPerSecond,
+    },
+    /// No number of replicas that is allowed keeps the objective.
+    ObjectiveUnreachable {
+        /// The replicas that come nearest.
+        replicas: Replicas,
+        /// Records that would be late all the same.
+        late_records: u64,
+    },
+    /// The objective is shorter than what polls and commits can show.
+    ObjectiveTooShort {
+        /// The shortest that can be kept, in whole seconds.
+        #[serde(serialize_with = "super::reason::seconds")]
+        shortest: Duration,
+    },
+    /// Not everything could be read.
+    DataIncomplete {
+        /// What is missing, and why.
+        missing: String,
+    },
+    /// Replicas that were asked for have not come.
+    RescaleTimeout {
+        /// What was asked for.
+        wanted: Replicas,
+        /// How long ago, in whole seconds.
+        #[serde(serialize_with = "super::reason::seconds")]
+        waited: Duration,
+    },
+    /// Unread records will be deleted soon.
+    RetentionRisk {
+        /// The partition, as topic/partition.
+        partition: String,
+        /// The time left, in whole seconds.
+        #[serde(serialize_with = "super::reason::seconds")]
+        left: Duration,
+    },
+}
+
+impl Finding {
+    /// The names of all findings, which are the types of the conditions.
+    pub const NAMES: [&str; 9] = [
+        "CapacityUnknown",
+        "HotPartition",
+        "StuckPartition",
+        "ThroughputCeiling",
+        "ObjectiveUnreachable",
+        "ObjectiveTooShort",
+        "DataIncomplete",
+        "RescaleTimeout",
+        "RetentionRisk",
+    ];
+
+    /// The finding's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CapacityUnknown => "CapacityUnknown",
+            Self::HotPartition { .. } => "HotPartition",
+            Self::StuckPartition { .. } => "StuckPartition",
+            Self::ThroughputCeiling { .. } => "ThroughputCeiling",
+            Self::ObjectiveUnreachable { .. } => "ObjectiveUnreachable",
+            Self::ObjectiveTooShort { .. } => "ObjectiveTooShort",
+            Self::DataIncomplete { .. } => "DataIncomplete",
+            Self::RescaleTimeout { .. } => "RescaleTimeout",
+            Self::RetentionRisk { .. } => "RetentionRisk",
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CapacityUnknown => f.write_str(
+                "What a replica can do is not known yet: it shows once replicas have a backlog; or set spec.capacityPerReplica.",
+            ),
+            Self::HotPartition { partition, arrival_rate, capacity } => write!(
+                f,
+                "Partition {partition} gets {arrival_rate} records/s and one member can do {capacity}: more replicas are no help; spread its keys or make the consumer faster."
+            ),
+            Self::StuckPartition { partition, lag, stuck_for } => write!(
+                f,
+                "Partition {partition} has not been read for {} while others have, with a lag of {lag}: look for a record that its consumer can't handle.",
+                short(*stuck_for)
+            ),
+            Self::ThroughputCeiling { throughput } => write!(
+                f,
+                "The group does not get beyond {throughput} records/s, whatever the replicas: look at what they share (a database, a quota)."
+            ),
+            Self::ObjectiveUnreachable { replicas, late_records } => write!(
+                f,
+                "No number of replicas that is allowed keeps the objective now: with {replicas}, {} records would be late.",
+                grouped(*late_records)
+            ),
+            Self::ObjectiveTooShort { shortest } => write!(
+                f,
+                "The objective is shorter than a poll, a rebalance and a commit together; {} is the shortest that can be kept.",
+                short(*shortest)
+            ),
+            Self::DataIncomplete { missing } => write!(f, "Not everything can be read: {missing}."),
+            Self::RescaleTimeout { wanted, waited } => write!(
+                f,
+                "{wanted} were asked for {} ago and have not all joined the group: look at the pods.",
+                short(*waited)
+            ),
+            Self::RetentionRisk { partition, left } => write!(
+                f,
+                "Unread records of partition {partition} will be deleted in about {}: raise the topic's retention.ms or make reading faster.",
+                short(*left)
+            ),
+        }
+    }
+}

@@ -1,0 +1,494 @@
+//! Why a decision is what it is: one binding reason, whose text is a sentence that a person can act on.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::decision::short;
+use super::lag::Anomaly;
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+
+/// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "name", content = "details")]
+pub enum Reason {
+    /// Nothing, or not everything, could be read, so it stays.
+    DataIncomplete {
+        /// What is missing, and why.
+        missing: String,
+    },
+    /// Nothing could be read for so long that the user's fallback applies.
+    Fallback {
+        /// Since when, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        unread_for: Duration,
+        /// Why.
+        missing: String,
+    },
+    /// The user holds it.
+    Paused,
+    /// The rule asks for more.
+    LagAboveThreshold(LagRule),
+    /// The rule asks for less, and has for the whole window.
+    LagBelowThreshold(LagRule),
+    /// The rule asks for what is there.
+    Steady(Asked),
+    /// The rule asks for more than the user allows.
+    MaxReplicas(Asked),
+    /// The rule asks for more than the partitions can use.
+    PartitionBound {
+        /// What the rule asked for.
+        rule: Asked,
+        /// Group members that can have a partition.
+        useful_members: u32,
+        /// Members that one replica runs.
+        threads_per_replica: u32,
+    },
+    /// The rule asks for less than the user allows.
+    MinReplicas(Asked),
+    /// The number of partitions is not known, so nothing is added.
+    PartitionsUnknown(Asked),
+    /// The rule asks for less, but not for long enough.
+    ScaleDownWindow {
+        /// What the rule asks for now.
+        rule: Asked,
+        /// What the window's highest recommendation is; nothing while the window has not been seen whole.
+        highest: Option<Replicas>,
+        /// How long it must still look like this, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        remaining: Duration,
+    },
+    /// The rule asks for more, but not for long enough.
+    ScaleUpWindow {
+        /// What the rule asks for now.
+        rule: Asked,
+        /// How long it must still look like this, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        remaining: Duration,
+    },
+    /// The last change is still on its way, so nothing is taken away.
+    InFlight {
+        /// What is awaited.
+        waiting_for: String,
+    },
+    /// Offsets contradict each other, so nothing is taken away for a window.
+    OffsetsInconsistent {
+        /// The partition, as topic/partition.
+        partition: String,
+        /// What is odd.
+        anomaly: Anomaly,
+    },
+    /// `behavior` allows a smaller step only.
+    StepLimit {
+        /// What the rule asks for.
+        rule: Asked,
+    },
+    /// The capacity of a replica is not known, and there is a backlog to measure it by.
+    MeasuringCapacity {
+        /// Seconds of work at full load seen so far, summed over the members.
+        evidence_seconds: f64,
+        /// What is needed.
+        needed_seconds: f64,
+    },
+    /// The capacity of a replica can't be measured, and the lag is beyond the objective: up by trial.
+    BlindScaleUp {
+        /// The time lag, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        time_lag: Duration,
+        /// The objective, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        objective: Duration,
+    },
+    /// More replicas are predicted to cost less than late records would.
+    ObjectiveAtRisk(Comparison),
+    /// More replicas would do good, but one more poll costs nothing and knows more.
+    CanWait(Comparison),
+    /// The group has been raised and its effect can't be seen yet.
+    WaitingForEffect {
+        /// What is asked for now.
+        rule: Asked,
+        /// How long it is waited for at most, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        remaining: Duration,
+    },
+    /// The group does not get beyond a throughput, so more replicas are no help.
+    ThroughputCeiling {
+        /// What is asked for now.
+        rule: Asked,
+        /// The throughput.
+        ceiling: RecordsPerSecond,
+    },
+    /// One replica level more, to see whether the throughput ceiling is still there.
+    CeilingRetry {
+        /// The throughput that was not got beyond.
+        ceiling: RecordsPerSecond,
+    },
+    /// Fewer replicas would do, but that is not certain enough yet to be worth a rebalance, or two.
+    Earning(Earning),
+    /// Fewer replicas have proved to be enough.
+    Released(Earning),
+    /// The capacity of a replica is not known and there is little to do: one level down, to see what a replica can do.
+    ProbeDown {
+        /// For how long there has been no backlog, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        quiet_for: Duration,
+    },
+    /// Records will be deleted before they are read.
+    RetentionRisk {
+        /// The partition, as topic/partition.
+        partition: String,
+        /// The time until the first unread record is deleted, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        left: Duration,
+    },
+    /// Nothing to do for long enough: zero.
+    Idle {
+        /// For how long, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        quiet_for: Duration,
+    },
+    /// Nothing to do, and at zero already.
+    Asleep,
+    /// At zero, and there is something to do.
+    Wake {
+        /// The lag that was seen.
+        lag: Lag,
+        /// Records that arrived in partitions without a commit since the last poll.
+        arrived: u64,
+    },
+    /// Nothing to do, but it is not certain enough or not for long enough to stop the last replica.
+    NotIdleYet {
+        /// What is still missing.
+        because: String,
+    },
+}
+
+/// What the policy's rule asks for, with its numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Asked {
+    /// `lagPerReplica`.
+    Lag(LagRule),
+    /// `timeLag`.
+    TimeLag(Comparison),
+}
+
+impl Asked {
+    /// The replicas it asks for, before any bound.
+    pub fn replicas(&self) -> Replicas {
+        match self {
+            Self::Lag(rule) => rule.wanted,
+            Self::TimeLag(comparison) => comparison.chosen.replicas,
+        }
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lag(rule) => rule.fmt(f),
+            Self::TimeLag(comparison) => comparison.fmt(f),
+        }
+    }
+}
+
+/// The lag rule with its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LagRule {
+    /// The lag that is known, in records.
+    pub lag: Lag,
+    /// Whether that is all of it.
+    pub complete: bool,
+    /// Records per replica.
+    pub threshold: u64,
+    /// `ceil(lag / threshold)`.
+    pub wanted: Replicas,
+}
+
+impl fmt::Display for LagRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at_least = if self.complete { "" } else { "at least " };
+        write!(
+            f,
+            "a lag of {at_least}{} at {} per replica asks for {}",
+            self.lag,
+            grouped(self.threshold),
+            grouped(u64::from(self.wanted.0))
+        )
+    }
+}
+
+/// Two replica counts and what tells them apart: the one that the rule chose and the one that came next.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Comparison {
+    /// The objective, in whole seconds.
+    #[serde(serialize_with = "seconds")]
+    pub objective: Duration,
+    /// The one chosen.
+    pub chosen: Forecast,
+    /// The next best of the others; nothing where there is no other.
+    pub runner_up: Option<Forecast>,
+}
+
+/// What a replica count is predicted to bring, in short.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Forecast {
+    /// The replicas.
+    pub replicas: Replicas,
+    /// Records that would be read later than the objective.
+    pub late_records: u64,
+    /// Seconds until no backlog is left; nothing where it never ends.
+    pub restore_seconds: Option<u64>,
+    /// All its costs, in replica-seconds.
+    pub cost: u64,
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Forecast { replicas, late_records, cost, .. } = &self.chosen;
+        let objective = short(self.objective);
+        match late_records {
+            0 => write!(f, "{replicas} keep the time lag within {objective}")?,
+            late => write!(f, "{replicas} would leave {} records later than {objective}", grouped(*late))?,
+        }
+        let Some(other) = &self.runner_up else { return Ok(()) };
+        let more = |a: u64, b: u64| grouped(a.saturating_sub(b));
+        match other.late_records.cmp(late_records) {
+            std::cmp::Ordering::Greater => {
+                write!(f, "; {} would leave {} more late", other.replicas, more(other.late_records, *late_records))
+            }
+            std::cmp::Ordering::Equal => {
+                write!(
+                    f,
+                    "; {} would save none and cost {} replica-seconds more",
+                    other.replicas,
+                    more(other.cost, *cost)
+                )
+            }
+            std::cmp::Ordering::Less => write!(
+                f,
+                "; {} would save {} and cost {} replica-seconds more, late ones counted",
+                other.replicas,
+                more(*late_records, other.late_records),
+                more(other.cost, *cost)
+            ),
+        }
+    }
+}
+
+/// A lower level that has been watched, and what speaks for going there.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Earning {
+    /// The level.
+    pub replicas: Replicas,
+    /// Replica-seconds that it is expected to save before it fails, by how long it would have carried the load.
+    pub gain: u64,
+    /// Replica-seconds that it must save to be worth it.
+    pub need: u64,
+    /// For how many seconds it has carried the load, or would have.
+    pub calm_for: u64,
+}
+
+impl fmt::Display for Earning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { replicas, gain, need, calm_for } = self;
+        write!(
+            f,
+            "{replicas} would have carried the load for {}: {} of {} replica-seconds earned",
+            short(Duration::from_secs(*calm_for)),
+            grouped(*gain),
+            grouped(*need)
+        )
+    }
+}
+
+pub(super) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+impl Reason {
+    /// The reason's name, in the CamelCase of Kubernetes' reasons.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::DataIncomplete { .. } => "DataIncomplete",
+            Self::Fallback { .. } => "Fallback",
+            Self::Paused => "Paused",
+            Self::LagAboveThreshold(_) => "LagAboveThreshold",
+            Self::LagBelowThreshold(_) => "LagBelowThreshold",
+            Self::Steady(_) => "Steady",
+            Self::MaxReplicas(_) => "MaxReplicas",
+            Self::PartitionBound { .. } => "PartitionBound",
+            Self::MinReplicas(_) => "MinReplicas",
+            Self::PartitionsUnknown(_) => "PartitionsUnknown",
+            Self::ScaleDownWindow { .. } => "ScaleDownWindow",
+            Self::ScaleUpWindow { .. } => "ScaleUpWindow",
+            Self::InFlight { .. } => "InFlight",
+            Self::OffsetsInconsistent { .. } => "OffsetsInconsistent",
+            Self::StepLimit { .. } => "StepLimit",
+            Self::MeasuringCapacity { .. } => "MeasuringCapacity",
+            Self::BlindScaleUp { .. } => "BlindScaleUp",
+            Self::ObjectiveAtRisk(_) => "ObjectiveAtRisk",
+            Self::CanWait(_) => "CanWait",
+            Self::WaitingForEffect { .. } => "WaitingForEffect",
+            Self::ThroughputCeiling { .. } => "ThroughputCeiling",
+            Self::CeilingRetry { .. } => "CeilingRetry",
+            Self::Earning(_) => "Earning",
+            Self::Released(_) => "Released",
+            Self::ProbeDown { .. } => "ProbeDown",
+            Self::RetentionRisk { .. } => "RetentionRisk",
+            Self::Idle { .. } => "Idle",
+            Self::Asleep => "Asleep",
+            Self::Wake { .. } => "Wake",
+            Self::NotIdleYet { .. } => "NotIdleYet",
+        }
+    }
+
+    /// Whether a bound or a step limit kept the rule from having its way (the HPA's condition `ScalingLimited`).
+    pub fn is_limit(&self) -> bool {
+        matches!(
+            self,
+            Self::MaxReplicas(_)
+                | Self::PartitionBound { .. }
+                | Self::MinReplicas(_)
+                | Self::PartitionsUnknown(_)
+                | Self::StepLimit { .. }
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DataIncomplete { missing } => write!(f, "Holding, because not everything could be read: {missing}."),
+            Self::Fallback { unread_for, missing } => {
+                write!(f, "The fallback applies: nothing could be read for {} ({missing}).", short(*unread_for))
+            }
+            Self::Paused => f.write_str(
+                "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to go on.",
+            ),
+            Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) => sentence(f, &format!("{rule}.")),
+            Self::Steady(rule) => sentence(f, &format!("{rule}.")),
+            Self::MaxReplicas(rule) => sentence(f, &format!("{rule}; maxReplicas is the upper limit.")),
+            Self::PartitionBound { rule, useful_members, threads_per_replica } => {
+                let threads = if *threads_per_replica == 1 {
+                    String::new()
+                } else {
+                    format!(" of {threads_per_replica} per replica")
+                };
+                sentence(
+                    f,
+                    &format!(
+                        "{rule}, but the partitions can use only {useful_members} members{threads}; add partitions to go further."
+                    ),
+                )
+            }
+            Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
+            Self::PartitionsUnknown(rule) => {
+                sentence(f, &format!("{rule}, but how many the partitions can use could not be read."))
+            }
+            Self::ScaleDownWindow { rule, highest, remaining } => match highest {
+                Some(highest) => sentence(
+                    f,
+                    &format!(
+                        "{rule}; {} was asked for within the scale-down window, so it waits {} more.",
+                        highest.0,
+                        short(*remaining)
+                    ),
+                ),
+                None => sentence(
+                    f,
+                    &format!(
+                        "{rule}; the scale-down window has not been seen whole yet, {} are missing.",
+                        short(*remaining)
+                    ),
+                ),
+            },
+            Self::ScaleUpWindow { rule, remaining } => {
+                sentence(f, &format!("{rule}, but the scale-up window needs {} more of that.", short(*remaining)))
+            }
+            Self::InFlight { waiting_for } => {
+                write!(f, "Nothing is taken away while the last change is under way: {waiting_for}.")
+            }
+            Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
+                Anomaly::CommittedBeyondEnd(by) => write!(
+                    f,
+                    "Partition {partition} is committed {} records beyond its end (was the topic recreated?), so nothing is taken away for a window.",
+                    grouped(*by)
+                ),
+                Anomaly::RecordsLost(count) => write!(
+                    f,
+                    "Partition {partition} lost {} records to retention before they were read, so nothing is taken away for a window.",
+                    grouped(*count)
+                ),
+            },
+            Self::StepLimit { rule } => {
+                sentence(f, &format!("{rule}, but behavior allows only a smaller step for now."))
+            }
+            Self::MeasuringCapacity { evidence_seconds, needed_seconds } => write!(
+                f,
+                "Measuring what a replica can do before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
+            ),
+            Self::BlindScaleUp { time_lag, objective } => write!(
+                f,
+                "The time lag of {} is beyond the objective of {}, and what a replica can do could not be measured, so it doubles.",
+                short(*time_lag),
+                short(*objective)
+            ),
+            Self::ObjectiveAtRisk(comparison) => sentence(f, &format!("{comparison}.")),
+            Self::CanWait(comparison) => {
+                sentence(f, &format!("{comparison}; but waiting for one more poll makes nothing late."))
+            }
+            Self::WaitingForEffect { rule, remaining } => sentence(
+                f,
+                &format!(
+                    "{rule}, but the last scale-up has not shown its effect yet; it waits {} more at most.",
+                    short(*remaining)
+                ),
+            ),
+            Self::ThroughputCeiling { rule, ceiling } => sentence(
+                f,
+                &format!(
+                    "{rule}: the group does not get beyond {ceiling} records/s, so more replicas are no help; look at what they share."
+                ),
+            ),
+            Self::CeilingRetry { ceiling } => {
+                write!(f, "One level more, to see whether the group still does not get beyond {ceiling} records/s.")
+            }
+            Self::Earning(earning) => sentence(f, &format!("{earning}.")),
+            Self::Released(earning) => sentence(f, &format!("{earning}.")),
+            Self::ProbeDown { quiet_for } => write!(
+                f,
+                "No backlog for {}, and what a replica can do is not known: one level down shows it.",
+                short(*quiet_for)
+            ),
+            Self::RetentionRisk { partition, left } => write!(
+                f,
+                "Unread records of partition {partition} will be deleted in about {}, so it takes all that helps.",
+                short(*left)
+            ),
+            Self::Idle { quiet_for } => write!(f, "Nothing to read and nothing arrived for {}.", short(*quiet_for)),
+            Self::Asleep => f.write_str("Nothing to read; asleep at zero."),
+            Self::Wake { lag, .. } if lag.0 > 0 => {
+                write!(f, "Woken from zero: {lag} records wait.")
+            }
+            Self::Wake { arrived, .. } => {
+                write!(f, "Woken from zero: {} records arrived where the group has no commit.", grouped(*arrived))
+            }
+            Self::NotIdleYet { because } => write!(f, "Nothing to read, but the last replica stays: {because}."),
+        }
+    }
+}
+
+/// Writes the text with its first letter in upper case.
+fn sentence(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => write!(f, "{}{}", first.to_uppercase(), chars.as_str()),
+        None => Ok(()),
+    }
+}
