@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 
 use self::report::Outcomes;
 use super::{Outcome, WrongInput};
-use crate::simulate::{PolicyName, Scenario, read, run as simulate};
+use crate::simulate::plot::svg;
+use crate::simulate::{PolicyName, Run, Scenario, read, run as simulate};
 use crate::yaml::Invalid;
 
 const EXAMPLES: &str = "Examples:
@@ -43,6 +44,10 @@ pub(super) struct Arguments {
     /// Write what happened every ten seconds to this file, as CSV; of the first seed.
     #[arg(long, value_name = "FILE")]
     series: Option<PathBuf>,
+    /// Draw arrivals, time lag and replicas of the first scenario's first seed, as SVG; {scenario} in the name gives one
+    /// file for each scenario.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// How to print; json has the series too where `--series` is given.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -80,11 +85,27 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     if let Some(file) = &arguments.series {
         std::fs::write(file, report::csv(&all)).with_context(|| format!("Can't write {}", file.display()))?;
     }
+    if let Some(file) = &arguments.plot {
+        plot(file, &all)?;
+    }
     super::print(&match arguments.output {
         Output::Table => report::table(&all),
         Output::Json => report::json(&all, arguments.series.is_some())?,
     })?;
     Ok(Outcome::Fine)
+}
+
+/// Draws one picture, or one for each scenario where the name has a place for it.
+fn plot(file: &Path, all: &[Outcomes]) -> anyhow::Result<()> {
+    const PLACE: &str = "{scenario}";
+    let name = file.to_string_lossy();
+    let drawn = if name.contains(PLACE) { all } else { all.get(..1).unwrap_or(all) };
+    for Outcomes { scenario, runs } in drawn {
+        let first: Vec<&Run> = runs.iter().filter_map(|runs| runs.first()).collect();
+        let file = PathBuf::from(name.replace(PLACE, &scenario.name));
+        std::fs::write(&file, svg(scenario, &first)?).with_context(|| format!("Can't write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Reads all scenarios; tells everything that is wrong with any of them.
