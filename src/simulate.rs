@@ -22,7 +22,7 @@ mod world;
 
 pub use figures::{Figures, Sample};
 pub use policies::PolicyName;
-pub use run::{Run, run};
+pub use run::{Job, Run, run, run_all};
 pub use scenario::{Scenario, read};
 
 /// The step of virtual time, in seconds: short beside everything that is measured (polls, pauses, commits), and long

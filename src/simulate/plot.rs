@@ -131,7 +131,8 @@ impl Panel<'_> {
         if let Some(mark) = self.mark {
             chart.draw_series(LineSeries::new([(0.0, mark), (self.hours, mark)], RED.mix(0.6)))?;
         }
-        for line in lines {
+        // The first policy is what it is about, so nothing lies over it.
+        for line in lines.iter().rev() {
             chart.draw_series(LineSeries::new(line.points.iter().copied(), line.colour.stroke_width(2)))?;
         }
         area.draw_text(self.title, &small, (LEFT as i32 + 4, 2))?;
