@@ -102,7 +102,8 @@ impl Engine {
 
 impl Memory {
     fn take_over(&mut self, saved: Saved) {
-        let entries = |entries: Vec<(f64, u32)>| entries.into_iter().map(|(at, replicas)| (time(at), Replicas(replicas)));
+        let entries =
+            |entries: Vec<(f64, u32)>| entries.into_iter().map(|(at, replicas)| (time(at), Replicas(replicas)));
         self.last = saved.last.map(time);
         self.complete_since = saved.complete_since.map(time);
         self.unread_since = saved.unread_since.map(time);
