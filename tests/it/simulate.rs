@@ -9,44 +9,47 @@ use paceline::yaml::Source;
 
 use crate::world::command::{paceline, run as end_of};
 
-/// What `timeLag` may cost at most on a scenario: records later than the objective in per cent, replica-hours, and
-/// changes of the replicas. Seed 1; the bounds leave a few per cent for noise, so a worse engine fails and a better one
-/// may lower them. `paceline simulate tests/scenarios --policy timeLag` prints the figures.
+/// The seeds of the means that are compared with the bounds.
+const SEEDS: [u64; 2] = [1, 2];
+
+/// What `timeLag` may cost at most on a scenario, in the mean of the seeds: records later than the objective in per cent,
+/// replica-hours, and changes of the replicas. The test prints rows as they would be for the present engine, with what
+/// is left for noise (see [`bounds_for`]); a better engine should get lower ones.
 const BOUNDS: &[(&str, f64, f64, f64)] = &[
     // scenario             late %  hours  changes
-    ("batch", 2.0, 10.0, 12.0),
-    ("bursts", 0.1, 13.5, 32.0),
-    ("collapse", 6.5, 30.0, 32.0),
-    ("commit-60s", 0.1, 19.5, 3.0),
-    ("constant-050", 0.1, 4.0, 3.0),
-    ("constant-1000", 0.1, 37.0, 3.0),
-    ("constant-300", 0.1, 13.5, 4.0),
-    ("constant-550", 0.1, 20.5, 4.0),
-    ("constant-570-edge", 0.1, 36.5, 4.0),
-    ("consumer-protocol", 0.1, 21.0, 7.0),
-    ("cooperative", 0.1, 26.0, 17.0),
-    ("crashes", 0.3, 21.0, 5.0),
-    ("diurnal", 0.1, 46.5, 35.0),
-    ("downstream-400", 52.0, 20.0, 16.0),
-    ("eager-long-pause", 0.1, 21.0, 16.0),
-    ("faster-build", 0.1, 29.0, 8.0),
-    ("flash", 0.2, 17.5, 17.0),
-    ("hot-partition", 6.0, 20.0, 22.0),
-    ("idle-to-zero", 1.0, 7.0, 13.0),
-    ("negative-return", 36.0, 15.0, 14.0),
-    ("never-committed", 1.5, 14.5, 4.0),
-    ("noisy-members", 0.1, 38.0, 8.0),
-    ("partial-polls", 0.1, 35.0, 10.0),
-    ("partitions-100", 0.5, 165.0, 55.0),
+    ("batch", 2.1, 6.0, 18.0),
+    ("bursts", 0.1, 10.0, 44.0),
+    ("collapse", 3.1, 27.0, 20.0),
+    ("commit-60s", 0.1, 19.5, 4.0),
+    ("constant-050", 0.1, 4.0, 5.0),
+    ("constant-1000", 0.1, 38.5, 5.0),
+    ("constant-300", 0.1, 13.5, 6.0),
+    ("constant-550", 0.1, 20.0, 5.0),
+    ("constant-570-edge", 0.1, 20.0, 5.0),
+    ("consumer-protocol", 0.1, 19.5, 7.0),
+    ("cooperative", 0.1, 24.0, 19.0),
+    ("crashes", 0.2, 20.0, 5.0),
+    ("diurnal", 0.1, 42.5, 38.0),
+    ("downstream-400", 57.2, 15.0, 31.0),
+    ("eager-long-pause", 0.1, 17.0, 19.0),
+    ("faster-build", 0.1, 28.0, 5.0),
+    ("flash", 0.1, 13.5, 18.0),
+    ("hot-partition", 6.1, 18.0, 19.0),
+    ("idle-to-zero", 0.6, 5.5, 15.0),
+    ("negative-return", 28.8, 11.0, 17.0),
+    ("never-committed", 1.4, 13.5, 7.0),
+    ("noisy-members", 0.1, 20.5, 12.0),
+    ("partial-polls", 0.1, 22.0, 19.0),
+    ("partitions-100", 0.1, 160.0, 67.0),
     ("ramp", 0.1, 24.5, 8.0),
-    ("restarts", 0.1, 25.0, 25.0),
-    ("retention", 15.0, 30.0, 25.0),
-    ("slow-start", 1.5, 26.0, 9.0),
-    ("step", 0.1, 20.5, 5.0),
+    ("restarts", 0.1, 22.0, 25.0),
+    ("retention", 10.2, 8.5, 29.0),
+    ("slow-start", 1.0, 24.0, 10.0),
+    ("step", 0.1, 19.5, 7.0),
     ("stuck-partition", 0.1, 13.0, 5.0),
-    ("threads-2", 0.1, 13.0, 16.0),
-    ("two-topics-range", 0.1, 15.0, 5.0),
-    ("uneven-members", 0.5, 37.0, 8.0),
+    ("threads-2", 0.1, 12.5, 17.0),
+    ("two-topics-range", 0.1, 14.5, 6.0),
+    ("uneven-members", 1.8, 36.5, 29.0),
 ];
 
 fn folder() -> PathBuf {
@@ -63,16 +66,29 @@ fn written(yaml: &str) -> Scenario {
     scenario::parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
+/// A row of [`BOUNDS`] for what was seen. Seeds differ from each other by less than what is added.
+fn bounds_for(seen: &Figures) -> (f64, f64, f64) {
+    let up = |value: f64, digit: f64| (value / digit).ceil() * digit;
+    (
+        up(1.15 * seen.late_percent + 0.1, 0.1),
+        up(1.06 * seen.replica_hours + 0.3, 0.5),
+        up(1.2 * seen.rescales + 2.0, 1.0),
+    )
+}
+
 #[test]
 fn the_engine_is_as_good_as_it_was_on_every_scenario() {
     let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
-    let job = |scenario| Job { scenario, policy: PolicyName::TimeLag, seed: 1 };
-    let runs = run_all(&scenarios.iter().map(job).collect::<Vec<_>>(), |_, _| {});
+    let job = |(scenario, seed)| Job { scenario, policy: PolicyName::TimeLag, seed };
+    let jobs: Vec<_> = scenarios.iter().flat_map(|scenario| SEEDS.map(|seed| job((scenario, seed)))).collect();
+    let runs: Vec<Figures> = run_all(&jobs, |_, _| {}).iter().map(|run| run.figures).collect();
     let mut worse = Vec::new();
-    for ((name, late, hours, changes), Run { figures, .. }) in BOUNDS.iter().zip(&runs) {
-        let Figures { late_percent, replica_hours, rescales, .. } = *figures;
-        println!("(\"{name}\", {late_percent:.2}, {replica_hours:.1}, {rescales}),");
-        if late_percent > *late || replica_hours > *hours || rescales > *changes {
+    for ((name, late, hours, changes), runs) in BOUNDS.iter().zip(runs.chunks(SEEDS.len())) {
+        let seen = Figures::mean(runs);
+        let (new_late, new_hours, new_changes) = bounds_for(&seen);
+        println!("    (\"{name}\", {new_late:.1}, {new_hours:.1}, {new_changes:.1}),");
+        if seen.late_percent > *late || seen.replica_hours > *hours || seen.rescales > *changes {
+            let Figures { late_percent, replica_hours, rescales, .. } = seen;
             let seen = format!("{late_percent:.2} % late, {replica_hours:.1} replica-hours, {rescales} changes");
             worse.push(format!("{name}: {seen}; allowed are {late} %, {hours} and {changes}"));
         }
