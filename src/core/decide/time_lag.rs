@@ -192,7 +192,8 @@ impl<'a> ByTimeLag<'a> {
     }
 
     fn retention_risk(&self, memory: &Memory) -> Option<(String, f64)> {
-        memory.estimator.first_deleted(self.step.now, self.step.lag).filter(|(_, left)| *left < RETENTION_GUARD)
+        let age = self.objective.time_lag().as_secs_f64();
+        memory.estimator.first_deleted(self.step.now, self.step.lag, age).filter(|(_, left)| *left < RETENTION_GUARD)
     }
 
     /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.
@@ -321,7 +322,8 @@ impl<'a> ByTimeLag<'a> {
         let estimator = &memory.estimator;
         let settled = estimator.is_stable(self.step.observation) && estimator.is_settled(self.step.now);
         let claims = self.claims(known, memory);
-        let released = claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
+        let released =
+            claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
         if let Some((level, claim)) = released {
             return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
         }
