@@ -21,5 +21,6 @@ mod lag;
 mod leadership;
 mod manifests;
 mod mock_ffi;
+mod simulate;
 mod tidy;
 mod world_smoke;
