@@ -49,15 +49,15 @@ pub fn svg(scenario: &Scenario, runs: &[&Run]) -> Result<String, PlotError> {
         let hours = scenario.duration.as_secs_f64() / 3600.0;
         let first = runs.first().map(|run| run.series.as_slice()).unwrap_or_default();
         let arrivals = [Line { points: points(first, |it| it.arrival), colour: INK }];
-        let lines = |of: fn(&Sample) -> f64| -> Vec<Line> {
-            let line = |(run, colour): (&&Run, _)| Line { points: points(&run.series, of), colour };
+        let lines = |points: fn(&[Sample]) -> Vec<(f64, f64)>| -> Vec<Line> {
+            let line = |(run, colour): (&&Run, _)| Line { points: points(&run.series), colour };
             runs.iter().zip(COLOURS).map(line).collect()
         };
         let objective = scenario.objective.as_secs_f64();
         let panel = |area, title, lines: &[Line], mark, last| Panel { title, hours, mark, last }.draw(area, lines);
         panel(&panels[0], "arriving, records/s", &arrivals, None, false)?;
-        panel(&panels[1], "time lag, s", &lines(|it| it.time_lag), Some(objective), false)?;
-        panel(&panels[2], "replicas", &stepped(lines(|it| f64::from(it.replicas))), None, true)?;
+        panel(&panels[1], "time lag, s", &lines(|series| points(series, |it| it.time_lag)), Some(objective), false)?;
+        panel(&panels[2], "replicas", &lines(steps), None, true)?;
         root.present()?;
     }
     Ok(text)
@@ -68,18 +68,31 @@ struct Line {
     colour: RGBColor,
 }
 
-/// Hours and values.
+/// Points of a line: as many as can be told apart, and a file of a few ten kilobytes.
+const POINTS: usize = 450;
+
+/// Hours and values; the highest of several stands for them, so that no peak is lost.
 fn points(series: &[Sample], of: fn(&Sample) -> f64) -> Vec<(f64, f64)> {
-    series.iter().map(|it| (it.t / 3600.0, of(it))).collect()
+    let together = series.len().div_ceil(POINTS).max(1);
+    let highest = |some: &[Sample]| some.iter().map(of).fold(0.0, f64::max);
+    let point = |some: &[Sample]| Some((some.first()?.t / 3600.0, highest(some)));
+    series.chunks(together).filter_map(point).collect()
 }
 
-/// Counts change at once.
-fn stepped(mut lines: Vec<Line>) -> Vec<Line> {
-    for line in &mut lines {
-        let corners = line.points.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]);
-        line.points = corners.chain(line.points.last().copied()).collect();
+/// Counts change at once, and only where they change is there anything to draw.
+fn steps(series: &[Sample]) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for it in series {
+        let (t, replicas) = (it.t / 3600.0, f64::from(it.replicas));
+        match points.last().copied() {
+            Some((_, before)) if before == replicas => {}
+            Some((_, before)) => points.extend([(t, before), (t, replicas)]),
+            None => points.push((t, replicas)),
+        }
     }
-    lines
+    let end = series.last().zip(points.last().copied()).map(|(last, (_, replicas))| (last.t / 3600.0, replicas));
+    points.extend(end);
+    points
 }
 
 fn draw_head(area: &Area<'_>, scenario: &Scenario, runs: &[&Run]) -> Result<(), PlotError> {

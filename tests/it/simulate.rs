@@ -155,6 +155,20 @@ fn a_queue_grows_and_ages_as_arithmetic_says() {
 }
 
 #[test]
+fn every_record_is_processed_lost_or_still_there() {
+    for (name, ..) in BOUNDS {
+        let mut scenario = of_folder(name);
+        scenario.duration = std::time::Duration::from_secs(4_800);
+        for policy in [PolicyName::Keda, PolicyName::Rate] {
+            let it = run(&scenario, policy, 3);
+            let processed = it.series.iter().map(|sample| sample.processed * 10.0).sum::<f64>().round();
+            let left = it.series.last().unwrap().lag as f64;
+            assert_eq!(it.figures.records, processed + it.figures.lost + left, "{name}, {policy:?}");
+        }
+    }
+}
+
+#[test]
 fn a_shared_limit_holds_whatever_the_members() {
     let yaml = "{duration: 20m, arrival: {constant: 900}, downstream: {limit: 400, lossPerMember: 20, freeMembers: 8}}";
     for (replicas, throughput) in [(3, 300.0), (6, 400.0), (8, 400.0), (12, 320.0)] {
