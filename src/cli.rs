@@ -5,6 +5,7 @@ mod crd;
 mod demo;
 mod manifests;
 mod recommend;
+mod replay;
 mod run;
 
 use std::fmt;
@@ -50,6 +51,8 @@ enum Command {
     Run(run::Arguments),
     /// Say how many replicas there should be, and why. Reads Kafka and writes to nothing.
     Recommend(recommend::Arguments),
+    /// Decide on observations in JSON lines, one decision per line: what was recorded, or what another program simulates.
+    Replay(replay::Arguments),
     /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
     Demo(demo::Arguments),
     /// Print the definition of the ScaledConsumer, for `kubectl apply -f -`.
@@ -92,6 +95,7 @@ impl Command {
                 log.start("warn,kube_client=off", LogFormat::default())?;
                 recommend::run(&arguments)
             }
+            Self::Replay(arguments) => replay::run(&arguments),
             Self::Demo(arguments) => {
                 log.start("warn", LogFormat::default())?;
                 demo::run(&arguments)

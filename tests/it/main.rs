@@ -21,5 +21,6 @@ mod lag;
 mod leadership;
 mod manifests;
 mod mock_ffi;
+mod replay;
 mod tidy;
 mod world_smoke;

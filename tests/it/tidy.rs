@@ -49,14 +49,25 @@ fn files(folder: &str, ending: &str) -> Vec<Source> {
 fn allowed(part: &str) -> &'static [&'static str] {
     match part {
         "core" | "yaml" => &[],
-        "kafka" | "steer" | "metrics" => &["core"],
+        "kafka" | "steer" | "metrics" | "replay" => &["core"],
         "kubernetes" | "config" => &["core", "yaml"],
         "web" => &["core", "metrics"],
         "demo" => &["core", "kafka", "steer"],
         "app" => &["core", "yaml", "kafka", "kubernetes", "steer", "config", "metrics", "web"],
-        "cli" | "main" | "lib" => {
-            &["core", "yaml", "kafka", "kubernetes", "steer", "config", "metrics", "web", "demo", "app", "cli"]
-        }
+        "cli" | "main" | "lib" => &[
+            "core",
+            "yaml",
+            "kafka",
+            "kubernetes",
+            "steer",
+            "replay",
+            "config",
+            "metrics",
+            "web",
+            "demo",
+            "app",
+            "cli",
+        ],
         other => panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in README.md what it is"),
     }
 }
