@@ -3,6 +3,7 @@
 
 mod failure;
 mod observe;
+mod record;
 mod report;
 mod scale;
 mod subjects;
@@ -65,6 +66,9 @@ pub(super) struct Arguments {
     /// Look once: the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
     once: bool,
+    /// Keep what is seen as JSON lines, for `paceline replay`. One group only.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -140,7 +144,8 @@ async fn recommend(arguments: &Arguments) -> anyhow::Result<Outcome> {
         return Err(WrongInput(why).into());
     }
     let span = if arguments.once { Duration::ZERO } else { arguments.observe };
-    let seen = observe::observe(subjects, span).await?;
+    let record = record::open(arguments.record.as_deref(), &subjects, observe::interval(span))?;
+    let seen = observe::observe(subjects, span, record).await?;
     let recommendations: Vec<_> = seen.iter().map(report::Recommendation::of).collect();
     super::print(&match arguments.output {
         Output::Table => table::render(&recommendations),

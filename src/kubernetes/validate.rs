@@ -3,13 +3,14 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
 use super::resource::{
     DurationText, Fallback, FallbackPolicy, IsolationLevel, KafkaSource, Mode, OffsetReset, PAUSED, PAUSED_REPLICAS,
-    ScaledConsumer, SelectPolicy, StepKind, StepPolicy,
+    ScaledConsumer, ScaledConsumerSpec, SelectPolicy, StepKind, StepPolicy,
 };
 use crate::core;
 use crate::core::{
@@ -34,6 +35,8 @@ pub struct Validated {
     pub query: GroupQuery,
     /// How to decide. Its `gap` is a guess until the cluster's poll interval is known.
     pub policy: Policy,
+    /// What all of this was made of, to be kept beside what is observed.
+    pub spec: Arc<ScaledConsumerSpec>,
 }
 
 /// The workload that is scaled.
@@ -140,6 +143,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
             cluster,
             query,
             policy,
+            spec: Arc::new(spec.clone()),
         }),
         _ => Err(Invalid { problems: problems.0 }),
     }

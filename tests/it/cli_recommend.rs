@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::replay::{assert_valid, validator};
 use crate::world::command::{Ended, paceline, run, run_with_stdin};
 use crate::world::controller::{create, install_crd, scaled_consumer};
 use crate::world::kafka::Kafka;
@@ -207,6 +208,72 @@ fn manifests_from_files_and_stdin_in_several_documents() {
     let named =
         run(&mut paceline(&["recommend", "-f", &file, "--config", &config, "--current", "2", "--once", "-o", "json"]));
     assert_eq!(named.json()[0]["lag"]["total"], 900, "{named:?}");
+}
+
+#[test]
+fn what_was_recorded_is_decided_on_again_in_the_same_way() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let _producer = kafka.start_producer(&backlog.topic, 3, 300.0);
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = |name: &str, pause: Option<&str>| {
+        let mut object = backlog.manifest(name);
+        if let Some(replicas) = pause {
+            object["metadata"]["annotations"] = json!({"paceline.dev/paused-replicas": replicas});
+        }
+        let file = folder.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, yaml(&object)).unwrap();
+        file.display().to_string()
+    };
+    let servers = kafka.bootstrap();
+    let (plain, paused) = (manifest("plain", None), manifest("paused", Some("5")));
+    let rows: [(&str, Vec<&str>, &str); 3] = [
+        (
+            "flags",
+            vec!["--group", &backlog.group, "--topic", &backlog.topic, "--lag-per-replica", "300"],
+            "PartitionBound",
+        ),
+        ("plain", vec!["-f", &plain], "PartitionBound"),
+        ("paused", vec!["-f", &paused], "Paused"),
+    ];
+    for (name, of, reason) in rows {
+        let file = folder.path().join(format!("{name}.jsonl")).display().to_string();
+        let common = ["recommend", "--bootstrap-servers", &servers, "--current", "1", "--observe", "3s", "-o", "json"];
+        let ended = run(&mut paceline(&[&common[..], &["--record", &file], &of].concat()));
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+        let live = ended.json()[0].clone();
+        let recorded = std::fs::read_to_string(&file).unwrap();
+        for (i, line) in recorded.lines().enumerate() {
+            let kind = if i == 0 { "config" } else { "observation" };
+            assert_valid(&validator(kind), &serde_json::from_str(line).unwrap());
+        }
+        let replayed = run(&mut paceline(&["replay", &file]));
+        assert_eq!((replayed.code, replayed.stderr.as_str()), (0, ""), "{recorded}");
+        let decisions: Vec<Value> = replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(json!(decisions.len()), live["polls"], "a line for each poll: {recorded}");
+        let last = decisions.last().unwrap();
+        assert_valid(&validator("decision"), last);
+        let same =
+            |it: &Value| json!([it["reason"], it["message"], it["candidates"], it["outlook"], it["lag"]["total"]]);
+        assert_eq!(same(last), same(&live), "{recorded}");
+        assert_eq!((&last["reason"], &last["desired"]), (&json!(reason), &live["recommendedReplicas"]), "{last:#}");
+    }
+
+    let file = folder.path().join("two.jsonl").display().to_string();
+    let two = run(&mut paceline(&[
+        "recommend",
+        "--bootstrap-servers",
+        &servers,
+        "--current",
+        "1",
+        "--record",
+        &file,
+        "-f",
+        &plain,
+        &paused,
+    ]));
+    assert_eq!(two.code, 2, "{two:?}");
+    assert!(two.stderr.contains("--record keeps one group, and there are 2 ScaledConsumers"), "{}", two.stderr);
 }
 
 #[tokio::test]
