@@ -43,7 +43,11 @@ impl Policy {
             threads_per_replica: NonZeroU32::MIN,
             offset_reset: OffsetReset::default(),
             scale_up: Limits::up(),
-            scale_down: Limits::down(),
+            scale_down: match rule {
+                // It looks back by itself, and goes down when that pays.
+                Rule::TimeLag(_) => Limits { stabilization: Duration::ZERO, ..Limits::down() },
+                Rule::LagPerReplica(_) => Limits::down(),
+            },
             idle: Idle::default(),
             fallback: Fallback::default(),
             pause: None,

@@ -153,7 +153,19 @@ fn rates_and_members_are_those_of_the_running_consumers() {
 
         // Without --topic: those of the group. Without --current: as many replicas as members.
         let servers = kafka.bootstrap();
-        let of = ["recommend", "--bootstrap-servers", &servers, "--group", &group, "--observe", "8s", "-o", "json"];
+        let of = [
+            "recommend",
+            "--bootstrap-servers",
+            &servers,
+            "--group",
+            &group,
+            "--observe",
+            "8s",
+            "-o",
+            "json",
+            "--lag-per-replica",
+            "1000",
+        ];
         let ended = run(&mut paceline(&of));
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
         let it = ended.json()[0].clone();

@@ -154,7 +154,8 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
             Reset::Latest => OffsetReset::Latest,
             Reset::Earliest => OffsetReset::Earliest,
         },
-        ..Policy::new(Rule::LagPerReplica(given.lag_per_replica), bounds)
+        capacity_hint: given.capacity,
+        ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
     };
     let servers = arguments.bootstrap_servers.as_deref().unwrap_or_default();
     let cluster = clusters::inline(servers, &arguments.properties)?;
