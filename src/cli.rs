@@ -7,6 +7,7 @@ mod manifests;
 mod recommend;
 mod replay;
 mod run;
+mod simulate;
 
 use std::fmt;
 use std::io::Write;
@@ -55,6 +56,8 @@ enum Command {
     Replay(replay::Arguments),
     /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
     Demo(demo::Arguments),
+    /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.
+    Simulate(simulate::Arguments),
     /// Print the definition of the ScaledConsumer, for `kubectl apply -f -`.
     Crd,
     /// A consumer of fixed capacity, for the demo and the tests.
@@ -99,6 +102,10 @@ impl Command {
             Self::Demo(arguments) => {
                 log.start("warn", LogFormat::default())?;
                 demo::run(&arguments)
+            }
+            Self::Simulate(arguments) => {
+                log.start("warn", LogFormat::default())?;
+                simulate::run(&arguments)
             }
             Self::Crd => crd::run(),
             Self::Worker(settings) => {
