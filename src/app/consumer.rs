@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::core::{Decision, Observation, Replicas, Workload};
+use crate::core::{Decision, Engine, Observation, Replicas, Workload};
 use crate::kafka::now;
 use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
 use crate::kubernetes::leadership::Leadership;
@@ -123,7 +123,7 @@ impl Target for Consumer {
         Ok(workload)
     }
 
-    async fn act(&mut self, _seen: &Observation, decision: &Decision) -> Acted {
+    async fn act(&mut self, _seen: &Observation, decision: &Decision, engine: &Engine) -> Acted {
         let asked = self.validated();
         self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
         if !self.shared.leadership.is_leader() {
@@ -148,7 +148,7 @@ impl Target for Consumer {
                 Err(error) => failed = Some((error.name(), error.to_string())),
             }
         }
-        self.report(Outcome::Decided { decision, mode: asked.mode, rival, failed }).await;
+        self.report(Outcome::Decided { decision, engine, mode: asked.mode, rival, failed }).await;
         Acted::Done
     }
 
