@@ -17,6 +17,7 @@ mod kafka_mock;
 mod kafka_poller;
 mod kafka_real;
 mod kubernetes;
+mod kubernetes_memory;
 mod lag;
 mod leadership;
 mod manifests;

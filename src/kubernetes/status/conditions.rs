@@ -135,9 +135,12 @@ fn is_bad(kind: &str, is: Option<bool>) -> bool {
         ("Ready" | "KafkaReachable", Some(false)) | ("Conflict", Some(true)) => true,
         // Every group begins with that.
         ("CapacityUnknown", Some(true)) => false,
-        (kind, Some(true)) => Finding::NAMES.contains(&kind),
-        (_, _) => false,
+        (kind, is) => is_found(kind, is),
     }
+}
+
+fn is_found(kind: &str, is: Option<bool>) -> bool {
+    is == Some(true) && Finding::NAMES.contains(&kind)
 }
 
 /// Puts the verdicts in the place of the conditions; gives a note for each that changed from something to another.
@@ -155,7 +158,7 @@ pub(super) fn merge(conditions: &mut Vec<Condition>, verdicts: Vec<Verdict>, gen
         let is_news = before.is_none_or(|before| before.status != status || before.reason != reason);
         let is_bad = is_bad(kind, is);
         // That all is well from the start is not worth an Event.
-        if is_news && (is_bad || before.is_some_and(|before| before.status != status)) {
+        if is_news && (is_bad || is_found(kind, is) || before.is_some_and(|before| before.status != status)) {
             let severity = if is_bad { Severity::Warning } else { Severity::Normal };
             notes.push(Note {
                 severity,
