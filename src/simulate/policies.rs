@@ -3,7 +3,7 @@
 
 mod hpa;
 mod keda;
-mod paceline;
+mod own;
 mod rate;
 
 use clap::ValueEnum;
@@ -48,7 +48,7 @@ impl PolicyName {
     /// The policy for a scenario.
     pub(super) fn build(self, scenario: &Scenario, busiest_minute: f64) -> Box<dyn Autoscaler> {
         match self {
-            Self::TimeLag | Self::LagPerReplica => Box::new(paceline::Paceline::new(self, scenario)),
+            Self::TimeLag | Self::LagPerReplica => Box::new(own::Paceline::new(self, scenario)),
             Self::Keda => Box::new(keda::Keda::new(scenario)),
             Self::Hpa => Box::new(hpa::OnLag::new(scenario)),
             Self::Rate => Box::new(rate::Rate::new(scenario)),

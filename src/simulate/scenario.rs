@@ -555,4 +555,31 @@ impl Scenario {
         };
         members.unwrap_or(0).div_ceil(self.members.threads_per_replica.max(1))
     }
+
+    /// Each partition's share of all records, in the order of [`Scenario::partitions`].
+    pub fn shares(&self) -> Vec<f64> {
+        let all: f64 = self.topics.iter().map(|topic| topic.share).sum();
+        let of = |topic: &Topic| {
+            let weights: Vec<f64> =
+                (0..topic.partitions as usize).map(|p| topic.weights.get(p).copied().unwrap_or(1.0)).collect();
+            let sum: f64 = weights.iter().sum();
+            let share = if all > 0.0 && sum > 0.0 { topic.share / all / sum } else { 0.0 };
+            weights.into_iter().map(|weight| weight * share).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(of).collect()
+    }
+
+    /// The share of all records that the busiest of so many members gets.
+    pub fn busiest_share(&self, members: u32) -> f64 {
+        let topics: Vec<usize> = self.partitions().into_iter().map(|(topic, _)| topic).collect();
+        let ids: Vec<u64> = (0..u64::from(members)).collect();
+        let owners = super::assignors::assign(self.group.assignor, &topics, &ids, &vec![None; topics.len()]);
+        let mut loads = vec![0.0; members as usize];
+        for (owner, share) in owners.iter().zip(self.shares()) {
+            if let Some(load) = owner.and_then(|owner| loads.get_mut(owner as usize)) {
+                *load += share;
+            }
+        }
+        loads.into_iter().fold(0.0, f64::max)
+    }
 }

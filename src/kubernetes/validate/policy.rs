@@ -89,12 +89,9 @@ fn capacity(given: Option<f64>, problems: &mut Problems) -> Option<Option<Record
     }
 }
 
-/// The scale-down window, in seconds, where none is given. Which one it is matters only for a rule that makes sense.
+/// The scale-down window, in seconds, where none is given. Without a rule there is no policy, whatever the window.
 fn default_window(rule: Option<Rule>) -> i32 {
-    match rule {
-        Some(Rule::TimeLag(_)) => 0,
-        Some(Rule::LagPerReplica(_)) | None => 300,
-    }
+    rule.and_then(|rule| i32::try_from(Limits::down(rule).stabilization.as_secs()).ok()).unwrap_or_default()
 }
 
 fn bounds(object: &ScaledConsumer, problems: &mut Problems) -> Option<Bounds> {

@@ -61,13 +61,15 @@ pub(super) struct Static {
 }
 
 impl Static {
-    /// As many as the scenario says, or as carry the rate of its busiest minute, in records/s, with the same headroom as
-    /// the HPA on the rate.
+    /// As many as the scenario says, or the fewest whose busiest member is within the target utilization in the busiest
+    /// minute, whose rate in records/s is given.
     pub(super) fn new(scenario: &Scenario, busiest_minute: f64) -> Self {
         let settings = &scenario.policy;
-        let enough = (busiest_minute / (capacity_of_replica(scenario) * settings.target_utilization)).ceil() as u32;
-        let most = settings.max_replicas.unwrap_or_else(|| scenario.useful_replicas());
-        let replicas = settings.static_replicas.unwrap_or(enough.clamp(1, most.max(1)));
+        let most = settings.max_replicas.unwrap_or_else(|| scenario.useful_replicas()).max(1);
+        let threads = scenario.members.threads_per_replica;
+        let allowed = scenario.members.capacity * settings.target_utilization;
+        let enough = |replicas: &u32| busiest_minute * scenario.busiest_share(replicas * threads) <= allowed;
+        let replicas = settings.static_replicas.unwrap_or_else(|| (1..=most).find(enough).unwrap_or(most));
         Self { replicas: replicas.max(settings.min_replicas) }
     }
 }
