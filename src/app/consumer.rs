@@ -13,6 +13,7 @@ use crate::kafka::now;
 use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::objects::{Object, Record};
+use crate::kubernetes::pods::Pods;
 use crate::kubernetes::resource::Mode;
 use crate::kubernetes::scale::{Read, ScaleError, Scales};
 use crate::kubernetes::status::{Outcome, Reporter};
@@ -44,6 +45,7 @@ pub(super) struct Consumer {
     leadership: Leadership,
     reporter: Reporter,
     read: Option<Read>,
+    pods: Pods,
     war: TugOfWar,
 }
 
@@ -52,7 +54,7 @@ impl Consumer {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
         let leadership = shared.leadership.clone();
-        Self { shared, asked, leadership, reporter, read: None, war: TugOfWar::default() }
+        Self { shared, asked, leadership, reporter, read: None, pods: Pods::default(), war: TugOfWar::default() }
     }
 
     fn validated(&self) -> Validated {
@@ -118,7 +120,9 @@ impl Target for Consumer {
     async fn read(&mut self) -> Result<Workload, ScaleError> {
         let asked = self.validated();
         let read = self.shared.scales.read(&asked.namespace, &asked.target).await?;
-        let workload = Workload { read_at: Some(now()), ..read.workload };
+        let read_at = Some(now());
+        let workload = self.pods.complete(&self.shared.scales, &asked.namespace, &asked.target, &read).await;
+        let workload = Workload { read_at, ..workload };
         self.read = Some(read);
         Ok(workload)
     }
