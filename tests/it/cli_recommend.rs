@@ -121,6 +121,36 @@ fn a_group_from_flags_as_a_table_says_what_and_why() {
 }
 
 #[test]
+fn a_time_lag_shows_what_each_number_of_replicas_would_bring() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    // Nobody reads, and the whole lag is in one partition.
+    let flags = ["--objective", "30s", "--current", "1", "--observe", "4s"];
+    let known = backlog.recommend(kafka, &[&flags[..], &["--capacity", "15"]].concat());
+    eprintln!("{}", known.stdout);
+    assert_eq!((known.code, known.stderr.as_str()), (0, ""), "{known:?}");
+    for told in [
+        "REPLICAS  LATE RECORDS  RESTORED IN  REPLICA-SECONDS",
+        "each   15 records/s per replica, as told; nothing has been measured yet",
+    ] {
+        assert!(known.stdout.contains(told), "{told}: {}", known.stdout);
+    }
+
+    let unknown = backlog.recommend(kafka, &flags);
+    eprintln!("{}", unknown.stdout);
+    assert!(unknown.stdout.contains("note   What a replica can do is not known yet"), "{}", unknown.stdout);
+    assert!(!unknown.stdout.contains("LATE RECORDS") && !unknown.stdout.contains("each   "), "{}", unknown.stdout);
+
+    let of = |more: &[&str]| backlog.recommend(kafka, &[&flags[..], &["-o", "json"], more].concat()).json()[0].clone();
+    let it = of(&["--capacity", "15"]);
+    assert_eq!((&it["capacity"]["perReplica"], &it["capacity"]["source"]), (&json!(15.0), &json!("Hint")), "{it:#}");
+    assert!(it["candidates"].as_array().unwrap().iter().all(|row| row["prediction"]["cost"].is_f64()), "{it:#}");
+    let it = of(&[]);
+    assert_eq!((&it["capacity"]["perReplica"], &it["capacity"]["source"]), (&Value::Null, &json!("Unknown")), "{it:#}");
+    assert_eq!(it["conditions"][0]["type"], "CapacityUnknown", "{it:#}");
+}
+
+#[test]
 fn a_change_exits_with_3_where_that_is_asked_for() {
     let kafka = kafka();
     let backlog = Backlog::new(kafka);
