@@ -25,4 +25,5 @@ mod mock_ffi;
 mod replay;
 mod simulate;
 mod tidy;
+mod time_lag_invariants;
 mod world_smoke;
