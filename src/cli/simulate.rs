@@ -11,18 +11,22 @@ use clap::{Args, ValueEnum};
 use self::report::Outcomes;
 use super::{Outcome, WrongInput};
 use crate::simulate::plot::svg;
+use crate::simulate::scenario::DURATIONS;
 use crate::simulate::{Job, PolicyName, Run, Scenario, read, run_all};
 use crate::yaml::Invalid;
 
 const EXAMPLES: &str = "Examples:
   A scenario, all policies side by side:
     paceline simulate tests/scenarios/step.yaml
-  Paceline beside KEDA on all scenarios of a folder, three random seeds each:
+  Paceline beside KEDA on all scenarios of a folder, in the mean of three seeds:
     paceline simulate tests/scenarios --policy timeLag --policy keda --seeds 3
-  What happened, second by second:
-    paceline simulate tests/scenarios/step.yaml --policy timeLag --series step.csv
-  A scenario of your own starts with as little as this:
+  What happened and why, as a picture and every ten seconds:
+    paceline simulate tests/scenarios/step.yaml --policy timeLag --plot step.svg --series step.csv
+  A scenario of your own; config/scenario.yaml shows every field:
     arrival: {constant: 550}
+    members: {capacity: 100}
+  What would it have done last Tuesday? Arrivals from a recording of `paceline recommend --record`:
+    arrival: {trace: tuesday.jsonl}
     members: {capacity: 100}";
 
 /// What `simulate` takes.
@@ -38,17 +42,17 @@ pub(super) struct Arguments {
     /// Run each scenario with so many different random seeds, and print the means.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
-    /// Run for so long instead of each scenario's own duration.
+    /// Run for so long instead of each scenario's own duration, such as 24h.
     #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
     span: Option<std::time::Duration>,
-    /// Write what happened every ten seconds to this file, as CSV; of the first seed.
+    /// Write what was every ten seconds to this file, as CSV; of the first seed. `-` prints it instead of the table, or
+    /// with `-o json` for every seed as part of it.
     #[arg(long, value_name = "FILE")]
     series: Option<PathBuf>,
-    /// Draw arrivals, time lag and replicas of the first scenario's first seed, as SVG; {scenario} in the name gives one
-    /// file for each scenario.
+    /// Draw arrivals, time lag and replicas of the first seed, as SVG; {scenario} in the name stands for the scenario's.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
-    /// How to print; json has the series too where `--series` is given.
+    /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
 }
@@ -62,23 +66,42 @@ enum Output {
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let mut scenarios = load(&arguments.scenarios)?;
     if let Some(span) = arguments.span {
+        if !DURATIONS.contains(&span) {
+            return Err(WrongInput("--for: not between 1m and 8days".to_owned()).into());
+        }
         for scenario in &mut scenarios {
             scenario.duration = span;
         }
     }
+    if let Some(file) = &arguments.plot
+        && scenarios.len() > 1
+        && !file.to_string_lossy().contains(PLACE)
+    {
+        let why = format!("--plot: one file for several scenarios; write for example plots/{PLACE}.svg");
+        return Err(WrongInput(why).into());
+    }
     let policies = if arguments.policies.is_empty() { &PolicyName::ALL[..] } else { &arguments.policies };
     let all = run_scenarios(scenarios, policies, arguments.seeds);
-    if let Some(file) = &arguments.series {
-        std::fs::write(file, report::csv(&all)).with_context(|| format!("Can't write {}", file.display()))?;
+    let (stdout, file) = match &arguments.series {
+        Some(file) if file == Path::new("-") => (true, None),
+        other => (false, other.as_ref()),
+    };
+    if let Some(file) = file {
+        write(file, &report::csv(&all))?;
     }
     if let Some(file) = &arguments.plot {
         plot(file, &all)?;
     }
     super::print(&match arguments.output {
+        Output::Table if stdout => report::csv(&all),
         Output::Table => report::table(&all),
-        Output::Json => report::json(&all, arguments.series.is_some())?,
+        Output::Json => report::json(&all, stdout)?,
     })?;
     Ok(Outcome::Fine)
+}
+
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("Can't write {}", file.display()))
 }
 
 fn run_scenarios(scenarios: Vec<Scenario>, policies: &[PolicyName], seeds: u64) -> Vec<Outcomes> {
@@ -93,15 +116,14 @@ fn run_scenarios(scenarios: Vec<Scenario>, policies: &[PolicyName], seeds: u64) 
     scenarios.into_iter().zip(runs).map(|(scenario, runs)| Outcomes { scenario, runs }).collect()
 }
 
-/// Draws one picture, or one for each scenario where the name has a place for it.
+/// What stands for the scenario's name in the name of a plot.
+const PLACE: &str = "{scenario}";
+
 fn plot(file: &Path, all: &[Outcomes]) -> anyhow::Result<()> {
-    const PLACE: &str = "{scenario}";
-    let name = file.to_string_lossy();
-    let drawn = if name.contains(PLACE) { all } else { all.get(..1).unwrap_or(all) };
-    for Outcomes { scenario, runs } in drawn {
+    for Outcomes { scenario, runs } in all {
         let first: Vec<&Run> = runs.iter().filter_map(|runs| runs.first()).collect();
-        let file = PathBuf::from(name.replace(PLACE, &scenario.name));
-        std::fs::write(&file, svg(scenario, &first)?).with_context(|| format!("Can't write {}", file.display()))?;
+        let file = file.to_string_lossy().replace(PLACE, &scenario.name.replace('/', "-"));
+        write(Path::new(&file), &svg(scenario, &first)?)?;
     }
     Ok(())
 }

@@ -52,12 +52,12 @@ const BOUNDS: &[(&str, f64, f64, f64)] = &[
     ("uneven-members", 1.8, 36.5, 29.0),
 ];
 
-fn folder() -> PathBuf {
+fn folder_of_scenarios() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios")
 }
 
 fn of_folder(name: &str) -> Scenario {
-    scenario::read(&folder().join(format!("{name}.yaml"))).unwrap()
+    scenario::read(&folder_of_scenarios().join(format!("{name}.yaml"))).unwrap()
 }
 
 /// A scenario from text.
@@ -99,7 +99,7 @@ fn the_engine_is_as_good_as_it_was_on_every_scenario() {
 #[test]
 fn every_scenario_has_bounds_and_a_comment() {
     let bounded: BTreeSet<String> = BOUNDS.iter().map(|(name, ..)| (*name).to_owned()).collect();
-    let files: BTreeSet<String> = std::fs::read_dir(folder())
+    let files: BTreeSet<String> = std::fs::read_dir(folder_of_scenarios())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
@@ -107,8 +107,22 @@ fn every_scenario_has_bounds_and_a_comment() {
         .collect();
     assert_eq!(bounded, files);
     for name in files {
-        let text = std::fs::read_to_string(folder().join(format!("{name}.yaml"))).unwrap();
+        let text = std::fs::read_to_string(folder_of_scenarios().join(format!("{name}.yaml"))).unwrap();
         assert!(text.starts_with("# "), "{name} does not begin with what it is for");
+    }
+}
+
+#[test]
+fn the_example_shows_every_field_and_every_scenario_is_one_that_it_could_be() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenario.yaml");
+    let example = scenario::read(&file).unwrap_or_else(|invalid| panic!("{invalid}"));
+    assert!(run(&example, PolicyName::TimeLag, 1).figures.records > 0.0);
+    let text = std::fs::read_to_string(file).unwrap();
+    let schema = schemars::schema_for!(Scenario).to_value();
+    let parts = schema["$defs"].as_object().unwrap().values().chain([&schema]);
+    let fields = parts.filter_map(|part| part["properties"].as_object()).flat_map(|fields| fields.keys());
+    for field in fields {
+        assert!(text.contains(&format!("{field}:")), "config/scenario.yaml does not show {field}");
     }
 }
 
@@ -253,7 +267,8 @@ fn the_command_prints_a_table_json_series_and_a_plot_and_the_same_ones_again() {
     assert_eq!((rows[0][0], rows[1][..2].to_vec(), rows[2][0]), ("SCENARIO", vec!["mine", "timeLag"], "static"));
     assert_eq!(end_of(&mut paceline(&arguments)).stdout, table.stdout);
 
-    let json = end_of(&mut paceline(&[&arguments[..], &["-o", "json"]].concat())).json();
+    let in_json = ["-o", "json", "--series", "-"];
+    let json = end_of(&mut paceline(&[&["simulate", mine][..], &options, &in_json].concat())).json();
     let static_policy = &json[0]["policies"][1];
     assert_eq!((&json[0]["scenario"], &json[0]["description"]), (&"mine".into(), &"Mine.".into()));
     assert_eq!(static_policy["figures"]["latePercent"], 0.0);
@@ -339,11 +354,14 @@ fn what_is_wrong_with_a_scenario_is_named_and_is_the_users_to_mend() {
             assert!(ended.stderr.contains(told), "{yaml}: \"{told}\" is missing: {}", ended.stderr);
         }
     }
+    let step = &*folder_of_scenarios().join("step.yaml").to_string_lossy().into_owned();
     for arguments in [
         &["simulate"][..],
         &["simulate", "nowhere.yaml"],
         &["simulate", folder.path().to_str().unwrap(), "--policy", "oracle"],
         &["simulate", "nowhere.yaml", "--seeds", "0"],
+        &["simulate", step, "--for", "1s"],
+        &["simulate", step, step, "--plot", "one.svg"],
     ] {
         assert_eq!(end_of(&mut paceline(arguments)).code, 2, "{arguments:?}");
     }

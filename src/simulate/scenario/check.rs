@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Arrival, Event, Scenario};
+use super::{Arrival, DURATIONS, Event, Scenario};
 use crate::simulate::TICK;
 use crate::yaml::{Invalid, Problem, Source, path};
 
-/// Longer runs take minutes and show nothing that a week does not.
-const LONGEST: Duration = Duration::from_secs(8 * 86_400);
 /// Beyond this a run takes minutes.
 const MOST_PARTITIONS: u32 = 10_000;
 /// Beyond this one tick takes longer than it is worth.
@@ -49,9 +47,9 @@ impl Check<'_> {
 
     fn all(&mut self, it: &Scenario) {
         let tick = Duration::from_secs_f64(TICK);
-        self.at_least("duration", it.duration, Duration::from_secs(60));
-        if it.duration > LONGEST {
-            self.problem("duration", format!("longer than {}", humantime::format_duration(LONGEST)));
+        self.at_least("duration", it.duration, *DURATIONS.start());
+        if it.duration > *DURATIONS.end() {
+            self.problem("duration", format!("longer than {}", humantime::format_duration(*DURATIONS.end())));
         }
         if crate::core::Objective::new(it.objective).is_none() {
             self.problem("objective", "not between 1s and 1day");
