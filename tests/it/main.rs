@@ -23,5 +23,6 @@ mod leadership;
 mod manifests;
 mod mock_ffi;
 mod replay;
+mod simulate;
 mod tidy;
 mod world_smoke;
