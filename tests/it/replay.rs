@@ -58,11 +58,10 @@ fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// The text of the document's first block of a language.
-fn documented(language: &str) -> &'static str {
+/// The texts of the document's blocks of a language.
+fn documented(language: &str) -> Vec<&'static str> {
     let start = format!("```{language}\n");
-    let at = DOCUMENT.find(&start).unwrap() + start.len();
-    DOCUMENT[at..].split("```").next().unwrap()
+    DOCUMENT.split(start.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
 fn config(objective: &Value) -> String {
@@ -89,7 +88,7 @@ fn replay(lines: &[String]) -> Ended {
 
 #[test]
 fn the_documented_session_is_a_real_one() {
-    let input = documented("jsonl");
+    let input = documented("jsonl")[0];
     for (i, line) in lines(input).iter().enumerate() {
         assert_valid(&validator(if i == 0 { "config" } else { "observation" }), line);
     }
@@ -98,7 +97,13 @@ fn the_documented_session_is_a_real_one() {
     let decisions = lines(&ended.stdout);
     assert_eq!(decisions.len(), 2);
     assert_eq!((&decisions[0]["replicas"], &decisions[0]["reason"]), (&Value::Null, &json!("DataIncomplete")));
-    let documented: Value = serde_json::from_str(documented("json")).unwrap();
+    let [documented, candidate] = documented("json")[..] else { panic!("a decision and a candidate") };
+    let candidate: Value = serde_json::from_str(candidate).unwrap();
+    let mut with_candidate = decisions[1].clone();
+    with_candidate["candidates"] = json!([candidate]);
+    assert_valid(&validator("decision"), &with_candidate);
+    assert_described(&with_candidate, &schema()["$defs"]["decision"]);
+    let documented: Value = serde_json::from_str(documented).unwrap();
     let mut expected = decisions[1].clone();
     // What is believed of a group, before anything is known of it, is no part of the format.
     expected["model"] = documented["model"].clone();
@@ -129,6 +134,24 @@ fn each_line_is_answered_before_the_next_one_is_written() {
     }
     drop(input);
     assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_time_lag_is_predicted_for_each_number_of_replicas() {
+    let config = json!({"type": "config", "version": 1, "objective": {"time_lag_s": 60}, "hints": {"capacity": 100}});
+    let all: Vec<String> = std::iter::once(config)
+        .chain((1..30).map(|i| observation(f64::from(i) * 10.0, 0, 2)))
+        .map(|it| it.to_string())
+        .collect();
+    let ended = replay(&all);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    for decision in lines(&ended.stdout) {
+        assert_valid(&validator("decision"), &decision);
+        assert_described(&decision, &schema()["$defs"]["decision"]);
+        let rows = decision["candidates"].as_array().unwrap();
+        assert!(!rows.is_empty() && rows.iter().all(|row| row["prediction"].is_object()), "{decision:#}");
+        assert_eq!(decision["model"]["capacity"]["perReplica"], 100.0, "{decision:#}");
+    }
 }
 
 #[test]
