@@ -10,7 +10,7 @@ pub(super) mod delays;
 mod history;
 pub(super) mod surges;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ pub(super) struct Load {
 /// The history of a group's offsets and what was learnt from it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimator {
-    partitions: HashMap<(Arc<str>, i32), History>,
+    /// In order, so that sums always come out the same.
+    partitions: BTreeMap<(Arc<str>, i32), History>,
     topic_ids: HashMap<Arc<str>, String>,
     /// No rate looks further back than this: before it there is a gap.
     rates_since: Duration,

@@ -339,12 +339,14 @@ impl<'a> ByTimeLag<'a> {
             .collect()
     }
 
-    /// Whether what would be late at a lower level is worth less than what it saves: it would be left at once otherwise.
+    /// Whether a lower level carries the load, and what would be late there is worth less than what it saves: it would be
+    /// left again otherwise.
     fn would_stay(&self, known: &Known<'_>, level: u32) -> bool {
         let situation = known.situation;
         let (Some(there), Some(here)) = (known.row(level), known.row(situation.current)) else { return false };
         let late = there.outcome.late - here.outcome.late - situation.negligible();
-        situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon()
+        situation.carries_as_much(level)
+            && situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon()
     }
 
     /// What to do while it is not known what a replica can do.
