@@ -22,4 +22,5 @@ mod leadership;
 mod manifests;
 mod mock_ffi;
 mod tidy;
+mod workers;
 mod world_smoke;

@@ -1,4 +1,4 @@
-//! A producer with a steady rate, in the background.
+//! A producer in the background: a rate that can be changed, spread over the partitions evenly or by weights.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,29 +8,35 @@ use std::time::{Duration, Instant};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-/// Appends records, round robin over the partitions, until it is stopped or dropped.
+/// Appends records until it is stopped or dropped.
 pub(crate) struct Producer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<u64>>,
 }
 
-#[derive(Default)]
 struct Shared {
     stop: AtomicBool,
     /// The bits of an f64, records/s.
     rate: AtomicU64,
-    sent: AtomicU64,
+    /// By partition.
+    sent: Vec<AtomicU64>,
 }
 
 /// How often records are sent: each time as many as are due by then.
 const TICK: Duration = Duration::from_millis(20);
 
 impl Producer {
-    pub(super) fn start(producer: BaseProducer, topic: &str, partitions: i32, rate: f64) -> Self {
-        let shared = Arc::new(Shared::default());
-        shared.rate.store(rate.to_bits(), Ordering::Relaxed);
+    /// `weights`: what share of the rate each partition gets, in proportion.
+    pub(super) fn start(producer: BaseProducer, topic: &str, weights: &[f64], rate: f64) -> Self {
+        let shared = Arc::new(Shared {
+            stop: AtomicBool::new(false),
+            rate: AtomicU64::new(rate.to_bits()),
+            sent: weights.iter().map(|_| AtomicU64::new(0)).collect(),
+        });
+        let total: f64 = weights.iter().sum();
+        let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
         let (theirs, topic) = (Arc::clone(&shared), topic.to_owned());
-        let thread = std::thread::spawn(move || produce(&producer, &theirs, &topic, partitions));
+        let thread = std::thread::spawn(move || produce(&producer, &theirs, &topic, &shares));
         Self { shared, thread: Some(thread) }
     }
 
@@ -41,7 +47,12 @@ impl Producer {
 
     /// How many records it has handed to Kafka so far.
     pub(crate) fn sent(&self) -> u64 {
-        self.shared.sent.load(Ordering::Relaxed)
+        self.shared.total()
+    }
+
+    /// The same for each partition.
+    pub(crate) fn sent_to(&self) -> Vec<u64> {
+        self.shared.sent.iter().map(|sent| sent.load(Ordering::Relaxed)).collect()
     }
 
     /// Stops, waits until the broker has all records, and gives their number.
@@ -55,34 +66,45 @@ impl Producer {
     }
 }
 
+impl Shared {
+    fn total(&self) -> u64 {
+        self.sent.iter().map(|sent| sent.load(Ordering::Relaxed)).sum()
+    }
+}
+
 impl Drop for Producer {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-fn produce(producer: &BaseProducer, shared: &Shared, topic: &str, partitions: i32) -> u64 {
-    let (mut due, mut last) = (0.0, Instant::now());
-    let mut sent = 0_u64;
+fn produce(producer: &BaseProducer, shared: &Shared, topic: &str, shares: &[f64]) -> u64 {
+    // Each partition begins at another point of its first record, so that they do not all get one at the same moment.
+    let count = shares.len() as f64;
+    let mut due: Vec<f64> = (0..shares.len()).map(|partition| partition as f64 / count).collect();
+    let mut last = Instant::now();
     while !shared.stop.load(Ordering::Relaxed) {
         producer.poll(TICK);
         let now = Instant::now();
-        due += f64::from_bits(shared.rate.load(Ordering::Relaxed)) * (now - last).as_secs_f64();
+        let arrived = f64::from_bits(shared.rate.load(Ordering::Relaxed)) * (now - last).as_secs_f64();
         last = now;
-        while due >= 1.0 {
-            let partition = i32::try_from(sent % u64::from(partitions.unsigned_abs())).expect("it is below an i32");
-            let record = BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&[b'x'; 64]);
-            match producer.send(record) {
-                Ok(()) => sent += 1,
-                // Kafka is away and the queue is full: what can't be kept is not produced.
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {}
-                Err((error, _)) => panic!("Can't produce to {topic}: {error}"),
+        for (partition, share) in (0..).zip(shares) {
+            let due = &mut due[partition];
+            *due += arrived * share;
+            while *due >= 1.0 {
+                let number = i32::try_from(partition).expect("it is below an i32");
+                let record = BaseRecord::<(), [u8]>::to(topic).partition(number).payload(&[b'x'; 64]);
+                match producer.send(record) {
+                    Ok(()) => drop(shared.sent[partition].fetch_add(1, Ordering::Relaxed)),
+                    // Kafka is away and the queue is full: what can't be kept is not produced.
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {}
+                    Err((error, _)) => panic!("Can't produce to {topic}: {error}"),
+                }
+                *due -= 1.0;
             }
-            due -= 1.0;
         }
-        shared.sent.store(sent, Ordering::Relaxed);
     }
     // Where Kafka stays away there is nobody to wait for.
     let _ = producer.flush(Duration::from_secs(10));
-    sent
+    shared.total()
 }

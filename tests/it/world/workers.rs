@@ -25,6 +25,10 @@ pub(crate) struct Workers {
     pub(crate) commit_interval: Duration,
     /// From the pod's binding to the start of its process.
     pub(crate) start_delay: Duration,
+    /// The address of what they share, e.g. a [`super::downstream::Downstream`].
+    pub(crate) downstream: Option<String>,
+    /// `TOPIC/PARTITION@OFFSET` of the record that they can't handle.
+    pub(crate) stuck: Option<String>,
     /// Settings of librdkafka, e.g. ("group.protocol", "consumer").
     pub(crate) properties: Vec<(String, String)>,
 }
@@ -49,6 +53,8 @@ impl Workers {
             capacity: 100.0,
             commit_interval: Duration::from_secs(1),
             start_delay: Duration::ZERO,
+            downstream: None,
+            stuck: None,
             properties: Vec::new(),
         }
     }
@@ -69,6 +75,12 @@ impl Workers {
         add("commit-interval", humantime::format_duration(self.commit_interval).to_string());
         for topic in &self.topics {
             add("topic", topic.clone());
+        }
+        if let Some(downstream) = &self.downstream {
+            add("downstream", downstream.clone());
+        }
+        if let Some(stuck) = &self.stuck {
+            add("stuck", stuck.clone());
         }
         for (key, value) in &self.properties {
             add("property", format!("{key}={value}"));
