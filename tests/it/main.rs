@@ -22,5 +22,6 @@ mod leadership;
 mod manifests;
 mod mock_ffi;
 mod tidy;
+mod time_lag;
 mod workers;
 mod world_smoke;

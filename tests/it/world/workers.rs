@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::kafka::Kafka;
@@ -99,6 +99,12 @@ impl Workers {
             .create(&PostParams::default(), &deployment)
             .await
             .expect("a Deployment can be created");
+    }
+
+    /// Deletes the Deployment; its consumers end in their own time.
+    pub(crate) async fn remove(&self, client: Client, namespace: &str) {
+        let deployments: Api<Deployment> = Api::namespaced(client, namespace);
+        deployments.delete(&self.name, &DeleteParams::default()).await.expect("a Deployment can be deleted");
     }
 
     /// Creates a StatefulSet of them.

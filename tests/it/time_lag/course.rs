@@ -1,0 +1,344 @@
+//! One run: real records at given rates, real consumers, a policy that scales them, and a look at all of it once a second.
+
+use std::process::Command;
+use std::time::Duration;
+
+use paceline::core::{Bounds, Decision, Policy, Rule};
+use paceline::kafka::now;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::curve::{Curve, Sample};
+use super::steering::{Order, Steering};
+use crate::world::control_plane::ControlPlane;
+use crate::world::controller::{ACCOUNT, prepare};
+use crate::world::kafka::Kafka;
+use crate::world::process::Process;
+use crate::world::workers::{Workers, deployment_replicas};
+use crate::world::{root, run_dir, unique, wait_for};
+
+/// What is to happen.
+#[derive(Clone)]
+pub(super) struct Plan {
+    /// For the names of everything and for the table.
+    pub(super) name: String,
+    /// The share of each partition, in proportion.
+    pub(super) weights: Vec<f64>,
+    /// For so many seconds, so many records/s.
+    pub(super) phases: Vec<(f64, f64)>,
+    pub(super) rule: Rule,
+    pub(super) poll: Duration,
+    /// The least and the most replicas.
+    pub(super) bounds: (u32, Option<u32>),
+    /// Replicas at the start.
+    pub(super) replicas: i32,
+    /// Records/s that each can handle.
+    pub(super) capacity: f64,
+    pub(super) start_delay: Duration,
+    pub(super) commit_interval: Duration,
+    /// The address of what the consumers share.
+    pub(super) downstream: Option<String>,
+    /// (partition, offset) that no consumer can handle.
+    pub(super) stuck: Option<(i32, i64)>,
+    /// So many seconds after the first write somebody joins the group by hand for ten seconds.
+    pub(super) visitor_after: Option<f64>,
+}
+
+/// What happened.
+pub(super) struct Course {
+    pub(super) plan: Plan,
+    pub(super) topic: String,
+    pub(super) curve: Curve,
+    /// (seconds since the start, replicas) of each write to `/scale`, by the API server's audit log.
+    pub(super) writes: Vec<(f64, u32)>,
+    /// (seconds since the start, decision).
+    pub(super) decisions: Vec<(f64, Decision)>,
+}
+
+const LOOK: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(120);
+const VISIT: f64 = 10.0;
+
+impl Plan {
+    /// Twelve partitions and consumers of 100 records/s that take five seconds to start and commit each second.
+    pub(super) fn new(name: &str, rule: Rule, replicas: i32, phases: &[(f64, f64)]) -> Self {
+        Self {
+            name: name.to_owned(),
+            weights: vec![1.0; 12],
+            phases: phases.to_vec(),
+            rule,
+            poll: Duration::from_secs(2),
+            bounds: (1, None),
+            replicas,
+            capacity: 100.0,
+            start_delay: Duration::from_secs(5),
+            commit_interval: Duration::from_secs(1),
+            downstream: None,
+            stuck: None,
+            visitor_after: None,
+        }
+    }
+
+    fn rate(&self, at: f64) -> Option<f64> {
+        let mut end = 0.0;
+        self.phases.iter().find_map(|(seconds, rate)| {
+            end += seconds;
+            (at < end).then_some(*rate)
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        let bounds = Bounds::new(self.bounds.0, self.bounds.1).expect("they are possible");
+        Policy { gap: 6 * self.poll, ..Policy::new(self.rule, bounds) }
+    }
+
+    fn workers(&self, kafka: &Kafka, topic: &str) -> Workers {
+        Workers {
+            replicas: self.replicas,
+            capacity: self.capacity,
+            start_delay: self.start_delay,
+            commit_interval: self.commit_interval,
+            downstream: self.downstream.clone(),
+            stuck: self.stuck.map(|(partition, offset)| format!("{topic}/{partition}@{offset}")),
+            ..Workers::new(kafka, "workers", topic, topic)
+        }
+    }
+
+    /// Plays it from the first record to the last.
+    pub(super) async fn run(self, kafka: &'static Kafka, cluster: &'static ControlPlane) -> Course {
+        let partitions = i32::try_from(self.weights.len()).expect("they are few");
+        let topic = unique(&self.name);
+        let namespace = prepare(cluster, &self.name).await;
+        let (of_topic, weights) = (topic.clone(), self.weights.clone());
+        let start = move || {
+            kafka.create_topic(&of_topic, partitions);
+            let beginning: Vec<_> = (0..partitions).map(|partition| (of_topic.as_str(), partition, 0)).collect();
+            kafka.commit(&of_topic, &beginning);
+            // A client of its own, so that no look waits for another run's.
+            (kafka.start_weighted_producer(&of_topic, &weights, 0.0), kafka.consumer(&of_topic))
+        };
+        let (producer, reader) = tokio::task::spawn_blocking(start).await.expect("the topic can be made");
+        let workers = self.workers(kafka, &topic);
+        workers.deploy(cluster.admin(), &namespace).await;
+        let members = usize::try_from(self.replicas).expect("they are some");
+        wait_for(&format!("the members of {topic}"), SOON + self.start_delay, || group_has(kafka, &topic, members))
+            .await;
+
+        let client = cluster.service_account(&namespace, ACCOUNT).await;
+        let order = Order {
+            namespace: namespace.clone(),
+            deployment: workers.name.clone(),
+            group: topic.clone(),
+            topic: topic.clone(),
+            policy: self.policy(),
+            poll: self.poll,
+        };
+        let (began, mut steering) = (now(), Steering::start(kafka, client, order));
+        let since = |time: Duration| time.as_secs_f64() - began.as_secs_f64();
+        let mut course = Course { plan: self, topic, curve: Curve::default(), writes: vec![], decisions: vec![] };
+        let mut visitor = Visitor::new(&workers, course.plan.visitor_after);
+        let mut reader = reader;
+        let mut looks = tokio::time::interval(LOOK);
+        while let Some(rate) = course.plan.rate(since(now())) {
+            producer.set_rate(rate);
+            let committed;
+            (reader, committed) = committed_by(reader, &course.topic, partitions).await;
+            let replicas = deployment_replicas(cluster.admin(), &namespace, &workers.name).await;
+            if let Some(committed) = committed {
+                course.curve.0.push(Sample {
+                    at: since(now()),
+                    arrived: producer.sent_to(),
+                    committed,
+                    wanted: u32::try_from(replicas.wanted).unwrap_or(0),
+                    ready: u32::try_from(replicas.ready).unwrap_or(0),
+                });
+            }
+            for decision in steering.decisions() {
+                course.decisions.push((since(decision.at), decision));
+            }
+            let changed = course.decisions.iter().find(|(_, decision)| decision.is_change()).map(|(at, _)| *at);
+            visitor.look(changed.map(|changed| since(now()) - changed));
+            looks.tick().await;
+        }
+        steering.stop().await;
+        course.writes = writes(cluster, &namespace, began);
+        tokio::task::spawn_blocking(move || producer.stop()).await.expect("the producer ends");
+        workers.remove(cluster.admin(), &namespace).await;
+        course
+    }
+}
+
+async fn group_has(kafka: &'static Kafka, group: &str, members: usize) -> Result<(), String> {
+    let name = group.to_owned();
+    let seen = tokio::task::spawn_blocking(move || kafka.group(&name)).await.map_err(|error| error.to_string())?;
+    crate::world::equal(&seen, &("Stable".to_owned(), members))
+}
+
+/// What is committed by partition; nothing where Kafka did not answer.
+async fn committed_by(reader: BaseConsumer, topic: &str, partitions: i32) -> (BaseConsumer, Option<Vec<u64>>) {
+    let mut list = TopicPartitionList::new();
+    list.add_partition_range(topic, 0, partitions - 1);
+    let ask = move || {
+        let found = reader.committed_offsets(list, Duration::from_secs(5)).ok();
+        (reader, found)
+    };
+    let (reader, found) = tokio::task::spawn_blocking(ask).await.expect("asking does not panic");
+    let offset = |offset: Offset| match offset {
+        Offset::Offset(offset) => u64::try_from(offset).ok(),
+        Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+    };
+    (reader, found.and_then(|found| found.elements().iter().map(|element| offset(element.offset())).collect()))
+}
+
+/// (seconds since the start, replicas) of what was written to `/scale`.
+fn writes(cluster: &ControlPlane, namespace: &str, began: Duration) -> Vec<(f64, u32)> {
+    let user = format!("system:serviceaccount:{namespace}:{ACCOUNT}");
+    let mut writes = cluster.writes(namespace);
+    writes.retain(|write| write.user == user && write.subresource == "scale" && write.code < 300);
+    let time = |text: &str| text.parse::<jiff::Timestamp>().expect("the API server writes timestamps");
+    let at = |text: &str| time(text).as_duration().as_secs_f64() - began.as_secs_f64();
+    let replicas = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    writes.iter().filter_map(|write| Some((at(&write.time), replicas(write.replicas?)))).collect()
+}
+
+/// Somebody who joins the group by hand for a while, as people do to look at records: two rebalances that nobody asked for.
+struct Visitor {
+    command: Vec<String>,
+    after: Option<f64>,
+    log: std::path::PathBuf,
+    process: Option<Process>,
+}
+
+impl Visitor {
+    fn new(workers: &Workers, after: Option<f64>) -> Self {
+        Self {
+            command: workers.args(),
+            after,
+            log: run_dir().join(format!("{}-visitor.log", workers.group)),
+            process: None,
+        }
+    }
+
+    /// So many seconds after the first write, if there was one.
+    fn look(&mut self, since_first_write: Option<f64>) {
+        let (Some(after), Some(since)) = (self.after, since_first_write) else { return };
+        match &mut self.process {
+            None if (after..after + VISIT).contains(&since) => {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+                self.process = Process::start("a visitor", command.args(&self.command), &self.log).ok();
+            }
+            Some(process) if since >= after + VISIT => process.signal(nix::sys::signal::Signal::SIGTERM),
+            None | Some(_) => {}
+        }
+    }
+}
+
+impl Course {
+    /// The changes of the replicas that were written from a time on: (when, from, to).
+    pub(super) fn changes(&self, from: f64) -> Vec<(f64, u32, u32)> {
+        let mut before = u32::try_from(self.plan.replicas).unwrap_or(0);
+        let mut changes = Vec::new();
+        for &(at, to) in &self.writes {
+            if at >= from {
+                changes.push((at, before, to));
+            }
+            before = to;
+        }
+        changes
+    }
+
+    pub(super) fn ups(&self, from: f64) -> usize {
+        self.changes(from).iter().filter(|(_, before, after)| after > before).count()
+    }
+
+    /// Replicas asked for at the end.
+    pub(super) fn replicas_at_end(&self) -> u32 {
+        self.curve.last().map_or(0, |sample| sample.wanted)
+    }
+
+    /// The most replicas that were ever asked for.
+    pub(super) fn most_replicas(&self) -> u32 {
+        self.curve.0.iter().map(|sample| sample.wanted).max().unwrap_or(0)
+    }
+
+    /// When something of this name was first found, and in which words.
+    pub(super) fn found(&self, name: &str) -> Option<(f64, String)> {
+        self.decisions.iter().find_map(|(at, decision)| {
+            let finding = decision.findings.iter().find(|finding| finding.name() == name)?;
+            Some((*at, finding.to_string()))
+        })
+    }
+
+    /// What a replica was believed to be able to do at that time, in records/s.
+    pub(super) fn capacity(&self, at: f64) -> Option<f64> {
+        let last = self.decisions.iter().rfind(|(time, _)| *time <= at)?;
+        last.1.model.capacity.per_replica.map(|rate| rate.0)
+    }
+
+    /// The first change after `from`: when, and the seconds until no backlog is left that were predicted with it.
+    pub(super) fn predicted(&self, from: f64) -> Option<(f64, Option<f64>)> {
+        let (at, decision) = self.decisions.iter().find(|(at, decision)| *at >= from && decision.is_change())?;
+        let chosen = decision.candidates.iter().find(|candidate| candidate.replicas == decision.desired)?;
+        Some((*at, chosen.prediction.and_then(|prediction| prediction.restore_seconds)))
+    }
+
+    /// Keeps the curve as a table and the decisions as text under `target/proof`.
+    pub(super) fn keep(&self) {
+        let folder = root().with_file_name("proof");
+        std::fs::create_dir_all(&folder).expect("target can be written");
+        std::fs::write(folder.join(format!("{}.csv", self.plan.name)), self.curve.csv()).expect("it can be written");
+        std::fs::write(folder.join(format!("{}.log", self.plan.name)), self.log()).expect("it can be written");
+    }
+
+    /// Each decision that said something new.
+    fn log(&self) -> String {
+        let mut lines = Vec::new();
+        let mut last = None;
+        for (at, decision) in &self.decisions {
+            let findings: Vec<&str> = decision.findings.iter().map(paceline::core::Finding::name).collect();
+            let said = (decision.current(), decision.desired, decision.reason.name(), findings.clone());
+            if last.as_ref() == Some(&said) {
+                continue;
+            }
+            let model = &decision.model;
+            let number = |rate: Option<paceline::core::RecordsPerSecond>| rate.map_or(-1.0, |rate| rate.0);
+            lines.push(format!(
+                "{at:7.1} {} -> {} {}: {} | lag {} time lag {} arrival {:.0} consumption {:.0} capacity {:.1} ({:?}, {:.0} s) ceiling {:.0} start {:.0} s pause {:.1} s commit {:.1} s | {findings:?}\n",
+                decision.current().0,
+                decision.desired.0,
+                decision.reason.name(),
+                decision.reason,
+                decision.lag.total,
+                model.time_lag,
+                number(model.arrival_rate),
+                number(model.consumption_rate),
+                number(model.capacity.per_replica),
+                model.capacity.source,
+                model.capacity.evidence_seconds,
+                number(model.ceiling),
+                model.start_delay,
+                model.rebalance_pause,
+                model.commit_interval,
+            ));
+            last = Some(said);
+        }
+        lines.concat()
+    }
+
+    /// A line for a person: what the run came to.
+    pub(super) fn figures(&self) -> String {
+        let objective = 60.0;
+        let total = self.curve.last().map_or(0, |sample| sample.arrived.iter().sum::<u64>());
+        let worst = (0..self.curve.0.len()).map(|look| self.curve.time_lag(look)).fold(0.0, f64::max);
+        let changes: Vec<String> =
+            self.changes(0.0).iter().map(|(at, from, to)| format!("{from}->{to} at {at:.0} s")).collect();
+        format!(
+            "{}: {} of {total} records later than {objective} s, worst time lag {worst:.0} s, {:.0} replica-seconds, {} rescales ({})",
+            self.plan.name,
+            self.curve.late_records(objective),
+            self.curve.replica_seconds(0.0),
+            changes.len(),
+            changes.join(", ")
+        )
+    }
+}
