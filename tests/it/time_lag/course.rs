@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::time::Duration;
 
-use paceline::core::{Bounds, Decision, Policy, Rule};
-use paceline::kafka::now;
+use paceline::core::{Bounds, Decision, Finding, Policy, Rule};
+use paceline::kafka::{ClusterSettings, now};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -87,9 +87,18 @@ impl Plan {
         })
     }
 
-    fn policy(&self) -> Policy {
+    fn settings(&self, kafka: &Kafka) -> ClusterSettings {
+        let mut settings = ClusterSettings::new("main", &kafka.bootstrap());
+        settings.poll_interval = self.poll;
+        settings.deadline = settings.deadline.min(self.poll.mul_f64(0.9));
+        settings.request_timeout = settings.request_timeout.min(settings.deadline);
+        settings
+    }
+
+    fn policy(&self, settings: &ClusterSettings) -> Policy {
         let bounds = Bounds::new(self.bounds.0, self.bounds.1).expect("they are possible");
-        Policy { gap: 6 * self.poll, ..Policy::new(self.rule, bounds) }
+        // As the controller has it.
+        Policy { gap: 3 * settings.poll_interval + settings.deadline, ..Policy::new(self.rule, bounds) }
     }
 
     fn workers(&self, kafka: &Kafka, topic: &str) -> Workers {
@@ -125,15 +134,16 @@ impl Plan {
             .await;
 
         let client = cluster.service_account(&namespace, ACCOUNT).await;
+        let settings = self.settings(kafka);
         let order = Order {
             namespace: namespace.clone(),
             deployment: workers.name.clone(),
             group: topic.clone(),
             topic: topic.clone(),
-            policy: self.policy(),
-            poll: self.poll,
+            policy: self.policy(&settings),
+            settings,
         };
-        let (began, mut steering) = (now(), Steering::start(kafka, client, order));
+        let (began, mut steering) = (now(), Steering::start(client, order));
         let since = |time: Duration| time.as_secs_f64() - began.as_secs_f64();
         let mut course = Course { plan: self, topic, curve: Curve::default(), writes: vec![], decisions: vec![] };
         let mut visitor = Visitor::new(&workers, course.plan.visitor_after);
@@ -290,39 +300,27 @@ impl Course {
         std::fs::write(folder.join(format!("{}.log", self.plan.name)), self.log()).expect("it can be written");
     }
 
-    /// Each decision that said something new.
+    /// Each decision that said something new; with each change, what was predicted of every candidate.
     fn log(&self) -> String {
-        let mut lines = Vec::new();
+        let mut text = String::new();
         let mut last = None;
         for (at, decision) in &self.decisions {
-            let findings: Vec<&str> = decision.findings.iter().map(paceline::core::Finding::name).collect();
-            let said = (decision.current(), decision.desired, decision.reason.name(), findings.clone());
+            let findings: Vec<&str> = decision.findings.iter().map(Finding::name).collect();
+            let (from, to, reason) = (decision.current(), decision.desired, &decision.reason);
+            let said = (from, to, reason.name(), findings.clone());
             if last.as_ref() == Some(&said) {
                 continue;
             }
-            let model = &decision.model;
-            let number = |rate: Option<paceline::core::RecordsPerSecond>| rate.map_or(-1.0, |rate| rate.0);
-            lines.push(format!(
-                "{at:7.1} {} -> {} {}: {} | lag {} time lag {} arrival {:.0} consumption {:.0} capacity {:.1} ({:?}, {:.0} s) ceiling {:.0} start {:.0} s pause {:.1} s commit {:.1} s | {findings:?}\n",
-                decision.current().0,
-                decision.desired.0,
-                decision.reason.name(),
-                decision.reason,
-                decision.lag.total,
-                model.time_lag,
-                number(model.arrival_rate),
-                number(model.consumption_rate),
-                number(model.capacity.per_replica),
-                model.capacity.source,
-                model.capacity.evidence_seconds,
-                number(model.ceiling),
-                model.start_delay,
-                model.rebalance_pause,
-                model.commit_interval,
-            ));
+            let (lag, model) = (decision.lag.total, serde_json::to_string(&decision.model).unwrap_or_default());
+            let line =
+                format!("{at:7.1} {from} -> {to} {}: {reason} | lag {lag} {model} {findings:?}\n", reason.name());
+            text.push_str(&line);
+            for candidate in decision.candidates.iter().filter(|_| decision.is_change()) {
+                text.push_str(&format!("        {}\n", serde_json::to_string(candidate).unwrap_or_default()));
+            }
             last = Some(said);
         }
-        lines.concat()
+        text
     }
 
     /// A line for a person: what the run came to.

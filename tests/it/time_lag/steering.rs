@@ -1,8 +1,6 @@
 //! The product's own parts in the test's process: poller, engine and loop as in `run`, on a real Deployment. So a test sees whole
 //! decisions and not only what the status tells of them.
 
-use std::time::Duration;
-
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, Client};
 use paceline::core::*;
@@ -15,8 +13,6 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::kafka::Kafka;
-
 /// What is steered and how.
 pub(super) struct Order {
     pub(super) namespace: String,
@@ -24,7 +20,7 @@ pub(super) struct Order {
     pub(super) group: String,
     pub(super) topic: String,
     pub(super) policy: Policy,
-    pub(super) poll: Duration,
+    pub(super) settings: ClusterSettings,
 }
 
 /// A running loop.
@@ -35,12 +31,8 @@ pub(super) struct Steering {
 }
 
 impl Steering {
-    pub(super) fn start(kafka: &Kafka, client: Client, order: Order) -> Self {
-        let stop = CancellationToken::new();
-        let mut settings = ClusterSettings::new("main", &kafka.bootstrap());
-        settings.poll_interval = order.poll;
-        settings.deadline = settings.deadline.min(order.poll.mul_f64(0.9));
-        settings.request_timeout = settings.request_timeout.min(settings.deadline);
+    pub(super) fn start(client: Client, order: Order) -> Self {
+        let (stop, settings) = (CancellationToken::new(), order.settings.clone());
         let query = GroupQuery {
             group: order.group.clone(),
             topics: TopicSelection::Named(vec![order.topic.clone()]),
