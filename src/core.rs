@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing in here does I/O, reads a clock, awaits, or knows Kafka's client or
 //! Kubernetes'. Time is an argument, so the same observations always give the same decisions.
 
+mod assignment;
 mod decide;
 pub mod decision;
 pub mod engine;
@@ -11,8 +12,11 @@ pub mod finding;
 pub mod lag;
 pub mod observation;
 pub mod policy;
+mod predict;
 pub mod reason;
 mod saved;
+mod shadow;
+mod situation;
 pub mod units;
 mod window;
 

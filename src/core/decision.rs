@@ -171,6 +171,10 @@ pub enum Verdict {
     MissesObjective,
     /// More than the objective needs.
     MoreThanNeeded,
+    /// It may be enough, but has not proved it for long enough to be worth a rebalance.
+    NotProvedYet,
+    /// What it would bring is not known.
+    Unmeasured,
     /// Outside of the bounds.
     OutOfBounds,
 }
@@ -223,7 +227,7 @@ impl Decision {
 }
 
 /// What will change a decision.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outlook {
     /// More replicas from a lag above this, in records; nothing where a bound forbids more.
@@ -235,6 +239,10 @@ pub struct Outlook {
     pub down_after: Option<Duration>,
     /// What must be readable again first.
     pub needs: Option<String>,
+    /// More replicas from an arrival rate above this, for as long as the objective does not stand it.
+    pub up_above_rate: Option<RecordsPerSecond>,
+    /// The lower replica count that is nearest to being taken, after `down_after`.
+    pub down_to: Option<Replicas>,
 }
 
 fn optional_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -249,6 +257,13 @@ impl fmt::Display for Outlook {
         }
         if let Some(lag) = self.up_above_lag {
             parts.push(format!("up above a lag of {}", grouped(lag)));
+        }
+        if let Some(rate) = self.up_above_rate {
+            parts.push(format!("up above {rate} records/s"));
+        }
+        if let Some(replicas) = self.down_to {
+            let after = self.down_after.map(|after| format!(" in about {}", short(after))).unwrap_or_default();
+            parts.push(format!("down to {}{after}", replicas.0));
         }
         if let Some(lag) = self.down_at_lag {
             let after = self.down_after.map(|after| format!(" for {}", short(after))).unwrap_or_default();

@@ -4,12 +4,16 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::decide;
+use super::decide::{self, Allowed, lag_rule};
 use super::decision::{Decision, Workload};
+use super::estimate::delays::Flight;
 use super::estimate::{Estimator, useful_members};
 use super::lag::{Anomaly, GroupLag, PartitionLag};
 use super::observation::Observation;
-use super::policy::{OffsetReset, Policy, Rule};
+use super::policy::{Objective, OffsetReset, Policy, Rule};
+use super::predict::Situation;
+use super::shadow::Shadows;
+use super::situation::Levels;
 use super::units::Replicas;
 use super::window::Window;
 
@@ -18,6 +22,10 @@ use super::window::Window;
 const MAX_CHANGES: usize = 64;
 /// The longest period that a step of `behavior` can have (autoscaling/v2).
 const LONGEST_PERIOD: Duration = Duration::from_secs(1800);
+
+/// Members beyond the replicas are waited for to leave for so many seconds: a clean shutdown takes 30 s at most by
+/// Kubernetes' default, and the group may have members of its own besides.
+const LEAVES_WITHIN: f64 = 60.0;
 
 /// One group's memory.
 #[derive(Clone, Debug)]
@@ -56,6 +64,21 @@ pub(super) struct Memory {
     pub(super) in_flight_since: Option<Duration>,
     /// Since when only the hope for a still lower recommendation has kept a scale-down back.
     pub(super) settling_since: Option<Duration>,
+    /// The pods' template as it was last seen.
+    pub(super) template: Option<u64>,
+    /// The last decision that was a change: when, and to what.
+    pub(super) asked_for: Option<(Duration, Replicas)>,
+    /// The group as it would be at other levels.
+    pub(super) shadows: Shadows,
+    /// Since when records have been older than the objective, while the capacity is not known.
+    pub(super) beyond_since: Option<Duration>,
+    /// Since when there has been no backlog to measure a capacity by.
+    pub(super) no_backlog_since: Option<Duration>,
+    /// When the shadows were fed last.
+    followed: Option<Duration>,
+    /// What the last observation came to: levels, and the situation that predictions start from.
+    pub(super) levels: Levels,
+    pub(super) situation: Option<Situation>,
 }
 
 /// A time without work.
@@ -83,6 +106,14 @@ impl Engine {
             replicas: None,
             in_flight_since: None,
             settling_since: None,
+            template: None,
+            asked_for: None,
+            shadows: Shadows::default(),
+            beyond_since: None,
+            no_backlog_since: None,
+            followed: None,
+            levels: Levels::default(),
+            situation: None,
         };
         Self { policy, memory }
     }
@@ -107,8 +138,34 @@ impl Engine {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
         self.note(observation, &lag);
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
-        self.memory.see(read_at, workload.spec);
-        decide::decide(&self.policy, &mut self.memory, observation, lag, workload)
+        self.memory.see(&self.policy, read_at, workload);
+        self.follow(observation, &lag, workload);
+        let decision = decide::decide(&self.policy, &mut self.memory, observation, lag, workload);
+        if decision.is_change() {
+            self.memory.asked_for = Some((observation.at, decision.desired));
+        }
+        decision
+    }
+
+    /// Notes what an observation means for the workload as it is: whether a change has arrived, what was learnt from
+    /// it, and how the group would do at other levels.
+    fn follow(&mut self, observation: &Observation, lag: &GroupLag, workload: Workload) {
+        let (policy, memory) = (&self.policy, &mut self.memory);
+        let now = observation.at;
+        let is_new = memory.followed.is_none_or(|followed| now > followed);
+        if decide::awaited(policy, observation, workload).is_none() {
+            memory.arrive(policy, observation);
+        }
+        let Rule::TimeLag(objective) = policy.rule else { return };
+        if is_new {
+            memory.followed = Some(now);
+            let members = observation.group.as_ref().map_or(0, |group| group.members.len());
+            memory.estimator.judge(now.as_secs_f64(), u32::try_from(members).unwrap_or(u32::MAX));
+        }
+        memory.prepare(policy, objective, observation, lag, workload.spec);
+        if is_new {
+            memory.shadow(policy, observation, lag);
+        }
     }
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
@@ -127,7 +184,7 @@ impl Engine {
             memory.forget_evidence();
         }
         memory.last = Some(now);
-        memory.estimator.observe(observation, gap);
+        memory.estimator.observe(observation, lag, gap);
 
         if let (members, true) = useful_members(observation) {
             memory.useful_members = Some(members);
@@ -136,12 +193,12 @@ impl Engine {
         memory.note_quiet(now, lag, policy);
         memory.unread_since = if lag.is_anything_known() { None } else { memory.unread_since.or(Some(now)) };
 
-        let wanted = decide::wanted(policy, memory, observation, lag).clamped;
+        memory.complete_since = if lag.complete { memory.complete_since.or(Some(now)) } else { None };
+        let Rule::LagPerReplica(threshold) = policy.rule else { return };
+        let wanted = lag_rule::wanted(threshold, Allowed::of(policy, memory, observation), lag).clamped;
         if lag.complete {
-            memory.complete_since = memory.complete_since.or(Some(now));
             memory.highest.push(now, wanted, policy.scale_down.stabilization);
         } else {
-            memory.complete_since = None;
             memory.highest.clear();
         }
         memory.lowest.push(now, wanted, policy.scale_up.stabilization);
@@ -156,6 +213,62 @@ impl Memory {
         self.highest.clear();
         self.lowest.clear();
         self.settling_since = None;
+        self.no_backlog_since = None;
+        self.beyond_since = None;
+    }
+
+    /// Records/s of one member, measured or by the user's hint.
+    pub(super) fn capacity_of_member(&self, policy: &Policy) -> Option<f64> {
+        let hint = || Some(policy.capacity_hint?.0 / f64::from(policy.threads_per_replica.get()));
+        self.estimator.capacity.measured().or_else(hint).filter(|capacity| *capacity > 0.0)
+    }
+
+    /// All that was asked for is there; whether those that were too many are gone is waited for a little.
+    fn arrive(&mut self, policy: &Policy, observation: &Observation) {
+        let now = observation.at.as_secs_f64();
+        let delays = &mut self.estimator.delays;
+        let Some(flight) = delays.flight else { return };
+        let Ok(group) = &observation.group else {
+            // Without the members nothing can be learnt from it.
+            delays.flight = None;
+            return;
+        };
+        let most = flight.to.saturating_mul(policy.threads_per_replica.get()) as usize;
+        let leaving = flight.to < flight.from && group.members.len() > most && now - flight.since < LEAVES_WITHIN;
+        if !leaving {
+            delays.arrive(now);
+        }
+    }
+
+    /// Works out the levels and the situation of an observation.
+    fn prepare(
+        &mut self,
+        policy: &Policy,
+        objective: Objective,
+        observation: &Observation,
+        lag: &GroupLag,
+        current: Replicas,
+    ) {
+        let (floor, ceiling) = Allowed::of(policy, self, observation).range();
+        self.levels = Levels::of(policy, observation, floor.0, ceiling.0, current.0);
+        self.situation = Situation::of(policy, objective, self, observation, lag, &self.levels, current.0);
+    }
+
+    /// Feeds the shadows, and lets them earn while the group itself can be judged.
+    fn shadow(&mut self, policy: &Policy, observation: &Observation, lag: &GroupLag) {
+        let now = observation.at;
+        let (estimator, dt) = (&self.estimator, self.estimator.step);
+        let judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
+        let judged = judged && estimator.delays.flight.is_none();
+        let backlog = estimator.capacity.is_any_busy() || estimator.loads.iter().any(|load| load.age > 12.0);
+        self.no_backlog_since = self.no_backlog_since.or(Some(now)).filter(|_| judged && !backlog);
+        let Some(situation) = self.situation.as_ref().filter(|_| self.capacity_of_member(policy).is_some()) else {
+            return;
+        };
+        self.shadows.feed(situation, &self.levels.allowed, &self.estimator.loads, now.as_secs_f64(), dt);
+        if judged {
+            self.shadows.earn(situation, dt);
+        }
     }
 
     fn note_anomalies(&mut self, now: Duration, lag: &GroupLag) {
@@ -182,20 +295,44 @@ impl Memory {
         self.quiet = Some(if arrived > allowed { Quiet { since: now, arrived: 0 } } else { Quiet { since, arrived } });
     }
 
-    /// Notes the workload's size, whoever has set it.
-    fn see(&mut self, now: Duration, replicas: Replicas) {
+    /// Notes the workload's size and its pods' template, whoever has set them.
+    fn see(&mut self, policy: &Policy, now: Duration, workload: Workload) {
+        let replicas = workload.spec;
         if let Some(before) = self.replicas.replace(replicas)
             && before != replicas
         {
-            if self.changes.len() >= MAX_CHANGES {
-                self.changes.pop_front();
-            }
-            self.changes.push_back((now, before, replicas));
-            self.settling_since = None;
+            self.changed(policy, now, before, replicas);
         }
         self.changes.retain(|(time, _, _)| now.saturating_sub(*time) <= LONGEST_PERIOD);
         if replicas.0 > 0 {
             self.unclaimed = 0;
+        }
+        if let Some(template) = workload.template
+            && self.template.replace(template).is_some_and(|before| before != template)
+        {
+            // Another program: what the last one could do means nothing any more.
+            self.estimator.capacity.forget();
+            self.estimator.ceiling.forget();
+        }
+    }
+
+    fn changed(&mut self, policy: &Policy, now: Duration, from: Replicas, to: Replicas) {
+        if self.changes.len() >= MAX_CHANGES {
+            self.changes.pop_front();
+        }
+        self.changes.push_back((now, from, to));
+        self.settling_since = None;
+        self.no_backlog_since = None;
+        self.shadows.spend();
+        // A change of our own was made when it was decided, and not when it is seen first.
+        let decided = self.asked_for.take().filter(|(_, asked_for)| *asked_for == to);
+        let since = decided.map_or(now, |(at, _)| at).as_secs_f64();
+        let flight = Flight { since, from: from.0, to: to.0 };
+        self.estimator.delays.depart(flight);
+        self.estimator.ceiling.trial = None;
+        if let Some(capacity) = self.capacity_of_member(policy).filter(|_| to > from) {
+            let demand = self.estimator.loads.iter().map(|load| load.rate).sum();
+            self.estimator.begin_trial(flight, policy.threads_per_replica.get(), capacity, demand);
         }
     }
 }
@@ -220,14 +357,4 @@ pub(super) fn not_quiet(lag: &GroupLag, activation_lag: u64) -> Option<String> {
             PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_) => None,
         }
     })
-}
-
-impl Rule {
-    /// Records that one replica may have to itself.
-    pub fn threshold(self) -> u64 {
-        match self {
-            Self::LagPerReplica(threshold) => threshold.get(),
-            Self::TimeLag(_) => u64::MAX,
-        }
-    }
 }

@@ -1,95 +1,310 @@
-//! Observations over time -> what is believed of the group: arrival rate, consumption rate, time lag.
+//! Observations over time -> what is believed of the group: arrival, backlog, time lag, what a member can do.
 //!
 //! Arrival is read off end offsets. Consumption is read off commits that changed, never off polls: with a commit
 //! interval of 60 s and a poll every 10 s the latter gives 0, 0, 0, 0, 0, 6x. Time lag is read off our own history of
 //! end offsets, between two points of it, and never beyond its oldest.
 
-use std::collections::{HashMap, VecDeque};
+pub(super) mod capacity;
+pub(super) mod ceiling;
+pub(super) mod delays;
+mod history;
+pub(super) mod surges;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::assignment::{Assignor, topic_sizes};
 use super::decision::{Model, TimeLag};
-use super::lag::{GroupLag, LagOfPartition, PartitionLag};
-use super::observation::{GroupDescription, Observation, Offset, PartitionObservation};
+use super::lag::{GroupLag, LagOfPartition};
+use super::observation::{GroupState, Observation, PartitionObservation};
 use super::units::RecordsPerSecond;
+use capacity::CapacityEstimate;
+use ceiling::Ceiling;
+use delays::Delays;
+use history::History;
+use surges::Surges;
 
-/// Arrival rates are means over this time: long enough for a producer that flushes every few seconds and for two polls of
-/// 10 s, and short enough to show what has just changed.
-const ARRIVAL_WINDOW: Duration = Duration::from_secs(20);
+/// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds
+/// and for two polls of 10 s, and short enough to show what has just changed.
+const FAST: Duration = Duration::from_secs(20);
+/// The longer one: it keeps a rate up through a short lull.
+const SLOW: Duration = Duration::from_secs(60);
+/// Each partition's share of the group's rate is its share over this time: the noise of a single partition would
+/// otherwise decide what the fullest member gets.
+const SHARES: Duration = Duration::from_secs(120);
 /// Consumption rates are means over this time: two commit intervals of a slow committer (60 s).
 const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
-/// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the
-/// history reaches further back and gets coarser: 64 points are 1 KiB.
-const MAX_POINTS: usize = 64;
-/// Commit edges kept per partition: more would only smooth what is a mean already.
-const MAX_EDGES: usize = 32;
+/// A partition that has had something to read and was not read for this long, while others were, is stuck; but never
+/// before three commit intervals.
+const STUCK_AFTER: f64 = 60.0;
+/// Longer gaps between commits are gaps between records.
+const LONGEST_COMMIT_INTERVAL: f64 = 300.0;
+/// Gaps between commits that the commit interval is the median of.
+const MAX_GAPS: usize = 256;
+/// After a rebalance or a change of the members, rates of the members mean nothing for this long.
+const SETTLES_AFTER: f64 = 10.0;
 
-/// The history of a group's offsets.
+/// One partition now, as far as a prediction needs it. In the order of the observation's partitions.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Load {
+    /// Records/s that arrive; 0 for a stuck partition.
+    pub(super) rate: f64,
+    /// Records behind the end that are not read yet, without those that are read and not committed; 0 for a stuck
+    /// partition.
+    pub(super) backlog: f64,
+    /// Records behind the end that are not committed.
+    pub(super) lag: f64,
+    /// The age of the oldest record of the backlog, in seconds.
+    pub(super) age: f64,
+    /// Records that arrived since the observation before.
+    pub(super) arrived: f64,
+    /// Whether the committed offset has moved since the observation before.
+    pub(super) progressed: bool,
+    /// Whether it has not been read for long while others have.
+    pub(super) stuck: bool,
+}
+
+/// The history of a group's offsets and what was learnt from it.
 #[derive(Clone, Debug, Default)]
-pub struct Estimator {
+pub(super) struct Estimator {
     partitions: HashMap<(Arc<str>, i32), History>,
     topic_ids: HashMap<Arc<str>, String>,
     /// No rate looks further back than this: before it there is a gap.
     rates_since: Duration,
     /// Records that arrived between the last two observations.
-    pub arrived: u64,
+    pub(super) arrived: u64,
     /// Those of them that arrived in partitions without a commit.
-    pub arrived_without_commit: u64,
-}
-
-#[derive(Clone, Debug, Default)]
-struct History {
-    /// (when, end offset), oldest first; a plateau has only its first and last point.
-    ends: VecDeque<(Duration, Offset)>,
-    /// (when first seen, committed offset) of every commit that changed something, oldest first.
-    edges: VecDeque<(Duration, Offset)>,
-    /// The first commit that was seen, and when.
-    first_commit: Option<(Duration, Offset)>,
+    pub(super) arrived_without_commit: u64,
+    /// The partitions of the last observation.
+    pub(super) loads: Vec<Load>,
+    /// When the last observation was made, and the seconds since the one before; 0 after a gap.
+    last: Option<Duration>,
+    pub(super) step: f64,
+    /// Mean seconds from one observation to the next.
+    poll: f64,
+    /// The time between two commits, in seconds; never less than from poll to poll.
+    pub(super) commit_interval: f64,
+    /// When the members were last seen changing, or a rebalance was going on.
+    pub(super) unsettled_at: Option<Duration>,
+    members: u64,
+    pub(super) capacity: CapacityEstimate,
+    pub(super) delays: Delays,
+    pub(super) surges: Surges,
+    pub(super) ceiling: Ceiling,
 }
 
 impl Estimator {
-    /// Adds an observation. After a `gap` the rates start anew.
-    pub fn observe(&mut self, observation: &Observation, gap: bool) {
+    /// Adds an observation. After a `gap` the rates start anew; what was learnt stays.
+    pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, gap: bool) {
+        let now = observation.at;
+        let step = self.last.replace(now).map_or(0.0, |last| now.saturating_sub(last).as_secs_f64());
+        let dt = if gap { 0.0 } else { step };
+        self.step = dt;
+        if dt > 0.0 {
+            self.poll = if self.poll > 0.0 { 0.7 * self.poll + 0.3 * dt } else { dt };
+        }
         if gap {
-            self.rates_since = observation.at;
+            self.rates_since = now;
+            self.unsettled_at = Some(now);
             self.partitions.values_mut().for_each(History::forget_commits);
+            self.capacity.forget_windows();
         }
         self.forget_recreated_topics(observation);
-        (self.arrived, self.arrived_without_commit) = (0, 0);
-        for seen in &observation.partitions {
-            let history = self.partitions.entry((seen.topic.clone(), seen.partition)).or_default();
-            let arrived = history.observe(observation.at, seen);
-            self.arrived = self.arrived.saturating_add(arrived);
-            if seen.committed == Ok(None) {
-                self.arrived_without_commit = self.arrived_without_commit.saturating_add(arrived);
-            }
+        self.note_members(observation);
+        self.note_offsets(observation, lag, dt);
+        self.commit_interval = self.gaps_between_commits().max(self.poll);
+        self.note_rates(observation, lag);
+        if self.is_stable(observation) {
+            self.delays.note_stable();
+        } else {
+            self.delays.note_rebalancing(dt);
         }
-        // Only a complete list of partitions says which ones are gone.
-        if observation.failure.is_none() && observation.topics.iter().all(|topic| topic.partitions.is_ok()) {
-            let there: std::collections::HashSet<_> =
-                observation.partitions.iter().map(|seen| (seen.topic.clone(), seen.partition)).collect();
-            self.partitions.retain(|key, _| there.contains(key));
-        }
+        self.surges.observe(self.rate_of(now, FAST), dt);
+        self.learn(observation, lag);
+    }
+
+    /// Whether every member has its assignment and works.
+    pub(super) fn is_stable(&self, observation: &Observation) -> bool {
+        observation.group.as_ref().is_ok_and(|group| group.state == GroupState::Stable)
+    }
+
+    /// Whether the members have been at work for so long that their rates mean something.
+    pub(super) fn is_settled(&self, now: Duration) -> bool {
+        let commits = if self.commit_interval > 1.5 * self.poll { self.commit_interval } else { 0.0 };
+        let since = self.unsettled_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64());
+        self.unsettled_at.is_some() && since >= commits.max(SETTLES_AFTER)
     }
 
     /// A new id under an old name is another topic (KIP-516): its offsets have nothing to do with the old ones.
     fn forget_recreated_topics(&mut self, observation: &Observation) {
         for topic in &observation.topics {
             let Some(id) = &topic.id else { continue };
-            let before = self.topic_ids.insert(topic.name.clone(), id.clone());
-            if before.is_some_and(|before| before != *id) {
+            if self.topic_ids.get(&topic.name).is_some_and(|known| known == id) {
+                continue;
+            }
+            if self.topic_ids.insert(topic.name.clone(), id.clone()).is_some() {
                 self.partitions.retain(|(name, _), _| *name != topic.name);
             }
         }
     }
 
-    /// What is believed of the group now.
-    pub fn model(&self, observation: &Observation, lag: &GroupLag, useful_members: Option<u32>) -> Model {
+    /// Members that come, go or are given other partitions leave what they did before without meaning.
+    fn note_members(&mut self, observation: &Observation) {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let Ok(group) = &observation.group else { return };
+        let mut hasher = DefaultHasher::new();
+        for member in &group.members {
+            (&member.id, &member.assignment).hash(&mut hasher);
+        }
+        let members = hasher.finish();
+        let changed = std::mem::replace(&mut self.members, members) != members;
+        if changed || group.state != GroupState::Stable {
+            self.unsettled_at = Some(observation.at);
+            self.capacity.forget_windows();
+        }
+    }
+
+    fn note_offsets(&mut self, observation: &Observation, lag: &GroupLag, dt: f64) {
+        (self.arrived, self.arrived_without_commit) = (0, 0);
+        self.loads.clear();
+        let stable = self.is_stable(observation);
+        for partition in &lag.by_partition {
+            let seen = &partition.seen;
+            let history = self.partitions.entry((seen.topic.clone(), seen.partition)).or_default();
+            let before = history.last_commit();
+            let arrived = history.observe(observation.at, seen);
+            let progressed = before.is_some() && history.last_commit() != before;
+            let lag = partition.lag.lag().map_or(0.0, |lag| lag.0 as f64);
+            if progressed || lag == 0.0 {
+                history.frozen = 0.0;
+            } else if stable {
+                history.frozen += dt;
+            }
+            self.arrived = self.arrived.saturating_add(arrived);
+            if seen.committed == Ok(None) {
+                self.arrived_without_commit = self.arrived_without_commit.saturating_add(arrived);
+            }
+            self.loads.push(Load { lag, arrived: arrived as f64, progressed, ..Load::default() });
+        }
+        // Only a complete list of partitions says which ones are gone.
+        if self.partitions.len() > observation.partitions.len()
+            && observation.failure.is_none()
+            && observation.topics.iter().all(|topic| topic.partitions.is_ok())
+        {
+            let there: std::collections::HashSet<_> =
+                observation.partitions.iter().map(|seen| (seen.topic.clone(), seen.partition)).collect();
+            self.partitions.retain(|key, _| there.contains(key));
+        }
+    }
+
+    /// The median of the gaps between commits that changed something.
+    fn gaps_between_commits(&self) -> f64 {
+        let mut gaps = [0.0_f64; MAX_GAPS];
+        let mut count = 0;
+        'all: for history in self.partitions.values() {
+            let edges = history.edges.iter().rev();
+            for (later, earlier) in edges.clone().zip(edges.skip(1)).take(8) {
+                if count == MAX_GAPS {
+                    break 'all;
+                }
+                gaps[count] = later.0.saturating_sub(earlier.0).as_secs_f64();
+                count += 1;
+            }
+        }
+        if count == 0 {
+            return 0.0;
+        }
+        let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
+        median.min(LONGEST_COMMIT_INTERVAL)
+    }
+
+    /// Works out each partition's load.
+    fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
+        let (now, since) = (observation.at, self.rates_since);
+        let stable = self.is_stable(observation);
+        let newest = self.partitions.values().filter_map(|history| history.edges.back()).map(|edge| edge.0).max();
+        let stuck_after = STUCK_AFTER.max(3.0 * self.commit_interval);
+        let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
+        for (partition, load) in lag.by_partition.iter().zip(&mut self.loads) {
+            let Some(history) = self.partitions.get(&key(&partition.seen)) else { continue };
+            let frozen_since = now.saturating_sub(Duration::from_secs_f64(history.frozen));
+            load.stuck = history.frozen > stuck_after && newest.is_some_and(|newest| newest > frozen_since);
+            if load.stuck {
+                continue;
+            }
+            let rate = |window| history.arrival_rate(now, window, since).unwrap_or(0.0);
+            load.rate = rate(SHARES);
+            (fast, slow, shares) = (fast + rate(FAST), slow + rate(SLOW), shares + load.rate);
+            let read = if stable { history.read_since_commit(now, self.commit_interval) } else { 0.0 };
+            load.backlog = (load.lag - read).max(0.0);
+            load.age = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
+        }
+        let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
+        self.loads.iter_mut().for_each(|load| load.rate *= factor);
+    }
+
+    /// Records/s of the whole group over a window, stuck partitions aside.
+    fn rate_of(&self, now: Duration, window: Duration) -> f64 {
+        let rates = self.partitions.values().filter_map(|history| history.arrival_rate(now, window, self.rates_since));
+        rates.sum()
+    }
+
+    /// What members could do, where they were at their limit.
+    fn learn(&mut self, observation: &Observation, lag: &GroupLag) {
+        let now = observation.at;
+        if !lag.complete || !self.is_stable(observation) || !self.is_settled(now) {
+            self.capacity.forget_windows();
+            return;
+        }
+        let Ok(group) = &observation.group else { return };
+        let timing =
+            capacity::Timing { now: now.as_secs_f64(), poll: self.poll, commit_interval: self.commit_interval };
+        let explained = self.ceiling.explains_slowness();
+        self.capacity.learn(timing, &group.members, lag, &self.loads, explained);
+    }
+
+    /// For each partition, the records that arrived from `ago` seconds before now, and from each `step` later until now.
+    pub(super) fn arrived_before(&self, lag: &GroupLag, now: Duration, ago: f64, step: f64, into: &mut Vec<f64>) {
+        into.clear();
+        for (partition, load) in lag.by_partition.iter().zip(&self.loads) {
+            let history = self.partitions.get(&key(&partition.seen)).filter(|_| !load.stuck);
+            let mut back = ago;
+            while back > step / 2.0 {
+                let at = now.saturating_sub(Duration::from_secs_f64(back));
+                into.push(history.map_or(0.0, |history| history.arrived_since(at, load.rate)));
+                back -= step;
+            }
+        }
+    }
+
+    /// The partition whose unread records will be deleted first, and the seconds until then.
+    pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag) -> Option<(String, f64)> {
+        let left = lag.by_partition.iter().zip(&self.loads).filter(|(_, load)| load.lag > 0.0 && !load.stuck);
+        let left = left.filter_map(|(partition, _)| {
+            let history = self.partitions.get(&key(&partition.seen))?;
+            Some((partition, history.deleted_in(now, &partition.seen)?))
+        });
+        let (partition, seconds) = left.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
+        Some((partition.name(), seconds))
+    }
+
+    /// For how many seconds a partition has not been read.
+    pub(super) fn frozen_for(&self, partition: &LagOfPartition) -> f64 {
+        self.partitions.get(&key(&partition.seen)).map_or(0.0, |history| history.frozen)
+    }
+
+    /// What is believed of the group now, for people.
+    pub(super) fn model(&self, observation: &Observation, lag: &GroupLag, useful_members: Option<u32>) -> Model {
         Model {
-            arrival_rate: self.sum(observation.at, lag, History::arrival_rate),
+            arrival_rate: self.sum(observation.at, lag, History::recent_arrival_rate),
             consumption_rate: self.sum(observation.at, lag, History::consumption_rate),
             time_lag: self.time_lag(observation.at, lag),
             useful_members,
+            start_delay: self.delays.longest_start(),
+            rebalance_pause: self.delays.mean_pause(),
+            commit_interval: self.commit_interval,
+            ceiling: self.ceiling.throughput().map(RecordsPerSecond),
             ..Model::default()
         }
     }
@@ -100,14 +315,10 @@ impl Estimator {
             return None;
         }
         let rates = lag.by_partition.iter().map(|partition| {
-            let history = self.history(&partition.seen)?;
+            let history = self.partitions.get(&key(&partition.seen))?;
             rate(history, now, self.rates_since, partition)
         });
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
-    }
-
-    fn history(&self, seen: &PartitionObservation) -> Option<&History> {
-        self.partitions.get(&(seen.topic.clone(), seen.partition))
     }
 
     /// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.
@@ -115,7 +326,7 @@ impl Estimator {
         let mut oldest = None;
         let mut exact = lag.complete;
         for partition in &lag.by_partition {
-            let age = match self.history(&partition.seen) {
+            let age = match self.partitions.get(&key(&partition.seen)) {
                 Some(history) => history.time_lag(now, partition),
                 None => TimeLag::Unknown,
             };
@@ -138,130 +349,8 @@ impl Estimator {
 
 type RateOf = fn(&History, Duration, Duration, &LagOfPartition) -> Option<f64>;
 
-impl History {
-    /// Adds what was seen; gives the records that arrived since the last time.
-    fn observe(&mut self, at: Duration, seen: &PartitionObservation) -> u64 {
-        let mut arrived = 0;
-        if let Ok(end) = seen.end {
-            if self.ends.back().is_some_and(|(_, last)| end < *last) {
-                *self = Self::default();
-            }
-            arrived = self.ends.back().map_or(0, |(_, last)| end.since(*last));
-            self.push_end(at, end);
-        }
-        if let Ok(Some(committed)) = seen.committed {
-            self.push_commit(at, committed);
-        }
-        self.forget_consumed(at, seen);
-        arrived
-    }
-
-    fn push_end(&mut self, at: Duration, end: Offset) {
-        let plateau = self.ends.len() >= 2 && self.ends.iter().rev().take(2).all(|(_, before)| *before == end);
-        if plateau {
-            self.ends.pop_back();
-        } else if self.ends.len() >= MAX_POINTS {
-            let mut index = 0;
-            self.ends.retain(|_| {
-                index += 1;
-                index > MAX_POINTS / 2 || index % 2 == 1
-            });
-        }
-        self.ends.push_back((at, end));
-    }
-
-    fn push_commit(&mut self, at: Duration, committed: Offset) {
-        let last = self.edges.back().or(self.first_commit.as_ref()).map(|(_, last)| *last);
-        match last {
-            None => self.first_commit = Some((at, committed)),
-            Some(last) if committed == last => {}
-            // Somebody has reset the group's offsets: what was consumed before has nothing to do with what comes.
-            Some(last) if committed < last => {
-                self.edges.clear();
-                self.first_commit = Some((at, committed));
-            }
-            Some(_) => {
-                if self.edges.len() >= MAX_EDGES {
-                    self.edges.pop_front();
-                }
-                self.edges.push_back((at, committed));
-            }
-        }
-    }
-
-    /// Drops the points that neither a rate nor the time lag needs any more.
-    fn forget_consumed(&mut self, now: Duration, seen: &PartitionObservation) {
-        let recent = now.saturating_sub(ARRIVAL_WINDOW);
-        let Ok(Some(consumed)) = seen.committed else { return };
-        while self.ends.len() > 2 && self.ends[1].0 <= recent && self.ends[1].1 <= consumed {
-            self.ends.pop_front();
-        }
-    }
-
-    fn forget_commits(&mut self) {
-        self.edges.clear();
-        self.first_commit = None;
-    }
-
-    /// Records/s that producers add.
-    fn arrival_rate(&self, now: Duration, since: Duration, _: &LagOfPartition) -> Option<f64> {
-        let (first, _) = *self.ends.front()?;
-        let (last, end) = *self.ends.back()?;
-        let from = now.saturating_sub(ARRIVAL_WINDOW).max(first).max(since);
-        if last <= from {
-            return None;
-        }
-        Some((end.get() as f64 - self.end_at(from)?).max(0.0) / (last - from).as_secs_f64())
-    }
-
-    /// The end offset at a time within the history.
-    fn end_at(&self, at: Duration) -> Option<f64> {
-        let after = self.ends.iter().position(|(time, _)| *time >= at)?;
-        let (t1, e1) = self.ends[after];
-        let Some((t0, e0)) = after.checked_sub(1).map(|before| self.ends[before]) else { return Some(e1.get() as f64) };
-        let share = (at - t0).as_secs_f64() / (t1 - t0).as_secs_f64();
-        Some(e0.get() as f64 + share * e1.since(e0) as f64)
-    }
-
-    /// Records/s that the group commits.
-    fn consumption_rate(&self, now: Duration, since: Duration, partition: &LagOfPartition) -> Option<f64> {
-        let from = now.saturating_sub(CONSUMPTION_WINDOW).max(since);
-        let mut recent = self.edges.iter().filter(|(time, _)| *time >= from);
-        let first = recent.next();
-        match (first, recent.next_back()) {
-            (Some((t0, c0)), Some((t1, c1))) => Some(c1.since(*c0) as f64 / (*t1 - *t0).as_secs_f64()),
-            (Some((_, committed)), None) => {
-                let before = self.edges.iter().rev().nth(1).or(self.first_commit.as_ref())?;
-                (before.0 <= from).then(|| committed.since(before.1) as f64 / (now - from).as_secs_f64())
-            }
-            (None, _) => {
-                let watched = self.first_commit.is_some_and(|(time, _)| time <= from && from > since);
-                let nothing_to_do = partition.lag.lag().is_some_and(|lag| lag.0 == 0);
-                (watched || nothing_to_do).then_some(0.0)
-            }
-        }
-    }
-
-    /// The age of this partition's oldest record that is not yet consumed.
-    fn time_lag(&self, now: Duration, partition: &LagOfPartition) -> TimeLag {
-        let position = match (&partition.lag, &partition.seen.committed, &partition.seen.start) {
-            (PartitionLag::Known { lag, .. }, _, _) if lag.0 == 0 => return TimeLag::Seconds(Duration::ZERO),
-            // How far a group without a commit has read is not known; with `earliest` it will start at the start.
-            (PartitionLag::NoCommit { lag, .. }, _, Ok(start)) if lag.0 > 0 => *start,
-            (PartitionLag::NoCommit { retained: 0, .. }, _, _) => return TimeLag::Seconds(Duration::ZERO),
-            (PartitionLag::Known { .. }, Ok(Some(committed)), Ok(start)) => *committed.max(start),
-            (PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_), _, _) => {
-                return TimeLag::Unknown;
-            }
-        };
-        let Some(after) = self.ends.iter().position(|(_, end)| *end > position) else { return TimeLag::Unknown };
-        let (t1, e1) = self.ends[after];
-        let Some((t0, e0)) = after.checked_sub(1).map(|before| self.ends[before]) else {
-            return TimeLag::AtLeast(now.saturating_sub(t1));
-        };
-        let share = position.since(e0) as f64 / e1.since(e0) as f64;
-        TimeLag::Seconds(now.saturating_sub(t0 + (t1 - t0).mul_f64(share)))
-    }
+fn key(seen: &PartitionObservation) -> (Arc<str>, i32) {
+    (seen.topic.clone(), seen.partition)
 }
 
 /// How many members of the group can have a partition.
@@ -270,11 +359,15 @@ impl History {
 /// the largest topic get nothing; all other assignors of Kafka, the server's `uniform` included, deal out all topics
 /// together. A topic whose partitions are unknown counts for nothing, and the second value is then false.
 pub fn useful_members(observation: &Observation) -> (u32, bool) {
-    let counts = observation.topics.iter().filter_map(|topic| topic.partitions.as_ref().ok().copied());
+    let counts: Vec<u32> =
+        observation.topics.iter().filter_map(|topic| topic.partitions.as_ref().ok().copied()).collect();
     let complete = observation.failure.is_none()
         && !observation.topics.is_empty()
         && observation.topics.iter().all(|topic| topic.partitions.is_ok());
-    let assignor = observation.group.as_ref().ok().and_then(|group: &GroupDescription| group.assignor.as_deref());
-    let members = if assignor == Some("range") { counts.max().unwrap_or(0) } else { counts.sum() };
-    (members, complete)
+    (Assignor::of(observation.group.as_ref().ok()).useful_members(&counts), complete)
+}
+
+/// What members there can be, from the partitions that were seen.
+pub(super) fn dealing(observation: &Observation) -> (Assignor, Vec<u32>) {
+    (Assignor::of(observation.group.as_ref().ok()), topic_sizes(observation))
 }

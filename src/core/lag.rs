@@ -128,6 +128,18 @@ pub struct LagOfPartition {
     pub lag: PartitionLag,
 }
 
+impl LagOfPartition {
+    /// The partition, as topic/partition.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.seen.topic, self.seen.partition)
+    }
+
+    /// The group's committed offset, where there is one.
+    pub(super) fn committed(&self) -> Option<Offset> {
+        self.seen.committed.as_ref().ok().copied().flatten()
+    }
+}
+
 impl GroupLag {
     /// The lag of what a poll saw.
     pub fn of(observation: &Observation, reset: OffsetReset) -> Self {
@@ -178,6 +190,11 @@ impl GroupLag {
                     reason: Unknown::Missing,
                 })
             })
+    }
+
+    /// The place of a partition in `by_partition`, which is sorted.
+    pub(super) fn position_of(&self, topic: &str, partition: i32) -> Option<usize> {
+        self.by_partition.binary_search_by(|it| (&*it.seen.topic, it.seen.partition).cmp(&(topic, partition))).ok()
     }
 
     /// Whether at least one partition's lag is known.

@@ -172,14 +172,17 @@ pub enum Asked {
     Lag(LagRule),
     /// `timeLag`.
     TimeLag(Comparison),
+    /// `timeLag`, where what a replica can do is not known.
+    Unmeasured,
 }
 
 impl Asked {
     /// The replicas it asks for, before any bound.
-    pub fn replicas(&self) -> Replicas {
+    pub fn replicas(&self) -> Option<Replicas> {
         match self {
-            Self::Lag(rule) => rule.wanted,
-            Self::TimeLag(comparison) => comparison.chosen.replicas,
+            Self::Lag(rule) => Some(rule.wanted),
+            Self::TimeLag(comparison) => Some(comparison.chosen.replicas),
+            Self::Unmeasured => None,
         }
     }
 }
@@ -189,6 +192,7 @@ impl fmt::Display for Asked {
         match self {
             Self::Lag(rule) => rule.fmt(f),
             Self::TimeLag(comparison) => comparison.fmt(f),
+            Self::Unmeasured => f.write_str("what a replica can do is not known yet"),
         }
     }
 }
@@ -229,6 +233,8 @@ pub struct Comparison {
     pub objective: Duration,
     /// The one chosen.
     pub chosen: Forecast,
+    /// The present one, where it is another.
+    pub present: Option<Forecast>,
     /// The next best of the others; nothing where there is no other.
     pub runner_up: Option<Forecast>,
 }
@@ -255,11 +261,14 @@ impl fmt::Display for Comparison {
             0 => write!(f, "{replicas} keep the time lag within {objective}")?,
             late => write!(f, "{replicas} would leave {} records later than {objective}", grouped(*late))?,
         }
+        if let Some(present) = &self.present {
+            write!(f, ", and {} would leave {} late", present.replicas.0, grouped(present.late_records))?;
+        }
         let Some(other) = &self.runner_up else { return Ok(()) };
         let more = |a: u64, b: u64| grouped(a.saturating_sub(b));
         match other.late_records.cmp(late_records) {
             std::cmp::Ordering::Greater => {
-                write!(f, "; {} would leave {} more late", other.replicas, more(other.late_records, *late_records))
+                write!(f, "; {} would leave {} more late", other.replicas.0, more(other.late_records, *late_records))
             }
             std::cmp::Ordering::Equal => {
                 write!(
@@ -272,7 +281,7 @@ impl fmt::Display for Comparison {
             std::cmp::Ordering::Less => write!(
                 f,
                 "; {} would save {} and cost {} replica-seconds more, late ones counted",
-                other.replicas,
+                other.replicas.0,
                 more(*late_records, other.late_records),
                 more(other.cost, *cost)
             ),
@@ -292,18 +301,22 @@ pub struct Earning {
     pub need: u64,
     /// For how many seconds it has carried the load, or would have.
     pub calm_for: u64,
+    /// How much longer it takes if all stays as it is, in whole seconds.
+    #[serde(serialize_with = "seconds")]
+    pub remaining: Duration,
 }
 
 impl fmt::Display for Earning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, gain, need, calm_for } = self;
+        let Self { replicas, gain, need, calm_for, remaining } = self;
         write!(
             f,
             "{replicas} would have carried the load for {}: {} of {} replica-seconds earned",
             short(Duration::from_secs(*calm_for)),
             grouped(*gain),
             grouped(*need)
-        )
+        )?;
+        if remaining.is_zero() { Ok(()) } else { write!(f, ", {} to go", short(*remaining)) }
     }
 }
 

@@ -119,6 +119,8 @@ fn candidates(it: &Recommendation) -> String {
             Verdict::Wanted => "asked for by the lag, but held back (see why)",
             Verdict::MissesObjective => "too few: more lag each than the threshold",
             Verdict::MoreThanNeeded => "more than needed",
+            Verdict::NotProvedYet => "may be enough, but has not proved it yet",
+            Verdict::Unmeasured => "not known: what a replica can do was not measured",
             Verdict::OutOfBounds => "outside of what the limits and the partitions allow",
         };
         let each = candidate.lag_per_replica.map_or("-".to_owned(), grouped);

@@ -1,0 +1,181 @@
+//! Partitions -> members, as Kafka's assignors deal them out. Only counts matter here: which member gets which share
+//! is not known before a rebalance, how large the shares are is.
+
+use super::observation::{GroupDescription, Observation};
+
+/// Replica counts that a decision considers at most. Between neighbours of so many the largest share differs by less
+/// than noise, and each costs a roll-out.
+const MAX_LEVELS: usize = 48;
+
+/// How partitions are dealt out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Assignor {
+    /// Each topic on its own, in contiguous pieces, starting with the same member (`RangeAssignor`).
+    Range,
+    /// All topics together, one partition after the other (`RoundRobinAssignor`); what is not known is taken for this.
+    #[default]
+    RoundRobin,
+    /// All topics together with even counts; what can stay stays, but everybody stops (`StickyAssignor`).
+    Sticky,
+    /// The same, and only partitions that move stop (`CooperativeStickyAssignor`, the `uniform` assignor of KIP-848).
+    Cooperative,
+}
+
+impl Assignor {
+    /// By the name that a coordinator gives.
+    pub(super) fn of(group: Option<&GroupDescription>) -> Self {
+        match group.and_then(|group| group.assignor.as_deref()) {
+            Some("range") => Self::Range,
+            Some("sticky") => Self::Sticky,
+            Some("cooperative-sticky" | "uniform") => Self::Cooperative,
+            Some(_) | None => Self::RoundRobin,
+        }
+    }
+
+    /// Whether most partitions stay where they are when members come or go.
+    pub(super) fn is_sticky(self) -> bool {
+        match self {
+            Self::Sticky | Self::Cooperative => true,
+            Self::Range | Self::RoundRobin => false,
+        }
+    }
+
+    /// How many members can have a partition.
+    pub(super) fn useful_members(self, topics: &[u32]) -> u32 {
+        match self {
+            Self::Range => topics.iter().copied().max().unwrap_or(0),
+            Self::RoundRobin | Self::Sticky | Self::Cooperative => topics.iter().sum(),
+        }
+    }
+
+    /// For each partition, topic by topic, the number of its member; `members` is at least 1.
+    pub(super) fn deal(self, topics: &[u32], members: u32, into: &mut Vec<u32>) {
+        into.clear();
+        let members = members.max(1);
+        match self {
+            Self::Range => {
+                for &partitions in topics {
+                    let (each, more) = (partitions / members, partitions % members);
+                    let wide = (each + 1) * more;
+                    into.extend(
+                        (0..partitions).map(
+                            |p| {
+                                if p < wide { p / (each + 1) } else { more + (p - wide) / each.max(1) }
+                            },
+                        ),
+                    );
+                }
+            }
+            Self::RoundRobin | Self::Sticky | Self::Cooperative => {
+                into.extend((0..topics.iter().sum()).map(|p: u32| p % members));
+            }
+        }
+    }
+
+    /// The replica counts worth considering, fewest first: the fewest for each size that the largest share of a member
+    /// can have. All others have the same largest share as the next lower one of these.
+    pub(super) fn levels(self, topics: &[u32], threads: u32, into: &mut Vec<u32>) {
+        into.clear();
+        let mut add = |partitions: u32| {
+            let mut members = partitions;
+            while members > 0 {
+                into.push(members.div_ceil(threads));
+                let share = partitions.div_ceil(members);
+                // The most members that make the largest share bigger than it is, and of those with that share the fewest.
+                let fewer = partitions.div_ceil(share + 1);
+                members = if fewer < members { fewer } else { members - 1 };
+            }
+        };
+        match self {
+            Self::Range => topics.iter().for_each(|partitions| add(*partitions)),
+            Self::RoundRobin | Self::Sticky | Self::Cooperative => add(topics.iter().sum()),
+        }
+        into.sort_unstable();
+        into.dedup();
+        thin(into);
+    }
+}
+
+/// Keeps the lowest and the highest, and of those in between about equally many of each order of magnitude.
+fn thin(levels: &mut Vec<u32>) {
+    let (Some(&first), Some(&last)) = (levels.first(), levels.last()) else { return };
+    if levels.len() <= MAX_LEVELS {
+        return;
+    }
+    let ratio = (f64::from(last) / f64::from(first)).powf(1.0 / (MAX_LEVELS as f64 - 2.0));
+    let mut next = 0.0;
+    levels.retain(|&level| {
+        let keep = f64::from(level) >= next || level == last;
+        if keep {
+            next = f64::from(level) * ratio;
+        }
+        keep
+    });
+}
+
+/// The partitions of each topic that was looked at, in the order of the observation's partitions.
+pub(super) fn topic_sizes(observation: &Observation) -> Vec<u32> {
+    let mut sizes = Vec::with_capacity(observation.topics.len().max(1));
+    let mut last = None;
+    for seen in &observation.partitions {
+        if last != Some(&seen.topic) {
+            sizes.push(0);
+            last = Some(&seen.topic);
+        }
+        if let Some(size) = sizes.last_mut() {
+            *size += 1;
+        }
+    }
+    sizes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_assignor_deals_as_kafka_does() {
+        let rows: &[(Assignor, &[u32], u32, &[u32])] = &[
+            (Assignor::Range, &[5], 2, &[0, 0, 0, 1, 1]),
+            (Assignor::Range, &[3, 2], 2, &[0, 0, 1, 0, 1]),
+            (Assignor::Range, &[2], 4, &[0, 1]),
+            (Assignor::RoundRobin, &[3, 2], 2, &[0, 1, 0, 1, 0]),
+            (Assignor::Cooperative, &[4], 3, &[0, 1, 2, 0]),
+        ];
+        for (assignor, topics, members, expected) in rows {
+            let mut dealt = Vec::new();
+            assignor.deal(topics, *members, &mut dealt);
+            assert_eq!(dealt, *expected, "{assignor:?} {topics:?} {members}");
+        }
+    }
+
+    #[test]
+    fn levels_are_where_the_largest_share_changes() {
+        let rows: &[(Assignor, &[u32], u32, &[u32])] = &[
+            (Assignor::RoundRobin, &[12], 1, &[1, 2, 3, 4, 6, 12]),
+            (Assignor::RoundRobin, &[12], 2, &[1, 2, 3, 6]),
+            (Assignor::RoundRobin, &[6, 6], 1, &[1, 2, 3, 4, 6, 12]),
+            (Assignor::Range, &[6, 4], 1, &[1, 2, 3, 4, 6]),
+            (Assignor::RoundRobin, &[1], 1, &[1]),
+            (Assignor::RoundRobin, &[0], 1, &[]),
+        ];
+        for (assignor, topics, threads, expected) in rows {
+            let mut levels = Vec::new();
+            assignor.levels(topics, *threads, &mut levels);
+            assert_eq!(levels, *expected, "{assignor:?} {topics:?} {threads}");
+        }
+        for partitions in 1..300_u32 {
+            let mut levels = Vec::new();
+            Assignor::RoundRobin.levels(&[partitions], 1, &mut levels);
+            let mut expected: Vec<u32> = (1..=partitions).map(|k| partitions.div_ceil(k)).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            if expected.len() <= MAX_LEVELS {
+                assert_eq!(levels, expected, "{partitions} partitions");
+            } else {
+                assert!(levels.len() <= MAX_LEVELS, "{partitions} partitions");
+                assert_eq!((levels.first(), levels.last()), (expected.first(), expected.last()));
+            }
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! `timeLag`: the cheapest replica count that keeps the objective, by what is predicted for each.
+//!
+//! Up where late records would cost more than replicas and moving do. Down where a level has proved, by its shadow, that
+//! it carries the load, and has earned the price of the way down and back. While it is not known what a replica can do,
+//! that is found out first.
+
+use std::time::Duration;
+
+use super::super::decision::{Candidate, Outlook, Prediction, Verdict};
+use super::super::engine::Memory;
+use super::super::estimate::capacity::ENOUGH;
+use super::super::finding::Finding;
+use super::super::policy::Objective;
+use super::super::predict::{Cost, Outcome, Situation};
+use super::super::reason::{Asked, Comparison, Earning, Forecast, Reason};
+use super::super::shadow::Claim;
+use super::super::situation::Levels;
+use super::super::units::{RecordsPerSecond, Replicas};
+use super::{Ruling, Step, Verdicts};
+
+/// A further scale-up while one is under way must be worth its own rebalance: so much more than what is coming,
+const ESCALATION: f64 = 1.5;
+/// and only after so many seconds, when the first shows.
+const ESCALATES_AFTER: f64 = 20.0;
+/// The effect of a scale-up on a busy group is waited for at most so many seconds after its rebalance,
+const EFFECT_SHOWS_WITHIN: f64 = 70.0;
+/// unless this much more arrives than when it was made.
+const MORE_DEMAND: f64 = 1.15;
+/// Below this share of the objective a scale-up may wait for a poll, where that costs nothing.
+const PATIENCE: f64 = 0.25;
+/// A backlog older than so many seconds is one to measure a capacity by.
+const BACKLOG_AGE: f64 = 12.0;
+/// So many seconds beyond the objective without a measurement, and two commit intervals: then up by trial.
+const BLIND_AFTER: f64 = 40.0;
+/// Seconds without backlog for each replica that is released to find out what a replica can do.
+const PROBE_HOLD: f64 = 60.0;
+/// Where offsets contradict each other nothing is taken away for this long.
+const INCONSISTENT_FOR: Duration = Duration::from_secs(300);
+/// Unread records that will be deleted within this time, in seconds, count for more than any price.
+const RETENTION_GUARD: f64 = 600.0;
+/// An idle group must have been quiet for so many commit intervals.
+const IDLE_COMMITS: f64 = 3.0;
+
+/// Decides by the objective.
+pub(super) fn rule(step: &Step<'_>, memory: &mut Memory, objective: Objective) -> Ruling {
+    let levels = std::mem::take(&mut memory.levels);
+    let situation = memory.situation.take();
+    let rule = ByTimeLag::new(step, memory, objective, &levels, situation.as_ref());
+    let (desired, reason) = step.held(memory).unwrap_or_else(|| rule.run(memory));
+    let ruling = Ruling {
+        desired,
+        candidates: rule.candidates(memory, desired),
+        outlook: rule.outlook(&reason),
+        findings: rule.findings(memory),
+        reason,
+    };
+    memory.levels = levels;
+    memory.situation = situation;
+    ruling
+}
+
+struct ByTimeLag<'a> {
+    step: &'a Step<'a>,
+    objective: Objective,
+    levels: &'a Levels,
+    /// Nothing where no capacity is known, or no partition.
+    known: Option<Known<'a>>,
+    /// For the prices of changes, where the capacity is not known.
+    situation: Option<&'a Situation>,
+}
+
+/// What is predicted for every level.
+struct Known<'a> {
+    situation: &'a Situation,
+    rows: Vec<Row>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    replicas: u32,
+    outcome: Outcome,
+    cost: Cost,
+}
+
+impl<'a> Known<'a> {
+    fn of(situation: &'a Situation, levels: &Levels) -> Self {
+        let enough = situation.enough(&levels.allowed);
+        let prefix = situation.prefix(0.0);
+        let row = |replicas| {
+            let outcome = situation.outcome(replicas, &prefix);
+            Row { replicas, outcome, cost: situation.cost(replicas, outcome, enough) }
+        };
+        Self { situation, rows: levels.all().map(row).collect() }
+    }
+
+    fn row(&self, replicas: u32) -> Option<&Row> {
+        self.rows.iter().find(|row| row.replicas == replicas)
+    }
+
+    /// The cheapest of some levels, where it is worth going there at all.
+    fn best(&self, which: impl Fn(u32) -> bool) -> Option<&Row> {
+        let current = self.situation.current;
+        let negligible = self.situation.negligible();
+        let late = self.row(current).map_or(f64::INFINITY, |row| row.outcome.late);
+        if late < negligible {
+            return self.row(current);
+        }
+        let rows = self.rows.iter().filter(|row| row.replicas >= current && which(row.replicas));
+        let best = rows.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total))?;
+        let worth_it = best.replicas == current || late - best.outcome.late >= negligible;
+        if worth_it { Some(best) } else { self.row(current) }
+    }
+
+    fn forecast(row: &Row) -> Forecast {
+        Forecast {
+            replicas: Replicas(row.replicas),
+            late_records: row.outcome.late.round() as u64,
+            restore_seconds: restored(row, f64::INFINITY).map(|seconds| seconds as u64),
+            cost: row.cost.total.round() as u64,
+        }
+    }
+}
+
+/// Seconds until no backlog is left, where that is within what was looked at.
+fn restored(row: &Row, horizon: f64) -> Option<f64> {
+    (row.outcome.restored < horizon.min(3_600.0)).then_some(row.outcome.restored)
+}
+
+impl<'a> ByTimeLag<'a> {
+    fn new(
+        step: &'a Step<'a>,
+        memory: &Memory,
+        objective: Objective,
+        levels: &'a Levels,
+        situation: Option<&'a Situation>,
+    ) -> Self {
+        let has_capacity = memory.capacity_of_member(step.policy).is_some();
+        let known = situation.filter(|_| has_capacity).map(|situation| Known::of(situation, levels));
+        Self { step, objective, levels, known, situation }
+    }
+
+    fn current(&self) -> u32 {
+        self.step.workload.spec.0
+    }
+
+    fn run(&self, memory: &mut Memory) -> Verdicts {
+        let current = self.step.workload.spec;
+        let (min, max) = (self.step.policy.bounds.min(), self.step.policy.bounds.max());
+        if current < min {
+            return (min, Reason::MinReplicas(self.asked()));
+        }
+        if let Some(max) = max.filter(|max| current > *max) {
+            return (max, Reason::MaxReplicas(self.asked()));
+        }
+        if current.0 == 0 {
+            return self.wake(memory);
+        }
+        let after = self.idle_after(memory);
+        let verdict = match self.step.idle(memory, after) {
+            Ok(quiet_for) => (Replicas(0), Reason::Idle { quiet_for }),
+            Err(_) => self.retention(memory).unwrap_or_else(|| match &self.known {
+                Some(known) => self.measured(known, memory),
+                None => self.unmeasured(memory),
+            }),
+        };
+        self.within_behavior(memory, verdict)
+    }
+
+    fn idle_after(&self, memory: &Memory) -> Duration {
+        let commits = Duration::from_secs_f64(IDLE_COMMITS * memory.estimator.commit_interval);
+        self.step.policy.idle.after.max(commits)
+    }
+
+    fn wake(&self, memory: &Memory) -> Verdicts {
+        if !self.step.is_woken(memory) {
+            return (Replicas(0), self.step.asleep());
+        }
+        let cheapest = self.known.as_ref().and_then(|known| {
+            let allowed = known.rows.iter().filter(|row| self.levels.allowed.contains(&row.replicas));
+            allowed.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total))
+        });
+        let wanted = Replicas(cheapest.map_or(self.step.allowed.floor.0, |row| row.replicas));
+        let desired = self.step.limit_up(memory, wanted).max(Replicas(1));
+        (desired, Reason::Wake { lag: self.step.lag.total, arrived: memory.unclaimed })
+    }
+
+    /// Records that will be lost count for more than any price.
+    fn retention(&self, memory: &Memory) -> Option<Verdicts> {
+        let (partition, left) = self.retention_risk(memory)?;
+        let most = self.step.allowed.ceiling.max(self.step.workload.spec);
+        Some((most, Reason::RetentionRisk { partition, left: Duration::from_secs_f64(left) }))
+    }
+
+    fn retention_risk(&self, memory: &Memory) -> Option<(String, f64)> {
+        memory.estimator.first_deleted(self.step.now, self.step.lag).filter(|(_, left)| *left < RETENTION_GUARD)
+    }
+
+    /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.
+    fn asked(&self) -> Asked {
+        let Some(known) = &self.known else { return Asked::Unmeasured };
+        match known.best(|_| true) {
+            Some(best) => Asked::TimeLag(self.comparison(known, best)),
+            None => Asked::Unmeasured,
+        }
+    }
+
+    fn comparison(&self, known: &Known<'_>, chosen: &Row) -> Comparison {
+        let current = known.situation.current;
+        let others = || known.rows.iter().filter(|row| row.replicas != chosen.replicas);
+        let negligible = known.situation.negligible().max(1.0);
+        // Where one fewer would make records late, that says why; otherwise the next dearer one does.
+        let lower = others().rev().find(|row| row.replicas < chosen.replicas);
+        let lower = lower.filter(|row| row.outcome.late > chosen.outcome.late + negligible);
+        let dearer = others().filter(|row| row.replicas >= current && row.cost.total >= chosen.cost.total);
+        let runner_up = dearer.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
+        let present = known.row(current).filter(|_| chosen.replicas > current);
+        let runner_up = if present.is_some() { runner_up } else { lower.or(runner_up) };
+        Comparison {
+            objective: self.objective.time_lag(),
+            chosen: Known::forecast(chosen),
+            present: present.map(Known::forecast),
+            runner_up: runner_up
+                .filter(|row| present.is_none_or(|it| it.replicas != row.replicas))
+                .map(Known::forecast),
+        }
+    }
+
+    fn measured(&self, known: &Known<'_>, memory: &mut Memory) -> Verdicts {
+        let current = self.current();
+        let retry = memory.estimator.ceiling.retry;
+        let next = self.levels.allowed.iter().copied().find(|level| *level > current);
+        let best = known
+            .best(|level| self.levels.allowed.contains(&level) && (!retry || level == current || Some(level) == next));
+        match best {
+            Some(best) if best.replicas > current => self.up(known, best, memory),
+            Some(_) | None => self.down(known, memory),
+        }
+    }
+
+    fn up(&self, known: &Known<'_>, best: &Row, memory: &Memory) -> Verdicts {
+        let stay = self.step.workload.spec;
+        let asked = Asked::TimeLag(self.comparison(known, best));
+        let ceiling = &memory.estimator.ceiling;
+        if let Some(waiting_for) = self.gate(memory, best.replicas) {
+            return (stay, Reason::InFlight { waiting_for });
+        }
+        if let Some(remaining) = self.effect_awaited(known, memory) {
+            return (stay, Reason::WaitingForEffect { rule: asked, remaining });
+        }
+        if self.can_wait(known, best, memory) {
+            return (stay, Reason::CanWait(self.comparison(known, best)));
+        }
+        let reason = match ceiling.throughput() {
+            Some(throughput) if ceiling.retry => Reason::CeilingRetry { ceiling: RecordsPerSecond(throughput) },
+            Some(_) | None => {
+                self.step.bound(&self.asked()).unwrap_or_else(|| Reason::ObjectiveAtRisk(self.comparison(known, best)))
+            }
+        };
+        (Replicas(best.replicas), reason)
+    }
+
+    /// What an up to so many replicas must wait for, because the last change has not arrived.
+    fn gate(&self, memory: &Memory, wanted: u32) -> Option<String> {
+        let now = self.step.now.as_secs_f64();
+        let delays = &memory.estimator.delays;
+        let flight = delays.flight.filter(|_| !delays.is_overdue(now))?;
+        let escalates = flight.to > flight.from
+            && now - flight.since >= ESCALATES_AFTER
+            && f64::from(wanted) >= ESCALATION * f64::from(flight.to)
+            && !memory.estimator.ceiling.retry;
+        if escalates {
+            return None;
+        }
+        Some(self.step.in_flight().unwrap_or_else(|| "its effect can't be seen yet".to_owned()))
+    }
+
+    fn effect_awaited(&self, known: &Known<'_>, memory: &Memory) -> Option<Duration> {
+        let estimator = &memory.estimator;
+        let trial = estimator.ceiling.trial?;
+        let since = estimator.unsettled_at.map_or(0.0, |at| self.step.now.saturating_sub(at).as_secs_f64());
+        let awaited = estimator.capacity.are_most_busy()
+            && known.situation.total_rate() < MORE_DEMAND * trial.demand
+            && since < EFFECT_SHOWS_WITHIN;
+        awaited.then(|| Duration::from_secs_f64(EFFECT_SHOWS_WITHIN - since))
+    }
+
+    fn can_wait(&self, known: &Known<'_>, best: &Row, memory: &Memory) -> bool {
+        let situation = known.situation;
+        if self.age(memory) > PATIENCE * situation.objective {
+            return false;
+        }
+        let later = situation.outcome(best.replicas, &situation.prefix(memory.estimator.step));
+        later.late - best.outcome.late < situation.negligible()
+    }
+
+    /// The age of the oldest record of any backlog, in seconds.
+    fn age(&self, memory: &Memory) -> f64 {
+        memory.estimator.loads.iter().filter(|load| !load.stuck).map(|load| load.age).fold(0.0, f64::max)
+    }
+
+    /// What forbids every scale-down.
+    fn keeps_all(&self, memory: &Memory) -> Option<Reason> {
+        if let Some(missing) = &self.step.lag.incomplete_because {
+            return Some(Reason::DataIncomplete { missing: missing.to_string() });
+        }
+        if let Some(waiting_for) = self.gate(memory, 0) {
+            return Some(Reason::InFlight { waiting_for });
+        }
+        self.step.inconsistent(memory, INCONSISTENT_FOR)
+    }
+
+    fn down(&self, known: &Known<'_>, memory: &mut Memory) -> Verdicts {
+        let stay = self.step.workload.spec;
+        if let Some(reason) = self.keeps_all(memory) {
+            return (stay, reason);
+        }
+        let estimator = &memory.estimator;
+        let settled = estimator.is_stable(self.step.observation) && estimator.is_settled(self.step.now);
+        let claims = self.claims(known, memory);
+        let released = claims.iter().find(|(_, claim)| settled && claim.is_earned());
+        if let Some((level, claim)) = released {
+            return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
+        }
+        (stay, self.hold(known, &claims, memory))
+    }
+
+    /// What speaks for each level below, fewest first; what would be late there is part of what it needs.
+    fn claims(&self, known: &Known<'_>, memory: &Memory) -> Vec<(u32, Claim)> {
+        let situation = known.situation;
+        let now = self.step.now.as_secs_f64();
+        let late_now = known.row(situation.current).map_or(0.0, |row| row.outcome.late);
+        let lower = self.levels.allowed.iter().copied().filter(|level| *level < situation.current);
+        lower
+            .filter_map(|level| {
+                let mut claim = memory.shadows.of(level)?.claim(situation, now);
+                let late = known.row(level)?.outcome.late - late_now - situation.negligible();
+                claim.need += situation.late_price(late.max(0.0));
+                Some((level, claim))
+            })
+            .collect()
+    }
+
+    fn earning(&self, memory: &Memory, level: u32, claim: &Claim) -> Earning {
+        let now = self.step.now.as_secs_f64();
+        Earning {
+            replicas: Replicas(level),
+            gain: claim.gain.round() as u64,
+            need: claim.need.round() as u64,
+            calm_for: memory.shadows.of(level).map_or(0.0, |shadow| shadow.calm_for(now)) as u64,
+            remaining: Duration::from_secs_f64(claim.remaining()),
+        }
+    }
+
+    /// Why it stays as it is.
+    fn hold(&self, known: &Known<'_>, claims: &[(u32, Claim)], memory: &Memory) -> Reason {
+        let situation = known.situation;
+        let asked = self.asked();
+        let Some(row) = known.row(situation.current) else { return Reason::Steady(asked) };
+        if row.outcome.late >= situation.negligible() {
+            let ceiling = situation.ceiling(situation.current);
+            let limited = ceiling < f64::from(situation.current) * situation.capacity_of_replica();
+            if ceiling < situation.total_rate() && limited {
+                return Reason::ThroughputCeiling { rule: asked, ceiling: RecordsPerSecond(ceiling) };
+            }
+            if let Some(bound) = self.step.bound(&asked) {
+                return bound;
+            }
+        }
+        // The level that is nearest to being released, unless it is hopeless.
+        let earning = claims.iter().filter(|(_, claim)| claim.gain > 0.0 && claim.remaining() < situation.horizon());
+        match earning.min_by(|(_, a), (_, b)| a.remaining().total_cmp(&b.remaining())) {
+            Some((level, claim)) => Reason::Earning(self.earning(memory, *level, claim)),
+            None => Reason::Steady(Asked::TimeLag(self.comparison(known, row))),
+        }
+    }
+
+    /// What to do while it is not known what a replica can do.
+    fn unmeasured(&self, memory: &mut Memory) -> Verdicts {
+        let stay = self.step.workload.spec;
+        let now = self.step.now;
+        let estimator = &memory.estimator;
+        let age = self.age(memory);
+        let busy = estimator.capacity.is_any_busy() || age > BACKLOG_AGE;
+        let objective = self.objective.time_lag();
+        memory.beyond_since = memory.beyond_since.filter(|_| age > objective.as_secs_f64());
+        if busy {
+            let beyond = if age > objective.as_secs_f64() { *memory.beyond_since.get_or_insert(now) } else { now };
+            let since = beyond.max(estimator.unsettled_at.unwrap_or(now));
+            let patience = BLIND_AFTER + 2.0 * estimator.commit_interval;
+            let blind = now.saturating_sub(since).as_secs_f64() >= patience;
+            // Members that have not come yet can't be measured, and more of them would not come either.
+            if let (true, None) = (blind, self.step.in_flight()) {
+                let doubled = stay.0.saturating_mul(2).min(self.step.allowed.ceiling.0);
+                let level = self.levels.allowed.iter().copied().find(|level| *level >= doubled && *level > stay.0);
+                if let Some(level) = level {
+                    let time_lag = Duration::from_secs_f64(age);
+                    return (Replicas(level), Reason::BlindScaleUp { time_lag, objective });
+                }
+            }
+        }
+        if let Some(reason) = self.keeps_all(memory) {
+            return (stay, reason);
+        }
+        if busy {
+            let evidence_seconds = memory.estimator.capacity.evidence_seconds();
+            return (stay, Reason::MeasuringCapacity { evidence_seconds, needed_seconds: ENOUGH });
+        }
+        self.probe(memory).unwrap_or((stay, Reason::Steady(Asked::Unmeasured)))
+    }
+
+    /// One level down, to see what a replica can do, once the surplus has cost as much as the way there and back.
+    fn probe(&self, memory: &Memory) -> Option<Verdicts> {
+        let current = self.current();
+        let next = self.levels.allowed.iter().copied().rev().find(|level| *level < current)?;
+        let quiet_for = self.step.now.saturating_sub(memory.no_backlog_since?);
+        let saved = f64::from(current - next);
+        let situation = self.situation?;
+        let price = situation.move_price(current, next) + situation.move_price(next, current);
+        let earned = quiet_for.as_secs_f64() * saved;
+        (earned >= price.max(PROBE_HOLD * saved)).then_some((Replicas(next), Reason::ProbeDown { quiet_for }))
+    }
+
+    /// What `behavior` lets through.
+    fn within_behavior(&self, memory: &mut Memory, (wanted, reason): Verdicts) -> Verdicts {
+        let stay = self.step.workload.spec;
+        let (up, down) = (&self.step.policy.scale_up, &self.step.policy.scale_down);
+        let now = self.step.now;
+        memory.lowest.push(now, wanted, up.stabilization);
+        memory.highest.push(now, wanted, down.stabilization);
+        let asked = self.asked();
+        if wanted > stay {
+            let lowest = memory.lowest.extreme_since(now.saturating_sub(up.stabilization)).unwrap_or(wanted);
+            if lowest <= stay {
+                let last = memory.lowest.last_beyond(Replicas(stay.0 + 1)).unwrap_or(now);
+                let remaining = (last + up.stabilization).saturating_sub(now);
+                return (stay, Reason::ScaleUpWindow { rule: asked, remaining });
+            }
+            let desired = self.step.limit_up(memory, lowest);
+            return if desired < wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
+        }
+        if wanted < stay {
+            let highest = memory.highest.extreme_since(now.saturating_sub(down.stabilization)).unwrap_or(wanted);
+            if highest >= stay {
+                let last = memory.highest.last_beyond(Replicas(stay.0 - 1)).unwrap_or(now);
+                let remaining = (last + down.stabilization).saturating_sub(now);
+                return (stay, Reason::ScaleDownWindow { rule: asked, highest: Some(highest), remaining });
+            }
+            let desired = self.step.limit_down(memory, highest);
+            return if desired > wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
+        }
+        (wanted, reason)
+    }
+
+    fn candidates(&self, memory: &Memory, desired: Replicas) -> Vec<Candidate> {
+        let Some(known) = &self.known else {
+            let candidate = |replicas: u32| {
+                let verdict = if replicas == desired.0 { Verdict::Chosen } else { Verdict::Unmeasured };
+                Candidate { replicas: Replicas(replicas), lag_per_replica: None, verdict, prediction: None }
+            };
+            return self.levels.allowed.iter().copied().map(candidate).collect();
+        };
+        let claims = self.claims(known, memory);
+        let wanted = known.best(|level| self.levels.allowed.contains(&level)).map(|row| row.replicas);
+        known.rows.iter().map(|row| self.candidate(known, memory, &claims, row, desired, wanted)).collect()
+    }
+
+    fn candidate(
+        &self,
+        known: &Known<'_>,
+        memory: &Memory,
+        claims: &[(u32, Claim)],
+        row: &Row,
+        desired: Replicas,
+        wanted: Option<u32>,
+    ) -> Candidate {
+        let claim = claims.iter().find(|(level, _)| *level == row.replicas).map(|(_, claim)| claim);
+        let shadow = memory.shadows.of(row.replicas);
+        let chosen_late = wanted.and_then(|wanted| known.row(wanted)).map_or(0.0, |row| row.outcome.late);
+        let verdict = if row.replicas == desired.0 {
+            Verdict::Chosen
+        } else if !self.levels.allowed.contains(&row.replicas) {
+            Verdict::OutOfBounds
+        } else if Some(row.replicas) == wanted && row.replicas > desired.0 {
+            Verdict::Wanted
+        } else if row.outcome.late >= chosen_late + known.situation.negligible().max(1.0) {
+            Verdict::MissesObjective
+        } else if row.replicas < desired.0 {
+            Verdict::NotProvedYet
+        } else {
+            Verdict::MoreThanNeeded
+        };
+        let prediction = Prediction {
+            late_records: row.outcome.late,
+            restore_seconds: restored(row, known.situation.horizon() + 3_000.0),
+            replica_seconds: row.cost.replica_seconds,
+            move_price: row.cost.moves,
+            cost: row.cost.total,
+            shadow_delay: shadow.map_or(0.0, |shadow| shadow.delay),
+            calm_for: shadow.map_or(0.0, |shadow| shadow.calm_for(self.step.now.as_secs_f64())),
+            past_spells: shadow.map_or(0, |shadow| shadow.spells.len()),
+            gain: claim.map(|claim| claim.gain),
+            need: claim.map(|claim| claim.need),
+        };
+        let lag = self.step.lag.total.0;
+        let lag_per_replica = (row.replicas > 0).then(|| lag.div_ceil(u64::from(row.replicas)));
+        Candidate { replicas: Replicas(row.replicas), lag_per_replica, verdict, prediction: Some(prediction) }
+    }
+
+    fn outlook(&self, reason: &Reason) -> Outlook {
+        if self.step.policy.pause.is_some() {
+            return Outlook::default();
+        }
+        let needs = self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
+        let up_above_rate = self.known.as_ref().and_then(|known| known.situation.sustainable()).map(RecordsPerSecond);
+        let (down_to, down_after) = match reason {
+            Reason::Earning(earning) => (Some(earning.replicas), Some(earning.remaining)),
+            _ => (None, None),
+        };
+        Outlook { needs, up_above_rate, down_to, down_after, ..Outlook::default() }
+    }
+
+    fn findings(&self, memory: &Memory) -> Vec<Finding> {
+        let mut findings = self.step.findings(memory);
+        if let Some((partition, left)) = self.retention_risk(memory) {
+            findings.push(Finding::RetentionRisk { partition, left: Duration::from_secs_f64(left) });
+        }
+        let delays = &memory.estimator.delays;
+        let shortest = memory.estimator.step + delays.mean_pause() + memory.estimator.commit_interval;
+        if self.objective.time_lag().as_secs_f64() < shortest {
+            findings.push(Finding::ObjectiveTooShort { shortest: Duration::from_secs_f64(shortest.ceil()) });
+        }
+        let Some(known) = &self.known else {
+            if self.situation.is_some() {
+                findings.push(Finding::CapacityUnknown);
+            }
+            return findings;
+        };
+        self.findings_of_predictions(known, &mut findings);
+        findings
+    }
+
+    fn findings_of_predictions(&self, known: &Known<'_>, findings: &mut Vec<Finding>) {
+        let situation = known.situation;
+        let hot = (0..situation.rates.len()).filter(|partition| situation.is_hot(*partition));
+        if let Some(hottest) = hot.max_by(|a, b| situation.rates[*a].total_cmp(&situation.rates[*b])) {
+            findings.push(Finding::HotPartition {
+                partition: self.step.lag.by_partition[hottest].name(),
+                arrival_rate: RecordsPerSecond(situation.rates[hottest]),
+                capacity: RecordsPerSecond(situation.capacity),
+            });
+        }
+        let allowed = known.rows.iter().filter(|row| self.levels.allowed.contains(&row.replicas));
+        let best = allowed.min_by(|a, b| a.outcome.late.total_cmp(&b.outcome.late));
+        if let Some(best) = best
+            && best.outcome.late >= situation.negligible().max(1.0)
+            && best.outcome.restored > situation.horizon()
+        {
+            findings.push(Finding::ObjectiveUnreachable {
+                replicas: Replicas(best.replicas),
+                late_records: best.outcome.late.round() as u64,
+            });
+        }
+    }
+}

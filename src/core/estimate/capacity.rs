@@ -1,0 +1,294 @@
+//! What one member can do, from members that provably had work waiting all the time.
+//!
+//! A member is at its limit at a commit when a partition of it has moved and still has more waiting than what arrives
+//! from poll to poll. Records committed between two such commits, and the seconds between them, are evidence; sums of
+//! both cancel the error of not knowing when exactly a commit was made. Members that were not at their limit show a
+//! lower bound only.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::decision::{Capacity, CapacitySource};
+use super::super::lag::GroupLag;
+use super::super::observation::{Member, Offset};
+use super::super::units::RecordsPerSecond;
+use super::Load;
+
+/// Evidence is half forgotten after so many seconds of work at the limit; without any, nothing is forgotten.
+const HALF_LIFE: f64 = 40.0;
+/// Seconds of evidence, summed over the members, before it is believed.
+pub(in crate::core) const ENOUGH: f64 = 20.0;
+/// A lower bound is a mean over at least this long.
+const BOUND_WINDOW: f64 = 60.0;
+/// And it is half forgotten after an hour: programs and machines change.
+const BOUND_HALF_LIFE: f64 = 3600.0;
+/// Rates of members that are not at their limit count a little less than what was seen.
+const BOUND_SHARE: f64 = 0.97;
+/// Records beyond what arrives in a poll that must wait, so that a partition with next to no traffic is not taken for a
+/// busy one.
+const SPARE_RECORDS: f64 = 5.0;
+/// Arrivals between polls are noisy.
+const SPARE_SHARE: f64 = 1.3;
+
+/// What was learnt of the members' capacity.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(in crate::core) struct CapacityEstimate {
+    /// Records and seconds of members at their limit; what is old counts for less.
+    evidence: Evidence,
+    /// Whether there was ever enough evidence.
+    believed: bool,
+    /// Records/s that a member has done without being at its limit, and since when that is known.
+    lower_bound: f64,
+    bound_at: f64,
+    /// When a member was last seen at its limit, in seconds on the observations' clock.
+    seen_at: Option<f64>,
+    /// The members by their ids: no more than the group has.
+    #[serde(skip)]
+    members: HashMap<String, Window>,
+    /// Records committed by the whole group: (when, sum), a few minutes of it.
+    #[serde(skip)]
+    committed: std::collections::VecDeque<(f64, f64)>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct Evidence {
+    records: f64,
+    seconds: f64,
+}
+
+impl Evidence {
+    fn rate(self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.records / self.seconds)
+    }
+
+    fn add(&mut self, more: Self, keep: f64) {
+        self.records = self.records * keep + more.records;
+        self.seconds = self.seconds * keep + more.seconds;
+    }
+}
+
+/// One member since the last rebalance.
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    /// The last commit that was seen: when, the sum of its partitions' offsets, and whether the member was at its limit.
+    edge: Option<(f64, f64, bool)>,
+    /// Since when it has been at its limit at every commit.
+    busy_since: Option<f64>,
+    /// From where a lower bound is counted: when, and the sum then.
+    anchor: Option<(f64, f64)>,
+    /// Its own evidence.
+    own: Evidence,
+    present: bool,
+}
+
+/// The times that the evidence of one observation depends on, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) now: f64,
+    pub(super) poll: f64,
+    pub(super) commit_interval: f64,
+}
+
+impl Timing {
+    /// The time over which throughput means something.
+    pub(super) fn window(self) -> f64 {
+        HALF_LIFE.max(2.0 * self.commit_interval)
+    }
+}
+
+/// Points of the group's throughput that are kept: a window of 40 s at a poll a second.
+const MAX_POINTS: usize = 64;
+
+impl CapacityEstimate {
+    /// A rebalance or a gap: nothing before it is comparable with what comes.
+    pub(super) fn forget_windows(&mut self) {
+        self.members.clear();
+        self.committed.clear();
+    }
+
+    /// Another program runs: what the last one could do means nothing.
+    pub(in crate::core) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Takes what a settled, complete, stable observation shows. `explained`: something else than the members limits
+    /// the group, so slowness is no evidence against them.
+    pub(super) fn learn(
+        &mut self,
+        timing: Timing,
+        members: &[Member],
+        lag: &GroupLag,
+        loads: &[Load],
+        explained: bool,
+    ) {
+        let sum: f64 = lag.by_partition.iter().filter_map(|partition| partition.committed()).map(as_f64).sum();
+        if self.committed.len() >= MAX_POINTS {
+            self.committed.pop_front();
+        }
+        self.committed.push_back((timing.now, sum));
+
+        let mut fresh = Evidence::default();
+        let mut span: f64 = 0.0;
+        self.members.values_mut().for_each(|window| window.present = false);
+        let hidden = members.iter().all(|member| member.assignment.is_empty());
+        if hidden {
+            // Who has what can't be seen: the group as one member.
+            let all = (0..loads.len()).collect::<Vec<_>>();
+            self.look(timing, "", &all, members.len().max(1), lag, loads, &mut fresh, &mut span);
+        } else {
+            let mut owned = Vec::new();
+            for member in members {
+                owned.clear();
+                owned.extend(member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number)));
+                if !owned.is_empty() {
+                    self.look(timing, &member.id, &owned, 1, lag, loads, &mut fresh, &mut span);
+                }
+            }
+        }
+        self.members.retain(|_, window| window.present);
+        self.add(timing, fresh, span, explained);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one step of `learn`, apart to be readable")]
+    fn look(
+        &mut self,
+        timing: Timing,
+        id: &str,
+        owned: &[usize],
+        count: usize,
+        lag: &GroupLag,
+        loads: &[Load],
+        fresh: &mut Evidence,
+        span: &mut f64,
+    ) {
+        if !self.members.contains_key(id) {
+            self.members.insert(id.to_owned(), Window::default());
+        }
+        let Some(window) = self.members.get_mut(id) else { return };
+        window.present = true;
+        let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
+        if !live().any(|load| load.progressed) {
+            let silent = window.edge.is_none_or(|(at, _, _)| timing.now - at > 3.0 * timing.commit_interval);
+            if silent {
+                *window = Window { own: window.own, present: true, ..Window::default() };
+            }
+            return;
+        }
+        let waits = |load: &Load| load.lag > SPARE_SHARE * timing.poll * load.rate + SPARE_RECORDS;
+        let busy = live().any(|load| load.progressed && waits(load));
+        let committed = owned.iter().filter_map(|&at| lag.by_partition[at].committed());
+        let sum: f64 = committed.map(as_f64).sum();
+        let before = window.edge.replace((timing.now, sum, busy));
+        if let Some((at, then, true)) = before.filter(|_| busy) {
+            let seconds = timing.now - at;
+            let each = Evidence { records: sum - then, seconds: seconds * count as f64 };
+            let keep = 0.5_f64.powf(seconds / timing.window());
+            window.own.add(Evidence { seconds, records: each.records / count as f64 }, keep);
+            fresh.records += each.records;
+            fresh.seconds += each.seconds;
+            *span = span.max(seconds);
+        }
+        window.busy_since = if busy { window.busy_since.or(Some(timing.now)) } else { None };
+        if busy {
+            window.anchor = None;
+            return;
+        }
+        let (since, from) = *window.anchor.get_or_insert((timing.now, sum));
+        if timing.now - since >= BOUND_WINDOW {
+            let rate = BOUND_SHARE * (sum - from) / ((timing.now - since) * count as f64);
+            window.anchor = Some((timing.now, sum));
+            self.bound(timing.now, rate);
+        }
+    }
+
+    fn bound(&mut self, now: f64, rate: f64) {
+        let age = (now - self.bound_at).max(0.0);
+        self.lower_bound = (self.lower_bound * 0.5_f64.powf(age / BOUND_HALF_LIFE)).max(rate);
+        self.bound_at = now;
+    }
+
+    fn add(&mut self, timing: Timing, fresh: Evidence, span: f64, explained: bool) {
+        let Some(rate) = fresh.rate() else { return };
+        if explained && self.evidence.rate().is_some_and(|known| rate < 0.9 * known) {
+            return;
+        }
+        self.evidence.add(fresh, 0.5_f64.powf(span / timing.window()));
+        self.seen_at = Some(timing.now);
+        if self.evidence.seconds >= ENOUGH {
+            self.believed = true;
+            // What was measured beats a bound, or a collapse of the capacity would hide behind it.
+            self.lower_bound = self.lower_bound.min(self.evidence.rate().unwrap_or(f64::INFINITY));
+        }
+    }
+
+    /// Records/s of one member, as far as it was measured.
+    pub(in crate::core) fn measured(&self) -> Option<f64> {
+        self.evidence.rate().filter(|rate| self.believed && *rate > 0.0).map(|rate| rate.max(self.lower_bound))
+    }
+
+    /// Seconds of evidence so far.
+    pub(in crate::core) fn evidence_seconds(&self) -> f64 {
+        self.evidence.seconds
+    }
+
+    /// Records/s of one member of its own; where it was never at its limit for long enough, at least the mean.
+    pub(in crate::core) fn of_member(&self, id: &str, mean: f64) -> f64 {
+        let own = self.members.get(id).map(|window| window.own).filter(|own| own.seconds >= ENOUGH);
+        own.and_then(Evidence::rate).filter(|rate| *rate > 0.0).unwrap_or(mean)
+    }
+
+    /// Whether any member is at its limit.
+    pub(in crate::core) fn is_any_busy(&self) -> bool {
+        self.members.values().any(|window| window.busy_since.is_some())
+    }
+
+    /// Whether at least half of the members are at their limit.
+    pub(in crate::core) fn are_most_busy(&self) -> bool {
+        self.busy(|_| true)
+    }
+
+    fn busy(&self, which: impl Fn(f64) -> bool) -> bool {
+        let busy = self.members.values().filter(|window| window.busy_since.is_some_and(&which)).count();
+        busy > 0 && 2 * busy >= self.members.len()
+    }
+
+    /// Records/s of the whole group over the last window, where at least half of the members were at their limit
+    /// throughout.
+    pub(super) fn throughput_at_limit(&self, timing: Timing) -> Option<f64> {
+        let from = timing.now - timing.window();
+        let (then, sum) = self.committed.iter().rev().find(|(at, _)| *at <= from)?;
+        let (_, now) = self.committed.back()?;
+        self.busy(|since| since <= *then + timing.poll).then(|| (now - sum) / (timing.now - then))
+    }
+
+    /// Records/s that a member at its limit has done since the last rebalance, the mean of them.
+    pub(super) fn rate_of_busy_members(&self) -> Option<f64> {
+        let busy = self.members.values().filter(|window| window.busy_since.is_some());
+        let mut all = Evidence::default();
+        busy.for_each(|window| all.add(window.own, 1.0));
+        all.rate()
+    }
+
+    /// For people: by replica, each of which runs `threads` members.
+    pub(in crate::core) fn for_people(&self, now: f64, hint: Option<RecordsPerSecond>, threads: f64) -> Capacity {
+        let measured = self.measured().map(|rate| RecordsPerSecond(rate * threads));
+        let bound = self.evidence.rate().is_some_and(|rate| self.lower_bound > rate);
+        let source = match (measured, hint) {
+            (Some(_), _) if bound => CapacitySource::LowerBound,
+            (Some(_), _) => CapacitySource::Measured,
+            (None, Some(_)) => CapacitySource::Hint,
+            (None, None) => CapacitySource::Unknown,
+        };
+        Capacity {
+            per_replica: measured.or(hint),
+            source,
+            evidence_seconds: self.evidence.seconds,
+            age_seconds: self.seen_at.map(|at| (now - at).max(0.0)),
+        }
+    }
+}
+
+fn as_f64(offset: Offset) -> f64 {
+    offset.get() as f64
+}
