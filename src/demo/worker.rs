@@ -201,6 +201,9 @@ struct Pace {
     next: Instant,
 }
 
+/// A shorter sleep is saved up: many workers on a small machine must not wake for every record.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(30);
+
 /// How much lost time may be caught up, so that a pause is not followed by a burst.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
@@ -209,12 +212,13 @@ impl Pace {
         Self { per_record: Duration::from_secs_f64(1.0 / capacity), next: Instant::now() }
     }
 
-    /// How long handling the record in hand takes.
+    /// How long to wait before the next record, for the pace to be kept.
     fn time_for_next(&mut self) -> Duration {
         let now = Instant::now();
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
         self.next = self.next.max(earliest) + self.per_record;
-        self.next.saturating_duration_since(now)
+        let ahead = self.next.saturating_duration_since(now);
+        if ahead < SHORTEST_SLEEP { Duration::ZERO } else { ahead }
     }
 }
 

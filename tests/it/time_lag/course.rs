@@ -97,8 +97,13 @@ impl Plan {
 
     fn policy(&self, settings: &ClusterSettings) -> Policy {
         let bounds = Bounds::new(self.bounds.0, self.bounds.1).expect("they are possible");
+        let mut policy = Policy::new(self.rule, bounds);
         // As the controller has it.
-        Policy { gap: 3 * settings.poll_interval + settings.deadline, ..Policy::new(self.rule, bounds) }
+        policy.gap = 3 * settings.poll_interval + settings.deadline;
+        if let Rule::TimeLag(_) = self.rule {
+            policy.scale_down.stabilization = Duration::ZERO;
+        }
+        policy
     }
 
     fn workers(&self, kafka: &Kafka, topic: &str) -> Workers {
@@ -109,6 +114,10 @@ impl Plan {
             commit_interval: self.commit_interval,
             downstream: self.downstream.clone(),
             stuck: self.stuck.map(|(partition, offset)| format!("{topic}/{partition}@{offset}")),
+            // Many consumers share a small machine: two fetches a second each are enough.
+            properties: [("fetch.min.bytes", "4096"), ("fetch.wait.max.ms", "500")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .to_vec(),
             ..Workers::new(kafka, "workers", topic, topic)
         }
     }
@@ -157,7 +166,7 @@ impl Plan {
             if let Some(committed) = committed {
                 course.curve.0.push(Sample {
                     at: since(now()),
-                    arrived: producer.sent_to(),
+                    arrived: producer.delivered(),
                     committed,
                     wanted: u32::try_from(replicas.wanted).unwrap_or(0),
                     ready: u32::try_from(replicas.ready).unwrap_or(0),

@@ -179,7 +179,7 @@ impl Kafka {
 
     /// The same with a weight for each partition: what share of the rate it gets, in proportion.
     pub(crate) fn start_weighted_producer(&self, topic: &str, weights: &[f64], rate: f64) -> super::producer::Producer {
-        super::producer::Producer::start(self.producer(&[]), topic, weights, rate)
+        super::producer::Producer::start(&self.producer_config(), topic, weights, rate)
     }
 
     /// Commits offsets for a group that has no members: (topic, partition, offset).
@@ -242,9 +242,14 @@ impl Kafka {
         config.create().expect("the settings are valid")
     }
 
-    fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
+    fn producer_config(&self) -> ClientConfig {
         let mut config = self.client_config();
         config.set("queue.buffering.max.messages", "1000000").set("linger.ms", "5");
+        config
+    }
+
+    fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
+        let mut config = self.producer_config();
         for (key, value) in settings {
             config.set(*key, *value);
         }
