@@ -6,6 +6,7 @@ mod demo;
 mod manifests;
 mod recommend;
 mod run;
+mod simulate;
 
 use std::fmt;
 use std::io::Write;
@@ -52,6 +53,8 @@ enum Command {
     Recommend(recommend::Arguments),
     /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
     Demo(demo::Arguments),
+    /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.
+    Simulate(simulate::Arguments),
     /// Print the definition of the ScaledConsumer, for `kubectl apply -f -`.
     Crd,
     /// A consumer of fixed capacity, for the demo and the tests.
@@ -95,6 +98,10 @@ impl Command {
             Self::Demo(arguments) => {
                 log.start("warn", LogFormat::default())?;
                 demo::run(&arguments)
+            }
+            Self::Simulate(arguments) => {
+                log.start("warn", LogFormat::default())?;
+                simulate::run(&arguments)
             }
             Self::Crd => crd::run(),
             Self::Worker(settings) => {

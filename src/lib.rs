@@ -13,8 +13,9 @@ pub mod steer;
 pub mod app;
 pub mod metrics;
 pub mod web;
-// What is built from it: the command line, the configuration file, the demo.
+// What is built from it: the command line, the configuration file, the demo, the simulator.
 pub mod cli;
 pub mod config;
 pub mod demo;
+pub mod simulate;
 pub mod yaml;

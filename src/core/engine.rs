@@ -152,7 +152,7 @@ impl Engine {
     fn follow(&mut self, observation: &Observation, lag: &GroupLag, workload: Workload) {
         let (policy, memory) = (&self.policy, &mut self.memory);
         let now = observation.at;
-        let is_new = memory.followed.is_none_or(|followed| now > followed);
+        let is_new = memory.followed != Some(now);
         if decide::awaited(policy, observation, workload).is_none() {
             memory.arrive(policy, observation);
         }
@@ -176,10 +176,15 @@ impl Engine {
     fn note(&mut self, observation: &Observation, lag: &GroupLag) {
         let (policy, memory) = (&self.policy, &mut self.memory);
         let now = observation.at;
-        if memory.last.is_some_and(|last| now <= last) {
+        if memory.last == Some(now) {
             return;
         }
-        let gap = memory.last.is_some_and(|last| now - last > policy.gap);
+        // A clock that went backwards, by another machine's hand or by a restart, leaves no rate either.
+        let backwards = memory.last.is_some_and(|last| now < last);
+        let gap = backwards || memory.last.is_some_and(|last| now - last > policy.gap);
+        if backwards {
+            memory.estimator.forget_offsets();
+        }
         if gap {
             memory.forget_evidence();
         }

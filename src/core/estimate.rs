@@ -124,6 +124,12 @@ impl Estimator {
         self.learn(observation, lag);
     }
 
+    /// The clock went backwards: no offset has a time any more.
+    pub(super) fn forget_offsets(&mut self) {
+        self.partitions.clear();
+        self.last = None;
+    }
+
     /// Whether every member has its assignment and works.
     pub(super) fn is_stable(&self, observation: &Observation) -> bool {
         observation.group.as_ref().is_ok_and(|group| group.state == GroupState::Stable)

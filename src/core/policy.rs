@@ -43,7 +43,7 @@ impl Policy {
             threads_per_replica: NonZeroU32::MIN,
             offset_reset: OffsetReset::default(),
             scale_up: Limits::up(),
-            scale_down: Limits::down(),
+            scale_down: Limits::down(rule),
             idle: Idle::default(),
             fallback: Fallback::default(),
             pause: None,
@@ -167,9 +167,14 @@ impl Limits {
         Self { stabilization: Duration::ZERO, select: Select::Max, steps: Vec::new() }
     }
 
-    /// Down after 300 s, the HPA's default, by any step.
-    pub fn down() -> Self {
-        Self { stabilization: Duration::from_secs(300), select: Select::Max, steps: Vec::new() }
+    /// Down by any step: after 300 s, the HPA's default, where the rule follows the lag; at once where it has proved
+    /// by itself that fewer are enough.
+    pub fn down(rule: Rule) -> Self {
+        let stabilization = match rule {
+            Rule::LagPerReplica(_) => Duration::from_secs(300),
+            Rule::TimeLag(_) => Duration::ZERO,
+        };
+        Self { stabilization, select: Select::Max, steps: Vec::new() }
     }
 }
 

@@ -4,6 +4,9 @@
 //! move, then as many members as asked for. Arrivals go on as they are, a little higher, until the surge that they may
 //! belong to is over. Records that are read later than the objective are counted.
 
+#[cfg(test)]
+mod invariants;
+
 use super::assignment::Assignor;
 use super::estimate::surges::Remaining;
 
@@ -256,7 +259,8 @@ impl Situation {
                 queues.position[queue] = reached;
                 let left = arrived - reached;
                 is_restored &= left <= RESTORED * rate + 0.5;
-                is_over &= capacity >= rate * course.at(end) && left <= capacity * self.objective / 2.0;
+                let inflow = rate * course.at(end);
+                is_over &= capacity >= inflow && left <= (inflow * self.objective).max(0.5);
             }
             t = end;
             if is_restored && restored.is_none() {
@@ -265,7 +269,10 @@ impl Situation {
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.
                 for queue in 0..queues.rate.len() {
-                    queues.position[queue] = self.arrived(queues, queue, until, course);
+                    let left = self.arrived(queues, queue, t, course) - queues.position[queue];
+                    let spare = queues.capacity[queue] - queues.rate[queue] * course.at(t);
+                    let left_then = (left - spare * (until - t)).max(0.0);
+                    queues.position[queue] = self.arrived(queues, queue, until, course) - left_then;
                 }
                 break;
             }

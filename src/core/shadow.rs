@@ -47,6 +47,7 @@ pub(super) struct Shadow {
     /// Seconds of past calm.
     pub(super) spells: VecDeque<f64>,
     /// Replica-seconds that being at this level would have cost at each failure, until a scale-up would have helped.
+    #[serde(serialize_with = "rounded")]
     charges: VecDeque<f64>,
     /// Replica-seconds that it would have saved since the last change.
     pub(super) credit: f64,
@@ -161,6 +162,11 @@ impl Shadow {
         }
         self.calm_since = now;
     }
+}
+
+/// Whole numbers: nothing depends on the digits behind them, and they take half of the space.
+fn rounded<S: serde::Serializer>(values: &VecDeque<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(|value| value.round()))
 }
 
 fn push(values: &mut VecDeque<f64>, value: f64) {

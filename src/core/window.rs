@@ -36,6 +36,16 @@ impl Window {
         }
     }
 
+    /// What it holds, oldest first.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &(Duration, Replicas)> {
+        self.entries.iter()
+    }
+
+    /// Goes on from what another one held.
+    pub(super) fn restore(&mut self, entries: impl Iterator<Item = (Duration, Replicas)>) {
+        self.entries = entries.collect();
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.entries.clear();

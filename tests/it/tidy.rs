@@ -50,13 +50,24 @@ fn allowed(part: &str) -> &'static [&'static str] {
     match part {
         "core" | "yaml" => &[],
         "kafka" | "steer" | "metrics" => &["core"],
-        "kubernetes" | "config" => &["core", "yaml"],
+        "kubernetes" | "config" | "simulate" => &["core", "yaml"],
         "web" => &["core", "metrics"],
         "demo" => &["core", "kafka", "steer"],
         "app" => &["core", "yaml", "kafka", "kubernetes", "steer", "config", "metrics", "web"],
-        "cli" | "main" | "lib" => {
-            &["core", "yaml", "kafka", "kubernetes", "steer", "config", "metrics", "web", "demo", "app", "cli"]
-        }
+        "cli" | "main" | "lib" => &[
+            "core",
+            "yaml",
+            "kafka",
+            "kubernetes",
+            "steer",
+            "config",
+            "metrics",
+            "web",
+            "demo",
+            "simulate",
+            "app",
+            "cli",
+        ],
         other => panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in README.md what it is"),
     }
 }
@@ -104,6 +115,7 @@ fn each_outside_world_is_known_to_its_own_part_only() {
         ("k8s_openapi", &["kubernetes"], "Kubernetes' types"),
         ("prometheus::", &["metrics"], "the metrics library"),
         ("axum", &["web"], "the web framework"),
+        ("plotters", &["simulate"], "the plotting library"),
     ];
     for source in files("src", ".rs") {
         for (word, parts, what) in rows {
@@ -132,6 +144,17 @@ fn the_core_does_no_io_and_reads_no_clock() {
         "jiff",
     ];
     for source in files("src/core", ".rs") {
+        for word in forbidden {
+            assert!(!source.code().contains(word), "{} contains {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn the_simulator_shares_no_arithmetic_with_the_engine_and_reads_no_clock() {
+    let forbidden =
+        ["core::predict", "core::assignment", "core::estimate", "core::decide", "Instant::now", "SystemTime"];
+    for source in files("src", ".rs").iter().filter(|source| source.part() == "simulate") {
         for word in forbidden {
             assert!(!source.code().contains(word), "{} contains {word}", source.path);
         }

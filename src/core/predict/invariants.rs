@@ -1,0 +1,122 @@
+//! What must hold for any situation.
+
+use proptest::prelude::*;
+
+use super::super::assignment::Assignor;
+use super::super::estimate::surges::Surges;
+use super::*;
+
+/// A situation whose rates and backlogs fit to its past: nothing is older than what arrived.
+fn situations() -> impl Strategy<Value = Situation> {
+    let partitions = 1_usize..20;
+    let loads = partitions.prop_flat_map(|count| prop::collection::vec((0.0..200.0_f64, 0.0..20_000.0_f64), count));
+    let assignor = prop_oneof![
+        Just(Assignor::Range),
+        Just(Assignor::RoundRobin),
+        Just(Assignor::Sticky),
+        Just(Assignor::Cooperative)
+    ];
+    let times = (5.0..120.0_f64, 0.0..90.0_f64, 2.0..30.0_f64);
+    let limit = prop::option::of(10.0..2_000.0_f64);
+    (loads, assignor, 1_u32..3, 5.0..300.0_f64, 1_u32..12, times, limit).prop_map(
+        |(loads, assignor, threads, capacity, current, (objective, start_delay, pause), limit)| {
+            let past_step = objective / 6.0;
+            let past =
+                loads.iter().flat_map(|(rate, _)| (0..6).map(move |i| rate * (objective - f64::from(i) * past_step)));
+            Situation {
+                objective,
+                past: past.collect(),
+                rates: loads.iter().map(|(rate, _)| *rate).collect(),
+                backlogs: loads.iter().map(|(_, backlog)| *backlog).collect(),
+                past_step,
+                assignor,
+                topics: vec![loads.len() as u32],
+                threads,
+                capacity,
+                present: Present::default(),
+                current,
+                ceilings: limit.map_or(Vec::new(), |limit| (0..30).map(|replicas| (replicas, limit)).collect()),
+                start_delay,
+                mean_start: start_delay,
+                arriving_in: 0.0,
+                pause,
+                surge: Surges::default().remaining(0.0, 600.0),
+                calm_share: 1.0,
+            }
+        },
+    )
+}
+
+fn late(situation: &Situation, replicas: u32) -> f64 {
+    situation.outcome(replicas, &situation.prefix(0.0)).late
+}
+
+/// Sums of products differ in their last digits.
+fn at_most(smaller: f64, larger: f64) -> bool {
+    smaller <= larger * (1.0 + 1e-6) + 1e-3
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn more_capacity_makes_nothing_later(situation in situations(), replicas in 1_u32..20, factor in 1.0..3.0_f64) {
+        // A ceiling is shared by what the members could do, so a faster one takes from the others.
+        prop_assume!(situation.ceilings.is_empty());
+        let faster = Situation { capacity: situation.capacity * factor, ..situation.clone() };
+        prop_assert!(at_most(late(&faster, replicas), late(&situation, replicas)));
+    }
+
+    #[test]
+    fn a_longer_standstill_makes_nothing_earlier(
+        situation in situations(), replicas in 1_u32..20, more in 0.0..60.0_f64,
+    ) {
+        // Members that can carry all of it: otherwise what is late after the horizon depends on where the queue is then.
+        let situation = Situation { capacity: 1.2 * situation.total_rate() + 1.0, ceilings: Vec::new(), ..situation };
+        let paused = Situation { pause: situation.pause + more, ..situation.clone() };
+        // The horizon grows with it, and a longer one sees more.
+        prop_assume!(paused.horizon() <= HORIZON);
+        prop_assert!(at_most(late(&situation, replicas), late(&paused, replicas)));
+    }
+
+    #[test]
+    fn staying_depends_neither_on_starts_nor_on_standstills(situation in situations(), more in 0.0..60.0_f64) {
+        let other = Situation { start_delay: situation.start_delay + more, pause: situation.pause + more, ..situation.clone() };
+        prop_assume!(other.horizon() <= HORIZON);
+        prop_assert_eq!(late(&other, situation.current), late(&situation, situation.current));
+    }
+
+    #[test]
+    fn a_larger_backlog_makes_nothing_less_late(situation in situations(), replicas in 1_u32..20, factor in 1.0..3.0_f64) {
+        let fuller = Situation { backlogs: situation.backlogs.iter().map(|backlog| backlog * factor).collect(), ..situation.clone() };
+        prop_assert!(at_most(late(&situation, replicas), late(&fuller, replicas)));
+    }
+
+    /// Nothing is served that has not arrived, nothing twice, and no more than the members and the ceiling can.
+    #[test]
+    fn records_are_conserved(situation in situations(), replicas in 1_u32..20) {
+        let course = situation.courses().next().expect("there is always one");
+        let mut queues = situation.queues(replicas, |partition| -situation.backlogs[partition]);
+        let began: f64 = queues.position.iter().sum();
+        let (mut t, mut served) = (0.0, 0.0);
+        while t < 300.0 {
+            let before: f64 = queues.position.iter().sum();
+            situation.work(&mut queues, (t, t + 5.0), course, &mut 0.0);
+            let step = queues.position.iter().sum::<f64>() - before;
+            let limit = (queues.capacity.iter().sum::<f64>() * 5.0).min(queues.ceiling * 5.0);
+            prop_assert!(step >= -1e-6 && at_most(step, limit), "{step} served, {limit} possible");
+            served += step;
+            t += 5.0;
+        }
+        let arrived = situation.total_rate() * course.until(t);
+        let left: f64 = (0..queues.rate.len()).map(|queue| situation.arrived(&queues, queue, t, course) - queues.position[queue]).sum();
+        prop_assert!(left >= -1e-3);
+        prop_assert!((served + left - (arrived - began)).abs() < 1e-3 * (1.0 + arrived - began));
+    }
+
+    #[test]
+    fn nothing_is_late_without_a_backlog_where_members_keep_up(situation in situations()) {
+        let calm = Situation { backlogs: vec![0.0; situation.rates.len()], ceilings: Vec::new(), capacity: 1e6, ..situation };
+        prop_assert_eq!(late(&calm, calm.current), 0.0);
+    }
+}

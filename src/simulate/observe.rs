@@ -1,0 +1,124 @@
+//! What a poll sees of the simulated world, in the core's terms: offsets as brokers give them, the group as its
+//! coordinator describes it, and what could not be read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::random::{Purpose, stream};
+use super::scenario::{Protocol, Scenario};
+use super::world::World;
+use crate::core::{
+    GroupDescription, GroupState, Known, Member, Observation, Offset, PartitionObservation, Replicas, TopicObservation,
+    Unknown, Workload,
+};
+
+/// The group's id.
+const GROUP: &str = "simulated";
+/// Of the partitions in a partial poll, so many can't be read.
+const UNKNOWN_SHARE: f64 = 0.25;
+/// In a partial poll, the group can't be described so often.
+const UNDESCRIBED_SHARE: f64 = 0.3;
+
+/// Polls the world.
+pub(super) struct Poller {
+    topics: Vec<(Arc<str>, u32)>,
+    partitions: Vec<(usize, i32)>,
+    protocol: Protocol,
+    assignor: String,
+    partial: f64,
+    failed: f64,
+    rng: Rng,
+}
+
+impl Poller {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
+        Self {
+            topics: scenario.topics.iter().map(|topic| (topic.name.as_str().into(), topic.partitions)).collect(),
+            partitions: scenario.partitions(),
+            protocol: scenario.group.protocol,
+            assignor: scenario.group.assignor.name().to_owned(),
+            partial: scenario.polls.partial,
+            failed: scenario.polls.failed,
+            rng: stream(seed, Purpose::Polls),
+        }
+    }
+
+    /// What a poll sees now.
+    pub(super) fn poll(&mut self, world: &World) -> Observation {
+        let at = Duration::from_secs_f64(world.now);
+        if self.rng.f64() < self.failed {
+            return Observation::failed(GROUP, at, Unknown::TimedOut { after: Duration::from_secs(5) });
+        }
+        let partial = self.rng.f64() < self.partial;
+        let undescribed = partial && self.rng.f64() < UNDESCRIBED_SHARE;
+        let never_less_than_one = partial.then(|| self.rng.usize(..self.partitions.len()));
+        let mut seen = Vec::with_capacity(self.partitions.len());
+        for (p, (topic, number)) in self.partitions.iter().enumerate() {
+            let unknown = partial && (never_less_than_one == Some(p) || self.rng.f64() < UNKNOWN_SHARE);
+            let log = &world.logs[p];
+            let offset = |offset: u64| Offset::new(offset as i64).ok_or(Unknown::Missing);
+            seen.push(PartitionObservation {
+                topic: self.topics[*topic].0.clone(),
+                partition: *number,
+                committed: Ok(log.committed.and_then(|offset| Offset::new(offset as i64))),
+                start: if unknown { Err(Unknown::NoLeader) } else { offset(log.start) },
+                end: if unknown { Err(Unknown::NoLeader) } else { offset(log.end) },
+            });
+        }
+        let topic = |(name, partitions): &(Arc<str>, u32)| TopicObservation {
+            name: name.clone(),
+            id: None,
+            partitions: Ok(*partitions),
+        };
+        Observation {
+            consumer_group: GROUP.to_owned(),
+            at,
+            failure: None,
+            topics: self.topics.iter().map(topic).collect(),
+            partitions: seen,
+            group: if undescribed { Err(Unknown::CoordinatorMoving) } else { self.describe(world) },
+        }
+    }
+
+    fn describe(&self, world: &World) -> Known<GroupDescription> {
+        let group = &world.group;
+        let state = match (group.members.is_empty(), group.is_rebalancing(), self.protocol) {
+            (true, _, _) => GroupState::Empty,
+            (false, true, Protocol::Eager | Protocol::Cooperative) => GroupState::PreparingRebalance,
+            (false, true, Protocol::Consumer) => GroupState::Reconciling,
+            (false, false, _) => GroupState::Stable,
+        };
+        // A coordinator of the classic protocol knows assignments only while the group is stable.
+        let assigned = state == GroupState::Stable || self.protocol == Protocol::Consumer;
+        let member = |member: &super::group::Member| Member {
+            // The order of the ids is the order that assignors go by.
+            id: format!("member-{:08}", member.id),
+            client_id: "simulated".to_owned(),
+            host: format!("/10.0.{}.{}", member.pod / 250, member.pod % 250),
+            assignment: if assigned {
+                let own = group.owners.iter().zip(&self.partitions).filter(|(owner, _)| **owner == Some(member.id));
+                own.map(|(_, (topic, number))| (self.topics[*topic].0.clone(), *number)).collect()
+            } else {
+                Vec::new()
+            },
+        };
+        Ok(GroupDescription {
+            state,
+            assignor: Some(self.assignor.clone()).filter(|_| !group.members.is_empty()),
+            members: group.members.iter().map(member).collect(),
+        })
+    }
+
+    /// The workload as the API server shows it.
+    pub(super) fn workload(&self, world: &World) -> Workload {
+        Workload {
+            spec: Replicas(world.workload.spec),
+            actual: Some(Replicas(world.workload.actual())),
+            read_at: None,
+            ready: Some(Replicas(world.workload.ready())),
+            template: Some(world.workload.template),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The workload: pods that start late and one by one, and go at once. Knows nothing of Kafka; says who comes and goes.
+
+use std::collections::VecDeque;
+
+use super::random::{Purpose, stream};
+use super::scenario::Scenario;
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub(super) struct Pod {
+    pub(super) id: u64,
+    /// When its members join the group, in seconds.
+    pub(super) ready_at: f64,
+    /// Whether they have.
+    pub(super) ready: bool,
+    /// What one of its members can do, in records/s, before noise and events.
+    pub(super) capacity: f64,
+    template: u64,
+}
+
+/// What happened to pods.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Change {
+    /// Its members join.
+    Ready { pod: u64, capacity: f64 },
+    /// Its members leave in good order.
+    Stopped { pod: u64 },
+    /// Its members are gone, and the group does not know.
+    Died { pod: u64 },
+}
+
+/// The workload.
+#[derive(Clone, Debug)]
+pub(super) struct Workload {
+    /// Replicas asked for.
+    pub(super) spec: u32,
+    pub(super) pods: Vec<Pod>,
+    /// The version of the pods' template.
+    pub(super) template: u64,
+    /// A version's capacity, beside the first one's.
+    factor: f64,
+    next: u64,
+    /// The pod that is being replaced by a new version, and by which.
+    replacing: Option<(u64, u64)>,
+    seed: u64,
+    capacity: f64,
+    spread: f64,
+    start_delay: f64,
+    stagger: f64,
+}
+
+impl Workload {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let mut it = Self {
+            spec: scenario.pods.replicas,
+            pods: Vec::new(),
+            template: 1,
+            factor: 1.0,
+            next: 0,
+            replacing: None,
+            seed,
+            capacity: scenario.members.capacity,
+            spread: scenario.members.spread,
+            start_delay: scenario.pods.start_delay.as_secs_f64(),
+            stagger: scenario.pods.stagger.as_secs_f64(),
+        };
+        for _ in 0..it.spec {
+            it.create(0.0);
+        }
+        it
+    }
+
+    fn create(&mut self, ready_at: f64) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        let spread = self.spread * (2.0 * stream(self.seed, Purpose::Pod(id)).f64() - 1.0);
+        let capacity = self.capacity * self.factor * (1.0 + spread);
+        self.pods.push(Pod { id, ready_at, ready: false, capacity, template: self.template });
+        id
+    }
+
+    /// Pods there are, ready or not.
+    pub(super) fn actual(&self) -> u32 {
+        self.pods.len() as u32
+    }
+
+    pub(super) fn ready(&self) -> u32 {
+        self.pods.iter().filter(|pod| pod.ready).count() as u32
+    }
+
+    /// Asks for so many replicas. Pods to be removed are those that are not ready, then the youngest, as a ReplicaSet
+    /// chooses them.
+    pub(super) fn scale(&mut self, now: f64, replicas: u32, changes: &mut Vec<Change>) {
+        self.spec = replicas;
+        // The new pod of a rollout is extra until it has replaced the old one.
+        let extra = u32::from(self.replacing.is_some());
+        for i in 0..(replicas + extra).saturating_sub(self.actual()) {
+            self.create(now + self.start_delay + f64::from(i) * self.stagger);
+        }
+        while self.actual() > replicas + extra {
+            let last = self.pods.iter().enumerate().max_by_key(|(_, pod)| (!pod.ready, pod.id)).map(|(i, _)| i);
+            let Some(last) = last else { break };
+            self.remove(last, changes);
+        }
+    }
+
+    fn remove(&mut self, index: usize, changes: &mut Vec<Change>) {
+        let pod = self.pods.remove(index);
+        if pod.ready {
+            changes.push(Change::Stopped { pod: pod.id });
+        }
+        if self.replacing.is_some_and(|(old, new)| pod.id == old || pod.id == new) {
+            self.replacing = None;
+        }
+    }
+
+    /// Rolls out another version of the consumer.
+    pub(super) fn roll_out(&mut self, factor: f64) {
+        self.template += 1;
+        self.factor = factor;
+    }
+
+    /// The oldest pods that are ready die, and their containers start again.
+    pub(super) fn crash(&mut self, now: f64, pods: u32, changes: &mut Vec<Change>) {
+        for pod in self.pods.iter_mut().filter(|pod| pod.ready).take(pods as usize) {
+            changes.push(Change::Died { pod: pod.id });
+            (pod.ready, pod.ready_at) = (false, now + self.start_delay);
+        }
+    }
+
+    /// Starts what is due.
+    pub(super) fn tick(&mut self, now: f64, changes: &mut Vec<Change>) {
+        let due: VecDeque<usize> =
+            (0..self.pods.len()).filter(|i| !self.pods[*i].ready && self.pods[*i].ready_at <= now).collect();
+        for i in due {
+            let pod = &mut self.pods[i];
+            pod.ready = true;
+            changes.push(Change::Ready { pod: pod.id, capacity: pod.capacity });
+        }
+        self.replace(now, changes);
+    }
+
+    /// One old pod after the other makes way for a new one, once that is ready (`maxSurge: 1`, `maxUnavailable: 0`).
+    fn replace(&mut self, now: f64, changes: &mut Vec<Change>) {
+        if let Some((old, new)) = self.replacing {
+            if self.pods.iter().any(|pod| pod.id == new && !pod.ready) {
+                return;
+            }
+            self.replacing = None;
+            if let Some(index) = self.pods.iter().position(|pod| pod.id == old) {
+                self.remove(index, changes);
+            }
+        }
+        if let Some(old) = self.pods.iter().find(|pod| pod.template != self.template).map(|pod| pod.id) {
+            let new = self.create(now + self.start_delay);
+            self.replacing = Some((old, new));
+        }
+    }
+}
