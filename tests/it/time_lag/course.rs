@@ -60,7 +60,7 @@ const SOON: Duration = Duration::from_secs(120);
 const VISIT: f64 = 10.0;
 
 impl Plan {
-    /// Twelve partitions and consumers of 100 records/s that take five seconds to start and commit each second.
+    /// Twelve partitions and consumers of 100 records/s that take five seconds to start and commit every two.
     pub(super) fn new(name: &str, rule: Rule, replicas: i32, phases: &[(f64, f64)]) -> Self {
         Self {
             name: name.to_owned(),
@@ -72,7 +72,7 @@ impl Plan {
             replicas,
             capacity: 100.0,
             start_delay: Duration::from_secs(5),
-            commit_interval: Duration::from_secs(1),
+            commit_interval: Duration::from_secs(2),
             downstream: None,
             stuck: None,
             visitor_after: None,
@@ -97,13 +97,8 @@ impl Plan {
 
     fn policy(&self, settings: &ClusterSettings) -> Policy {
         let bounds = Bounds::new(self.bounds.0, self.bounds.1).expect("they are possible");
-        let mut policy = Policy::new(self.rule, bounds);
         // As the controller has it.
-        policy.gap = 3 * settings.poll_interval + settings.deadline;
-        if let Rule::TimeLag(_) = self.rule {
-            policy.scale_down.stabilization = Duration::ZERO;
-        }
-        policy
+        Policy { gap: 3 * settings.poll_interval + settings.deadline, ..Policy::new(self.rule, bounds) }
     }
 
     fn workers(&self, kafka: &Kafka, topic: &str) -> Workers {
@@ -114,8 +109,8 @@ impl Plan {
             commit_interval: self.commit_interval,
             downstream: self.downstream.clone(),
             stuck: self.stuck.map(|(partition, offset)| format!("{topic}/{partition}@{offset}")),
-            // Many consumers share a small machine: two fetches a second each are enough.
-            properties: [("fetch.min.bytes", "4096"), ("fetch.wait.max.ms", "500")]
+            // Many consumers share a small machine, so each asks the broker for little: two fetches a second are enough.
+            properties: [("fetch.min.bytes", "4096"), ("fetch.wait.max.ms", "500"), ("heartbeat.interval.ms", "2000")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .to_vec(),
             ..Workers::new(kafka, "workers", topic, topic)

@@ -42,7 +42,7 @@ impl ProducerContext for Deliveries {
 }
 
 /// How often records are sent: each time as many as are due by then. Few requests, as several producers share a small machine.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(100);
 
 impl Producer {
     /// `weights`: what share of the rate each partition gets, in proportion.
