@@ -63,6 +63,10 @@ fn cases() -> Vec<(Plan, Check)> {
     vec![
         (step("step", time_lag(), &SHORT), one_step_up_and_down),
         (step("step-by-lag", lag_per_replica(), &SHORT), |_| vec![]),
+        (
+            Plan { waiting: 4_000, hint: Some(100.0), ..Plan::new("backlog", time_lag(), 3, &[(200.0, 300.0)]) },
+            restored_as_predicted,
+        ),
         (constant("constant", time_lag(), &SHORT), |course| nothing_changes(course, SHORT.warm_up)),
         (constant("constant-by-lag", lag_per_replica(), &SHORT), |_| vec![]),
         (
@@ -97,7 +101,7 @@ fn cases() -> Vec<(Plan, Check)> {
     ]
 }
 
-/// a. One decision to a level that carries it, in about the time that was predicted, and back down without a second climb.
+/// a. One decision to a level that carries it, and back down without a second climb.
 fn one_step_up_and_down(course: &Course) -> Vec<String> {
     let mut wrong = Vec::new();
     let changes = course.changes(0.0);
@@ -108,19 +112,35 @@ fn one_step_up_and_down(course: &Course) -> Vec<String> {
     });
     expect(&mut wrong, changes.len() <= 3, || format!("three changes at most: {changes:?}"));
     expect(&mut wrong, course.replicas_at_end() <= 4, || format!("and down again: {changes:?}"));
-    match course.predicted(LEAD) {
-        Some((at, Some(seconds))) => {
-            let taken = course.curve.caught_up_after(at, 15.0).map(|end| end - at);
-            // What a poll and a pod more or less make of it is no error of the prediction.
-            let about = |taken: f64| taken <= 2.0 * seconds + SLACK && seconds <= 2.0 * taken + SLACK;
-            expect(&mut wrong, taken.is_some_and(about), || format!("in {seconds:.0} s as predicted: {taken:?}"));
-            eprintln!("{}: predicted to catch up in {seconds:.0} s; it took {taken:.0?} s.", course.plan.name);
-        }
-        other => wrong.push(format!("a prediction with the step: {other:?}")),
-    }
     wrong
 }
 
+/// a. A backlog that is older than the objective is gone in about the time that was predicted, by one decision.
+fn restored_as_predicted(course: &Course) -> Vec<String> {
+    let mut wrong = Vec::new();
+    expect(&mut wrong, course.ups(0.0) == 1, || format!("one step up: {:?}", course.changes(0.0)));
+    let Some((at, seconds)) = course.predicted() else {
+        wrong.push("a prediction with the step".to_owned());
+        return wrong;
+    };
+    // As the prediction has it: what is left is less than what arrives in 15 s.
+    let taken = course.curve.caught_up_after(at, 15.0).map(|end| end - at);
+    // Consumers that did not get the processor time for what they are set to do prove nothing about predictions.
+    let (_, done) =
+        course.curve.rates_between(at + course.plan.start_delay.as_secs_f64() + 5.0, at + taken.unwrap_or(seconds));
+    let able = f64::from(course.most_replicas()) * course.plan.capacity;
+    eprintln!(
+        "{}: predicted to catch up in {seconds:.0} s; it took {taken:.0?} s at {done:.0} of {able:.0} records/s.",
+        course.plan.name
+    );
+    let about = |taken: f64| taken <= 2.0 * seconds + SLACK && seconds <= 2.0 * taken + SLACK;
+    expect(&mut wrong, done < 0.8 * able || taken.is_some_and(about), || {
+        format!("in {seconds:.0} s as predicted: {taken:?}")
+    });
+    wrong
+}
+
+/// What a poll and a pod more or less make of it is no error of a prediction, in seconds.
 const SLACK: f64 = 15.0;
 
 /// b. A load that the replicas carry changes nothing.
@@ -191,9 +211,9 @@ fn hot_partition_is_named(course: &Course) -> Vec<String> {
 fn no_flapping(course: &Course) -> Vec<String> {
     let mut wrong = Vec::new();
     let changes = course.changes(0.0);
-    expect(&mut wrong, course.ups(0.0) == 0 && changes.len() <= 1, || {
-        format!("no step up, and one down at most: {changes:?}")
-    });
+    expect(&mut wrong, course.ups(0.0) == 0, || format!("no step up: {changes:?}"));
+    let carries = f64::from(course.replicas_at_end()) * course.plan.capacity >= 400.0;
+    expect(&mut wrong, carries, || format!("none to a level that does not carry 400 records/s: {changes:?}"));
     wrong
 }
 

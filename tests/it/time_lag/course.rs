@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use paceline::core::{Bounds, Decision, Finding, Policy, Rule};
+use paceline::core::{Bounds, Decision, Finding, Policy, RecordsPerSecond, Rule};
 use paceline::kafka::{ClusterSettings, now};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -14,8 +14,9 @@ use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{ACCOUNT, prepare};
 use crate::world::kafka::Kafka;
 use crate::world::process::Process;
+use crate::world::producer::Producer;
 use crate::world::workers::{Workers, deployment_replicas};
-use crate::world::{root, run_dir, unique, wait_for};
+use crate::world::{root, run_dir, unique, wait_for, wait_until};
 
 /// What is to happen.
 #[derive(Clone)]
@@ -40,6 +41,10 @@ pub(super) struct Plan {
     pub(super) downstream: Option<String>,
     /// (partition, offset) that no consumer can handle.
     pub(super) stuck: Option<(i32, i64)>,
+    /// Records that wait in each partition at the start.
+    pub(super) waiting: u64,
+    /// `capacityPerReplica`.
+    pub(super) hint: Option<f64>,
     /// So many seconds after the first write somebody joins the group by hand for ten seconds.
     pub(super) visitor_after: Option<f64>,
 }
@@ -55,9 +60,13 @@ pub(super) struct Course {
     pub(super) decisions: Vec<(f64, Decision)>,
 }
 
+/// What all of them are measured by, in seconds: the default objective.
+const OBJECTIVE: f64 = 60.0;
 const LOOK: Duration = Duration::from_secs(1);
 const SOON: Duration = Duration::from_secs(120);
 const VISIT: f64 = 10.0;
+/// Records/s before the start.
+const FILLING: f64 = 10_000.0;
 
 impl Plan {
     /// Twelve partitions and consumers of 100 records/s that take five seconds to start and commit every two.
@@ -75,6 +84,8 @@ impl Plan {
             commit_interval: Duration::from_secs(2),
             downstream: None,
             stuck: None,
+            waiting: 0,
+            hint: None,
             visitor_after: None,
         }
     }
@@ -98,7 +109,8 @@ impl Plan {
     fn policy(&self, settings: &ClusterSettings) -> Policy {
         let bounds = Bounds::new(self.bounds.0, self.bounds.1).expect("they are possible");
         // As the controller has it.
-        Policy { gap: 3 * settings.poll_interval + settings.deadline, ..Policy::new(self.rule, bounds) }
+        let gap = 3 * settings.poll_interval + settings.deadline;
+        Policy { gap, capacity_hint: self.hint.map(RecordsPerSecond), ..Policy::new(self.rule, bounds) }
     }
 
     fn workers(&self, kafka: &Kafka, topic: &str) -> Workers {
@@ -123,12 +135,15 @@ impl Plan {
         let topic = unique(&self.name);
         let namespace = prepare(cluster, &self.name).await;
         let (of_topic, weights) = (topic.clone(), self.weights.clone());
+        let waiting = self.waiting;
         let start = move || {
             kafka.create_topic(&of_topic, partitions);
             let beginning: Vec<_> = (0..partitions).map(|partition| (of_topic.as_str(), partition, 0)).collect();
             kafka.commit(&of_topic, &beginning);
             // A client of its own, so that no look waits for another run's.
-            (kafka.start_weighted_producer(&of_topic, &weights, 0.0), kafka.consumer(&of_topic))
+            let producer = kafka.start_weighted_producer(&of_topic, &weights, 0.0);
+            fill(&producer, waiting);
+            (producer, kafka.consumer(&of_topic))
         };
         let (producer, reader) = tokio::task::spawn_blocking(start).await.expect("the topic can be made");
         let workers = self.workers(kafka, &topic);
@@ -179,6 +194,18 @@ impl Plan {
         tokio::task::spawn_blocking(move || producer.stop()).await.expect("the producer ends");
         workers.remove(cluster.admin(), &namespace).await;
         course
+    }
+}
+
+/// Lets records wait in every partition, in batches as small as those of a live source.
+fn fill(producer: &Producer, each: u64) {
+    if each > 0 {
+        producer.set_rate(FILLING);
+        wait_until("the first records", SOON, || match producer.delivered() {
+            delivered if delivered.iter().any(|count| *count < each) => Err(format!("{delivered:?}")),
+            _ => Ok(()),
+        });
+        producer.set_rate(0.0);
     }
 }
 
@@ -289,11 +316,11 @@ impl Course {
         last.1.model.capacity.per_replica.map(|rate| rate.0)
     }
 
-    /// The first change after `from`: when, and the seconds until no backlog is left that were predicted with it.
-    pub(super) fn predicted(&self, from: f64) -> Option<(f64, Option<f64>)> {
-        let (at, decision) = self.decisions.iter().find(|(at, decision)| *at >= from && decision.is_change())?;
+    /// The first step up: when, and the seconds until no backlog is left that were predicted with it.
+    pub(super) fn predicted(&self) -> Option<(f64, f64)> {
+        let (at, decision) = self.decisions.iter().find(|(_, decision)| decision.desired > decision.current())?;
         let chosen = decision.candidates.iter().find(|candidate| candidate.replicas == decision.desired)?;
-        Some((*at, chosen.prediction.and_then(|prediction| prediction.restore_seconds)))
+        Some((*at, chosen.prediction?.restore_seconds?))
     }
 
     /// Keeps the curve as a table and the decisions as text under `target/proof`.
@@ -327,17 +354,21 @@ impl Course {
         text
     }
 
+    /// Records that waited for longer than a minute.
+    pub(super) fn late_records(&self) -> u64 {
+        self.curve.late_records(OBJECTIVE)
+    }
+
     /// A line for a person: what the run came to.
     pub(super) fn figures(&self) -> String {
-        let objective = 60.0;
         let total = self.curve.last().map_or(0, |sample| sample.arrived.iter().sum::<u64>());
         let worst = (0..self.curve.0.len()).map(|look| self.curve.time_lag(look)).fold(0.0, f64::max);
         let changes: Vec<String> =
             self.changes(0.0).iter().map(|(at, from, to)| format!("{from}->{to} at {at:.0} s")).collect();
         format!(
-            "{}: {} of {total} records later than {objective} s, worst time lag {worst:.0} s, {:.0} replica-seconds, {} rescales ({})",
+            "{}: {} of {total} records later than {OBJECTIVE} s, worst time lag {worst:.0} s, {:.0} replica-seconds, {} rescales ({})",
             self.plan.name,
-            self.curve.late_records(objective),
+            self.late_records(),
             self.curve.replica_seconds(0.0),
             changes.len(),
             changes.join(", ")
