@@ -64,7 +64,7 @@ fn cases() -> Vec<(Plan, Check)> {
         (step("step", time_lag(), &SHORT), one_step_up_and_down),
         (step("step-by-lag", lag_per_replica(), &SHORT), |_| vec![]),
         (
-            Plan { waiting: 4_000, hint: Some(100.0), ..Plan::new("backlog", time_lag(), 3, &[(200.0, 300.0)]) },
+            Plan { waiting: 8_000, hint: Some(100.0), ..Plan::new("backlog", time_lag(), 3, &[(200.0, 300.0)]) },
             restored_as_predicted,
         ),
         (constant("constant", time_lag(), &SHORT), |course| nothing_changes(course, SHORT.warm_up)),
