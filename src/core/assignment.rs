@@ -72,6 +72,48 @@ impl Assignor {
         }
     }
 
+    /// The same where partitions stay with their member as far as an even count allows, from who has them now: each keeps
+    /// its first ones up to its quota, and what is left over goes round the others (`AbstractStickyAssignor`,
+    /// constrained). Of members that go, which ones is not known; the last of the list are taken.
+    pub(super) fn deal_sticky(owners: &[u32], present: u32, members: u32, into: &mut Vec<u32>) {
+        const NOBODY: u32 = u32::MAX;
+        let partitions = owners.len() as u32;
+        let members = members.clamp(1, partitions.max(1));
+        let (least, more) = (partitions / members, partitions % members);
+        let mut counts = vec![0_u32; members as usize];
+        for owner in owners.iter().filter(|owner| **owner < members) {
+            counts[*owner as usize] += 1;
+        }
+        // The first members that have that many keep one more than the others.
+        let mut spare = more;
+        let mut quota = |count: u32| {
+            let one_more = count > least && spare > 0;
+            spare -= u32::from(one_more);
+            least + u32::from(one_more)
+        };
+        let mut quotas: Vec<u32> = counts.iter().take(present as usize).map(|count| quota(*count)).collect();
+        quotas.resize(members as usize, least);
+        quotas.iter_mut().rev().filter(|quota| **quota == least).take(spare as usize).for_each(|quota| *quota += 1);
+        into.clear();
+        counts.fill(0);
+        for owner in owners {
+            let keeps = *owner < members && counts[*owner as usize] < quotas[*owner as usize];
+            into.push(if keeps { *owner } else { NOBODY });
+            if keeps {
+                counts[*owner as usize] += 1;
+            }
+        }
+        let mut next = 0_usize;
+        for owner in into.iter_mut().filter(|owner| **owner == NOBODY) {
+            while counts[next] >= quotas[next] {
+                next = (next + 1) % counts.len();
+            }
+            *owner = next as u32;
+            counts[next] += 1;
+            next = (next + 1) % counts.len();
+        }
+    }
+
     /// The replica counts worth considering, fewest first: the fewest for each size that the largest share of a member
     /// can have. All others have the same largest share as the next lower one of these.
     pub(super) fn levels(self, topics: &[u32], threads: u32, into: &mut Vec<u32>) {
@@ -146,6 +188,35 @@ mod tests {
             let mut dealt = Vec::new();
             assignor.deal(topics, *members, &mut dealt);
             assert_eq!(dealt, *expected, "{assignor:?} {topics:?} {members}");
+        }
+    }
+
+    #[test]
+    fn what_can_stay_stays_and_counts_are_even() {
+        let rows: &[(&[u32], u32, u32, &[u32])] = &[
+            (&[0, 0, 0, 1, 1, 1], 2, 3, &[0, 0, 2, 1, 1, 2]),
+            (&[0, 1, 2, 0, 1, 2], 3, 2, &[0, 1, 0, 0, 1, 1]),
+            (&[0, 0, 1, 1, 1], 2, 2, &[0, 0, 1, 1, 1]),
+            (&[0, 0, 0], 1, 5, &[0, 1, 2]),
+        ];
+        for (owners, present, members, expected) in rows {
+            let mut dealt = Vec::new();
+            Assignor::deal_sticky(owners, *present, *members, &mut dealt);
+            assert_eq!(dealt, *expected, "{owners:?} to {members}");
+        }
+        for partitions in 1..40_u32 {
+            for (present, members) in (1..12_u32).flat_map(|present| (1..12).map(move |members| (present, members))) {
+                let owners: Vec<u32> = (0..partitions).map(|p| (p * 7 + p / 3) % present).collect();
+                let mut dealt = Vec::new();
+                Assignor::deal_sticky(&owners, present, members, &mut dealt);
+                let count = |member| dealt.iter().filter(|owner| **owner == member).count() as u32;
+                let members = members.min(partitions);
+                for member in 0..members {
+                    let even = partitions / members..=partitions.div_ceil(members);
+                    assert!(even.contains(&count(member)), "{owners:?} to {members}: {dealt:?}");
+                }
+                assert_eq!(dealt.len(), partitions as usize);
+            }
         }
     }
 

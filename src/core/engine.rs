@@ -225,7 +225,8 @@ impl Memory {
     /// Records/s of one member, measured or by the user's hint.
     pub(super) fn capacity_of_member(&self, policy: &Policy) -> Option<f64> {
         let hint = || Some(policy.capacity_hint?.0 / f64::from(policy.threads_per_replica.get()));
-        self.estimator.capacity.measured().or_else(hint).filter(|capacity| *capacity > 0.0)
+        let now = self.last.unwrap_or_default().as_secs_f64();
+        self.estimator.capacity.measured(now).or_else(hint).filter(|capacity| *capacity > 0.0)
     }
 
     /// All that was asked for is there; whether those that were too many are gone is waited for a little.
@@ -271,6 +272,8 @@ impl Memory {
             return;
         };
         self.shadows.feed(situation, &self.levels.allowed, &self.estimator.loads, now.as_secs_f64(), dt);
+        let stayed = self.changes.back().map_or(Duration::MAX, |(at, _, _)| now.saturating_sub(*at));
+        self.shadows.note_stay(situation.current, stayed.as_secs_f64());
         if judged {
             self.shadows.earn(situation, dt);
         }
@@ -329,6 +332,7 @@ impl Memory {
         self.settling_since = None;
         self.no_backlog_since = None;
         self.shadows.spend();
+        self.shadows.note_change(from.0, to.0);
         // A change of our own was made when it was decided, and not when it is seen first.
         let decided = self.asked_for.take().filter(|(_, asked_for)| *asked_for == to);
         let since = decided.map_or(now, |(at, _)| at).as_secs_f64();

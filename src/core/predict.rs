@@ -178,7 +178,12 @@ impl Situation {
     /// Which member gets which partition at so many replicas, and how many members with a partition there are.
     pub(super) fn owners(&self, replicas: u32, into: &mut Vec<u32>) -> usize {
         let members = replicas.saturating_mul(self.threads);
-        self.assignor.deal(&self.topics, members, into);
+        match &self.present.owners {
+            Some(owners) if self.assignor.is_sticky() => {
+                Assignor::deal_sticky(owners, self.present.capacities.len() as u32, members, into);
+            }
+            Some(_) | None => self.assignor.deal(&self.topics, members, into),
+        }
         into.iter().max().map_or(0, |last| *last as usize + 1)
     }
 

@@ -22,6 +22,12 @@ const FREE: f64 = 3.0;
 /// Seconds that each released replica must have been idle for at least.
 const MIN_HOLD: f64 = 60.0;
 
+/// Where the real group failed and its shadow did not, the price doubles each time, up to so many times. Then the model
+/// is wrong about this group, and less is worth trying.
+const MAX_DOUBT: u32 = 6;
+/// A stay of so many seconds was no mistake.
+const GOOD_STAY: f64 = 1800.0;
+
 /// The shadow groups of a group.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -51,6 +57,10 @@ pub(super) struct Shadow {
     charges: VecDeque<f64>,
     /// Replica-seconds that it would have saved since the last change.
     pub(super) credit: f64,
+    /// The group was here, had to go up, and the shadow has carried the load ever since.
+    contradicted: bool,
+    /// How often in a row going down to here was a mistake.
+    mistakes: u32,
 }
 
 /// What speaks for a level below the present one.
@@ -90,6 +100,8 @@ impl Shadow {
             spells: VecDeque::new(),
             charges: VecDeque::new(),
             credit: 0.0,
+            contradicted: false,
+            mistakes: 0,
         }
     }
 
@@ -107,9 +119,10 @@ impl Shadow {
         let charges = self.charges.iter().sum::<f64>() / (self.charges.len() as f64 + FREE);
         let back_and_forth = situation.move_price(situation.current, self.replicas)
             + situation.move_price(self.replicas, situation.current);
+        let doubt = 2_f64.powi((self.mistakes + u32::from(self.contradicted)).min(MAX_DOUBT) as i32);
         Claim {
             gain: (saved * sum + self.credit) / (count + 1.0),
-            need: back_and_forth + charges,
+            need: (back_and_forth + charges) * doubt,
             growth: saved / (count + 1.0),
             hold: MIN_HOLD - self.credit / saved,
         }
@@ -144,6 +157,7 @@ impl Shadow {
             self.failed_at = None;
         }
         self.failing = overflow > 0.0;
+        self.contradicted &= !self.failing;
         if self.failing {
             self.note_failure(situation, now, overflow);
         }
@@ -185,6 +199,27 @@ impl Shadows {
     /// A change was made: what was earned against the level before counts no more.
     pub(super) fn spend(&mut self) {
         self.levels.iter_mut().for_each(|shadow| shadow.credit = 0.0);
+    }
+
+    /// The workload was changed: going up from a level says that it was not enough, whatever its shadow says.
+    pub(super) fn note_change(&mut self, from: u32, to: u32) {
+        for shadow in &mut self.levels {
+            if shadow.replicas == from && to > from {
+                shadow.contradicted = true;
+            }
+            if shadow.replicas == to && to < from && std::mem::take(&mut shadow.contradicted) {
+                shadow.mistakes += 1;
+            }
+        }
+    }
+
+    /// The group has been at a level for so many seconds.
+    pub(super) fn note_stay(&mut self, replicas: u32, seconds: f64) {
+        if seconds > GOOD_STAY
+            && let Some(shadow) = self.levels.iter_mut().find(|shadow| shadow.replicas == replicas)
+        {
+            shadow.mistakes = 0;
+        }
     }
 
     /// Feeds the arrivals of the last `dt` seconds into the shadow of every level.

@@ -32,7 +32,7 @@ const PATIENCE: f64 = 0.25;
 const BACKLOG_AGE: f64 = 12.0;
 /// So many seconds beyond the objective without a measurement, and two commit intervals: then up by trial.
 const BLIND_AFTER: f64 = 40.0;
-/// Seconds without backlog for each replica that is released to find out what a replica can do.
+/// Seconds without backlog, at least, before a level is left to find out what a replica can do.
 const PROBE_HOLD: f64 = 60.0;
 /// Where offsets contradict each other nothing is taken away for this long.
 const INCONSISTENT_FOR: Duration = Duration::from_secs(300);
@@ -415,9 +415,16 @@ impl<'a> ByTimeLag<'a> {
         let quiet_for = self.step.now.saturating_sub(memory.no_backlog_since?);
         let saved = f64::from(current - next);
         let situation = self.situation?;
-        let price = situation.move_price(current, next) + situation.move_price(next, current);
-        let earned = quiet_for.as_secs_f64() * saved;
-        (earned >= price.max(PROBE_HOLD * saved)).then_some((Replicas(next), Reason::ProbeDown { quiet_for }))
+        // Should it be too low, that shows after two commits; then more must start. What is later than the objective by
+        // then is a risk that has a price, too.
+        let commit_interval = memory.estimator.commit_interval;
+        let noticed = BLIND_AFTER / 2.0 + 2.0 * commit_interval;
+        let late_for = (noticed + situation.mean_start + situation.pause - situation.objective).max(0.0);
+        let price =
+            situation.move_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_for;
+        let quiet = quiet_for.as_secs_f64();
+        let enough = quiet >= PROBE_HOLD.max(IDLE_COMMITS * commit_interval) && quiet * saved >= price;
+        enough.then_some((Replicas(next), Reason::ProbeDown { quiet_for }))
     }
 
     /// What `behavior` lets through.

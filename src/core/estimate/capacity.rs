@@ -17,6 +17,11 @@ use super::Load;
 
 /// Evidence is half forgotten after so many seconds of work at the limit; without any, nothing is forgotten.
 const HALF_LIFE: f64 = 40.0;
+/// What members usually do is half forgotten after so many seconds of work at the limit,
+const USUAL_HALF_LIFE: f64 = 1200.0;
+/// and where nothing was at its limit for longer than this, it is believed again, half of it in the same time once more:
+/// what was slow may have been mended, and nobody would notice.
+const STALE_AFTER: f64 = 600.0;
 /// Seconds of evidence, summed over the members, before it is believed.
 pub(in crate::core) const ENOUGH: f64 = 20.0;
 /// A lower bound is a mean over at least this long.
@@ -25,6 +30,8 @@ const BOUND_WINDOW: f64 = 60.0;
 const BOUND_HALF_LIFE: f64 = 3600.0;
 /// Rates of members that are not at their limit count a little less than what was seen.
 const BOUND_SHARE: f64 = 0.97;
+/// A member's own evidence is half forgotten after so many seconds in which it kept up.
+const OWN_HALF_LIFE: f64 = 120.0;
 /// Records beyond what arrives in a poll that must wait, so that a partition with next to no traffic is not taken for a
 /// busy one.
 const SPARE_RECORDS: f64 = 5.0;
@@ -36,6 +43,8 @@ const SPARE_SHARE: f64 = 1.3;
 pub(in crate::core) struct CapacityEstimate {
     /// Records and seconds of members at their limit; what is old counts for less.
     evidence: Evidence,
+    /// The same over a longer time: what members usually do.
+    usual: Evidence,
     /// Whether there was ever enough evidence.
     believed: bool,
     /// Records/s that a member has done without being at its limit, and since when that is known.
@@ -62,6 +71,10 @@ impl Evidence {
         (self.seconds > 0.0).then(|| self.records / self.seconds)
     }
 
+    fn fade(&mut self, keep: f64) {
+        self.add(Self::default(), keep);
+    }
+
     fn add(&mut self, more: Self, keep: f64) {
         self.records = self.records * keep + more.records;
         self.seconds = self.seconds * keep + more.seconds;
@@ -80,6 +93,13 @@ struct Window {
     /// Its own evidence.
     own: Evidence,
     present: bool,
+}
+
+impl Window {
+    /// What was counted is not comparable with what comes; what the member could do still holds.
+    fn begin_anew(&mut self) {
+        *self = Self { own: self.own, present: self.present, ..Self::default() };
+    }
 }
 
 /// The times that the evidence of one observation depends on, in seconds.
@@ -103,7 +123,7 @@ const MAX_POINTS: usize = 64;
 impl CapacityEstimate {
     /// A rebalance or a gap: nothing before it is comparable with what comes.
     pub(super) fn forget_windows(&mut self) {
-        self.members.clear();
+        self.members.values_mut().for_each(Window::begin_anew);
         self.committed.clear();
     }
 
@@ -147,7 +167,11 @@ impl CapacityEstimate {
             }
         }
         self.members.retain(|_, window| window.present);
-        self.add(timing, fresh, span, explained);
+        // The few that are at their limit while the others keep up are the slow ones, or those with most to do: what
+        // they can do says nothing about the others.
+        if self.are_most_busy() || !self.believed {
+            self.add(timing, fresh, span, explained);
+        }
     }
 
     #[expect(clippy::too_many_arguments, reason = "one step of `learn`, apart to be readable")]
@@ -171,7 +195,7 @@ impl CapacityEstimate {
         if !live().any(|load| load.progressed) {
             let silent = window.edge.is_none_or(|(at, _, _)| timing.now - at > 3.0 * timing.commit_interval);
             if silent {
-                *window = Window { own: window.own, present: true, ..Window::default() };
+                window.begin_anew();
             }
             return;
         }
@@ -194,6 +218,10 @@ impl CapacityEstimate {
             window.anchor = None;
             return;
         }
+        if let Some((at, _, _)) = before {
+            // It keeps up, so a time at its limit that is long ago says less and less about it.
+            window.own.fade(0.5_f64.powf((timing.now - at) / OWN_HALF_LIFE));
+        }
         let (since, from) = *window.anchor.get_or_insert((timing.now, sum));
         if timing.now - since >= BOUND_WINDOW {
             let rate = BOUND_SHARE * (sum - from) / ((timing.now - since) * count as f64);
@@ -214,6 +242,7 @@ impl CapacityEstimate {
             return;
         }
         self.evidence.add(fresh, 0.5_f64.powf(span / timing.window()));
+        self.usual.add(fresh, 0.5_f64.powf(span / USUAL_HALF_LIFE));
         self.seen_at = Some(timing.now);
         if self.evidence.seconds >= ENOUGH {
             self.believed = true;
@@ -223,8 +252,12 @@ impl CapacityEstimate {
     }
 
     /// Records/s of one member, as far as it was measured.
-    pub(in crate::core) fn measured(&self) -> Option<f64> {
-        self.evidence.rate().filter(|rate| self.believed && *rate > 0.0).map(|rate| rate.max(self.lower_bound))
+    pub(in crate::core) fn measured(&self, now: f64) -> Option<f64> {
+        let recent = self.evidence.rate().filter(|rate| self.believed && *rate > 0.0)?;
+        let usual = self.usual.rate().unwrap_or(recent).max(recent);
+        let stale = (now - self.seen_at.unwrap_or(now) - STALE_AFTER).max(0.0);
+        let believed = usual + (recent - usual) * 0.5_f64.powf(stale / STALE_AFTER);
+        Some(believed.max(self.lower_bound))
     }
 
     /// Seconds of evidence so far.
@@ -232,10 +265,10 @@ impl CapacityEstimate {
         self.evidence.seconds
     }
 
-    /// Records/s of one member of its own; where it was never at its limit for long enough, at least the mean.
+    /// Records/s of one member: the mean of all, and the more it was at its limit itself, its own.
     pub(in crate::core) fn of_member(&self, id: &str, mean: f64) -> f64 {
-        let own = self.members.get(id).map(|window| window.own).filter(|own| own.seconds >= ENOUGH);
-        own.and_then(Evidence::rate).filter(|rate| *rate > 0.0).unwrap_or(mean)
+        let own = self.members.get(id).map(|window| window.own).unwrap_or_default();
+        (own.records + mean * ENOUGH) / (own.seconds + ENOUGH)
     }
 
     /// Whether any member is at its limit.
@@ -272,7 +305,7 @@ impl CapacityEstimate {
 
     /// For people: by replica, each of which runs `threads` members.
     pub(in crate::core) fn for_people(&self, now: f64, hint: Option<RecordsPerSecond>, threads: f64) -> Capacity {
-        let measured = self.measured().map(|rate| RecordsPerSecond(rate * threads));
+        let measured = self.measured(now).map(|rate| RecordsPerSecond(rate * threads));
         let bound = self.evidence.rate().is_some_and(|rate| self.lower_bound > rate);
         let source = match (measured, hint) {
             (Some(_), _) if bound => CapacitySource::LowerBound,

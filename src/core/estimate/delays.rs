@@ -82,10 +82,14 @@ impl Delays {
         self.flight.is_some_and(|flight| now - flight.since > 2.0 * self.longest_start() + PATIENCE)
     }
 
-    /// Seconds until the change that is under way has arrived.
+    /// Seconds until the change that is under way has arrived; nothing is expected any more of one that is overdue.
     pub(in crate::core) fn remaining(&self, now: f64) -> f64 {
-        match self.flight {
-            Some(flight) if flight.to > flight.from => (flight.since + self.longest_start() - now).max(0.0),
+        match self.flight.filter(|_| !self.is_overdue(now)) {
+            Some(flight) if flight.to > flight.from => {
+                // What takes longer than ever before takes about half as long again.
+                let elapsed = (now - flight.since).max(0.0);
+                (self.longest_start() - elapsed).max(0.5 * elapsed)
+            }
             Some(_) | None => 0.0,
         }
     }
