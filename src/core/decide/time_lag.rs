@@ -277,6 +277,10 @@ impl<'a> ByTimeLag<'a> {
     fn effect_awaited(&self, known: &Known<'_>, memory: &Memory) -> Option<Duration> {
         let estimator = &memory.estimator;
         let trial = estimator.ceiling.trial?;
+        if estimator.ceiling.retry {
+            // One level at a time, until it is known what it has brought.
+            return Some(Duration::from_secs_f64(EFFECT_SHOWS_WITHIN));
+        }
         let since = estimator.unsettled_at.map_or(0.0, |at| self.step.now.saturating_sub(at).as_secs_f64());
         let awaited = estimator.capacity.are_most_busy()
             && known.situation.total_rate() < MORE_DEMAND * trial.demand
@@ -317,7 +321,7 @@ impl<'a> ByTimeLag<'a> {
         let estimator = &memory.estimator;
         let settled = estimator.is_stable(self.step.observation) && estimator.is_settled(self.step.now);
         let claims = self.claims(known, memory);
-        let released = claims.iter().find(|(_, claim)| settled && claim.is_earned());
+        let released = claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
         if let Some((level, claim)) = released {
             return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
         }
@@ -338,6 +342,14 @@ impl<'a> ByTimeLag<'a> {
                 Some((level, claim))
             })
             .collect()
+    }
+
+    /// Whether what would be late at a lower level is worth less than what it saves: it would be left at once otherwise.
+    fn would_stay(&self, known: &Known<'_>, level: u32) -> bool {
+        let situation = known.situation;
+        let (Some(there), Some(here)) = (known.row(level), known.row(situation.current)) else { return false };
+        let late = there.outcome.late - here.outcome.late - situation.negligible();
+        situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon()
     }
 
     fn earning(&self, memory: &Memory, level: u32, claim: &Claim) -> Earning {

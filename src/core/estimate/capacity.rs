@@ -92,13 +92,19 @@ struct Window {
     anchor: Option<(f64, f64)>,
     /// Its own evidence.
     own: Evidence,
+    /// The part of it since the last rebalance, and its rate before that.
+    since: Evidence,
+    before: Option<f64>,
     present: bool,
 }
 
 impl Window {
     /// What was counted is not comparable with what comes; what the member could do still holds.
     fn begin_anew(&mut self) {
-        *self = Self { own: self.own, present: self.present, ..Self::default() };
+        // Polls during one rebalance begin anew many times; only what came in between would be a new rate.
+        let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH && self.since.seconds > 0.0);
+        let before = measured.or(self.before);
+        *self = Self { own: self.own, before, present: self.present, ..Self::default() };
     }
 }
 
@@ -155,14 +161,14 @@ impl CapacityEstimate {
         if hidden {
             // Who has what can't be seen: the group as one member.
             let all = (0..loads.len()).collect::<Vec<_>>();
-            self.look(timing, "", &all, members.len().max(1), lag, loads, &mut fresh, &mut span);
+            self.look(timing, "", &all, members.len().max(1), lag, loads, explained, &mut fresh, &mut span);
         } else {
             let mut owned = Vec::new();
             for member in members {
                 owned.clear();
                 owned.extend(member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number)));
                 if !owned.is_empty() {
-                    self.look(timing, &member.id, &owned, 1, lag, loads, &mut fresh, &mut span);
+                    self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut fresh, &mut span);
                 }
             }
         }
@@ -183,6 +189,7 @@ impl CapacityEstimate {
         count: usize,
         lag: &GroupLag,
         loads: &[Load],
+        explained: bool,
         fresh: &mut Evidence,
         span: &mut f64,
     ) {
@@ -208,7 +215,11 @@ impl CapacityEstimate {
             let seconds = timing.now - at;
             let each = Evidence { records: sum - then, seconds: seconds * count as f64 };
             let keep = 0.5_f64.powf(seconds / timing.window());
-            window.own.add(Evidence { seconds, records: each.records / count as f64 }, keep);
+            let own = Evidence { seconds, records: each.records / count as f64 };
+            window.since.add(own, 1.0);
+            if !explained {
+                window.own.add(own, keep);
+            }
             fresh.records += each.records;
             fresh.seconds += each.seconds;
             *span = span.max(seconds);
@@ -295,12 +306,23 @@ impl CapacityEstimate {
         self.busy(|since| since <= *then + timing.poll).then(|| (now - sum) / (timing.now - then))
     }
 
-    /// Records/s that a member at its limit has done since the last rebalance, the mean of them.
-    pub(super) fn rate_of_busy_members(&self) -> Option<f64> {
-        let busy = self.members.values().filter(|window| window.busy_since.is_some());
-        let mut all = Evidence::default();
-        busy.for_each(|window| all.add(window.own, 1.0));
-        all.rate()
+    /// What members at their limit do since the last rebalance, as a share of what they did before it; of new members,
+    /// as a share of what any of them should do, and only where all are new.
+    pub(super) fn share_of_before(&self, capacity: f64) -> Option<f64> {
+        let busy = || self.members.values().filter(|window| window.busy_since.is_some());
+        let mut compared = Evidence::default();
+        for window in busy() {
+            let before = window.before.unwrap_or(0.0);
+            compared.add(Evidence { records: window.since.records, seconds: before * window.since.seconds }, 1.0);
+            if before == 0.0 {
+                compared.records -= window.since.records;
+            }
+        }
+        compared.rate().or_else(|| {
+            let mut all = Evidence::default();
+            busy().for_each(|window| all.add(window.since, 1.0));
+            all.rate().map(|rate| rate / capacity)
+        })
     }
 
     /// For people: by replica, each of which runs `threads` members.

@@ -18,6 +18,11 @@ const BELIEVED_FOR: f64 = 600.0;
 const BELIEVED_AT_MOST: f64 = 4.0 * 3600.0;
 /// An experiment that has shown nothing after so many seconds is void.
 const TRIAL_LASTS: f64 = 600.0;
+/// A ceiling counts a little lower, so that the noise of a member's capacity makes no level look better than another that
+/// reaches it as well.
+const NOISE: f64 = 0.97;
+/// Throughput and arrivals that differ by less than this share are the same.
+const KEEPS_UP: f64 = 0.05;
 /// A throughput this much above a ceiling refutes it.
 const REFUTED: f64 = 1.15;
 /// A throughput this much below the one before the scale-up was made worse by it.
@@ -74,7 +79,7 @@ impl Ceiling {
         match verdict.worse {
             Some((from, throughput)) if members >= from => throughput,
             Some(_) | None if self.retry && members > current => f64::INFINITY,
-            Some(_) | None => verdict.throughput,
+            Some(_) | None => NOISE * verdict.throughput,
         }
     }
 
@@ -123,8 +128,9 @@ impl Estimator {
             let settled = self.unsettled_at.is_some_and(|at| now - at.as_secs_f64() >= timing.window());
             match throughput {
                 Some(throughput) if members >= trial.to && settled => {
-                    let each = self.capacity.rate_of_busy_members().unwrap_or(trial.capacity);
-                    self.ceiling.conclude(now, trial, throughput, each);
+                    let share = self.capacity.share_of_before(trial.capacity).unwrap_or(1.0);
+                    let arriving: f64 = self.loads.iter().map(|load| load.rate).sum();
+                    self.ceiling.conclude(now, trial, throughput, share, arriving);
                 }
                 // Without a backlog there is nothing to see.
                 _ if over || (settled && !busy) => self.ceiling.trial = None,
@@ -146,12 +152,15 @@ impl Estimator {
 }
 
 impl Ceiling {
-    /// `each`: what a member at its limit does now. Members without work say nothing about the others.
-    fn conclude(&mut self, now: f64, trial: Trial, throughput: f64, each: f64) {
+    /// `share`: what a member at its limit does now, as a share of what it did before. Members without work say nothing
+    /// about the others.
+    fn conclude(&mut self, now: f64, trial: Trial, throughput: f64, share: f64, arriving: f64) {
         let (from, to) = (f64::from(trial.from), f64::from(trial.to));
         self.trial = None;
         self.retry = false;
-        if (each * to - trial.capacity * from) / (trial.capacity * (to - from)) >= GAIN {
+        // A group that reads what arrives is limited by that: some of its members are slow, not all of them.
+        let keeps_up = (throughput - arriving).abs() < KEEPS_UP * arriving;
+        if keeps_up || (share * to - from) / (to - from) >= GAIN {
             self.verdict = None;
             self.lasts = BELIEVED_FOR;
             return;
