@@ -11,7 +11,7 @@ use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "name", content = "details")]
+#[serde(tag = "name", content = "details", rename_all_fields = "camelCase")]
 pub enum Reason {
     /// Nothing, or not everything, could be read, so it stays.
     DataIncomplete {
