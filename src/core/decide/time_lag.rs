@@ -321,7 +321,8 @@ impl<'a> ByTimeLag<'a> {
         let estimator = &memory.estimator;
         let settled = estimator.is_stable(self.step.observation) && estimator.is_settled(self.step.now);
         let claims = self.claims(known, memory);
-        let released = claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
+        let released =
+            claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
         if let Some((level, claim)) = released {
             return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
         }

@@ -1,17 +1,18 @@
 //! One run: real records at given rates, real consumers, a policy that scales them, and a look at all of it once a second.
 
+use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
-use paceline::core::{Bounds, Decision, Finding, Policy, RecordsPerSecond, Rule};
-use paceline::kafka::{ClusterSettings, now};
+use paceline::kafka::now;
+use paceline::kubernetes::resource::ScaledConsumerStatus;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+use serde_json::{Value, json};
 
 use super::curve::{Curve, Sample};
-use super::steering::{Order, Steering};
 use crate::world::control_plane::ControlPlane;
-use crate::world::controller::{ACCOUNT, prepare};
+use crate::world::controller::{ACCOUNT, create, status};
 use crate::world::kafka::Kafka;
 use crate::world::process::Process;
 use crate::world::producer::Producer;
@@ -27,8 +28,8 @@ pub(super) struct Plan {
     pub(super) weights: Vec<f64>,
     /// For so many seconds, so many records/s.
     pub(super) phases: Vec<(f64, f64)>,
-    pub(super) rule: Rule,
-    pub(super) poll: Duration,
+    /// `spec.policy`.
+    pub(super) policy: Value,
     /// The least and the most replicas.
     pub(super) bounds: (u32, Option<u32>),
     /// Replicas at the start.
@@ -56,10 +57,12 @@ pub(super) struct Course {
     pub(super) curve: Curve,
     /// (seconds since the start, replicas) of each write to `/scale`, by the API server's audit log.
     pub(super) writes: Vec<(f64, u32)>,
-    /// (seconds since the start, decision).
-    pub(super) decisions: Vec<(f64, Decision)>,
+    /// (seconds since the start, what the controller said), whenever it said something else.
+    pub(super) said: Vec<(f64, ScaledConsumerStatus)>,
 }
 
+/// The Deployment's and the ScaledConsumer's.
+const NAME: &str = "workers";
 /// What all of them are measured by, in seconds: the default objective.
 const OBJECTIVE: f64 = 60.0;
 const LOOK: Duration = Duration::from_secs(1);
@@ -70,13 +73,12 @@ const FILLING: f64 = 10_000.0;
 
 impl Plan {
     /// Twelve partitions and consumers of 100 records/s that take five seconds to start and commit every two.
-    pub(super) fn new(name: &str, rule: Rule, replicas: i32, phases: &[(f64, f64)]) -> Self {
+    pub(super) fn new(name: &str, policy: Value, replicas: i32, phases: &[(f64, f64)]) -> Self {
         Self {
             name: name.to_owned(),
             weights: vec![1.0; 12],
             phases: phases.to_vec(),
-            rule,
-            poll: Duration::from_secs(2),
+            policy,
             bounds: (1, None),
             replicas,
             capacity: 100.0,
@@ -98,19 +100,20 @@ impl Plan {
         })
     }
 
-    fn settings(&self, kafka: &Kafka) -> ClusterSettings {
-        let mut settings = ClusterSettings::new("main", &kafka.bootstrap());
-        settings.poll_interval = self.poll;
-        settings.deadline = settings.deadline.min(self.poll.mul_f64(0.9));
-        settings.request_timeout = settings.request_timeout.min(settings.deadline);
-        settings
-    }
-
-    fn policy(&self, settings: &ClusterSettings) -> Policy {
-        let bounds = Bounds::new(self.bounds.0, self.bounds.1).expect("they are possible");
-        // As the controller has it.
-        let gap = 3 * settings.poll_interval + settings.deadline;
-        Policy { gap, capacity_hint: self.hint.map(RecordsPerSecond), ..Policy::new(self.rule, bounds) }
+    fn scaled_consumer(&self, topic: &str) -> Value {
+        json!({
+            "apiVersion": "paceline.dev/v1alpha1",
+            "kind": "ScaledConsumer",
+            "metadata": {"name": NAME},
+            "spec": {
+                "scaleTargetRef": {"name": NAME},
+                "minReplicas": self.bounds.0,
+                "maxReplicas": self.bounds.1,
+                "kafka": {"cluster": "main", "consumerGroup": topic, "topics": [topic], "offsetReset": "earliest"},
+                "policy": self.policy,
+                "capacityPerReplica": self.hint,
+            },
+        })
     }
 
     fn workers(&self, kafka: &Kafka, topic: &str) -> Workers {
@@ -125,15 +128,14 @@ impl Plan {
             properties: [("fetch.min.bytes", "4096"), ("fetch.wait.max.ms", "500"), ("heartbeat.interval.ms", "2000")]
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .to_vec(),
-            ..Workers::new(kafka, "workers", topic, topic)
+            ..Workers::new(kafka, NAME, topic, topic)
         }
     }
 
-    /// Plays it from the first record to the last.
-    pub(super) async fn run(self, kafka: &'static Kafka, cluster: &'static ControlPlane) -> Course {
+    /// Plays it from the first record to the last, in a namespace that a controller looks after.
+    pub(super) async fn run(self, kafka: &'static Kafka, cluster: &'static ControlPlane, namespace: String) -> Course {
         let partitions = i32::try_from(self.weights.len()).expect("they are few");
         let topic = unique(&self.name);
-        let namespace = prepare(cluster, &self.name).await;
         let (of_topic, weights) = (topic.clone(), self.weights.clone());
         let waiting = self.waiting;
         let start = move || {
@@ -152,19 +154,10 @@ impl Plan {
         wait_for(&format!("the members of {topic}"), SOON + self.start_delay, || group_has(kafka, &topic, members))
             .await;
 
-        let client = cluster.service_account(&namespace, ACCOUNT).await;
-        let settings = self.settings(kafka);
-        let order = Order {
-            namespace: namespace.clone(),
-            deployment: workers.name.clone(),
-            group: topic.clone(),
-            topic: topic.clone(),
-            policy: self.policy(&settings),
-            settings,
-        };
-        let (began, mut steering) = (now(), Steering::start(client, order));
+        create(cluster, &namespace, self.scaled_consumer(&topic)).await;
+        let began = now();
         let since = |time: Duration| time.as_secs_f64() - began.as_secs_f64();
-        let mut course = Course { plan: self, topic, curve: Curve::default(), writes: vec![], decisions: vec![] };
+        let mut course = Course { plan: self, topic, curve: Curve::default(), writes: vec![], said: vec![] };
         let mut visitor = Visitor::new(&workers, course.plan.visitor_after);
         let mut reader = reader;
         let mut looks = tokio::time::interval(LOOK);
@@ -182,14 +175,11 @@ impl Plan {
                     ready: u32::try_from(replicas.ready).unwrap_or(0),
                 });
             }
-            for decision in steering.decisions() {
-                course.decisions.push((since(decision.at), decision));
-            }
-            let changed = course.decisions.iter().find(|(_, decision)| decision.is_change()).map(|(at, _)| *at);
+            course.hear(since(now()), status(cluster, &namespace, NAME).await);
+            let changed = course.said.iter().find(|(_, said)| !said.decisions.is_empty()).map(|(at, _)| *at);
             visitor.look(changed.map(|changed| since(now()) - changed));
             looks.tick().await;
         }
-        steering.stop().await;
         course.writes = writes(cluster, &namespace, began);
         tokio::task::spawn_blocking(move || producer.stop()).await.expect("the producer ends");
         workers.remove(cluster.admin(), &namespace).await;
@@ -233,9 +223,9 @@ async fn committed_by(reader: BaseConsumer, topic: &str, partitions: i32) -> (Ba
 
 /// (seconds since the start, replicas) of what was written to `/scale`.
 fn writes(cluster: &ControlPlane, namespace: &str, began: Duration) -> Vec<(f64, u32)> {
-    let user = format!("system:serviceaccount:{namespace}:{ACCOUNT}");
     let mut writes = cluster.writes(namespace);
-    writes.retain(|write| write.user == user && write.subresource == "scale" && write.code < 300);
+    let controller = format!(":{ACCOUNT}");
+    writes.retain(|write| write.user.ends_with(&controller) && write.subresource == "scale" && write.code < 300);
     let time = |text: &str| text.parse::<jiff::Timestamp>().expect("the API server writes timestamps");
     let at = |text: &str| time(text).as_duration().as_secs_f64() - began.as_secs_f64();
     let replicas = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
@@ -302,28 +292,37 @@ impl Course {
         self.curve.0.iter().map(|sample| sample.wanted).max().unwrap_or(0)
     }
 
-    /// When something of this name was first found, and in which words.
+    /// Notes what the controller says, where it is something else than before.
+    fn hear(&mut self, at: f64, said: ScaledConsumerStatus) {
+        if self.said.last().is_none_or(|(_, last)| *last != said) {
+            self.said.push((at, said));
+        }
+    }
+
+    /// When a condition of this name was first true, and in which words.
     pub(super) fn found(&self, name: &str) -> Option<(f64, String)> {
-        self.decisions.iter().find_map(|(at, decision)| {
-            let finding = decision.findings.iter().find(|finding| finding.name() == name)?;
-            Some((*at, finding.to_string()))
+        self.said.iter().find_map(|(at, said)| {
+            let mut conditions = said.conditions.iter();
+            let found = conditions.find(|condition| condition.type_ == name && condition.status == "True")?;
+            Some((*at, found.message.clone()))
         })
     }
 
     /// What a replica was believed to be able to do at that time, in records/s.
     pub(super) fn capacity(&self, at: f64) -> Option<f64> {
-        let last = self.decisions.iter().rfind(|(time, _)| *time <= at)?;
-        last.1.model.capacity.per_replica.map(|rate| rate.0)
+        let (_, last) = self.said.iter().rfind(|(time, _)| *time <= at)?;
+        last.model.as_ref()?.capacity_per_replica
     }
 
     /// The first step up: when, and the seconds until no backlog is left that were predicted with it.
     pub(super) fn predicted(&self) -> Option<(f64, f64)> {
-        let (at, decision) = self.decisions.iter().find(|(_, decision)| decision.desired > decision.current())?;
-        let chosen = decision.candidates.iter().find(|candidate| candidate.replicas == decision.desired)?;
-        Some((*at, chosen.prediction?.restore_seconds?))
+        let up = |said: &ScaledConsumerStatus| said.decisions.last().is_some_and(|first| first.to > first.from);
+        let (_, said) = self.said.iter().find(|(_, said)| up(said))?;
+        let chosen = said.candidates.iter().find(|candidate| candidate.replicas == said.decisions[0].to)?;
+        Some((self.writes.first()?.0, chosen.restore_seconds? as f64))
     }
 
-    /// Keeps the curve as a table and the decisions as text under `target/proof`.
+    /// Keeps the curve as a table and what was said as text under `target/proof`.
     pub(super) fn keep(&self) {
         let folder = root().with_file_name("proof");
         std::fs::create_dir_all(&folder).expect("target can be written");
@@ -331,25 +330,30 @@ impl Course {
         std::fs::write(folder.join(format!("{}.log", self.plan.name)), self.log()).expect("it can be written");
     }
 
-    /// Each decision that said something new; with each change, what was predicted of every candidate.
+    /// Whatever was said for another reason than before; with each change, what was predicted of every candidate.
     fn log(&self) -> String {
         let mut text = String::new();
         let mut last = None;
-        for (at, decision) in &self.decisions {
-            let findings: Vec<&str> = decision.findings.iter().map(Finding::name).collect();
-            let (from, to, reason) = (decision.current(), decision.desired, &decision.reason);
-            let said = (from, to, reason.name(), findings.clone());
-            if last.as_ref() == Some(&said) {
+        for (at, said) in &self.said {
+            let found: Vec<&str> =
+                said.conditions.iter().filter(|it| it.status == "True").map(|it| it.type_.as_str()).collect();
+            let number = |number: Option<i32>| number.unwrap_or(-1);
+            let (from, to, changes) = (number(said.replicas), number(said.desired), said.decisions.clone());
+            let summary = (from, to, said.reason.clone(), found.clone(), changes.clone());
+            if last.as_ref() == Some(&summary) {
                 continue;
             }
-            let (lag, model) = (decision.lag.total, serde_json::to_string(&decision.model).unwrap_or_default());
-            let line =
-                format!("{at:7.1} {from} -> {to} {}: {reason} | lag {lag} {model} {findings:?}\n", reason.name());
-            text.push_str(&line);
-            for candidate in decision.candidates.iter().filter(|_| decision.is_change()) {
-                text.push_str(&format!("        {}\n", serde_json::to_string(candidate).unwrap_or_default()));
+            let (reason, message) = (said.reason.clone().unwrap_or_default(), said.message.clone().unwrap_or_default());
+            let (lag, time_lag) = (said.lag.unwrap_or(-1), said.time_lag.clone().unwrap_or_default());
+            let model = serde_json::to_string(&said.model).unwrap_or_default();
+            writeln!(text, "{at:7.1} {from} -> {to} {reason}: {message} | lag {lag}, {time_lag} | {model} {found:?}")
+                .expect("it is text");
+            let is_change = last.as_ref().is_none_or(|(.., before)| *before != changes);
+            for candidate in said.candidates.iter().filter(|_| is_change) {
+                let row = serde_json::to_string(candidate).unwrap_or_default();
+                writeln!(text, "        {row}").expect("it is text");
             }
-            last = Some(said);
+            last = Some(summary);
         }
         text
     }
