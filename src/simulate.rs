@@ -11,16 +11,18 @@ pub mod figures;
 mod group;
 mod log;
 mod observe;
+pub mod plot;
 mod pods;
 pub mod policies;
 mod random;
+pub mod recorded;
 pub mod run;
 pub mod scenario;
 mod world;
 
 pub use figures::{Figures, Sample};
 pub use policies::PolicyName;
-pub use run::{Run, run};
+pub use run::{Job, Run, run, run_all};
 pub use scenario::{Scenario, read};
 
 /// The step of virtual time, in seconds: short beside everything that is measured (polls, pauses, commits), and long

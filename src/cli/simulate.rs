@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 
 use self::report::Outcomes;
 use super::{Outcome, WrongInput};
-use crate::simulate::{PolicyName, Scenario, read, run as simulate};
+use crate::simulate::plot::svg;
+use crate::simulate::{Job, PolicyName, Run, Scenario, read, run_all};
 use crate::yaml::Invalid;
 
 const EXAMPLES: &str = "Examples:
@@ -43,6 +44,10 @@ pub(super) struct Arguments {
     /// Write what happened every ten seconds to this file, as CSV; of the first seed.
     #[arg(long, value_name = "FILE")]
     series: Option<PathBuf>,
+    /// Draw arrivals, time lag and replicas of the first scenario's first seed, as SVG; {scenario} in the name gives one
+    /// file for each scenario.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// How to print; json has the series too where `--series` is given.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -62,29 +67,43 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         }
     }
     let policies = if arguments.policies.is_empty() { &PolicyName::ALL[..] } else { &arguments.policies };
-    let mut all = Vec::new();
-    let mut progress = Progress::new(scenarios.len() * policies.len() * arguments.seeds as usize);
-    for scenario in scenarios {
-        let mut outcomes = Outcomes { scenario, runs: Vec::new() };
-        for policy in policies {
-            let mut runs = Vec::new();
-            for seed in 1..=arguments.seeds {
-                progress.step(&outcomes.scenario.name, *policy);
-                runs.push(simulate(&outcomes.scenario, *policy, seed));
-            }
-            outcomes.runs.push(runs);
-        }
-        all.push(outcomes);
-    }
-    progress.end();
+    let all = run_scenarios(scenarios, policies, arguments.seeds);
     if let Some(file) = &arguments.series {
         std::fs::write(file, report::csv(&all)).with_context(|| format!("Can't write {}", file.display()))?;
+    }
+    if let Some(file) = &arguments.plot {
+        plot(file, &all)?;
     }
     super::print(&match arguments.output {
         Output::Table => report::table(&all),
         Output::Json => report::json(&all, arguments.series.is_some())?,
     })?;
     Ok(Outcome::Fine)
+}
+
+fn run_scenarios(scenarios: Vec<Scenario>, policies: &[PolicyName], seeds: u64) -> Vec<Outcomes> {
+    let of_policy = |scenario, policy| (1..=seeds).map(move |seed| Job { scenario, policy, seed });
+    let of_scenario = |scenario| policies.iter().flat_map(move |policy| of_policy(scenario, *policy));
+    let jobs: Vec<Job<'_>> = scenarios.iter().flat_map(of_scenario).collect();
+    let progress = Progress { of: jobs.len(), shown: std::io::stderr().is_terminal() };
+    let mut runs = run_all(&jobs, |job, done| progress.show(job, done)).into_iter();
+    progress.end();
+    let mut of_policy = || runs.by_ref().take(seeds as usize).collect::<Vec<_>>();
+    let runs: Vec<Vec<Vec<Run>>> = scenarios.iter().map(|_| policies.iter().map(|_| of_policy()).collect()).collect();
+    scenarios.into_iter().zip(runs).map(|(scenario, runs)| Outcomes { scenario, runs }).collect()
+}
+
+/// Draws one picture, or one for each scenario where the name has a place for it.
+fn plot(file: &Path, all: &[Outcomes]) -> anyhow::Result<()> {
+    const PLACE: &str = "{scenario}";
+    let name = file.to_string_lossy();
+    let drawn = if name.contains(PLACE) { all } else { all.get(..1).unwrap_or(all) };
+    for Outcomes { scenario, runs } in drawn {
+        let first: Vec<&Run> = runs.iter().filter_map(|runs| runs.first()).collect();
+        let file = PathBuf::from(name.replace(PLACE, &scenario.name));
+        std::fs::write(&file, svg(scenario, &first)?).with_context(|| format!("Can't write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Reads all scenarios; tells everything that is wrong with any of them.
@@ -117,19 +136,13 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 
 /// One line on the terminal that says how far it is.
 struct Progress {
-    done: usize,
     of: usize,
     shown: bool,
 }
 
 impl Progress {
-    fn new(of: usize) -> Self {
-        Self { done: 0, of, shown: std::io::stderr().is_terminal() }
-    }
-
-    fn step(&mut self, scenario: &str, policy: PolicyName) {
-        self.done += 1;
-        self.write(&format!("\r\x1b[K{}/{} {scenario}, {}", self.done, self.of, policy.name()));
+    fn show(&self, job: &Job<'_>, done: usize) {
+        self.write(&format!("\r\x1b[K{}/{} {}, {}", done + 1, self.of, job.scenario.name, job.policy.name()));
     }
 
     fn end(&self) {

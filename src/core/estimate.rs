@@ -285,8 +285,10 @@ impl Estimator {
     }
 
     /// The partition whose unread records will be deleted first, and the seconds until then.
-    pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag) -> Option<(String, f64)> {
-        let left = lag.by_partition.iter().zip(&self.loads).filter(|(_, load)| load.lag > 0.0 && !load.stuck);
+    ///
+    /// Only records older than `age` seconds count: younger ones are being read.
+    pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag, age: f64) -> Option<(String, f64)> {
+        let left = lag.by_partition.iter().zip(&self.loads).filter(|(_, load)| load.age > age && !load.stuck);
         let left = left.filter_map(|(partition, _)| {
             let history = self.partitions.get(&key(&partition.seen))?;
             Some((partition, history.deleted_in(now, &partition.seen)?))

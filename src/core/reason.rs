@@ -309,13 +309,14 @@ pub struct Earning {
 impl fmt::Display for Earning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { replicas, gain, need, calm_for, remaining } = self;
-        write!(
-            f,
-            "{replicas} would have carried the load for {}: {} of {} replica-seconds earned",
-            short(Duration::from_secs(*calm_for)),
-            grouped(*gain),
-            grouped(*need)
-        )?;
+        match calm_for {
+            // It fails as the present one does: something that they share is at its end.
+            0 => write!(f, "{replicas} would do as much as there are now")?,
+            seconds => {
+                write!(f, "{replicas} would have carried the load for {}", short(Duration::from_secs(*seconds)))?
+            }
+        }
+        write!(f, ": {} of {} replica-seconds earned", grouped(*gain), grouped(*need))?;
         if remaining.is_zero() { Ok(()) } else { write!(f, ", {} to go", short(*remaining)) }
     }
 }

@@ -1,11 +1,13 @@
 //! What producers send: a rate over time, and the records of each tick drawn around it, by partition.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
 
 use super::TICK;
 use super::random::{Purpose, poisson, stream};
+use super::recorded::{Rates, Trace};
 use super::scenario::{Arrival, Batch, Bursts, Flash, Ramp, Scenario, StepTo, Wave};
 
 /// The arrivals of one run. Does not depend on what consumers do.
@@ -17,6 +19,8 @@ pub struct Arrivals {
     /// Each partition's share of its topic, and its topic's share of everything.
     shares: Vec<(usize, f64)>,
     topic_shares: Vec<f64>,
+    rates: Option<Arc<Rates>>,
+    recording: Option<Arc<Trace>>,
     rng: Rng,
 }
 
@@ -35,6 +39,8 @@ impl Arrivals {
             arrival: scenario.arrival.clone(),
             shares: partitions.into_iter().map(weight).collect(),
             topic_shares: scenario.topics.iter().map(|topic| topic.share).collect(),
+            rates: scenario.rates.clone(),
+            recording: scenario.recording.clone(),
             rng: stream(seed, Purpose::Arrivals),
         }
     }
@@ -46,6 +52,11 @@ impl Arrivals {
 
     /// The rate at a time, in records/s over all partitions.
     pub fn rate(&self, t: f64) -> f64 {
+        self.recording.as_ref().map_or(0.0, |trace| trace.rate(t)) + self.drawn_rate(t)
+    }
+
+    /// The rate around which counts are drawn.
+    fn drawn_rate(&self, t: f64) -> f64 {
         let it = &self.arrival;
         let bursting = |bursts: &Bursts| {
             let on = self.bursts.iter().any(|(from, to)| (*from..*to).contains(&t));
@@ -58,21 +69,23 @@ impl Arrivals {
             + it.flash.map_or(0.0, |flash| flash_at(&flash, t))
             + it.batch.map_or(0.0, |batch| batch_at(&batch, t))
             + it.bursts.as_ref().map_or(0.0, bursting)
+            + self.rates.as_ref().map_or(0.0, |rates| rates.at(t))
     }
 
     /// The records that arrive in the tick that begins at `t`, by partition.
     pub(super) fn tick(&mut self, t: f64, into: &mut Vec<u64>) {
         into.clear();
-        let rate = self.rate(t);
+        let rate = self.drawn_rate(t);
         let all: f64 = self.topic_shares.iter().sum();
         let mut sums = vec![0.0; self.topic_shares.len()];
         for (topic, share) in &self.shares {
             sums[*topic] += share;
         }
-        for (topic, share) in &self.shares {
+        for (p, (topic, share)) in self.shares.iter().enumerate() {
             let of_topic = if sums[*topic] > 0.0 { share / sums[*topic] } else { 0.0 };
             let mean = rate * TICK * of_topic * self.topic_shares[*topic] / all;
-            into.push(poisson(&mut self.rng, mean));
+            let recorded = self.recording.as_ref().map_or(0, |trace| trace.arrivals(p, t, t + TICK));
+            into.push(recorded + poisson(&mut self.rng, mean));
         }
     }
 }

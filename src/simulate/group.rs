@@ -182,12 +182,12 @@ impl Group {
             let capacity = if member.gone_at.is_some() { 0.0 } else { member.pace(self.members_like.noise) };
             let can = capacity * self.factor * TICK;
             let waiting: u64 = member.partitions.iter().filter(|p| works(**p)).map(|p| logs[*p].waiting()).sum();
-            wanted.push((can, can.min(waiting as f64)));
+            wanted.push(can.min(waiting as f64));
         }
-        let share = self.share_of_downstream(wanted.iter().map(|(_, wanted)| wanted).sum());
-        for (member, (can, wanted)) in self.members.iter_mut().zip(wanted) {
+        let share = self.share_of_downstream(wanted.iter().sum());
+        for (member, wanted) in self.members.iter_mut().zip(wanted) {
             if wanted > 0.0 {
-                member.work(can * share, now, logs, works, objective, counts);
+                member.work(wanted * share, now, logs, works, objective, counts);
             } else {
                 member.carry = 0.0;
             }

@@ -1,5 +1,8 @@
 //! One run: a scenario, a policy and a seed, from start to end in virtual time.
 
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use super::TICK;
 use super::arrivals::Arrivals;
 use super::figures::{Figures, Recorder, Sample};
@@ -54,6 +57,40 @@ pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
     world.end();
     let (figures, series) = recorder.finish(&world);
     Run { policy, seed, figures, series }
+}
+
+/// One run among several.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// What is simulated.
+    pub scenario: &'a Scenario,
+    /// Who scales.
+    pub policy: PolicyName,
+    /// What chance does.
+    pub seed: u64,
+}
+
+/// Does all runs, on all processors; the results are in the order of the jobs. `before` is told of each as it begins,
+/// and how many are done.
+pub fn run_all(jobs: &[Job<'_>], before: impl Fn(&Job<'_>, usize) + Sync) -> Vec<Run> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(index) else { return done };
+            before(job, index);
+            done.push((index, run(job.scenario, job.policy, job.seed)));
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(jobs.len().max(1));
+    let mut runs: Vec<(usize, Run)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let results = workers.into_iter().map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        results.flatten().collect()
+    });
+    runs.sort_by_key(|(index, _)| *index);
+    runs.into_iter().map(|(_, run)| run).collect()
 }
 
 fn look(scaler: &mut dyn Autoscaler, poller: &mut Poller, world: &mut World, recorder: &mut Recorder) {

@@ -4,11 +4,13 @@
 mod check;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::recorded::{Rates, Trace};
 use crate::yaml::{Invalid, Source};
 
 /// What is simulated.
@@ -49,6 +51,12 @@ pub struct Scenario {
     pub policy: PolicySettings,
     /// What happens when.
     pub events: Vec<Event>,
+    /// What `arrival.csv` holds.
+    #[serde(skip)]
+    pub rates: Option<Arc<Rates>>,
+    /// What `arrival.trace` holds.
+    #[serde(skip)]
+    pub recording: Option<Arc<Trace>>,
 }
 
 impl Default for Scenario {
@@ -68,6 +76,8 @@ impl Default for Scenario {
             polls: Polls::default(),
             policy: PolicySettings::default(),
             events: Vec::new(),
+            rates: None,
+            recording: None,
         }
     }
 }
@@ -513,16 +523,33 @@ pub fn read(file: &Path) -> Result<Scenario, Invalid> {
 /// Reads a scenario from text. `name` is used where the text gives none; files are found from `folder`.
 pub fn parse(source: &Source, name: &str, folder: &Path) -> Result<Scenario, Invalid> {
     let schema = schemars::schema_for!(Scenario).to_value();
-    let empty = source.documents()?.first().is_none_or(serde_yaml::Value::is_null);
-    let mut scenario = if empty { Scenario::default() } else { source.parse(0, &schema, &[])? };
+    let document = source.documents()?.into_iter().next().unwrap_or_default();
+    let mut scenario = if document.is_null() { Scenario::default() } else { source.parse(0, &schema, &[])? };
     if scenario.name.is_empty() {
         name.clone_into(&mut scenario.name);
     }
-    for file in [&mut scenario.arrival.csv, &mut scenario.arrival.trace].into_iter().flatten() {
-        *file = folder.join(&*file);
+    let length = load(&mut scenario, folder)?;
+    if let Some(length) = length.filter(|_| document.get("duration").is_none()) {
+        scenario.duration = length;
     }
     check::check(source, &scenario)?;
     Ok(scenario)
+}
+
+/// Reads what the scenario refers to; a recording brings its own topics. Returns how long it is.
+fn load(scenario: &mut Scenario, folder: &Path) -> Result<Option<Duration>, Invalid> {
+    let mut length = None;
+    if let Some(file) = &scenario.arrival.csv {
+        let rates = Rates::read(&folder.join(file))?;
+        length = Some(rates.length());
+        scenario.rates = Some(Arc::new(rates));
+    }
+    if let Some(file) = &scenario.arrival.trace {
+        let (trace, topics) = Trace::read(&folder.join(file))?;
+        length = Some(trace.length());
+        (scenario.recording, scenario.topics) = (Some(Arc::new(trace)), topics);
+    }
+    Ok(length.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
 }
 
 impl Scenario {

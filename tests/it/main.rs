@@ -23,6 +23,7 @@ mod leadership;
 mod manifests;
 mod mock_ffi;
 mod replay;
+mod simulate;
 mod tidy;
 mod time_lag;
 mod workers;

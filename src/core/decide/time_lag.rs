@@ -192,7 +192,8 @@ impl<'a> ByTimeLag<'a> {
     }
 
     fn retention_risk(&self, memory: &Memory) -> Option<(String, f64)> {
-        memory.estimator.first_deleted(self.step.now, self.step.lag).filter(|(_, left)| *left < RETENTION_GUARD)
+        let age = self.objective.time_lag().as_secs_f64();
+        memory.estimator.first_deleted(self.step.now, self.step.lag, age).filter(|(_, left)| *left < RETENTION_GUARD)
     }
 
     /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.

@@ -25,6 +25,8 @@ const NOISE: f64 = 0.97;
 const KEEPS_UP: f64 = 0.05;
 /// A throughput this much above a ceiling refutes it.
 const REFUTED: f64 = 1.15;
+/// And one that is this much below what is possible under the ceiling contradicts it.
+const CONTRADICTED: f64 = 0.85;
 /// A throughput this much below the one before the scale-up was made worse by it.
 const WORSE: f64 = 0.95;
 
@@ -138,6 +140,14 @@ impl Estimator {
             }
         }
         let Some(verdict) = self.ceiling.verdict else { return };
+        // Fewer members that should still reach the ceiling and do not: they are slow themselves.
+        let possible = self.capacity.measured(now).map_or(0.0, |each| each * f64::from(members));
+        let possible = possible.min(self.ceiling.at(members, members));
+        if throughput.is_some_and(|throughput| throughput < CONTRADICTED * possible) {
+            self.ceiling.verdict = None;
+            self.ceiling.retry = false;
+            return;
+        }
         if throughput.is_some_and(|throughput| throughput > REFUTED * verdict.throughput) {
             self.ceiling.verdict = None;
             self.ceiling.retry = false;

@@ -200,8 +200,7 @@ impl Check<'_> {
         let named = event.stuck.as_ref().map(|name| ("stuck", name));
         let weighed = event.weight.as_ref().map(|weight| ("weight.partition", &weight.partition));
         for (name, partition) in [named, weighed].into_iter().flatten() {
-            // A recorded trace brings its own partitions.
-            if it.arrival.trace.is_none() && it.index_of(partition).is_none() {
+            if it.index_of(partition).is_none() {
                 self.problem(&format!("{field}.{name}"), "no such partition in this scenario");
             }
         }

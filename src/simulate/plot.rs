@@ -1,0 +1,141 @@
+//! A run as a picture: arrivals, time lag and replicas one above the other, on one axis of time, a line per policy.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::figures::Sample;
+use super::run::Run;
+use super::scenario::Scenario;
+
+/// In pixels. Fits a page of documentation.
+const SIZE: (u32, u32) = (960, 640);
+const HEAD: u32 = 52;
+const LEFT: u32 = 64;
+
+/// One colour per policy, of the palette of Okabe and Ito, which colour-blind people can tell apart.
+const COLOURS: [RGBColor; 6] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(204, 121, 167),
+    RGBColor(0, 158, 115),
+    RGBColor(230, 159, 0),
+    RGBColor(120, 120, 120),
+];
+const INK: RGBColor = RGBColor(60, 60, 60);
+
+/// A picture that could not be drawn.
+#[derive(Debug, thiserror::Error)]
+#[error("the plot can't be drawn: {0}")]
+pub struct PlotError(String);
+
+impl<E: std::error::Error + Send + Sync> From<DrawingAreaErrorKind<E>> for PlotError {
+    fn from(error: DrawingAreaErrorKind<E>) -> Self {
+        Self(error.to_string())
+    }
+}
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+
+/// An SVG of one run per policy.
+pub fn svg(scenario: &Scenario, runs: &[&Run]) -> Result<String, PlotError> {
+    let mut text = String::new();
+    {
+        let root = SVGBackend::with_string(&mut text, SIZE).into_drawing_area();
+        root.fill(&WHITE)?;
+        let (head, body) = root.split_vertically(HEAD);
+        draw_head(&head, scenario, runs)?;
+        let panels = body.split_evenly((3, 1));
+        let hours = scenario.duration.as_secs_f64() / 3600.0;
+        let first = runs.first().map(|run| run.series.as_slice()).unwrap_or_default();
+        let arrivals = [Line { points: points(first, |it| it.arrival), colour: INK }];
+        let lines = |of: fn(&Sample) -> f64| -> Vec<Line> {
+            let line = |(run, colour): (&&Run, _)| Line { points: points(&run.series, of), colour };
+            runs.iter().zip(COLOURS).map(line).collect()
+        };
+        let objective = scenario.objective.as_secs_f64();
+        let panel = |area, title, lines: &[Line], mark, last| Panel { title, hours, mark, last }.draw(area, lines);
+        panel(&panels[0], "arriving, records/s", &arrivals, None, false)?;
+        panel(&panels[1], "time lag, s", &lines(|it| it.time_lag), Some(objective), false)?;
+        panel(&panels[2], "replicas", &stepped(lines(|it| f64::from(it.replicas))), None, true)?;
+        root.present()?;
+    }
+    Ok(text)
+}
+
+struct Line {
+    points: Vec<(f64, f64)>,
+    colour: RGBColor,
+}
+
+/// Hours and values.
+fn points(series: &[Sample], of: fn(&Sample) -> f64) -> Vec<(f64, f64)> {
+    series.iter().map(|it| (it.t / 3600.0, of(it))).collect()
+}
+
+/// Counts change at once.
+fn stepped(mut lines: Vec<Line>) -> Vec<Line> {
+    for line in &mut lines {
+        let corners = line.points.windows(2).flat_map(|pair| [pair[0], (pair[1].0, pair[0].1)]);
+        line.points = corners.chain(line.points.last().copied()).collect();
+    }
+    lines
+}
+
+fn draw_head(area: &Area<'_>, scenario: &Scenario, runs: &[&Run]) -> Result<(), PlotError> {
+    let title = ("sans-serif", 17).into_font().color(&INK);
+    let sentence = if scenario.description.is_empty() { &scenario.name } else { &scenario.description };
+    area.draw_text(sentence, &title, (LEFT as i32, 8))?;
+    let (mut x, y) = (LEFT as i32, 40);
+    for (run, colour) in runs.iter().zip(COLOURS) {
+        let name = run.policy.name();
+        area.draw(&Rectangle::new([(x, y - 2), (x + 18, y + 1)], colour.filled()))?;
+        let style = ("sans-serif", 13).into_font().color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
+        area.draw_text(name, &style, (x + 24, y))?;
+        // A letter of this size is about 7 pixels wide, and a gap follows.
+        x += 24 + 7 * name.len() as i32 + 28;
+    }
+    Ok(())
+}
+
+struct Panel<'a> {
+    title: &'a str,
+    /// The length of the axis of time.
+    hours: f64,
+    /// A level to be marked.
+    mark: Option<f64>,
+    /// Whether the axis of time is written under it.
+    last: bool,
+}
+
+impl Panel<'_> {
+    fn draw(&self, area: &Area<'_>, lines: &[Line]) -> Result<(), PlotError> {
+        let highest = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max);
+        let top = highest.max(self.mark.unwrap_or(0.0)).max(1.0) * 1.08;
+        let mut chart = ChartBuilder::on(area)
+            .margin_right(20)
+            .margin_top(16)
+            .y_label_area_size(LEFT)
+            .x_label_area_size(if self.last { 30 } else { 14 })
+            .build_cartesian_2d(0.0..self.hours, 0.0..top)?;
+        let small = ("sans-serif", 12).into_font().color(&INK);
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(INK.mix(0.12)).axis_style(INK.mix(0.5));
+        mesh.label_style(small.clone()).y_labels(5).y_label_formatter(&|y| format!("{y:.0}"));
+        if self.last {
+            mesh.x_labels(7).x_label_formatter(&|hours| format!("{hours:.1} h"));
+        } else {
+            mesh.x_labels(0);
+        }
+        mesh.draw()?;
+        if let Some(mark) = self.mark {
+            chart.draw_series(LineSeries::new([(0.0, mark), (self.hours, mark)], RED.mix(0.6)))?;
+        }
+        // The first policy is what it is about, so nothing lies over it.
+        for line in lines.iter().rev() {
+            chart.draw_series(LineSeries::new(line.points.iter().copied(), line.colour.stroke_width(2)))?;
+        }
+        area.draw_text(self.title, &small, (LEFT as i32 + 4, 2))?;
+        Ok(())
+    }
+}
