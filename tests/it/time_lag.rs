@@ -15,6 +15,7 @@ use crate::world::world;
 
 mod course;
 mod curve;
+mod picture;
 
 use course::{Course, Plan};
 
@@ -30,6 +31,9 @@ fn time_lag() -> Value {
 fn lag_per_replica() -> Value {
     json!({"lagPerReplica": 1_000})
 }
+
+/// What is in the name of a run that another one is compared with.
+const BY_LAG: &str = "-by-lag";
 
 /// How long the parts of a run are, in seconds, and how often it is polled.
 struct Pace {
@@ -252,14 +256,22 @@ async fn play(cases: Vec<(Plan, Check)>, poll: Duration) {
     };
     let running: Vec<(String, Check, JoinHandle<Course>)> = prepared.into_iter().map(start).collect();
     let mut wrong = Vec::new();
+    let mut played = Vec::new();
     for (name, check, running) in running {
         match running.await {
             Ok(course) => {
                 course.keep();
                 eprintln!("{}.", course.figures());
                 wrong.extend(check(&course).into_iter().map(|what| format!("{name}: expected {what}")));
+                played.push(course);
             }
             Err(panic) => wrong.push(format!("{name}: it was not played to its end: {panic}")),
+        }
+    }
+    for by_lag in &played {
+        let other = by_lag.plan.name.replace(BY_LAG, "");
+        if let Some(course) = played.iter().find(|course| course.plan.name == other && other != by_lag.plan.name) {
+            course.keep_picture(&picture::side_by_side(course, by_lag));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -324,10 +324,18 @@ impl Course {
 
     /// Keeps the curve as a table and what was said as text under `target/proof`.
     pub(super) fn keep(&self) {
+        self.keep_as("csv", &self.curve.csv());
+        self.keep_as("log", &self.log());
+    }
+
+    pub(super) fn keep_picture(&self, svg: &str) {
+        self.keep_as("svg", svg);
+    }
+
+    fn keep_as(&self, ending: &str, text: &str) {
         let folder = root().with_file_name("proof");
         std::fs::create_dir_all(&folder).expect("target can be written");
-        std::fs::write(folder.join(format!("{}.csv", self.plan.name)), self.curve.csv()).expect("it can be written");
-        std::fs::write(folder.join(format!("{}.log", self.plan.name)), self.log()).expect("it can be written");
+        std::fs::write(folder.join(format!("{}.{ending}", self.plan.name)), text).expect("it can be written");
     }
 
     /// Whatever was said for another reason than before; with each change, what was predicted of every candidate.
