@@ -25,5 +25,7 @@ mod mock_ffi;
 mod replay;
 mod simulate;
 mod tidy;
+mod time_lag;
 mod time_lag_invariants;
+mod workers;
 mod world_smoke;
