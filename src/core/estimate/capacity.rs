@@ -22,8 +22,8 @@ const USUAL_HALF_LIFE: f64 = 1200.0;
 /// and where nothing was at its limit for longer than this, it is believed again, half of it in the same time once more:
 /// what was slow may have been mended, and nobody would notice.
 const STALE_AFTER: f64 = 600.0;
-/// Seconds at the limit before a member's rate means anything, at least.
-const PROOF: f64 = 30.0;
+/// Seconds at the limit before a member's rate means anything, at least; and between two and three polls.
+const PROOF: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
 pub(in crate::core) const ENOUGH: f64 = 20.0;
 /// A lower bound is a mean over at least this long.
@@ -129,7 +129,7 @@ impl Timing {
     /// For how long a member must have been at its limit before its rate means anything. Polls see a commit up to a poll
     /// or a commit interval late, whichever is shorter, and all members' at once: over 10 s that is a half or a double.
     fn proof(self) -> f64 {
-        PROOF.max(2.0 * self.commit_interval)
+        PROOF.max(2.5 * self.poll).max(2.0 * self.commit_interval)
     }
 
     /// The time over which throughput means something.
@@ -153,12 +153,13 @@ impl CapacityEstimate {
         *self = Self::default();
     }
 
-    /// Takes what a settled, complete, stable observation shows. `explained`: something else than the members limits
+    /// Takes what a settled, complete, stable observation shows of so many members, described or not. `explained`: something else than the members limits
     /// the group, so slowness is no evidence against them.
     pub(super) fn learn(
         &mut self,
         timing: Timing,
         members: &[Member],
+        count: u32,
         lag: &GroupLag,
         loads: &[Load],
         explained: bool,
@@ -176,7 +177,7 @@ impl CapacityEstimate {
         if hidden {
             // Who has what can't be seen: the group as one member.
             let all = (0..loads.len()).collect::<Vec<_>>();
-            self.look(timing, "", &all, members.len().max(1), lag, loads, explained, &mut fresh, &mut span);
+            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut fresh, &mut span);
         } else {
             let mut owned = Vec::new();
             for member in members {
@@ -222,7 +223,9 @@ impl CapacityEstimate {
             return;
         }
         let waits = |load: &Load| load.lag > SPARE_SHARE * timing.poll * load.rate + SPARE_RECORDS;
-        let busy = live().any(|load| load.progressed && waits(load));
+        // Where it is not seen who has what, all must have work waiting: some members may be idle otherwise.
+        let hidden = id.is_empty();
+        let busy = if hidden { live().all(waits) } else { live().any(|load| load.progressed && waits(load)) };
         let committed = owned.iter().filter_map(|&at| lag.by_partition[at].committed());
         let sum: f64 = committed.map(as_f64).sum();
         let before = window.edge.replace((timing.now, sum, busy));
@@ -288,9 +291,9 @@ impl CapacityEstimate {
         Some(believed.max(self.lower_bound))
     }
 
-    /// Seconds of evidence so far.
+    /// Seconds of evidence so far, with what is not proved yet.
     pub(in crate::core) fn evidence_seconds(&self) -> f64 {
-        self.evidence.seconds
+        self.evidence.seconds + self.members.values().map(|window| window.pending.seconds).sum::<f64>()
     }
 
     /// Records/s of one member: the mean of all, and the more it was at its limit itself, its own.
