@@ -5,6 +5,7 @@ mod crd;
 mod demo;
 mod manifests;
 mod recommend;
+mod replay;
 mod run;
 mod simulate;
 
@@ -51,6 +52,8 @@ enum Command {
     Run(run::Arguments),
     /// Say how many replicas there should be, and why. Reads Kafka and writes to nothing.
     Recommend(recommend::Arguments),
+    /// Decide on observations in JSON lines, one decision per line: what was recorded, or what another program simulates.
+    Replay(replay::Arguments),
     /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
     Demo(demo::Arguments),
     /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.
@@ -95,6 +98,7 @@ impl Command {
                 log.start("warn,kube_client=off", LogFormat::default())?;
                 recommend::run(&arguments)
             }
+            Self::Replay(arguments) => replay::run(&arguments),
             Self::Demo(arguments) => {
                 log.start("warn", LogFormat::default())?;
                 demo::run(&arguments)

@@ -126,7 +126,7 @@ impl Target for Local<'_> {
         Ok(self.fleet.workload())
     }
 
-    async fn act(&mut self, _seen: &Observation, decision: &Decision) -> Acted {
+    async fn act(&mut self, _seen: &Observation, decision: &Decision, _engine: &Engine) -> Acted {
         self.screen.row(decision);
         // Called without a change as well: it replaces a worker that has died.
         if let Err(error) = self.fleet.scale(decision.desired) {

@@ -9,6 +9,7 @@ pub mod events;
 pub mod leadership;
 pub mod manifest;
 pub mod objects;
+pub mod pods;
 pub mod resource;
 pub mod scale;
 pub mod status;

@@ -9,6 +9,8 @@ pub mod kafka;
 pub mod kubernetes;
 // The loop that joins them: an observation, the workload, a decision, an act.
 pub mod steer;
+// Observations and decisions as lines of text, for another day or another program.
+pub mod replay;
 // The controller's wiring, and what it serves.
 pub mod app;
 pub mod metrics;

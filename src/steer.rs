@@ -21,8 +21,8 @@ pub trait Target: Send {
     /// Reads the workload as it is now.
     fn read(&mut self) -> impl Future<Output = Result<Workload, Self::Error>> + Send;
 
-    /// Does what was decided, or only tells it.
-    fn act(&mut self, seen: &Observation, decision: &Decision) -> impl Future<Output = Acted> + Send;
+    /// Does what was decided, or only tells it. The engine is there to be saved.
+    fn act(&mut self, seen: &Observation, decision: &Decision, engine: &Engine) -> impl Future<Output = Acted> + Send;
 
     /// Takes note that the workload could not be read, so that nothing was decided.
     fn unreadable(&mut self, seen: &Observation, error: Self::Error) -> impl Future<Output = ()> + Send;
@@ -87,7 +87,7 @@ async fn once<T: Target>(engine: &mut Engine, seen: &Observation, target: &mut T
             }
         };
         let decision = engine.observe(seen, workload);
-        match target.act(seen, &decision).await {
+        match target.act(seen, &decision, engine).await {
             Acted::Done => return,
             Acted::Retry => {}
         }

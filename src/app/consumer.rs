@@ -8,11 +8,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::core::{Decision, Observation, Replicas, Workload};
+use crate::core::{Decision, Engine, Observation, Replicas, Workload};
 use crate::kafka::now;
 use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::objects::{Object, Record};
+use crate::kubernetes::pods::Pods;
 use crate::kubernetes::resource::Mode;
 use crate::kubernetes::scale::{Read, ScaleError, Scales};
 use crate::kubernetes::status::{Outcome, Reporter};
@@ -44,6 +45,7 @@ pub(super) struct Consumer {
     leadership: Leadership,
     reporter: Reporter,
     read: Option<Read>,
+    pods: Pods,
     war: TugOfWar,
 }
 
@@ -52,7 +54,7 @@ impl Consumer {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
         let leadership = shared.leadership.clone();
-        Self { shared, asked, leadership, reporter, read: None, war: TugOfWar::default() }
+        Self { shared, asked, leadership, reporter, read: None, pods: Pods::default(), war: TugOfWar::default() }
     }
 
     fn validated(&self) -> Validated {
@@ -118,12 +120,14 @@ impl Target for Consumer {
     async fn read(&mut self) -> Result<Workload, ScaleError> {
         let asked = self.validated();
         let read = self.shared.scales.read(&asked.namespace, &asked.target).await?;
-        let workload = Workload { read_at: Some(now()), ..read.workload };
+        let read_at = Some(now());
+        let workload = self.pods.complete(&self.shared.scales, &asked.namespace, &asked.target, &read).await;
+        let workload = Workload { read_at, ..workload };
         self.read = Some(read);
         Ok(workload)
     }
 
-    async fn act(&mut self, _seen: &Observation, decision: &Decision) -> Acted {
+    async fn act(&mut self, _seen: &Observation, decision: &Decision, engine: &Engine) -> Acted {
         let asked = self.validated();
         self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
         if !self.shared.leadership.is_leader() {
@@ -148,7 +152,7 @@ impl Target for Consumer {
                 Err(error) => failed = Some((error.name(), error.to_string())),
             }
         }
-        self.report(Outcome::Decided { decision, mode: asked.mode, rival, failed }).await;
+        self.report(Outcome::Decided { decision, engine, mode: asked.mode, rival, failed }).await;
         Acted::Done
     }
 

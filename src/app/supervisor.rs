@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::clusters::{Clusters, Subscription};
 use super::consumer::{Asked, Consumer, Shared};
@@ -141,12 +141,29 @@ impl Supervisor {
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
         let policy = Policy { gap, ..validated.policy.clone() };
+        let engine = self.engine(&object, policy.clone());
         let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
         let (policies, policies_now) = watch::channel(policy.clone());
         let stop = CancellationToken::new();
         let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now);
-        let task = tokio::spawn(steer(Engine::new(policy), observations, policies_now, consumer, stop.clone()));
+        let task = tokio::spawn(steer(engine, observations, policies_now, consumer, stop.clone()));
         self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
+    }
+
+    /// An engine that goes on where the last one was, this controller's before a restart or another one's.
+    fn engine(&self, object: &Object, policy: Policy) -> Engine {
+        let mut engine = Engine::new(policy);
+        let Some(record) = &object.record else { return engine };
+        // What was learned under another spec may be of another group.
+        let is_its_own = record.status.observed_generation == record.generation;
+        if let Some(memory) = record.status.memory.as_deref().filter(|_| is_its_own) {
+            let Key { namespace, name } = &object.key;
+            match engine.restore(memory) {
+                Ok(()) => debug!(namespace, name, "Going on from the memory in the status."),
+                Err(error) => warn!(namespace, name, %error, "The memory in the status is of no use; beginning anew."),
+            }
+        }
+        engine
     }
 
     /// Tells why it can't be followed, and tries again later.

@@ -30,7 +30,7 @@ const EMBEDDED: &str = include_str!("../../config/demo.yaml");
 const PARTITIONS: u16 = 12;
 /// In records/s.
 const CAPACITY: u32 = 100;
-const WAVE: Wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(60) };
+const WAVE: Wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
 /// About what a small service takes from the start of its container to joining its group.
 const START_DELAY: Duration = Duration::from_secs(3);
 /// Slow enough to read the rows, fast enough for a demo of a minute.
@@ -107,11 +107,7 @@ fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
             "Replicas  real consumer processes of {CAPACITY} records/s each, which take {} to start.",
             short(START_DELAY)
         ),
-        format!(
-            "Rule      {rule}, {}; down to the most that {} asked for.",
-            range(policy.bounds),
-            short(policy.scale_down.stabilization)
-        ),
+        format!("Rule      {rule}, {}.", range(policy.bounds)),
         "Polled, decided and steered by the same code as in a cluster; only the last step, starting and stopping"
             .to_owned(),
         "processes, is the demo's own. Ctrl-C ends it and prints a summary.".to_owned(),

@@ -3,6 +3,7 @@
 
 mod failure;
 mod observe;
+mod record;
 mod report;
 mod scale;
 mod subjects;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{Outcome, WrongInput};
+use crate::core::{Objective, RecordsPerSecond};
 
 const EXAMPLES: &str = "Examples:
   A group, without any file:
@@ -65,6 +67,9 @@ pub(super) struct Arguments {
     /// Look once: the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
     once: bool,
+    /// Keep what is seen as JSON lines, for `paceline replay`. One group only.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -80,9 +85,15 @@ struct GroupPolicy {
     /// A topic of the group, may be given more than once; every topic that it has committed to without it.
     #[arg(long = "topic", value_name = "TOPIC", requires = "group")]
     topics: Vec<String>,
-    /// Records of lag that one replica may have.
-    #[arg(long, value_name = "RECORDS", default_value = "1000", requires = "group")]
-    lag_per_replica: std::num::NonZeroU64,
+    /// The age that the oldest record not yet read may reach.
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = objective, requires = "group")]
+    objective: Objective,
+    /// Instead of an objective: records of lag that one replica may have.
+    #[arg(long, value_name = "RECORDS", requires = "group", conflicts_with = "objective")]
+    lag_per_replica: Option<std::num::NonZeroU64>,
+    /// What one replica can do, in records/s, as long as nothing has been measured.
+    #[arg(long, value_name = "RECORDS/S", value_parser = capacity, requires = "group")]
+    capacity: Option<RecordsPerSecond>,
     /// The least replicas.
     #[arg(long, value_name = "N", default_value = "1", requires = "group")]
     min: u32,
@@ -123,6 +134,16 @@ fn property(text: &str) -> Result<(String, String), String> {
     }
 }
 
+fn objective(text: &str) -> Result<Objective, String> {
+    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    Objective::new(duration).ok_or_else(|| "it must be between 1s and 24h".to_owned())
+}
+
+fn capacity(text: &str) -> Result<RecordsPerSecond, String> {
+    let capacity = text.parse().ok().filter(|capacity: &f64| capacity.is_finite() && *capacity > 0.0);
+    capacity.map(RecordsPerSecond).ok_or_else(|| "it must be a number above 0".to_owned())
+}
+
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let runtime = super::runtime()?;
     let outcome = runtime.block_on(recommend(arguments));
@@ -140,7 +161,8 @@ async fn recommend(arguments: &Arguments) -> anyhow::Result<Outcome> {
         return Err(WrongInput(why).into());
     }
     let span = if arguments.once { Duration::ZERO } else { arguments.observe };
-    let seen = observe::observe(subjects, span).await?;
+    let record = record::open(arguments.record.as_deref(), &subjects, observe::interval(span))?;
+    let seen = observe::observe(subjects, span, record).await?;
     let recommendations: Vec<_> = seen.iter().map(report::Recommendation::of).collect();
     super::print(&match arguments.output {
         Output::Table => table::render(&recommendations),

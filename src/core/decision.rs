@@ -93,8 +93,7 @@ pub enum CapacitySource {
 
 /// The age of the oldest record not yet consumed, from our own history of end offsets; record timestamps are the
 /// producers' and prove nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TimeLag {
     /// Nothing is known.
     #[default]
@@ -112,6 +111,25 @@ impl fmt::Display for TimeLag {
             Self::Seconds(age) => write!(f, "{}", short(*age)),
             Self::AtLeast(age) => write!(f, ">{}", short(*age)),
         }
+    }
+}
+
+/// Null where nothing is known; else seconds, and whether it is at least so many.
+impl Serialize for TimeLag {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Age {
+            seconds: f64,
+            at_least: bool,
+        }
+        let age = match self {
+            // A first poll has watched for no time at all.
+            Self::Unknown | Self::AtLeast(Duration::ZERO) => None,
+            Self::Seconds(age) => Some(Age { seconds: age.as_secs_f64(), at_least: false }),
+            Self::AtLeast(age) => Some(Age { seconds: age.as_secs_f64(), at_least: true }),
+        };
+        age.serialize(serializer)
     }
 }
 

@@ -154,13 +154,13 @@ impl Engine {
         let now = observation.at;
         let is_new = memory.followed != Some(now);
         if decide::awaited(policy, observation, workload).is_none() {
-            memory.arrive(policy, observation);
+            memory.arrive(policy, observation, workload);
         }
         let Rule::TimeLag(objective) = policy.rule else { return };
         if is_new {
             memory.followed = Some(now);
-            let members = observation.group.as_ref().map_or(0, |group| group.members.len());
-            memory.estimator.judge(now.as_secs_f64(), u32::try_from(members).unwrap_or(u32::MAX));
+            let members = memory.estimator.members(observation);
+            memory.estimator.judge(now.as_secs_f64(), members);
         }
         memory.prepare(policy, objective, observation, lag, workload.spec);
         if is_new {
@@ -230,13 +230,15 @@ impl Memory {
     }
 
     /// All that was asked for is there; whether those that were too many are gone is waited for a little.
-    fn arrive(&mut self, policy: &Policy, observation: &Observation) {
+    fn arrive(&mut self, policy: &Policy, observation: &Observation, workload: Workload) {
         let now = observation.at.as_secs_f64();
         let delays = &mut self.estimator.delays;
         let Some(flight) = delays.flight else { return };
         let Ok(group) = &observation.group else {
-            // Without the members nothing can be learnt from it.
-            delays.flight = None;
+            // Without the members nothing can be learnt from it. Where the pods can't be seen either, time must do.
+            if workload.ready.is_some() || now - flight.since >= delays.longest_start() {
+                delays.flight = None;
+            }
             return;
         };
         let most = flight.to.saturating_mul(policy.threads_per_replica.get()) as usize;
@@ -306,6 +308,7 @@ impl Memory {
     /// Notes the workload's size and its pods' template, whoever has set them.
     fn see(&mut self, policy: &Policy, now: Duration, workload: Workload) {
         let replicas = workload.spec;
+        self.estimator.asked_for = replicas.0.saturating_mul(policy.threads_per_replica.get());
         if let Some(before) = self.replicas.replace(replicas)
             && before != replicas
         {
@@ -331,6 +334,7 @@ impl Memory {
         self.changes.push_back((now, from, to));
         self.settling_since = None;
         self.no_backlog_since = None;
+        self.estimator.note_change(now);
         self.shadows.spend();
         self.shadows.note_change(from.0, to.0);
         // A change of our own was made when it was decided, and not when it is seen first.

@@ -10,7 +10,7 @@ pub(super) mod delays;
 mod history;
 pub(super) mod surges;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ pub(super) struct Load {
 /// The history of a group's offsets and what was learnt from it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimator {
-    partitions: HashMap<(Arc<str>, i32), History>,
+    /// In order, so that sums always come out the same.
+    partitions: BTreeMap<(Arc<str>, i32), History>,
     topic_ids: HashMap<Arc<str>, String>,
     /// No rate looks further back than this: before it there is a gap.
     rates_since: Duration,
@@ -85,6 +86,8 @@ pub(super) struct Estimator {
     poll: f64,
     /// The time between two commits, in seconds; never less than from poll to poll.
     pub(super) commit_interval: f64,
+    /// Members that the workload should have.
+    pub(super) asked_for: u32,
     /// When the members were last seen changing, or a rebalance was going on.
     pub(super) unsettled_at: Option<Duration>,
     members: u64,
@@ -130,9 +133,24 @@ impl Estimator {
         self.last = None;
     }
 
-    /// Whether every member has its assignment and works.
+    /// Whether every member has its assignment and works. Where the group can never be described, it is believed to.
     pub(super) fn is_stable(&self, observation: &Observation) -> bool {
-        observation.group.as_ref().is_ok_and(|group| group.state == GroupState::Stable)
+        match &observation.group {
+            Ok(group) => group.state == GroupState::Stable,
+            Err(reason) => reason.is_lasting(),
+        }
+    }
+
+    /// The workload was changed, to so many members: what there was before is not comparable with what comes.
+    pub(super) fn note_change(&mut self, now: Duration) {
+        self.unsettled_at = Some(now);
+        self.capacity.forget_windows();
+    }
+
+    /// Members of the group: those that it has, or those that there should be where it can't be described.
+    pub(super) fn members(&self, observation: &Observation) -> u32 {
+        let described = observation.group.as_ref().ok().map(|group| group.members.len());
+        described.and_then(|members| u32::try_from(members).ok()).unwrap_or(self.asked_for)
     }
 
     /// Whether the members have been at work for so long that their rates mean something.
@@ -158,6 +176,7 @@ impl Estimator {
     /// Members that come, go or are given other partitions leave what they did before without meaning.
     fn note_members(&mut self, observation: &Observation) {
         use std::hash::{DefaultHasher, Hash, Hasher};
+        self.unsettled_at = self.unsettled_at.or(Some(observation.at));
         let Ok(group) = &observation.group else { return };
         let mut hasher = DefaultHasher::new();
         for member in &group.members {
@@ -263,11 +282,12 @@ impl Estimator {
             self.capacity.forget_windows();
             return;
         }
-        let Ok(group) = &observation.group else { return };
+        let members = observation.group.as_ref().map_or(&[][..], |group| &group.members);
         let timing =
             capacity::Timing { now: now.as_secs_f64(), poll: self.poll, commit_interval: self.commit_interval };
         let explained = self.ceiling.explains_slowness();
-        self.capacity.learn(timing, &group.members, lag, &self.loads, explained);
+        let count = self.members(observation);
+        self.capacity.learn(timing, members, count, lag, &self.loads, explained);
     }
 
     /// For each partition, the records that arrived from `ago` seconds before now, and from each `step` later until now.

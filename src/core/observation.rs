@@ -127,6 +127,25 @@ impl fmt::Display for Resource {
 }
 
 impl Unknown {
+    /// Whether it will be the same at the next poll, as something must be changed first.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } | Self::NotAuthorized { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Authentication { .. }
+            | Self::TopicMissing { .. }
+            | Self::NoTopicMatches { .. }
+            | Self::GroupNeverSeen { .. }
+            | Self::CoordinatorMoving
+            | Self::NoLeader
+            | Self::TimedOut { .. }
+            | Self::NegativeOffset(_)
+            | Self::Missing
+            | Self::NotReadYet
+            | Self::Broker { .. } => false,
+        }
+    }
+
     /// A short name for labels, conditions and JSON, in the CamelCase of Kubernetes' reasons.
     pub fn name(&self) -> &'static str {
         match self {

@@ -86,14 +86,16 @@ pub(super) struct Outcome {
     pub(super) restored: f64,
 }
 
-/// The queues of some members. A position counts records from now: what has arrived by now is at or below 0.
+/// The queues of some members, one each but for partitions that are set apart. A position counts records from now: what has arrived by now is at or below 0.
 #[derive(Clone, Debug, Default)]
 struct Queues {
     position: Vec<f64>,
     rate: Vec<f64>,
     capacity: Vec<f64>,
-    /// As [`Situation::past`], a row per member.
+    /// As [`Situation::past`], a row per queue.
     past: Vec<f64>,
+    /// For each partition its queue.
+    owners: Vec<u32>,
     ceiling: f64,
 }
 
@@ -189,27 +191,37 @@ impl Situation {
 
     /// The queues at so many replicas, with each partition at this position.
     fn queues(&self, replicas: u32, positions: impl Fn(usize) -> f64) -> Queues {
-        let mut dealt = Vec::new();
-        let (owners, capacities): (&[u32], Option<&[f64]>) = match &self.present.owners {
-            Some(owners) if replicas == self.current => (owners, Some(&self.present.capacities)),
+        let (owners, capacities) = match &self.present.owners {
+            Some(owners) if replicas == self.current => (owners.clone(), self.present.capacities.clone()),
             Some(_) | None => {
-                self.owners(replicas, &mut dealt);
-                (&dealt, None)
+                let mut owners = Vec::new();
+                let members = self.owners(replicas, &mut owners);
+                let capacity = if replicas > 0 { self.capacity } else { 0.0 };
+                (owners, vec![capacity; members])
             }
         };
-        let count = owners.iter().max().map_or(0, |last| *last as usize + 1);
-        let width = self.past_width();
+        self.filled(owners, capacities, self.ceiling(replicas), positions)
+    }
+
+    /// The queues of members with these partitions.
+    fn filled(
+        &self,
+        mut owners: Vec<u32>,
+        mut capacities: Vec<f64>,
+        ceiling: f64,
+        positions: impl Fn(usize) -> f64,
+    ) -> Queues {
+        self.set_hot_apart(&mut owners, &mut capacities);
+        let (count, width) = (capacities.len(), self.past_width());
         let mut queues = Queues {
             position: vec![0.0; count],
             rate: vec![0.0; count],
-            capacity: capacities.map_or_else(|| vec![self.capacity; count], |known| known[..count].to_vec()),
             past: vec![0.0; count * width],
-            ceiling: self.ceiling(replicas),
+            capacity: capacities,
+            owners,
+            ceiling,
         };
-        if replicas == 0 {
-            queues.capacity.fill(0.0);
-        }
-        for (partition, owner) in owners.iter().enumerate() {
+        for (partition, owner) in queues.owners.iter().enumerate() {
             let owner = *owner as usize;
             queues.position[owner] += positions(partition);
             queues.rate[owner] += self.rates[partition];
@@ -218,6 +230,38 @@ impl Situation {
             into.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
         }
         queues
+    }
+
+    /// Consumers take turns with their partitions, so one with more than a member can do does not hold up its
+    /// neighbours: it is a queue of its own that gets what they leave, and never less than its turn.
+    fn set_hot_apart(&self, owners: &mut [u32], capacities: &mut Vec<f64>) {
+        if !(0..owners.len()).any(|partition| self.is_hot(partition)) {
+            return;
+        }
+        for member in 0..capacities.len() as u32 {
+            let (mut hot, mut others, mut load) = (0.0, 0.0, 0.0);
+            for (partition, _) in owners.iter().enumerate().filter(|(_, owner)| **owner == member) {
+                if self.is_hot(partition) {
+                    hot += 1.0;
+                } else {
+                    others += 1.0;
+                    load += (1.0 + MARGIN) * self.rates[partition];
+                }
+            }
+            if hot == 0.0 || others == 0.0 {
+                continue;
+            }
+            let all = capacities[member as usize];
+            let left = (all - load).max(all * hot / (hot + others));
+            let apart = capacities.len() as u32;
+            for (partition, owner) in owners.iter_mut().enumerate() {
+                if *owner == member && self.is_hot(partition) {
+                    *owner = apart;
+                }
+            }
+            capacities[member as usize] = all - left;
+            capacities.push(left);
+        }
     }
 
     fn past_width(&self) -> usize {
@@ -303,6 +347,10 @@ impl Situation {
             if overdue > 0.0 {
                 late += overdue + inflow * lasts(left);
             }
+            if overdue > 0.0 && spare <= 0.0 {
+                // Where it can only get worse, how much worse makes the difference.
+                late += left;
+            }
             restored = f64::max(restored, horizon + lasts(left - RESTORED * queues.rate[queue] - 0.5));
         }
         (late, restored)
@@ -319,16 +367,8 @@ impl Situation {
         let mut late = 0.0;
         let began = queues.position.clone();
         self.work(&mut queues, (0.0, until), course, &mut late);
-        let mut dealt = Vec::new();
-        let owners = match &self.present.owners {
-            Some(owners) => owners,
-            None => {
-                self.owners(self.current, &mut dealt);
-                &dealt
-            }
-        };
         // A member takes from all its partitions alike.
-        let positions = owners.iter().enumerate().map(|(partition, owner)| {
+        let positions = queues.owners.iter().enumerate().map(|(partition, owner)| {
             let owner = *owner as usize;
             let there = queues.rate[owner] * course.until(until) - began[owner];
             let left = if there > 0.0 { 1.0 - (queues.position[owner] - began[owner]) / there } else { 0.0 };
@@ -366,9 +406,9 @@ impl Situation {
 
     /// The queues at so many replicas, dealt out anew.
     fn queues_of_level(&self, replicas: u32, positions: impl Fn(usize) -> f64) -> Queues {
-        let mut later = self.clone();
-        later.present.owners = None;
-        later.queues(replicas, positions)
+        let mut owners = Vec::new();
+        let members = self.owners(replicas, &mut owners);
+        self.filled(owners, vec![self.capacity; members], self.ceiling(replicas), positions)
     }
 
     /// The level that is enough once the backlog is gone: the cheapest in replicas and records that pile up.
@@ -400,6 +440,19 @@ impl Situation {
         let loads = queues.rate.iter().zip(&queues.capacity).filter(|(rate, _)| **rate > 0.0);
         let factor = loads.map(|(rate, capacity)| capacity / (rate * (1.0 + MARGIN))).reduce(f64::min)?;
         Some((self.total_rate() * factor).min(queues.ceiling))
+    }
+
+    /// Whether so many replicas read about as much as the present ones do in the long run, however slowly a backlog would
+    /// build up; members a little slower than believed.
+    pub(super) fn carries_as_much(&self, replicas: u32) -> bool {
+        const SPEED: f64 = 0.95;
+        let served = |replicas: u32| {
+            let queues = self.queues(replicas, |_| 0.0);
+            let each = queues.rate.iter().zip(&queues.capacity).map(|(rate, capacity)| rate.min(SPEED * capacity));
+            each.sum::<f64>().min(queues.ceiling)
+        };
+        let tolerance = if self.ceilings.is_empty() { 0.99 } else { 0.97 };
+        served(replicas) >= tolerance * served(self.current)
     }
 
     /// The price of a change, in replica-seconds: new replicas that do not work yet, and the standstill.

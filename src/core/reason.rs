@@ -11,7 +11,7 @@ use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "name", content = "details")]
+#[serde(tag = "name", content = "details", rename_all_fields = "camelCase")]
 pub enum Reason {
     /// Nothing, or not everything, could be read, so it stays.
     DataIncomplete {
@@ -123,6 +123,15 @@ pub enum Reason {
     CeilingRetry {
         /// The throughput that was not got beyond.
         ceiling: RecordsPerSecond,
+    },
+    /// A backlog is being worked off, and nothing is taken away before it is gone.
+    Draining {
+        /// The age of its oldest record, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        time_lag: Duration,
+        /// How long it still takes, in whole seconds.
+        #[serde(serialize_with = "seconds")]
+        remaining: Duration,
     },
     /// Fewer replicas would do, but that is not certain enough yet to be worth a rebalance, or two.
     Earning(Earning),
@@ -351,6 +360,7 @@ impl Reason {
             Self::WaitingForEffect { .. } => "WaitingForEffect",
             Self::ThroughputCeiling { .. } => "ThroughputCeiling",
             Self::CeilingRetry { .. } => "CeilingRetry",
+            Self::Draining { .. } => "Draining",
             Self::Earning(_) => "Earning",
             Self::Released(_) => "Released",
             Self::ProbeDown { .. } => "ProbeDown",
@@ -473,6 +483,12 @@ impl fmt::Display for Reason {
             Self::CeilingRetry { ceiling } => {
                 write!(f, "One level more, to see whether the group still does not get beyond {ceiling} records/s.")
             }
+            Self::Draining { time_lag, remaining } => write!(
+                f,
+                "A backlog is worked off: its oldest record has waited for {}, and it will be gone in about {}; nothing is taken away before.",
+                short(*time_lag),
+                short(*remaining)
+            ),
             Self::Earning(earning) => sentence(f, &format!("{earning}.")),
             Self::Released(earning) => sentence(f, &format!("{earning}.")),
             Self::ProbeDown { quiet_for } => write!(

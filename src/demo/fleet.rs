@@ -58,7 +58,7 @@ impl Fleet {
         let mut state = self.state();
         state.reap();
         let running = u32::try_from(state.running.len()).unwrap_or(u32::MAX);
-        Workload { actual: Some(Replicas(running)), ..Workload::of(state.wanted) }
+        Workload { actual: Some(Replicas(running)), ready: Some(Replicas(running)), ..Workload::of(state.wanted) }
     }
 
     /// Starts or stops replicas until there are so many; the newest stop first. Must be called within the runtime.

@@ -1,7 +1,10 @@
 //! A real consumer that handles a fixed number of records a second: what `demo` and the tests scale.
 //!
 //! It knows nothing of Paceline: it joins its group, works through its partitions at the pace of its capacity, commits what it has
-//! really handled, and leaves the group when it is asked to stop, as a well-behaved consumer in a cluster does.
+//! really handled, and leaves the group when it is asked to stop, as a well-behaved consumer in a cluster does. It can be told to
+//! behave badly in the ways that consumers do: to depend on something slow that all share, or to hang on one record.
+
+mod downstream;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -14,9 +17,11 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientConfig, Message};
+use rdkafka::{ClientConfig, Message, TopicPartitionList};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
+
+use downstream::Downstream;
 
 /// What one worker consumes, and how fast.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -39,12 +44,30 @@ pub struct Settings {
     /// How long it takes to start before it joins the group.
     #[arg(long, value_name = "DURATION", default_value = "0s")]
     pub start_delay: humantime::Duration,
+    /// A server that hands out leave to handle records, shared by all workers: the database behind them, so to speak.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub downstream: Option<String>,
+    /// A partition with a record that it can't handle (its first one, or the one at OFFSET): it stands still there and
+    /// never commits beyond, while the others go on.
+    #[arg(long, value_name = "TOPIC/PARTITION[@OFFSET]", value_parser = stuck)]
+    pub stuck: Option<Stuck>,
     /// A setting of librdkafka; may be given more than once, and wins over the worker's own choice.
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property)]
     pub properties: Vec<(String, String)>,
     /// End when stdin does, so that no worker outlives the process that started it.
     #[arg(long)]
     pub with_parent: bool,
+}
+
+/// From where on a partition can't be handled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stuck {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// The first offset that can't be handled.
+    pub offset: i64,
 }
 
 /// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
@@ -56,9 +79,10 @@ pub fn run(settings: &Settings) -> anyhow::Result<()> {
     let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))?;
+    let downstream = settings.downstream.as_deref().map(Downstream::connect).transpose()?;
     info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
 
-    let outcome = consume(&consumer, settings.capacity, &stop);
+    let outcome = consume(&consumer, settings, downstream, &stop);
     // Dropping the consumer commits the last stored offsets and leaves the group, which needs an answer from the broker.
     Stop::exit_after(CLOSE_TIMEOUT);
     drop(consumer);
@@ -72,8 +96,13 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How soon a stop is noticed while there is nothing to consume or a record takes long.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
-fn consume(consumer: &BaseConsumer, capacity: f64, stop: &Stop) -> anyhow::Result<()> {
-    let mut pace = Pace::new(capacity);
+fn consume(
+    consumer: &BaseConsumer,
+    settings: &Settings,
+    mut downstream: Option<Downstream>,
+    stop: &Stop,
+) -> anyhow::Result<()> {
+    let mut pace = Pace::new(settings.capacity);
     while !stop.requested() {
         let message = match consumer.poll(STOP_CHECK) {
             None => continue,
@@ -86,11 +115,37 @@ fn consume(consumer: &BaseConsumer, capacity: f64, stop: &Stop) -> anyhow::Resul
                 continue;
             }
         };
+        if settings.stuck.as_ref().is_some_and(|stuck| stuck.holds(&message)) {
+            pause(consumer, &message)?;
+            continue;
+        }
+        if let Some(downstream) = &mut downstream
+            && !downstream.take(stop)?
+        {
+            break;
+        }
         if stop.within(pace.time_for_next()) {
             break;
         }
         store(consumer, &message);
     }
+    Ok(())
+}
+
+impl Stuck {
+    fn holds(&self, message: &BorrowedMessage<'_>) -> bool {
+        (message.topic(), message.partition()) == (self.topic.as_str(), self.partition)
+            && message.offset() >= self.offset
+    }
+}
+
+/// Reads no more of the record's partition; a rebalance that gives it back brings the record again.
+fn pause(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
+    let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+    let mut list = TopicPartitionList::new();
+    list.add_partition(topic, partition);
+    consumer.pause(&list).context("Can't pause a partition")?;
+    warn!(topic, partition, offset, "Can't handle this record; its partition stands still.");
     Ok(())
 }
 
@@ -122,7 +177,8 @@ fn client_config(settings: &Settings) -> ClientConfig {
         // Little is prefetched, so that a partition that moves takes few records in flight with it.
         .set("queued.min.messages", "100")
         .set("queued.max.messages.kbytes", "256")
-        .set("fetch.message.max.bytes", "65536")
+        // A few dozen records at a time, so that deep partitions take turns and progress together.
+        .set("fetch.message.max.bytes", "4096")
         .set("fetch.wait.max.ms", "200")
         .set("enable.metrics.push", "false");
     if given.get("group.protocol") != Some(&"consumer") {
@@ -145,6 +201,9 @@ struct Pace {
     next: Instant,
 }
 
+/// A shorter sleep is saved up: many workers on a small machine must not wake for every record.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(30);
+
 /// How much lost time may be caught up, so that a pause is not followed by a burst.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
@@ -153,12 +212,13 @@ impl Pace {
         Self { per_record: Duration::from_secs_f64(1.0 / capacity), next: Instant::now() }
     }
 
-    /// How long handling the record in hand takes.
+    /// How long to wait before the next record, for the pace to be kept.
     fn time_for_next(&mut self) -> Duration {
         let now = Instant::now();
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
         self.next = self.next.max(earliest) + self.per_record;
-        self.next.saturating_duration_since(now)
+        let ahead = self.next.saturating_duration_since(now);
+        if ahead < SHORTEST_SLEEP { Duration::ZERO } else { ahead }
     }
 }
 
@@ -226,6 +286,17 @@ fn capacity(text: &str) -> Result<f64, String> {
         Ok(value) if (0.01..=1e6).contains(&value) => Ok(value),
         _ => Err("expected a number of records per second from 0.01 to 1000000".to_owned()),
     }
+}
+
+fn stuck(text: &str) -> Result<Stuck, String> {
+    let parse = || {
+        let (name, offset) = text.split_once('@').unwrap_or((text, "0"));
+        let (topic, partition) = name.rsplit_once('/')?;
+        let partition = partition.parse().ok().filter(|partition: &i32| *partition >= 0)?;
+        let offset = offset.parse().ok().filter(|offset: &i64| *offset >= 0)?;
+        (!topic.is_empty()).then(|| Stuck { topic: topic.to_owned(), partition, offset })
+    };
+    parse().ok_or_else(|| "expected TOPIC/PARTITION or TOPIC/PARTITION@OFFSET".to_owned())
 }
 
 fn property(text: &str) -> Result<(String, String), String> {

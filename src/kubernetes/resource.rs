@@ -6,18 +6,21 @@
 // Each printer column repeats the keys of the others.
 #![allow(clippy::duplicated_attributes)]
 
+mod status;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+
+pub use status::{
+    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, ModelStatus, PastDecision, ScaledConsumerStatus, WhatIf,
+};
 
 /// Pauses: nothing is written while this annotation is there with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
 /// Pauses at so many replicas.
 pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
-/// How many decisions the status keeps: enough to see a flap, few enough to read.
-pub const DECISIONS_KEPT: usize = 10;
 
 /// The CRD, as the API server takes it.
 pub fn crd() -> CustomResourceDefinition {
@@ -131,6 +134,8 @@ fn drop_nullable(value: &mut serde_json::Value) {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    // Not a minimum: the API server cuts one with a fraction for whole numbers.
+    validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas").message("minReplicas is above maxReplicas").field_path(".minReplicas"),
     validation = Rule::new("!has(self.fallback.replicas) || self.fallback.replicas >= self.minReplicas").message("fallback.replicas is below minReplicas").field_path(".fallback.replicas"),
     validation = Rule::new("!has(self.fallback.replicas) || !has(self.maxReplicas) || self.fallback.replicas <= self.maxReplicas").message("fallback.replicas is above maxReplicas").field_path(".fallback.replicas"),
@@ -155,8 +160,13 @@ pub struct ScaledConsumerSpec {
     pub threads_per_replica: i32,
     /// The consumer group and its topics.
     pub kafka: KafkaSource,
-    /// How the number of replicas follows from the lag.
+    /// How the number of replicas follows from what is seen: timeLag, which is the default, or lagPerReplica.
+    #[serde(default)]
     pub policy: ScalingPolicy,
+    /// What one replica can do, in records/s, as long as nothing has been measured. Default: it is learned once replicas have a backlog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000_000))]
+    pub capacity_per_replica: Option<f64>,
     /// How fast replicas may change, in the words of the HorizontalPodAutoscaler's behavior.
     #[serde(default)]
     pub behavior: Behavior,
@@ -257,13 +267,32 @@ pub enum IsolationLevel {
     ReadCommitted,
 }
 
-/// How the number of replicas follows from the lag.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// How the number of replicas follows from what is seen.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.timeLag) && has(self.lagPerReplica))").message("give timeLag or lagPerReplica, not both"),
+)]
 pub struct ScalingPolicy {
-    /// Records of lag that one replica may have: replicas = ceil(lag / lagPerReplica).
+    /// The fewest replicas that are predicted to keep the time lag within an objective. This is the default policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_lag: Option<TimeLagPolicy>,
+    /// Records of lag that one replica may have: replicas = ceil(lag / lagPerReplica). It knows neither what a replica can do nor what a rescale costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
-    pub lag_per_replica: i64,
+    pub lag_per_replica: Option<i64>,
+}
+
+/// The fewest replicas that are predicted to keep the time lag within an objective.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.objective) >= duration('1s')").message("must be at least 1s").field_path(".objective"),
+)]
+pub struct TimeLagPolicy {
+    /// The age that the oldest record not yet read may reach. There is no time to set within which a backlog must be gone: every second that records are late has its price, which is weighed against that of more replicas, and the status shows how long it will take.
+    #[serde(default = "TimeLagPolicy::objective")]
+    pub objective: DurationText,
 }
 
 /// How fast replicas may change.
@@ -299,10 +328,10 @@ pub struct ScaleUp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleDown {
-    /// Going down takes the highest recommendation of so many seconds, all of which must have been seen.
-    #[serde(default = "five_minutes")]
+    /// Going down takes the highest recommendation of so many seconds, all of which must have been seen. Default: 300 with lagPerReplica, 0 with timeLag, which goes down once fewer replicas have proved to be enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
-    pub stabilization_window_seconds: i32,
+    pub stabilization_window_seconds: Option<i32>,
     /// Which of the policies binds.
     #[serde(default)]
     pub select_policy: SelectPolicy,
@@ -422,60 +451,6 @@ impl JsonSchema for DurationText {
     }
 }
 
-/// What is known and what was decided. Written by the controller.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ScaledConsumerStatus {
-    /// The generation of the spec that this follows from.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// Replicas asked of the target now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replicas: Option<i32>,
-    /// Replicas that there should be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub desired: Option<i32>,
-    /// Records not yet read; a lower bound where lagComplete is false.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lag: Option<i64>,
-    /// Whether every partition's lag is known.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lag_complete: Option<bool>,
-    /// The age of the oldest record not yet read, from the history of end offsets; with > where it is older than that history.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_lag: Option<String>,
-    /// What bound the last decision, in one word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// What bound the last decision, in one sentence.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// The last ten decisions that changed the replicas, newest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
-    pub decisions: Vec<PastDecision>,
-    /// Ready, KafkaReachable, Active, ScalingLimited and Conflict.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
-    pub conditions: Vec<Condition>,
-}
-
-/// A decision that changed the replicas.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PastDecision {
-    /// When.
-    pub time: Time,
-    /// Replicas before.
-    pub from: i32,
-    /// Replicas after.
-    pub to: i32,
-    /// Why, in one word.
-    pub reason: String,
-    /// Why, in one sentence.
-    pub message: String,
-}
-
 impl Default for ScaleUp {
     fn default() -> Self {
         Self { stabilization_window_seconds: 0, select_policy: SelectPolicy::Max, policies: Vec::new() }
@@ -484,7 +459,19 @@ impl Default for ScaleUp {
 
 impl Default for ScaleDown {
     fn default() -> Self {
-        Self { stabilization_window_seconds: five_minutes(), select_policy: SelectPolicy::Max, policies: Vec::new() }
+        Self { stabilization_window_seconds: None, select_policy: SelectPolicy::Max, policies: Vec::new() }
+    }
+}
+
+impl TimeLagPolicy {
+    fn objective() -> DurationText {
+        DurationText("60s".into())
+    }
+}
+
+impl Default for TimeLagPolicy {
+    fn default() -> Self {
+        Self { objective: Self::objective() }
     }
 }
 
@@ -514,10 +501,6 @@ impl Default for Fallback {
 
 fn one() -> i32 {
     1
-}
-
-fn five_minutes() -> i32 {
-    300
 }
 
 fn apps_v1() -> String {

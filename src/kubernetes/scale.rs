@@ -140,6 +140,11 @@ impl Scales {
         }
     }
 
+    /// The whole workload; nothing where it can't be read.
+    pub(super) async fn object(&self, namespace: &str, target: &TargetRef, read: &Read) -> Option<DynamicObject> {
+        call::call(self.api(namespace, &read.resource).get(&target.name)).await.ok()
+    }
+
     /// Who set the replicas last, by the workload's managed fields; nothing where it can't be read.
     pub async fn last_writer(&self, namespace: &str, target: &TargetRef, read: &Read) -> Option<String> {
         let object = call::call(self.api(namespace, &read.resource).get_metadata(&target.name)).await.ok()?;
@@ -215,6 +220,11 @@ impl Scales {
 }
 
 impl Read {
+    /// The workload's version at that moment.
+    pub(super) fn version(&self) -> &str {
+        &self.resource_version
+    }
+
     fn of(scale: &Scale, resource: ApiResource) -> Self {
         // The API server leaves a 0 out.
         let spec = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);

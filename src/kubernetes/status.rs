@@ -1,9 +1,12 @@
 //! The status of a ScaledConsumer: from what happened in a poll to conditions, numbers and the last decisions. It writes
 //! what has changed and tells each change of a condition as an Event.
 
+mod conditions;
+mod rows;
+
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -16,8 +19,8 @@ use super::conflict::Rival;
 use super::events::{Events, Note, Severity};
 use super::leadership::Leadership;
 use super::objects::{Key, Record};
-use super::resource::{DECISIONS_KEPT, Mode, PastDecision, ScaledConsumer, ScaledConsumerStatus};
-use crate::core::{Decision, Reason, Replicas, TimeLag, Unknown};
+use super::resource::{DECISIONS_KEPT, LONGEST_MEMORY, Mode, PastDecision, ScaledConsumer, ScaledConsumerStatus};
+use crate::core::{Decision, Engine, Replicas, TimeLag, Unknown};
 
 /// Numbers that only move, such as the lag, are written this seldom: a thousand objects are then 67 writes/s at most.
 const NUMBERS_EVERY: Duration = Duration::from_secs(15);
@@ -29,6 +32,8 @@ pub enum Outcome<'a> {
     Decided {
         /// What.
         decision: &'a Decision,
+        /// Who decided, to be remembered.
+        engine: &'a Engine,
         /// Whether it is for the target, or only to be told.
         mode: Mode,
         /// Who else scales the workload.
@@ -100,7 +105,8 @@ impl Reporter {
         status.observed_generation = self.record.as_ref().and_then(|record| record.generation);
         let change = self.fill(&mut status, outcome);
         let generation = status.observed_generation;
-        let transitions = merge(&mut status.conditions, conditions(outcome), generation);
+        let verdicts = conditions::of(outcome, &status.conditions);
+        let transitions = conditions::merge(&mut status.conditions, verdicts, generation);
         let notes: Vec<Note> = change.into_iter().chain(transitions).collect();
         for note in &notes {
             let Key { namespace, name } = &self.key;
@@ -114,12 +120,28 @@ impl Reporter {
                 self.events.tell(&record.reference, note, leadership).await;
             }
         }
-        self.write(status, leadership).await;
+        if self.record.is_some() && self.is_due(&status) {
+            if let Outcome::Decided { engine, .. } = outcome {
+                status.memory = self.memory(engine);
+            }
+            self.write(status, leadership).await;
+        }
+    }
+
+    /// What the engine has learned, where it is not too long for an object of the API server.
+    fn memory(&self, engine: &Engine) -> Option<String> {
+        let memory = engine.save();
+        if memory.len() <= LONGEST_MEMORY {
+            return Some(memory);
+        }
+        let Key { namespace, name } = &self.key;
+        warn!(namespace, name, length = memory.len(), "The engine's memory is too long to be kept in the status.");
+        None
     }
 
     /// Sets the numbers; gives the change that is to be told.
     fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
-        let Outcome::Decided { decision, mode, rival, failed } = outcome else { return None };
+        let Outcome::Decided { decision, mode, rival, failed, engine: _ } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
         let known = decision.lag.is_anything_known();
         status.replicas = i32::try_from(current.0).ok();
@@ -130,6 +152,8 @@ impl Reporter {
             TimeLag::Unknown => None,
             known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => Some(known.to_string()),
         };
+        status.model = Some(rows::model(&decision.model));
+        status.candidates = rows::candidates(decision);
         status.reason = Some(decision.reason.name().to_owned());
         status.message = Some(decision.reason.to_string());
         let is_told_again = match mode {
@@ -163,9 +187,6 @@ impl Reporter {
     }
 
     async fn write(&mut self, status: ScaledConsumerStatus, leadership: &Leadership) {
-        if self.record.is_none() || !self.is_due(&status) {
-            return;
-        }
         let api: Api<ScaledConsumer> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let patch = json!({ "status": whole(&status) });
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
@@ -184,10 +205,16 @@ impl Reporter {
 
     /// Whether there is something to write: at once where people would act on it, seldom where only numbers move.
     fn is_due(&self, status: &ScaledConsumerStatus) -> bool {
-        if *status == self.told {
+        // What is learned and predicted moves all the time; it goes along with what is written anyway.
+        let mut numbers_aside = ScaledConsumerStatus {
+            model: self.told.model.clone(),
+            candidates: self.told.candidates.clone(),
+            memory: self.told.memory.clone(),
+            ..status.clone()
+        };
+        if numbers_aside == self.told {
             return false;
         }
-        let mut numbers_aside = status.clone();
         numbers_aside.lag = self.told.lag;
         numbers_aside.time_lag.clone_from(&self.told.time_lag);
         numbers_aside.message.clone_from(&self.told.message);
@@ -203,7 +230,7 @@ impl Reporter {
 
 /// Every field, null where there is nothing: a merge patch leaves out what it does not name.
 fn whole(status: &ScaledConsumerStatus) -> Value {
-    const FIELDS: [&str; 10] = [
+    const FIELDS: [&str; 13] = [
         "observedGeneration",
         "replicas",
         "desired",
@@ -212,6 +239,9 @@ fn whole(status: &ScaledConsumerStatus) -> Value {
         "timeLag",
         "reason",
         "message",
+        "model",
+        "candidates",
+        "memory",
         "decisions",
         "conditions",
     ];
@@ -222,141 +252,4 @@ fn whole(status: &ScaledConsumerStatus) -> Value {
         }
     }
     value
-}
-
-/// A condition before it has a time.
-struct Verdict {
-    kind: &'static str,
-    /// `None`: not known, because it could not be looked at.
-    is: Option<bool>,
-    reason: String,
-    message: String,
-}
-
-fn verdict(kind: &'static str, is: impl Into<Option<bool>>, reason: &str, message: impl Into<String>) -> Verdict {
-    Verdict { kind, is: is.into(), reason: reason.to_owned(), message: message.into() }
-}
-
-fn conditions(outcome: &Outcome<'_>) -> Vec<Verdict> {
-    match outcome {
-        Outcome::Invalid(text) => vec![verdict("Ready", false, "Invalid", text.clone())],
-        Outcome::Unreadable { name, text, failure } => {
-            vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
-        }
-        Outcome::Decided { decision, mode, rival, failed } => {
-            let failure = decision.group_failure();
-            vec![
-                ready(decision, *mode, rival.as_ref(), failed.as_ref()),
-                reachable(failure),
-                active(decision),
-                limited(&decision.reason),
-                conflict(rival.as_ref()),
-            ]
-        }
-    }
-}
-
-fn ready(decision: &Decision, mode: Mode, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
-    // A dry run beside an HPA is how one is tried before it takes over.
-    if let Some(rival) = rival.filter(|rival| rival.forbids_writing() && mode == Mode::Scale) {
-        return verdict("Ready", false, "Conflict", rival.to_string());
-    }
-    if let Some((name, text)) = failed {
-        return verdict("Ready", false, name, text.clone());
-    }
-    match &decision.lag.incomplete_because {
-        Some(missing) => {
-            verdict("Ready", false, missing.reason.name(), format!("Not everything can be read: {missing}."))
-        }
-        None => verdict("Ready", true, "Deciding", "Kafka and the target are read, and nothing stands in the way."),
-    }
-}
-
-/// Kafka is not reachable where no broker can be asked; a group or topic that is not there is another matter.
-fn reachable(failure: Option<&Unknown>) -> Verdict {
-    const KIND: &str = "KafkaReachable";
-    match failure {
-        None
-        | Some(
-            Unknown::GroupNeverSeen { .. }
-            | Unknown::NoTopicMatches { .. }
-            | Unknown::TopicMissing { .. }
-            | Unknown::CoordinatorMoving
-            | Unknown::NoLeader
-            | Unknown::NegativeOffset(_)
-            | Unknown::Missing
-            | Unknown::Unsupported { .. }
-            | Unknown::Broker { .. },
-        ) => verdict(KIND, true, "Answers", "The Kafka cluster answers."),
-        Some(Unknown::NotReadYet) => verdict(KIND, None, "NotReadYet", "It has not been read yet."),
-        Some(
-            reason @ (Unknown::Unreachable { .. }
-            | Unknown::Authentication { .. }
-            | Unknown::NotAuthorized { .. }
-            | Unknown::TimedOut { .. }),
-        ) => verdict(KIND, false, reason.name(), format!("Kafka can't be read: {reason}.")),
-    }
-}
-
-fn active(decision: &Decision) -> Verdict {
-    if decision.current().0 > 0 || decision.desired.0 > 0 {
-        verdict("Active", true, "Running", "There are replicas.")
-    } else {
-        verdict("Active", false, "Asleep", "Scaled to zero.")
-    }
-}
-
-fn limited(reason: &Reason) -> Verdict {
-    if reason.is_limit() {
-        verdict("ScalingLimited", true, reason.name(), reason.to_string())
-    } else {
-        verdict("ScalingLimited", false, "WithinBounds", "No bound keeps the policy from having its way.")
-    }
-}
-
-fn conflict(rival: Option<&Rival>) -> Verdict {
-    match rival {
-        Some(rival) => verdict("Conflict", true, rival.name(), rival.to_string()),
-        None => verdict("Conflict", false, "Alone", "Nothing else scales the target."),
-    }
-}
-
-/// Puts the verdicts in the place of the conditions; gives a note for each that changed from something to another.
-fn merge(conditions: &mut Vec<Condition>, verdicts: Vec<Verdict>, generation: Option<i64>) -> Vec<Note> {
-    let mut notes = Vec::new();
-    for Verdict { kind, is, reason, message } in verdicts {
-        let status = match is {
-            Some(true) => "True",
-            Some(false) => "False",
-            None => "Unknown",
-        };
-        let old = conditions.iter().position(|condition| condition.type_ == kind);
-        let before = old.map(|at| &conditions[at]);
-        let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
-        let is_news = before.is_none_or(|before| before.status != status || before.reason != reason);
-        let is_bad = matches!((kind, is), ("Ready" | "KafkaReachable", Some(false)) | ("Conflict", Some(true)));
-        // That all is well from the start is not worth an Event.
-        if is_news && (is_bad || before.is_some_and(|before| before.status != status)) {
-            let severity = if is_bad { Severity::Warning } else { Severity::Normal };
-            notes.push(Note {
-                severity,
-                reason: reason.clone(),
-                action: "Check",
-                text: format!("{kind} is {status}: {message}"),
-            });
-        }
-        let condition = Condition {
-            type_: kind.to_owned(),
-            status: status.to_owned(),
-            reason,
-            message,
-            last_transition_time: since.unwrap_or_else(|| Time(Timestamp::now())),
-            observed_generation: generation,
-        };
-        match old {
-            Some(at) => conditions[at] = condition,
-            None => conditions.push(condition),
-        }
-    }
-    notes
 }

@@ -1,21 +1,17 @@
 //! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so files and the
 //! API server's objects go through the same door. Each problem names its field, what is wrong and what to do.
 
+mod policy;
+
 use std::fmt;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::resource::{
-    DurationText, Fallback, FallbackPolicy, IsolationLevel, KafkaSource, Mode, OffsetReset, PAUSED, PAUSED_REPLICAS,
-    ScaledConsumer, SelectPolicy, StepKind, StepPolicy,
-};
+use super::resource::{DurationText, IsolationLevel, KafkaSource, Mode, ScaledConsumer, ScaledConsumerSpec};
 use crate::core;
-use crate::core::{
-    Bounds, FallbackAction, GroupQuery, ImpossibleBounds, Limits, Pattern, Pause, Policy, Replicas, Rule, Select, Step,
-    StepSize, TopicSelection,
-};
+use crate::core::{GroupQuery, Pattern, Policy, TopicSelection};
 
 /// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +30,8 @@ pub struct Validated {
     pub query: GroupQuery,
     /// How to decide. Its `gap` is a guess until the cluster's poll interval is known.
     pub policy: Policy,
+    /// What all of this was made of, to be kept beside what is observed.
+    pub spec: Arc<ScaledConsumerSpec>,
 }
 
 /// The workload that is scaled.
@@ -130,7 +128,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
     }
     let cluster = cluster(&spec.kafka, &mut problems);
     let query = query(&spec.kafka, &mut problems);
-    let policy = policy(object, &mut problems);
+    let policy = policy::policy(object, &mut problems);
     match (cluster, query, policy, problems.0.is_empty()) {
         (Some(cluster), Some(query), Some(policy), true) => Ok(Validated {
             namespace: object.namespace().unwrap_or_else(|| "default".into()),
@@ -140,6 +138,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
             cluster,
             query,
             policy,
+            spec: Arc::new(spec.clone()),
         }),
         _ => Err(Invalid { problems: problems.0 }),
     }
@@ -261,153 +260,12 @@ fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection
     }
 }
 
-fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
-    let spec = &object.spec;
-    let bounds = bounds(object, problems);
-    let threads = problems.number("spec.threadsPerReplica", spec.threads_per_replica, 1..=1_000);
-    let threshold = u64::try_from(spec.policy.lag_per_replica).ok().and_then(NonZeroU64::new);
-    if threshold.is_none() {
-        let given = spec.policy.lag_per_replica;
-        problems.add("spec.policy.lagPerReplica", format!("is {given}; it must be at least 1 record"));
-    }
-    let up = &spec.behavior.scale_up;
-    let up = limits("scaleUp", up.stabilization_window_seconds, up.select_policy, &up.policies, problems);
-    let down = &spec.behavior.scale_down;
-    let down = limits("scaleDown", down.stabilization_window_seconds, down.select_policy, &down.policies, problems);
-    let idle = idle(object, problems);
-    let fallback = fallback(&spec.fallback, bounds, problems);
-    let pause = pause(object, problems);
-    Some(Policy {
-        threads_per_replica: NonZeroU32::new(threads?)?,
-        offset_reset: match spec.kafka.offset_reset {
-            OffsetReset::Latest => core::OffsetReset::Latest,
-            OffsetReset::Earliest => core::OffsetReset::Earliest,
-        },
-        scale_up: up?,
-        scale_down: down?,
-        idle: idle?,
-        fallback: fallback?,
-        pause,
-        ..Policy::new(Rule::LagPerReplica(threshold?), bounds?)
-    })
-}
-
-fn bounds(object: &ScaledConsumer, problems: &mut Problems) -> Option<Bounds> {
-    let min = problems.number("spec.minReplicas", object.spec.min_replicas, 0..=10_000)?;
-    let max = match object.spec.max_replicas {
-        Some(max) => Some(problems.number("spec.maxReplicas", max, 0..=10_000)?),
-        None => None,
-    };
-    match Bounds::new(min, max) {
-        Ok(bounds) => Some(bounds),
-        Err(error @ ImpossibleBounds::NoneAllowed) => {
-            problems.add("spec.maxReplicas", error.to_string());
-            None
-        }
-        Err(error @ ImpossibleBounds::MinAboveMax { .. }) => {
-            problems.add("spec.minReplicas", error.to_string());
-            None
-        }
-    }
-}
-
-fn limits(
-    direction: &str,
-    window: i32,
-    select: SelectPolicy,
-    policies: &[StepPolicy],
-    problems: &mut Problems,
-) -> Option<Limits> {
-    let path = format!("spec.behavior.{direction}");
-    let window = problems.number(&format!("{path}.stabilizationWindowSeconds"), window, 0..=3600);
-    let steps: Vec<_> = policies
-        .iter()
-        .enumerate()
-        .map(|(i, policy)| step(&format!("{path}.policies[{i}]"), policy, problems))
-        .collect();
-    Some(Limits {
-        stabilization: Duration::from_secs(u64::from(window?)),
-        select: match select {
-            SelectPolicy::Max => Select::Max,
-            SelectPolicy::Min => Select::Min,
-            SelectPolicy::Disabled => Select::Disabled,
-        },
-        steps: steps.into_iter().collect::<Option<_>>()?,
-    })
-}
-
-fn step(path: &str, policy: &StepPolicy, problems: &mut Problems) -> Option<Step> {
-    let value = problems.number(&format!("{path}.value"), policy.value, 1..=i32::MAX);
-    let period = problems.number(&format!("{path}.periodSeconds"), policy.period_seconds, 1..=1800);
-    let value = NonZeroU32::new(value?)?;
-    Some(Step {
-        size: match policy.kind {
-            StepKind::Pods => StepSize::Pods(value),
-            StepKind::Percent => StepSize::Percent(value),
-        },
-        period: Duration::from_secs(u64::from(period?)),
-    })
-}
-
-fn idle(object: &ScaledConsumer, problems: &mut Problems) -> Option<core::Idle> {
-    let idle = &object.spec.idle;
-    let after = problems.duration("spec.idle.after", &idle.after);
-    let Ok(activation_lag) = u64::try_from(idle.activation_lag) else {
-        problems.add("spec.idle.activationLag", format!("is {}; it must not be negative", idle.activation_lag));
-        return None;
-    };
-    Some(core::Idle { after: after?, activation_lag })
-}
-
-fn fallback(fallback: &Fallback, bounds: Option<Bounds>, problems: &mut Problems) -> Option<core::Fallback> {
-    const FIELD: &str = "spec.fallback.replicas";
-    let after = problems.duration("spec.fallback.after", &fallback.after);
-    let replicas = match fallback.replicas {
-        Some(replicas) => Some(Replicas(problems.number(FIELD, replicas, 0..=10_000)?)),
-        None => None,
-    };
-    if let (Some(replicas), Some(bounds)) = (replicas, bounds)
-        && (replicas < bounds.min() || bounds.max().is_some_and(|max| replicas > max))
-    {
-        problems.add(FIELD, format!("is {}, outside of minReplicas to maxReplicas", replicas.0));
-    }
-    let action = match (fallback.policy, replicas) {
-        (FallbackPolicy::Hold, None) => FallbackAction::Hold,
-        (FallbackPolicy::AtLeast, Some(replicas)) => FallbackAction::AtLeast(replicas),
-        (FallbackPolicy::Exactly, Some(replicas)) => FallbackAction::Exactly(replicas),
-        (FallbackPolicy::Hold, Some(_)) => {
-            problems.add(FIELD, "has no meaning with policy Hold; use AtLeast or Exactly, or leave it out");
-            return None;
-        }
-        (FallbackPolicy::AtLeast | FallbackPolicy::Exactly, None) => {
-            problems.add(FIELD, "is missing; AtLeast and Exactly need it");
-            return None;
-        }
-    };
-    Some(core::Fallback { after: after?, action })
-}
-
-/// The annotations' word: a number of replicas goes before a plain pause, as it is the more exact one.
-fn pause(object: &ScaledConsumer, problems: &mut Problems) -> Option<Pause> {
-    let annotations = object.annotations();
-    if let Some(text) = annotations.get(PAUSED_REPLICAS) {
-        return match text.trim().parse() {
-            Ok(replicas) => Some(Pause::At(Replicas(replicas))),
-            Err(_) => {
-                problems.add(
-                    "metadata.annotations",
-                    format!("{PAUSED_REPLICAS} is \"{text}\", which is not a number of replicas"),
-                );
-                None
-            }
-        };
-    }
-    annotations.get(PAUSED).filter(|value| value.trim() != "false").map(|_| Pause::AsIs)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
+    use crate::core::{Bounds, Objective, Pause, RecordsPerSecond, Replicas, Rule};
     use crate::kubernetes::manifest;
     use crate::yaml::Source;
 
@@ -464,7 +322,27 @@ spec:
                 "lagPerReplica: 0",
                 "spec.policy.lagPerReplica: is 0; it must be at least 1 record",
             ),
-            ("lagPerReplica: 1000", "", "spec.policy: missing field `lagPerReplica`"),
+            (
+                "lagPerReplica: 1000",
+                "lagPerReplica: 1000, timeLag: {objective: 60s}",
+                "spec.policy: has both timeLag and lagPerReplica; keep one of them",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "timeLag: {objective: soon}",
+                "spec.policy.timeLag.objective: \"soon\" is not a duration",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "timeLag: {objective: 500ms}",
+                "spec.policy.timeLag.objective: is 500ms; it must be at least 1s",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "timeLag: {objective: 60s, recovery: 2m}",
+                "spec.policy.timeLag.recovery: unknown field",
+            ),
+            ("idle: {}", "capacityPerReplica: 0", "spec.capacityPerReplica: is 0; it must be above 0"),
             (
                 "lagPerReplica: 1000",
                 "lagPerReplica: 1, lagperReplica: 2",
@@ -506,8 +384,24 @@ spec:
     fn defaults_are_those_of_the_engine() {
         let validated = with("maxReplicas: 24", "").expect("valid");
         let rule = Rule::LagPerReplica(NonZeroU64::new(1000).expect("not zero"));
-        assert_eq!(validated.policy, Policy::new(rule, Bounds::new(1, None).expect("possible")));
+        let bounds = Bounds::new(1, None).expect("possible");
+        assert_eq!(validated.policy, Policy::new(rule, bounds));
         assert_eq!(validated.namespace, "default");
+
+        let time_lag = |seconds| Rule::TimeLag(Objective::new(Duration::from_secs(seconds)).expect("possible"));
+        let rows = [
+            ("", time_lag(60)),
+            ("  policy: {}", time_lag(60)),
+            ("  policy: {timeLag: {}}", time_lag(60)),
+            ("  policy: {timeLag: {objective: 5m}}", time_lag(300)),
+        ];
+        for (text, rule) in rows {
+            let policy = with("  policy: {lagPerReplica: 1000}", text).expect("valid").policy;
+            let bounds = Bounds::new(1, Some(24)).expect("possible");
+            assert_eq!(policy, Policy::new(rule, bounds), "{text}");
+        }
+        let hinted = with("behavior: {}", "capacityPerReplica: 100").expect("valid").policy;
+        assert_eq!(hinted.capacity_hint, Some(RecordsPerSecond(100.0)));
     }
 
     #[test]

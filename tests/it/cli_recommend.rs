@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::replay::{assert_valid, validator};
 use crate::world::command::{Ended, paceline, run, run_with_stdin};
 use crate::world::controller::{create, install_crd, scaled_consumer};
 use crate::world::kafka::Kafka;
@@ -120,6 +121,36 @@ fn a_group_from_flags_as_a_table_says_what_and_why() {
 }
 
 #[test]
+fn a_time_lag_shows_what_each_number_of_replicas_would_bring() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    // Nobody reads, and the whole lag is in one partition.
+    let flags = ["--objective", "30s", "--current", "1", "--observe", "4s"];
+    let known = backlog.recommend(kafka, &[&flags[..], &["--capacity", "15"]].concat());
+    eprintln!("{}", known.stdout);
+    assert_eq!((known.code, known.stderr.as_str()), (0, ""), "{known:?}");
+    for told in [
+        "REPLICAS  LATE RECORDS  RESTORED IN  REPLICA-SECONDS",
+        "each   15 records/s per replica, as told; nothing has been measured yet",
+    ] {
+        assert!(known.stdout.contains(told), "{told}: {}", known.stdout);
+    }
+
+    let unknown = backlog.recommend(kafka, &flags);
+    eprintln!("{}", unknown.stdout);
+    assert!(unknown.stdout.contains("note   What a replica can do is not known yet"), "{}", unknown.stdout);
+    assert!(!unknown.stdout.contains("LATE RECORDS") && !unknown.stdout.contains("each   "), "{}", unknown.stdout);
+
+    let of = |more: &[&str]| backlog.recommend(kafka, &[&flags[..], &["-o", "json"], more].concat()).json()[0].clone();
+    let it = of(&["--capacity", "15"]);
+    assert_eq!((&it["capacity"]["perReplica"], &it["capacity"]["source"]), (&json!(15.0), &json!("Hint")), "{it:#}");
+    assert!(it["candidates"].as_array().unwrap().iter().all(|row| row["prediction"]["cost"].is_f64()), "{it:#}");
+    let it = of(&[]);
+    assert_eq!((&it["capacity"]["perReplica"], &it["capacity"]["source"]), (&Value::Null, &json!("Unknown")), "{it:#}");
+    assert_eq!(it["conditions"][0]["type"], "CapacityUnknown", "{it:#}");
+}
+
+#[test]
 fn a_change_exits_with_3_where_that_is_asked_for() {
     let kafka = kafka();
     let backlog = Backlog::new(kafka);
@@ -152,7 +183,19 @@ fn rates_and_members_are_those_of_the_running_consumers() {
 
         // Without --topic: those of the group. Without --current: as many replicas as members.
         let servers = kafka.bootstrap();
-        let of = ["recommend", "--bootstrap-servers", &servers, "--group", &group, "--observe", "8s", "-o", "json"];
+        let of = [
+            "recommend",
+            "--bootstrap-servers",
+            &servers,
+            "--group",
+            &group,
+            "--observe",
+            "8s",
+            "-o",
+            "json",
+            "--lag-per-replica",
+            "1000",
+        ];
         let ended = run(&mut paceline(&of));
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
         let it = ended.json()[0].clone();
@@ -207,6 +250,72 @@ fn manifests_from_files_and_stdin_in_several_documents() {
     let named =
         run(&mut paceline(&["recommend", "-f", &file, "--config", &config, "--current", "2", "--once", "-o", "json"]));
     assert_eq!(named.json()[0]["lag"]["total"], 900, "{named:?}");
+}
+
+#[test]
+fn what_was_recorded_is_decided_on_again_in_the_same_way() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let _producer = kafka.start_producer(&backlog.topic, 3, 300.0);
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = |name: &str, pause: Option<&str>| {
+        let mut object = backlog.manifest(name);
+        if let Some(replicas) = pause {
+            object["metadata"]["annotations"] = json!({"paceline.dev/paused-replicas": replicas});
+        }
+        let file = folder.path().join(format!("{name}.yaml"));
+        std::fs::write(&file, yaml(&object)).unwrap();
+        file.display().to_string()
+    };
+    let servers = kafka.bootstrap();
+    let (plain, paused) = (manifest("plain", None), manifest("paused", Some("5")));
+    let rows: [(&str, Vec<&str>, &str); 3] = [
+        (
+            "flags",
+            vec!["--group", &backlog.group, "--topic", &backlog.topic, "--lag-per-replica", "300"],
+            "PartitionBound",
+        ),
+        ("plain", vec!["-f", &plain], "PartitionBound"),
+        ("paused", vec!["-f", &paused], "Paused"),
+    ];
+    for (name, of, reason) in rows {
+        let file = folder.path().join(format!("{name}.jsonl")).display().to_string();
+        let common = ["recommend", "--bootstrap-servers", &servers, "--current", "1", "--observe", "3s", "-o", "json"];
+        let ended = run(&mut paceline(&[&common[..], &["--record", &file], &of].concat()));
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+        let live = ended.json()[0].clone();
+        let recorded = std::fs::read_to_string(&file).unwrap();
+        for (i, line) in recorded.lines().enumerate() {
+            let kind = if i == 0 { "config" } else { "observation" };
+            assert_valid(&validator(kind), &serde_json::from_str(line).unwrap());
+        }
+        let replayed = run(&mut paceline(&["replay", &file]));
+        assert_eq!((replayed.code, replayed.stderr.as_str()), (0, ""), "{recorded}");
+        let decisions: Vec<Value> = replayed.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(json!(decisions.len()), live["polls"], "a line for each poll: {recorded}");
+        let last = decisions.last().unwrap();
+        assert_valid(&validator("decision"), last);
+        let same =
+            |it: &Value| json!([it["reason"], it["message"], it["candidates"], it["outlook"], it["lag"]["total"]]);
+        assert_eq!(same(last), same(&live), "{recorded}");
+        assert_eq!((&last["reason"], &last["desired"]), (&json!(reason), &live["recommendedReplicas"]), "{last:#}");
+    }
+
+    let file = folder.path().join("two.jsonl").display().to_string();
+    let two = run(&mut paceline(&[
+        "recommend",
+        "--bootstrap-servers",
+        &servers,
+        "--current",
+        "1",
+        "--record",
+        &file,
+        "-f",
+        &plain,
+        &paused,
+    ]));
+    assert_eq!(two.code, 2, "{two:?}");
+    assert!(two.stderr.contains("--record keeps one group, and there are 2 ScaledConsumers"), "{}", two.stderr);
 }
 
 #[tokio::test]

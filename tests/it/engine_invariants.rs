@@ -59,8 +59,21 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         .prop_map(|runs| runs.into_iter().flat_map(|(event, times)| std::iter::repeat_n(event, times)).collect())
 }
 
-/// A policy with short windows, so that a run of polls spans several of them.
+/// Either rule; a time lag with the capacity of a replica, so that it predicts from the first observation on.
 fn policies() -> impl Strategy<Value = Policy> {
+    let objective = (1_u64..120).prop_map(|seconds| Objective::new(std::time::Duration::from_secs(seconds)).unwrap());
+    let rules = prop_oneof![Just(None), objective.prop_map(|objective| Some(Rule::TimeLag(objective)))];
+    let hints = prop::option::of((1.0..50.0_f64).prop_map(RecordsPerSecond));
+    (lag_policies(), rules, hints, 1_u32..3).prop_map(|(policy, rule, capacity_hint, threads)| Policy {
+        rule: rule.unwrap_or(policy.rule),
+        capacity_hint,
+        threads_per_replica: std::num::NonZeroU32::new(threads).unwrap(),
+        ..policy
+    })
+}
+
+/// A policy with short windows, so that a run of polls spans several of them.
+fn lag_policies() -> impl Strategy<Value = Policy> {
     (1_u64..60, 0_u32..3, prop::option::of(3_u32..9), 0_u64..120, 0_u64..120).prop_map(
         |(threshold, min, max, window, idle)| {
             let mut policy = policy(threshold, min, max);
@@ -111,7 +124,7 @@ proptest! {
 
     /// I2: no scale-down without a whole window of complete observations, but to the user's own maximum.
     #[test]
-    fn a_scale_down_has_seen_the_whole_window(policy in policies(), events in events()) {
+    fn a_scale_down_has_seen_the_whole_window(policy in lag_policies(), events in events()) {
         run(&policy, &events, |seen, decision| {
             let to_the_max = policy.bounds.max().is_some_and(|max| decision.current() > max);
             if decision.desired >= decision.current() || to_the_max {

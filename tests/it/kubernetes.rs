@@ -83,7 +83,14 @@ async fn the_api_server_refuses_what_makes_no_sense_and_fills_in_the_defaults() 
     let rows: &[(&str, Value, Option<&str>)] = &[
         ("/policy/lagPerReplica", json!(1000), None),
         ("/policy/lagPerReplica", json!(0), Some("greater than or equal to 1")),
-        ("/policy", json!(null), Some("spec.policy: Required value")),
+        ("/policy", json!(null), None),
+        ("/policy", json!({"timeLag": {"objective": "2m"}}), None),
+        ("/policy", json!({"timeLag": {"objective": "0s"}}), Some("must be at least 1s")),
+        ("/policy", json!({"timeLag": {"objective": "25h"}}), Some("must be at most 24h")),
+        ("/policy", json!({"timeLag": {}, "lagPerReplica": 5}), Some("give timeLag or lagPerReplica, not both")),
+        ("/capacityPerReplica", json!(100), None),
+        ("/capacityPerReplica", json!(0.25), None),
+        ("/capacityPerReplica", json!(0), Some("must be above 0")),
         ("/minReplicas", json!(0), None),
         ("/minReplicas", json!(-1), Some("greater than or equal to 0")),
         ("/minReplicas", json!(9), Some("minReplicas is above maxReplicas")),
@@ -134,7 +141,7 @@ async fn the_api_server_refuses_what_makes_no_sense_and_fills_in_the_defaults() 
 
     let bare = json!({
         "apiVersion": "paceline.dev/v1alpha1", "kind": "ScaledConsumer", "metadata": {"name": "bare"},
-        "spec": {"scaleTargetRef": {"name": "x"}, "kafka": {"cluster": "main", "consumerGroup": "x"}, "policy": {"lagPerReplica": 5}},
+        "spec": {"scaleTargetRef": {"name": "x"}, "kafka": {"cluster": "main", "consumerGroup": "x"}},
     });
     let filled = api.create(&params, &serde_json::from_value(bare).unwrap()).await.unwrap().data;
     let spec = &filled["spec"];
@@ -144,7 +151,8 @@ async fn the_api_server_refuses_what_makes_no_sense_and_fills_in_the_defaults() 
     );
     assert_eq!(spec["scaleTargetRef"], json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "x"}));
     assert_eq!(spec["idle"], json!({"after": "5m", "activationLag": 0}));
-    assert_eq!(spec["behavior"]["scaleDown"]["stabilizationWindowSeconds"], json!(300));
+    assert_eq!(spec["policy"], json!({}));
+    assert_eq!(spec["behavior"]["scaleDown"], json!({"policies": [], "selectPolicy": "Max"}));
     assert_eq!(spec["fallback"], json!({"after": "3m", "policy": "Hold"}));
 }
 

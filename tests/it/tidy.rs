@@ -49,7 +49,7 @@ fn files(folder: &str, ending: &str) -> Vec<Source> {
 fn allowed(part: &str) -> &'static [&'static str] {
     match part {
         "core" | "yaml" => &[],
-        "kafka" | "steer" | "metrics" => &["core"],
+        "kafka" | "steer" | "metrics" | "replay" => &["core"],
         "kubernetes" | "config" | "simulate" => &["core", "yaml"],
         "web" => &["core", "metrics"],
         "demo" => &["core", "kafka", "steer"],
@@ -60,6 +60,7 @@ fn allowed(part: &str) -> &'static [&'static str] {
             "kafka",
             "kubernetes",
             "steer",
+            "replay",
             "config",
             "metrics",
             "web",

@@ -18,6 +18,7 @@ pub(crate) mod certificates;
 pub(crate) mod command;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
+pub(crate) mod downstream;
 pub(crate) mod kafka;
 pub(crate) mod kubelet;
 pub(crate) mod ports;

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
+use super::record::Record;
 use super::subjects::{Current, Subject};
-use crate::core::{Decision, Engine, Observation, Replicas, Workload, grouped};
-use crate::kafka::{ClusterSettings, Connection, now};
+use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped};
+use crate::kafka::{self, ClusterSettings, Connection};
+use crate::replay;
 
 /// What was seen of a subject, and what follows.
 #[derive(Clone, Debug)]
@@ -28,15 +30,32 @@ const FASTEST: Duration = Duration::from_secs(1);
 /// Polls wanted in the time there is.
 const POLLS: u32 = 10;
 
+/// The time between two polls of a look that takes so long.
+pub(super) fn interval(span: Duration) -> Duration {
+    (span / POLLS).clamp(FASTEST, SLOWEST)
+}
+
+/// As fine as a recorded time is: what is decided on again later must be what was decided on now.
+fn now() -> Duration {
+    let now = kafka::now();
+    now - Duration::from_nanos(u64::from(now.subsec_nanos() % 1_000))
+}
+
 /// Looks at all subjects for `span`, once if it is zero; Ctrl-C ends it early with what was seen so far. In the order of
-/// the subjects.
-pub(super) async fn observe(subjects: Vec<Subject>, span: Duration) -> anyhow::Result<Vec<Seen>> {
+/// the subjects. What is seen is recorded where that is asked for, which it is for one subject only.
+pub(super) async fn observe(
+    subjects: Vec<Subject>,
+    span: Duration,
+    record: Option<Record>,
+) -> anyhow::Result<Vec<Seen>> {
     let began = Instant::now();
     let stop = CancellationToken::new();
     let results: Arc<Mutex<Vec<Option<Seen>>>> = Arc::new(Mutex::new(subjects.iter().map(|_| None).collect()));
     let mut threads = tokio::task::JoinSet::new();
+    let mut record = record;
     for (settings, members) in by_cluster(&subjects) {
-        let watch = Watch { settings, members, span, began, stop: stop.clone(), results: Arc::clone(&results) };
+        let (stop, results) = (stop.clone(), Arc::clone(&results));
+        let watch = Watch { settings, members, span, began, stop, results, record: record.take() };
         threads.spawn_blocking(move || watch.run());
     }
     let mut progress = Progress::new(span, began);
@@ -85,15 +104,18 @@ struct Watch {
     began: Instant,
     stop: CancellationToken,
     results: Arc<Mutex<Vec<Option<Seen>>>>,
+    record: Option<Record>,
 }
 
 impl Watch {
     fn run(mut self) -> anyhow::Result<()> {
-        let interval = (self.span / POLLS).clamp(FASTEST, SLOWEST);
+        let interval = interval(self.span);
         self.settings.poll_interval = interval;
         let mut connection = Connection::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
-        let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| Engine::new(subject.policy.clone())).collect();
+        let gap = replay::gap(interval);
+        let engine = |subject: &Subject| Engine::new(Policy { gap, ..subject.policy.clone() });
+        let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| engine(subject)).collect();
         let mut polls = 0;
         loop {
             let due = Instant::now() + interval;
@@ -103,6 +125,9 @@ impl Watch {
             for (((place, subject), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
                 any |= observation.failure.is_none();
                 let seen = look(subject, engine, observation, polls);
+                if let Some(record) = &mut self.record {
+                    record.note(&seen.observation, &seen.decision.workload)?;
+                }
                 if let Some(slot) = lock(&self.results).get_mut(*place) {
                     *slot = Some(seen);
                 }

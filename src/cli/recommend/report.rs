@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::observe::Seen;
 use crate::core::{
-    Candidate, Decision, GroupState, LagOfPartition, Outlook, PartitionLag, RecordsPerSecond, Replicas, TimeLag,
-    Verdict,
+    Candidate, Capacity, Decision, Finding, GroupState, LagOfPartition, Outlook, PartitionLag, RecordsPerSecond,
+    Replicas, TimeLag, Verdict,
 };
 
 /// What is recommended for one consumer, and all that it follows from.
@@ -30,7 +30,15 @@ pub(super) struct Recommendation {
     /// Records/s.
     pub(super) consumption_rate: Option<RecordsPerSecond>,
     /// Seconds; with `atLeast` where it is older than what was watched.
-    pub(super) time_lag: Option<Age>,
+    pub(super) time_lag: TimeLag,
+    /// What one replica can do.
+    pub(super) capacity: Capacity,
+    /// Seconds from a scale-up to the last new member at work.
+    pub(super) start_delay: f64,
+    /// Seconds that members stand still in a rebalance.
+    pub(super) rebalance_pause: f64,
+    /// Records/s that the group does not get beyond.
+    pub(super) ceiling: Option<RecordsPerSecond>,
     pub(super) group_state: Option<GroupState>,
     pub(super) members: Option<usize>,
     /// Why the group's state and members are not known.
@@ -48,6 +56,8 @@ pub(super) struct Recommendation {
     pub(super) message: String,
     pub(super) candidates: Vec<Candidate>,
     pub(super) outlook: Outlook,
+    /// What is wrong with the group or its objective, whatever was decided.
+    pub(super) conditions: Vec<Condition>,
     /// How many polls it follows from.
     pub(super) polls: u32,
     /// The sentence on what would change it, for people.
@@ -87,11 +97,18 @@ pub(super) struct Partition {
     pub(super) note: Option<String>,
 }
 
+/// A finding by its name and in its sentence.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Age {
-    seconds: f64,
-    at_least: bool,
+pub(super) struct Condition {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    pub(super) message: String,
+}
+
+impl From<&Finding> for Condition {
+    fn from(finding: &Finding) -> Self {
+        Self { kind: finding.name(), message: finding.to_string() }
+    }
 }
 
 impl Recommendation {
@@ -110,7 +127,11 @@ impl Recommendation {
             lag: Lag::of(decision),
             arrival_rate: decision.model.arrival_rate,
             consumption_rate: decision.model.consumption_rate,
-            time_lag: age(decision.model.time_lag),
+            time_lag: decision.model.time_lag,
+            capacity: decision.model.capacity,
+            start_delay: decision.model.start_delay,
+            rebalance_pause: decision.model.rebalance_pause,
+            ceiling: decision.model.ceiling,
             group_state: decision.group_state.as_ref().ok().copied(),
             members: decision.members.as_ref().ok().copied(),
             group_unknown: decision.members.as_ref().err().map(ToString::to_string),
@@ -123,9 +144,14 @@ impl Recommendation {
             message: decision.reason.to_string(),
             candidates: decision.candidates.clone(),
             outlook: decision.outlook.clone(),
+            conditions: decision.findings.iter().map(Condition::from).collect(),
             polls: *polls,
             outlook_text: decision.outlook.to_string(),
-            time_lag_text: decision.model.time_lag.to_string(),
+            time_lag_text: match decision.model.time_lag {
+                // A first poll has watched for no time at all.
+                TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => "?".to_owned(),
+                known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => known.to_string(),
+            },
             failure: Failure::of(seen),
         }
     }
@@ -145,16 +171,6 @@ impl Recommendation {
 fn wanted(decision: &Decision) -> Replicas {
     let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == Verdict::Wanted);
     wanted.map_or(decision.desired, |candidate| candidate.replicas)
-}
-
-fn age(time_lag: TimeLag) -> Option<Age> {
-    match time_lag {
-        TimeLag::Unknown => None,
-        // A first poll has watched for no time at all.
-        TimeLag::AtLeast(Duration::ZERO) => None,
-        TimeLag::Seconds(age) => Some(Age { seconds: age.as_secs_f64(), at_least: false }),
-        TimeLag::AtLeast(age) => Some(Age { seconds: age.as_secs_f64(), at_least: true }),
-    }
 }
 
 impl Lag {

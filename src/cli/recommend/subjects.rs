@@ -1,6 +1,7 @@
 //! What to look at: from files, from the cluster, or from the command line alone, each with its Kafka cluster and its
 //! current replicas.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,7 +14,7 @@ use crate::config::Configuration;
 use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::manifest::Manifests;
-use crate::kubernetes::resource::ScaledConsumer;
+use crate::kubernetes::resource::{ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::validate::{ClusterRef, Validated, validate};
 
 /// One consumer to decide on.
@@ -29,6 +30,8 @@ pub(super) struct Subject {
     pub(super) query: GroupQuery,
     /// How to decide.
     pub(super) policy: Policy,
+    /// The ScaledConsumer that says all of this, where there is one.
+    pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
     /// The replicas now.
     pub(super) current: Current,
 }
@@ -84,8 +87,9 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
             (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
             (None, None) => Current::Unknown("no cluster can be asked for them".to_owned()),
         };
-        let Validated { namespace, name, query, policy, .. } = consumer;
-        subjects.push(Subject { namespace: Some(namespace), name, cluster, query, policy, current });
+        let Validated { namespace, name, query, policy, spec, .. } = consumer;
+        let namespace = Some(namespace);
+        subjects.push(Subject { namespace, name, cluster, query, policy, spec: Some(spec), current });
     }
     Ok((subjects, broken))
 }
@@ -150,7 +154,8 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
             Reset::Latest => OffsetReset::Latest,
             Reset::Earliest => OffsetReset::Earliest,
         },
-        ..Policy::new(Rule::LagPerReplica(given.lag_per_replica), bounds)
+        capacity_hint: given.capacity,
+        ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
     };
     let servers = arguments.bootstrap_servers.as_deref().unwrap_or_default();
     let cluster = clusters::inline(servers, &arguments.properties)?;
@@ -158,7 +163,7 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
         Some(current) => Current::Known(Replicas(current)),
         None => Current::Unknown("no workload is named".to_owned()),
     };
-    Ok(Subject { namespace: None, name: group.to_owned(), cluster, query, policy, current })
+    Ok(Subject { namespace: None, name: group.to_owned(), cluster, query, policy, spec: None, current })
 }
 
 fn cluster(

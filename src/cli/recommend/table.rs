@@ -2,11 +2,12 @@
 
 use std::cmp::Reverse;
 use std::fmt::Write;
+use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::report::{Partition, Recommendation};
-use crate::core::{RecordsPerSecond, Verdict, grouped};
+use crate::core::{Capacity, CapacitySource, RecordsPerSecond, Verdict, grouped, short};
 
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
@@ -59,7 +60,7 @@ fn overview(recommendations: &[Recommendation]) -> String {
             it.consumer_group.clone(),
             it.partitions.map_or("?".to_owned(), |count| count.to_string()),
             lag,
-            if it.time_lag.is_some() { it.time_lag_text.clone() } else { "?".to_owned() },
+            it.time_lag_text.clone(),
             known(it.arrival_rate),
             known(it.consumption_rate),
             current,
@@ -84,13 +85,21 @@ fn detail(it: &Recommendation) -> String {
         (_, _, None) => "unknown".to_owned(),
     };
     let _ = writeln!(text, "  group  {group}");
+    if let Some(capacity) = capacity(&it.capacity) {
+        let _ = writeln!(text, "  each   {capacity}");
+    }
     if let Some(why) = &it.current_unknown {
         let _ = writeln!(text, "  note   {} assumed now, because {why}; --current N says it", it.assumed_replicas);
     }
     if it.is_unheard_of() {
         let _ = writeln!(text, "  note   the group has neither commits nor members; is its name right?");
     }
-    let _ = writeln!(text, "\n{}", indented(&candidates(it)));
+    // What could not be read is told above.
+    for found in it.conditions.iter().filter(|found| found.kind != "DataIncomplete") {
+        let _ = writeln!(text, "  note   {}", found.message);
+    }
+    let predicted = it.candidates.iter().any(|candidate| candidate.prediction.is_some());
+    let _ = writeln!(text, "\n{}", indented(&if predicted { what_if(it) } else { candidates(it) }));
     let _ = writeln!(text, "\n{}", indented(&partitions(it)));
     text
 }
@@ -104,27 +113,96 @@ fn headline(it: &Recommendation) -> String {
     if it.wanted_replicas == it.recommended_replicas {
         now
     } else {
-        format!("{now}; the lag alone asks for {}", it.wanted_replicas.0)
+        format!("{now}; the policy alone asks for {}", it.wanted_replicas.0)
+    }
+}
+
+/// What a replica can do, and how that is known.
+fn capacity(capacity: &Capacity) -> Option<String> {
+    let each = capacity.per_replica?;
+    let seconds = |seconds: f64| short(Duration::from_secs(seconds.round() as u64));
+    Some(match capacity.source {
+        CapacitySource::Unknown => return None,
+        CapacitySource::Hint => format!("{each} records/s per replica, as told; nothing has been measured yet"),
+        CapacitySource::Measured => {
+            let ago = capacity.age_seconds.map_or(String::new(), |age| format!(", the last {} ago", seconds(age)));
+            let evidence = seconds(capacity.evidence_seconds);
+            format!("{each} records/s per replica, measured over {evidence} at full load{ago}")
+        }
+        CapacitySource::LowerBound => {
+            format!("at least {each} records/s per replica, which was done without being at the limit")
+        }
+    })
+}
+
+/// What each replica count is predicted to bring.
+fn what_if(it: &Recommendation) -> String {
+    let header = ["REPLICAS", "LATE RECORDS", "RESTORED IN", "REPLICA-SECONDS", "COST", "VERDICT"];
+    let mut table = table(&header, 0);
+    if let Some(column) = table.column_mut(header.len() - 1) {
+        column.set_cell_alignment(CellAlignment::Left);
+    }
+    // No number of records or seconds comes near the end of the range.
+    let whole = |number: f64| grouped(number.round().max(0.0) as u64);
+    for candidate in &it.candidates {
+        let unknown = || "?".to_owned();
+        let prediction = candidate.prediction.as_ref();
+        table.add_row([
+            candidate.replicas.0.to_string(),
+            prediction.map_or_else(unknown, |it| whole(it.late_records)),
+            prediction.map_or_else(unknown, |it| restored(it.restore_seconds)),
+            prediction.map_or_else(unknown, |it| whole(it.replica_seconds)),
+            prediction.map_or_else(unknown, |it| whole(it.cost)),
+            match candidate.verdict {
+                Verdict::Wanted => "asked for, but held back (see why)",
+                Verdict::MissesObjective => "too few: leaves more records late",
+                verdict @ (Verdict::Chosen
+                | Verdict::MoreThanNeeded
+                | Verdict::NotProvedYet
+                | Verdict::Unmeasured
+                | Verdict::OutOfBounds) => told(verdict),
+            }
+            .to_owned(),
+        ]);
+    }
+    trimmed(&table)
+}
+
+fn restored(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "never".to_owned(),
+        Some(seconds) if seconds < 1.0 => "now".to_owned(),
+        Some(seconds) => short(Duration::from_secs(seconds.round() as u64)),
+    }
+}
+
+fn told(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Chosen => "chosen",
+        Verdict::Wanted => "asked for by the lag, but held back (see why)",
+        Verdict::MissesObjective => "too few: more lag each than the threshold",
+        Verdict::MoreThanNeeded => "more than needed",
+        Verdict::NotProvedYet => "may be enough, but has not proved it yet",
+        Verdict::Unmeasured => "not known: what a replica can do was not measured",
+        Verdict::OutOfBounds => "outside of what the limits and the partitions allow",
     }
 }
 
 fn candidates(it: &Recommendation) -> String {
-    let mut table = table(&["REPLICAS", "LAG EACH", "VERDICT"], 0);
-    if let Some(column) = table.column_mut(2) {
+    // A time lag is no matter of the lag that each would have.
+    let has_lag = it.candidates.iter().any(|candidate| candidate.lag_per_replica.is_some());
+    let header = if has_lag { &["REPLICAS", "LAG EACH", "VERDICT"][..] } else { &["REPLICAS", "VERDICT"] };
+    let mut table = table(header, 0);
+    if let Some(column) = table.column_mut(header.len() - 1) {
         column.set_cell_alignment(CellAlignment::Left);
     }
     for candidate in &it.candidates {
-        let verdict = match candidate.verdict {
-            Verdict::Chosen => "chosen",
-            Verdict::Wanted => "asked for by the lag, but held back (see why)",
-            Verdict::MissesObjective => "too few: more lag each than the threshold",
-            Verdict::MoreThanNeeded => "more than needed",
-            Verdict::NotProvedYet => "may be enough, but has not proved it yet",
-            Verdict::Unmeasured => "not known: what a replica can do was not measured",
-            Verdict::OutOfBounds => "outside of what the limits and the partitions allow",
-        };
-        let each = candidate.lag_per_replica.map_or("-".to_owned(), grouped);
-        table.add_row([candidate.replicas.0.to_string(), each, verdict.to_owned()]);
+        let mut row = vec![candidate.replicas.0.to_string()];
+        if has_lag {
+            row.push(candidate.lag_per_replica.map_or("-".to_owned(), grouped));
+        }
+        row.push(told(candidate.verdict).to_owned());
+        table.add_row(row);
     }
     trimmed(&table)
 }

@@ -4,15 +4,15 @@
 //! it carries the load, and has earned the price of the way down and back. While it is not known what a replica can do,
 //! that is found out first.
 
+mod explain;
+
 use std::time::Duration;
 
-use super::super::decision::{Candidate, Outlook, Prediction, Verdict};
 use super::super::engine::Memory;
 use super::super::estimate::capacity::ENOUGH;
-use super::super::finding::Finding;
 use super::super::policy::Objective;
 use super::super::predict::{Cost, Outcome, Situation};
-use super::super::reason::{Asked, Comparison, Earning, Forecast, Reason};
+use super::super::reason::{Asked, Forecast, Reason};
 use super::super::shadow::Claim;
 use super::super::situation::Levels;
 use super::super::units::{RecordsPerSecond, Replicas};
@@ -26,7 +26,8 @@ const ESCALATES_AFTER: f64 = 20.0;
 const EFFECT_SHOWS_WITHIN: f64 = 70.0;
 /// unless this much more arrives than when it was made.
 const MORE_DEMAND: f64 = 1.15;
-/// Below this share of the objective a scale-up may wait for a poll, where that costs nothing.
+/// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
+/// no reason to keep replicas.
 const PATIENCE: f64 = 0.25;
 /// A backlog older than so many seconds is one to measure a capacity by.
 const BACKLOG_AGE: f64 = 12.0;
@@ -205,27 +206,6 @@ impl<'a> ByTimeLag<'a> {
         }
     }
 
-    fn comparison(&self, known: &Known<'_>, chosen: &Row) -> Comparison {
-        let current = known.situation.current;
-        let others = || known.rows.iter().filter(|row| row.replicas != chosen.replicas);
-        let negligible = known.situation.negligible().max(1.0);
-        // Where one fewer would make records late, that says why; otherwise the next dearer one does.
-        let lower = others().rev().find(|row| row.replicas < chosen.replicas);
-        let lower = lower.filter(|row| row.outcome.late > chosen.outcome.late + negligible);
-        let dearer = others().filter(|row| row.replicas >= current && row.cost.total >= chosen.cost.total);
-        let runner_up = dearer.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
-        let present = known.row(current).filter(|_| chosen.replicas > current);
-        let runner_up = if present.is_some() { runner_up } else { lower.or(runner_up) };
-        Comparison {
-            objective: self.objective.time_lag(),
-            chosen: Known::forecast(chosen),
-            present: present.map(Known::forecast),
-            runner_up: runner_up
-                .filter(|row| present.is_none_or(|it| it.replicas != row.replicas))
-                .map(Known::forecast),
-        }
-    }
-
     fn measured(&self, known: &Known<'_>, memory: &mut Memory) -> Verdicts {
         let current = self.current();
         let retry = memory.estimator.ceiling.retry;
@@ -319,6 +299,9 @@ impl<'a> ByTimeLag<'a> {
         if let Some(reason) = self.keeps_all(memory) {
             return (stay, reason);
         }
+        if let Some(reason) = self.draining(known, memory) {
+            return (stay, reason);
+        }
         let estimator = &memory.estimator;
         let settled = estimator.is_stable(self.step.observation) && estimator.is_settled(self.step.now);
         let claims = self.claims(known, memory);
@@ -328,6 +311,16 @@ impl<'a> ByTimeLag<'a> {
             return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
         }
         (stay, self.hold(known, &claims, memory))
+    }
+
+    /// A backlog that will be gone soon is what the replicas are there for. Shadows know nothing of it.
+    fn draining(&self, known: &Known<'_>, memory: &Memory) -> Option<Reason> {
+        let situation = known.situation;
+        let restored = known.row(situation.current)?.outcome.restored;
+        let age = self.age(memory);
+        let soon = age > PATIENCE * situation.objective && restored < situation.horizon();
+        let whole = |seconds: f64| Duration::from_secs(seconds.ceil() as u64);
+        soon.then(|| Reason::Draining { time_lag: whole(age), remaining: whole(restored) })
     }
 
     /// What speaks for each level below, fewest first; what would be late there is part of what it needs.
@@ -346,46 +339,14 @@ impl<'a> ByTimeLag<'a> {
             .collect()
     }
 
-    /// Whether what would be late at a lower level is worth less than what it saves: it would be left at once otherwise.
+    /// Whether a lower level carries the load, and what would be late there is worth less than what it saves: it would be
+    /// left again otherwise.
     fn would_stay(&self, known: &Known<'_>, level: u32) -> bool {
         let situation = known.situation;
         let (Some(there), Some(here)) = (known.row(level), known.row(situation.current)) else { return false };
         let late = there.outcome.late - here.outcome.late - situation.negligible();
-        situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon()
-    }
-
-    fn earning(&self, memory: &Memory, level: u32, claim: &Claim) -> Earning {
-        let now = self.step.now.as_secs_f64();
-        Earning {
-            replicas: Replicas(level),
-            gain: claim.gain.round() as u64,
-            need: claim.need.round() as u64,
-            calm_for: memory.shadows.of(level).map_or(0.0, |shadow| shadow.calm_for(now)) as u64,
-            remaining: Duration::from_secs_f64(claim.remaining()),
-        }
-    }
-
-    /// Why it stays as it is.
-    fn hold(&self, known: &Known<'_>, claims: &[(u32, Claim)], memory: &Memory) -> Reason {
-        let situation = known.situation;
-        let asked = self.asked();
-        let Some(row) = known.row(situation.current) else { return Reason::Steady(asked) };
-        if row.outcome.late >= situation.negligible() {
-            let ceiling = situation.ceiling(situation.current);
-            let limited = ceiling < f64::from(situation.current) * situation.capacity_of_replica();
-            if ceiling < situation.total_rate() && limited {
-                return Reason::ThroughputCeiling { rule: asked, ceiling: RecordsPerSecond(ceiling) };
-            }
-            if let Some(bound) = self.step.bound(&asked) {
-                return bound;
-            }
-        }
-        // The level that is nearest to being released, unless it is hopeless.
-        let earning = claims.iter().filter(|(_, claim)| claim.gain > 0.0 && claim.remaining() < situation.horizon());
-        match earning.min_by(|(_, a), (_, b)| a.remaining().total_cmp(&b.remaining())) {
-            Some((level, claim)) => Reason::Earning(self.earning(memory, *level, claim)),
-            None => Reason::Steady(Asked::TimeLag(self.comparison(known, row))),
-        }
+        situation.carries_as_much(level)
+            && situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon()
     }
 
     /// What to do while it is not known what a replica can do.
@@ -470,116 +431,5 @@ impl<'a> ByTimeLag<'a> {
             return if desired > wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
         }
         (wanted, reason)
-    }
-
-    fn candidates(&self, memory: &Memory, desired: Replicas) -> Vec<Candidate> {
-        let Some(known) = &self.known else {
-            let candidate = |replicas: u32| {
-                let verdict = if replicas == desired.0 { Verdict::Chosen } else { Verdict::Unmeasured };
-                Candidate { replicas: Replicas(replicas), lag_per_replica: None, verdict, prediction: None }
-            };
-            return self.levels.allowed.iter().copied().map(candidate).collect();
-        };
-        let claims = self.claims(known, memory);
-        let wanted = known.best(|level| self.levels.allowed.contains(&level)).map(|row| row.replicas);
-        known.rows.iter().map(|row| self.candidate(known, memory, &claims, row, desired, wanted)).collect()
-    }
-
-    fn candidate(
-        &self,
-        known: &Known<'_>,
-        memory: &Memory,
-        claims: &[(u32, Claim)],
-        row: &Row,
-        desired: Replicas,
-        wanted: Option<u32>,
-    ) -> Candidate {
-        let claim = claims.iter().find(|(level, _)| *level == row.replicas).map(|(_, claim)| claim);
-        let shadow = memory.shadows.of(row.replicas);
-        let chosen_late = wanted.and_then(|wanted| known.row(wanted)).map_or(0.0, |row| row.outcome.late);
-        let verdict = if row.replicas == desired.0 {
-            Verdict::Chosen
-        } else if !self.levels.allowed.contains(&row.replicas) {
-            Verdict::OutOfBounds
-        } else if Some(row.replicas) == wanted && row.replicas > desired.0 {
-            Verdict::Wanted
-        } else if row.outcome.late >= chosen_late + known.situation.negligible().max(1.0) {
-            Verdict::MissesObjective
-        } else if row.replicas < desired.0 {
-            Verdict::NotProvedYet
-        } else {
-            Verdict::MoreThanNeeded
-        };
-        let prediction = Prediction {
-            late_records: row.outcome.late,
-            restore_seconds: restored(row, known.situation.horizon() + 3_000.0),
-            replica_seconds: row.cost.replica_seconds,
-            move_price: row.cost.moves,
-            cost: row.cost.total,
-            shadow_delay: shadow.map_or(0.0, |shadow| shadow.delay),
-            calm_for: shadow.map_or(0.0, |shadow| shadow.calm_for(self.step.now.as_secs_f64())),
-            past_spells: shadow.map_or(0, |shadow| shadow.spells.len()),
-            gain: claim.map(|claim| claim.gain),
-            need: claim.map(|claim| claim.need),
-        };
-        let lag = self.step.lag.total.0;
-        let lag_per_replica = (row.replicas > 0).then(|| lag.div_ceil(u64::from(row.replicas)));
-        Candidate { replicas: Replicas(row.replicas), lag_per_replica, verdict, prediction: Some(prediction) }
-    }
-
-    fn outlook(&self, reason: &Reason) -> Outlook {
-        if self.step.policy.pause.is_some() {
-            return Outlook::default();
-        }
-        let needs = self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
-        let up_above_rate = self.known.as_ref().and_then(|known| known.situation.sustainable()).map(RecordsPerSecond);
-        let (down_to, down_after) = match reason {
-            Reason::Earning(earning) => (Some(earning.replicas), Some(earning.remaining)),
-            _ => (None, None),
-        };
-        Outlook { needs, up_above_rate, down_to, down_after, ..Outlook::default() }
-    }
-
-    fn findings(&self, memory: &Memory) -> Vec<Finding> {
-        let mut findings = self.step.findings(memory);
-        if let Some((partition, left)) = self.retention_risk(memory) {
-            findings.push(Finding::RetentionRisk { partition, left: Duration::from_secs_f64(left) });
-        }
-        let delays = &memory.estimator.delays;
-        let shortest = memory.estimator.step + delays.mean_pause() + memory.estimator.commit_interval;
-        if self.objective.time_lag().as_secs_f64() < shortest {
-            findings.push(Finding::ObjectiveTooShort { shortest: Duration::from_secs_f64(shortest.ceil()) });
-        }
-        let Some(known) = &self.known else {
-            if self.situation.is_some() {
-                findings.push(Finding::CapacityUnknown);
-            }
-            return findings;
-        };
-        self.findings_of_predictions(known, &mut findings);
-        findings
-    }
-
-    fn findings_of_predictions(&self, known: &Known<'_>, findings: &mut Vec<Finding>) {
-        let situation = known.situation;
-        let hot = (0..situation.rates.len()).filter(|partition| situation.is_hot(*partition));
-        if let Some(hottest) = hot.max_by(|a, b| situation.rates[*a].total_cmp(&situation.rates[*b])) {
-            findings.push(Finding::HotPartition {
-                partition: self.step.lag.by_partition[hottest].name(),
-                arrival_rate: RecordsPerSecond(situation.rates[hottest]),
-                capacity: RecordsPerSecond(situation.capacity),
-            });
-        }
-        let allowed = known.rows.iter().filter(|row| self.levels.allowed.contains(&row.replicas));
-        let best = allowed.min_by(|a, b| a.outcome.late.total_cmp(&b.outcome.late));
-        if let Some(best) = best
-            && best.outcome.late >= situation.negligible().max(1.0)
-            && best.outcome.restored > situation.horizon()
-        {
-            findings.push(Finding::ObjectiveUnreachable {
-                replicas: Replicas(best.replicas),
-                late_records: best.outcome.late.round() as u64,
-            });
-        }
     }
 }

@@ -5,7 +5,7 @@
 //! both cancel the error of not knowing when exactly a commit was made. Members that were not at their limit show a
 //! lower bound only.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ const USUAL_HALF_LIFE: f64 = 1200.0;
 /// and where nothing was at its limit for longer than this, it is believed again, half of it in the same time once more:
 /// what was slow may have been mended, and nobody would notice.
 const STALE_AFTER: f64 = 600.0;
+/// Seconds at the limit before a member's rate means anything, at least; and between two and three polls.
+const PROOF: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
 pub(in crate::core) const ENOUGH: f64 = 20.0;
 /// A lower bound is a mean over at least this long.
@@ -52,9 +54,9 @@ pub(in crate::core) struct CapacityEstimate {
     bound_at: f64,
     /// When a member was last seen at its limit, in seconds on the observations' clock.
     seen_at: Option<f64>,
-    /// The members by their ids: no more than the group has.
+    /// The members by their ids, no more than the group has; in order, so that sums always come out the same.
     #[serde(skip)]
-    members: HashMap<String, Window>,
+    members: BTreeMap<String, Window>,
     /// Records committed by the whole group: (when, sum), a few minutes of it.
     #[serde(skip)]
     committed: std::collections::VecDeque<(f64, f64)>,
@@ -90,6 +92,8 @@ struct Window {
     busy_since: Option<f64>,
     /// From where a lower bound is counted: when, and the sum then.
     anchor: Option<(f64, f64)>,
+    /// Evidence of a time at its limit that is too short yet to mean anything.
+    pending: Evidence,
     /// Its own evidence.
     own: Evidence,
     /// The part of it since the last rebalance, and its rate before that.
@@ -99,6 +103,11 @@ struct Window {
 }
 
 impl Window {
+    /// Seconds that it has been at its limit.
+    fn busy_for(&self, now: f64) -> f64 {
+        self.busy_since.map_or(0.0, |since| now - since)
+    }
+
     /// What was counted is not comparable with what comes; what the member could do still holds.
     fn begin_anew(&mut self) {
         // Polls during one rebalance begin anew many times; only what came in between would be a new rate.
@@ -117,6 +126,12 @@ pub(super) struct Timing {
 }
 
 impl Timing {
+    /// For how long a member must have been at its limit before its rate means anything. Polls see a commit up to a poll
+    /// or a commit interval late, whichever is shorter, and all members' at once: over 10 s that is a half or a double.
+    fn proof(self) -> f64 {
+        PROOF.max(2.5 * self.poll).max(2.0 * self.commit_interval)
+    }
+
     /// The time over which throughput means something.
     pub(super) fn window(self) -> f64 {
         HALF_LIFE.max(2.0 * self.commit_interval)
@@ -138,12 +153,13 @@ impl CapacityEstimate {
         *self = Self::default();
     }
 
-    /// Takes what a settled, complete, stable observation shows. `explained`: something else than the members limits
+    /// Takes what a settled, complete, stable observation shows of so many members, described or not. `explained`: something else than the members limits
     /// the group, so slowness is no evidence against them.
     pub(super) fn learn(
         &mut self,
         timing: Timing,
         members: &[Member],
+        count: u32,
         lag: &GroupLag,
         loads: &[Load],
         explained: bool,
@@ -161,7 +177,7 @@ impl CapacityEstimate {
         if hidden {
             // Who has what can't be seen: the group as one member.
             let all = (0..loads.len()).collect::<Vec<_>>();
-            self.look(timing, "", &all, members.len().max(1), lag, loads, explained, &mut fresh, &mut span);
+            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut fresh, &mut span);
         } else {
             let mut owned = Vec::new();
             for member in members {
@@ -207,22 +223,26 @@ impl CapacityEstimate {
             return;
         }
         let waits = |load: &Load| load.lag > SPARE_SHARE * timing.poll * load.rate + SPARE_RECORDS;
-        let busy = live().any(|load| load.progressed && waits(load));
+        // Where it is not seen who has what, all must have work waiting: some members may be idle otherwise.
+        let hidden = id.is_empty();
+        let busy = if hidden { live().all(waits) } else { live().any(|load| load.progressed && waits(load)) };
         let committed = owned.iter().filter_map(|&at| lag.by_partition[at].committed());
         let sum: f64 = committed.map(as_f64).sum();
         let before = window.edge.replace((timing.now, sum, busy));
         if let Some((at, then, true)) = before.filter(|_| busy) {
-            let seconds = timing.now - at;
-            let each = Evidence { records: sum - then, seconds: seconds * count as f64 };
-            let keep = 0.5_f64.powf(seconds / timing.window());
-            let own = Evidence { seconds, records: each.records / count as f64 };
-            window.since.add(own, 1.0);
-            if !explained {
-                window.own.add(own, keep);
+            window.pending.add(Evidence { seconds: timing.now - at, records: (sum - then) / count as f64 }, 1.0);
+            if window.busy_for(timing.now) >= timing.proof() {
+                let own = std::mem::take(&mut window.pending);
+                window.since.add(own, 1.0);
+                if !explained {
+                    window.own.add(own, 0.5_f64.powf(own.seconds / timing.window()));
+                }
+                fresh.records += own.records * count as f64;
+                fresh.seconds += own.seconds * count as f64;
+                *span = span.max(own.seconds);
             }
-            fresh.records += each.records;
-            fresh.seconds += each.seconds;
-            *span = span.max(seconds);
+        } else {
+            window.pending = Evidence::default();
         }
         window.busy_since = if busy { window.busy_since.or(Some(timing.now)) } else { None };
         if busy {
@@ -271,9 +291,9 @@ impl CapacityEstimate {
         Some(believed.max(self.lower_bound))
     }
 
-    /// Seconds of evidence so far.
+    /// Seconds of evidence so far, with what is not proved yet.
     pub(in crate::core) fn evidence_seconds(&self) -> f64 {
-        self.evidence.seconds
+        self.evidence.seconds + self.members.values().map(|window| window.pending.seconds).sum::<f64>()
     }
 
     /// Records/s of one member: the mean of all, and the more it was at its limit itself, its own.

@@ -104,21 +104,43 @@ impl Controller {
         home: &str,
         arguments: &[&str],
     ) -> Self {
+        Self::launch(cluster, kafka, &[namespace.to_owned()], home, POLL, arguments).await
+    }
+
+    /// One for several namespaces that polls so often.
+    pub(crate) async fn start_for(
+        cluster: &ControlPlane,
+        kafka: &Kafka,
+        namespaces: &[String],
+        home: &str,
+        poll: Duration,
+    ) -> Self {
+        Self::launch(cluster, kafka, namespaces, home, poll, &[]).await
+    }
+
+    async fn launch(
+        cluster: &ControlPlane,
+        kafka: &Kafka,
+        namespaces: &[String],
+        home: &str,
+        poll: Duration,
+        arguments: &[&str],
+    ) -> Self {
         let identity = unique("controller");
         let address = format!("127.0.0.1:{}", ports::free());
-        let folder = run_dir().join(namespace);
+        let folder = run_dir().join(home);
         std::fs::create_dir_all(&folder).unwrap();
         let config = folder.join(format!("{identity}.yaml"));
         let text = json!({
             "clusters": [{
                 "name": "main",
                 "bootstrapServers": kafka.bootstrap(),
-                "pollInterval": format!("{}s", POLL.as_secs()),
-                "deadline": "900ms",
+                "pollInterval": format!("{}s", poll.as_secs()),
+                "deadline": format!("{}ms", (poll.as_millis() * 9 / 10).min(8_000)),
             }],
             "listen": address,
             "leaderElection": {"namespace": home},
-            "watchNamespaces": [namespace],
+            "watchNamespaces": namespaces,
         });
         std::fs::write(&config, text.to_string()).unwrap();
         let log = folder.join(format!("{identity}.log"));

@@ -173,7 +173,13 @@ impl Kafka {
 
     /// A producer that appends `rate` records/s, spread over the first `partitions` partitions, until it is stopped.
     pub(crate) fn start_producer(&self, topic: &str, partitions: i32, rate: f64) -> super::producer::Producer {
-        super::producer::Producer::start(self.producer(&[]), topic, partitions, rate)
+        let even = vec![1.0; partitions.try_into().unwrap()];
+        self.start_weighted_producer(topic, &even, rate)
+    }
+
+    /// The same with a weight for each partition: what share of the rate it gets, in proportion.
+    pub(crate) fn start_weighted_producer(&self, topic: &str, weights: &[f64], rate: f64) -> super::producer::Producer {
+        super::producer::Producer::start(&self.producer_config(), topic, weights, rate)
     }
 
     /// Commits offsets for a group that has no members: (topic, partition, offset).
@@ -229,15 +235,21 @@ impl Kafka {
         }
     }
 
-    fn consumer(&self, group: &str) -> BaseConsumer {
+    /// A client that reads and commits for a group without being a member.
+    pub(crate) fn consumer(&self, group: &str) -> BaseConsumer {
         let mut config = self.client_config();
         config.set("group.id", group).set("enable.auto.commit", "false");
         config.create().expect("the settings are valid")
     }
 
-    fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
+    fn producer_config(&self) -> ClientConfig {
         let mut config = self.client_config();
         config.set("queue.buffering.max.messages", "1000000").set("linger.ms", "5");
+        config
+    }
+
+    fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
+        let mut config = self.producer_config();
         for (key, value) in settings {
             config.set(*key, *value);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
 use super::kafka::Kafka;
@@ -25,6 +25,10 @@ pub(crate) struct Workers {
     pub(crate) commit_interval: Duration,
     /// From the pod's binding to the start of its process.
     pub(crate) start_delay: Duration,
+    /// The address of what they share, e.g. a [`super::downstream::Downstream`].
+    pub(crate) downstream: Option<String>,
+    /// `TOPIC/PARTITION@OFFSET` of the record that they can't handle.
+    pub(crate) stuck: Option<String>,
     /// Settings of librdkafka, e.g. ("group.protocol", "consumer").
     pub(crate) properties: Vec<(String, String)>,
 }
@@ -49,6 +53,8 @@ impl Workers {
             capacity: 100.0,
             commit_interval: Duration::from_secs(1),
             start_delay: Duration::ZERO,
+            downstream: None,
+            stuck: None,
             properties: Vec::new(),
         }
     }
@@ -70,6 +76,12 @@ impl Workers {
         for topic in &self.topics {
             add("topic", topic.clone());
         }
+        if let Some(downstream) = &self.downstream {
+            add("downstream", downstream.clone());
+        }
+        if let Some(stuck) = &self.stuck {
+            add("stuck", stuck.clone());
+        }
         for (key, value) in &self.properties {
             add("property", format!("{key}={value}"));
         }
@@ -87,6 +99,12 @@ impl Workers {
             .create(&PostParams::default(), &deployment)
             .await
             .expect("a Deployment can be created");
+    }
+
+    /// Deletes the Deployment; its consumers end in their own time.
+    pub(crate) async fn remove(&self, client: Client, namespace: &str) {
+        let deployments: Api<Deployment> = Api::namespaced(client, namespace);
+        deployments.delete(&self.name, &DeleteParams::default()).await.expect("a Deployment can be deleted");
     }
 
     /// Creates a StatefulSet of them.

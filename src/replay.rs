@@ -1,0 +1,34 @@
+//! Observations and decisions as JSON lines: what `replay` reads and writes, and what `recommend --record` keeps. The
+//! format is described in docs/replay.md. It knows the core's types and nothing of where lines come from or go to.
+//!
+//! The first line is the [`Config`], every other one an observation with the workload of that moment. The time is in the
+//! lines, so a group of years ago and one that is only simulated are decided on as if they were live.
+
+mod config;
+mod line;
+mod read;
+mod unknown;
+mod write;
+
+pub use config::{Asked, Config, gap};
+pub use read::{MAX_LINE, ReadError, Reader};
+pub use write::{Recorder, write_decision};
+
+/// The version of the format. It changes when a line that was right would be read as something else.
+pub const VERSION: u32 = 1;
+
+/// What is wrong with a line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}{message}", if field.is_empty() { String::new() } else { format!("{field}: ") })]
+pub struct Wrong {
+    /// The field as a path (`partitions[3].end`); empty for the line as a whole.
+    pub field: String,
+    /// What is wrong with it, and what would be right.
+    pub message: String,
+}
+
+impl Wrong {
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}

@@ -1,0 +1,207 @@
+//! From the core's types to lines: decisions as answers, and observations to be read again later.
+
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::Write;
+
+use serde::{Serialize, Serializer};
+
+use super::config::Config;
+use super::line::{
+    Assigned, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine, State, Text,
+    TopicLine,
+};
+use super::unknown::Failure;
+use crate::core::{
+    Candidate, Decision, Finding, GroupDescription, GroupState, Known, Member, Model, Observation, Offset, Outlook,
+    PartitionObservation, Reason, Replicas, TopicObservation, Unknown, Workload,
+};
+
+/// A decision as a line.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DecisionLine<'a> {
+    t: f64,
+    /// Null: no change.
+    replicas: Option<Replicas>,
+    reason: &'a str,
+    #[serde(serialize_with = "text")]
+    message: &'a Reason,
+    desired: Replicas,
+    /// The reason with its numbers.
+    because: &'a Reason,
+    lag: LagLine<'a>,
+    group: GroupNow<'a>,
+    workload: &'a Workload,
+    model: &'a Model,
+    candidates: &'a [Candidate],
+    conditions: Conditions<'a>,
+    outlook: &'a Outlook,
+}
+
+#[derive(Serialize)]
+struct LagLine<'a> {
+    /// Null where nothing is known.
+    total: Option<u64>,
+    complete: bool,
+    #[serde(serialize_with = "maybe_text")]
+    missing: Option<&'a crate::core::Incomplete>,
+}
+
+#[derive(Serialize)]
+struct GroupNow<'a> {
+    state: Option<GroupState>,
+    members: Option<usize>,
+    unknown: Option<&'a Unknown>,
+}
+
+struct Conditions<'a>(&'a [Finding]);
+
+#[derive(Serialize)]
+struct ConditionLine<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(serialize_with = "text")]
+    message: &'a Finding,
+}
+
+impl Serialize for Conditions<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|finding| ConditionLine { kind: finding.name(), message: finding }))
+    }
+}
+
+fn text<T: Display, S: Serializer>(sentence: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(sentence)
+}
+
+fn maybe_text<T: Display, S: Serializer>(sentence: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match sentence {
+        Some(sentence) => serializer.collect_str(sentence),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// Writes a decision as a line with its end.
+pub fn write_decision(decision: &Decision, mut into: impl Write) -> std::io::Result<()> {
+    let lag = &decision.lag;
+    let line = DecisionLine {
+        t: decision.at.as_secs_f64(),
+        replicas: decision.is_change().then_some(decision.desired),
+        reason: decision.reason.name(),
+        message: &decision.reason,
+        desired: decision.desired,
+        because: &decision.reason,
+        lag: LagLine {
+            total: lag.is_anything_known().then_some(lag.total.0),
+            complete: lag.complete,
+            missing: lag.incomplete_because.as_ref(),
+        },
+        group: GroupNow {
+            state: decision.group_state.as_ref().ok().copied(),
+            members: decision.members.as_ref().ok().copied(),
+            unknown: decision.members.as_ref().err(),
+        },
+        workload: &decision.workload,
+        model: &decision.model,
+        candidates: &decision.candidates,
+        conditions: Conditions(&decision.findings),
+        outlook: &decision.outlook,
+    };
+    serde_json::to_writer(&mut into, &line)?;
+    into.write_all(b"\n")
+}
+
+/// Keeps what was seen, each line as soon as it is there.
+#[derive(Debug)]
+pub struct Recorder<W: Write> {
+    output: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Recorder<W> {
+    /// Writes the first line.
+    pub fn begin(output: W, config: &Config) -> std::io::Result<Self> {
+        let mut recorder = Self { output, line: Vec::new() };
+        recorder.write(&config.line())?;
+        Ok(recorder)
+    }
+
+    /// Writes an observation and the workload that it was decided on with.
+    pub fn note(&mut self, seen: &Observation, workload: &Workload) -> std::io::Result<()> {
+        self.write(&ObservationLine {
+            kind: OBSERVATION.into(),
+            t: seen.at.as_secs_f64(),
+            topics: seen.failure.is_none().then(|| seen.topics.iter().map(topic).collect()),
+            partitions: seen.failure.is_none().then(|| seen.partitions.iter().map(partition).collect()),
+            group: Some(group(&seen.group)),
+            deployment: DeploymentLine {
+                spec: workload.spec.0,
+                replicas: workload.actual.map(|replicas| replicas.0),
+                ready: workload.ready.map(|replicas| replicas.0),
+                template: workload.template,
+            },
+            errors: seen.failure.iter().map(|reason| Failure(reason.clone())).collect(),
+        })
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> std::io::Result<()> {
+        self.line.clear();
+        serde_json::to_writer(&mut self.line, line)?;
+        self.line.push(b'\n');
+        self.output.write_all(&self.line)?;
+        self.output.flush()
+    }
+}
+
+fn topic(topic: &TopicObservation) -> TopicLine<'_> {
+    TopicLine {
+        name: (&*topic.name).into(),
+        id: topic.id.as_deref().map(Text::from),
+        partitions: topic.partitions.as_ref().ok().copied(),
+        error: topic.partitions.as_ref().err().map(|reason| Failure(reason.clone())),
+    }
+}
+
+fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
+    let PartitionObservation { topic, partition, committed, start, end } = partition;
+    // The first of several reasons is the one that is told.
+    let reason = committed.as_ref().err().or(end.as_ref().err()).or(start.as_ref().err());
+    PartitionLine {
+        topic: Some((&**topic).into()),
+        p: *partition,
+        committed: committed.as_ref().ok().map(|committed| committed.map_or(-1, number)),
+        end: end.as_ref().ok().copied().map(number),
+        start: start.as_ref().ok().copied().map(number),
+        error: reason.map(|reason| Failure(reason.clone())),
+    }
+}
+
+fn number(offset: Offset) -> i64 {
+    i64::try_from(offset.get()).unwrap_or(i64::MAX)
+}
+
+fn group(group: &Known<GroupDescription>) -> GroupLine<'_> {
+    match group {
+        Ok(group) => GroupLine {
+            state: Some(State(group.state)),
+            assignor: group.assignor.as_deref().map(Text::from),
+            members: Some(group.members.iter().map(|it| member(it, group.state)).collect()),
+            error: None,
+        },
+        Err(reason) => GroupLine { state: None, assignor: None, members: None, error: Some(Failure(reason.clone())) },
+    }
+}
+
+fn member(member: &Member, state: GroupState) -> MemberLine<'_> {
+    let some = |text: &'_ str| (!text.is_empty()).then_some(());
+    let hidden = member.assignment.is_empty() && state != GroupState::Stable;
+    let assigned =
+        |(topic, partition): &(std::sync::Arc<str>, i32)| Assigned::Named(Cow::Owned(format!("{topic}-{partition}")));
+    MemberLine {
+        id: member.id.as_str().into(),
+        client_id: some(&member.client_id).map(|()| member.client_id.as_str().into()),
+        host: some(&member.host).map(|()| member.host.as_str().into()),
+        partitions: (!hidden).then(|| member.assignment.iter().map(assigned).collect()),
+    }
+}
