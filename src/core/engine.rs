@@ -235,8 +235,10 @@ impl Memory {
         let delays = &mut self.estimator.delays;
         let Some(flight) = delays.flight else { return };
         let Ok(group) = &observation.group else {
-            // Without the members nothing can be learnt from it. Where the pods can't be seen either, time must do.
-            if workload.ready.is_some() || now - flight.since >= delays.longest_start() {
+            // Without the members the pods must do, and where these can't be seen either, time.
+            if workload.ready.is_some() {
+                delays.arrive(now, false);
+            } else if now - flight.since >= delays.longest_start() {
                 delays.flight = None;
             }
             return;
@@ -244,7 +246,7 @@ impl Memory {
         let most = flight.to.saturating_mul(policy.threads_per_replica.get()) as usize;
         let leaving = flight.to < flight.from && group.members.len() > most && now - flight.since < LEAVES_WITHIN;
         if !leaving {
-            delays.arrive(now);
+            delays.arrive(now, true);
         }
     }
 

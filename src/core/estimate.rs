@@ -86,6 +86,8 @@ pub(super) struct Estimator {
     poll: f64,
     /// The time between two commits, in seconds; never less than from poll to poll.
     pub(super) commit_interval: f64,
+    /// Whether the group was described at the last observation.
+    described: bool,
     /// Members that the workload should have.
     pub(super) asked_for: u32,
     /// When the members were last seen changing, or a rebalance was going on.
@@ -141,10 +143,12 @@ impl Estimator {
         }
     }
 
-    /// The workload was changed, to so many members: what there was before is not comparable with what comes.
+    /// The workload was changed. Where its members can't be seen, what there was before ends here.
     pub(super) fn note_change(&mut self, now: Duration) {
-        self.unsettled_at = Some(now);
-        self.capacity.forget_windows();
+        if !self.described {
+            self.unsettled_at = Some(now);
+            self.capacity.forget_windows();
+        }
     }
 
     /// Members of the group: those that it has, or those that there should be where it can't be described.
@@ -177,6 +181,7 @@ impl Estimator {
     fn note_members(&mut self, observation: &Observation) {
         use std::hash::{DefaultHasher, Hash, Hasher};
         self.unsettled_at = self.unsettled_at.or(Some(observation.at));
+        self.described = observation.group.is_ok();
         let Ok(group) = &observation.group else { return };
         let mut hasher = DefaultHasher::new();
         for member in &group.members {

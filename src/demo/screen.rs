@@ -129,11 +129,11 @@ fn age(time_lag: TimeLag) -> Option<Duration> {
 }
 
 fn header() -> String {
-    columns("TIME", "ARRIVAL", "LAG", "TIME LAG", "REPLICAS", "DESIRED", "REASON")
+    columns(["TIME", "ARRIVAL", "LAG", "TIME LAG", "CAPACITY", "REPLICAS", "DESIRED", "REASON"])
 }
 
-fn columns(time: &str, arrival: &str, lag: &str, age: &str, replicas: &str, desired: &str, reason: &str) -> String {
-    format!("{time:>6}  {arrival:>7}  {lag:>7}  {age:>8}  {replicas:>8}  {desired:>7}  {reason}")
+fn columns([time, arrival, lag, age, capacity, replicas, desired, reason]: [&str; 8]) -> String {
+    format!("{time:>6}  {arrival:>7}  {lag:>7}  {age:>8}  {capacity:>8}  {replicas:>8}  {desired:>7}  {reason}")
 }
 
 fn row(decision: &Decision, elapsed: Duration) -> String {
@@ -148,13 +148,15 @@ fn row(decision: &Decision, elapsed: Duration) -> String {
         TimeLag::Unknown => "?".to_owned(),
         known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => known.to_string(),
     };
-    columns(
+    let capacity = decision.model.capacity.per_replica.map_or("?".to_owned(), |rate| format!("{rate}/s"));
+    columns([
         &format!("{}:{:02}", seconds / 60, seconds % 60),
         &arrival,
         &lag,
         &age,
+        &capacity,
         &decision.current().0.to_string(),
         &decision.desired.0.to_string(),
         &decision.reason.to_string(),
-    )
+    ])
 }

@@ -241,7 +241,7 @@ fn wrong_manifests_are_named_with_file_line_and_field() {
     // All mistakes of a file at once.
     let two = manifest(
         "two.yaml",
-        &GOOD.replace("minReplicas: 1", "minReplicas: 20").replace("lagPerReplica: 500", "lagPerReplica: 0"),
+        &GOOD.replace("minReplicas: 1", "minReplicas: 20").replace("objective: 20s", "objective: 0s"),
     );
     let ended = run(&mut paceline(&["recommend", "-f", &two]));
     assert_eq!((ended.code, ended.stderr.lines().count()), (2, 2), "{ended:?}");

@@ -137,7 +137,7 @@ impl ByLag<'_> {
         let window = self.step.policy.scale_down.stabilization;
         let highest = match self.highest_of_the_window(memory, window) {
             Ok(highest) => highest,
-            Err(reason) => return (current, reason),
+            Err(reason) => return (current, *reason),
         };
         let idle = self.step.idle(memory, self.step.policy.idle.after);
         let target = match &idle {
@@ -179,11 +179,11 @@ impl ByLag<'_> {
     }
 
     /// The highest recommendation of the window, or why it is no reason to go down.
-    fn highest_of_the_window(&self, memory: &mut Memory, window: Duration) -> Result<Replicas, Reason> {
+    fn highest_of_the_window(&self, memory: &mut Memory, window: Duration) -> Result<Replicas, Box<Reason>> {
         let wait = |highest, remaining: Duration| {
             // Whole seconds, rounded up: what waits never waits "0s more".
             let remaining = Duration::from_secs(remaining.as_secs_f64().ceil() as u64);
-            Reason::ScaleDownWindow { rule: self.asked(), highest, remaining }
+            Box::new(Reason::ScaleDownWindow { rule: self.asked(), highest, remaining })
         };
         let seen_for = memory.complete_since.map_or(Duration::ZERO, |since| self.step.now.saturating_sub(since));
         if seen_for < window {

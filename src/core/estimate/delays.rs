@@ -65,8 +65,8 @@ impl Delays {
         self.flight = Some(flight);
     }
 
-    /// Everything that was asked for is there and at work.
-    pub(in crate::core) fn arrive(&mut self, now: f64) {
+    /// Everything that was asked for is there and at work. Where the group can't be described, nobody saw it rebalance.
+    pub(in crate::core) fn arrive(&mut self, now: f64, described: bool) {
         let Some(flight) = self.flight.take() else { return };
         if flight.to > flight.from {
             if self.starts.len() >= STARTS {
@@ -74,7 +74,9 @@ impl Delays {
             }
             self.starts.push_back((now - flight.since).max(0.0));
         }
-        self.push_pause();
+        if described {
+            self.push_pause();
+        }
     }
 
     /// Whether the change has been under way for so long that nothing waits for it any more.

@@ -8,9 +8,9 @@ use super::super::lag::{LagOfPartition, PartitionLag};
 use super::super::observation::{Offset, PartitionObservation};
 use super::{CONSUMPTION_WINDOW, FAST, SHARES};
 
-/// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the
-/// history reaches further back and gets coarser: 48 points are 768 bytes.
-const MAX_POINTS: usize = 48;
+/// Points of (time, end offset) kept per partition, 24 bytes each. When full, the older half is thinned, so that the
+/// history reaches further back and gets coarser.
+const MAX_POINTS: usize = 32;
 /// Commit edges kept per partition: more would only smooth what is a mean already.
 const MAX_EDGES: usize = 16;
 
@@ -123,7 +123,6 @@ impl History {
     pub(super) fn forget_commits(&mut self) {
         self.edges.clear();
         self.first_commit = None;
-        self.frozen = 0.0;
     }
 
     pub(super) fn last_commit(&self) -> Option<(Duration, Offset)> {
