@@ -42,7 +42,7 @@ fn wait_for_members(kafka: &Kafka, group: &str, count: usize) {
 
 #[test]
 #[allow(clippy::cast_precision_loss)]
-fn workers_share_a_downstream_and_their_partitions_evenly() {
+fn workers_share_a_downstream_evenly_and_take_turns_with_their_partitions() {
     let (kafka, topic) = (kafka(), unique("shared"));
     deep_topic(kafka, &topic, 2_000);
     let downstream = Downstream::start(800.0);
@@ -69,8 +69,9 @@ fn workers_share_a_downstream_and_their_partitions_evenly() {
     let total: i64 = done.iter().sum();
     // A second's worth may have been handled before and committed in the time that was measured.
     assert!(total as f64 <= 800.0 * (took.as_secs_f64() + 2.0), "{total} records in {took:?}");
-    // Each worker has two partitions: an unfair share of the downstream shows here as well as an unfair turn of a partition.
-    assert!(done.iter().all(|done| *done >= total / 8), "{done:?}");
+    // By the range assignor each has two neighbours. Turns of a partition are long, but none has to wait for another's end.
+    assert!(done.chunks(2).all(|pair| pair.iter().sum::<i64>() >= total / 4), "{done:?}");
+    assert!(done.iter().all(|done| *done > 0), "{done:?}");
     for process in &mut processes {
         assert!(process.stop(SOON).success());
     }
