@@ -12,6 +12,7 @@ mod demo;
 mod end_to_end;
 mod engine;
 mod engine_invariants;
+mod engine_memory;
 mod image;
 mod kafka_mock;
 mod kafka_poller;
