@@ -256,8 +256,9 @@ impl Estimator {
         let newest = self.partitions.values().filter_map(|history| history.edges.back()).map(|edge| edge.0).max();
         let stuck_after = STUCK_AFTER.max(3.0 * self.commit_interval);
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
-        for (partition, load) in lag.by_partition.iter().zip(&mut self.loads) {
-            let Some(history) = self.partitions.get(&key(&partition.seen)) else { continue };
+        let mut loads = std::mem::take(&mut self.loads);
+        for ((_, history), load) in self.histories(lag).zip(&mut loads) {
+            let Some(history) = history else { continue };
             let frozen_since = now.saturating_sub(Duration::from_secs_f64(history.frozen));
             load.stuck = history.frozen > stuck_after && newest.is_some_and(|newest| newest > frozen_since);
             if load.stuck {
@@ -271,7 +272,8 @@ impl Estimator {
             load.age = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
-        self.loads.iter_mut().for_each(|load| load.rate *= factor);
+        loads.iter_mut().for_each(|load| load.rate *= factor);
+        self.loads = loads;
     }
 
     /// Records/s of the whole group over a window, stuck partitions aside.
@@ -298,8 +300,8 @@ impl Estimator {
     /// For each partition, the records that arrived from `ago` seconds before now, and from each `step` later until now.
     pub(super) fn arrived_before(&self, lag: &GroupLag, now: Duration, ago: f64, step: f64, into: &mut Vec<f64>) {
         into.clear();
-        for (partition, load) in lag.by_partition.iter().zip(&self.loads) {
-            let history = self.partitions.get(&key(&partition.seen)).filter(|_| !load.stuck);
+        for ((_, history), load) in self.histories(lag).zip(&self.loads) {
+            let history = history.filter(|_| !load.stuck);
             let mut back = ago;
             while back > step / 2.0 {
                 let at = now.saturating_sub(Duration::from_secs_f64(back));
@@ -313,11 +315,9 @@ impl Estimator {
     ///
     /// Only records older than `age` seconds count: younger ones are being read.
     pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag, age: f64) -> Option<(String, f64)> {
-        let left = lag.by_partition.iter().zip(&self.loads).filter(|(_, load)| load.age > age && !load.stuck);
-        let left = left.filter_map(|(partition, _)| {
-            let history = self.partitions.get(&key(&partition.seen))?;
-            Some((partition, history.deleted_in(now, &partition.seen)?))
-        });
+        let left = self.histories(lag).zip(&self.loads).filter(|(_, load)| load.age > age && !load.stuck);
+        let left =
+            left.filter_map(|((partition, history), _)| Some((partition, history?.deleted_in(now, &partition.seen)?)));
         let (partition, seconds) = left.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         Some((partition.name(), seconds))
     }
@@ -342,15 +342,23 @@ impl Estimator {
         }
     }
 
+    /// The partitions of an observation with their histories; both are in the same order.
+    fn histories<'a>(&'a self, lag: &'a GroupLag) -> impl Iterator<Item = (&'a LagOfPartition, Option<&'a History>)> {
+        let mut rest = self.partitions.iter().peekable();
+        lag.by_partition.iter().map(move |partition| {
+            let key = (&*partition.seen.topic, partition.seen.partition);
+            while rest.next_if(|((topic, number), _)| (&**topic, *number) < key).is_some() {}
+            let history = rest.peek().filter(|((topic, number), _)| (&**topic, *number) == key);
+            (partition, history.map(|(_, history)| *history))
+        })
+    }
+
     /// The sum of a rate over all partitions, where every one of them has it.
     fn sum(&self, now: Duration, lag: &GroupLag, rate: RateOf) -> Option<RecordsPerSecond> {
         if !lag.complete {
             return None;
         }
-        let rates = lag.by_partition.iter().map(|partition| {
-            let history = self.partitions.get(&key(&partition.seen))?;
-            rate(history, now, self.rates_since, partition)
-        });
+        let rates = self.histories(lag).map(|(partition, history)| rate(history?, now, self.rates_since, partition));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
 
@@ -358,8 +366,8 @@ impl Estimator {
     fn time_lag(&self, now: Duration, lag: &GroupLag) -> TimeLag {
         let mut oldest = None;
         let mut exact = lag.complete;
-        for partition in &lag.by_partition {
-            let age = match self.partitions.get(&key(&partition.seen)) {
+        for (partition, history) in self.histories(lag) {
+            let age = match history {
                 Some(history) => history.time_lag(now, partition),
                 None => TimeLag::Unknown,
             };

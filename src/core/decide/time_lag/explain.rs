@@ -127,6 +127,8 @@ impl ByTimeLag<'_> {
             return Outlook::default();
         }
         let needs = self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
+        let unmeasured = || self.known.is_none().then(|| "a backlog to measure what a replica can do by".to_owned());
+        let needs = needs.or_else(unmeasured);
         let up_above_rate = self.known.as_ref().and_then(|known| known.situation.sustainable()).map(RecordsPerSecond);
         let (down_to, down_after) = match reason {
             Reason::Earning(earning) => (Some(earning.replicas), Some(earning.remaining)),
