@@ -8,6 +8,8 @@ pub(super) mod capacity;
 pub(super) mod ceiling;
 pub(super) mod delays;
 mod history;
+#[cfg(test)]
+mod invariants;
 pub(super) mod surges;
 
 use std::collections::{BTreeMap, HashMap};
