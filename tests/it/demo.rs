@@ -104,7 +104,7 @@ fn gone(workers: &BTreeSet<u32>) -> Result<(), String> {
 fn demo_scales_real_consumers_and_sums_it_up() {
     let mut demo = Demo::start(&["--for", "60s"]);
     let workers = demo.workers(1);
-    assert!(demo.process.wait(SOON).unwrap().success(), "{}", demo.text());
+    assert!(demo.process.wait(2 * SOON).unwrap().success(), "{}", demo.text());
     gone(&workers).unwrap();
 
     let (text, rows) = (demo.text(), demo.rows());
