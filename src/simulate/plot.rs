@@ -132,11 +132,13 @@ impl Panel<'_> {
             .x_label_area_size(if self.last { 30 } else { 14 })
             .build_cartesian_2d(0.0..self.hours, 0.0..top)?;
         let small = ("sans-serif", 12).into_font().color(&INK);
+        let is_short = self.hours < 1.0;
+        let label = |hours: &f64| if is_short { format!("{:.0} min", 60.0 * hours) } else { format!("{hours:.1} h") };
         let mut mesh = chart.configure_mesh();
         mesh.disable_x_mesh().light_line_style(TRANSPARENT).bold_line_style(INK.mix(0.12)).axis_style(INK.mix(0.5));
         mesh.label_style(small.clone()).y_labels(5).y_label_formatter(&|y| format!("{y:.0}"));
         if self.last {
-            mesh.x_labels(7).x_label_formatter(&|hours| format!("{hours:.1} h"));
+            mesh.x_labels(7).x_label_formatter(&label);
         } else {
             mesh.x_labels(0);
         }
