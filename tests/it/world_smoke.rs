@@ -134,7 +134,12 @@ async fn a_pod_whose_process_ends_is_restarted_and_not_ready_meanwhile() {
         if container.restart_count >= 2 && !container.ready { Ok(()) } else { Err(format!("{container:?}")) }
     })
     .await;
-    assert_eq!(deployment_replicas(cluster.admin(), &namespace, "crash").await.ready, 0);
+    // It is running for a moment again and again, and the Deployment follows with a delay.
+    wait_for("no ready replica", SOON, || async {
+        let ready = deployment_replicas(cluster.admin(), &namespace, "crash").await.ready;
+        if ready == 0 { Ok(()) } else { Err(format!("{ready} ready")) }
+    })
+    .await;
 }
 
 #[tokio::test]
