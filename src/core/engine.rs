@@ -270,7 +270,7 @@ impl Memory {
         let (estimator, dt) = (&self.estimator, self.estimator.step);
         let judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
         let judged = judged && estimator.delays.flight.is_none();
-        let backlog = estimator.capacity.is_any_busy() || estimator.loads.iter().any(|load| load.age > 12.0);
+        let backlog = estimator.has_backlog();
         self.no_backlog_since = self.no_backlog_since.or(Some(now)).filter(|_| judged && !backlog);
         let Some(situation) = self.situation.as_ref().filter(|_| self.capacity_of_member(policy).is_some()) else {
             return;
@@ -337,7 +337,6 @@ impl Memory {
         self.settling_since = None;
         self.no_backlog_since = None;
         self.estimator.note_change(now);
-        self.shadows.spend();
         self.shadows.note_change(from.0, to.0);
         // A change of our own was made when it was decided, and not when it is seen first.
         let decided = self.asked_for.take().filter(|(_, asked_for)| *asked_for == to);
@@ -361,13 +360,14 @@ pub(super) fn not_quiet(lag: &GroupLag, activation_lag: u64) -> Option<String> {
         return Some(format!("{} records wait", lag.total));
     }
     lag.by_partition.iter().find_map(|partition| {
-        let name = format!("{}/{}", partition.seen.topic, partition.seen.partition);
+        let name = || partition.name();
         match &partition.lag {
-            PartitionLag::NoCommit { retained, .. } if *retained > 0 => {
-                Some(format!("partition {name} has records and no commit, so how far the group has read is not known"))
-            }
+            PartitionLag::NoCommit { retained, .. } if *retained > 0 => Some(format!(
+                "partition {} has records and no commit, so how far the group has read is not known",
+                name()
+            )),
             PartitionLag::Known { anomaly: Some(Anomaly::CommittedBeyondEnd(_)), .. } => {
-                Some(format!("partition {name} is committed beyond its end"))
+                Some(format!("partition {} is committed beyond its end", name()))
             }
             PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_) => None,
         }

@@ -40,6 +40,8 @@ const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
 /// A partition that has had something to read and was not read for this long, while others were, is stuck; but never
 /// before three commit intervals.
 const STUCK_AFTER: f64 = 60.0;
+/// A backlog older than so many seconds is one to measure a capacity by.
+const BACKLOG_AGE: f64 = 12.0;
 /// Longer gaps between commits are gaps between records.
 const LONGEST_COMMIT_INTERVAL: f64 = 300.0;
 /// Gaps between commits that the commit interval is the median of.
@@ -57,7 +59,7 @@ pub(super) struct Load {
     pub(super) backlog: f64,
     /// Records behind the end that are not committed.
     pub(super) lag: f64,
-    /// The age of the oldest record of the backlog, in seconds.
+    /// The age of the oldest record of the backlog, in seconds; 0 for a stuck partition.
     pub(super) age: f64,
     /// Records that arrived since the observation before.
     pub(super) arrived: f64,
@@ -164,6 +166,16 @@ impl Estimator {
         let commits = if self.commit_interval > 1.5 * self.poll { self.commit_interval } else { 0.0 };
         let since = self.unsettled_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64());
         self.unsettled_at.is_some() && since >= commits.max(SETTLES_AFTER)
+    }
+
+    /// The age of the oldest record of any backlog, in seconds.
+    pub(super) fn age(&self) -> f64 {
+        self.loads.iter().map(|load| load.age).fold(0.0, f64::max)
+    }
+
+    /// Whether there is a backlog to measure a capacity by.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.capacity.is_any_busy() || self.age() > BACKLOG_AGE
     }
 
     /// A new id under an old name is another topic (KIP-516): its offsets have nothing to do with the old ones.

@@ -25,6 +25,8 @@ const TAIL: f64 = 3600.0;
 /// A late record costs so many times what it takes to read it. Lateness dominates all the same: 10 gives the same
 /// decisions within noise.
 pub(super) const LATE_PRICE: f64 = 20.0;
+/// Where a lower level must prove that it carries the load, its members work a little slower than real ones.
+pub(super) const SPEED: f64 = 0.95;
 /// One member standing still for a second costs so many replica-seconds.
 const PAUSE_PRICE: f64 = 1.5;
 /// This share of the horizon's records may be late without anybody minding: less is noise of the prediction.
@@ -191,16 +193,12 @@ impl Situation {
 
     /// The queues at so many replicas, with each partition at this position.
     fn queues(&self, replicas: u32, positions: impl Fn(usize) -> f64) -> Queues {
-        let (owners, capacities) = match &self.present.owners {
-            Some(owners) if replicas == self.current => (owners.clone(), self.present.capacities.clone()),
-            Some(_) | None => {
-                let mut owners = Vec::new();
-                let members = self.owners(replicas, &mut owners);
-                let capacity = if replicas > 0 { self.capacity } else { 0.0 };
-                (owners, vec![capacity; members])
+        match &self.present.owners {
+            Some(owners) if replicas == self.current => {
+                self.filled(owners.clone(), self.present.capacities.clone(), self.ceiling(replicas), positions)
             }
-        };
-        self.filled(owners, capacities, self.ceiling(replicas), positions)
+            Some(_) | None => self.queues_of_level(replicas, positions),
+        }
     }
 
     /// The queues of members with these partitions.
@@ -408,7 +406,8 @@ impl Situation {
     fn queues_of_level(&self, replicas: u32, positions: impl Fn(usize) -> f64) -> Queues {
         let mut owners = Vec::new();
         let members = self.owners(replicas, &mut owners);
-        self.filled(owners, vec![self.capacity; members], self.ceiling(replicas), positions)
+        let capacity = if replicas > 0 { self.capacity } else { 0.0 };
+        self.filled(owners, vec![capacity; members], self.ceiling(replicas), positions)
     }
 
     /// The level that is enough once the backlog is gone: the cheapest in replicas and records that pile up.
@@ -445,7 +444,6 @@ impl Situation {
     /// Whether so many replicas read about as much as the present ones do in the long run, however slowly a backlog would
     /// build up; members a little slower than believed.
     pub(super) fn carries_as_much(&self, replicas: u32) -> bool {
-        const SPEED: f64 = 0.95;
         let served = |replicas: u32| {
             let queues = self.queues(replicas, |_| 0.0);
             let each = queues.rate.iter().zip(&queues.capacity).map(|(rate, capacity)| rate.min(SPEED * capacity));

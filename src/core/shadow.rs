@@ -9,10 +9,8 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::estimate::Load;
-use super::predict::{LATE_PRICE, Situation};
+use super::predict::{LATE_PRICE, SPEED, Situation};
 
-/// Shadow members work a little slower than real ones.
-const SPEED: f64 = 0.95;
 /// A shadow's queue holds this share of the objective; what flows over is its failure.
 const BUFFER: f64 = 0.5;
 /// Calm spells and charges that are remembered per level.
@@ -196,14 +194,11 @@ impl Shadows {
         self.levels.iter().find(|shadow| shadow.replicas == replicas)
     }
 
-    /// A change was made: what was earned against the level before counts no more.
-    pub(super) fn spend(&mut self) {
-        self.levels.iter_mut().for_each(|shadow| shadow.credit = 0.0);
-    }
-
-    /// The workload was changed: going up from a level says that it was not enough, whatever its shadow says.
+    /// The workload was changed: what was earned against the level before counts no more; and going up from a level says
+    /// that it was not enough, whatever its shadow says.
     pub(super) fn note_change(&mut self, from: u32, to: u32) {
         for shadow in &mut self.levels {
+            shadow.credit = 0.0;
             if shadow.replicas == from && to > from {
                 shadow.contradicted = true;
             }

@@ -29,8 +29,6 @@ const MORE_DEMAND: f64 = 1.15;
 /// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
 /// no reason to keep replicas.
 const PATIENCE: f64 = 0.25;
-/// A backlog older than so many seconds is one to measure a capacity by.
-const BACKLOG_AGE: f64 = 12.0;
 /// So many seconds beyond the objective without a measurement, and two commit intervals: then up by trial.
 const BLIND_AFTER: f64 = 40.0;
 /// Seconds without backlog, at least, before a level is left to find out what a replica can do.
@@ -271,16 +269,11 @@ impl<'a> ByTimeLag<'a> {
 
     fn can_wait(&self, known: &Known<'_>, best: &Row, memory: &Memory) -> bool {
         let situation = known.situation;
-        if self.age(memory) > PATIENCE * situation.objective {
+        if memory.estimator.age() > PATIENCE * situation.objective {
             return false;
         }
         let later = situation.outcome(best.replicas, &situation.prefix(memory.estimator.step));
         later.late - best.outcome.late < situation.negligible()
-    }
-
-    /// The age of the oldest record of any backlog, in seconds.
-    fn age(&self, memory: &Memory) -> f64 {
-        memory.estimator.loads.iter().filter(|load| !load.stuck).map(|load| load.age).fold(0.0, f64::max)
     }
 
     /// What forbids every scale-down.
@@ -317,7 +310,7 @@ impl<'a> ByTimeLag<'a> {
     fn draining(&self, known: &Known<'_>, memory: &Memory) -> Option<Reason> {
         let situation = known.situation;
         let restored = known.row(situation.current)?.outcome.restored;
-        let age = self.age(memory);
+        let age = memory.estimator.age();
         let soon = age > PATIENCE * situation.objective && restored < situation.horizon();
         let whole = |seconds: f64| Duration::from_secs(seconds.ceil() as u64);
         soon.then(|| Reason::Draining { time_lag: whole(age), remaining: whole(restored) })
@@ -354,8 +347,8 @@ impl<'a> ByTimeLag<'a> {
         let stay = self.step.workload.spec;
         let now = self.step.now;
         let estimator = &memory.estimator;
-        let age = self.age(memory);
-        let busy = estimator.capacity.is_any_busy() || age > BACKLOG_AGE;
+        let age = memory.estimator.age();
+        let busy = estimator.has_backlog();
         let objective = self.objective.time_lag();
         memory.beyond_since = memory.beyond_since.filter(|_| age > objective.as_secs_f64());
         if busy {

@@ -153,8 +153,8 @@ impl CapacityEstimate {
         *self = Self::default();
     }
 
-    /// Takes what a settled, complete, stable observation shows of so many members, described or not. `explained`: something else than the members limits
-    /// the group, so slowness is no evidence against them.
+    /// Takes what a settled, complete, stable observation shows of so many members, described or not. `explained`:
+    /// something else than the members limits the group, so slowness is no evidence against them.
     pub(super) fn learn(
         &mut self,
         timing: Timing,
