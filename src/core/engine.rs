@@ -1,5 +1,8 @@
 //! One group's memory: `observe` turns what a poll saw into a decision.
 
+#[cfg(test)]
+mod invariants;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,23 +7,25 @@
 pub(super) mod capacity;
 pub(super) mod ceiling;
 pub(super) mod delays;
+mod histories;
 mod history;
 #[cfg(test)]
 mod invariants;
 pub(super) mod surges;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::assignment::{Assignor, topic_sizes};
 use super::decision::{Model, TimeLag};
 use super::lag::{GroupLag, LagOfPartition};
-use super::observation::{GroupState, Observation, PartitionObservation};
+use super::observation::{GroupState, Observation};
 use super::units::RecordsPerSecond;
 use capacity::CapacityEstimate;
 use ceiling::Ceiling;
 use delays::Delays;
+use histories::Histories;
 use history::History;
 use surges::Surges;
 
@@ -72,8 +74,7 @@ pub(super) struct Load {
 /// The history of a group's offsets and what was learnt from it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Estimator {
-    /// In order, so that sums always come out the same.
-    partitions: BTreeMap<(Arc<str>, i32), History>,
+    partitions: Histories,
     topic_ids: HashMap<Arc<str>, String>,
     /// No rate looks further back than this: before it there is a gap.
     rates_since: Duration,
@@ -116,7 +117,7 @@ impl Estimator {
         if gap {
             self.rates_since = now;
             self.unsettled_at = Some(now);
-            self.partitions.values_mut().for_each(History::forget_commits);
+            self.partitions.all_mut().for_each(History::forget_commits);
             self.capacity.forget_windows();
         }
         self.forget_recreated_topics(observation);
@@ -186,7 +187,7 @@ impl Estimator {
                 continue;
             }
             if self.topic_ids.insert(topic.name.clone(), id.clone()).is_some() {
-                self.partitions.retain(|(name, _), _| *name != topic.name);
+                self.partitions.forget_topic(&topic.name);
             }
         }
     }
@@ -213,9 +214,9 @@ impl Estimator {
         (self.arrived, self.arrived_without_commit) = (0, 0);
         self.loads.clear();
         let stable = self.is_stable(observation);
-        for partition in &lag.by_partition {
+        self.partitions.follow(lag);
+        for (partition, history) in self.partitions.beside_mut(lag) {
             let seen = &partition.seen;
-            let history = self.partitions.entry((seen.topic.clone(), seen.partition)).or_default();
             let before = history.last_commit();
             let arrived = history.observe(observation.at, seen);
             let progressed = before.is_some() && history.last_commit() != before;
@@ -236,9 +237,7 @@ impl Estimator {
             && observation.failure.is_none()
             && observation.topics.iter().all(|topic| topic.partitions.is_ok())
         {
-            let there: std::collections::HashSet<_> =
-                observation.partitions.iter().map(|seen| (seen.topic.clone(), seen.partition)).collect();
-            self.partitions.retain(|key, _| there.contains(key));
+            self.partitions.keep_only(&observation.partitions);
         }
     }
 
@@ -246,15 +245,9 @@ impl Estimator {
     fn gaps_between_commits(&self) -> f64 {
         let mut gaps = [0.0_f64; MAX_GAPS];
         let mut count = 0;
-        'all: for history in self.partitions.values() {
-            let edges = history.edges.iter().rev();
-            for (later, earlier) in edges.clone().zip(edges.skip(1)).take(8) {
-                if count == MAX_GAPS {
-                    break 'all;
-                }
-                gaps[count] = later.0.saturating_sub(earlier.0).as_secs_f64();
-                count += 1;
-            }
+        for gap in self.partitions.all().flat_map(|history| history.gaps().take(8)).take(MAX_GAPS) {
+            gaps[count] = gap;
+            count += 1;
         }
         if count == 0 {
             return 0.0;
@@ -267,11 +260,11 @@ impl Estimator {
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let newest = self.partitions.values().filter_map(|history| history.edges.back()).map(|edge| edge.0).max();
+        let newest = self.partitions.all().filter_map(History::last_edge).max();
         let stuck_after = STUCK_AFTER.max(3.0 * self.commit_interval);
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
-        for ((_, history), load) in self.histories(lag).zip(&mut loads) {
+        for ((_, history), load) in self.partitions.beside(lag).zip(&mut loads) {
             let Some(history) = history else { continue };
             let frozen_since = now.saturating_sub(Duration::from_secs_f64(history.frozen));
             load.stuck = history.frozen > stuck_after && newest.is_some_and(|newest| newest > frozen_since);
@@ -292,7 +285,7 @@ impl Estimator {
 
     /// Records/s of the whole group over a window, stuck partitions aside.
     fn rate_of(&self, now: Duration, window: Duration) -> f64 {
-        let rates = self.partitions.values().filter_map(|history| history.arrival_rate(now, window, self.rates_since));
+        let rates = self.partitions.all().filter_map(|history| history.arrival_rate(now, window, self.rates_since));
         rates.sum()
     }
 
@@ -314,7 +307,7 @@ impl Estimator {
     /// For each partition, the records that arrived from `ago` seconds before now, and from each `step` later until now.
     pub(super) fn arrived_before(&self, lag: &GroupLag, now: Duration, ago: f64, step: f64, into: &mut Vec<f64>) {
         into.clear();
-        for ((_, history), load) in self.histories(lag).zip(&self.loads) {
+        for ((_, history), load) in self.partitions.beside(lag).zip(&self.loads) {
             let history = history.filter(|_| !load.stuck);
             let mut back = ago;
             while back > step / 2.0 {
@@ -329,7 +322,7 @@ impl Estimator {
     ///
     /// Only records older than `age` seconds count: younger ones are being read.
     pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag, age: f64) -> Option<(String, f64)> {
-        let left = self.histories(lag).zip(&self.loads).filter(|(_, load)| load.age > age && !load.stuck);
+        let left = self.partitions.beside(lag).zip(&self.loads).filter(|(_, load)| load.age > age && !load.stuck);
         let left =
             left.filter_map(|((partition, history), _)| Some((partition, history?.deleted_in(now, &partition.seen)?)));
         let (partition, seconds) = left.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
@@ -338,7 +331,7 @@ impl Estimator {
 
     /// For how many seconds a partition has not been read.
     pub(super) fn frozen_for(&self, partition: &LagOfPartition) -> f64 {
-        self.partitions.get(&key(&partition.seen)).map_or(0.0, |history| history.frozen)
+        self.partitions.of(&partition.seen).map_or(0.0, |history| history.frozen)
     }
 
     /// What is believed of the group now, for people.
@@ -356,23 +349,13 @@ impl Estimator {
         }
     }
 
-    /// The partitions of an observation with their histories; both are in the same order.
-    fn histories<'a>(&'a self, lag: &'a GroupLag) -> impl Iterator<Item = (&'a LagOfPartition, Option<&'a History>)> {
-        let mut rest = self.partitions.iter().peekable();
-        lag.by_partition.iter().map(move |partition| {
-            let key = (&*partition.seen.topic, partition.seen.partition);
-            while rest.next_if(|((topic, number), _)| (&**topic, *number) < key).is_some() {}
-            let history = rest.peek().filter(|((topic, number), _)| (&**topic, *number) == key);
-            (partition, history.map(|(_, history)| *history))
-        })
-    }
-
     /// The sum of a rate over all partitions, where every one of them has it.
     fn sum(&self, now: Duration, lag: &GroupLag, rate: RateOf) -> Option<RecordsPerSecond> {
         if !lag.complete {
             return None;
         }
-        let rates = self.histories(lag).map(|(partition, history)| rate(history?, now, self.rates_since, partition));
+        let rates =
+            self.partitions.beside(lag).map(|(partition, history)| rate(history?, now, self.rates_since, partition));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
 
@@ -380,7 +363,7 @@ impl Estimator {
     fn time_lag(&self, now: Duration, lag: &GroupLag) -> TimeLag {
         let mut oldest = None;
         let mut exact = lag.complete;
-        for (partition, history) in self.histories(lag) {
+        for (partition, history) in self.partitions.beside(lag) {
             let age = match history {
                 Some(history) => history.time_lag(now, partition),
                 None => TimeLag::Unknown,
@@ -403,10 +386,6 @@ impl Estimator {
 }
 
 type RateOf = fn(&History, Duration, Duration, &LagOfPartition) -> Option<f64>;
-
-fn key(seen: &PartitionObservation) -> (Arc<str>, i32) {
-    (seen.topic.clone(), seen.partition)
-}
 
 /// How many members of the group can have a partition.
 ///

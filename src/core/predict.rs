@@ -345,8 +345,8 @@ impl Situation {
             if overdue > 0.0 {
                 late += overdue + inflow * lasts(left);
             }
-            if overdue > 0.0 && spare <= 0.0 {
-                // Where it can only get worse, how much worse makes the difference.
+            if overdue > 0.0 && lasts(left) >= TAIL {
+                // Where it gets no better, how bad it is makes the difference.
                 late += left;
             }
             restored = f64::max(restored, horizon + lasts(left - RESTORED * queues.rate[queue] - 0.5));

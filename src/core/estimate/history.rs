@@ -8,7 +8,7 @@ use super::super::lag::{LagOfPartition, PartitionLag};
 use super::super::observation::{Offset, PartitionObservation};
 use super::{CONSUMPTION_WINDOW, FAST, SHARES};
 
-/// Points of (time, end offset) kept per partition, 24 bytes each. When full, the older half is thinned, so that the
+/// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the
 /// history reaches further back and gets coarser.
 const MAX_POINTS: usize = 32;
 /// Commit edges kept per partition: more would only smooth what is a mean already.
@@ -17,23 +17,42 @@ const MAX_EDGES: usize = 16;
 /// One partition's past.
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
-    /// (when, end offset), oldest first; a plateau has only its first and last point.
-    ends: VecDeque<(Duration, Offset)>,
-    /// (when first seen, committed offset) of every commit that changed something, oldest first.
-    pub(super) edges: VecDeque<(Duration, Offset)>,
-    /// The first commit that was seen, and when.
-    first_commit: Option<(Duration, Offset)>,
+    /// End offsets, oldest first; a plateau has only its first and last point.
+    ends: VecDeque<Point>,
+    /// Every commit that changed something, when it was first seen, oldest first.
+    edges: VecDeque<Point>,
+    /// The first commit that was seen.
+    first_commit: Option<Point>,
     /// Seconds of a stable group in which there was something to read and nothing was.
     pub(super) frozen: f64,
     /// Log start offsets: when one was first seen, when it moved last, and where it was then.
     start: Option<StartMoves>,
 }
 
+/// An offset at a time. There are dozens per partition, so the time is 8 bytes and not the 16 of a `Duration`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Point {
+    at: Nanos,
+    offset: Offset,
+}
+
+/// Nanoseconds on the observations' clock; they reach for 584 years.
+type Nanos = u64;
+
+fn nanos(time: Duration) -> Nanos {
+    Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+/// Seconds between two times; 0 where the second is not after the first.
+fn seconds(from: Nanos, to: Nanos) -> f64 {
+    to.saturating_sub(from) as f64 / 1e9
+}
+
 /// The movement of a log start offset.
 #[derive(Clone, Copy, Debug)]
 struct StartMoves {
-    first: (Duration, Offset),
-    last: (Duration, Offset),
+    first: Point,
+    last: Point,
 }
 
 /// Retention deletes in steps of a segment; a mean over less than a few of them says nothing, and one over hours says
@@ -43,26 +62,26 @@ const RETENTION_WINDOW: Duration = Duration::from_secs(1800);
 impl History {
     /// Adds what was seen; gives the records that arrived since the last time.
     pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation) -> u64 {
-        let mut arrived = 0;
+        let (now, mut arrived) = (nanos(at), 0);
         if let Ok(end) = seen.end {
-            if self.ends.back().is_some_and(|(_, last)| end < *last) {
+            if self.ends.back().is_some_and(|last| end < last.offset) {
                 *self = Self::default();
             }
-            arrived = self.ends.back().map_or(0, |(_, last)| end.since(*last));
-            self.push_end(at, end);
+            arrived = self.ends.back().map_or(0, |last| end.since(last.offset));
+            self.push_end(Point { at: now, offset: end });
         }
         if let Ok(Some(committed)) = seen.committed {
-            self.push_commit(at, committed);
+            self.push_commit(Point { at: now, offset: committed });
         }
         if let Ok(start) = seen.start {
-            self.push_start(at, start);
+            self.push_start(Point { at: now, offset: start });
         }
         self.forget_consumed(at, seen);
         arrived
     }
 
-    fn push_end(&mut self, at: Duration, end: Offset) {
-        let plateau = self.ends.len() >= 2 && self.ends.iter().rev().take(2).all(|(_, before)| *before == end);
+    fn push_end(&mut self, end: Point) {
+        let plateau = self.ends.len() >= 2 && self.ends.iter().rev().take(2).all(|before| before.offset == end.offset);
         if plateau {
             self.ends.pop_back();
         } else if self.ends.len() >= MAX_POINTS {
@@ -72,50 +91,52 @@ impl History {
                 index > MAX_POINTS / 2 || index % 2 == 1
             });
         }
-        self.ends.push_back((at, end));
+        self.ends.push_back(end);
     }
 
-    fn push_commit(&mut self, at: Duration, committed: Offset) {
-        let last = self.last_commit().map(|(_, last)| last);
-        match last {
-            None => self.first_commit = Some((at, committed)),
-            Some(last) if committed == last => {}
+    fn push_commit(&mut self, commit: Point) {
+        match self.last_commit() {
+            None => self.first_commit = Some(commit),
+            Some(last) if commit.offset == last.offset => {}
             // Somebody has reset the group's offsets: what was consumed before has nothing to do with what comes.
-            Some(last) if committed < last => {
+            Some(last) if commit.offset < last.offset => {
                 self.edges.clear();
-                self.first_commit = Some((at, committed));
+                self.first_commit = Some(commit);
             }
             Some(_) => {
                 if self.edges.len() >= MAX_EDGES {
                     self.edges.pop_front();
                 }
-                self.edges.push_back((at, committed));
+                self.edges.push_back(commit);
             }
         }
     }
 
-    fn push_start(&mut self, at: Duration, start: Offset) {
+    fn push_start(&mut self, start: Point) {
         match &mut self.start {
-            Some(moves) if start >= moves.last.1 => {
-                if start > moves.last.1 {
-                    moves.last = (at, start);
+            Some(moves) if start.offset >= moves.last.offset => {
+                if start.offset > moves.last.offset {
+                    moves.last = start;
                 }
-                if at.saturating_sub(moves.first.0) > RETENTION_WINDOW {
+                let first = moves.first;
+                if start.at.saturating_sub(first.at) > nanos(RETENTION_WINDOW) {
                     // Halfway from the old beginning: about half of the window is kept.
-                    let middle = moves.first.1.get().midpoint(moves.last.1.get());
-                    let middle = Offset::new(i64::try_from(middle).unwrap_or(i64::MAX)).unwrap_or(moves.last.1);
-                    moves.first = (moves.first.0 + (at - moves.first.0) / 2, middle);
+                    let middle = first.offset.get().midpoint(moves.last.offset.get());
+                    let middle = i64::try_from(middle).ok().and_then(Offset::new).unwrap_or(moves.last.offset);
+                    moves.first = Point { at: first.at.midpoint(start.at), offset: middle };
                 }
             }
-            Some(_) | None => self.start = Some(StartMoves { first: (at, start), last: (at, start) }),
+            Some(_) | None => self.start = Some(StartMoves { first: start, last: start }),
         }
     }
 
     /// Drops the points that neither a rate nor the time lag needs any more.
     fn forget_consumed(&mut self, now: Duration, seen: &PartitionObservation) {
-        let recent = now.saturating_sub(SHARES);
+        let recent = nanos(now.saturating_sub(SHARES));
         let Ok(Some(consumed)) = seen.committed else { return };
-        while self.ends.len() > 2 && self.ends[1].0 <= recent && self.ends[1].1 <= consumed {
+        while self.ends.get(1).is_some_and(|second| second.at <= recent && second.offset <= consumed)
+            && self.ends.len() > 2
+        {
             self.ends.pop_front();
         }
     }
@@ -125,19 +146,30 @@ impl History {
         self.first_commit = None;
     }
 
-    pub(super) fn last_commit(&self) -> Option<(Duration, Offset)> {
+    /// The last commit that changed something, or the first that was seen.
+    pub(super) fn last_commit(&self) -> Option<Point> {
         self.edges.back().or(self.first_commit.as_ref()).copied()
+    }
+
+    /// When the last commit that changed something was seen.
+    pub(super) fn last_edge(&self) -> Option<Duration> {
+        self.edges.back().map(|edge| Duration::from_nanos(edge.at))
+    }
+
+    /// Seconds between commits that changed something, the latest first.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = f64> {
+        let edges = self.edges.iter().rev();
+        edges.clone().zip(edges.skip(1)).map(|(later, earlier)| seconds(earlier.at, later.at))
     }
 
     /// Records/s that producers add, over the time from `window` ago until the last observation of this partition.
     pub(super) fn arrival_rate(&self, now: Duration, window: Duration, since: Duration) -> Option<f64> {
-        let (first, _) = *self.ends.front()?;
-        let (last, end) = *self.ends.back()?;
-        let from = now.saturating_sub(window).max(first).max(since);
-        if last <= from {
+        let (first, last) = (self.ends.front()?, self.ends.back()?);
+        let from = nanos(now.saturating_sub(window).max(since)).max(first.at);
+        if last.at <= from {
             return None;
         }
-        Some((end.get() as f64 - self.end_at(from)?).max(0.0) / (last - from).as_secs_f64())
+        Some((last.offset.get() as f64 - self.end_at(from)?).max(0.0) / seconds(from, last.at))
     }
 
     /// Records/s over the short window that is shown to people.
@@ -146,35 +178,43 @@ impl History {
     }
 
     /// The end offset at a time within the history.
-    fn end_at(&self, at: Duration) -> Option<f64> {
-        let after = self.ends.partition_point(|(time, _)| *time < at);
-        let (t1, e1) = *self.ends.get(after)?;
-        let Some((t0, e0)) = after.checked_sub(1).map(|before| self.ends[before]) else { return Some(e1.get() as f64) };
-        let share = (at - t0).as_secs_f64() / (t1 - t0).as_secs_f64();
-        Some(e0.get() as f64 + share * e1.since(e0) as f64)
+    fn end_at(&self, at: Nanos) -> Option<f64> {
+        let (before, after) = self.around(self.ends.partition_point(|end| end.at < at))?;
+        let Some(before) = before else { return Some(after.offset.get() as f64) };
+        let share = seconds(before.at, at) / seconds(before.at, after.at);
+        Some(before.offset.get() as f64 + share * after.offset.since(before.offset) as f64)
+    }
+
+    /// The end offset at this place of the history, and the one before.
+    fn around(&self, place: usize) -> Option<(Option<Point>, Point)> {
+        let after = *self.ends.get(place)?;
+        Some((place.checked_sub(1).map(|before| self.ends[before]), after))
     }
 
     /// Records that arrived between a past time and the last observation; before the history begins it goes on as it
     /// began.
     pub(super) fn arrived_since(&self, at: Duration, rate: f64) -> f64 {
-        let (Some((first, _)), Some((_, end))) = (self.ends.front(), self.ends.back()) else { return 0.0 };
-        let known = self.end_at(at.max(*first)).map_or(0.0, |then| (end.get() as f64 - then).max(0.0));
-        known + rate * first.saturating_sub(at).as_secs_f64()
+        let (Some(first), Some(last)) = (self.ends.front(), self.ends.back()) else { return 0.0 };
+        let at = nanos(at);
+        let end = last.offset.get() as f64;
+        let known = self.end_at(at.max(first.at)).map_or(0.0, |then| (end - then).max(0.0));
+        known + rate * seconds(at, first.at)
     }
 
     /// Records/s that the group commits, for people.
     pub(super) fn consumption_rate(&self, now: Duration, since: Duration, partition: &LagOfPartition) -> Option<f64> {
-        let from = now.saturating_sub(CONSUMPTION_WINDOW).max(since);
-        let mut recent = self.edges.iter().filter(|(time, _)| *time >= from);
+        let (now, since) = (nanos(now), nanos(since));
+        let from = now.saturating_sub(nanos(CONSUMPTION_WINDOW)).max(since);
+        let mut recent = self.edges.iter().filter(|edge| edge.at >= from);
         let first = recent.next();
         match (first, recent.next_back()) {
-            (Some((t0, c0)), Some((t1, c1))) => Some(c1.since(*c0) as f64 / (*t1 - *t0).as_secs_f64()),
-            (Some((_, committed)), None) => {
+            (Some(first), Some(last)) => Some(last.offset.since(first.offset) as f64 / seconds(first.at, last.at)),
+            (Some(edge), None) => {
                 let before = self.edges.iter().rev().nth(1).or(self.first_commit.as_ref())?;
-                (before.0 <= from).then(|| committed.since(before.1) as f64 / (now - from).as_secs_f64())
+                (before.at <= from).then(|| edge.offset.since(before.offset) as f64 / seconds(from, now))
             }
             (None, _) => {
-                let watched = self.first_commit.is_some_and(|(time, _)| time <= from && from > since);
+                let watched = self.first_commit.is_some_and(|commit| commit.at <= from && from > since);
                 let nothing_to_do = partition.lag.lag().is_some_and(|lag| lag.0 == 0);
                 (watched || nothing_to_do).then_some(0.0)
             }
@@ -184,30 +224,27 @@ impl History {
     /// Records that have been read since the last commit, as it seems from the pace of the commits before: at most as
     /// many as fit into one and a half commit intervals.
     pub(super) fn read_since_commit(&self, now: Duration, commit_interval: f64) -> f64 {
-        let Some(&(last, committed)) = self.edges.back() else { return 0.0 };
-        let span = Duration::from_secs_f64((2.0 * commit_interval).max(30.0));
-        let before = self.edges.iter().rev().find(|(time, _)| last.saturating_sub(*time) >= span);
-        let Some(&(t0, c0)) = before.or_else(|| self.edges.front()).filter(|(time, _)| *time < last) else {
+        let Some(&last) = self.edges.back() else { return 0.0 };
+        let span = (2.0 * commit_interval).max(30.0);
+        let before = self.edges.iter().rev().find(|edge| seconds(edge.at, last.at) >= span);
+        let Some(&from) = before.or_else(|| self.edges.front()).filter(|edge| edge.at < last.at) else {
             return 0.0;
         };
-        let pace = committed.since(c0) as f64 / (last - t0).as_secs_f64();
-        pace * now.saturating_sub(last).as_secs_f64().min(1.5 * commit_interval)
+        let pace = last.offset.since(from.offset) as f64 / seconds(from.at, last.at);
+        pace * seconds(last.at, nanos(now)).min(1.5 * commit_interval)
     }
 
     /// The age of the record `behind` the end, in seconds; 0 where it has not arrived yet.
     pub(super) fn age_of(&self, now: Duration, behind: f64) -> f64 {
-        let Some((_, end)) = self.ends.back() else { return 0.0 };
-        let position = end.get() as f64 - behind;
-        let after = self.ends.partition_point(|(_, end)| end.get() as f64 <= position);
-        let Some((t1, e1)) = self.ends.get(after) else { return 0.0 };
-        let arrived = match after.checked_sub(1).map(|before| self.ends[before]) {
-            None => *t1,
-            Some((t0, e0)) => {
-                let share = (position - e0.get() as f64) / e1.since(e0) as f64;
-                t0 + (*t1 - t0).mul_f64(share.clamp(0.0, 1.0))
-            }
-        };
-        now.saturating_sub(arrived).as_secs_f64()
+        let Some(end) = self.ends.back() else { return 0.0 };
+        let position = end.offset.get() as f64 - behind;
+        let place = self.ends.partition_point(|end| end.offset.get() as f64 <= position);
+        let Some((before, after)) = self.around(place) else { return 0.0 };
+        let arrived = before.map_or(after.at, |before| {
+            let share = (position - before.offset.get() as f64) / after.offset.since(before.offset) as f64;
+            between(before.at, after.at, share.clamp(0.0, 1.0))
+        });
+        seconds(arrived, nanos(now))
     }
 
     /// Seconds until the log start reaches the committed offset, where it comes nearer.
@@ -220,14 +257,15 @@ impl History {
             // It has happened; and where nothing is committed any more this is all that will ever be seen.
             return None;
         }
-        let span = now.saturating_sub(first.0).as_secs_f64();
-        if last.0 <= first.0 || span < 60.0 {
+        let now = nanos(now);
+        let span = seconds(first.at, now);
+        if last.at <= first.at || span < 60.0 {
             return None;
         }
-        let deleted = last.1.since(first.1) as f64 / span;
+        let deleted = last.offset.since(first.offset) as f64 / span;
         let oldest = self.first_commit.map(|commit| self.edges.front().copied().unwrap_or(commit))?;
-        let watched = now.saturating_sub(oldest.0).as_secs_f64();
-        let read = if watched > 0.0 { committed.since(oldest.1) as f64 / watched } else { 0.0 };
+        let watched = seconds(oldest.at, now);
+        let read = if watched > 0.0 { committed.since(oldest.offset) as f64 / watched } else { 0.0 };
         let closing = deleted - read;
         (closing > 0.0).then(|| committed.since(*start) as f64 / closing)
     }
@@ -244,12 +282,17 @@ impl History {
                 return TimeLag::Unknown;
             }
         };
-        let Some(after) = self.ends.iter().position(|(_, end)| *end > position) else { return TimeLag::Unknown };
-        let (t1, e1) = self.ends[after];
-        let Some((t0, e0)) = after.checked_sub(1).map(|before| self.ends[before]) else {
-            return TimeLag::AtLeast(now.saturating_sub(t1));
+        let age = |arrived: Nanos| now.saturating_sub(Duration::from_nanos(arrived));
+        let Some((before, after)) = self.around(self.ends.partition_point(|end| end.offset <= position)) else {
+            return TimeLag::Unknown;
         };
-        let share = position.since(e0) as f64 / e1.since(e0) as f64;
-        TimeLag::Seconds(now.saturating_sub(t0 + (t1 - t0).mul_f64(share)))
+        let Some(before) = before else { return TimeLag::AtLeast(age(after.at)) };
+        let share = position.since(before.offset) as f64 / after.offset.since(before.offset) as f64;
+        TimeLag::Seconds(age(between(before.at, after.at, share)))
     }
+}
+
+/// The time at a share, from 0 to 1, of the way from one time to another.
+fn between(from: Nanos, to: Nanos, share: f64) -> Nanos {
+    from + (share * to.saturating_sub(from) as f64) as Nanos
 }

@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 
 use super::super::lag::GroupLag;
-use super::super::observation::{GroupDescription, GroupState, Member, Offset, TopicObservation, Unknown};
+use super::super::observation::{
+    GroupDescription, GroupState, Member, Offset, PartitionObservation, TopicObservation, Unknown,
+};
 use super::super::policy::OffsetReset;
 use super::*;
 

@@ -60,11 +60,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn more_capacity_makes_nothing_later(situation in situations(), replicas in 1_u32..20, factor in 1.0..3.0_f64) {
+    fn more_capacity_makes_nothing_later(
+        situation in situations(), replicas in 1_u32..20, age in 0.0..600.0_f64, factor in 1.0..3.0_f64,
+    ) {
+        // A backlog of the same age everywhere: what is dealt to another member goes into its queue by its age.
+        let situation = Situation { backlogs: situation.rates.iter().map(|rate| rate * age).collect(), ..situation };
         // A ceiling is shared by what the members could do, so a faster one takes from the others.
         prop_assume!(situation.ceilings.is_empty());
         let faster = Situation { capacity: situation.capacity * factor, ..situation.clone() };
-        prop_assert!(at_most(late(&faster, replicas), late(&situation, replicas)));
+        // One that is hot no more is in a queue with its neighbours again.
+        prop_assume!((0..situation.rates.len()).all(|partition| situation.is_hot(partition) == faster.is_hot(partition)));
+        let (less, more) = (late(&faster, replicas), late(&situation, replicas));
+        prop_assert!(at_most(less, more), "{less} late, and {more} with less capacity");
     }
 
     #[test]
@@ -90,6 +97,50 @@ proptest! {
     fn a_larger_backlog_makes_nothing_less_late(situation in situations(), replicas in 1_u32..20, factor in 1.0..3.0_f64) {
         let fuller = Situation { backlogs: situation.backlogs.iter().map(|backlog| backlog * factor).collect(), ..situation.clone() };
         prop_assert!(at_most(late(&situation, replicas), late(&fuller, replicas)));
+    }
+
+    #[test]
+    fn more_arrivals_make_nothing_less_late(situation in situations(), replicas in 1_u32..20, factor in 1.0..3.0_f64) {
+        // All of them, as some partitions alone would change who is hot and has a queue apart; and members that can carry
+        // them, as above.
+        let times = |values: &Vec<f64>| values.iter().map(|value| value * factor).collect::<Vec<_>>();
+        let capacity = 1.2 * factor * situation.total_rate() + 1.0;
+        let situation = Situation { capacity, ceilings: Vec::new(), ..situation };
+        let busier = Situation {
+            rates: times(&situation.rates),
+            past: times(&situation.past),
+            // Of the same age, or there would be less to be late.
+            backlogs: times(&situation.backlogs),
+            ..situation.clone()
+        };
+        let (less, more) = (late(&situation, replicas), late(&busier, replicas));
+        prop_assert!(at_most(less, more), "{less} late, and {more} with more arrivals");
+    }
+
+    #[test]
+    fn slower_starts_make_nothing_less_late(
+        situation in situations(), replicas in 1_u32..20, age in 0.0..600.0_f64, more in 0.0..60.0_f64,
+    ) {
+        // Partitions that are alike, or the fullest of more members may have more than the fullest now; without the
+        // standstill, which is worth less once the backlog is gone; and members that can carry all of it.
+        let count = situation.rates.len();
+        let rate = situation.total_rate() / count as f64;
+        let past = situation.past_width();
+        let situation = Situation {
+            rates: vec![rate; count],
+            past: (0..count * past).map(|at| rate * situation.past_step * (past - at % past) as f64).collect(),
+            backlogs: vec![rate * age; count],
+            capacity: 1.2 * situation.total_rate() + 1.0,
+            ceilings: Vec::new(),
+            pause: 0.0,
+            ..situation
+        };
+        let slower = Situation { start_delay: situation.start_delay + more, ..situation.clone() };
+        prop_assume!(replicas > situation.current && slower.horizon() <= HORIZON);
+        let (less, more) = (late(&situation, replicas), late(&slower, replicas));
+        // Steps begin when the new members do, and what is read in a step is late or not by where it ends.
+        let step = situation.step() * situation.total_rate();
+        prop_assert!(less <= 1.02 * more + step, "{less} late, and {more} with slower starts");
     }
 
     /// Nothing is served that has not arrived, nothing twice, and no more than the members and the ceiling can.
