@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod invariants;
 
+use std::borrow::Cow;
+
 use super::assignment::Assignor;
 use super::estimate::surges::Remaining;
 
@@ -54,6 +56,8 @@ pub(super) struct Situation {
     pub(super) capacity: f64,
     /// The members as they are now.
     pub(super) present: Present,
+    /// Who gets what at the levels that are looked at: worked out once, as each is asked for several times.
+    pub(super) dealt: Vec<Dealt>,
     /// Replicas now.
     pub(super) current: u32,
     /// The group's throughput with so many replicas, whatever the members could do, in records/s.
@@ -79,11 +83,23 @@ pub(super) struct Present {
     pub(super) capacities: Vec<f64>,
 }
 
+/// The partitions as they would be dealt out at a replica count.
+#[derive(Clone, Debug)]
+pub(super) struct Dealt {
+    replicas: u32,
+    /// For each partition the number of its member.
+    pub(super) owners: Vec<u32>,
+    /// Members with a partition.
+    pub(super) members: usize,
+}
+
 /// What a replica count would bring.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Outcome {
     /// Records that would be late.
     pub(super) late: f64,
+    /// Those of them that would be late after the horizon: it gets no better until then.
+    pub(super) late_after: f64,
     /// Seconds until no backlog is left; at most the horizon and an hour.
     pub(super) restored: f64,
 }
@@ -118,6 +134,15 @@ impl Course {
     fn at(self, t: f64) -> f64 {
         (1.0 + MARGIN) * if t < self.lasts { 1.0 } else { self.share }
     }
+}
+
+/// A time of a roll-out, worked out once for all queues.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// Not before now: so many seconds of the present rate have arrived since.
+    Ahead(f64),
+    /// Before now: so far from this point of the past to the next.
+    Past(usize, f64),
 }
 
 /// What is the same for all levels above the present one: the time until new members are there.
@@ -179,16 +204,29 @@ impl Situation {
         self.surge.each().iter().map(move |&lasts| Course { lasts, share })
     }
 
-    /// Which member gets which partition at so many replicas, and how many members with a partition there are.
-    pub(super) fn owners(&self, replicas: u32, into: &mut Vec<u32>) -> usize {
-        let members = replicas.saturating_mul(self.threads);
+    /// Works out who gets what at each of these levels.
+    pub(super) fn deal(&mut self, levels: impl Iterator<Item = u32>) {
+        self.dealt = levels.map(|replicas| self.deal_at(replicas)).collect();
+    }
+
+    fn deal_at(&self, replicas: u32) -> Dealt {
+        let (members, mut owners) = (replicas.saturating_mul(self.threads), Vec::with_capacity(self.rates.len()));
         match &self.present.owners {
-            Some(owners) if self.assignor.is_sticky() => {
-                Assignor::deal_sticky(owners, self.present.capacities.len() as u32, members, into);
+            Some(present) if self.assignor.is_sticky() => {
+                Assignor::deal_sticky(present, self.present.capacities.len() as u32, members, &mut owners);
             }
-            Some(_) | None => self.assignor.deal(&self.topics, members, into),
+            Some(_) | None => self.assignor.deal(&self.topics, members, &mut owners),
         }
-        into.iter().max().map_or(0, |last| *last as usize + 1)
+        let members = owners.iter().max().map_or(0, |last| *last as usize + 1);
+        Dealt { replicas, owners, members }
+    }
+
+    /// Which member gets which partition at so many replicas.
+    pub(super) fn dealt(&self, replicas: u32) -> Cow<'_, Dealt> {
+        match self.dealt.iter().find(|dealt| dealt.replicas == replicas) {
+            Some(dealt) => Cow::Borrowed(dealt),
+            None => Cow::Owned(self.deal_at(replicas)),
+        }
     }
 
     /// The queues at so many replicas, with each partition at this position.
@@ -266,17 +304,25 @@ impl Situation {
         self.past.len().checked_div(self.rates.len()).unwrap_or(0)
     }
 
-    /// Records of a queue that have arrived by a time, counted from now.
-    fn arrived(&self, queues: &Queues, queue: usize, t: f64, course: Course) -> f64 {
+    fn moment(&self, t: f64, course: Course) -> Moment {
         if t >= 0.0 {
-            return queues.rate[queue] * course.until(t);
+            return Moment::Ahead(course.until(t));
         }
-        let width = self.past_width();
-        let row = &queues.past[queue * width..(queue + 1) * width];
         let back = ((t + self.objective) / self.past_step).max(0.0);
-        let index = back as usize;
-        let at = |index: usize| row.get(index).copied().unwrap_or(0.0);
-        -(at(index) + (at(index + 1) - at(index)) * back.fract())
+        Moment::Past(back as usize, back.fract())
+    }
+
+    /// Records of a queue that have arrived by a time, counted from now.
+    fn arrived(&self, queues: &Queues, queue: usize, by: Moment) -> f64 {
+        match by {
+            Moment::Ahead(seconds) => queues.rate[queue] * seconds,
+            Moment::Past(index, share) => {
+                let width = self.past_width();
+                let row = &queues.past[queue * width..(queue + 1) * width];
+                let at = |index: usize| row.get(index).copied().unwrap_or(0.0);
+                -(at(index) + (at(index + 1) - at(index)) * share)
+            }
+        }
     }
 
     /// Lets the members work from one time to another; gives the time from which no backlog is left, if there is one.
@@ -286,11 +332,12 @@ impl Situation {
         while t < until {
             let h = self.step().min(until - t);
             let end = t + h;
+            let (by_end, deadline) = (self.moment(end, course), self.moment(end - self.objective, course));
             let limit = queues.ceiling * h;
             let mut share = 1.0;
             if limit.is_finite() {
                 let served = |queue: usize| {
-                    (self.arrived(queues, queue, end, course) - queues.position[queue])
+                    (self.arrived(queues, queue, by_end) - queues.position[queue])
                         .clamp(0.0, queues.capacity[queue] * h)
                 };
                 let total: f64 = (0..queues.rate.len()).map(served).sum();
@@ -299,9 +346,9 @@ impl Situation {
             let (mut is_restored, mut is_over) = (true, share >= 1.0);
             for queue in 0..queues.rate.len() {
                 let (position, rate, capacity) = (queues.position[queue], queues.rate[queue], queues.capacity[queue]);
-                let arrived = self.arrived(queues, queue, end, course);
+                let arrived = self.arrived(queues, queue, by_end);
                 let reached = position + share * (arrived - position).clamp(0.0, capacity * h);
-                let overdue = self.arrived(queues, queue, end - self.objective, course);
+                let overdue = self.arrived(queues, queue, deadline);
                 *late += (reached.min(overdue) - position).max(0.0);
                 queues.position[queue] = reached;
                 let left = arrived - reached;
@@ -315,11 +362,12 @@ impl Situation {
             }
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.
+                let by_until = self.moment(until, course);
                 for queue in 0..queues.rate.len() {
-                    let left = self.arrived(queues, queue, t, course) - queues.position[queue];
+                    let left = self.arrived(queues, queue, by_end) - queues.position[queue];
                     let spare = queues.capacity[queue] - queues.rate[queue] * course.at(t);
                     let left_then = (left - spare * (until - t)).max(0.0);
-                    queues.position[queue] = self.arrived(queues, queue, until, course) - left_then;
+                    queues.position[queue] = self.arrived(queues, queue, by_until) - left_then;
                 }
                 break;
             }
@@ -331,17 +379,18 @@ impl Situation {
     fn tail(&self, queues: &Queues, horizon: f64, course: Course) -> (f64, f64) {
         let total: f64 = queues.capacity.iter().sum();
         let share = if total > queues.ceiling { queues.ceiling / total } else { 1.0 };
+        let (by_horizon, deadline) = (self.moment(horizon, course), self.moment(horizon - self.objective, course));
         let (mut late, mut restored) = (0.0, horizon);
         for queue in 0..queues.rate.len() {
             let inflow = queues.rate[queue] * course.at(horizon);
             let spare = queues.capacity[queue] * share - inflow;
-            let left = self.arrived(queues, queue, horizon, course) - queues.position[queue];
+            let left = self.arrived(queues, queue, by_horizon) - queues.position[queue];
             let lasts = |records: f64| match records {
                 records if records <= 0.0 => 0.0,
                 records if spare > 0.0 => (records / spare).min(TAIL),
                 _ => TAIL,
             };
-            let overdue = self.arrived(queues, queue, horizon - self.objective, course) - queues.position[queue];
+            let overdue = self.arrived(queues, queue, deadline) - queues.position[queue];
             if overdue > 0.0 {
                 late += overdue + inflow * lasts(left);
             }
@@ -397,6 +446,7 @@ impl Situation {
             let restored = self.work(&mut queues, (works_from, horizon), course, &mut late);
             let (late_after, restored_after) = self.tail(&queues, horizon, course);
             mean.late += weight * (late + late_after);
+            mean.late_after += weight * late_after;
             mean.restored += weight * restored.unwrap_or(restored_after);
         }
         mean
@@ -404,8 +454,7 @@ impl Situation {
 
     /// The queues at so many replicas, dealt out anew.
     fn queues_of_level(&self, replicas: u32, positions: impl Fn(usize) -> f64) -> Queues {
-        let mut owners = Vec::new();
-        let members = self.owners(replicas, &mut owners);
+        let Dealt { owners, members, .. } = self.dealt(replicas).into_owned();
         let capacity = if replicas > 0 { self.capacity } else { 0.0 };
         self.filled(owners, vec![capacity; members], self.ceiling(replicas), positions)
     }
@@ -413,13 +462,13 @@ impl Situation {
     /// The level that is enough once the backlog is gone: the cheapest in replicas and records that pile up.
     pub(super) fn enough(&self, levels: &[u32]) -> u32 {
         let share = if self.surge.median() < self.horizon() { self.calm_share } else { 1.0 };
-        let mut owners = Vec::new();
         let mut loads = Vec::new();
         let mut cost = |replicas: u32| {
-            let count = self.owners(replicas, &mut owners);
+            let dealt = self.dealt(replicas);
             loads.clear();
-            loads.resize(count, 0.0);
-            owners
+            loads.resize(dealt.members, 0.0);
+            dealt
+                .owners
                 .iter()
                 .zip(&self.rates)
                 .for_each(|(owner, rate)| loads[*owner as usize] += (1.0 + MARGIN) * share * rate);

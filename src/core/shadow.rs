@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::estimate::Load;
-use super::predict::{LATE_PRICE, SPEED, Situation};
+use super::predict::{Dealt, LATE_PRICE, SPEED, Situation};
 
 /// A shadow's queue holds this share of the objective; what flows over is its failure.
 const BUFFER: f64 = 0.5;
@@ -127,13 +127,12 @@ impl Shadow {
     }
 
     /// Feeds `dt` seconds of arrivals in.
-    fn feed(&mut self, situation: &Situation, loads: &[Load], owners: &[u32], now: f64, dt: f64) {
-        let members = owners.iter().max().map_or(0, |last| *last as usize + 1);
-        if self.queues.len() != members {
+    fn feed(&mut self, situation: &Situation, loads: &[Load], dealt: &Dealt, now: f64, dt: f64) {
+        if self.queues.len() != dealt.members {
             // After a restart every queue is taken for as full as the fullest was.
-            self.queues = vec![self.delay * SPEED * situation.capacity; members];
+            self.queues = vec![self.delay * SPEED * situation.capacity; dealt.members];
         }
-        for ((load, owner), partition) in loads.iter().zip(owners).zip(0..) {
+        for ((load, owner), partition) in loads.iter().zip(&dealt.owners).zip(0..) {
             if !load.stuck && !situation.is_hot(partition) {
                 self.queues[*owner as usize] += load.arrived;
             }
@@ -223,10 +222,8 @@ impl Shadows {
         if dt <= 0.0 {
             return;
         }
-        let mut owners = Vec::new();
         for shadow in self.levels.iter_mut().filter(|shadow| shadow.replicas > 0) {
-            situation.owners(shadow.replicas, &mut owners);
-            shadow.feed(situation, loads, &owners, now, dt);
+            shadow.feed(situation, loads, &situation.dealt(shadow.replicas), now, dt);
         }
     }
 

@@ -78,6 +78,7 @@ impl Situation {
             threads,
             capacity,
             present: present(memory, observation, lag, capacity),
+            dealt: Vec::new(),
             current,
             ceilings: Vec::new(),
             start_delay: delays.longest_start(),
@@ -87,6 +88,7 @@ impl Situation {
             surge: estimator.surges.remaining(rate, 0.0),
             calm_share: estimator.surges.calm_share(rate),
         };
+        situation.deal(levels.all());
         situation.surge = estimator.surges.remaining(rate, situation.horizon());
         if estimator.ceiling.throughput().is_some() {
             let members = |replicas: u32| replicas.saturating_mul(threads);

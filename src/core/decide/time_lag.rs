@@ -120,9 +120,10 @@ impl<'a> Known<'a> {
     }
 }
 
-/// Seconds until no backlog is left, where that is within what was looked at.
+/// Seconds until no backlog is left, where that is within what was looked at and one does not build up again.
 fn restored(row: &Row, horizon: f64) -> Option<f64> {
-    (row.outcome.restored < horizon.min(3_600.0)).then_some(row.outcome.restored)
+    let Outcome { restored, late_after, .. } = row.outcome;
+    (late_after == 0.0 && restored < horizon.min(3_600.0)).then_some(restored)
 }
 
 impl<'a> ByTimeLag<'a> {

@@ -34,6 +34,7 @@ fn situations() -> impl Strategy<Value = Situation> {
                 threads,
                 capacity,
                 present: Present::default(),
+                dealt: Vec::new(),
                 current,
                 ceilings: limit.map_or(Vec::new(), |limit| (0..30).map(|replicas| (replicas, limit)).collect()),
                 start_delay,
@@ -160,7 +161,7 @@ proptest! {
             t += 5.0;
         }
         let arrived = situation.total_rate() * course.until(t);
-        let left: f64 = (0..queues.rate.len()).map(|queue| situation.arrived(&queues, queue, t, course) - queues.position[queue]).sum();
+        let left: f64 = (0..queues.rate.len()).map(|queue| situation.arrived(&queues, queue, situation.moment(t, course)) - queues.position[queue]).sum();
         prop_assert!(left >= -1e-3);
         prop_assert!((served + left - (arrived - began)).abs() < 1e-3 * (1.0 + arrived - began));
     }
