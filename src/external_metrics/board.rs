@@ -226,10 +226,10 @@ fn found(
         Entry::Unread(_) => return refuse("its consumer group has not been read yet"),
         Entry::Read(notice) => notice,
     };
-    let age = notice.read.elapsed();
-    if age > notice.max_age {
-        let (age, limit) = (age.as_secs(), notice.max_age.as_secs());
-        return refuse(&format!("its consumer group was last read {age} s ago, which counts for {limit} s"));
+    if notice.read.elapsed() > notice.max_age {
+        // Not how old it is: the HPA makes an Event of every new text.
+        let limit = notice.max_age.as_secs();
+        return refuse(&format!("its consumer group was last read more than {limit} s ago, which is too old to count"));
     }
     match notice.values.of(metric) {
         Ok(number) => match wire::quantity(*number) {

@@ -5,7 +5,7 @@
 
 mod quantity;
 
-use jiff::Timestamp;
+use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::board::{Item, Labels};
@@ -83,45 +83,36 @@ pub struct ValueList {
 }
 
 /// ExternalMetricValue. The HPA sums the items, and looks at nothing but `value`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Value {
-    metric_name: &'static str,
-    metric_labels: ItemLabels,
-    #[serde(serialize_with = "seconds")]
-    timestamp: Timestamp,
-    value: String,
+#[derive(Debug)]
+struct Value(Metric, Item);
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(metric, item) = self;
+        let mut value = serializer.serialize_struct("ExternalMetricValue", 4)?;
+        value.serialize_field("metricName", metric.name())?;
+        value.serialize_field("metricLabels", &ItemLabels(item))?;
+        // RFC 3339 without fractions of a second, as metav1.Time is written.
+        value.serialize_field("timestamp", &format_args!("{}", item.at().strftime("%Y-%m-%dT%H:%M:%SZ")))?;
+        value.serialize_field("value", &item.value)?;
+        value.end()
+    }
 }
 
-#[derive(Debug)]
-struct ItemLabels(Item);
+struct ItemLabels<'a>(&'a Item);
 
-impl Serialize for ItemLabels {
+impl Serialize for ItemLabels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let item = &self.0;
-        serializer.collect_map(Labels::KEYS.into_iter().filter_map(|key| Some((key, item.label(key)?))))
+        serializer.collect_map(Labels::KEYS.into_iter().filter_map(|key| Some((key, self.0.label(key)?))))
     }
 }
 
 impl ValueList {
     /// The values of a metric.
     pub fn new(metric: Metric, items: Vec<Item>) -> Self {
-        let items = items
-            .into_iter()
-            .map(|item| Value {
-                metric_name: metric.name(),
-                timestamp: item.at(),
-                value: item.value.clone(),
-                metric_labels: ItemLabels(item),
-            })
-            .collect();
+        let items = items.into_iter().map(|item| Value(metric, item)).collect();
         Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: Empty {}, items }
     }
-}
-
-/// RFC 3339 without fractions of a second, as metav1.Time is written.
-fn seconds<S: Serializer>(timestamp: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&timestamp.strftime("%Y-%m-%dT%H:%M:%SZ"))
 }
 
 /// APIGroupList: the answer to `/apis`.

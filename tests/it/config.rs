@@ -71,10 +71,6 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
             "paceline.yaml:1: listen: \"8080x\" is no address to listen on; write for example \"[::]:8080\"",
         ),
         (
-            "externalMetrics:\n  listen: 6443\n",
-            "paceline.yaml:2: externalMetrics.listen: invalid type: integer `6443`, expected a string",
-        ),
-        (
             "externalMetrics:\n  listen: \"6443\"\n",
             "paceline.yaml:2: externalMetrics.listen: \"6443\" is no address to listen on; write for example \"[::]:6443\"",
         ),
