@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     Client,
     ExpiredClient,
     FutureClient,
+    /// From now on for so long.
+    ShortlyClient(Duration),
 }
 
 impl Authority {
@@ -68,14 +70,16 @@ pub(super) fn self_signed(name: &str) -> KeyPair {
 fn params(name: &str, purpose: Purpose) -> CertificateParams {
     let hosts = match purpose {
         Purpose::Server => vec!["localhost".to_owned()],
-        Purpose::Client | Purpose::ExpiredClient | Purpose::FutureClient => vec![],
+        Purpose::Client | Purpose::ExpiredClient | Purpose::FutureClient | Purpose::ShortlyClient(_) => vec![],
     };
     let mut params = CertificateParams::new(hosts).unwrap();
     params.distinguished_name = named(name);
     params.use_authority_key_identifier_extension = true;
     params.extended_key_usages = match purpose {
         Purpose::Server => vec![ExtendedKeyUsagePurpose::ServerAuth],
-        Purpose::Client | Purpose::ExpiredClient | Purpose::FutureClient => vec![ExtendedKeyUsagePurpose::ClientAuth],
+        Purpose::Client | Purpose::ExpiredClient | Purpose::FutureClient | Purpose::ShortlyClient(_) => {
+            vec![ExtendedKeyUsagePurpose::ClientAuth]
+        }
     };
     match purpose {
         Purpose::Server | Purpose::Client => {}
@@ -84,6 +88,10 @@ fn params(name: &str, purpose: Purpose) -> CertificateParams {
             params.not_after = rcgen::date_time_ymd(2002, 1, 1);
         }
         Purpose::FutureClient => params.not_before = rcgen::date_time_ymd(4000, 1, 1),
+        Purpose::ShortlyClient(time) => {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+            params.not_after = rcgen::date_time_ymd(1970, 1, 1) + now + time;
+        }
     }
     params
 }

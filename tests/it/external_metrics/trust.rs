@@ -1,5 +1,7 @@
 //! Whom the server believes.
 
+use std::time::Duration;
+
 use paceline::external_metrics::FrontProxy;
 use paceline::external_metrics::front_proxy::{Cause, UnusableFrontProxy};
 use serde_json::json;
@@ -110,6 +112,21 @@ async fn the_authority_is_exchanged_on_open_connections() {
         equal(&(counters.trusted_connections(), counters.untrusted_connections()), &(1, 0))
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_expires_on_an_open_connection_is_believed_no_more() {
+    let stage = Stage::start().await;
+    let identity = stage.authority.issue("front-proxy", Purpose::ShortlyClient(Duration::from_secs(5)));
+    let mut connection = stage.connect_2(Some(&identity)).await.unwrap();
+    assert_eq!(connection.ask(get("/apis", &[USER])).await.unwrap().0, 200);
+    let connection = tokio::sync::Mutex::new(connection);
+    wait_for("it has expired", DEADLINE, || async {
+        equal(&connection.lock().await.ask(get("/apis", &[USER])).await.unwrap().0, &401)
+    })
+    .await;
+    assert_eq!(stage.counters.refused(Cause::Expired), 1);
+    assert_eq!((stage.counters.trusted_connections(), stage.counters.untrusted_connections()), (0, 1));
 }
 
 #[test]
