@@ -2,12 +2,13 @@
 //!
 //! Whatever is not a probe is for the front proxy only, paths that don't exist included. Every answer is JSON, whatever
 //! `Accept` says: a 406 would make the aggregator, or a client that prefers protobuf, believe that the API is broken.
-//! No request's body is ever read, so none needs a limit.
+//! Errors are a metav1.Status, but for what never becomes a request: hyper answers headers that are malformed or too long
+//! with a bare 4xx. No request's body is ever read, so none needs a limit.
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{Method, StatusCode, header};
 use axum::middleware::{self, Next};
@@ -87,10 +88,11 @@ async fn readyz(State(sources): State<Arc<Sources>>) -> Response {
 async fn values(
     State(sources): State<Arc<Sources>>,
     path: Result<Path<(String, String)>, PathRejection>,
-    Query(query): Query<Vec<(String, String)>>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, Status> {
     // What is left to go wrong is a name that is no text.
     let Path((namespace, name)) = path.map_err(|_| Status::bad_request("the path is not valid UTF-8"))?;
+    let Query(query) = query.map_err(|_| Status::bad_request("the query can't be read"))?;
     let parameter = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     if parameter("watch").is_some_and(is_on) {
         return Err(Status::method_not_allowed("external metrics can be read, and not watched"));

@@ -1,8 +1,8 @@
 //! The server: axum over TLS on a port of its own, and the limits of what a connection may cost. It knows connections,
 //! and nothing of what is served on them.
 //!
-//! Limits that are not here: how many connections there may be and for how long ([`super::door`]); bodies, which are
-//! never read ([`super::routes`]). Answers are made without waiting for anything, so they need no time-out.
+//! Limits that are not here: how many connections there may be and for how long (`door.rs`); bodies, which are
+//! never read (`routes.rs`). Answers are made without waiting for anything, so they need no time-out.
 
 use std::future::Future;
 use std::io;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{USER, V1BETA1, at, get, labels, notice, request};
 use super::stage::{DEADLINE, Stage};
@@ -269,6 +270,33 @@ proptest! {
             }
         });
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_in_place_of_a_path_make_the_server_fail(all in prop::collection::vec(hostile_bytes(), 16)) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let stage = Stage::start().await;
+            for bytes in &all {
+                let mut stream = stage.shake_hands(Some(&stage.api_server), b"http/1.1").await.unwrap();
+                let head = [b"GET /apis/", bytes.as_slice(), b" HTTP/1.1\r\nHost: a\r\nX-Remote-User: u\r\nConnection: close\r\n\r\n"];
+                stream.write_all(&head.concat()).await.unwrap();
+                let mut answer = Vec::new();
+                let _ = stream.read_to_end(&mut answer).await;
+                let answer = String::from_utf8_lossy(&answer);
+                assert!(answer.starts_with("HTTP/1.1 4"), "{bytes:?}: {answer}");
+            }
+        });
+    }
+}
+
+/// Any bytes but those that end a line.
+fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
+    let byte = any::<u8>().prop_filter("no end of a line", |byte| !matches!(byte, b'\r' | b'\n'));
+    prop::collection::vec(byte, 1..24)
 }
 
 /// Paths that are nearly right, with any bytes in them.
