@@ -152,6 +152,8 @@ pub(super) async fn shake_hands(
     };
     config.alpn_protocols = vec![protocol.to_vec()];
     let stream = TcpStream::connect(address).await?;
+    // As Go's clients do.
+    stream.set_nodelay(true)?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
 }
