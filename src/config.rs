@@ -1,6 +1,8 @@
 //! The controller's configuration file. What is in it is parsed into types that can't hold a wrong value; whatever is
 //! wrong is named with file, line and field. `config/paceline.yaml` shows every field.
 
+mod external_metrics;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -10,7 +12,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use external_metrics::{Certificate, ExternalMetrics, Service};
+
 use crate::yaml::{Invalid, Problem, Source, path};
+use external_metrics::RawExternalMetrics;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +27,8 @@ pub struct Configuration {
     pub allow_bootstrap_servers: AllowList,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub listen: SocketAddr,
+    /// How external.metrics.k8s.io is served to HPAs.
+    pub external_metrics: ExternalMetrics,
     /// Who may write.
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
@@ -36,6 +43,7 @@ impl Default for Configuration {
             clusters: BTreeMap::new(),
             allow_bootstrap_servers: AllowList::default(),
             listen: default_listen(),
+            external_metrics: ExternalMetrics::default(),
             leader_election: LeaderElection::default(),
             watch_namespaces: Vec::new(),
             log_format: LogFormat::default(),
@@ -254,6 +262,7 @@ struct Raw {
     clusters: Vec<RawCluster>,
     allow_bootstrap_servers: Vec<String>,
     listen: String,
+    external_metrics: RawExternalMetrics,
     leader_election: RawLeaderElection,
     watch_namespaces: Vec<String>,
     log_format: LogFormat,
@@ -265,6 +274,7 @@ impl Default for Raw {
             clusters: Vec::new(),
             allow_bootstrap_servers: Vec::new(),
             listen: default_listen().to_string(),
+            external_metrics: RawExternalMetrics::default(),
             leader_election: RawLeaderElection::default(),
             watch_namespaces: Vec::new(),
             log_format: LogFormat::default(),
@@ -360,6 +370,7 @@ impl Check<'_> {
             clusters,
             allow_bootstrap_servers: AllowList::new(raw.allow_bootstrap_servers),
             listen,
+            external_metrics: self.external_metrics(raw.external_metrics, listen),
             leader_election: self.leader_election(raw.leader_election),
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             log_format: raw.log_format,

@@ -5,6 +5,7 @@
 // The engine: from what one poll saw to how many replicas there should be, and why.
 pub mod core;
 // The edges: where observations come from, and where decisions go.
+pub mod external_metrics;
 pub mod kafka;
 pub mod kubernetes;
 // The loop that joins them: an observation, the workload, a decision, an act.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use paceline::config::{AllowList, Configuration};
+use paceline::config::{AllowList, Certificate, Configuration};
 use paceline::yaml::Source;
 
 fn parse(text: &str) -> Result<Configuration, String> {
@@ -44,7 +44,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, leaderElection, listen, logFormat, watchNamespaces",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, watchNamespaces",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
@@ -71,6 +71,31 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
             "paceline.yaml:1: listen: \"8080x\" is no address to listen on; write for example \"[::]:8080\"",
         ),
         (
+            "externalMetrics:\n  listen: \"6443\"\n",
+            "paceline.yaml:2: externalMetrics.listen: \"6443\" is no address to listen on; write for example \"[::]:6443\"",
+        ),
+        (
+            "externalMetrics:\n  enabled: true\n  listen: \"[::]:8080\"\n",
+            "paceline.yaml:3: externalMetrics.listen: is the same as listen; it needs a port of its own",
+        ),
+        ("externalMetrics:\n  maxAge: 2h\n", "paceline.yaml:2: externalMetrics.maxAge: must be from 1s to 1h"),
+        (
+            "externalMetrics:\n  service: {name: A, namespace: x}\n",
+            "paceline.yaml:2: externalMetrics.service.name: \"A\" is no name: at most 63 lower-case letters, digits and \"-\", and no \"-\" at either end",
+        ),
+        (
+            "externalMetrics:\n  certificate:\n    secretName: a\n    directory: /b\n",
+            "paceline.yaml:2: externalMetrics.certificate: secretName and directory are both given: the controller makes the certificate itself, or somebody else does; keep one of them",
+        ),
+        (
+            "externalMetrics:\n  certificate: {directory: tls}\n",
+            "paceline.yaml:2: externalMetrics.certificate.directory: must be an absolute path",
+        ),
+        (
+            "externalMetrics:\n  certificate: {secret: a}\n",
+            "paceline.yaml:2: externalMetrics.certificate.secret: unknown field; did you mean \"secretName\"?",
+        ),
+        (
             "a: 1\n---\nb: 2\n",
             "paceline.yaml: a configuration is one document, but here are several (separated by ---)",
         ),
@@ -80,6 +105,22 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
     }
     let broken = parse("clusters:\n  - name: \"a\n").unwrap_err();
     assert!(broken.starts_with("paceline.yaml:"), "{broken}");
+}
+
+#[test]
+fn the_serving_certificate_comes_from_one_place() {
+    let cases = [
+        ("", Certificate::SelfManaged("paceline-external-metrics-tls".into())),
+        ("  certificate: {secretName: mine}\n", Certificate::SelfManaged("mine".into())),
+        ("  certificate: {directory: /etc/tls}\n", Certificate::Directory("/etc/tls".into())),
+    ];
+    for (text, expected) in cases {
+        let text = format!("externalMetrics:\n  enabled: true\n  maxAge: 45s\n{text}");
+        let section = parse(&text).unwrap().external_metrics;
+        assert!(section.enabled);
+        assert_eq!(section.max_age, Some(std::time::Duration::from_secs(45)));
+        assert_eq!(section.certificate, expected, "{text}");
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ mod end_to_end;
 mod engine;
 mod engine_invariants;
 mod engine_memory;
+mod external_metrics;
 mod image;
 mod kafka_mock;
 mod kafka_poller;

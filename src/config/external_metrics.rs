@@ -1,0 +1,167 @@
+//! The configuration's section `externalMetrics`: where the metrics for the HPA are served, and with which certificate.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::Check;
+
+/// How external.metrics.k8s.io is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalMetrics {
+    /// Whether it is served at all.
+    pub enabled: bool,
+    /// Where it is served, over TLS.
+    pub listen: SocketAddr,
+    /// How long an observation counts; three times the poll interval of its cluster where absent.
+    pub max_age: Option<Duration>,
+    /// The Service that the APIService names.
+    pub service: Service,
+    /// Where the serving certificate comes from.
+    pub certificate: Certificate,
+}
+
+/// A Service of Kubernetes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; the controller's own where absent.
+    pub namespace: Option<String>,
+}
+
+/// Where the serving certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    /// It is made and renewed by the controller, and kept in a Secret of this name in the controller's namespace.
+    SelfManaged(String),
+    /// Somebody else puts `tls.crt` and `tls.key` into this directory.
+    Directory(PathBuf),
+}
+
+impl Default for ExternalMetrics {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 6443),
+            max_age: None,
+            service: Service { name: "paceline-external-metrics".to_owned(), namespace: None },
+            certificate: Certificate::SelfManaged("paceline-external-metrics-tls".to_owned()),
+        }
+    }
+}
+
+/// Anything shorter is over before the next poll.
+const SHORTEST_AGE: Duration = Duration::from_secs(1);
+/// An HPA that acts on what was true an hour ago acts on nothing.
+const LONGEST_AGE: Duration = Duration::from_secs(3600);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct RawExternalMetrics {
+    enabled: bool,
+    listen: String,
+    #[serde(with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    max_age: Option<Duration>,
+    service: RawService,
+    certificate: RawCertificate,
+}
+
+impl Default for RawExternalMetrics {
+    fn default() -> Self {
+        let ExternalMetrics { enabled, listen, max_age, .. } = ExternalMetrics::default();
+        let (service, certificate) = (RawService::default(), RawCertificate::default());
+        Self { enabled, listen: listen.to_string(), max_age, service, certificate }
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct RawService {
+    name: String,
+    namespace: Option<String>,
+}
+
+impl Default for RawService {
+    fn default() -> Self {
+        let Service { name, namespace } = ExternalMetrics::default().service;
+        Self { name, namespace }
+    }
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+struct RawCertificate {
+    secret_name: Option<String>,
+    directory: Option<PathBuf>,
+}
+
+impl Check<'_> {
+    pub(super) fn external_metrics(&mut self, raw: RawExternalMetrics, others: SocketAddr) -> ExternalMetrics {
+        let default = ExternalMetrics::default();
+        let listen = raw.listen.parse().unwrap_or_else(|_| {
+            let why = format!("\"{}\" is no address to listen on; write for example \"[::]:6443\"", raw.listen);
+            self.wrong("externalMetrics.listen", why);
+            default.listen
+        });
+        if raw.enabled && listen == others {
+            self.wrong("externalMetrics.listen", "is the same as listen; it needs a port of its own");
+        }
+        if raw.max_age.is_some_and(|age| !(SHORTEST_AGE..=LONGEST_AGE).contains(&age)) {
+            self.wrong("externalMetrics.maxAge", "must be from 1s to 1h");
+        }
+        self.name("externalMetrics.service.name", &raw.service.name);
+        if let Some(namespace) = &raw.service.namespace {
+            self.name("externalMetrics.service.namespace", namespace);
+        }
+        let RawService { name, namespace } = raw.service;
+        ExternalMetrics {
+            enabled: raw.enabled,
+            listen,
+            max_age: raw.max_age,
+            service: Service { name, namespace },
+            certificate: self.certificate(raw.certificate, default.certificate),
+        }
+    }
+
+    fn certificate(&mut self, raw: RawCertificate, default: Certificate) -> Certificate {
+        match (raw.secret_name, raw.directory) {
+            (None, None) => default,
+            (Some(name), None) => {
+                self.name("externalMetrics.certificate.secretName", &name);
+                Certificate::SelfManaged(name)
+            }
+            (None, Some(directory)) => {
+                if !directory.is_absolute() {
+                    self.wrong("externalMetrics.certificate.directory", "must be an absolute path");
+                }
+                Certificate::Directory(directory)
+            }
+            (Some(_), Some(_)) => {
+                let why = "secretName and directory are both given: the controller makes the certificate itself, or somebody else does; keep one of them";
+                self.wrong("externalMetrics.certificate", why);
+                default
+            }
+        }
+    }
+
+    /// Names that objects of Kubernetes can have, as far as ours go: a Secret's could have dots too.
+    fn name(&mut self, field: &str, name: &str) {
+        let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        let is_good = !name.is_empty()
+            && name.len() <= 63
+            && name.bytes().all(is_inner)
+            && !name.starts_with('-')
+            && !name.ends_with('-');
+        if !is_good {
+            let why = format!(
+                "\"{name}\" is no name: at most 63 lower-case letters, digits and \"-\", and no \"-\" at either end"
+            );
+            self.wrong(field, why);
+        }
+    }
+}

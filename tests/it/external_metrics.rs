@@ -1,0 +1,9 @@
+//! The aggregated API external.metrics.k8s.io, over real TLS: what it answers, whom it believes, and what it stands.
+
+mod certificate;
+mod client;
+mod hostile;
+mod routes;
+mod selector;
+mod stage;
+mod trust;
