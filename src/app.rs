@@ -15,13 +15,14 @@ use std::time::Duration;
 use anyhow::Context;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 pub use clusters::settings_of;
 
 use crate::config::Configuration;
+use crate::kubernetes::autoscaler;
 use crate::kubernetes::conflict::{self, Claims};
 use crate::kubernetes::leadership::{self, Candidate, Leadership};
 use crate::kubernetes::objects;
@@ -77,7 +78,8 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let stop_serving = CancellationToken::new();
     let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
     let scales = Scales::new(client.clone());
-    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, identity });
+    let (_served, not_served) = watch::channel(Some(autoscaler::off()));
+    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, identity, not_served });
     let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
 
     tokio::select! {

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::core::{Decision, Engine, Observation, Replicas, Workload};
 use crate::kafka::now;
+use crate::kubernetes::autoscaler::{Judgement, NotServed, Situation};
 use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::objects::{Object, Record};
@@ -29,6 +30,8 @@ pub(super) struct Shared {
     pub(super) leadership: Leadership,
     pub(super) metrics: Arc<Metrics>,
     pub(super) identity: String,
+    /// Why the external metrics are not served, as long as they are not.
+    pub(super) not_served: watch::Receiver<Option<NotServed>>,
 }
 
 /// A ScaledConsumer as it is now; what changes it sends a new one.
@@ -102,9 +105,30 @@ impl Consumer {
         written.map(|_| ())
     }
 
+    /// Whether an HPA acts as was decided, where that is its business.
+    fn autoscaled(&self, asked: &Validated, decision: &Decision) -> Option<Judgement> {
+        match asked.mode {
+            Mode::Scale | Mode::DryRun => None,
+            Mode::Metrics => {
+                let not_served = self.shared.not_served.borrow().clone();
+                Some(self.shared.claims.judge(&Situation {
+                    consumer: asked,
+                    current: decision.current(),
+                    most_useful: most_useful(asked, decision),
+                    not_served: not_served.as_ref(),
+                }))
+            }
+        }
+    }
+
     /// Who else scales the target, the one who keeps changing it back included.
     async fn rival(&mut self, asked: &Validated, current: Replicas) -> Option<Rival> {
         let rival = self.shared.claims.rival_of(asked);
+        match asked.mode {
+            Mode::Scale | Mode::DryRun => {}
+            // The HPA sets the replicas now; what was written before is none of its business.
+            Mode::Metrics => self.war = TugOfWar::default(),
+        }
         if !self.war.read(current, Instant::now()) || rival.as_ref().is_some_and(Rival::forbids_writing) {
             return rival;
         }
@@ -112,6 +136,12 @@ impl Consumer {
         let manager = self.shared.scales.last_writer(&asked.namespace, &asked.target, read).await;
         Some(Rival::ChangedBack(manager))
     }
+}
+
+/// The most replicas that the partitions can use.
+fn most_useful(asked: &Validated, decision: &Decision) -> Option<u32> {
+    let members = decision.model.useful_members?;
+    Some(members.div_ceil(asked.policy.threads_per_replica.get()))
 }
 
 impl Target for Consumer {
@@ -141,7 +171,7 @@ impl Target for Consumer {
         let rival = self.rival(&asked, decision.current()).await;
         let allowed = match asked.mode {
             Mode::Scale => !rival.as_ref().is_some_and(Rival::forbids_writing),
-            Mode::DryRun => false,
+            Mode::DryRun | Mode::Metrics => false,
         };
         let mut failed = None;
         if allowed && decision.is_change() {
@@ -152,14 +182,16 @@ impl Target for Consumer {
                 Err(error) => failed = Some((error.name(), error.to_string())),
             }
         }
-        self.report(Outcome::Decided { decision, engine, mode: asked.mode, rival, failed }).await;
+        let autoscaled = self.autoscaled(&asked, decision);
+        self.report(Outcome::Decided { decision, engine, mode: asked.mode, autoscaled, rival, failed }).await;
         Acted::Done
     }
 
     async fn unreadable(&mut self, seen: &Observation, error: ScaleError) {
         self.read = None;
         let (name, text) = (error.name(), error.to_string());
-        self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref() }).await;
+        let mode = self.validated().mode;
+        self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref(), mode }).await;
     }
 
     async fn nudged(&mut self) {

@@ -1,7 +1,7 @@
 //! Who else scales the same workload: HorizontalPodAutoscalers, other ScaledConsumers, and whoever keeps setting the
 //! replicas back. It finds them; what follows is the caller's business.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::autoscaler::{Autoscaler, Judgement, Labels, Situation, judge};
 use super::resource::Mode;
 use super::validate::{TargetRef, Validated};
 use crate::core::Replicas;
@@ -59,7 +60,7 @@ impl std::fmt::Display for Rival {
             ),
             Self::Elder(name) => write!(
                 f,
-                "ScaledConsumer \"{name}\" is older and scales the same workload, so nothing is written; delete one of the two."
+                "ScaledConsumer \"{name}\" is older and scales the same workload, so nothing is written by this one; delete one of the two."
             ),
             Self::Younger(name) => write!(
                 f,
@@ -85,15 +86,31 @@ pub struct Claims(Arc<Mutex<State>>);
 struct State {
     /// Lists that are still to come before it is known who else there is.
     awaited: usize,
+    /// The namespaces whose HPAs are seen; `None` is all of them.
+    seen: BTreeSet<Option<String>>,
     /// HPAs by namespace and name.
-    autoscalers: BTreeMap<(String, String), TargetRef>,
-    /// ScaledConsumers that write, by namespace and name.
+    autoscalers: BTreeMap<(String, String), Autoscaler>,
+    /// ScaledConsumers by namespace and name.
     consumers: BTreeMap<(String, String), Claim>,
 }
 
 struct Claim {
     target: TargetRef,
+    mode: Mode,
     created: Option<Timestamp>,
+    labels: Labels,
+}
+
+impl Claim {
+    /// Whether two on one workload are one too many. In dry run nothing is claimed, so that a policy can be tried beside
+    /// another; and of two that only serve numbers, an HPA takes the higher one.
+    fn excludes(&self, other: &Self) -> bool {
+        let is_rivalry = match (self.mode, other.mode) {
+            (Mode::DryRun, _) | (_, Mode::DryRun) | (Mode::Metrics, Mode::Metrics) => false,
+            (Mode::Scale, Mode::Scale | Mode::Metrics) | (Mode::Metrics, Mode::Scale) => true,
+        };
+        is_rivalry && self.target.is_same_workload(&other.target)
+    }
 }
 
 impl Claims {
@@ -115,18 +132,12 @@ impl Claims {
         self.state().awaited == 0
     }
 
-    /// Notes what a ScaledConsumer targets. One in dry run claims nothing, so that a policy can be tried beside another.
+    /// Notes what a ScaledConsumer targets.
     pub fn set(&self, consumer: &Validated, created: Option<Timestamp>) {
         let key = (consumer.namespace.clone(), consumer.name.clone());
-        match consumer.mode {
-            Mode::Scale => {
-                let claim = Claim { target: consumer.target.clone(), created };
-                self.state().consumers.insert(key, claim);
-            }
-            Mode::DryRun => {
-                self.state().consumers.remove(&key);
-            }
-        }
+        let (target, labels) = (consumer.target.clone(), Labels::of(consumer));
+        let claim = Claim { target, mode: consumer.mode, created, labels };
+        self.state().consumers.insert(key, claim);
     }
 
     /// Forgets a ScaledConsumer.
@@ -135,24 +146,39 @@ impl Claims {
     }
 
     /// Who else scales what this ScaledConsumer scales; first those that forbid to write. The older of two
-    /// ScaledConsumers goes first (by creation, then by name), so that a new one never takes over what runs.
+    /// ScaledConsumers goes first (by creation, then by name), so that a new one never takes over what runs. In mode
+    /// `Metrics` an HPA is no rival but the one who acts.
     pub fn rival_of(&self, consumer: &Validated) -> Option<Rival> {
         let state = self.state();
-        let autoscaler = in_namespace(&state.autoscalers, &consumer.namespace)
-            .find(|(_, target)| target.is_same_workload(&consumer.target))
-            .map(|(name, _)| Rival::HorizontalPodAutoscaler(name.to_owned()));
-        if autoscaler.is_some() {
-            return autoscaler;
+        let autoscaler = state.autoscalers_of(consumer).next();
+        match consumer.mode {
+            Mode::Scale | Mode::DryRun => {
+                if let Some(autoscaler) = autoscaler {
+                    return Some(Rival::HorizontalPodAutoscaler(autoscaler.name.clone()));
+                }
+            }
+            Mode::Metrics => {}
         }
         let rank = |name: &str, claim: &Claim| (claim.created, name.to_owned());
         let own = state.consumers.get(&(consumer.namespace.clone(), consumer.name.clone()))?;
-        let others: Vec<_> = in_namespace(&state.consumers, &consumer.namespace)
-            .filter(|(name, claim)| *name != consumer.name && claim.target.is_same_workload(&consumer.target))
-            .map(|(name, claim)| rank(name, claim))
-            .collect();
-        let (created, name) = others.into_iter().min()?;
+        let others = in_namespace(&state.consumers, &consumer.namespace)
+            .filter(|(name, claim)| *name != consumer.name && claim.excludes(own))
+            .map(|(name, claim)| rank(name, claim));
+        let (created, name) = others.min()?;
         let is_elder = (created, name.clone()) < rank(&consumer.name, own);
         Some(if is_elder { Rival::Elder(name) } else { Rival::Younger(name) })
+    }
+
+    /// Whether an HPA does what a ScaledConsumer in mode `Metrics` decides.
+    pub fn judge(&self, situation: &Situation<'_>) -> Judgement {
+        let state = self.state();
+        let consumer = situation.consumer;
+        let autoscalers = state.sees(&consumer.namespace).then(|| state.autoscalers_of(consumer).collect::<Vec<_>>());
+        judge(situation, autoscalers.as_deref(), |selector| {
+            let all = in_namespace(&state.consumers, &consumer.namespace);
+            let others = all.filter(|(name, claim)| *name != consumer.name && selector.matches(&claim.labels));
+            others.map(|(name, _)| name.to_owned()).collect()
+        })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -160,15 +186,22 @@ impl Claims {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply(&self, autoscaler: &HorizontalPodAutoscaler) {
-        let target = autoscaler.spec.as_ref().map(|spec| &spec.scale_target_ref);
-        let Some(target) = target else { return };
-        let target = TargetRef {
-            api_version: target.api_version.clone().unwrap_or_default(),
-            kind: target.kind.clone(),
-            name: target.name.clone(),
-        };
-        self.state().autoscalers.insert(key(autoscaler), target);
+    fn apply(&self, object: &HorizontalPodAutoscaler) {
+        if let Some(autoscaler) = Autoscaler::of(object) {
+            self.state().autoscalers.insert(key(object), autoscaler);
+        }
+    }
+}
+
+impl State {
+    fn sees(&self, namespace: &str) -> bool {
+        self.seen.contains(&None) || self.seen.contains(&Some(namespace.to_owned()))
+    }
+
+    fn autoscalers_of<'a>(&'a self, consumer: &'a Validated) -> impl Iterator<Item = &'a Autoscaler> {
+        in_namespace(&self.autoscalers, &consumer.namespace)
+            .map(|(_, autoscaler)| autoscaler)
+            .filter(|autoscaler| autoscaler.target.is_same_workload(&consumer.target))
     }
 }
 
@@ -210,7 +243,10 @@ pub async fn watch_autoscalers(client: Client, namespace: Option<String>, claims
             }
             Some(Ok(watcher::Event::InitDone)) => {
                 let is_ours = |of: &str| namespace.as_ref().is_none_or(|namespace| namespace == of);
-                claims.state().autoscalers.retain(|key, _| !is_ours(&key.0) || listed.contains(key));
+                let mut state = claims.state();
+                state.autoscalers.retain(|key, _| !is_ours(&key.0) || listed.contains(key));
+                state.seen.insert(namespace.clone());
+                drop(state);
                 complained = false;
                 if !std::mem::replace(&mut told, true) {
                     claims.listed();
@@ -221,8 +257,11 @@ pub async fn watch_autoscalers(client: Client, namespace: Option<String>, claims
                 claims.state().autoscalers.remove(&key(&object));
             }
             Some(Err(error)) => {
-                if is_refusal(&error) && !std::mem::replace(&mut told, true) {
-                    claims.listed();
+                if is_refusal(&error) {
+                    claims.state().seen.remove(&namespace);
+                    if !std::mem::replace(&mut told, true) {
+                        claims.listed();
+                    }
                 }
                 if !complained {
                     warn!(%error, "HorizontalPodAutoscalers can't be watched, so one on the same workload would not be seen; grant list and watch.");
@@ -286,6 +325,7 @@ impl TugOfWar {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::validate::validate;
 
     #[test]
     fn who_else_there_is_is_known_once_every_list_has_come() {
@@ -293,6 +333,60 @@ mod tests {
         for complete in [false, true, true] {
             claims.listed();
             assert_eq!(claims.are_complete(), complete);
+        }
+    }
+
+    fn consumer(name: &str, mode: Mode, target: &str) -> Validated {
+        let object = serde_json::json!({
+            "apiVersion": "paceline.dev/v1alpha1", "kind": "ScaledConsumer",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {
+                "scaleTargetRef": {"name": target}, "mode": mode, "policy": {},
+                "kafka": {"cluster": "main", "consumerGroup": name},
+            },
+        });
+        validate(&serde_json::from_value(object).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_older_of_two_scaled_consumers_goes_first_where_both_may_have_a_say() {
+        use Mode::{DryRun, Metrics, Scale};
+        let elder = |name: &str| Some(Rival::Elder(name.to_owned()));
+        let younger = |name: &str| Some(Rival::Younger(name.to_owned()));
+        // The modes of a, which is the older one, and of b; the rival of a, and that of b.
+        let rows = [
+            (Scale, Scale, younger("b"), elder("a")),
+            (Scale, Metrics, younger("b"), elder("a")),
+            (Metrics, Scale, younger("b"), elder("a")),
+            (Metrics, Metrics, None, None),
+            (DryRun, Scale, None, None),
+            (DryRun, Metrics, None, None),
+            (Scale, DryRun, None, None),
+        ];
+        for (first, second, of_first, of_second) in rows {
+            let claims = Claims::default();
+            let (a, b) = (consumer("a", first, "shared"), consumer("b", second, "shared"));
+            for consumer in [&a, &b, &consumer("c", Scale, "another")] {
+                claims.set(consumer, None);
+            }
+            assert_eq!((claims.rival_of(&a), claims.rival_of(&b)), (of_first, of_second), "{first:?} {second:?}");
+        }
+    }
+
+    #[test]
+    fn an_hpa_is_a_rival_but_where_it_is_the_one_who_acts() {
+        let hpa = serde_json::json!({
+            "metadata": {"name": "hpa", "namespace": "shop"},
+            "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shared"}, "maxReplicas": 3},
+        });
+        let hpa = serde_json::from_value(hpa).unwrap();
+        let rival = || Some(Rival::HorizontalPodAutoscaler("hpa".to_owned()));
+        for (mode, wanted) in [(Mode::Scale, rival()), (Mode::DryRun, rival()), (Mode::Metrics, None)] {
+            let claims = Claims::default();
+            claims.apply(&hpa);
+            let consumer = consumer("a", mode, "shared");
+            claims.set(&consumer, None);
+            assert_eq!(claims.rival_of(&consumer), wanted, "{mode:?}");
         }
     }
 

@@ -111,7 +111,7 @@ fn drop_nullable(value: &mut serde_json::Value) {
         json_path = ".status.desired",
         description = "Replicas that there should be."
     ),
-    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Scale, or DryRun."),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Scale, Metrics or DryRun."),
     printcolumn(
         name = "Ready",
         type_ = "string",
@@ -201,6 +201,8 @@ pub enum Mode {
     /// The target's replicas are set.
     #[default]
     Scale,
+    /// The numbers are served as external metrics (external.metrics.k8s.io), and a HorizontalPodAutoscaler acts on them: nothing is ever written to the target. The condition Autoscaled says whether one does, and what keeps it from it.
+    Metrics,
     /// Nothing is ever written to the target; status, Events and metrics say what would be.
     DryRun,
 }

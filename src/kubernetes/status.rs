@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::autoscaler::Judgement;
 use super::call::{self, CallError};
 use super::conflict::Rival;
 use super::events::{Events, Note, Severity};
@@ -34,8 +35,10 @@ pub enum Outcome<'a> {
         decision: &'a Decision,
         /// Who decided, to be remembered.
         engine: &'a Engine,
-        /// Whether it is for the target, or only to be told.
+        /// Whether it is for the target, to be served, or only to be told.
         mode: Mode,
+        /// What becomes of it where an HPA is to act on it: in mode `Metrics`.
+        autoscaled: Option<Judgement>,
         /// Who else scales the workload.
         rival: Option<Rival>,
         /// Why the write failed, by name and in a sentence.
@@ -49,6 +52,8 @@ pub enum Outcome<'a> {
         text: String,
         /// Whether Kafka could be read.
         failure: Option<&'a Unknown>,
+        /// What would be done with a decision.
+        mode: Mode,
     },
     /// The object can't be used.
     Invalid(String),
@@ -64,7 +69,7 @@ pub struct Reporter {
     told: ScaledConsumerStatus,
     /// When it was written last.
     written: Option<Instant>,
-    /// The change that was told last, so that a dry run tells each only once.
+    /// The change that was told last, so that where nothing is written each is told only once.
     last_change: Option<(Replicas, Replicas)>,
 }
 
@@ -106,6 +111,7 @@ impl Reporter {
         let change = self.fill(&mut status, outcome);
         let generation = status.observed_generation;
         let verdicts = conditions::of(outcome, &status.conditions);
+        conditions::forget(&mut status.conditions, outcome);
         let transitions = conditions::merge(&mut status.conditions, verdicts, generation);
         let notes: Vec<Note> = change.into_iter().chain(transitions).collect();
         for note in &notes {
@@ -141,7 +147,7 @@ impl Reporter {
 
     /// Sets the numbers; gives the change that is to be told.
     fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
-        let Outcome::Decided { decision, mode, rival, failed, engine: _ } = outcome else { return None };
+        let Outcome::Decided { decision, mode, rival, failed, autoscaled: _, engine: _ } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
         let known = decision.lag.is_anything_known();
         status.replicas = i32::try_from(current.0).ok();
@@ -164,7 +170,7 @@ impl Reporter {
                 }
                 false
             }
-            Mode::DryRun => {
+            Mode::DryRun | Mode::Metrics => {
                 let change = decision.is_change().then_some((current, desired));
                 std::mem::replace(&mut self.last_change, change) == change
             }
@@ -182,8 +188,14 @@ impl Reporter {
         };
         status.decisions.insert(0, past);
         status.decisions.truncate(DECISIONS_KEPT);
-        let text = format!("{} -> {}: {message}", current.0, desired.0);
-        Some(Note { severity: Severity::Normal, reason, action: "Scale", text })
+        let (from, to) = (current.0, desired.0);
+        let (action, text) = match mode {
+            Mode::Scale | Mode::DryRun => ("Scale", format!("{from} -> {to}: {message}")),
+            Mode::Metrics => {
+                ("Serve", format!("{from} -> {to}, served for a HorizontalPodAutoscaler to act on: {message}"))
+            }
+        };
+        Some(Note { severity: Severity::Normal, reason, action, text })
     }
 
     async fn write(&mut self, status: ScaledConsumerStatus, leadership: &Leadership) {
@@ -219,7 +231,8 @@ impl Reporter {
         numbers_aside.time_lag.clone_from(&self.told.time_lag);
         numbers_aside.message.clone_from(&self.told.message);
         for (new, old) in numbers_aside.conditions.iter_mut().zip(&self.told.conditions) {
-            if new.type_ == old.type_ && new.status == old.status && new.reason == old.reason {
+            let is_same = new.type_ == old.type_ && new.status == old.status && new.reason == old.reason;
+            if is_same && !conditions::tells_news(&new.type_) {
                 new.message.clone_from(&old.message);
             }
         }

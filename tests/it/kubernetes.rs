@@ -96,6 +96,7 @@ async fn the_api_server_refuses_what_makes_no_sense_and_fills_in_the_defaults() 
         ("/minReplicas", json!(9), Some("minReplicas is above maxReplicas")),
         ("/maxReplicas", json!(0), Some("greater than or equal to 1")),
         ("/mode", json!("DryRun"), None),
+        ("/mode", json!("Metrics"), None),
         ("/mode", json!("Sometimes"), Some("Unsupported value")),
         ("/kafka/topicPattern", json!("orders-.*"), Some("give topics or topicPattern, not both")),
         ("/kafka/topics", json!([]), Some("at least 1 items")),

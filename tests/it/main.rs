@@ -20,6 +20,7 @@ mod kafka_poller;
 mod kafka_real;
 mod kubernetes;
 mod kubernetes_memory;
+mod kubernetes_metrics_mode;
 mod lag;
 mod leadership;
 mod manifests;

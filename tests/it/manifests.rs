@@ -1,15 +1,18 @@
-//! What is installed: that the API server takes all of it, that the CRD is the code's, and that the controller gets by
-//! with just the rights it is given.
+//! What is installed, as kustomize renders it: that the API server takes all of it, that the CRD is the code's, and that the
+//! controller gets by with just the rights it is given.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, TypeMeta};
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, TypeMeta};
 use kube::core::discovery::Scope;
 use kube::{Api, Client, ResourceExt, discovery};
 use serde_json::{Value, json};
 
 use crate::world::controller::{Controller, create, install_crd, scaled_consumer, status};
+use crate::world::kustomize::render;
 use crate::world::workers::{Workers, deployment_replicas};
 use crate::world::{equal, unique, wait_for, world};
 
@@ -31,11 +34,17 @@ fn documents(file: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// What `kubectl apply -k manifests` applies, in its order.
-fn installed() -> Vec<Value> {
-    let kustomization = documents(&folder().join("kustomization.yaml")).remove(0);
-    let resources = kustomization["resources"].as_array().unwrap().clone();
-    resources.iter().flat_map(|file| documents(&folder().join(file.as_str().unwrap()))).collect()
+/// Every folder that `kubectl apply -k` takes; the first is what is installed without a choice.
+const FOLDERS: [&str; 3] = [".", "external-metrics", "external-metrics-cert-manager"];
+
+/// The one document of this kind and name.
+#[track_caller]
+fn the<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let mut found = documents.iter().filter(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+    match (found.next(), found.next()) {
+        (Some(one), None) => one,
+        (one, another) => panic!("{kind} {name}: {one:?} {another:?}"),
+    }
 }
 
 /// Applies a document as `kubectl apply --server-side` does; unknown fields are errors.
@@ -59,20 +68,23 @@ async fn apply(client: &Client, document: &Value, dry_run: bool) -> Result<(), S
 
 #[test]
 fn the_crd_in_the_manifests_is_the_one_of_the_code() {
-    let written = std::fs::read_to_string(folder().join("crd.yaml")).unwrap();
-    let said = "manifests/crd.yaml is old: cargo run -- crd > manifests/crd.yaml";
+    let written = std::fs::read_to_string(folder().join("base/crd.yaml")).unwrap();
+    let said = "manifests/base/crd.yaml is old: cargo run -- crd > manifests/base/crd.yaml";
     assert!(written == paceline::kubernetes::resource::crd_yaml(), "{said}");
 }
 
 #[test]
-fn every_manifest_is_in_the_kustomization() {
-    let all = std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut files: Vec<_> = all.filter(|name| name.ends_with(".yaml") && name != "kustomization.yaml").collect();
-    files.sort();
-    let kustomization = documents(&folder().join("kustomization.yaml")).remove(0);
-    let mut listed: Vec<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
-    listed.sort();
-    assert_eq!(files, listed);
+fn every_manifest_is_in_its_kustomization() {
+    for folder in FOLDERS.into_iter().chain(["base"]).map(|name| folder().join(name)) {
+        let all = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let files: BTreeSet<_> = all.filter(|name| name.ends_with(".yaml") && name != "kustomization.yaml").collect();
+        let kustomization = documents(&folder.join("kustomization.yaml")).remove(0);
+        let resources = kustomization["resources"].as_array().unwrap().iter();
+        let patches = kustomization["patches"].as_array().into_iter().flatten().map(|patch| &patch["path"]);
+        let listed = resources.chain(patches).filter_map(|file| Some(file.as_str()?.to_owned()));
+        let listed: BTreeSet<_> = listed.filter(|name| name.ends_with(".yaml")).collect();
+        assert_eq!(files, listed, "{}", folder.display());
+    }
 }
 
 /// Everything is applied for real, the examples too, and then a controller with just the ServiceAccount's rights scales
@@ -82,7 +94,7 @@ async fn what_is_installed_is_accepted_and_is_enough_for_the_controller() {
     let (kafka, cluster) = world();
     let client = cluster.admin();
     install_crd(cluster).await;
-    for document in installed() {
+    for document in render(".") {
         let what = format!("{} {}", document["kind"], document["metadata"]["name"]);
         // A real controller of the image can't run here, so the Deployment is only checked.
         let dry_run = document["kind"] == "Deployment";
@@ -128,6 +140,131 @@ async fn what_is_installed_is_accepted_and_is_enough_for_the_controller() {
     }
 }
 
+/// The overlays are checked by the API server, but for what would change it for the other tests: an APIService without a
+/// server behind it holds up the deletion of every namespace.
+#[tokio::test]
+async fn the_overlays_with_external_metrics_are_accepted() {
+    let (_, cluster) = world();
+    let client = cluster.admin();
+    install_crd(cluster).await;
+    for folder in &FOLDERS[1..] {
+        for document in render(folder) {
+            let (kind, name) = (&document["kind"], &document["metadata"]["name"]);
+            // cert-manager's kinds are not there; the next test looks at what they say.
+            if document["apiVersion"].as_str().unwrap().starts_with("cert-manager.io/") {
+                continue;
+            }
+            let dry_run = kind != "Namespace";
+            let what = format!("{kind} {name} of {folder} to be accepted");
+            wait_for(&what, SOON, || apply(&client, &document, dry_run)).await;
+        }
+    }
+}
+
+#[test]
+fn the_overlays_fit_together_by_their_names() {
+    let base = render(".");
+    for (folder, has_directory) in [("external-metrics", false), ("external-metrics-cert-manager", true)] {
+        let rendered = render(folder);
+        let service = the(&rendered, "Service", "paceline-external-metrics");
+        let deployment = the(&rendered, "Deployment", "paceline");
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let port = container["ports"].as_array().unwrap().iter().find(|port| port["containerPort"] == 6443).unwrap();
+        assert_eq!(service["spec"]["ports"][0]["targetPort"], port["name"]);
+        assert_eq!(service["spec"]["selector"], deployment["spec"]["selector"]["matchLabels"]);
+        let api_service = the(&rendered, "APIService", "v1beta1.external.metrics.k8s.io");
+        let wanted = json!({"name": "paceline-external-metrics", "namespace": NAMESPACE, "port": 443});
+        assert_eq!(api_service["spec"]["service"], wanted);
+        assert_eq!(service["spec"]["ports"][0]["port"], 443);
+
+        // The configuration is that of the base, with nothing but this field in addition.
+        let configuration = |rendered: &[Value]| -> Value {
+            let text = the(rendered, "ConfigMap", "paceline")["data"]["paceline.yaml"].as_str().unwrap();
+            serde_yaml::from_str(text).unwrap()
+        };
+        let mut configured = configuration(&rendered);
+        let added = configured.as_object_mut().unwrap().remove("externalMetrics").unwrap();
+        assert_eq!(configured, configuration(&base));
+        assert_eq!(added["enabled"], true);
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        let is_mounted = mounts.iter().any(|mount| mount["mountPath"] == added["certificate"]["directory"]);
+        assert_eq!(is_mounted, has_directory, "{folder}");
+        assert!(
+            !rendered.iter().any(|it| it["metadata"]["annotations"]["config.kubernetes.io/local-config"].is_string())
+        );
+    }
+}
+
+#[test]
+fn with_cert_manager_the_certificate_is_for_the_service_and_the_controller_may_read_no_secret() {
+    let rendered = render("external-metrics-cert-manager");
+    let certificate = the(&rendered, "Certificate", "paceline-external-metrics");
+    let authority = the(&rendered, "Certificate", "paceline-external-metrics-ca");
+    assert_eq!(certificate["spec"]["dnsNames"], json!([format!("paceline-external-metrics.{NAMESPACE}.svc")]));
+    let issuer = the(&rendered, "Issuer", certificate["spec"]["issuerRef"]["name"].as_str().unwrap());
+    assert_eq!(issuer["spec"]["ca"]["secretName"], authority["spec"]["secretName"]);
+    the(&rendered, "Issuer", authority["spec"]["issuerRef"]["name"].as_str().unwrap());
+    let injected = &the(&rendered, "APIService", "v1beta1.external.metrics.k8s.io")["metadata"]["annotations"];
+    assert_eq!(injected["cert-manager.io/inject-ca-from"], format!("{NAMESPACE}/paceline-external-metrics"));
+    let deployment = the(&rendered, "Deployment", "paceline");
+    let volumes = deployment["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+    assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == certificate["spec"]["secretName"]));
+    let rules = rendered.iter().filter_map(|document| document["rules"].as_array()).flatten();
+    let resources: Vec<_> = rules.flat_map(|rule| rule["resources"].as_array().unwrap()).collect();
+    assert!(!resources.contains(&&json!("secrets")) && resources.contains(&&json!("apiservices")));
+}
+
+/// Who, with which verb, on what, of which name, where, and whether it is allowed.
+type Right = (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, bool);
+
+#[tokio::test]
+async fn the_rights_for_external_metrics_are_those_that_are_needed() {
+    const OURS: &str = "system:serviceaccount:paceline:paceline";
+    const HPA: &str = "system:serviceaccount:kube-system:horizontal-pod-autoscaler";
+    const TLS: &str = "paceline-external-metrics-tls";
+    const API: &str = "v1beta1.external.metrics.k8s.io";
+    let (_, cluster) = world();
+    let client = cluster.admin();
+    let rendered = render("external-metrics");
+    let is_rights = |it: &&Value| it["kind"] == "Namespace" || it["apiVersion"] == "rbac.authorization.k8s.io/v1";
+    for document in rendered.iter().filter(is_rights) {
+        wait_for("the rights", SOON, || apply(&client, document, false)).await;
+    }
+    let rows: &[Right] = &[
+        (OURS, "watch", "", "configmaps", "extension-apiserver-authentication", "kube-system", true),
+        (OURS, "get", "", "configmaps", "other", "kube-system", false),
+        (OURS, "create", "", "secrets", "", NAMESPACE, true),
+        (OURS, "watch", "", "secrets", TLS, NAMESPACE, true),
+        (OURS, "update", "", "secrets", TLS, NAMESPACE, true),
+        (OURS, "get", "", "secrets", "other", NAMESPACE, false),
+        (OURS, "list", "", "secrets", "", NAMESPACE, false),
+        (OURS, "get", "", "secrets", TLS, "default", false),
+        (OURS, "delete", "", "secrets", TLS, NAMESPACE, false),
+        (OURS, "patch", "apiregistration.k8s.io", "apiservices", API, "", true),
+        (OURS, "watch", "apiregistration.k8s.io", "apiservices", API, "", true),
+        (OURS, "create", "apiregistration.k8s.io", "apiservices", "", "", false),
+        (OURS, "delete", "apiregistration.k8s.io", "apiservices", API, "", false),
+        (OURS, "get", "apiregistration.k8s.io", "apiservices", "v1beta1.metrics.k8s.io", "", false),
+        (OURS, "create", "authentication.k8s.io", "tokenreviews", "", "", false),
+        (HPA, "list", "external.metrics.k8s.io", "paceline_desired_replicas", "", "shop", true),
+        ("system:kube-controller-manager", "list", "external.metrics.k8s.io", "paceline_lag_records", "", "shop", true),
+        ("somebody", "list", "external.metrics.k8s.io", "paceline_desired_replicas", "", "shop", false),
+    ];
+    let reviews: Api<SubjectAccessReview> = Api::all(client);
+    for (user, verb, group, resource, name, namespace, allowed) in rows {
+        let review = json!({"metadata": {}, "spec": {"user": user, "resourceAttributes": {
+            "verb": verb, "group": group, "resource": resource, "name": name, "namespace": namespace,
+        }}});
+        let review = serde_json::from_value(review).unwrap();
+        // The authorizer follows a moment later.
+        wait_for(&format!("{user} {verb} {resource} {name}"), SOON, || async {
+            let answer = reviews.create(&PostParams::default(), &review).await.map_err(|error| error.to_string())?;
+            equal(&answer.status.is_some_and(|status| status.allowed), allowed)
+        })
+        .await;
+    }
+}
+
 /// The namespace enforces the strictest pod security, and the Deployment's pods pass it.
 #[tokio::test]
 async fn the_controllers_pods_pass_the_restricted_pod_security() {
@@ -137,11 +274,14 @@ async fn the_controllers_pods_pass_the_restricted_pod_security() {
     let labels = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
     let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(client.clone());
     namespaces.patch(&namespace, &PatchParams::default(), &Patch::Merge(labels)).await.unwrap();
-    let deployment = documents(&folder().join("deployment.yaml")).remove(0);
-    let template = &deployment["spec"]["template"];
-    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": namespace}, "spec": template["spec"]});
-    pod["spec"]["serviceAccountName"] = json!("default");
-    apply(&client, &pod, true).await.unwrap();
+    let mut pod = Value::Null;
+    for folder in FOLDERS {
+        let rendered = render(folder);
+        let spec = &the(&rendered, "Deployment", "paceline")["spec"]["template"]["spec"];
+        pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod", "namespace": namespace}, "spec": spec});
+        pod["spec"]["serviceAccountName"] = json!("default");
+        apply(&client, &pod, true).await.unwrap_or_else(|error| panic!("{folder}: {error}"));
+    }
     pod["spec"]["containers"][0]["securityContext"] = json!({});
     let refused = apply(&client, &pod, true).await.unwrap_err();
     assert!(refused.contains("restricted"), "{refused}");

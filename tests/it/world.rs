@@ -21,6 +21,7 @@ pub(crate) mod controller;
 pub(crate) mod downstream;
 pub(crate) mod kafka;
 pub(crate) mod kubelet;
+pub(crate) mod kustomize;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod producer;

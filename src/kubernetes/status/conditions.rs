@@ -5,9 +5,13 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::Outcome;
 use crate::core::{Decision, Finding, Reason, Unknown};
+use crate::kubernetes::autoscaler::Judgement;
 use crate::kubernetes::conflict::Rival;
 use crate::kubernetes::events::{Note, Severity};
 use crate::kubernetes::resource::Mode;
+
+/// Whether an HPA does what is decided; only in mode `Metrics`.
+const AUTOSCALED: &str = "Autoscaled";
 
 /// A condition before it has a time.
 pub(super) struct Verdict {
@@ -26,10 +30,10 @@ fn verdict(kind: &'static str, is: impl Into<Option<bool>>, reason: &str, messag
 pub(super) fn of(outcome: &Outcome<'_>, before: &[Condition]) -> Vec<Verdict> {
     match outcome {
         Outcome::Invalid(text) => vec![verdict("Ready", false, "Invalid", text.clone())],
-        Outcome::Unreadable { name, text, failure } => {
+        Outcome::Unreadable { name, text, failure, mode: _ } => {
             vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
         }
-        Outcome::Decided { decision, mode, rival, failed, engine: _ } => {
+        Outcome::Decided { decision, mode, rival, failed, autoscaled, engine: _ } => {
             let failure = decision.group_failure();
             let mut verdicts = vec![
                 ready(decision, *mode, rival.as_ref(), failed.as_ref()),
@@ -38,15 +42,42 @@ pub(super) fn of(outcome: &Outcome<'_>, before: &[Condition]) -> Vec<Verdict> {
                 limited(&decision.reason),
                 conflict(rival.as_ref()),
             ];
+            verdicts.extend(autoscaled.as_ref().map(|judgement| {
+                let Judgement { is, reason, message } = judgement;
+                verdict(AUTOSCALED, *is, reason, message.clone())
+            }));
             verdicts.extend(findings(&decision.findings, before));
             verdicts
         }
     }
 }
 
+/// Takes out what another mode has left behind.
+pub(super) fn forget(conditions: &mut Vec<Condition>, outcome: &Outcome<'_>) {
+    let mode = match outcome {
+        Outcome::Decided { mode, .. } | Outcome::Unreadable { mode, .. } => *mode,
+        // What is asked for is not known.
+        Outcome::Invalid(_) => return,
+    };
+    match mode {
+        Mode::Metrics => {}
+        Mode::Scale | Mode::DryRun => conditions.retain(|condition| condition.type_ != AUTOSCALED),
+    }
+}
+
+/// Whether a condition's message has no numbers that only move, so that another one is worth telling at once: whoever
+/// mends an HPA looks for what is left to mend.
+pub(super) fn tells_news(kind: &str) -> bool {
+    kind == AUTOSCALED
+}
+
 fn ready(decision: &Decision, mode: Mode, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
-    // A dry run beside an HPA is how one is tried before it takes over.
-    if let Some(rival) = rival.filter(|rival| rival.forbids_writing() && mode == Mode::Scale) {
+    let stands_aside = match mode {
+        Mode::Scale | Mode::Metrics => rival.filter(|rival| rival.forbids_writing()),
+        // A dry run beside an HPA is how one is tried before it takes over.
+        Mode::DryRun => None,
+    };
+    if let Some(rival) = stands_aside {
         return verdict("Ready", false, "Conflict", rival.to_string());
     }
     if let Some((name, text)) = failed {
@@ -132,7 +163,7 @@ fn findings(findings: &[Finding], before: &[Condition]) -> impl Iterator<Item = 
 /// Whether somebody should look.
 fn is_bad(kind: &str, is: Option<bool>) -> bool {
     match (kind, is) {
-        ("Ready" | "KafkaReachable", Some(false)) | ("Conflict", Some(true)) => true,
+        ("Ready" | "KafkaReachable" | AUTOSCALED, Some(false)) | ("Conflict", Some(true)) => true,
         // Every group begins with that.
         ("CapacityUnknown", Some(true)) => false,
         (kind, is) => is_found(kind, is),
