@@ -26,6 +26,10 @@ pub struct Metrics {
     late_polls: IntCounterVec,
     poll_seconds: GaugeVec,
     leader: Gauge,
+    external_requests: IntCounterVec,
+    external_refusals: IntCounterVec,
+    external_connections: GaugeVec,
+    external_expiry: GaugeVec,
     /// What the pollers have counted so far, to add only what is new.
     counted: Mutex<()>,
 }
@@ -41,6 +45,21 @@ pub struct Polls {
     pub late: u64,
     /// How long the last one took, in seconds.
     pub last_seconds: Option<f64>,
+}
+
+/// What was asked of the external metrics API so far.
+#[derive(Clone, Debug, Default)]
+pub struct ExternalReads {
+    /// Requests, by how they ended.
+    pub requests: Vec<(&'static str, u64)>,
+    /// Requests that did not come from the API server, by what was wrong with them.
+    pub refused: Vec<(&'static str, u64)>,
+    /// Open connections with a client certificate that is believed.
+    pub believed_connections: u64,
+    /// All others.
+    pub other_connections: u64,
+    /// When the serving certificate expires, in seconds of Unix time; nothing where there is none.
+    pub certificate_expires: Option<i64>,
 }
 
 impl Metrics {
@@ -113,6 +132,30 @@ impl Metrics {
                 &cluster,
             )?,
             leader: Gauge::new("paceline_leader", "Whether this process may write.")?,
+            external_requests: counter(
+                &registry,
+                "paceline_external_metrics_requests_total",
+                "Requests to the external metrics API by how they ended.",
+                &["class"],
+            )?,
+            external_refusals: counter(
+                &registry,
+                "paceline_external_metrics_unauthorized_total",
+                "Requests to the external metrics API that did not come from the API server, by what was wrong with them.",
+                &["cause"],
+            )?,
+            external_connections: gauge(
+                &registry,
+                "paceline_external_metrics_connections",
+                "Open connections to the external metrics API, by whether they have a client certificate that is believed.",
+                &["believed"],
+            )?,
+            external_expiry: gauge(
+                &registry,
+                "paceline_external_metrics_certificate_expiry_timestamp_seconds",
+                "When the serving certificate of the external metrics API expires.",
+                &[],
+            )?,
             counted: Mutex::new(()),
             registry,
         };
@@ -176,6 +219,22 @@ impl Metrics {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
         show(&self.poll_seconds, &[cluster], polls.last_seconds);
+    }
+
+    /// Shows what was asked of the external metrics API.
+    pub fn served(&self, reads: &ExternalReads) {
+        // As above.
+        let _one_at_a_time = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        for (family, counts) in [(&self.external_requests, &reads.requests), (&self.external_refusals, &reads.refused)] {
+            for (label, count) in counts {
+                let counter = family.with_label_values(&[*label]);
+                counter.inc_by(count.saturating_sub(counter.get()));
+            }
+        }
+        for (believed, count) in [("true", reads.believed_connections), ("false", reads.other_connections)] {
+            show(&self.external_connections, &[believed], Some(count as f64));
+        }
+        show(&self.external_expiry, &[], reads.certificate_expires.map(|at| at as f64));
     }
 
     /// Shows whether we lead.

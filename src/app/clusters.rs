@@ -33,6 +33,8 @@ struct Polled {
 /// What a ScaledConsumer needs of its cluster.
 pub(super) struct Subscription {
     pub(super) observations: watch::Receiver<Option<Arc<Observation>>>,
+    /// The time between two polls.
+    pub(super) interval: Duration,
     /// Observations further apart than this leave a gap.
     pub(super) gap: Duration,
 }
@@ -68,8 +70,8 @@ impl Clusters {
         let polled = pollers.get_mut(&key).ok_or("the cluster's poller was not started")?;
         polled.idle = false;
         // Three intervals: one poll that was lost, and one that was late, are no gap.
-        let gap = polled.interval * 3 + polled.deadline;
-        Ok(Subscription { observations: polled.poller.subscribe(query), gap })
+        let (interval, gap) = (polled.interval, polled.interval * 3 + polled.deadline);
+        Ok(Subscription { observations: polled.poller.subscribe(query), interval, gap })
     }
 
     fn settings(&self, cluster: &ClusterRef) -> Result<ClusterSettings, String> {

@@ -2,6 +2,7 @@
 //! decision becomes a write.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::watch;
@@ -22,6 +23,8 @@ use crate::kubernetes::validate::Validated;
 use crate::metrics::Metrics;
 use crate::steer::{Acted, Target};
 
+use super::postings::Postings;
+
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
     pub(super) client: Client,
@@ -29,6 +32,7 @@ pub(super) struct Shared {
     pub(super) claims: Claims,
     pub(super) leadership: Leadership,
     pub(super) metrics: Arc<Metrics>,
+    pub(super) postings: Postings,
     pub(super) identity: String,
     /// Why the external metrics are not served, as long as they are not.
     pub(super) not_served: watch::Receiver<Option<NotServed>>,
@@ -45,6 +49,8 @@ pub(super) struct Asked {
 pub(super) struct Consumer {
     shared: Arc<Shared>,
     asked: watch::Receiver<Asked>,
+    /// The time between two polls of its cluster.
+    interval: Duration,
     leadership: Leadership,
     reporter: Reporter,
     read: Option<Read>,
@@ -53,11 +59,16 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(shared: Arc<Shared>, object: &Object, asked: watch::Receiver<Asked>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        object: &Object,
+        asked: watch::Receiver<Asked>,
+        interval: Duration,
+    ) -> Self {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
         let leadership = shared.leadership.clone();
-        Self { shared, asked, leadership, reporter, read: None, pods: Pods::default(), war: TugOfWar::default() }
+        Self { shared, asked, interval, leadership, reporter, read: None, pods: Pods::default(), war: TugOfWar::default() }
     }
 
     fn validated(&self) -> Validated {
@@ -157,8 +168,10 @@ impl Target for Consumer {
         Ok(workload)
     }
 
-    async fn act(&mut self, _seen: &Observation, decision: &Decision, engine: &Engine) -> Acted {
+    async fn act(&mut self, seen: &Observation, decision: &Decision, engine: &Engine) -> Acted {
         let asked = self.validated();
+        // Every controller serves what it knows, whoever leads.
+        self.shared.postings.decided(&asked, seen, decision, self.interval);
         self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
         if !self.shared.leadership.is_leader() {
             self.step_back();
@@ -190,7 +203,9 @@ impl Target for Consumer {
     async fn unreadable(&mut self, seen: &Observation, error: ScaleError) {
         self.read = None;
         let (name, text) = (error.name(), error.to_string());
-        let mode = self.validated().mode;
+        let asked = self.validated();
+        self.shared.postings.undecided(&asked, seen, &format!("its target can't be read: {text}"), self.interval);
+        let mode = asked.mode;
         self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref(), mode }).await;
     }
 

@@ -106,7 +106,10 @@ impl Supervisor {
                     self.missing_lists -= 1;
                     self.shared.claims.listed();
                 }
-                self.pulse.ready.store(self.missing_lists == 0, Ordering::Relaxed);
+                if self.missing_lists == 0 {
+                    self.pulse.ready.store(true, Ordering::Relaxed);
+                    self.shared.postings.listed();
+                }
             }
         }
     }
@@ -134,18 +137,19 @@ impl Supervisor {
     }
 
     fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
-        let Subscription { observations, gap } = match self.clusters.subscribe(&history.0, history.1.clone()) {
+        let Subscription { observations, interval, gap } = match self.clusters.subscribe(&history.0, history.1.clone()) {
             Ok(subscription) => subscription,
             Err(why) => return self.refuse(object, why, told),
         };
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
+        self.shared.postings.announce(&validated);
         let policy = Policy { gap, ..validated.policy.clone() };
         let engine = self.engine(&object, policy.clone());
         let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
         let (policies, policies_now) = watch::channel(policy.clone());
         let stop = CancellationToken::new();
-        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now);
+        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, interval);
         let task = tokio::spawn(steer(engine, observations, policies_now, consumer, stop.clone()));
         self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
     }
@@ -171,6 +175,9 @@ impl Supervisor {
         let Key { namespace, name } = &object.key;
         if told != Some(why.as_str()) {
             warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
+        }
+        if let Ok(asked) = &object.asked {
+            self.shared.postings.refused(asked, &why);
         }
         if self.shared.leadership.is_leader() {
             let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
@@ -209,6 +216,7 @@ impl Supervisor {
             }
         }
         self.shared.metrics.forget(&key.namespace, &key.name);
+        self.shared.postings.withdraw(key);
     }
 
     /// Lets the acts in hand end, all at once; what takes too long is abandoned.
