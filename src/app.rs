@@ -5,7 +5,9 @@
 
 mod clusters;
 mod consumer;
+mod external_metrics;
 mod folder;
+mod postings;
 mod supervisor;
 
 use std::path::PathBuf;
@@ -15,14 +17,14 @@ use std::time::Duration;
 use anyhow::Context;
 use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 pub use clusters::settings_of;
 
 use crate::config::Configuration;
-use crate::kubernetes::autoscaler;
+use crate::external_metrics::Board;
 use crate::kubernetes::conflict::{self, Claims};
 use crate::kubernetes::leadership::{self, Candidate, Leadership};
 use crate::kubernetes::objects;
@@ -31,6 +33,8 @@ use crate::metrics::Metrics;
 use crate::web::{self, Health};
 use clusters::Clusters;
 use consumer::Shared;
+use external_metrics::{Outside, Place};
+use postings::Postings;
 use supervisor::{Pulse, Supervisor};
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
@@ -70,16 +74,28 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
             }
         }
     }
+    // It serves to the end: a probe, or an HPA, must not fail while the last act is done.
+    let stop_serving = CancellationToken::new();
+    let board = Board::new();
+    let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
+    let outside = if configuration.external_metrics.enabled {
+        let place = Place { client: client.clone(), leadership: leadership.clone(), namespace: own_namespace };
+        external_metrics::start(configuration.external_metrics.clone(), board, place, stop_serving.clone()).await?
+    } else {
+        Outside::off()
+    };
     let clusters = Arc::new(Clusters::new(configuration, stop.clone()));
     let pulse = Arc::new(Pulse::default());
-    let health =
-        Arc::new(Vitals { pulse: Arc::clone(&pulse), clusters: Arc::clone(&clusters), leadership: leadership.clone() });
-    // It serves to the end: a probe must not fail while the last act is done.
-    let stop_serving = CancellationToken::new();
+    let health = Arc::new(Vitals {
+        pulse: Arc::clone(&pulse),
+        clusters: Arc::clone(&clusters),
+        leadership: leadership.clone(),
+        outside: outside.clone(),
+    });
     let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
     let scales = Scales::new(client.clone());
-    let (_served, not_served) = watch::channel(Some(autoscaler::off()));
-    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, identity, not_served });
+    let not_served = outside.not_served;
+    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, postings, identity, not_served });
     let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
 
     tokio::select! {
@@ -150,6 +166,7 @@ struct Vitals {
     pulse: Arc<Pulse>,
     clusters: Arc<Clusters>,
     leadership: Leadership,
+    outside: Outside,
 }
 
 impl Health for Vitals {
@@ -164,5 +181,6 @@ impl Health for Vitals {
     fn refresh(&self, metrics: &Metrics) {
         metrics.leads(self.leadership.is_leader());
         self.clusters.refresh(metrics);
+        self.outside.refresh(metrics);
     }
 }
