@@ -6,6 +6,7 @@
 pub mod aggregation;
 pub mod call;
 pub mod conflict;
+pub mod diagnosis;
 pub mod events;
 pub mod leadership;
 pub mod manifest;

@@ -79,7 +79,7 @@ impl Certificate {
     }
 
     /// When two thirds of its life are over.
-    pub(super) fn renewal(&self) -> Timestamp {
+    pub fn renewal(&self) -> Timestamp {
         let life = self.not_after.duration_since(self.not_before);
         self.not_after.checked_sub(life / 3).unwrap_or(self.not_before)
     }
