@@ -1,8 +1,10 @@
 //! The command line: one file per command, and what they share: the log, the exit codes, how errors are printed.
 
+mod cluster;
 mod clusters;
 mod crd;
 mod demo;
+mod doctor;
 mod manifests;
 mod recommend;
 mod replay;
@@ -58,6 +60,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.
     Simulate(simulate::Arguments),
+    /// Check what the controller needs from the cluster, and say what to do. Reads, and writes to nothing.
+    Doctor(doctor::Arguments),
     /// Print the definition of the ScaledConsumer, for `kubectl apply -f -`.
     Crd,
     /// A consumer of fixed capacity, for the demo and the tests.
@@ -106,6 +110,10 @@ impl Command {
             Self::Simulate(arguments) => {
                 log.start("warn", LogFormat::default())?;
                 simulate::run(&arguments)
+            }
+            Self::Doctor(arguments) => {
+                log.start("warn,kube_client=off", LogFormat::default())?;
+                doctor::run(&arguments)
             }
             Self::Crd => crd::run(),
             Self::Worker(settings) => {

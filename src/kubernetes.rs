@@ -3,9 +3,11 @@
 //! Architecture invariant: nothing in here knows Kafka's client. What a poll saw comes in through
 //! [`crate::core::Observation`], and what was decided goes out as a patch of `/scale`, a status and an Event.
 
+pub mod aggregation;
 pub mod autoscaler;
 pub mod call;
 pub mod conflict;
+pub mod diagnosis;
 pub mod events;
 pub mod leadership;
 pub mod manifest;

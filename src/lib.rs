@@ -17,6 +17,7 @@ pub mod app;
 pub mod metrics;
 pub mod web;
 // What is built from it: the command line, the configuration file, the demo, the simulator.
+pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod demo;

@@ -49,7 +49,7 @@ impl From<kube::Error> for CallError {
 }
 
 /// The error with its causes; kube's own text often stops before the cause.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

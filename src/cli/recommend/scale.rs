@@ -1,25 +1,10 @@
 //! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
 
-use std::time::Duration;
-
-use kube::{Client, Config};
+use kube::Client;
 
 use super::subjects::Current;
 use crate::kubernetes::scale::Scales;
 use crate::kubernetes::validate::TargetRef;
-
-/// An API server that is there answers a read within milliseconds; a kubeconfig of a cluster that is gone must not
-/// hold up a dry run.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// A client of the cluster that the environment names and that cluster's address, or why there is none.
-pub(super) async fn client() -> anyhow::Result<(Client, String)> {
-    let mut config = Config::infer().await?;
-    config.connect_timeout = Some(PATIENCE);
-    config.read_timeout = Some(PATIENCE);
-    let address = config.cluster_url.to_string();
-    Ok((Client::try_from(config)?, address))
-}
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> Current {

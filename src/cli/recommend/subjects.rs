@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::{Arguments, Reset, scale};
-use crate::cli::{WrongInput, clusters, manifests};
+use crate::cli::{WrongInput, cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
 use crate::kafka::ClusterSettings;
@@ -65,7 +65,7 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
     }
     let (consumers, client, broken) = match &arguments.namespace {
         Some(namespace) => {
-            let (client, address) = scale::client()
+            let (client, address) = cluster::client()
                 .await
                 .context("No cluster can be asked: there is no usable kubeconfig (KUBECONFIG or ~/.kube/config)")?;
             let (consumers, broken) = of_cluster(&client, &address, namespace, arguments.name.as_deref()).await?;
@@ -75,7 +75,7 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
             let Manifests { consumers, notes } = manifests::read(&arguments.files)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
             let client =
-                if arguments.current.is_none() { scale::client().await.ok().map(|(client, _)| client) } else { None };
+                if arguments.current.is_none() { cluster::client().await.ok().map(|(client, _)| client) } else { None };
             (consumers, client, false)
         }
     };

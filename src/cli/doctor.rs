@@ -1,0 +1,115 @@
+//! `paceline doctor`: what the controller needs, checked one by one, with what to do. Each check gives rows; this file
+//! asks for them and prints them.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::{Outcome, cluster};
+use crate::checks::{Row, Verdict};
+use crate::config::{Certificate, Configuration, ExternalMetrics};
+use crate::kubernetes::Timestamp;
+use crate::kubernetes::aggregation::api_service::Service;
+use crate::kubernetes::diagnosis;
+
+/// What `doctor` takes.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The controller's configuration file: what is meant to be on, and how it is named.
+    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// The controller's namespace.
+    #[arg(short, long, value_name = "NAMESPACE", default_value = "paceline")]
+    namespace: String,
+    /// The Service of external metrics, where the configuration does not say.
+    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    service: Option<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value = "table")]
+    output: Output,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
+}
+
+/// Where the terminal does not say: a line that fits beside another window.
+const WIDTH: u16 = 110;
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
+    let rows = super::runtime()?.block_on(check(&meant(arguments, configuration)));
+    super::print(&match arguments.output {
+        Output::Table => table(&rows),
+        Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
+    })?;
+    let failed = rows.iter().any(|row| row.verdict == Verdict::Failed);
+    Ok(if failed { Outcome::Partly } else { Outcome::Fine })
+}
+
+/// What is meant to be there. Without a configuration nobody has said whether external metrics are.
+fn meant(arguments: &Arguments, configuration: Option<Configuration>) -> diagnosis::ExternalMetrics {
+    let enabled = configuration.as_ref().map(|configuration| configuration.external_metrics.enabled);
+    let ExternalMetrics { service, certificate, .. } =
+        configuration.map(|configuration| configuration.external_metrics).unwrap_or_default();
+    diagnosis::ExternalMetrics {
+        enabled,
+        service: Service {
+            namespace: service.namespace.unwrap_or_else(|| arguments.namespace.clone()),
+            name: arguments.service.clone().unwrap_or(service.name),
+        },
+        secret: match certificate {
+            Certificate::SelfManaged(name) => Some(name),
+            Certificate::Directory(_) => None,
+        },
+        namespace: arguments.namespace.clone(),
+        now: Timestamp::now(),
+    }
+}
+
+/// Every check, in the order in which somebody would look.
+async fn check(meant: &diagnosis::ExternalMetrics) -> Vec<Row> {
+    let (client, address) = match cluster::client().await {
+        Ok(found) => found,
+        Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &format!("{error:#}"))),
+    };
+    let api_server = diagnosis::api_server(&client, &address).await;
+    if api_server.verdict == Verdict::Failed {
+        return without_api_server(api_server);
+    }
+    let mut rows = vec![api_server];
+    rows.extend(diagnosis::external_metrics(&client, meant).await);
+    rows
+}
+
+fn without_api_server(row: Row) -> Vec<Row> {
+    let mut rows = vec![row];
+    rows.extend(diagnosis::skipped("The API server can't be asked."));
+    rows
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(["CHECK", "VERDICT", "FOUND"]);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    if table.width().is_none_or(|width| width > WIDTH) {
+        table.set_width(WIDTH);
+    }
+    for row in rows {
+        let todo = row.todo.as_ref().map_or(String::new(), |todo| format!("\n-> {todo}"));
+        table.add_row([row.check, row.verdict.name(), &format!("{}{todo}", row.text)]);
+    }
+    let lines = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    let failed = rows.iter().filter(|row| row.verdict == Verdict::Failed).count();
+    let summary = match failed {
+        0 => "Nothing failed.".to_owned(),
+        1 => "One check failed.".to_owned(),
+        count => format!("{count} checks failed."),
+    };
+    format!("{}\n\n{summary}\n", lines.join("\n"))
+}

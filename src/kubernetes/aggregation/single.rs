@@ -1,0 +1,68 @@
+//! One object by its name, as it comes and goes. It knows how to watch, and nothing of what is watched.
+
+use std::fmt::Debug;
+
+use futures::stream::{BoxStream, StreamExt};
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+
+/// Why an object can't be watched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unwatchable {
+    /// RBAC says no: that does not pass by itself. The text names user, verb and resource.
+    #[error("{0}")]
+    Refused(String),
+    /// Anything else; it is tried again.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The object whenever it changes, nothing where it does not exist. It is asked for by its name, so that a role may
+/// name it. After an error it goes on, at last every half minute.
+pub(super) fn follow<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, Unwatchable>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watcher::watch_object(api, name).default_backoff().map(|seen| seen.map_err(Unwatchable::from)).boxed()
+}
+
+impl From<watcher::Error> for Unwatchable {
+    fn from(error: watcher::Error) -> Self {
+        match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status) => {
+                if status.is_forbidden() {
+                    Self::Refused(status.message)
+                } else {
+                    Self::Other(format!("{} ({})", status.message, status.code))
+                }
+            }
+            error @ (watcher::Error::InitialListFailed(_)
+            | watcher::Error::WatchStartFailed(_)
+            | watcher::Error::WatchFailed(_)
+            | watcher::Error::NoResourceVersion) => Self::Other(super::super::call::chain(&error)),
+        }
+    }
+}
+
+/// What was said last, so that an outage is not one line per attempt.
+#[derive(Debug, Default)]
+pub(super) struct Complaint(Option<String>);
+
+impl Complaint {
+    /// Whether this has not been said since things were last in order.
+    pub(super) fn is_new(&mut self, what: &str) -> bool {
+        let is_new = self.0.as_deref() != Some(what);
+        if is_new {
+            self.0 = Some(what.to_owned());
+        }
+        is_new
+    }
+
+    /// Things are in order.
+    pub(super) fn settled(&mut self) {
+        self.0 = None;
+    }
+}
