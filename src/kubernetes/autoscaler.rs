@@ -151,7 +151,7 @@ mod tests {
                 "behavior": {"scaleUp": {"tolerance": "0"}, "scaleDown": {"tolerance": "50m"}},
             },
         });
-        let read = Autoscaler::of(&serde_json::from_value(object).unwrap()).unwrap();
+        let read = Autoscaler::of(&serde_json::from_value(object).expect("it has the fields")).expect("it has a spec");
         assert_eq!((read.name.as_str(), read.min_replicas, read.max_replicas), ("orders", 2, 24));
         assert_eq!(read.target.to_string(), "Deployment \"orders-worker\"");
         assert_eq!(read.others, ["Resource cpu", "External s0-kafka"]);
@@ -171,7 +171,7 @@ mod tests {
             "metadata": {"name": "bare"},
             "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "x"}, "maxReplicas": 3},
         });
-        let read = Autoscaler::of(&serde_json::from_value(object).unwrap()).unwrap();
+        let read = Autoscaler::of(&serde_json::from_value(object).expect("it has the fields")).expect("it has a spec");
         assert_eq!((read.min_replicas, read.tolerance_up, read.tolerance_down), (1, None, None));
         assert!(read.metrics.is_empty() && read.others.is_empty());
     }

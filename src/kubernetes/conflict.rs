@@ -345,7 +345,7 @@ mod tests {
                 "kafka": {"cluster": "main", "consumerGroup": name},
             },
         });
-        validate(&serde_json::from_value(object).unwrap()).unwrap()
+        validate(&serde_json::from_value(object).expect("it has the fields")).expect("it makes sense")
     }
 
     #[test]
@@ -379,7 +379,7 @@ mod tests {
             "metadata": {"name": "hpa", "namespace": "shop"},
             "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shared"}, "maxReplicas": 3},
         });
-        let hpa = serde_json::from_value(hpa).unwrap();
+        let hpa = serde_json::from_value(hpa).expect("it is one");
         let rival = || Some(Rival::HorizontalPodAutoscaler("hpa".to_owned()));
         for (mode, wanted) in [(Mode::Scale, rival()), (Mode::DryRun, rival()), (Mode::Metrics, None)] {
             let claims = Claims::default();

@@ -29,7 +29,7 @@ pub fn crd() -> CustomResourceDefinition {
     serde_json::from_value(crd).expect("only optional keys were taken out")
 }
 
-/// The CRD as YAML: what `paceline crd` prints and `manifests/crd.yaml` holds.
+/// The CRD as YAML: what `paceline crd` prints and `manifests/base/crd.yaml` holds.
 pub fn crd_yaml() -> String {
     let mut crd = serde_json::to_value(crd()).expect("a CRD is plain data");
     write_whole_numbers_whole(&mut crd);

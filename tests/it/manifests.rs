@@ -238,7 +238,7 @@ async fn the_rights_for_external_metrics_are_those_that_are_needed() {
         (OURS, "update", "", "secrets", TLS, NAMESPACE, true),
         (OURS, "get", "", "secrets", "other", NAMESPACE, false),
         (OURS, "list", "", "secrets", "", NAMESPACE, false),
-        (OURS, "get", "", "secrets", TLS, "default", false),
+        (OURS, "watch", "", "secrets", TLS, "default", false),
         (OURS, "delete", "", "secrets", TLS, NAMESPACE, false),
         (OURS, "patch", "apiregistration.k8s.io", "apiservices", API, "", true),
         (OURS, "watch", "apiregistration.k8s.io", "apiservices", API, "", true),

@@ -173,7 +173,7 @@ mod tests {
             (expression("topic", "Like", &["o*"]), "topic Like", false, false),
         ];
         for (selector, shown, with_topic, without_topic) in rows {
-            let selector = Selector::of(&serde_json::from_value(selector).unwrap());
+            let selector = Selector::of(&serde_json::from_value(selector).expect("it is one"));
             assert_eq!(selector.to_string(), shown);
             assert_eq!(selector.matches(&labels), with_topic, "{shown}");
             assert_eq!(selector.matches(&several_topics), without_topic, "{shown} without a topic");

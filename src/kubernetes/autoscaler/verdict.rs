@@ -149,10 +149,9 @@ impl Faults {
         for sentence in bounds(situation, autoscaler, &metrics) {
             self.add("BoundsDiffer", sentence);
         }
-        if metrics.iter().any(|metric| metric.name == DESIRED_REPLICAS) {
-            if let Some(sentence) = tolerance(situation, autoscaler) {
-                self.add("ToleranceSwallowsSteps", sentence);
-            }
+        let is_on_desired = metrics.iter().any(|metric| metric.name == DESIRED_REPLICAS);
+        if let Some(sentence) = tolerance(situation, autoscaler).filter(|_| is_on_desired) {
+            self.add("ToleranceSwallowsSteps", sentence);
         }
     }
 

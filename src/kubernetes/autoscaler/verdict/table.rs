@@ -1,5 +1,8 @@
 //! HPAs of every kind beside a ScaledConsumer, and what is said of each.
 
+// Values are written in place, with json!.
+#![allow(clippy::needless_pass_by_value)]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -15,7 +18,7 @@ fn consumer(min: u32, max: Option<u32>) -> Validated {
             "kafka": {"cluster": "main", "consumerGroup": "orders-group", "topics": ["orders"]},
         },
     });
-    validate(&serde_json::from_value(object).unwrap()).unwrap()
+    validate(&serde_json::from_value(object).expect("it has the fields")).expect("it makes sense")
 }
 
 fn external(name: &str, labels: Value, target: Value) -> Value {
@@ -48,10 +51,10 @@ fn hpa(name: &str, metrics: &[Value], spec: Value) -> Autoscaler {
             "behavior": {"scaleUp": {"tolerance": "0"}, "scaleDown": {"tolerance": "0"}},
         },
     });
-    for (key, value) in spec.as_object().unwrap() {
+    for (key, value) in spec.as_object().expect("it is one") {
         object["spec"][key] = value.clone();
     }
-    Autoscaler::of(&serde_json::from_value(object).unwrap()).unwrap()
+    Autoscaler::of(&serde_json::from_value(object).expect("it has the fields")).expect("it has a spec")
 }
 
 fn judged(consumer: &Validated, current: u32, not_served: Option<NotServed>, hpas: &[Autoscaler]) -> Judgement {
@@ -211,7 +214,8 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
 #[test]
 fn the_first_step_that_a_tolerance_swallows_is_the_one_that_the_hpa_would_not_make() {
     // Tolerances up and down, bounds of the HPA, and the steps that are named.
-    let rows: [(Option<&str>, Option<&str>, u32, u32, &[&str]); 11] = [
+    type Row = (Option<&'static str>, Option<&'static str>, u32, u32, &'static [&'static str]);
+    let rows: [Row; 11] = [
         (None, None, 1, 24, &["10 -> 11", "10 -> 9"]),
         (None, None, 1, 10, &["10 -> 9"]),
         (None, None, 1, 9, &[]),
