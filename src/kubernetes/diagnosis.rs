@@ -59,14 +59,26 @@ pub fn skipped(why: &str) -> Vec<Row> {
 
 /// Whether HPAs can read our metrics.
 pub async fn external_metrics(client: &Client, meant: &ExternalMetrics) -> Vec<Row> {
-    let found = call::call(Api::<APIService>::all(client.clone()).get_opt(NAME)).await;
-    let registration = match &found {
-        Ok(object) => Registration::of(object.as_ref(), &meant.service),
-        Err(error) => Registration::Unreadable(error.to_string()),
+    let (registration, row) = match call::call(Api::<APIService>::all(client.clone()).get_opt(NAME)).await {
+        Ok(object) => {
+            let registration = Registration::of(object.as_ref(), &meant.service);
+            let row = api_service(&registration, meant.enabled, &meant.service);
+            (registration, row)
+        }
+        Err(error) => {
+            (Registration::Unreadable(error.to_string()), unread(API_SERVICE, &format!("APIService {NAME}"), &error))
+        }
     };
-    let mut rows = vec![api_service(&registration, meant.enabled, &meant.service)];
+    let mut rows = vec![row];
     if !meant.enabled.unwrap_or(registration.is_ours()) {
-        rows.extend(skipped("External metrics are off.").into_iter().skip(1));
+        let why = match &registration {
+            Registration::Unreadable(_) => "It is not known whether external metrics are on; give --config FILE.",
+            Registration::NotLooked
+            | Registration::Missing
+            | Registration::Ours { .. }
+            | Registration::OwnedBy { .. } => "External metrics are off.",
+        };
+        rows.extend(skipped(why).into_iter().skip(1));
         return rows;
     }
     rows.push(service(client, &meant.service).await);
@@ -160,7 +172,7 @@ fn ready(slice: &EndpointSlice) -> usize {
 
 async fn certificate(client: &Client, meant: &ExternalMetrics, registration: &Registration) -> Row {
     let Registration::Ours { ca_bundle, .. } = registration else {
-        return Row::new(CERTIFICATE, Verdict::Skipped, "The APIService is not ours, so nobody verifies it.");
+        return Row::new(CERTIFICATE, Verdict::Skipped, "No APIService that is ours is seen, so nobody verifies it.");
     };
     let Some(bundle) = ca_bundle else {
         return Row::new(

@@ -5,6 +5,8 @@
 mod story;
 mod world;
 
+mod aggregation;
+mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
 mod config;

@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+pub(crate) mod api_service;
 pub(crate) mod audit;
 pub(crate) mod certificates;
 pub(crate) mod command;

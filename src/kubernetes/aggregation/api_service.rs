@@ -272,7 +272,11 @@ impl Keeper {
     /// Makes the APIService trust our authorities, where it is ours, does not yet, and we lead. When to come back.
     async fn trust(&mut self) -> Option<Instant> {
         let bundle = self.ca_bundle.borrow().clone()?;
-        let object = self.object.as_ref().filter(|_| self.leadership.is_leader())?;
+        let object = self.object.as_ref()?;
+        if !self.leadership.is_leader() {
+            // Becoming leader wakes us, but for the moment between this look and the wait.
+            return Some(Instant::now() + PAUSE);
+        }
         if object.annotations().keys().any(|key| key.starts_with(CERT_MANAGER)) {
             if self.complaint.is_new("cert-manager") {
                 warn!(

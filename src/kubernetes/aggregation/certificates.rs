@@ -39,6 +39,8 @@ const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "paceline");
 const ENTRIES: [&str; 5] = ["tls.crt", "tls.key", "ca.crt", "ca.key", "next-ca.key"];
 /// After a write that failed: soon enough for a certificate that lives for months.
 const RETRY: Duration = Duration::from_secs(5);
+/// The least time between two writes: somebody who keeps setting the Secret back costs a write per so long, no more.
+const PAUSE: Duration = Duration::from_secs(1);
 /// The longest wait for something that time brings, for a wall clock that is set meanwhile.
 const LONGEST_REST: Duration = Duration::from_secs(600);
 /// The shortest: times in certificates are whole seconds.
@@ -111,6 +113,7 @@ pub async fn follow(
         delivery,
         seen: Seen::NotYet,
         trusted_since: None,
+        written: None,
         complaint: Complaint::default(),
     };
     loop {
@@ -153,6 +156,8 @@ struct Keeper {
     seen: Seen,
     /// Since when the announced authority is known to be trusted.
     trusted_since: Option<Instant>,
+    /// When we wrote last.
+    written: Option<Instant>,
     complaint: Complaint,
 }
 
@@ -213,7 +218,11 @@ impl Keeper {
     async fn round(&mut self) -> Duration {
         if !self.leadership.is_leader() {
             self.trusted_since = None;
-            return LONGEST_REST;
+            // Becoming leader wakes us, but for the moment between this look and the wait.
+            return RETRY;
+        }
+        if let Some(left) = self.written.and_then(|at| PAUSE.checked_sub(at.elapsed())) {
+            return left;
         }
         let now = Timestamp::now();
         let lifetimes = self.settings.lifetimes;
@@ -282,6 +291,7 @@ impl Keeper {
         let Settings { namespace, secret: name, .. } = &self.settings;
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let may_write = || self.leadership.may_write();
+        self.written = Some(Instant::now());
         let answer = if replaces {
             call::write(may_write, self.api.replace(name, &params, secret)).await
         } else {

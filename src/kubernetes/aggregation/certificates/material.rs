@@ -252,3 +252,86 @@ fn authority(
     let certificate = authorities.iter().find(|authority| authority.fits(&key)).ok_or(Damage::StrayKey(entry))?;
     Ok(Authority { certificate: certificate.clone(), key: Arc::new(key) })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "metrics.paceline.svc";
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// When the APIService comes to trust what is in the Secret.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Trust {
+        /// So long after it was written.
+        After(Duration),
+        /// Never again after the first time.
+        Never,
+    }
+
+    /// What became of ten years.
+    struct Course {
+        writes: usize,
+        most_authorities: usize,
+        /// Days on which what was served was not believed by whoever trusts the APIService's bundle.
+        not_believed: usize,
+        /// The same with the Secret's own bundle.
+        broken: usize,
+    }
+
+    /// Ten years from day to day, as the keeper lives them, through the Secret's data each time.
+    fn live(trust: Trust) -> Course {
+        let (names, lifetimes) = (vec![NAME.to_owned()], Lifetimes::default());
+        let mut now = Timestamp::from_second(1_800_000_000).unwrap();
+        let mut material = Material::make(&names, &lifetimes, now).unwrap();
+        let (mut trusted, mut written, mut trusted_since) = (material.bundle(), now, None);
+        let mut course = Course { writes: 0, most_authorities: 1, not_believed: 0, broken: 0 };
+        for _ in 0..10 * 365 {
+            now = now.checked_add(DAY).unwrap();
+            if let Trust::After(delay) = trust
+                && Duration::try_from(now.duration_since(written)).unwrap() >= delay
+            {
+                trusted = material.bundle();
+            }
+            if material.has_next() && material.next_is_in(&trusted) {
+                trusted_since.get_or_insert(now);
+            } else {
+                trusted_since = None;
+            }
+            let trusted_for = trusted_since.map(|since| Duration::try_from(now.duration_since(since)).unwrap());
+            match material.step(&names, &lifetimes, trusted_for, now).unwrap() {
+                Step::Rest(until) => assert!(until > now, "it never asks to be called at once: {until} at {now}"),
+                Step::Write(new, _) => {
+                    material = Material::read(&new.data()).unwrap();
+                    written = now;
+                    course.writes += 1;
+                }
+            }
+            course.most_authorities = course.most_authorities.max(material.authorities.len());
+            let believed = |bundle: &str| pki::verify(&material.pair.certificate_chain, bundle, NAME, now).is_ok();
+            course.not_believed += usize::from(!believed(&trusted));
+            course.broken += usize::from(!believed(&material.bundle()));
+        }
+        course
+    }
+
+    #[test]
+    fn for_ten_years_what_is_served_is_believed_however_late_the_api_service_follows() {
+        for delay in [Duration::ZERO, DAY, 30 * DAY] {
+            let course = live(Trust::After(delay));
+            assert_eq!((course.not_believed, course.broken), (0, 0), "{delay:?}");
+            assert_eq!(course.most_authorities, 2, "{delay:?}");
+            // Six certificates a year, and three writes per authority.
+            assert!((60..=90).contains(&course.writes), "{delay:?}: {} writes", course.writes);
+        }
+    }
+
+    #[test]
+    fn an_api_service_that_never_follows_keeps_nobody_from_renewing() {
+        let course = live(Trust::Never);
+        assert_eq!(course.broken, 0);
+        assert!((60..=90).contains(&course.writes), "{} writes", course.writes);
+        // It is believed as long as the authority lives that it trusts.
+        assert!(course.not_believed > 7 * 365 && course.not_believed < 9 * 365, "{} days", course.not_believed);
+    }
+}

@@ -1,0 +1,153 @@
+//! Authorities and certificates that live for seconds, served to the real API server: at every moment what is served is
+//! believed by whoever trusts what the APIService says, and the API server's own requests come through.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::Service as CoreService;
+use k8s_openapi::jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use paceline::external_metrics::certificate::Served;
+use paceline::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving, serve};
+use paceline::kubernetes::aggregation::certificates::pki::{Certificate, verify};
+use paceline::kubernetes::aggregation::certificates::{Lifetimes, names};
+use paceline::kubernetes::aggregation::front_proxy::{self, Source};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::parts::{Rank, Replica, SERVICE, SOON, service};
+use crate::world::api_service::{Turn, api_service_lock};
+use crate::world::{cluster, wait_for};
+
+/// Serves external metrics as this replica, as the app does. Gives the port.
+async fn serve_as(client: &Client, replica: &Replica, stop: &CancellationToken) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let ((known_in, known), (pairs_in, pairs)) = (watch::channel(None), watch::channel(None));
+    let (described, mut descriptions) = watch::channel(None);
+    tokio::spawn(front_proxy::follow(client.clone(), Source::default(), described, stop.clone()));
+    let mut certificates = replica.certificates.pair.clone();
+    tokio::spawn(async move {
+        loop {
+            let description = descriptions.borrow_and_update().clone();
+            if let Some(it) = description {
+                let known = FrontProxy::new(&it.client_ca_pem, it.allowed_names, &it.username_headers).unwrap();
+                known_in.send_replace(Some(Arc::new(known)));
+            }
+            let pair = certificates.borrow_and_update().clone();
+            if let Some(it) = pair {
+                let pair = KeyPair { certificate_chain_pem: it.certificate_chain, private_key_pem: it.private_key };
+                pairs_in.send_replace(Some(Arc::new(pair)));
+            }
+            let changed = tokio::select! {
+                changed = descriptions.changed() => changed,
+                changed = certificates.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    });
+    let board = Board::new();
+    board.listed();
+    let serving = Serving {
+        board,
+        front_proxy: known,
+        pairs,
+        certificate: Served::default(),
+        counters: Arc::<Counters>::default(),
+    };
+    tokio::spawn(serve(listener, serving, stop.clone()));
+    port
+}
+
+/// Asks for discovery through the API server.
+async fn ask(client: &Client) -> Result<(), String> {
+    let request = http::Request::get("/apis/external.metrics.k8s.io/v1beta1").body(Vec::new()).unwrap();
+    let answer = tokio::time::timeout(SOON, client.request_text(request)).await.map_err(|error| error.to_string())?;
+    answer.map(|_| ()).map_err(|error| error.to_string())
+}
+
+async fn create_service(client: &Client, namespace: &str) {
+    let services: Api<CoreService> = Api::namespaced(client.clone(), namespace);
+    let object = json!({
+        "metadata": {"name": SERVICE},
+        "spec": {"type": "ExternalName", "externalName": "localhost"},
+    });
+    services.create(&PostParams::default(), &serde_json::from_value(object).unwrap()).await.unwrap();
+}
+
+/// What was seen over the run.
+#[derive(Default)]
+struct Seen {
+    chains: BTreeSet<String>,
+    bundles: Vec<String>,
+    asked: usize,
+}
+
+impl Seen {
+    /// Looks once: the bundle is read between two looks at what is served, and both must be believed.
+    async fn look(&mut self, turn: &Turn, replicas: &[&Replica], client: &Client, name: &str) {
+        let before: Vec<_> = replicas.iter().map(|replica| replica.chain().unwrap()).collect();
+        let bundle = turn.ca_bundle().await.expect("it trusts somebody");
+        let after = replicas.iter().map(|replica| replica.chain().unwrap());
+        for chain in before.into_iter().chain(after) {
+            verify(&chain, &bundle, name, Timestamp::now()).expect("what is served is believed");
+            self.chains.insert(chain);
+        }
+        if self.bundles.last() != Some(&bundle) {
+            self.bundles.push(bundle);
+        }
+        ask(client).await.expect("the API server reaches us");
+        self.asked += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_served_is_believed_all_the_while_that_authorities_and_certificates_change() {
+    let (cluster, turn) = (cluster(), api_service_lock().await);
+    let (namespace, client) = (cluster.namespace("rotation").await, cluster.admin());
+    let seconds = Duration::from_secs;
+    let lifetimes = Lifetimes { authority: seconds(36), serving: seconds(12), skew: seconds(1), settle: seconds(2) };
+    let leader = Replica::start(&client, &namespace, Rank::Leader, lifetimes);
+    let other = Replica::start(&client, &namespace, Rank::Follower, lifetimes);
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let port = serve_as(&client, &other, &stop).await;
+    create_service(&client, &namespace).await;
+    turn.create(&namespace, SERVICE, port, json!({})).await;
+    other.wait_for_chain().await;
+    leader.wait_for_chain().await;
+    wait_for("the API server to reach us", SOON, || ask(&client)).await;
+    let mut registration = leader.registration.clone();
+    let available = registration.wait_for(|seen| seen.name() == "Registered");
+    tokio::time::timeout(SOON, available).await.expect("it becomes available").unwrap();
+
+    // Until the second authority is the only one that is left.
+    let name = &names(&service(&namespace))[0];
+    let mut seen = Seen::default();
+    let begin = Instant::now();
+    loop {
+        seen.look(&turn, &[&leader, &other], &client, name).await;
+        let authorities = |bundle: &String| Certificate::all(bundle).unwrap();
+        let first = &authorities(&seen.bundles[0])[0];
+        if !authorities(seen.bundles.last().unwrap()).contains(first) {
+            break;
+        }
+        assert!(begin.elapsed() < seconds(90), "{} bundles", seen.bundles.len());
+    }
+    eprintln!(
+        "{} requests, {} certificates, {} bundles in {:?}.",
+        seen.asked,
+        seen.chains.len(),
+        seen.bundles.len(),
+        begin.elapsed()
+    );
+    let counts: Vec<_> = seen.bundles.iter().map(|bundle| Certificate::all(bundle).unwrap().len()).collect();
+    assert_eq!(counts, [1, 2, 1], "one, both, the other one");
+    assert!(seen.chains.len() >= 4, "{} certificates", seen.chains.len());
+}

@@ -1,0 +1,230 @@
+//! `paceline doctor`: each row, each verdict and the exit codes, on a real API server.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{Api, ObjectMeta, PostParams};
+use paceline::kubernetes::aggregation::api_service::{self, Registration};
+use paceline::kubernetes::aggregation::certificates::{self, Lifetimes, Settings};
+use paceline::kubernetes::leadership;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::world::api_service::api_service_lock;
+use crate::world::command::{Ended, paceline, run};
+use crate::world::control_plane::ControlPlane;
+use crate::world::{cluster, run_dir, unique, wait_for};
+
+const SOON: Duration = Duration::from_secs(30);
+const SERVICE: &str = "paceline-external-metrics";
+const CHECKS: [&str; 5] = ["API server", "APIService", "Service", "certificate", "front proxy"];
+
+/// A configuration file with this section.
+fn configuration(external_metrics: &Value) -> PathBuf {
+    let file = run_dir().join(format!("{}.yaml", unique("doctor")));
+    std::fs::write(&file, json!({"externalMetrics": external_metrics}).to_string()).unwrap();
+    file
+}
+
+/// Runs it on the cluster, for a namespace.
+fn doctor(kubeconfig: &std::path::Path, namespace: &str, config: Option<&PathBuf>, more: &[&str]) -> Ended {
+    let mut command = paceline(&["doctor", "-n", namespace]);
+    command.args(config.iter().flat_map(|file| ["--config".into(), file.as_os_str().to_owned()]));
+    run(command.args(more).env("KUBECONFIG", kubeconfig))
+}
+
+/// The verdicts in their order, and the rows.
+fn rows(ended: &Ended) -> (Vec<String>, Vec<Value>) {
+    let rows = ended.json().as_array().unwrap().clone();
+    let checks: Vec<_> = rows.iter().map(|row| row["check"].as_str().unwrap()).collect();
+    assert_eq!(checks, CHECKS);
+    (rows.iter().map(|row| row["verdict"].as_str().unwrap().to_owned()).collect(), rows)
+}
+
+#[test]
+fn without_an_api_server_it_says_what_was_tried_and_fails() {
+    let nowhere = paceline(&["doctor", "-o", "json"]);
+    let gone = run_dir().join("gone.kubeconfig");
+    let config = json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "gone",
+        "clusters": [{"name": "gone", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "gone", "user": {"token": "x"}}],
+        "contexts": [{"name": "gone", "context": {"cluster": "gone", "user": "gone"}}],
+    });
+    std::fs::write(&gone, config.to_string()).unwrap();
+    let mut refused = paceline(&["doctor", "-o", "json"]);
+    refused.env("KUBECONFIG", gone);
+    for (mut command, told) in [(nowhere, "Tried the kubeconfig"), (refused, "Tried https://127.0.0.1:1/")] {
+        let ended = run(&mut command);
+        let (verdicts, rows) = rows(&ended);
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert_eq!(verdicts, ["Failed", "Skipped", "Skipped", "Skipped", "Skipped"]);
+        assert!(rows[0]["text"].as_str().unwrap().contains(told), "{rows:?}");
+        assert!(rows[0]["todo"].as_str().unwrap().contains("KUBECONFIG"), "{rows:?}");
+        assert!(ended.took < SOON, "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to_be_on() {
+    let (cluster, turn) = (cluster(), api_service_lock().await);
+    let namespace = cluster.namespace("doctor").await;
+    let kubeconfig = cluster.kubeconfig();
+    let (on, off) = (configuration(&json!({"enabled": true})), configuration(&json!({"enabled": false})));
+    // Which APIService there is; then for each configuration the verdict of the APIService's row, and what it tells.
+    let rows_of = [
+        (None, [None, Some(&off), Some(&on)], ["Ok", "Ok", "Failed"], ["free to take", "free to take", "Apply the"]),
+        (
+            Some("keda-metrics-apiserver"),
+            [None, Some(&off), Some(&on)],
+            ["Ok", "Ok", "Failed"],
+            ["belongs to somebody else", "keda-metrics-apiserver", "use mode Scale"],
+        ),
+        (
+            Some(SERVICE),
+            [None, Some(&off), Some(&on)],
+            ["Failed", "Failed", "Failed"],
+            ["does not reach it", "kubectl delete apiservice", "does not reach it"],
+        ),
+    ];
+    for (service, configs, verdicts, told) in rows_of {
+        if let Some(service) = service {
+            turn.create(&namespace, service, 443, json!({})).await;
+            wait_for("the API server has looked at it", SOON, || async {
+                turn.get().await.status.and_then(|it| it.conditions).map(|_| ()).ok_or("not yet")
+            })
+            .await;
+        }
+        for ((config, verdict), told) in configs.into_iter().zip(verdicts).zip(told) {
+            let ended = doctor(&kubeconfig, &namespace, config, &["-o", "json"]);
+            let (seen, rows) = rows(&ended);
+            assert_eq!((seen[0].as_str(), seen[1].as_str()), ("Ok", verdict), "{service:?} {config:?}: {rows:?}");
+            assert_eq!(ended.code, i32::from(seen.contains(&"Failed".to_owned())), "{rows:?}");
+            let row = rows[1].to_string();
+            assert!(row.contains(told), "{told}: {row}");
+        }
+        turn.delete().await;
+    }
+}
+
+/// The controller's side as it runs: the certificate in its Secret and in the APIService.
+fn lead(cluster: &ControlPlane, namespace: &str) -> (DropGuard, watch::Sender<leadership::Standing>) {
+    let (standing, leadership) = leadership::alone();
+    let stop = CancellationToken::new();
+    let service = api_service::Service { namespace: namespace.to_owned(), name: SERVICE.to_owned() };
+    let settings = Settings {
+        namespace: namespace.to_owned(),
+        secret: "paceline-external-metrics-tls".to_owned(),
+        service: service.clone(),
+        lifetimes: Lifetimes::default(),
+    };
+    let (delivery, kept) = certificates::channel();
+    let (registered, registration) = watch::channel(Registration::default());
+    let client = cluster.admin();
+    tokio::spawn(certificates::follow(
+        client.clone(),
+        settings,
+        leadership.clone(),
+        registration,
+        delivery,
+        stop.clone(),
+    ));
+    tokio::spawn(api_service::follow(client, service, kept.ca_bundle, leadership, registered, stop.clone()));
+    (stop.drop_guard(), standing)
+}
+
+async fn create_service(cluster: &ControlPlane, namespace: &str) {
+    let params = PostParams::default();
+    let service = json!({"metadata": {"name": SERVICE}, "spec": {"ports": [{"port": 443, "targetPort": 6443}]}});
+    let services: Api<Service> = Api::namespaced(cluster.admin(), namespace);
+    services.create(&params, &serde_json::from_value(service).unwrap()).await.unwrap();
+}
+
+async fn create_endpoint(cluster: &ControlPlane, namespace: &str) {
+    let slice = json!({
+        "metadata": {"name": SERVICE, "labels": {"kubernetes.io/service-name": SERVICE}},
+        "addressType": "IPv4",
+        "endpoints": [
+            {"addresses": ["10.1.1.1"], "conditions": {"ready": true}},
+            {"addresses": ["10.1.1.2"], "conditions": {"ready": false}},
+        ],
+        "ports": [{"port": 6443}],
+    });
+    let slices: Api<EndpointSlice> = Api::namespaced(cluster.admin(), namespace);
+    slices.create(&PostParams::default(), &serde_json::from_value(slice).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn each_part_that_is_missing_has_a_row_that_says_what_to_do() {
+    let (cluster, turn) = (cluster(), api_service_lock().await);
+    let namespace = cluster.namespace("doctor").await;
+    let (kubeconfig, on) = (cluster.kubeconfig(), configuration(&json!({"enabled": true})));
+    let check = |kubeconfig: &std::path::Path| rows(&doctor(kubeconfig, &namespace, Some(&on), &["-o", "json"]));
+    let told = |rows: &[Value], at: usize| rows[at].to_string();
+    turn.create(&namespace, SERVICE, 443, json!({})).await;
+
+    let (verdicts, rows) = check(&kubeconfig);
+    assert_eq!(verdicts[2..], ["Failed", "Failed", "Ok"], "{rows:?}");
+    assert!(told(&rows, 2).contains("There is no Service"), "{rows:?}");
+    assert!(told(&rows, 3).contains("no caBundle"), "{rows:?}");
+    assert!(told(&rows, 4).contains("front-proxy-client"), "{rows:?}");
+
+    create_service(cluster, &namespace).await;
+    let (_stop, _standing) = lead(cluster, &namespace);
+    wait_for("it trusts us", SOON, || async { turn.ca_bundle().await.ok_or("nobody") }).await;
+    let (verdicts, rows) = check(&kubeconfig);
+    assert_eq!(verdicts[2..], ["Failed", "Ok", "Ok"], "{rows:?}");
+    assert!(told(&rows, 2).contains("no ready endpoint"), "{rows:?}");
+    assert!(told(&rows, 3).contains("valid until 20"), "{rows:?}");
+
+    create_endpoint(cluster, &namespace).await;
+    let (verdicts, rows) = check(&kubeconfig);
+    assert_eq!(verdicts[2..], ["Ok", "Ok", "Ok"], "{rows:?}");
+    assert!(told(&rows, 2).contains("one ready endpoint"), "{rows:?}");
+
+    let ended = doctor(&kubeconfig, &namespace, Some(&on), &[]);
+    eprintln!("{}", ended.stdout);
+    assert_eq!(ended.code, 1, "nobody serves: {ended:?}");
+    for told in ["CHECK        VERDICT  FOUND", "-> ", "One check failed."] {
+        assert!(ended.stdout.contains(told), "{told}: {}", ended.stdout);
+    }
+    assert!(ended.stdout.lines().all(|line| line.chars().count() <= 110), "{}", ended.stdout);
+
+    // Somebody who may only look at APIServices.
+    let reader = reader(cluster, &namespace).await;
+    let (verdicts, rows) = check(&reader);
+    assert_eq!(verdicts[2..], ["Skipped", "Skipped", "Skipped"], "{rows:?}");
+    assert!(told(&rows, 3).contains("forbidden"), "{rows:?}");
+}
+
+/// The kubeconfig of a ServiceAccount that may read APIServices and nothing else.
+async fn reader(cluster: &ControlPlane, namespace: &str) -> PathBuf {
+    let (params, name) = (PostParams::default(), unique("api-service-reader"));
+    let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+    let account = ServiceAccount { metadata, ..ServiceAccount::default() };
+    Api::namespaced(cluster.admin(), namespace).create(&params, &account).await.unwrap();
+    let role = json!({
+        "metadata": {"name": name},
+        "rules": [{"apiGroups": ["apiregistration.k8s.io"], "resources": ["apiservices"], "verbs": ["get"]}],
+    });
+    let role: ClusterRole = serde_json::from_value(role).unwrap();
+    Api::all(cluster.admin()).create(&params, &role).await.unwrap();
+    let binding = json!({
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
+    });
+    let binding: ClusterRoleBinding = serde_json::from_value(binding).unwrap();
+    Api::all(cluster.admin()).create(&params, &binding).await.unwrap();
+    let file = cluster.service_account_kubeconfig(namespace, &name).await;
+    wait_for("the right to read APIServices", SOON, || async {
+        let ended = doctor(&file, namespace, None, &["-o", "json"]);
+        if ended.stdout.contains("can't be read") { Err(ended.stdout) } else { Ok(()) }
+    })
+    .await;
+    file
+}
