@@ -225,7 +225,8 @@ impl Metrics {
     pub fn served(&self, reads: &ExternalReads) {
         // As above.
         let _one_at_a_time = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        for (family, counts) in [(&self.external_requests, &reads.requests), (&self.external_refusals, &reads.refused)] {
+        for (family, counts) in [(&self.external_requests, &reads.requests), (&self.external_refusals, &reads.refused)]
+        {
             for (label, count) in counts {
                 let counter = family.with_label_values(&[*label]);
                 counter.inc_by(count.saturating_sub(counter.get()));

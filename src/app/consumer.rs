@@ -59,16 +59,20 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        object: &Object,
-        asked: watch::Receiver<Asked>,
-        interval: Duration,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, object: &Object, asked: watch::Receiver<Asked>, interval: Duration) -> Self {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
         let leadership = shared.leadership.clone();
-        Self { shared, asked, interval, leadership, reporter, read: None, pods: Pods::default(), war: TugOfWar::default() }
+        Self {
+            shared,
+            asked,
+            interval,
+            leadership,
+            reporter,
+            read: None,
+            pods: Pods::default(),
+            war: TugOfWar::default(),
+        }
     }
 
     fn validated(&self) -> Validated {

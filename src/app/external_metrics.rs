@@ -157,7 +157,10 @@ fn believed(known: &Option<front_proxy::FrontProxy>) -> Option<Option<Arc<FrontP
 
 /// Follows a value in another form, for as long as anybody changes the one or looks at the other; nothing in place of the
 /// other form leaves it as it was.
-fn translated<A, B>(mut from: watch::Receiver<A>, translate: impl Fn(&A) -> Option<B> + Send + 'static) -> watch::Receiver<B>
+fn translated<A, B>(
+    mut from: watch::Receiver<A>,
+    translate: impl Fn(&A) -> Option<B> + Send + 'static,
+) -> watch::Receiver<B>
 where
     A: Send + Sync + 'static,
     B: Default + Send + Sync + 'static,

@@ -96,7 +96,10 @@ fn values(decision: &Decision, rule: &Rule) -> Values {
         time_lag_seconds: time_lag(decision, rule, &whole),
         arrival_records_per_second: whole.and_then(|()| match decision.model.arrival_rate {
             Some(rate) => Ok(rate.0),
-            None => Err("rates are known after a few polls, and this controller has just begun or has missed some".to_owned()),
+            None => {
+                Err("rates are known after a few polls, and this controller has just begun or has missed some"
+                    .to_owned())
+            }
         }),
     }
 }
@@ -216,8 +219,10 @@ mod tests {
     #[test]
     fn a_topic_is_a_label_where_there_is_just_one() {
         let named = |topics: &[&str]| TopicSelection::Named(topics.iter().map(|&topic| topic.to_owned()).collect());
-        for (topics, label) in [(named(&["a"]), Some("a")), (named(&["a", "b"]), None), (TopicSelection::OfGroup, None)] {
-            let query = GroupQuery { topics, ..GroupQuery::new("g") };
+        for (topics, label) in [(named(&["a"]), Some("a")), (named(&["a", "b"]), None), (TopicSelection::OfGroup, None)]
+        {
+            let isolation = IsolationLevel::default();
+            let query = GroupQuery { group: "g".to_owned(), topics, partitions: None, isolation };
             assert_eq!(labels(&query).topic.as_deref(), label);
         }
     }

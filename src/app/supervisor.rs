@@ -137,7 +137,8 @@ impl Supervisor {
     }
 
     fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
-        let Subscription { observations, interval, gap } = match self.clusters.subscribe(&history.0, history.1.clone()) {
+        let Subscription { observations, interval, gap } = match self.clusters.subscribe(&history.0, history.1.clone())
+        {
             Ok(subscription) => subscription,
             Err(why) => return self.refuse(object, why, told),
         };

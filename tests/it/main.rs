@@ -27,6 +27,7 @@ mod lag;
 mod leadership;
 mod manifests;
 mod mock_ffi;
+mod native_hpa;
 mod replay;
 mod simulate;
 mod tidy;

@@ -121,6 +121,12 @@ impl ControlPlane {
         self.parts.iter().map(Process::resident_bytes).collect()
     }
 
+    /// The authorities that the API server trusts to vouch for front proxies, as files that it reads again when they
+    /// change: `NAME.crt` and `NAME.key` are in this folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn part(&mut self, name: &str, flags: &[String]) -> anyhow::Result<()> {
         let binary = root().join("bin/control-plane");
         if !binary.is_file() {

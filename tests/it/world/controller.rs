@@ -104,7 +104,20 @@ impl Controller {
         home: &str,
         arguments: &[&str],
     ) -> Self {
-        Self::launch(cluster, kafka, &[namespace.to_owned()], home, POLL, arguments).await
+        Self::launch(cluster, kafka, &[namespace.to_owned()], home, POLL, arguments, json!({})).await
+    }
+
+    /// One for a namespace that serves external metrics on this port, through the Service of that name.
+    pub(crate) async fn start_serving(
+        cluster: &ControlPlane,
+        kafka: &Kafka,
+        namespace: &str,
+        service: &str,
+        port: u16,
+    ) -> Self {
+        let listen = format!("127.0.0.1:{port}");
+        let settings = json!({"externalMetrics": {"enabled": true, "listen": listen, "service": {"name": service}}});
+        Self::launch(cluster, kafka, &[namespace.to_owned()], namespace, POLL, &[], settings).await
     }
 
     /// One for several namespaces that polls so often.
@@ -115,7 +128,7 @@ impl Controller {
         home: &str,
         poll: Duration,
     ) -> Self {
-        Self::launch(cluster, kafka, namespaces, home, poll, &[]).await
+        Self::launch(cluster, kafka, namespaces, home, poll, &[], json!({})).await
     }
 
     async fn launch(
@@ -125,13 +138,14 @@ impl Controller {
         home: &str,
         poll: Duration,
         arguments: &[&str],
+        settings: Value,
     ) -> Self {
         let identity = unique("controller");
         let address = format!("127.0.0.1:{}", ports::free());
         let folder = run_dir().join(home);
         std::fs::create_dir_all(&folder).unwrap();
         let config = folder.join(format!("{identity}.yaml"));
-        let text = json!({
+        let mut text = json!({
             "clusters": [{
                 "name": "main",
                 "bootstrapServers": kafka.bootstrap(),
@@ -142,6 +156,9 @@ impl Controller {
             "leaderElection": {"namespace": home},
             "watchNamespaces": namespaces,
         });
+        for (field, value) in settings.as_object().into_iter().flatten() {
+            text[field] = value.clone();
+        }
         std::fs::write(&config, text.to_string()).unwrap();
         let log = folder.join(format!("{identity}.log"));
         let kubeconfig = cluster.service_account_kubeconfig(home, ACCOUNT).await;
