@@ -22,8 +22,8 @@ pub(super) struct Arguments {
     /// The controller's namespace.
     #[arg(short, long, value_name = "NAMESPACE", default_value = "paceline")]
     namespace: String,
-    /// The Service of external metrics, where the configuration does not say.
-    #[arg(long, value_name = "NAME", conflicts_with = "config")]
+    /// The Service of external metrics, instead of the one that the configuration names.
+    #[arg(long, value_name = "NAME")]
     service: Option<String>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]

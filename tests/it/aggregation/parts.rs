@@ -30,6 +30,7 @@ pub(super) struct Replica {
 }
 
 /// Who may write.
+#[derive(Clone, Copy)]
 pub(super) enum Rank {
     /// It leads without asking.
     Leader,
