@@ -177,7 +177,8 @@ mod tests {
     fn a_number_is_served_only_where_an_hpa_may_act_on_it() {
         let paused = |pause| Policy { pause: Some(pause), ..policy() };
         // (policy, lags, replicas) -> desired replicas, lag; nothing where it is refused.
-        let rows: &[(&str, Policy, &[i64], u32, Option<f64>, Option<f64>)] = &[
+        type Row = (&'static str, Policy, &'static [i64], u32, Option<f64>, Option<f64>);
+        let rows: &[Row] = &[
             ("all is known", policy(), &[150, 250], 2, Some(2.0), Some(400.0)),
             ("all is known, and more are needed", policy(), &[150, 250, 50, 50], 2, Some(4.0), Some(500.0)),
             ("what is known asks for more", policy(), &[150, 250, -1], 1, Some(3.0), None),

@@ -9,6 +9,8 @@ use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, TypeMeta};
 use kube::core::discovery::Scope;
 use kube::{Api, Client, ResourceExt, discovery};
+use paceline::config::{Certificate, Configuration};
+use paceline::yaml::Source;
 use serde_json::{Value, json};
 
 use crate::world::controller::{Controller, create, install_crd, scaled_consumer, status};
@@ -182,6 +184,10 @@ fn the_overlays_fit_together_by_their_names() {
             let text = the(rendered, "ConfigMap", "paceline")["data"]["paceline.yaml"].as_str().unwrap();
             serde_yaml::from_str(text).unwrap()
         };
+        let text = the(&rendered, "ConfigMap", "paceline")["data"]["paceline.yaml"].as_str().unwrap().to_owned();
+        let parsed = Configuration::parse(&Source { name: "paceline.yaml".to_owned(), text }).unwrap();
+        assert!(parsed.external_metrics.enabled);
+        assert_eq!(matches!(parsed.external_metrics.certificate, Certificate::Directory(_)), has_directory);
         let mut configured = configuration(&rendered);
         let added = configured.as_object_mut().unwrap().remove("externalMetrics").unwrap();
         assert_eq!(configured, configuration(&base));

@@ -19,7 +19,7 @@ use crate::world::controller::{
 };
 use crate::world::kafka::Kafka;
 use crate::world::workers::{Workers, deployment_replicas};
-use crate::world::{equal, ports, stays, unique, wait_for, world};
+use crate::world::{equal, ports, unique, wait_for, world};
 
 mod hostile;
 mod reads;
@@ -101,6 +101,13 @@ fn topic(kafka: &Kafka, name: &str, partitions: i32, records_each: u64) -> (Stri
     (topic, group)
 }
 
+/// A Deployment whose consumers read something else.
+async fn target(kafka: &Kafka, cluster: &ControlPlane, namespace: &str, name: &str) {
+    let elsewhere = unique("elsewhere");
+    kafka.create_topic(&elsewhere, 1);
+    Workers::new(kafka, name, &elsewhere, &elsewhere).deploy(cluster.admin(), namespace).await;
+}
+
 /// A ScaledConsumer in mode `Metrics`.
 fn measured(name: &str, group: &str, topic: &str, lag_per_replica: u64, max: u32) -> Value {
     let mut object = scaled_consumer(name, group, topic, lag_per_replica);
@@ -134,6 +141,12 @@ async fn scaling_active(cluster: &ControlPlane, namespace: &str, name: &str) -> 
     active.map(|active| (active.status, active.message.unwrap_or_default())).unwrap_or_default()
 }
 
+#[test]
+fn what_is_looked_for_in_an_hpa_is_what_is_served() {
+    let served = paceline::external_metrics::Metric::ALL.map(|metric| metric.name());
+    assert_eq!(served, paceline::kubernetes::autoscaler::METRICS);
+}
+
 /// a. Up and down by the records that real consumers have not read; by single steps beyond ten replicas; and on the lag
 /// by the HPA's own formula.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -141,7 +154,7 @@ async fn the_native_hpa_scales_real_consumers_by_our_metrics() {
     let (kafka, cluster) = world();
     let adapter = Adapter::start(kafka, cluster, "hpa").await;
     let namespace = adapter.namespace.as_str();
-    let client = cluster.admin();
+    let client = cluster.impatient().await;
 
     // A backlog of 1,200 that four consumers read in half a minute.
     let (records, group) = topic(kafka, "orders", 12, 100);
@@ -160,9 +173,7 @@ async fn the_native_hpa_scales_real_consumers_by_our_metrics() {
 
     // A lag of 450 that nobody reads.
     let (unread, readers) = topic(kafka, "lag", 9, 50);
-    let elsewhere = unique("elsewhere");
-    kafka.create_topic(&elsewhere, 1);
-    Workers::new(kafka, "lag", &elsewhere, &elsewhere).deploy(client.clone(), namespace).await;
+    target(kafka, cluster, namespace, "lag").await;
     create(cluster, namespace, measured("lag", &readers, &unread, 100, 12)).await;
     let average = json!([{"type": "External", "external": {
         "metric": {"name": "paceline_lag_records", "selector": {"matchLabels": {"scaledconsumer": "lag"}}},
@@ -209,11 +220,9 @@ async fn without_kafka_the_hpa_holds_and_says_why() {
     let kafka = tokio::task::spawn_blocking(Kafka::start_own).await.unwrap();
     let adapter = Adapter::start(&kafka, cluster, "outage").await;
     let namespace = adapter.namespace.as_str();
-    let client = cluster.admin();
+    let client = cluster.impatient().await;
     let (unread, readers) = topic(&kafka, "outage", 4, 100);
-    let elsewhere = unique("elsewhere");
-    kafka.create_topic(&elsewhere, 1);
-    Workers::new(&kafka, "outage", &elsewhere, &elsewhere).deploy(client.clone(), namespace).await;
+    target(&kafka, cluster, namespace, "outage").await;
     create(cluster, namespace, measured("outage", &readers, &unread, 100, 4)).await;
     autoscale(cluster, namespace, "outage", "hpa.yaml", json!({"maxReplicas": 4})).await;
     wait_for_wanted(cluster, namespace, "outage", 4).await;
@@ -270,8 +279,9 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
     let (kafka, cluster) = world();
     let adapter = Adapter::start(kafka, cluster, "front-proxy").await;
     let (records, group) = topic(kafka, "front-proxy", 1, 10);
+    target(kafka, cluster, &adapter.namespace, "orders").await;
     create(cluster, &adapter.namespace, measured("orders", &group, &records, 100, 1)).await;
-    let client = cluster.admin();
+    let client = cluster.impatient().await;
     wait_for("the first number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
 
     let (asked, stop, failures) = (AtomicUsize::new(0), AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
@@ -287,11 +297,12 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
         }
     };
     let rotate = async {
-        let (dir, new) = (cluster.dir(), unique("front-proxy-ca"));
-        let authority = Authority::create(dir, &new).unwrap();
-        authority.issue(dir, &format!("{new}-client"), &[]).unwrap();
-        let read = |name: &str| std::fs::read_to_string(dir.join(name)).unwrap();
-        let (old_ca, new_ca) = (read("front-proxy-ca.crt"), read(&format!("{new}.crt")));
+        // Under the same names, as the API server knows them, in a folder of their own.
+        let (dir, new) = (cluster.dir(), cluster.dir().join("next-front-proxy"));
+        std::fs::create_dir_all(&new).unwrap();
+        Authority::create(&new, "front-proxy-ca").unwrap().issue(&new, "front-proxy-client", &[]).unwrap();
+        let read = |folder: &Path, name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        let (old_ca, new_ca) = (read(dir, "front-proxy-ca.crt"), read(&new, "front-proxy-ca.crt"));
         // Both are trusted before the new one is used, as in every rotation.
         replace(&dir.join("front-proxy-ca.crt"), &format!("{old_ca}{new_ca}"));
         let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
@@ -310,11 +321,8 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
         })
         .await;
         let before = believed_connections(&adapter.controller);
-        for (file, text) in [
-            ("front-proxy-client.key", read(&format!("{new}-client.key"))),
-            ("front-proxy-client.crt", read(&format!("{new}-client.crt"))),
-        ] {
-            replace(&dir.join(file), &text);
+        for file in ["front-proxy-client.key", "front-proxy-client.crt"] {
+            replace(&dir.join(file), &read(&new, file));
         }
         // It looks at its files once a minute at least, and comes on a new connection then.
         wait_for("the API server to use the new certificate", Duration::from_secs(150), || async {

@@ -31,13 +31,14 @@ async fn reads_through_the_aggregator_are_answered_as_kubernetes_answers() {
     let (kafka, cluster) = world();
     let adapter = Adapter::start(kafka, cluster, "reads").await;
     let (records, group) = topic(kafka, "reads", 2, 10);
+    target(kafka, cluster, &adapter.namespace, "orders").await;
     create(cluster, &adapter.namespace, measured("orders", &group, &records, 100, 2)).await;
-    let client = cluster.admin();
+    let client = cluster.impatient().await;
     wait_for("the first number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
 
     let lag = format!("{V1BETA1}/namespaces/{}/paceline_lag_records", adapter.namespace);
     let long = "x".repeat(10_000);
-    let selected = |selector: &str| format!("{lag}?labelSearch=no&labelSelector={selector}");
+    let selected = |selector: &str| format!("{lag}?pretty=false&labelSelector={selector}");
     // (verb, path, Accept, status, something in the answer)
     let rows = [
         ("GET", V1BETA1.to_owned(), JSON, 200, "paceline_desired_replicas"),
@@ -60,7 +61,7 @@ async fn reads_through_the_aggregator_are_answered_as_kubernetes_answers() {
         ("GET", format!("{V1BETA1}/namespaces/nowhere/paceline_lag_records"), JSON, 200, "\"items\":[]"),
         ("GET", format!("{V1BETA1}/namespaces/{}/no_metric", adapter.namespace), JSON, 404, "NotFound"),
         ("GET", format!("{V1BETA1}/namespaces/{}/a%2Fb", adapter.namespace), JSON, 404, "NotFound"),
-        ("GET", format!("{V1BETA1}/namespaces/a%2Fb/paceline_lag_records"), JSON, 200, "\"items\":[]"),
+        ("GET", format!("{V1BETA1}/namespaces/a%2Fb/paceline_lag_records"), JSON, 404, "NotFound"),
         ("GET", format!("{V1BETA1}/namespaces/{}/{long}", adapter.namespace), JSON, 404, "NotFound"),
         ("GET", format!("{V1BETA1}/nodes/x/y"), JSON, 404, "Status"),
     ];

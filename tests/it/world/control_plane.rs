@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
-use kube::config::Kubeconfig;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
 use serde_json::json;
 
 use super::audit::{self, Write};
@@ -62,6 +62,16 @@ impl ControlPlane {
         self.client(ADMIN)
     }
 
+    /// A client of the same user that gives each answer as it comes: others try a 503 again by themselves.
+    pub(crate) async fn impatient(&self) -> Client {
+        let text = kubeconfig(self.port, &self.dir, ADMIN, &token(ADMIN)).to_string();
+        let kubeconfig = Kubeconfig::from_yaml(&text).expect("it is a kubeconfig");
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("the address is valid");
+        config.default_retry = false;
+        Client::try_from(config).expect("the address is valid")
+    }
+
     /// A client of one of the cluster's users.
     pub(crate) fn client(&self, user: &str) -> Client {
         let text = kubeconfig(self.port, &self.dir, user, &token(user)).to_string();
@@ -86,7 +96,10 @@ impl ControlPlane {
             .expect("a token of the service account");
         let token = answer.status.expect("an answer has a status").token;
         let path = self.dir.join(format!("{namespace}-{name}.kubeconfig"));
-        std::fs::write(&path, kubeconfig(self.port, &self.dir, name, &token).to_string()).expect("it can be written");
+        let mut text = kubeconfig(self.port, &self.dir, name, &token);
+        // As in a pod, its own namespace is the account's.
+        text["contexts"][0]["context"]["namespace"] = json!(namespace);
+        std::fs::write(&path, text.to_string()).expect("it can be written");
         path
     }
 
