@@ -76,7 +76,7 @@ fn meant(arguments: &Arguments, configuration: Option<Configuration>) -> diagnos
 async fn check(meant: &diagnosis::ExternalMetrics) -> Vec<Row> {
     let (client, address) = match cluster::client().await {
         Ok(found) => found,
-        Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &format!("{error:#}"))),
+        Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &error.to_string())),
     };
     let api_server = diagnosis::api_server(&client, &address).await;
     if api_server.verdict == Verdict::Failed {

@@ -213,6 +213,36 @@ async fn the_native_hpa_scales_real_consumers_by_our_metrics() {
     assert!(adapter.controller.stop().success());
 }
 
+/// Who does not lead serves as well, from its own polls; and nothing before the first of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_controller_that_does_not_lead_serves_what_it_knows() {
+    let (kafka, cluster) = world();
+    let adapter = Adapter::start(kafka, cluster, "follower").await;
+    let namespace = adapter.namespace.as_str();
+    let client = cluster.impatient().await;
+    let (records, group) = topic(kafka, "follower", 2, 10);
+    target(kafka, cluster, namespace, "orders").await;
+    create(cluster, namespace, measured("orders", &group, &records, 100, 2)).await;
+    wait_for("the leader's number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
+
+    let port = ports::free();
+    let follower = Controller::start_serving(cluster, kafka, namespace, SERVICE, port).await;
+    assert!(follower.metrics().contains("paceline_leader 0"));
+    adapter.turn.patch(json!({"spec": {"service": {"port": port}}})).await;
+    let served = || {
+        let metrics = follower.metrics();
+        let line = "paceline_external_metrics_requests_total{class=\"served\"} ";
+        metrics.lines().find_map(|it| it.strip_prefix(line)?.parse::<u64>().ok()).unwrap_or(0)
+    };
+    wait_for("numbers by the follower", SOON, || async {
+        let number = adapter.value(&client, "paceline_lag_records", "orders").await?;
+        if served() >= 3 { equal(&number.as_str(), &"20") } else { Err(format!("{} reads", served())) }
+    })
+    .await;
+    assert!(follower.stop().success());
+    assert!(adapter.controller.stop().success());
+}
+
 /// c. Without Kafka there is no number and a reason, the replicas hold, and the rest of the cluster notices nothing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_kafka_the_hpa_holds_and_says_why() {

@@ -159,7 +159,7 @@ impl fmt::Display for Registration {
             }
             Self::Unreadable(why) => write!(
                 f,
-                "APIService {NAME} can't be read ({why}), so it is not known whether HPAs reach us; allow the controller's ServiceAccount to get, list and watch it."
+                "APIService {NAME} can't be read ({why}), so it is not known whether HPAs reach us; allow the controller's ServiceAccount to list and watch it."
             ),
         }
     }

@@ -332,7 +332,7 @@ impl Keeper {
                 namespace,
                 name,
                 why,
-                "Not allowed to read the Secret with the serving certificate; allow the controller's ServiceAccount to get, list and watch it."
+                "Not allowed to read the Secret with the serving certificate; allow the controller's ServiceAccount to list and watch it."
             ),
             Unwatchable::Other(why) => {
                 warn!(namespace, name, why, "The Secret with the serving certificate can't be read; trying again.");
