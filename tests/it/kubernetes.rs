@@ -20,7 +20,7 @@ use crate::world::controller::{
     ACCOUNT, Controller, condition, create, install_crd, prepare, scaled_consumer, scaled_consumers, status,
 };
 use crate::world::kafka::Kafka;
-use crate::world::workers::{Workers, deployment_replicas};
+use crate::world::workers::{Workers, deployment_replicas, wait_for_wanted};
 use crate::world::{cluster, equal, run_dir, stays, unique, wait_for, world};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -37,20 +37,11 @@ fn lag(kafka: &Kafka, partitions: i32) -> (String, String) {
 
 /// A Deployment whose consumers look at something else, so that only the controller changes anything.
 async fn deploy(kafka: &Kafka, cluster: &ControlPlane, namespace: &str, name: &str) {
-    let elsewhere = unique("elsewhere");
-    kafka.create_topic(&elsewhere, 1);
-    Workers::new(kafka, name, &elsewhere, &elsewhere).deploy(cluster.admin(), namespace).await;
+    Workers::elsewhere(kafka, name).deploy(cluster.admin(), namespace).await;
 }
 
 async fn wanted(cluster: &ControlPlane, namespace: &str, name: &str) -> i32 {
     deployment_replicas(cluster.admin(), namespace, name).await.wanted
-}
-
-async fn wait_for_wanted(cluster: &ControlPlane, namespace: &str, name: &str, replicas: i32) {
-    wait_for(&format!("{name} at {replicas}"), SOON, || async {
-        equal(&wanted(cluster, namespace, name).await, &replicas)
-    })
-    .await;
 }
 
 async fn wait_for_condition(cluster: &ControlPlane, namespace: &str, name: &str, wanted: (&str, &str, &str)) -> String {

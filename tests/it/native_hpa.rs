@@ -18,7 +18,7 @@ use crate::world::controller::{
     ACCOUNT, Controller, condition, create, prepare, scaled_consumer, scaled_consumers, status,
 };
 use crate::world::kafka::Kafka;
-use crate::world::workers::{Workers, deployment_replicas};
+use crate::world::workers::{Workers, deployment_replicas, wait_for_wanted};
 use crate::world::{equal, ports, unique, wait_for, world};
 
 mod hostile;
@@ -52,6 +52,17 @@ impl Adapter {
         let adapter = Self { controller, namespace, port, turn };
         wait_for("the APIService to be available", SOON, || adapter.is_available()).await;
         adapter
+    }
+
+    /// The same with a ScaledConsumer `orders` whose lag of 10 a partition has been served once, and a client to read it.
+    async fn with_orders(kafka: &Kafka, cluster: &ControlPlane, name: &str, partitions: i32) -> (Self, Client) {
+        let adapter = Self::start(kafka, cluster, name).await;
+        let (records, group) = topic(kafka, name, partitions, 10);
+        Workers::elsewhere(kafka, "orders").deploy(cluster.admin(), &adapter.namespace).await;
+        create(cluster, &adapter.namespace, measured("orders", &group, &records, 100, 2)).await;
+        let client = cluster.impatient().await;
+        wait_for("the first number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
+        (adapter, client)
     }
 
     async fn is_available(&self) -> Result<(), String> {
@@ -101,13 +112,6 @@ fn topic(kafka: &Kafka, name: &str, partitions: i32, records_each: u64) -> (Stri
     (topic, group)
 }
 
-/// A Deployment whose consumers read something else.
-async fn target(kafka: &Kafka, cluster: &ControlPlane, namespace: &str, name: &str) {
-    let elsewhere = unique("elsewhere");
-    kafka.create_topic(&elsewhere, 1);
-    Workers::new(kafka, name, &elsewhere, &elsewhere).deploy(cluster.admin(), namespace).await;
-}
-
 /// A ScaledConsumer in mode `Metrics`.
 fn measured(name: &str, group: &str, topic: &str, lag_per_replica: u64, max: u32) -> Value {
     let mut object = scaled_consumer(name, group, topic, lag_per_replica);
@@ -124,13 +128,6 @@ async fn hold(cluster: &ControlPlane, namespace: &str, name: &str, replicas: u32
 
 async fn wanted(cluster: &ControlPlane, namespace: &str, name: &str) -> i32 {
     deployment_replicas(cluster.admin(), namespace, name).await.wanted
-}
-
-async fn wait_for_wanted(cluster: &ControlPlane, namespace: &str, name: &str, replicas: i32) {
-    wait_for(&format!("{name} at {replicas}"), SOON, || async {
-        equal(&wanted(cluster, namespace, name).await, &replicas)
-    })
-    .await;
 }
 
 /// How the HPA sees itself.
@@ -173,7 +170,7 @@ async fn the_native_hpa_scales_real_consumers_by_our_metrics() {
 
     // A lag of 450 that nobody reads.
     let (unread, readers) = topic(kafka, "lag", 9, 50);
-    target(kafka, cluster, namespace, "lag").await;
+    Workers::elsewhere(kafka, "lag").deploy(cluster.admin(), namespace).await;
     create(cluster, namespace, measured("lag", &readers, &unread, 100, 12)).await;
     let average = json!([{"type": "External", "external": {
         "metric": {"name": "paceline_lag_records", "selector": {"matchLabels": {"scaledconsumer": "lag"}}},
@@ -217,16 +214,10 @@ async fn the_native_hpa_scales_real_consumers_by_our_metrics() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_controller_that_does_not_lead_serves_what_it_knows() {
     let (kafka, cluster) = world();
-    let adapter = Adapter::start(kafka, cluster, "follower").await;
-    let namespace = adapter.namespace.as_str();
-    let client = cluster.impatient().await;
-    let (records, group) = topic(kafka, "follower", 2, 10);
-    target(kafka, cluster, namespace, "orders").await;
-    create(cluster, namespace, measured("orders", &group, &records, 100, 2)).await;
-    wait_for("the leader's number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
+    let (adapter, client) = Adapter::with_orders(kafka, cluster, "follower", 2).await;
 
     let port = ports::free();
-    let follower = Controller::start_serving(cluster, kafka, namespace, SERVICE, port).await;
+    let follower = Controller::start_serving(cluster, kafka, &adapter.namespace, SERVICE, port).await;
     assert!(follower.metrics().contains("paceline_leader 0"));
     adapter.turn.patch(json!({"spec": {"service": {"port": port}}})).await;
     let served = || {
@@ -252,7 +243,7 @@ async fn without_kafka_the_hpa_holds_and_says_why() {
     let namespace = adapter.namespace.as_str();
     let client = cluster.impatient().await;
     let (unread, readers) = topic(&kafka, "outage", 4, 100);
-    target(&kafka, cluster, namespace, "outage").await;
+    Workers::elsewhere(&kafka, "outage").deploy(cluster.admin(), namespace).await;
     create(cluster, namespace, measured("outage", &readers, &unread, 100, 4)).await;
     autoscale(cluster, namespace, "outage", "hpa.yaml", json!({"maxReplicas": 4})).await;
     wait_for_wanted(cluster, namespace, "outage", 4).await;
@@ -307,12 +298,7 @@ async fn without_kafka_the_hpa_holds_and_says_why() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_front_proxys_authority_changes_and_no_request_fails() {
     let (kafka, cluster) = world();
-    let adapter = Adapter::start(kafka, cluster, "front-proxy").await;
-    let (records, group) = topic(kafka, "front-proxy", 1, 10);
-    target(kafka, cluster, &adapter.namespace, "orders").await;
-    create(cluster, &adapter.namespace, measured("orders", &group, &records, 100, 1)).await;
-    let client = cluster.impatient().await;
-    wait_for("the first number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
+    let (adapter, client) = Adapter::with_orders(kafka, cluster, "front-proxy", 1).await;
 
     let (asked, stop, failures) = (AtomicUsize::new(0), AtomicBool::new(false), std::sync::Mutex::new(Vec::new()));
     let ask = async {

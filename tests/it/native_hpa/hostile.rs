@@ -11,12 +11,7 @@ const CONNECTIONS: usize = 10_000;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_silent_connections_do_not_disturb_what_the_hpa_reads() {
     let (kafka, cluster) = world();
-    let adapter = Adapter::start(kafka, cluster, "hostile").await;
-    let (records, group) = topic(kafka, "hostile", 1, 10);
-    target(kafka, cluster, &adapter.namespace, "orders").await;
-    create(cluster, &adapter.namespace, measured("orders", &group, &records, 100, 1)).await;
-    let client = cluster.impatient().await;
-    wait_for("the first number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
+    let (adapter, client) = Adapter::with_orders(kafka, cluster, "hostile", 1).await;
 
     let (opened, done, port) = (AtomicUsize::new(0), AtomicBool::new(false), adapter.port);
     let attack = async {

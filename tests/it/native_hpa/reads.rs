@@ -29,12 +29,7 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reads_through_the_aggregator_are_answered_as_kubernetes_answers() {
     let (kafka, cluster) = world();
-    let adapter = Adapter::start(kafka, cluster, "reads").await;
-    let (records, group) = topic(kafka, "reads", 2, 10);
-    target(kafka, cluster, &adapter.namespace, "orders").await;
-    create(cluster, &adapter.namespace, measured("orders", &group, &records, 100, 2)).await;
-    let client = cluster.impatient().await;
-    wait_for("the first number", SOON, || adapter.value(&client, "paceline_lag_records", "orders")).await;
+    let (adapter, client) = Adapter::with_orders(kafka, cluster, "reads", 2).await;
 
     let lag = format!("{V1BETA1}/namespaces/{}/paceline_lag_records", adapter.namespace);
     let long = "x".repeat(10_000);

@@ -8,8 +8,10 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
+use super::control_plane::ControlPlane;
 use super::kafka::Kafka;
 use super::kubelet::START_DELAY;
+use super::{equal, unique, wait_for};
 
 /// A workload whose pods are consumers of one group. Its fields may be changed before it is created.
 #[derive(Debug, Clone)]
@@ -57,6 +59,13 @@ impl Workers {
             stuck: None,
             properties: Vec::new(),
         }
+    }
+
+    /// Workers that look at a topic of their own, so that nobody but the scaler changes anything.
+    pub(crate) fn elsewhere(kafka: &Kafka, name: &str) -> Self {
+        let elsewhere = unique("elsewhere");
+        kafka.create_topic(&elsewhere, 1);
+        Self::new(kafka, name, &elsewhere, &elsewhere)
     }
 
     /// The same workers in the new group protocol (KIP-848).
@@ -144,6 +153,14 @@ pub(crate) async fn deployment_replicas(client: Client, namespace: &str, name: &
         existing: status.replicas.unwrap_or(0),
         ready: status.ready_replicas.unwrap_or(0),
     }
+}
+
+/// Waits until somebody has set a Deployment's replicas to this.
+pub(crate) async fn wait_for_wanted(cluster: &ControlPlane, namespace: &str, name: &str, replicas: i32) {
+    wait_for(&format!("{name} at {replicas}"), Duration::from_secs(90), || async {
+        equal(&deployment_replicas(cluster.admin(), namespace, name).await.wanted, &replicas)
+    })
+    .await;
 }
 
 /// How far a StatefulSet is.
