@@ -15,7 +15,7 @@ use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigurationError, LogFormat};
@@ -67,6 +67,15 @@ enum Command {
     /// A consumer of fixed capacity, for the demo and the tests.
     #[command(hide = true)]
     Worker(worker::Settings),
+}
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
 }
 
 /// How a command ended.

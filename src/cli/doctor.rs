@@ -3,10 +3,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{Outcome, cluster};
+use super::{Outcome, Output, cluster};
 use crate::checks::{Row, Verdict};
 use crate::config::{Certificate, Configuration, ExternalMetrics};
 use crate::kubernetes::Timestamp;
@@ -28,14 +28,6 @@ pub(super) struct Arguments {
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Table,
-    /// An array of objects.
-    Json,
 }
 
 /// Where the terminal does not say: a line that fits beside another window.

@@ -6,10 +6,10 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use self::report::Outcomes;
-use super::{Outcome, WrongInput};
+use super::{Outcome, Output, WrongInput};
 use crate::simulate::plot::svg;
 use crate::simulate::scenario::DURATIONS;
 use crate::simulate::{Job, PolicyName, Run, Scenario, read, run_all};
@@ -55,12 +55,6 @@ pub(super) struct Arguments {
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
