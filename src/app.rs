@@ -41,6 +41,8 @@ use supervisor::{Pulse, Supervisor};
 const CHANGES: usize = 256;
 /// How long giving the lease back may take.
 const GIVING_BACK: Duration = Duration::from_secs(2);
+/// How long reads that are under way may take at the very end: they wait for nothing but the network.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
 /// Runs the controller until SIGTERM or SIGINT.
 pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow::Result<()> {
@@ -78,11 +80,14 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let stop_serving = CancellationToken::new();
     let board = Board::new();
     let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
-    let outside = if configuration.external_metrics.enabled {
-        let place = Place { client: client.clone(), leadership: leadership.clone(), namespace: own_namespace };
-        external_metrics::start(configuration.external_metrics.clone(), board, place, stop_serving.clone()).await?
+    let (outside, last_answers) = if configuration.external_metrics.enabled {
+        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace);
+        let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
+        let settings = configuration.external_metrics.clone();
+        let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
+        (outside, Some(server))
     } else {
-        Outside::off()
+        (Outside::off(), None)
     };
     let clusters = Arc::new(Clusters::new(configuration, stop.clone()));
     let pulse = Arc::new(Pulse::default());
@@ -113,6 +118,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     stop_serving.cancel();
     server.abort();
+    if let Some(last_answers) = last_answers {
+        let _ = tokio::time::timeout(LAST_ANSWERS, last_answers).await;
+    }
     info!("Ended.");
     Ok(())
 }

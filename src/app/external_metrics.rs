@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use kube::Client;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -59,20 +60,23 @@ pub(super) struct Place {
     pub(super) leadership: Leadership,
     /// The controller's own namespace.
     pub(super) namespace: String,
+    /// When nothing is to be written any more: before the lease is given back.
+    pub(super) stop_writing: CancellationToken,
 }
 
-/// Starts to serve the board, until `stop`. That the port is taken is told before anything else begins.
+/// Starts to serve the board, until `stop`; the task ends when the last answers are given. That the port is taken is told
+/// before anything else begins.
 pub(super) async fn start(
     settings: ExternalMetrics,
     board: Board,
     place: Place,
     stop: CancellationToken,
-) -> anyhow::Result<Outside> {
+) -> anyhow::Result<(Outside, JoinHandle<()>)> {
     let listen = settings.listen;
     let listener = tokio::net::TcpListener::bind(listen)
         .await
         .with_context(|| format!("Can't listen on {listen} (the configuration's externalMetrics.listen)"))?;
-    let Place { client, leadership, namespace } = place;
+    let Place { client, leadership, namespace, stop_writing } = place;
     let service = Service {
         namespace: settings.service.namespace.unwrap_or_else(|| namespace.clone()),
         name: settings.service.name,
@@ -93,12 +97,13 @@ pub(super) async fn start(
             let settings = certificates::Settings { namespace, secret, service: service.clone(), lifetimes };
             let (client, leadership) = (client.clone(), leadership.clone());
             let registered = registered.clone();
-            tokio::spawn(certificates::follow(client, settings, leadership, registered, delivery, stop.clone()));
+            let stop = stop_writing.clone();
+            tokio::spawn(certificates::follow(client, settings, leadership, registered, delivery, stop));
             (translated(made.pair, key_pair), made.ca_bundle)
         }
     };
     let of_api_service =
-        api_service::follow(client.clone(), service, ca_bundle, leadership, registration, stop.clone());
+        api_service::follow(client.clone(), service, ca_bundle, leadership, registration, stop_writing);
     tokio::spawn(of_api_service);
     let (known, front_proxy) = watch::channel(None);
     tokio::spawn(front_proxy::follow(client, front_proxy::Source::default(), known, stop.clone()));
@@ -116,12 +121,12 @@ pub(super) async fn start(
         certificate: outside.certificate.clone(),
         counters: Arc::clone(&outside.counters),
     };
-    tokio::spawn(async move {
+    let server = tokio::spawn(async move {
         if let Err(error) = serve(listener, serving, stop).await {
             error!(%error, "External metrics are served no more.");
         }
     });
-    Ok(outside)
+    Ok((outside, server))
 }
 
 /// Why no HPA reads our numbers, by whose the APIService is.
