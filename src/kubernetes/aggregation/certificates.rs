@@ -304,6 +304,18 @@ impl Keeper {
                 LONGEST_REST
             }
             Ok(None) => RETRY,
+            Err(CallError::NotFound(why)) if !replaces => {
+                // What is not found is the namespace, and the watch of the Secret does not tell when that one comes.
+                if self.complaint.is_new(&why) {
+                    warn!(
+                        namespace,
+                        name,
+                        why,
+                        "The Secret with the serving certificate has no namespace to be made in; trying again."
+                    );
+                }
+                RETRY
+            }
             Err(CallError::Conflict(_) | CallError::NotFound(_)) => {
                 // Somebody else was faster: what is there now is on its way, and judged anew.
                 self.seen = Seen::NotYet;

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use paceline::kubernetes::aggregation::certificates::pki::{Certificate, check_pair, verify};
 use paceline::kubernetes::aggregation::certificates::{KeyPairPem, Lifetimes, names};
 use rcgen::{CertificateParams, KeyPair};
+use serde_json::json;
 
 use super::parts::{A_WHILE, Rank, Replica, SECRET, SOON, service};
 use crate::world::audit::Write;
 use crate::world::control_plane::ControlPlane;
-use crate::world::{cluster, equal, stays, wait_for};
+use crate::world::{cluster, equal, stays, unique, wait_for};
 
 fn secrets(cluster: &ControlPlane, namespace: &str) -> Api<Secret> {
     Api::namespaced(cluster.admin(), namespace)
@@ -101,6 +102,22 @@ async fn whoever_leads_next_goes_on_with_what_the_one_before_has_made() {
     assert_eq!(*second.certificates.ca_bundle.borrow(), bundle);
     let now = k8s_openapi::jiff::Timestamp::now();
     assert_eq!(verify(&second.chain().unwrap(), &bundle.unwrap(), name, now), Ok(()));
+}
+
+#[tokio::test]
+async fn a_namespace_that_comes_later_than_the_leader_gets_its_secret() {
+    let cluster = cluster();
+    let namespace = unique("certificate");
+    let leader = Replica::start(&cluster.admin(), &namespace, Rank::Leader, Lifetimes::default());
+    wait_for("a create that finds no namespace", SOON, || async {
+        let is_refused = writes(cluster, &namespace).contains(&("create".to_owned(), 404));
+        if is_refused { Ok(()) } else { Err("none yet") }
+    })
+    .await;
+    let namespaces: Api<Namespace> = Api::all(cluster.admin());
+    let object = serde_json::from_value(json!({"metadata": {"name": namespace}})).unwrap();
+    namespaces.create(&PostParams::default(), &object).await.unwrap();
+    leader.wait_for_chain().await;
 }
 
 /// A Secret that a test begins with, and what is to become of it.
