@@ -230,6 +230,19 @@ pub enum TopicSelection {
     OfGroup,
 }
 
+impl TopicSelection {
+    /// The topic, where exactly one is named.
+    pub fn only(&self) -> Option<&str> {
+        match self {
+            Self::Named(topics) => match topics.as_slice() {
+                [topic] => Some(topic),
+                _ => None,
+            },
+            Self::Pattern(_) | Self::OfGroup => None,
+        }
+    }
+}
+
 /// A regular expression that has been parsed and matches whole names.
 #[derive(Clone, Debug)]
 pub struct Pattern {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::api_service::{Registration, Service, changed};
-use super::single::{self, Complaint, Unwatchable};
+use super::single::{self, Complaint, Unwatchable, replace};
 use crate::kubernetes::call::{self, CallError};
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::scale::FIELD_MANAGER;
@@ -351,13 +351,6 @@ impl Keeper {
             }
         }
     }
-}
-
-/// Whether that changed anything.
-fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
-    let differs = known.as_ref() != Some(&new);
-    *known = Some(new);
-    differs
 }
 
 fn rest(until: Timestamp, now: Timestamp) -> Duration {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::single::{self, Complaint, Unwatchable};
+use super::single::{self, Complaint, Unwatchable, replace};
 
 /// Which ConfigMap says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,12 +118,7 @@ impl Follower {
         match parse(object) {
             Ok(new) => {
                 self.complaint.settled();
-                let replace = |known: &mut Option<FrontProxy>| {
-                    let differs = known.as_ref() != Some(&new);
-                    *known = Some(new);
-                    differs
-                };
-                if self.known.send_if_modified(replace) {
+                if self.known.send_if_modified(|known| replace(known, new)) {
                     info!(namespace, name, "The API server's front proxy is known by this ConfigMap.");
                 }
             }

@@ -47,6 +47,13 @@ impl From<watcher::Error> for Unwatchable {
     }
 }
 
+/// Puts what was read in place of what was known; whether that changed anything.
+pub(super) fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
+    let differs = known.as_ref() != Some(&new);
+    *known = Some(new);
+    differs
+}
+
 /// What was said last, so that an outage is not one line per attempt.
 #[derive(Debug, Default)]
 pub(super) struct Complaint(Option<String>);

@@ -5,7 +5,6 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
-use crate::core::TopicSelection;
 use crate::kubernetes::validate::Validated;
 
 /// What the metrics of one ScaledConsumer are labelled with.
@@ -22,14 +21,12 @@ pub struct Labels {
 impl Labels {
     /// The labels of a ScaledConsumer.
     pub fn of(consumer: &Validated) -> Self {
-        let topic = match &consumer.query.topics {
-            TopicSelection::Named(topics) => match topics.as_slice() {
-                [topic] => Some(topic.clone()),
-                _ => None,
-            },
-            TopicSelection::Pattern(_) | TopicSelection::OfGroup => None,
-        };
-        Self { scaled_consumer: consumer.name.clone(), consumer_group: consumer.query.group.clone(), topic }
+        let query = &consumer.query;
+        Self {
+            scaled_consumer: consumer.name.clone(),
+            consumer_group: query.group.clone(),
+            topic: query.topics.only().map(str::to_owned),
+        }
     }
 
     fn get(&self, key: &str) -> Option<&str> {
