@@ -78,9 +78,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     // It serves to the end: a probe, or an HPA, must not fail while the last act is done.
     let stop_serving = CancellationToken::new();
-    let board = Board::new();
+    let board = configuration.external_metrics.enabled.then(Board::new);
     let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
-    let (outside, last_answers) = if configuration.external_metrics.enabled {
+    let (outside, last_answers) = if let Some(board) = board {
         let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace);
         let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
         let settings = configuration.external_metrics.clone();

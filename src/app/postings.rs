@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::core::{Decision, GroupQuery, Objective, Observation, Reason, Rule, TimeLag, TopicSelection};
+use crate::core::{Decision, GroupQuery, Objective, Observation, Reason, Rule, TimeLag};
 use crate::external_metrics::{Board, Labels, Notice, Values};
 use crate::kafka::now;
 use crate::kubernetes::objects::Key;
@@ -18,70 +18,75 @@ const POLLS: u32 = 3;
 /// Puts up what is known of each ScaledConsumer.
 #[derive(Clone, Debug)]
 pub(super) struct Postings {
-    board: Board,
+    /// Nothing where external metrics are off: then nothing is worked out either.
+    board: Option<Board>,
     /// How long an observation counts; by the poll interval where absent.
     max_age: Option<Duration>,
 }
 
 impl Postings {
-    pub(super) fn new(board: Board, max_age: Option<Duration>) -> Self {
+    pub(super) fn new(board: Option<Board>, max_age: Option<Duration>) -> Self {
         Self { board, max_age }
     }
 
     /// Every ScaledConsumer has been announced once.
     pub(super) fn listed(&self) {
-        self.board.listed();
+        if let Some(board) = &self.board {
+            board.listed();
+        }
     }
 
     /// There is one, and it has not been read yet.
     pub(super) fn announce(&self, asked: &Validated) {
-        self.board.announce(&asked.namespace, &asked.name, labels(&asked.query));
+        if let Some(board) = &self.board {
+            board.announce(&asked.namespace, &asked.name, labels(&asked.query));
+        }
     }
 
     /// It is gone.
     pub(super) fn withdraw(&self, key: &Key) {
-        self.board.withdraw(&key.namespace, &key.name);
+        if let Some(board) = &self.board {
+            board.withdraw(&key.namespace, &key.name);
+        }
     }
 
     /// It was decided on.
     pub(super) fn decided(&self, asked: &Validated, seen: &Observation, decision: &Decision, interval: Duration) {
-        self.post(asked, seen.at, interval, values(decision, &asked.policy.rule));
+        self.post(asked, seen.at, self.counts_for(interval), || values(decision, &asked.policy.rule));
     }
 
     /// It can't be decided on, for this reason.
     pub(super) fn undecided(&self, asked: &Validated, seen: &Observation, why: &str, interval: Duration) {
-        self.post(asked, seen.at, interval, Values::unknown(why));
+        self.post(asked, seen.at, self.counts_for(interval), || Values::unknown(why));
     }
 
     /// It can't even be read, for this reason.
     pub(super) fn refused(&self, asked: &Validated, why: &str) {
         // It counts for as long as nothing takes its place.
-        self.post(asked, now(), Duration::MAX / POLLS, Values::unknown(why));
+        self.post(asked, now(), Duration::MAX, || Values::unknown(why));
     }
 
-    fn post(&self, asked: &Validated, at: Duration, interval: Duration, values: Values) {
+    fn counts_for(&self, interval: Duration) -> Duration {
+        self.max_age.unwrap_or(interval * POLLS)
+    }
+
+    fn post(&self, asked: &Validated, at: Duration, max_age: Duration, values: impl FnOnce() -> Values) {
+        let Some(board) = &self.board else { return };
         let age = now().saturating_sub(at);
         let notice = Notice {
             labels: labels(&asked.query),
             // The observations' clock began at the wall clock.
             at: SignedDuration::try_from(at).ok().and_then(|at| Timestamp::from_duration(at).ok()).unwrap_or_default(),
             read: Instant::now().checked_sub(age).unwrap_or_else(Instant::now),
-            max_age: self.max_age.unwrap_or(interval * POLLS),
-            values,
+            max_age,
+            values: values(),
         };
-        self.board.post(&asked.namespace, &asked.name, notice);
+        board.post(&asked.namespace, &asked.name, notice);
     }
 }
 
 fn labels(query: &GroupQuery) -> Labels {
-    let topic = match &query.topics {
-        TopicSelection::Named(topics) => match topics.as_slice() {
-            [one] => Some(one.clone()),
-            _ => None,
-        },
-        TopicSelection::Pattern(_) | TopicSelection::OfGroup => None,
-    };
-    Labels { consumer_group: query.group.clone(), topic }
+    Labels { consumer_group: query.group.clone(), topic: query.topics.only().map(str::to_owned) }
 }
 
 /// What may be acted on.
@@ -146,6 +151,9 @@ mod tests {
 
     use super::*;
     use crate::core::*;
+    use crate::external_metrics::Metric;
+    use crate::external_metrics::selector::Selector;
+    use crate::kubernetes::validate::validate;
 
     /// A decision on partitions with these lags, of which a negative one is unknown.
     fn decided(policy: &Policy, lags: &[i64], replicas: u32) -> Decision {
@@ -215,6 +223,22 @@ mod tests {
             let served = values(&decision, &policy().rule).time_lag_seconds;
             assert_eq!(served.ok(), wanted, "{time_lag:?}, {is_whole}");
         }
+    }
+
+    /// However short an observation counts: what can't be read at all has no observation that could become too old.
+    #[test]
+    fn why_one_is_refused_stays_up_until_something_takes_its_place() {
+        let board = Board::new();
+        let postings = Postings::new(Some(board.clone()), Some(Duration::ZERO));
+        let object = serde_json::json!({
+            "metadata": {"name": "orders", "namespace": "shop"},
+            "spec": {"scaleTargetRef": {"name": "orders"}, "kafka": {"cluster": "main", "consumerGroup": "orders"}},
+        });
+        let asked = validate(&serde_json::from_value(object).expect("a ScaledConsumer")).expect("valid");
+        postings.listed();
+        postings.refused(&asked, "the cluster is unknown");
+        let refusal = board.read("shop", Metric::LagRecords, &Selector::default()).expect_err("it has no number");
+        assert!(refusal.contains("the cluster is unknown"), "{refusal}");
     }
 
     #[test]
