@@ -12,6 +12,7 @@ use super::{ports, run_dir, unique};
 
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod member;
 mod node;
 pub(crate) mod old;
 pub(crate) mod reader;
@@ -116,7 +117,7 @@ impl Kafka {
         format!("127.0.0.1:{}", self.ports.misnamed_tls)
     }
 
-    /// The address that wants SASL (PLAIN, SCRAM or OAUTHBEARER) without TLS.
+    /// The address that wants SASL (PLAIN or SCRAM-SHA-512) without TLS.
     pub(crate) fn sasl_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl)
     }

@@ -28,9 +28,9 @@ impl Reader {
 
     /// A client with these properties.
     #[track_caller]
-    pub(crate) fn with(bootstrap: &str, properties: &[(&str, &str)]) -> Self {
+    pub(crate) fn with<K: ToString, V: ToString>(bootstrap: &str, properties: &[(K, V)]) -> Self {
         let mut settings = ClusterSettings::new("real", bootstrap);
-        settings.properties = properties.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        settings.properties = properties.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         Self::open(settings).expect("the settings are valid")
     }
 
@@ -136,6 +136,7 @@ pub(crate) fn of_group(group: &str) -> GroupQuery {
     GroupQuery {
         group: group.to_owned(),
         topics: TopicSelection::OfGroup,
+        exclude: None,
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
     }
