@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use paceline::core::*;
 
+use crate::world::kafka::Kafka;
 use crate::world::kafka::member::Member;
 use crate::world::kafka::reader::{Reader, named, of_group, offsets};
-use crate::world::kafka::{Kafka, STRANGER};
+use crate::world::kafka::security::STRANGER;
 use crate::world::{kafka, unique, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);

@@ -18,6 +18,8 @@ mod engine_memory;
 mod external_metrics;
 mod image;
 mod kafka_cluster;
+mod kafka_credentials;
+mod kafka_kinds;
 mod kafka_mock;
 mod kafka_old;
 mod kafka_oracle;

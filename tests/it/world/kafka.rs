@@ -7,7 +7,6 @@ use std::path::PathBuf;
 use self::clients::Clients;
 use self::node::{Node, wait_until_ready};
 use self::security::Certificates;
-pub(crate) use self::security::{STRANGER, SUPER_USER};
 use super::{ports, run_dir, unique};
 
 pub(crate) mod clients;
@@ -125,6 +124,11 @@ impl Kafka {
     /// The address that wants SASL (PLAIN, SCRAM or OAUTHBEARER) inside TLS.
     pub(crate) fn sasl_tls_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl_tls)
+    }
+
+    /// The process id of the broker; none while it is stopped.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.node.id().into_iter().collect()
     }
 
     /// Resident memory of the broker in bytes.

@@ -44,10 +44,30 @@ impl Reader {
         self.poll(std::slice::from_ref(query)).remove(0)
     }
 
+    /// One cycle in which only the members of groups that may have changed are asked for.
+    pub(crate) fn poll_changed(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
+        self.connection.poll(queries, now)
+    }
+
+    /// What the last cycle has cost.
+    pub(crate) fn cost(&self) -> Cost {
+        Cost { requests: self.last_cycle().calls, ..Cost::default() }
+    }
+
     /// What the last cycle was like.
     pub(crate) fn last_cycle(&self) -> &CycleReport {
         self.connection.last_cycle()
     }
+}
+
+/// What a cycle has cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Cost {
+    pub(crate) requests: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) bytes_received: u64,
+    /// Connections that were open at its end.
+    pub(crate) connections: usize,
 }
 
 /// A cycle that has ended.
