@@ -24,6 +24,8 @@ mod wire;
 pub use connection::{Connection, CycleReport};
 pub use poller::{ClusterStatistics, Poller};
 pub use settings::{ClusterSettings, SettingsError};
+#[doc(hidden)]
+pub use wire::decode_any;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};

@@ -9,13 +9,36 @@
 
 mod api_versions;
 mod codec;
+mod consumer_group_describe;
+mod describe_configs;
+mod describe_groups;
+pub(super) mod error_codes;
+mod find_coordinator;
+mod list_groups;
+mod list_offsets;
 mod metadata;
+mod offset_fetch;
+mod sasl;
+mod streams_group_describe;
 
 pub(super) use api_versions::*;
 pub(super) use codec::{DecodeError, Reader, Writer};
+pub(super) use consumer_group_describe::*;
+pub(super) use describe_configs::*;
+pub(super) use describe_groups::*;
+pub(super) use find_coordinator::*;
+pub(super) use list_groups::*;
+pub(super) use list_offsets::*;
 pub(super) use metadata::*;
+pub(super) use offset_fetch::*;
+pub(super) use sasl::*;
+pub(super) use streams_group_describe::*;
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
+
+/// Topics with their partitions.
+pub(super) type TopicPartitions<'a> = Vec<(Cow<'a, str>, Vec<i32>)>;
 
 /// A request and how its answer is read.
 pub(super) trait Request {
@@ -63,3 +86,32 @@ pub(super) fn answer<R: Request>(version: i16, body: &[u8]) -> Result<R::Respons
     }
     R::decode(version, &mut from)
 }
+
+/// Reads `body` as the answer to request `key`, and says whether it is one; for the fuzz target. [`MEMBER_ASSIGNMENT`] is
+/// the key of what classic members hold.
+#[doc(hidden)]
+pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
+    fn is_read<R: Request>(version: i16, body: &[u8]) -> bool {
+        R::VERSIONS.contains(&version) && answer::<R>(version, body).is_ok()
+    }
+    match key {
+        ApiVersions::KEY => is_read::<ApiVersions>(version, body),
+        Metadata::KEY => is_read::<Metadata<'_>>(version, body),
+        FindCoordinator::KEY => is_read::<FindCoordinator<'_>>(version, body),
+        ListGroups::KEY => is_read::<ListGroups>(version, body),
+        OffsetFetch::KEY => is_read::<OffsetFetch<'_>>(version, body),
+        DescribeGroups::KEY => is_read::<DescribeGroups<'_>>(version, body),
+        ConsumerGroupDescribe::KEY => is_read::<ConsumerGroupDescribe<'_>>(version, body),
+        ShareGroupDescribe::KEY => is_read::<ShareGroupDescribe<'_>>(version, body),
+        StreamsGroupDescribe::KEY => is_read::<StreamsGroupDescribe<'_>>(version, body),
+        ListOffsets::KEY => is_read::<ListOffsets<'_>>(version, body),
+        DescribeConfigs::KEY => is_read::<DescribeConfigs<'_>>(version, body),
+        SaslHandshake::KEY => is_read::<SaslHandshake<'_>>(version, body),
+        SaslAuthenticate::KEY => is_read::<SaslAuthenticate<'_>>(version, body),
+        MEMBER_ASSIGNMENT => member_assignment(body).is_ok(),
+        _ => false,
+    }
+}
+
+/// Not a request: see [`decode_any`].
+const MEMBER_ASSIGNMENT: i16 = -1;

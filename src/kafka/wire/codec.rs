@@ -31,20 +31,25 @@ pub(in super::super) struct Reader<'a> {
     budget: usize,
 }
 
-/// Decoded elements may take this many times the answer's bytes. The widest honest element, a group's member with short
-/// names, takes less than four times its bytes.
+/// Decoded elements may take this many times the answer's bytes, beside [`LEAST_BUDGET`]. The widest honest elements in
+/// great numbers are listed groups: 96 bytes, of 16 in an answer where a group without a type is called `group-12345`.
 const EXPANSION: usize = 6;
-/// Answers of a few bytes may hold a few elements all the same.
-const LEAST_BUDGET: usize = 4_096;
+/// Small answers may take this many bytes, whatever their size: a dead group called `g` takes 152 bytes of 18, and 500
+/// groups are asked about at once.
+const LEAST_BUDGET: usize = 1 << 20;
+/// No answer takes more bytes than this; a topic of 100,000 partitions takes 1.2 MB, as many listed groups 9.6 MB.
+const MOST_BUDGET: usize = 96 << 20;
 /// Longer varints don't fit into 32 bits.
 const LONGEST_VARINT: usize = 5;
 
 impl<'a> Reader<'a> {
     pub(in super::super) fn new(all: &'a [u8], flexible: bool) -> Self {
-        Self { all, at: 0, flexible, budget: LEAST_BUDGET.saturating_add(all.len().saturating_mul(EXPANSION)) }
+        let budget = LEAST_BUDGET.saturating_add(all.len().saturating_mul(EXPANSION)).min(MOST_BUDGET);
+        Self { all, at: 0, flexible, budget }
     }
 
-    fn wrong(&self, what: &'static str) -> DecodeError {
+    /// What is wrong at this place.
+    pub(super) fn wrong(&self, what: &'static str) -> DecodeError {
         DecodeError { what, at: self.at }
     }
 
@@ -104,7 +109,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A length: in compact encoding one more than it is, 0 for null; else with -1 for null.
-    fn length(&mut self, classic: impl FnOnce(&mut Self) -> Result<i32, DecodeError>) -> Result<Option<usize>, DecodeError> {
+    fn length(
+        &mut self,
+        classic: impl FnOnce(&mut Self) -> Result<i32, DecodeError>,
+    ) -> Result<Option<usize>, DecodeError> {
         if self.flexible {
             return Ok((self.varint()? as usize).checked_sub(1));
         }
@@ -129,6 +137,20 @@ impl<'a> Reader<'a> {
     pub(in super::super) fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = self.length(Self::i32)?.unwrap_or(0);
         self.take(length)
+    }
+
+    /// Goes past a text that isn't needed.
+    pub(in super::super) fn skip_string(&mut self) -> Result<(), DecodeError> {
+        let length = self.length(|from| from.i16().map(i32::from))?.unwrap_or(0);
+        self.take(length).map(drop)
+    }
+
+    /// A structure that may be absent: a byte less than zero says so, whatever the encoding.
+    pub(in super::super) fn nullable_structure<T>(
+        &mut self,
+        structure: impl FnOnce(&mut Self) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, DecodeError> {
+        if self.i8()? < 0 { Ok(None) } else { structure(self).map(Some) }
     }
 
     /// An array; null is read as `None`. `least` is how many bytes an element takes at least: an array that can't fit
@@ -158,6 +180,16 @@ impl<'a> Reader<'a> {
         element: impl FnMut(&mut Self) -> Result<T, DecodeError>,
     ) -> Result<Vec<T>, DecodeError> {
         self.nullable_array(least, element).map(Option::unwrap_or_default)
+    }
+
+    /// Goes past an array that isn't needed; nothing is allocated.
+    pub(in super::super) fn skip_array(
+        &mut self,
+        least: usize,
+        element: impl FnMut(&mut Self) -> Result<(), DecodeError>,
+    ) -> Result<(), DecodeError> {
+        // A `Vec` of units takes no memory.
+        self.array(least, element).map(drop)
     }
 
     /// Skips the tagged fields at the end of a structure; there are none in the classic encoding.

@@ -101,6 +101,10 @@ impl Request for Metadata<'_> {
     }
 }
 
+fn skip_numbers(from: &mut Reader<'_>) -> Result<(), DecodeError> {
+    from.skip_array(4, |from| from.i32().map(drop))
+}
+
 fn topic<'a>(version: i16, from: &mut Reader<'a>) -> Result<MetadataTopic<'a>, DecodeError> {
     let (error, name) = (from.i16()?, from.string()?);
     let id = if version >= 10 { from.uuid()? } else { [0; 16] };
@@ -110,10 +114,12 @@ fn topic<'a>(version: i16, from: &mut Reader<'a>) -> Result<MetadataTopic<'a>, D
         if version >= 7 {
             let _leader_epoch = from.i32()?;
         }
-        let _replicas = from.array(4, Reader::i32)?;
-        let _in_sync = from.array(4, Reader::i32)?;
+        // Replicas, and those in sync.
+        skip_numbers(from)?;
+        skip_numbers(from)?;
         if version >= 5 {
-            let _offline = from.array(4, Reader::i32)?;
+            // Replicas that are offline.
+            skip_numbers(from)?;
         }
         from.tags()?;
         Ok(MetadataPartition { error, partition, leader })
