@@ -7,6 +7,8 @@
 //! rest of the program uses, a task per cluster that publishes an observation per subscription; [`Connection`] is one
 //! cycle, blocking.
 
+mod addresses;
+mod certificates;
 mod client;
 mod connection;
 mod errors;
@@ -19,9 +21,11 @@ mod poller;
 mod settings;
 mod topics;
 
+pub use addresses::{Address, AddressPattern, AddressPolicy};
+pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use connection::{Connection, CycleReport};
 pub use poller::{ClusterStatistics, Poller};
-pub use settings::{ClusterSettings, SettingsError};
+pub use settings::{ClusterSettings, PropertySource, SettingsError};
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
