@@ -7,6 +7,8 @@
 //! rest of the program uses, a task per cluster that publishes an observation per subscription; [`Connection`] is one
 //! cycle, blocking.
 
+mod addresses;
+mod certificates;
 mod client;
 mod connection;
 mod errors;
@@ -21,9 +23,11 @@ mod topics;
 #[expect(dead_code, reason = "the client that uses it grows beside it")]
 mod wire;
 
+pub use addresses::{Address, AddressPattern, AddressPolicy};
+pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use connection::{Connection, CycleReport};
 pub use poller::{ClusterStatistics, Poller};
-pub use settings::{ClusterSettings, SettingsError};
+pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;
 

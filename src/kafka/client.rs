@@ -68,17 +68,9 @@ impl Handle {
         self.complaints.borrow_mut().clear();
     }
 
-    /// Puts a new client in place of this one, which forgets what librdkafka has cached. The old one is closed on a
-    /// thread of its own, because that waits for its broker threads.
+    /// Puts a new client in place of this one, which forgets what librdkafka has cached.
     pub(super) fn renew(&mut self, settings: &ClusterSettings) -> Result<(), SettingsError> {
-        let old = std::mem::replace(self, Self::open(settings)?);
-        old.close();
+        *self = Self::open(settings)?;
         Ok(())
-    }
-
-    /// Closes the client without waiting for it.
-    pub(super) fn close(self) {
-        // Where no thread can be had the closure is dropped here and now, and the client with it.
-        let _ = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(move || drop(self));
     }
 }

@@ -6,10 +6,12 @@
 //! the bindings' enum: brokers send codes that it lacks, and such a value would be undefined behaviour.
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ffi::{CStr, CString, c_char, c_int};
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::bindings as rd;
 
@@ -76,7 +78,7 @@ struct RawClient(NonNull<rd::rd_kafka_t>);
 
 impl Drop for RawClient {
     fn drop(&mut self) {
-        // SAFETY: the handle is valid until here, and the queues that belong to it are gone: `Client` drops its own
+        // SAFETY: the handle is valid until here, and the queues that belong to it are gone: `Parts` drops its own
         // first, and `Requests` borrows the client. It never joined a group, so there is nothing to leave.
         unsafe { rd::rd_kafka_destroy_flags(self.0.as_ptr(), rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE) }
     }
@@ -84,14 +86,43 @@ impl Drop for RawClient {
 
 /// A consumer-type client that never subscribes. (A producer-type one crashes when a broker answers NOT_COORDINATOR:
 /// librdkafka issue 5040.)
+///
+/// librdkafka aborts when a handle is destroyed while its coordinator requests are under way (issue 4605). A dropped
+/// client therefore stays open on a thread of its own until its last request has timed out.
 pub(super) struct Client {
+    parts: ManuallyDrop<Parts>,
+    /// When the last request so far has timed out.
+    last_timeout: Cell<Option<Instant>>,
+}
+
+struct Parts {
     // Before the handle, so that it is freed first.
     events: Owned<rd::rd_kafka_queue_t>,
     handle: RawClient,
 }
 
 // SAFETY: librdkafka's handle and queues may be used from any thread.
-unsafe impl Send for Client {}
+unsafe impl Send for Parts {}
+
+/// How long after its last request's time-out a client is destroyed. librdkafka looks for timed-out requests once a
+/// second, and a coordinator request that waits for a connection may last for one more request's time.
+const DESTROY_AFTER: Duration = Duration::from_secs(10);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // SAFETY: taken once, here, and `self.parts` is not used again.
+        let parts = unsafe { ManuallyDrop::take(&mut self.parts) };
+        let Some(last_timeout) = self.last_timeout.get() else { return drop(parts) };
+        // In a `ManuallyDrop` again: where no thread can be had, the client is leaked. The end of the process ends it too.
+        let parked = ManuallyDrop::new(parts);
+        let destroy = move || {
+            let parked = parked;
+            std::thread::sleep((last_timeout + DESTROY_AFTER).saturating_duration_since(Instant::now()));
+            drop(ManuallyDrop::into_inner(parked));
+        };
+        let _ = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(destroy);
+    }
+}
 
 impl Client {
     /// Makes a client. It connects in the background: that no broker is there shows only in the answers.
@@ -127,7 +158,7 @@ impl Client {
             let events = rd::rd_kafka_queue_get_consumer(handle.0.as_ptr());
             let events =
                 Owned::new(events, rd::rd_kafka_queue_destroy).expect("a consumer with a group.id has a queue");
-            Ok(Self { events, handle })
+            Ok(Self { parts: ManuallyDrop::new(Parts { events, handle }), last_timeout: Cell::new(None) })
         }
     }
 
@@ -137,7 +168,7 @@ impl Client {
         loop {
             // SAFETY: the queue is alive; the event is freed by its guard after its strings were copied.
             unsafe {
-                let event = rd::rd_kafka_queue_poll(self.events.get(), 0);
+                let event = rd::rd_kafka_queue_poll(self.parts.events.get(), 0);
                 let event = Owned::new(event, rd::rd_kafka_event_destroy)?;
                 match rd::rd_kafka_event_type(event.get()) {
                     rd::RD_KAFKA_EVENT_LOG => {
@@ -161,7 +192,7 @@ impl Client {
     /// where asked for, all topics' names.
     pub(super) fn metadata(&self, all_topics: bool, timeout: Duration) -> Result<(Vec<i32>, Vec<Arc<str>>), Failure> {
         let mut metadata = ptr::null();
-        let handle = self.handle.0.as_ptr();
+        let handle = self.parts.handle.0.as_ptr();
         // SAFETY: on success `metadata` points to an object of ours with arrays of the lengths that it names; entries
         // are read field by field, so that a topic's error code is never read as an enum.
         unsafe {
@@ -185,7 +216,7 @@ impl Client {
     /// A set of requests with a queue of their own for the answers.
     pub(super) fn requests(&self) -> Requests<'_> {
         // SAFETY: the handle outlives the queue because `Requests` borrows `self`.
-        let queue = unsafe { rd::rd_kafka_queue_new(self.handle.0.as_ptr()) };
+        let queue = unsafe { rd::rd_kafka_queue_new(self.parts.handle.0.as_ptr()) };
         Requests { client: self, queue: Owned::new(queue, rd::rd_kafka_queue_destroy).expect("queue_new never fails") }
     }
 }
@@ -199,7 +230,9 @@ pub(super) struct Requests<'c> {
 impl Requests<'_> {
     /// Sends a request; it doesn't wait.
     pub(super) fn ask(&self, question: &Question<'_>, terms: Terms) {
-        let (client, queue) = (self.client.handle.0.as_ptr(), self.queue.get());
+        let (client, queue) = (self.client.parts.handle.0.as_ptr(), self.queue.get());
+        let timeout = Some(Instant::now() + terms.timeout);
+        self.client.last_timeout.set(self.client.last_timeout.get().max(timeout));
         let options = self.options(terms);
         // SAFETY: librdkafka copies all arguments before these functions return; the guards free ours afterwards.
         unsafe {
@@ -252,7 +285,7 @@ impl Requests<'_> {
         // number that librdkafka hands back without following it.
         unsafe {
             let any = rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_ANY;
-            let options = rd::rd_kafka_AdminOptions_new(self.client.handle.0.as_ptr(), any);
+            let options = rd::rd_kafka_AdminOptions_new(self.client.parts.handle.0.as_ptr(), any);
             let options =
                 Owned::new(options, rd::rd_kafka_AdminOptions_destroy).expect("AdminOptions_new never fails for ANY");
             let timeout = millis(terms.timeout).max(1);
@@ -351,6 +384,7 @@ unsafe fn read_group(group: *const rd::rd_kafka_ConsumerGroupDescription_t) -> G
                 client_id: copied(rd::rd_kafka_MemberDescription_client_id(member)),
                 host: copied(rd::rd_kafka_MemberDescription_host(member)),
                 assignment: assigned.into_iter().map(|entry| (entry.topic, entry.partition)).collect(),
+                tasks: Vec::new(),
             }
         };
         let coordinator = rd::rd_kafka_ConsumerGroupDescription_coordinator(group);

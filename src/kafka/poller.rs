@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
+use super::certificates::CertificateExpiry;
 use super::connection::{Connection, CycleReport};
 use super::settings::{ClusterSettings, SettingsError};
 use crate::core::{GroupQuery, Observation, Unknown};
@@ -44,6 +45,8 @@ pub struct ClusterStatistics {
     pub last_success: Option<Duration>,
     /// The last cycle that has ended.
     pub last_cycle: Option<CycleReport>,
+    /// When the certificates of the connections expire; empty without TLS.
+    pub certificates: Vec<CertificateExpiry>,
 }
 
 type Publisher = watch::Sender<Option<Arc<Observation>>>;

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::addresses::AddressPolicy;
+
 /// What a cluster's connection is made of.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ClusterSettings {
     /// The name that logs, metrics and conditions use.
     pub name: String,
@@ -20,6 +23,17 @@ pub struct ClusterSettings {
     pub deadline: Duration,
     /// After this long a single request counts as failed.
     pub request_timeout: Duration,
+    /// Where property values that may change come from (files, Secrets); merged over `properties`. `None`: nothing
+    /// changes.
+    pub source: Option<Arc<dyn PropertySource>>,
+    /// Which addresses may be connected to.
+    pub addresses: AddressPolicy,
+}
+
+/// Where property values come from that may change while a cluster is polled.
+pub trait PropertySource: Send + Sync {
+    /// The current values. Cheap; may read small files. The error is a sentence without any value.
+    fn load(&self) -> Result<BTreeMap<String, String>, String>;
 }
 
 /// Why settings can't be used.
@@ -57,6 +71,14 @@ pub enum SettingsError {
         /// The cluster's name.
         cluster: String,
         /// What librdkafka says.
+        message: String,
+    },
+    /// The values that may change can't be had.
+    #[error("cluster \"{cluster}\": {message}")]
+    Source {
+        /// The cluster's name.
+        cluster: String,
+        /// Why, without any value.
         message: String,
     },
     /// Two durations contradict each other, or one is out of range.
@@ -111,6 +133,8 @@ impl ClusterSettings {
             poll_interval: DEFAULT_INTERVAL,
             deadline: DEFAULT_DEADLINE,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
+            source: None,
+            addresses: AddressPolicy::default(),
         }
     }
 
@@ -121,7 +145,8 @@ impl ClusterSettings {
 
     /// What librdkafka is given: our defaults, then the user's properties, then what must not be overridden.
     pub(super) fn all_properties(&self) -> Result<Vec<(String, String)>, SettingsError> {
-        self.check_plain_fields()?;
+        let properties = self.current_properties()?;
+        self.check_plain_fields(&properties)?;
         let timeout_ms = self.request_timeout.as_millis();
         // The caches of coordinators and leaders must be older than this at the next cycle, or they are never renewed.
         let max_age_ms = (self.poll_interval / 2).as_millis().clamp(250, 300_000);
@@ -149,17 +174,28 @@ impl ClusterSettings {
         ];
         let own = |(name, value): (&str, String)| (name.to_owned(), value);
         let mut all: Vec<(String, String)> = defaults.map(own).into();
-        all.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all.extend(properties);
         all.extend(ours.map(own));
         Ok(all)
     }
 
-    fn check_plain_fields(&self) -> Result<(), SettingsError> {
+    /// The properties, with what the source says now.
+    fn current_properties(&self) -> Result<BTreeMap<String, String>, SettingsError> {
+        let mut properties = self.properties.clone();
+        if let Some(source) = &self.source {
+            let current = source.load();
+            properties
+                .extend(current.map_err(|message| SettingsError::Source { cluster: self.name.clone(), message })?);
+        }
+        Ok(properties)
+    }
+
+    fn check_plain_fields(&self, properties: &BTreeMap<String, String>) -> Result<(), SettingsError> {
         let cluster = self.name.clone();
         if self.bootstrap_servers.split(',').all(|server| server.trim().is_empty()) {
             return Err(SettingsError::NoBootstrapServers { cluster });
         }
-        if let Some((property, reason)) = RESERVED.iter().find(|(name, _)| self.properties.contains_key(*name)) {
+        if let Some((property, reason)) = RESERVED.iter().find(|(name, _)| properties.contains_key(*name)) {
             return Err(SettingsError::Reserved { cluster, property: (*property).to_owned(), reason });
         }
         let fault = if self.poll_interval < LEAST_INTERVAL {
@@ -196,6 +232,8 @@ impl fmt::Debug for ClusterSettings {
             .field("poll_interval", &self.poll_interval)
             .field("deadline", &self.deadline)
             .field("request_timeout", &self.request_timeout)
+            .field("has_source", &self.source.is_some())
+            .field("addresses", &self.addresses)
             .finish()
     }
 }
