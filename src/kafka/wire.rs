@@ -117,4 +117,5 @@ pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
 const MEMBER_ASSIGNMENT: i16 = -1;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests;
