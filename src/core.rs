@@ -3,37 +3,31 @@
 //! Architecture invariant: nothing in here does I/O, reads a clock, awaits, or knows Kafka's client or
 //! Kubernetes'. Time is an argument, so the same observations always give the same decisions.
 
+mod address;
 mod assignment;
 mod decide;
 pub mod decision;
 pub mod engine;
 pub mod estimate;
 pub mod finding;
-pub mod kind;
 pub mod lag;
 pub mod observation;
 pub mod policy;
 mod predict;
-pub mod printable;
-pub mod query;
 pub mod reason;
 mod saved;
 mod shadow;
 mod situation;
 pub mod units;
-pub mod unknown;
 mod window;
 
+pub use address::*;
 pub use decision::*;
 pub use engine::Engine;
 pub use finding::Finding;
-pub use kind::GroupKind;
 pub use lag::*;
 pub use observation::*;
 pub use policy::*;
-pub use printable::printable;
-pub use query::*;
 pub use reason::*;
 pub use saved::UnusableMemory;
 pub use units::*;
-pub use unknown::*;

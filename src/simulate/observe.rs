@@ -10,8 +10,8 @@ use super::random::{Purpose, stream};
 use super::scenario::{Protocol, Scenario};
 use super::world::World;
 use crate::core::{
-    GroupDescription, GroupKind, GroupState, Known, Member, Observation, Offset, PartitionObservation, Replicas,
-    TopicObservation, Unknown, Workload,
+    GroupDescription, GroupState, Known, Member, Observation, Offset, PartitionObservation, Replicas, TopicObservation,
+    Unknown, Workload,
 };
 
 /// The group's id.
@@ -65,15 +65,12 @@ impl Poller {
                 committed: Ok(log.committed.and_then(|offset| Offset::new(offset as i64))),
                 start: if unknown { Err(Unknown::NoLeader) } else { offset(log.start) },
                 end: if unknown { Err(Unknown::NoLeader) } else { offset(log.end) },
-                high_watermark: None,
-                last_stable: None,
             });
         }
         let topic = |(name, partitions): &(Arc<str>, u32)| TopicObservation {
             name: name.clone(),
             id: None,
             partitions: Ok(*partitions),
-            config: None,
         };
         Observation {
             consumer_group: GROUP.to_owned(),
@@ -82,10 +79,6 @@ impl Poller {
             topics: self.topics.iter().map(topic).collect(),
             partitions: seen,
             group: if undescribed { Err(Unknown::CoordinatorMoving) } else { self.describe(world) },
-            kind: match self.protocol {
-                Protocol::Eager | Protocol::Cooperative => GroupKind::Classic,
-                Protocol::Consumer => GroupKind::Consumer,
-            },
         }
     }
 
@@ -110,7 +103,6 @@ impl Poller {
             } else {
                 Vec::new()
             },
-            tasks: Vec::new(),
         };
         Ok(GroupDescription {
             state,

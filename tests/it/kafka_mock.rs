@@ -22,7 +22,6 @@ pub fn query(group: &str, topic: &str) -> GroupQuery {
         topics: TopicSelection::Named(vec![topic.to_owned()]),
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
-        exclude: None,
     }
 }
 

@@ -22,7 +22,6 @@ fn of_group(group: &str) -> GroupQuery {
         topics: TopicSelection::OfGroup,
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
-        exclude: None,
     }
 }
 

@@ -70,12 +70,6 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
         ),
         Unknown::NotAuthorized { .. }
         | Unknown::NoTopicMatches { .. }
-        | Unknown::NothingSelected { .. }
-        | Unknown::HiddenTopics { .. }
-        | Unknown::CommitsExpired { .. }
-        | Unknown::KindHasNoLag { .. }
-        | Unknown::TooMany { .. }
-        | Unknown::Protocol { .. }
         | Unknown::GroupNeverSeen { .. }
         | Unknown::NoLeader
         | Unknown::CoordinatorMoving
