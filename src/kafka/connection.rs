@@ -16,7 +16,7 @@ use super::pipeline::Cycle;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{self, Topic, Topics};
 use crate::core::{
-    GroupQuery, Known, Observation, PartitionObservation, Pattern, TopicObservation, TopicSelection, Unknown,
+    GroupKind, GroupQuery, Known, Observation, PartitionObservation, Pattern, TopicObservation, TopicSelection, Unknown,
 };
 
 /// The connection to one Kafka cluster. Its calls block: it belongs on a thread of its own.
@@ -359,6 +359,7 @@ impl Sight<'_> {
             topics: Vec::with_capacity(names.len()),
             partitions: Vec::new(),
             group: description,
+            kind: GroupKind::Unknown,
         };
         for name in names {
             let (id, partitions) = match self.topics.get(name) {
@@ -370,7 +371,7 @@ impl Sight<'_> {
                 Some(Err(reason)) => (None, Err(reason.clone())),
                 None => (None, Err(Unknown::Missing)),
             };
-            observation.topics.push(TopicObservation { name: Arc::clone(name), id, partitions });
+            observation.topics.push(TopicObservation { name: Arc::clone(name), id, partitions, config: None });
         }
         observation
     }
@@ -394,6 +395,8 @@ impl Sight<'_> {
                 },
                 start: found.start.clone(),
                 end: found.end(query.isolation).clone(),
+                high_watermark: None,
+                last_stable: None,
             }
         })
     }

@@ -384,6 +384,7 @@ unsafe fn read_group(group: *const rd::rd_kafka_ConsumerGroupDescription_t) -> G
                 client_id: copied(rd::rd_kafka_MemberDescription_client_id(member)),
                 host: copied(rd::rd_kafka_MemberDescription_host(member)),
                 assignment: assigned.into_iter().map(|entry| (entry.topic, entry.partition)).collect(),
+                tasks: Vec::new(),
             }
         };
         let coordinator = rd::rd_kafka_ConsumerGroupDescription_coordinator(group);

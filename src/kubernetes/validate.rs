@@ -279,6 +279,7 @@ fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
             IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
             IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
         },
+        exclude: None,
     })
 }
 
