@@ -23,7 +23,7 @@ mod topics;
 #[expect(dead_code, reason = "the client that uses it grows beside it")]
 mod wire;
 
-pub use addresses::{Address, AddressPattern, AddressPolicy};
+pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use connection::{Connection, CycleReport};
 pub use poller::{ClusterStatistics, Poller};

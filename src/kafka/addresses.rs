@@ -7,73 +7,31 @@
 
 mod pattern;
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 use std::sync::Arc;
+
+use crate::core::{Address, addresses};
 
 pub use pattern::AddressPattern;
 
 /// The setting that allows an address.
 const SETTING: &str = "allowBootstrapServers in the controller's configuration";
 
-/// A broker's address in the one spelling that counts: lower case, no brackets around an IPv6 address, no dot at the
-/// end, an IPv4 address never as an IPv6 one.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
-    /// A host name or an IP address.
-    pub host: String,
-    /// The port; never 0.
-    pub port: u16,
-}
-
-impl Address {
-    /// All addresses of a comma-separated list, sorted, each once. At least one. The error names the first that can't
-    /// be used, unless it may have a password in it.
-    pub fn list(bootstrap_servers: &str) -> Result<Vec<Self>, String> {
-        let entries = bootstrap_servers.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let mut all = entries.map(str::parse).collect::<Result<Vec<Self>, String>>()?;
-        all.sort();
-        all.dedup();
-        if all.is_empty() { Err("no address is given; write host:port".to_owned()) } else { Ok(all) }
-    }
-
-    /// The one spelling of a comma-separated list, whatever the order, the case and the blanks.
-    pub fn canonical(bootstrap_servers: &str) -> Result<String, String> {
-        let all = Self::list(bootstrap_servers)?;
-        Ok(all.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
-    }
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        const WRITE: &str = "write host:port, for example \"kafka-0.kafka.svc:9092\"";
-        let text = text.trim();
-        if text.contains('@') {
-            return Err(format!("an address has an \"@\", as if it had a user and a password; {WRITE}"));
-        }
-        let wrong = |what: &str| format!("{text:?} {what}; {WRITE}");
-        if text.contains("://") {
-            return Err(wrong("has a scheme"));
-        }
-        let (host, port) = text.rsplit_once(':').ok_or_else(|| wrong("has no port"))?;
-        let port = port.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong("has no valid port"))?;
-        match Host::new(host) {
-            Host::Ip(ip) => Ok(Self { host: ip.to_string(), port }),
-            Host::Name(host) => Ok(Self { host, port }),
-            Host::Invalid if host.contains(':') => Err(wrong("has no valid host (an IPv6 address belongs into [ ])")),
-            Host::Invalid => Err(wrong("has no valid host")),
+/// The one spelling of a comma-separated list of addresses, whatever the order, the case, the blanks and the repeats:
+/// lower case, no dot at the end of a name, an IPv4 address never as an IPv6 one. The error is that of
+/// [`crate::core::addresses`], or names a host that is none.
+pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
+    let mut all = Vec::new();
+    for Address { host, port } in addresses(bootstrap_servers)? {
+        match Host::new(&host) {
+            Host::Ip(ip) => all.push(Address { host: ip.to_string(), port }),
+            Host::Name(host) => all.push(Address { host, port }),
+            Host::Invalid => return Err(format!("has {}, which is no host name", shown(&host, port))),
         }
     }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
-    }
+    all.sort();
+    all.dedup();
+    Ok(all)
 }
 
 /// What a host is.
@@ -89,11 +47,9 @@ enum Host {
 
 impl Host {
     fn new(text: &str) -> Self {
-        if let Some(inside) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            return inside.parse::<Ipv6Addr>().map_or(Self::Invalid, |ip| Self::Ip(IpAddr::V6(ip).to_canonical()));
-        }
-        if let Ok(ip) = text.parse::<Ipv4Addr>() {
-            return Self::Ip(ip.into());
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+            return Self::Ip(ip.to_canonical());
         }
         let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
         if is_host_name(&name) { Self::Name(name) } else { Self::Invalid }
@@ -140,7 +96,7 @@ impl AddressPolicy {
     /// not allowed and where to allow it.
     pub fn check_name(&self, host: &str, port: u16) -> Result<(), String> {
         let Some(allowed) = &self.0 else { return Ok(()) };
-        let fits = match Host::new(bare(host).as_deref().unwrap_or(host)) {
+        let fits = match Host::new(host) {
             Host::Ip(ip) => {
                 return if allowed.patterns.iter().any(|pattern| pattern.fits_ip(ip, port)) {
                     self.check_ip(host, ip, port)
@@ -168,17 +124,12 @@ impl AddressPolicy {
             return Ok(());
         }
         let address = Address { host: ip.to_string(), port };
-        let subject = match Host::new(bare(host).as_deref().unwrap_or(host)) {
+        let subject = match Host::new(host) {
             Host::Ip(_) => format!("\"{address}\" is {kind}"),
             Host::Name(_) | Host::Invalid => format!("{} leads to {ip}, {kind}", shown(host, port)),
         };
         Err(format!("{subject}, which is refused; if it is meant, add \"{address}\" to {SETTING}"))
     }
-}
-
-/// An IPv6 address in brackets, where the text is one without: advertised addresses have none.
-fn bare(host: &str) -> Option<String> {
-    host.parse::<Ipv6Addr>().is_ok().then(|| format!("[{host}]"))
 }
 
 /// What a person is shown of an address that somebody else chose: bounded, and without control characters.

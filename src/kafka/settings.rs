@@ -238,6 +238,23 @@ impl fmt::Debug for ClusterSettings {
     }
 }
 
+impl PartialEq for ClusterSettings {
+    fn eq(&self, other: &Self) -> bool {
+        let same_source = match (&self.source, &other.source) {
+            (None, None) => true,
+            (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+            (None, Some(_)) | (Some(_), None) => false,
+        };
+        same_source
+            && (&self.name, &self.bootstrap_servers, &self.properties, &self.addresses)
+                == (&other.name, &other.bootstrap_servers, &other.properties, &other.addresses)
+            && (self.poll_interval, self.deadline, self.request_timeout)
+                == (other.poll_interval, other.deadline, other.request_timeout)
+    }
+}
+
+impl Eq for ClusterSettings {}
+
 #[cfg(test)]
 mod tests {
     use super::*;
