@@ -85,14 +85,13 @@ impl Connection {
     pub fn poll(&mut self, queries: &[GroupQuery], now: impl Fn() -> Duration) -> Vec<Observation> {
         let started = Instant::now();
         self.handle.listen();
-        let mut cycle = Cycle {
-            handle: &mut self.handle,
-            settings: &self.settings,
-            stop: &self.stop,
-            started,
-            asked: 0,
-            renewed: false,
-        };
+        let mut renewed = false;
+        if self.handle.client.must_be_replaced() {
+            // The settings were good for the client that is there, so they are for another.
+            renewed = self.handle.renew(&self.settings).is_ok();
+        }
+        let mut cycle =
+            Cycle { handle: &mut self.handle, settings: &self.settings, stop: &self.stop, started, asked: 0, renewed };
         let mut notes = Notes {
             memory: &mut self.memory,
             remembered: &mut self.remembered,
