@@ -8,20 +8,30 @@
 //! cycle, blocking.
 
 mod client;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod connect_error;
 mod connection;
 mod errors;
 mod ffi;
 mod groups;
 mod messages;
 mod offsets;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod options;
 mod pipeline;
 mod poller;
+mod properties;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod sasl;
 mod settings;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod tls;
 mod topics;
 
 pub use connection::{Connection, CycleReport};
 pub use poller::{ClusterStatistics, Poller};
-pub use settings::{ClusterSettings, SettingsError};
+pub use properties::{Fault, refusal_from_tenant};
+pub use settings::{ClusterSettings, PropertySource, SettingsError};
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};

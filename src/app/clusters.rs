@@ -39,14 +39,14 @@ pub(super) struct Subscription {
     pub(super) gap: Duration,
 }
 
-/// What librdkafka needs to know of a configured cluster, its secrets included.
+/// What Kafka's client needs to know of a configured cluster, its secrets included.
 pub fn settings_of(cluster: &Cluster) -> Result<ClusterSettings, String> {
     let mut settings = ClusterSettings::new(&cluster.name, &cluster.bootstrap_servers);
     settings.poll_interval = cluster.poll_interval;
     settings.deadline = cluster.deadline;
-    settings.request_timeout = settings.request_timeout.min(cluster.deadline);
     let resolved = cluster.resolved().map_err(|error| error.to_string())?;
     settings.properties = resolved.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    settings.settle_request_timeout(cluster.request_timeout);
     Ok(settings)
 }
 

@@ -11,7 +11,7 @@ use kube::ResourceExt;
 
 use super::resource::{DurationText, IsolationLevel, KafkaSource, Mode, ScaledConsumer, ScaledConsumerSpec};
 use crate::core;
-use crate::core::{GroupQuery, Pattern, Policy, TopicSelection};
+use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 
 /// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,13 +187,15 @@ impl Problems {
 fn cluster(kafka: &KafkaSource, problems: &mut Problems) -> Option<ClusterRef> {
     match (&kafka.cluster, &kafka.bootstrap_servers) {
         (Some(name), None) if !name.trim().is_empty() => Some(ClusterRef::Named(name.clone())),
-        (None, Some(servers)) if !servers.trim().is_empty() => Some(ClusterRef::Inline(servers.clone())),
+        (None, Some(servers)) => match addresses(servers) {
+            Ok(_) => Some(ClusterRef::Inline(servers.clone())),
+            Err(why) => {
+                problems.add("spec.kafka.bootstrapServers", why);
+                None
+            }
+        },
         (Some(_), None) => {
             problems.add("spec.kafka.cluster", "is empty; name a cluster of the controller's configuration");
-            None
-        }
-        (None, Some(_)) => {
-            problems.add("spec.kafka.bootstrapServers", "is empty; write host:port,host:port");
             None
         }
         (Some(_), Some(_)) => {
