@@ -33,6 +33,7 @@ fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Resul
         topics: TopicSelection::OfGroup,
         partitions: None,
         isolation: IsolationLevel::default(),
+        exclude: None,
     };
     clusters.subscribe(consumer, cluster, query)
 }
