@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use it::world;
 use paceline::core::{GroupQuery, Observation};
+use paceline::kafka::CycleReport;
 use world::kafka::Kafka;
 use world::kafka::clients::Clients;
 use world::kafka::cluster::Cluster;
@@ -117,7 +118,7 @@ fn measure(address: &str, groups: usize, members: &str) {
             if all_members { reader.poll(&queries) } else { reader.poll_changed(&queries) };
         let took = started.elapsed();
         observed.iter().try_for_each(is_complete).expect("everything is known");
-        (took, reader.cost())
+        (took, reader.last_cycle().clone())
     };
     let (first, cost) = cycle(true);
     println!("{} {}", cost.requests, ms(first));
@@ -127,9 +128,8 @@ fn measure(address: &str, groups: usize, members: &str) {
     let processor = (processor_time("self") - before) / CYCLES as f64;
     let mut times: Vec<Duration> = cycles.iter().map(|(time, _)| *time).collect();
     times.sort();
-    let mean = |of: fn(&world::kafka::reader::Cost) -> u64| {
-        cycles.iter().map(|(_, cost)| of(cost)).sum::<u64>() as f64 / CYCLES as f64
-    };
+    let mean =
+        |of: fn(&CycleReport) -> u64| cycles.iter().map(|(_, cost)| of(cost)).sum::<u64>() as f64 / CYCLES as f64;
     println!(
         "{:.1} {:.1} {:.1} {} {} {:.1} BROKERS {} {:.1} {:.1}",
         mean(|cost| cost.requests),

@@ -3,6 +3,7 @@
 //! Architecture invariant: nothing in here does I/O, reads a clock, awaits, or knows Kafka's client or
 //! Kubernetes'. Time is an argument, so the same observations always give the same decisions.
 
+mod address;
 mod assignment;
 mod decide;
 pub mod decision;
@@ -24,6 +25,7 @@ pub mod units;
 pub mod unknown;
 mod window;
 
+pub use address::*;
 pub use decision::*;
 pub use engine::Engine;
 pub use finding::Finding;

@@ -217,7 +217,7 @@ fn url_safe(id: &str) -> String {
 #[test]
 fn paceline_and_kafkas_admin_client_agree_number_by_number() {
     let kafka = kafka();
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     for (name, make) in CASES {
         let case = make(kafka);
         let mut queries = vec![named(&case.group, &case.topic)];

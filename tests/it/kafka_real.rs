@@ -27,7 +27,7 @@ fn groups_of_both_protocols_are_described_with_members_and_assignment() {
         let (topic, group) = (unique("topic"), unique(protocol));
         kafka.create_topic(&topic, 6);
         let members = [(); 2].map(|()| Member::join(kafka, &group, &topic, protocol));
-        let mut reader = Reader::of(&kafka.bootstrap());
+        let mut reader = Reader::fresh(&kafka.bootstrap());
         // Without a commit and without a named topic: the assignment alone tells which topic it is.
         let described = wait_until("two members with three partitions each", SOON, || {
             let observed = reader.poll_one(&of_group(&group));
@@ -56,7 +56,7 @@ fn a_group_that_never_committed_has_no_commits_and_one_that_does_not_exist_is_an
     let (topic, group) = (unique("topic"), unique("billing-consumers"));
     kafka.create_topic(&topic, 2);
     kafka.produce(&topic, 0, 7);
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let observed = wait_for_offsets(&mut reader, &named(&group, &topic), &[(-1, 0, 7), (-1, 0, 0)]);
     assert_eq!(observed.group.unwrap().members, []);
     assert!(observed.topics[0].id.is_some(), "a real cluster gives topics ids");
@@ -80,7 +80,7 @@ fn a_missing_topic_and_a_deleted_group_are_told_from_others() {
     let (topic, group) = (unique("topic"), unique("group"));
     kafka.create_topic(&topic, 1);
     kafka.commit(&group, &[(&topic, 0, 0)]);
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let both =
         GroupQuery { topics: TopicSelection::Named(vec![topic.clone(), "nowhere".to_owned()]), ..of_group(&group) };
     let observed = reader.poll_one(&both);
@@ -101,7 +101,7 @@ fn a_recreated_topic_has_another_id() {
     kafka.create_topic(&topic, 1);
     kafka.produce(&topic, 0, 20);
     kafka.commit(&group, &[(&topic, 0, 15)]);
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let query = named(&group, &topic);
     let before = wait_for_offsets(&mut reader, &query, &[(15, 0, 20)]);
     kafka.delete_topic(&topic);
@@ -127,7 +127,7 @@ fn records_deleted_below_a_commit_show_in_the_start() {
     kafka.produce(&topic, 0, 100);
     kafka.commit(&group, &[(&topic, 0, 10)]);
     kafka.delete_records(&topic, 0, 60);
-    wait_for_offsets(&mut Reader::of(&kafka.bootstrap()), &of_group(&group), &[(10, 60, 100)]);
+    wait_for_offsets(&mut Reader::fresh(&kafka.bootstrap()), &of_group(&group), &[(10, 60, 100)]);
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn an_open_transaction_ends_what_readers_of_committed_records_see() {
     let transaction = kafka.produce_in_transaction(&topic, 0, 10);
     let uncommitted = of_group(&group);
     let committed = GroupQuery { isolation: IsolationLevel::ReadCommitted, ..of_group(&group) };
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let ends = |reader: &mut Reader| {
         let observed = reader.poll(&[uncommitted.clone(), committed.clone()]);
         observed.iter().map(|o| offsets(o).map(|seen| seen[0].2)).collect::<Result<Vec<_>, _>>()
@@ -157,7 +157,7 @@ fn partitions_added_while_running_are_seen() {
     let (topic, group) = (unique("topic"), unique("group"));
     kafka.create_topic(&topic, 2);
     kafka.commit(&group, &[(&topic, 0, 0), (&topic, 1, 0)]);
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     wait_for_offsets(&mut reader, &of_group(&group), &[(0, 0, 0), (0, 0, 0)]);
     kafka.create_partitions(&topic, 3);
     kafka.produce(&topic, 2, 4);
@@ -176,7 +176,7 @@ fn two_hundred_groups_are_read_in_one_cycle() {
         kafka.commit(group, &[(&topic, 3, 4)]);
     }
     let queries: Vec<_> = groups.iter().map(|group| named(group, &topic)).collect();
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let started = Instant::now();
     let observed = reader.poll(&queries);
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
@@ -196,7 +196,7 @@ fn a_broker_that_restarts_is_unreachable_meanwhile_and_read_again_after() {
     kafka.produce(&topic, 1, 3);
     kafka.commit(&group, &[(&topic, 1, 1)]);
     let wanted = [(-1, 0, 0), (1, 0, 3)];
-    let mut reader = Reader::of(&kafka.bootstrap());
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     for query in [of_group(&group), named(&group, &topic)] {
         wait_for_offsets(&mut reader, &query, &wanted);
         kafka.stop();
@@ -218,7 +218,7 @@ fn a_pattern_finds_topics_but_never_kafkas_own() {
         topics: TopicSelection::Pattern(Pattern::new(pattern).unwrap()),
         ..of_group(&group)
     };
-    let observed = Reader::of(&kafka.bootstrap()).poll(&[by("by-pattern-.*"), by("__.*")]);
+    let observed = Reader::fresh(&kafka.bootstrap()).poll(&[by("by-pattern-.*"), by("__.*")]);
     assert_eq!(offsets(&observed[0]), Ok(vec![(0, 0, 0), (-1, 0, 0)]));
     assert!(matches!(observed[1].failure, Some(Unknown::NoTopicMatches { .. })), "{:?}", observed[1].failure);
 }

@@ -2,6 +2,7 @@
 //! engine, command line, HTTP, cluster.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod scripted_broker;
 mod story;
 mod world;
 

@@ -1,5 +1,6 @@
 //! Paceline's own client as the tests use it. Everything that depends on its form is in this file.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -7,23 +8,29 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, Connection, CycleReport, SettingsError, now};
+use paceline::kafka::{ClusterSettings, CycleReport, KafkaClient, Members, SettingsError, now};
 
 /// A client of one cluster whose cycles block.
 pub(crate) struct Reader {
-    connection: Connection,
+    client: KafkaClient,
 }
 
 impl Reader {
     /// Fails only for settings that can't be used.
     pub(crate) fn open(settings: ClusterSettings) -> Result<Self, SettingsError> {
-        Ok(Self { connection: Connection::open(settings)? })
+        Ok(Self { client: KafkaClient::open(settings)? })
     }
 
     /// A client with default settings.
     #[track_caller]
     pub(crate) fn of(bootstrap: &str) -> Self {
         Self::open(ClusterSettings::new("real", bootstrap)).expect("the settings are valid")
+    }
+
+    /// A client that reads metadata again every second, so that a test need not wait for what it changes.
+    #[track_caller]
+    pub(crate) fn fresh(bootstrap: &str) -> Self {
+        Self::with(bootstrap, &[("metadata.max.age.ms", "1000")])
     }
 
     /// A client with these properties.
@@ -36,7 +43,7 @@ impl Reader {
 
     /// One cycle: an observation for each query.
     pub(crate) fn poll(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
-        self.connection.poll(queries, now)
+        crate::world::runtime().block_on(self.client.poll(queries, now))
     }
 
     /// One cycle for one query.
@@ -46,28 +53,15 @@ impl Reader {
 
     /// One cycle in which only the members of groups that may have changed are asked for.
     pub(crate) fn poll_changed(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
-        self.connection.poll(queries, now)
-    }
-
-    /// What the last cycle has cost.
-    pub(crate) fn cost(&self) -> Cost {
-        Cost { requests: self.last_cycle().calls, ..Cost::default() }
+        let changed = HashSet::new();
+        let members = Members::MayHaveChanged(&changed);
+        crate::world::runtime().block_on(self.client.poll_members(queries, members, now))
     }
 
     /// What the last cycle was like.
     pub(crate) fn last_cycle(&self) -> &CycleReport {
-        self.connection.last_cycle()
+        self.client.last_cycle()
     }
-}
-
-/// What a cycle has cost.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Cost {
-    pub(crate) requests: u64,
-    pub(crate) bytes_sent: u64,
-    pub(crate) bytes_received: u64,
-    /// Connections that were open at its end.
-    pub(crate) connections: usize,
 }
 
 /// A cycle that has ended.

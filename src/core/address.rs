@@ -1,0 +1,191 @@
+//! Kafka's addresses as people write them: `host:port`, separated by commas, and what is wrong where they are not.
+//!
+//! An error repeats an address only where it can hold nothing but a host and a port: a user and a password that were
+//! written in front of a host are never shown again.
+
+use std::fmt;
+
+/// Where a broker listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    /// A DNS name or an IP address; an IPv6 address without its brackets.
+    pub host: String,
+    /// The port, above 0.
+    pub port: u16,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
+}
+
+/// The most addresses of one list. A client needs two or three of them to find all brokers.
+pub const MOST_ADDRESSES: usize = 100;
+/// The longest host, in bytes: DNS allows no longer name (RFC 1035, section 2.3.4).
+const LONGEST_HOST: usize = 253;
+
+const EXAMPLE: &str = "write host:port, for example \"kafka-0.kafka.svc:9092\"";
+
+/// The addresses of a list. Empty entries are skipped, as Java's client does, so a comma at the end is fine. The error is
+/// a sentence for whoever wrote the list.
+pub fn addresses(text: &str) -> Result<Vec<Address>, String> {
+    let parts = split(text)?;
+    let mut all = Vec::with_capacity(parts.len());
+    for part in parts {
+        let (host, port) = host_and_port(part, false)?;
+        let port = port.parse().map_err(|_| wrong(part, "has no valid port"))?;
+        all.push(Address { host: host.to_owned(), port });
+    }
+    Ok(all)
+}
+
+/// Checks one address in which `*` may stand for a part of the host, or for the port.
+pub fn address_pattern(text: &str) -> Result<(), String> {
+    match split(text)?.as_slice() {
+        [one] => host_and_port(one, true).map(|_| ()),
+        _ => Err(format!("has several addresses; {EXAMPLE} and make a list of them")),
+    }
+}
+
+fn split(text: &str) -> Result<Vec<&str>, String> {
+    // Everything that could hold a secret is refused before anything is repeated.
+    if text.contains('@') {
+        let fields = "a user and a password are sasl.username and sasl.password";
+        return Err(format!("has a user or a password in front of an @; leave them out here: {fields}"));
+    }
+    if ["${", "$(", "{{", "%("].iter().any(|mark| text.contains(mark)) || text.trim_start().starts_with('$') {
+        return Err(format!("has a variable that nothing replaced; {EXAMPLE}"));
+    }
+    if let Some((before, _)) = text.split_once("://") {
+        let scheme = before.rsplit(',').next().unwrap_or(before).trim().to_ascii_uppercase();
+        return Err(match scheme.as_str() {
+            "PLAINTEXT" | "SSL" | "SASL_PLAINTEXT" | "SASL_SSL" => {
+                format!("has a protocol: leave out {scheme}://, it is the property security.protocol")
+            }
+            _ => format!("has a protocol: leave out all up to ://; {EXAMPLE}"),
+        });
+    }
+    if text.contains(';') {
+        return Err("has a semicolon: separate addresses by commas".to_owned());
+    }
+    if text.contains(['"', '\'']) {
+        return Err("has quotation marks inside: leave them out".to_owned());
+    }
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err(format!("is empty; {EXAMPLE}"));
+    }
+    if parts.len() > MOST_ADDRESSES {
+        return Err(format!("has more than {MOST_ADDRESSES} addresses; two or three brokers are enough to find all"));
+    }
+    if parts.iter().any(|part| part.contains(char::is_whitespace)) {
+        return Err("has a blank inside an address: separate addresses by commas".to_owned());
+    }
+    Ok(parts)
+}
+
+fn host_and_port(part: &str, stars: bool) -> Result<(&str, &str), String> {
+    if part.contains('/') {
+        return Err(format!("has a path, but a broker has none (ZooKeeper's addresses don't work); {EXAMPLE}"));
+    }
+    let Some((host, port)) = part.rsplit_once(':') else { return Err(wrong(part, "has no port")) };
+    let host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) if host.contains(':') && host.chars().all(is_of_ipv6) => host,
+        Some(_) => return Err(wrong(part, "has no valid IPv6 address in its brackets")),
+        None if host.contains(':') => {
+            return Err(wrong(
+                part,
+                "has several colons; an IPv6 address is written as [::1]:9092, and other addresses",
+            ));
+        }
+        None => host,
+    };
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':') || (stars && c == '*');
+    if host.is_empty() || host.len() > LONGEST_HOST || !host.chars().all(named) {
+        return Err(wrong(part, "has no valid host"));
+    }
+    let valid = port.bytes().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if valid || (stars && port == "*") { Ok((host, port)) } else { Err(wrong(part, "has no valid port")) }
+}
+
+fn is_of_ipv6(c: char) -> bool {
+    c.is_ascii_hexdigit() || matches!(c, ':' | '.')
+}
+
+/// Repeats the address where its characters are those of a host and a port.
+fn wrong(part: &str, what: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '*');
+    if part.len() <= LONGEST_HOST && part.chars().all(plain) {
+        format!("\"{part}\" {what}; {EXAMPLE}")
+    } else {
+        format!("an address {what}; {EXAMPLE}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("a:9092", vec!["a:9092"]),
+            ("a:1, b:2", vec!["a:1", "b:2"]),
+            ("a:1,", vec!["a:1"]),
+            (" a:1 ,, b_c.svc:65535\n", vec!["a:1", "b_c.svc:65535"]),
+            ("[::1]:9092,127.0.0.1:1", vec!["[::1]:9092", "127.0.0.1:1"]),
+        ] {
+            let read: Vec<String> = addresses(text).expect(text).iter().map(ToString::to_string).collect();
+            assert_eq!(read, expected, "{text}");
+        }
+        let long = "a:1,".repeat(MOST_ADDRESSES + 1);
+        assert!(addresses(&long).expect_err("too many").contains("more than 100"));
+    }
+
+    #[test]
+    fn each_mistake_gets_its_advice_and_no_secret_is_repeated() {
+        for (text, expected) in [
+            ("", "is empty"),
+            (" , ", "is empty"),
+            ("broker", "\"broker\" has no port"),
+            ("a:9092,b", "\"b\" has no port"),
+            ("a:0", "\"a:0\" has no valid port"),
+            ("a:70000", "has no valid port"),
+            ("a:+1", "has no valid port"),
+            (":9092", "has no valid host"),
+            ("a:*", "has no valid port"),
+            ("::1:9092", "[::1]:9092"),
+            ("[x]:1", "IPv6"),
+            ("SASL_SSL://h:9096", "leave out SASL_SSL://, it is the property security.protocol"),
+            ("a:1,ssl://h:9096", "leave out SSL://"),
+            ("hunter2://h:1", "leave out all up to ://"),
+            ("a:1;b:2", "separate addresses by commas"),
+            ("a:1 b:2", "separate addresses by commas"),
+            ("\"a:1\"", "quotation marks"),
+            ("${KAFKA}", "a variable that nothing replaced"),
+            ("$(KAFKA):1", "a variable that nothing replaced"),
+            ("{{ .Values.hunter2 }}", "a variable that nothing replaced"),
+            ("me:hunter2@h:1", "sasl.username and sasl.password"),
+            ("SASL_SSL://me:hunter,2@h:1", "sasl.username and sasl.password"),
+            ("zoo:2181/hunter2", "ZooKeeper"),
+            ("hunter2!:9092", "an address has no valid host"),
+            ("hunter2=x", "an address has no port"),
+        ] {
+            let said = addresses(text).expect_err(text);
+            assert!(said.contains(expected), "{text}: {said}");
+            assert!(!said.contains("hunter"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_one_address_with_stars() {
+        for text in ["*.kafka.svc:9092", "kafka-*.svc:*", "a:1"] {
+            assert_eq!(address_pattern(text), Ok(()), "{text}");
+        }
+        for text in ["*", "a:1,b:2", "http://*:1", "*:x"] {
+            address_pattern(text).expect_err(text);
+        }
+    }
+}
