@@ -21,6 +21,7 @@ mod kafka_mock;
 mod kafka_poller;
 mod kafka_real;
 mod kubernetes;
+mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
 mod lag;
