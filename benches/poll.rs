@@ -157,6 +157,7 @@ fn measure(address: &str, groups: usize, topics: usize) {
         topics: TopicSelection::Named(vec![topic(index % topics)]),
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
+        exclude: None,
     };
     let queries: Vec<GroupQuery> = (0..groups).map(query).collect();
     let mut connection = Connection::open(ClusterSettings::new("bench", address)).unwrap();

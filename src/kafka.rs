@@ -10,15 +10,24 @@
 mod addresses;
 mod certificates;
 mod client;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod connect_error;
 mod connection;
 mod errors;
 mod ffi;
 mod groups;
 mod messages;
 mod offsets;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod options;
 mod pipeline;
 mod poller;
+mod properties;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod sasl;
 mod settings;
+#[cfg_attr(not(test), expect(dead_code, reason = "the client that uses it is on its way"))]
+mod tls;
 mod topics;
 #[expect(dead_code, reason = "the client that uses it grows beside it")]
 mod wire;
@@ -27,6 +36,7 @@ pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use connection::{Connection, CycleReport};
 pub use poller::{ClusterStatistics, Poller};
+pub use properties::{Fault, refusal_from_tenant};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;

@@ -7,7 +7,8 @@ use tracing::debug;
 use super::errors::{Complaints, code};
 use super::ffi::Client;
 use super::messages::{Notice, OpenError};
-use super::settings::{ClusterSettings, SettingsError, is_secret};
+use super::properties::{Fault, is_secret};
+use super::settings::{ClusterSettings, SettingsError};
 
 /// A client and what it has complained about since a broker last answered.
 pub(super) struct Handle {
@@ -26,12 +27,10 @@ impl Handle {
         match Client::open(&settings.all_properties()?) {
             Ok(client) => Ok(Self { client, complaints: RefCell::default(), cluster }),
             // librdkafka's message repeats the value.
-            Err(OpenError::Property { name, .. }) if is_secret(&name) => {
-                let message = "unknown property, or a value that it does not take".to_owned();
-                Err(SettingsError::Property { cluster, property: name, message })
-            }
             Err(OpenError::Property { name, message }) => {
-                Err(SettingsError::Property { cluster, property: name, message })
+                let refused = "unknown property, or a value that it does not take".to_owned();
+                let message = if is_secret(&name) { refused } else { message };
+                Err(SettingsError::Properties { cluster, faults: vec![Fault { property: name, message }] })
             }
             Err(OpenError::Client { message }) => Err(SettingsError::Client { cluster, message }),
         }

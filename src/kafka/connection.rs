@@ -16,7 +16,7 @@ use super::pipeline::Cycle;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{self, Topic, Topics};
 use crate::core::{
-    GroupQuery, Known, Observation, PartitionObservation, Pattern, TopicObservation, TopicSelection, Unknown,
+    GroupKind, GroupQuery, Known, Observation, PartitionObservation, Pattern, TopicObservation, TopicSelection, Unknown,
 };
 
 /// The connection to one Kafka cluster. Its calls block: it belongs on a thread of its own.
@@ -85,14 +85,13 @@ impl Connection {
     pub fn poll(&mut self, queries: &[GroupQuery], now: impl Fn() -> Duration) -> Vec<Observation> {
         let started = Instant::now();
         self.handle.listen();
-        let mut cycle = Cycle {
-            handle: &mut self.handle,
-            settings: &self.settings,
-            stop: &self.stop,
-            started,
-            asked: 0,
-            renewed: false,
-        };
+        let mut renewed = false;
+        if self.handle.client.must_be_replaced() {
+            // The settings were good for the client that is there, so they are for another.
+            renewed = self.handle.renew(&self.settings).is_ok();
+        }
+        let mut cycle =
+            Cycle { handle: &mut self.handle, settings: &self.settings, stop: &self.stop, started, asked: 0, renewed };
         let mut notes = Notes {
             memory: &mut self.memory,
             remembered: &mut self.remembered,
@@ -359,6 +358,7 @@ impl Sight<'_> {
             topics: Vec::with_capacity(names.len()),
             partitions: Vec::new(),
             group: description,
+            kind: GroupKind::Unknown,
         };
         for name in names {
             let (id, partitions) = match self.topics.get(name) {
@@ -370,7 +370,7 @@ impl Sight<'_> {
                 Some(Err(reason)) => (None, Err(reason.clone())),
                 None => (None, Err(Unknown::Missing)),
             };
-            observation.topics.push(TopicObservation { name: Arc::clone(name), id, partitions });
+            observation.topics.push(TopicObservation { name: Arc::clone(name), id, partitions, config: None });
         }
         observation
     }
@@ -394,6 +394,8 @@ impl Sight<'_> {
                 },
                 start: found.start.clone(),
                 end: found.end(query.isolation).clone(),
+                high_watermark: None,
+                last_stable: None,
             }
         })
     }

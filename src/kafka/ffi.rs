@@ -6,7 +6,8 @@
 //! the bindings' enum: brokers send codes that it lacks, and such a value would be undefined behaviour.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
@@ -87,12 +88,16 @@ impl Drop for RawClient {
 /// A consumer-type client that never subscribes. (A producer-type one crashes when a broker answers NOT_COORDINATOR:
 /// librdkafka issue 5040.)
 ///
-/// librdkafka aborts when a handle is destroyed while its coordinator requests are under way (issue 4605). A dropped
-/// client therefore stays open on a thread of its own until its last request has timed out.
+/// Two things keep librdkafka from aborting (issue 4605). A request for a group's coordinator that waits for a connection
+/// must not time out inside of librdkafka, which would count its end twice once the broker is back: such requests last as
+/// long as they can, and whoever waits for the answer stops waiting. And a dropped client stays open on a thread of its own
+/// until its other requests have timed out.
 pub(super) struct Client {
     parts: ManuallyDrop<Parts>,
-    /// When the last request so far has timed out.
+    /// When the last request that times out by itself has done so.
     last_timeout: Cell<Option<Instant>>,
+    /// Since when there are requests for a coordinator that nobody waits for any more.
+    abandoned_since: Cell<Option<Instant>>,
 }
 
 struct Parts {
@@ -103,6 +108,9 @@ struct Parts {
 
 // SAFETY: librdkafka's handle and queues may be used from any thread.
 unsafe impl Send for Parts {}
+
+/// The longest time-out that librdkafka takes.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// How long after its last request's time-out a client is destroyed. librdkafka looks for timed-out requests once a
 /// second, and a coordinator request that waits for a connection may last for one more request's time.
@@ -158,7 +166,11 @@ impl Client {
             let events = rd::rd_kafka_queue_get_consumer(handle.0.as_ptr());
             let events =
                 Owned::new(events, rd::rd_kafka_queue_destroy).expect("a consumer with a group.id has a queue");
-            Ok(Self { parts: ManuallyDrop::new(Parts { events, handle }), last_timeout: Cell::new(None) })
+            Ok(Self {
+                parts: ManuallyDrop::new(Parts { events, handle }),
+                last_timeout: Cell::new(None),
+                abandoned_since: Cell::new(None),
+            })
         }
     }
 
@@ -217,7 +229,13 @@ impl Client {
     pub(super) fn requests(&self) -> Requests<'_> {
         // SAFETY: the handle outlives the queue because `Requests` borrows `self`.
         let queue = unsafe { rd::rd_kafka_queue_new(self.parts.handle.0.as_ptr()) };
-        Requests { client: self, queue: Owned::new(queue, rd::rd_kafka_queue_destroy).expect("queue_new never fails") }
+        let queue = Owned::new(queue, rd::rd_kafka_queue_destroy).expect("queue_new never fails");
+        Requests { client: self, queue, lasting: RefCell::default() }
+    }
+
+    /// Whether requests for a coordinator may soon time out inside of librdkafka: then a new client must take over.
+    pub(super) fn must_be_replaced(&self) -> bool {
+        self.abandoned_since.get().is_some_and(|since| since.elapsed() > LONGEST_TIMEOUT / 2)
     }
 }
 
@@ -225,14 +243,34 @@ impl Client {
 pub(super) struct Requests<'c> {
     client: &'c Client,
     queue: Owned<rd::rd_kafka_queue_t>,
+    /// The tags of requests for a coordinator that have no answer yet.
+    lasting: RefCell<HashSet<usize>>,
+}
+
+impl Drop for Requests<'_> {
+    fn drop(&mut self) {
+        if !self.lasting.borrow().is_empty() && self.client.abandoned_since.get().is_none() {
+            self.client.abandoned_since.set(Some(Instant::now()));
+        }
+    }
 }
 
 impl Requests<'_> {
     /// Sends a request; it doesn't wait.
     pub(super) fn ask(&self, question: &Question<'_>, terms: Terms) {
         let (client, queue) = (self.client.parts.handle.0.as_ptr(), self.queue.get());
-        let timeout = Some(Instant::now() + terms.timeout);
-        self.client.last_timeout.set(self.client.last_timeout.get().max(timeout));
+        let looks_up_coordinator = match question {
+            Question::GroupOffsets { .. } | Question::Group { .. } => terms.broker.is_none(),
+            Question::Topics(_) | Question::Ends { .. } | Question::GroupNames => false,
+        };
+        let terms = if looks_up_coordinator {
+            self.lasting.borrow_mut().insert(terms.tag);
+            Terms { timeout: LONGEST_TIMEOUT, ..terms }
+        } else {
+            let timeout = Some(Instant::now() + terms.timeout);
+            self.client.last_timeout.set(self.client.last_timeout.get().max(timeout));
+            terms
+        };
         let options = self.options(terms);
         // SAFETY: librdkafka copies all arguments before these functions return; the guards free ours afterwards.
         unsafe {
@@ -305,6 +343,7 @@ impl Requests<'_> {
             let event = rd::rd_kafka_queue_poll(self.queue.get(), millis(wait));
             let event = Owned::new(event, rd::rd_kafka_event_destroy)?;
             let tag = rd::rd_kafka_event_opaque(event.get()).addr();
+            self.lasting.borrow_mut().remove(&tag);
             let code = rd_kafka_event_error(event.get());
             let result = if code == 0 {
                 read_reply(event.get())
@@ -384,6 +423,7 @@ unsafe fn read_group(group: *const rd::rd_kafka_ConsumerGroupDescription_t) -> G
                 client_id: copied(rd::rd_kafka_MemberDescription_client_id(member)),
                 host: copied(rd::rd_kafka_MemberDescription_host(member)),
                 assignment: assigned.into_iter().map(|entry| (entry.topic, entry.partition)).collect(),
+                tasks: Vec::new(),
             }
         };
         let coordinator = rd::rd_kafka_ConsumerGroupDescription_coordinator(group);

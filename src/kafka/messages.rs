@@ -32,7 +32,7 @@ pub(super) enum Notice {
 pub(super) struct Terms {
     /// Comes back with the answer.
     pub(super) tag: usize,
-    /// librdkafka answers with an error after this long.
+    /// librdkafka answers with an error after this long, unless it looks for a group's coordinator: then it waits on.
     pub(super) timeout: Duration,
     /// This broker, without looking for the right one.
     pub(super) broker: Option<i32>,

@@ -18,6 +18,9 @@ const FIRST_WINDOW: usize = 16;
 /// How long a wait lasts at most before the client is listened to and the stop flag is looked at.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
+/// How long after a request's time-out it is given up on, where librdkafka has not said so by then.
+const SLACK: Duration = Duration::from_millis(200);
+
 /// One cycle under way: the client, its limits and what it has cost so far.
 pub(super) struct Cycle<'a> {
     pub(super) handle: &'a mut Handle,
@@ -72,6 +75,8 @@ impl Cycle<'_> {
         let mut ready: VecDeque<usize> = (0..jobs.len()).collect();
         let mut later: Vec<(Instant, usize)> = Vec::new();
         let mut in_flight = vec![false; jobs.len()];
+        // When the requests were given up on, in the order in which they were sent; librdkafka doesn't time all of them out.
+        let mut ends: VecDeque<(Instant, usize)> = VecDeque::new();
         let (mut flying, mut window) = (0, FIRST_WINDOW);
         while flying > 0 || !ready.is_empty() || !later.is_empty() {
             let now = Instant::now();
@@ -91,15 +96,28 @@ impl Cycle<'_> {
                 let (question, broker) = ask(&jobs[tag]);
                 requests.ask(&question, Terms { tag, timeout: self.patience(until), broker });
                 in_flight[tag] = true;
+                ends.push_back((now + self.patience(until) + SLACK, tag));
                 flying += 1;
                 self.asked += 1;
             }
             let next_due = later.iter().map(|(due, _)| due.saturating_duration_since(now)).min();
             let wait = HEARTBEAT.min(until - now).min(next_due.unwrap_or(HEARTBEAT)).max(Duration::from_millis(1));
-            let Some(Answer { tag, result }) = requests.next(wait) else {
-                self.handle.listen();
-                continue;
+            let Answer { tag, result } = match requests.next(wait) {
+                Some(answer) => answer,
+                None => {
+                    self.handle.listen();
+                    let Some(&(end, tag)) = ends.front() else { continue };
+                    if end > Instant::now() {
+                        continue;
+                    }
+                    ends.pop_front();
+                    Answer { tag, result: Err(Failure::of(code::TIMED_OUT)) }
+                }
             };
+            // One that has been answered already, or a late answer.
+            if !in_flight[tag] {
+                continue;
+            }
             in_flight[tag] = false;
             flying -= 1;
             window = WINDOW.min(window + 1);

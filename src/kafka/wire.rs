@@ -115,3 +115,7 @@ pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
 
 /// Not a request: see [`decode_any`].
 const MEMBER_ASSIGNMENT: i16 = -1;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -15,7 +15,7 @@ use super::resource::{
     ScaledConsumerSpec,
 };
 use crate::core;
-use crate::core::{GroupQuery, Pattern, Policy, TopicSelection};
+use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 
 /// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -204,15 +204,15 @@ fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Opt
     let (secret, authority) = secrets(kafka, namespace, problems);
     match (&kafka.cluster, &kafka.bootstrap_servers) {
         (Some(name), None) if !name.trim().is_empty() => Some(ClusterRef::Named(name.clone())),
-        (None, Some(servers)) if !servers.trim().is_empty() => {
-            Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority }))
-        }
+        (None, Some(servers)) => match addresses(servers) {
+            Ok(_) => Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority })),
+            Err(why) => {
+                problems.add("spec.kafka.bootstrapServers", why);
+                None
+            }
+        },
         (Some(_), None) => {
             problems.add("spec.kafka.cluster", "is empty; name a cluster of the controller's configuration");
-            None
-        }
-        (None, Some(_)) => {
-            problems.add("spec.kafka.bootstrapServers", "is empty; write host:port,host:port");
             None
         }
         (Some(_), Some(_)) => {
@@ -279,6 +279,7 @@ fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
             IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
             IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
         },
+        exclude: None,
     })
 }
 

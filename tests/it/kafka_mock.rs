@@ -22,6 +22,7 @@ pub fn query(group: &str, topic: &str) -> GroupQuery {
         topics: TopicSelection::Named(vec![topic.to_owned()]),
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
+        exclude: None,
     }
 }
 

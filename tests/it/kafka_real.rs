@@ -22,6 +22,7 @@ fn of_group(group: &str) -> GroupQuery {
         topics: TopicSelection::OfGroup,
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
+        exclude: None,
     }
 }
 

@@ -156,6 +156,7 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
         topics: if topics.is_empty() { TopicSelection::OfGroup } else { TopicSelection::Named(topics) },
         partitions: None,
         isolation: IsolationLevel::default(),
+        exclude: None,
     };
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,

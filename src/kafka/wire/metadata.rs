@@ -13,7 +13,7 @@ pub(in super::super) struct Metadata<'t> {
 }
 
 /// What a broker answers.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MetadataResponse<'a> {
     pub(in super::super) throttle_ms: i32,
     pub(in super::super) brokers: Vec<MetadataBroker<'a>>,
@@ -22,7 +22,7 @@ pub(in super::super) struct MetadataResponse<'a> {
 }
 
 /// A broker and where it says it can be reached.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MetadataBroker<'a> {
     pub(in super::super) id: i32,
     pub(in super::super) host: Cow<'a, str>,
@@ -30,7 +30,7 @@ pub(in super::super) struct MetadataBroker<'a> {
 }
 
 /// A topic.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MetadataTopic<'a> {
     pub(in super::super) error: i16,
     pub(in super::super) name: Cow<'a, str>,
@@ -40,7 +40,7 @@ pub(in super::super) struct MetadataTopic<'a> {
 }
 
 /// A partition.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MetadataPartition {
     pub(in super::super) error: i16,
     pub(in super::super) partition: i32,

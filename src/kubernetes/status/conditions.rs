@@ -102,6 +102,11 @@ fn reachable(failure: Option<&Unknown>) -> Verdict {
         | Some(
             Unknown::GroupNeverSeen { .. }
             | Unknown::NoTopicMatches { .. }
+            | Unknown::NothingSelected { .. }
+            | Unknown::HiddenTopics { .. }
+            | Unknown::CommitsExpired { .. }
+            | Unknown::KindHasNoLag { .. }
+            | Unknown::TooMany { .. }
             | Unknown::TopicMissing { .. }
             | Unknown::CoordinatorMoving
             | Unknown::NoLeader
@@ -115,6 +120,7 @@ fn reachable(failure: Option<&Unknown>) -> Verdict {
             reason @ (Unknown::Unreachable { .. }
             | Unknown::Authentication { .. }
             | Unknown::NotAuthorized { .. }
+            | Unknown::Protocol { .. }
             | Unknown::TimedOut { .. }),
         ) => verdict(KIND, false, reason.name(), format!("Kafka can't be read: {reason}.")),
     }
