@@ -154,7 +154,9 @@ fn no_value_is_repeated_whatever_the_property() {
         }
     }
     // A value in the place of the name.
-    for name in [MARKER, "hunter2=MARKER", "sasl.password MARKER", "pass/MARKER+==", "sasl.passwordMARKER", "sasl.login.MARKER"] {
+    for name in
+        [MARKER, "hunter2=MARKER", "sasl.password MARKER", "pass/MARKER+==", "sasl.passwordMARKER", "sasl.login.MARKER"]
+    {
         let said = refused(name, MARKER);
         assert!(!said.contains("MARKER") && said.contains("characters"), "{said}");
     }
