@@ -110,15 +110,23 @@ fn observations(partitions: u64, count: usize) -> Vec<Observation> {
                     committed: Ok(Some(offset(*committed))),
                     start: Ok(offset(0)),
                     end: Ok(offset(*end)),
+                    high_watermark: None,
+                    last_stable: None,
                 }
             });
             Observation {
                 consumer_group: "orders".to_owned(),
                 at: Duration::from_secs(step as u64 * POLL),
                 failure: None,
-                topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(partitions as u32) }],
+                topics: vec![TopicObservation {
+                    name: topic.clone(),
+                    id: None,
+                    partitions: Ok(partitions as u32),
+                    config: None,
+                }],
                 partitions: seen.collect(),
                 group: Ok(description(&topic, partitions)),
+                kind: GroupKind::Classic,
             }
         })
         .collect()
@@ -130,6 +138,7 @@ fn description(topic: &Arc<str>, partitions: u64) -> GroupDescription {
         client_id: "orders".to_owned(),
         host: "10.0.0.1".to_owned(),
         assignment: [2 * number, 2 * number + 1].map(|partition| (topic.clone(), partition as i32)).to_vec(),
+        tasks: Vec::new(),
     };
     GroupDescription {
         state: GroupState::Stable,

@@ -5,11 +5,13 @@
 
 mod clusters;
 mod consumer;
+mod credentials;
 mod external_metrics;
 mod folder;
 mod postings;
 mod supervisor;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,9 +21,9 @@ use kube::{Client, Config};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-pub use clusters::settings_of;
+pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 
 use crate::config::Configuration;
 use crate::external_metrics::Board;
@@ -41,6 +43,8 @@ use supervisor::{Pulse, Supervisor};
 const CHANGES: usize = 256;
 /// How long giving the lease back may take.
 const GIVING_BACK: Duration = Duration::from_secs(2);
+/// How long the look-up of the API server's name may hold up the start.
+const RESOLVING: Duration = Duration::from_secs(2);
 /// How long reads that are under way may take at the very end: they wait for nothing but the network.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
@@ -51,6 +55,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let listener = web::bind(configuration.listen).await?;
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
+    let api_server = api_server(config.cluster_url.host()).await;
     let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
     let metrics = Arc::new(Metrics::new()?);
     let identity = identity();
@@ -81,7 +86,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let board = configuration.external_metrics.enabled.then(Board::new);
     let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
     let (outside, last_answers) = if let Some(board) = board {
-        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace);
+        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace.clone());
         let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
         let settings = configuration.external_metrics.clone();
         let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
@@ -89,7 +94,8 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     } else {
         (Outside::off(), None)
     };
-    let clusters = Arc::new(Clusters::new(configuration, stop.clone()));
+    let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
+    let clusters = Arc::new(clusters);
     let pulse = Arc::new(Pulse::default());
     let health = Arc::new(Vitals {
         pulse: Arc::clone(&pulse),
@@ -123,6 +129,31 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     info!("Ended.");
     Ok(())
+}
+
+/// The API server's addresses, by its URL's host and by the environment of a pod. A name that can't be resolved in time
+/// has none: what else is refused holds all the same.
+async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
+    let in_pod = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let mut all = Vec::new();
+    for host in [host.map(str::to_owned), in_pod].into_iter().flatten() {
+        let host = host.trim_matches(['[', ']']).to_owned();
+        if let Ok(ip) = host.parse() {
+            all.push(ip);
+            continue;
+        }
+        match tokio::time::timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), 443))).await {
+            Ok(Ok(found)) => all.extend(found.map(|address| address.ip())),
+            Ok(Err(error)) => {
+                warn!(host, %error, "The API server's name can't be resolved; it is not kept from ScaledConsumers by its addresses.")
+            }
+            Err(_) => warn!(
+                host,
+                "The API server's name was not resolved in time; it is not kept from ScaledConsumers by its addresses."
+            ),
+        }
+    }
+    all
 }
 
 /// Contends for the lease, or leads without one.

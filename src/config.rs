@@ -1,6 +1,7 @@
 //! The controller's configuration file. What is in it is parsed into types that can't hold a wrong value; whatever is
 //! wrong is named with file, line and field. `config/paceline.yaml` shows every field.
 
+mod authentication;
 mod external_metrics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,10 +13,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
-use crate::core::{address_pattern, addresses};
+use crate::core::addresses;
+use crate::kafka::AddressPattern;
 use crate::yaml::{Invalid, Problem, Source, path};
+use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
@@ -25,7 +29,9 @@ pub struct Configuration {
     pub clusters: BTreeMap<String, Cluster>,
     /// The addresses that a ScaledConsumer may give itself. None by default: whoever may write a ScaledConsumer could
     /// otherwise make the controller connect anywhere.
-    pub allow_bootstrap_servers: AllowList,
+    pub allow_bootstrap_servers: Vec<AddressPattern>,
+    /// How many Kafka clusters the ScaledConsumers of one namespace may give themselves.
+    pub max_inline_clusters_per_namespace: usize,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub listen: SocketAddr,
     /// How external.metrics.k8s.io is served to HPAs.
@@ -42,7 +48,8 @@ impl Default for Configuration {
     fn default() -> Self {
         Self {
             clusters: BTreeMap::new(),
-            allow_bootstrap_servers: AllowList::default(),
+            allow_bootstrap_servers: Vec::new(),
+            max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen(),
             external_metrics: ExternalMetrics::default(),
             leader_election: LeaderElection::default(),
@@ -68,9 +75,10 @@ pub struct Cluster {
     pub request_timeout: Option<Duration>,
     /// Kafka's settings, by librdkafka's names.
     pub properties: Properties,
-    /// Kafka's settings whose values are read from files, such as mounted Secrets, when the cluster is first
-    /// polled.
+    /// Kafka's settings whose values are read from files, such as mounted Secrets, again and again.
     pub property_files: BTreeMap<String, PathBuf>,
+    /// The Secrets that further settings come from.
+    pub authentication: Option<Authentication>,
 }
 
 impl Cluster {
@@ -84,38 +92,9 @@ impl Cluster {
             request_timeout: None,
             properties: Properties::default(),
             property_files: BTreeMap::new(),
+            authentication: None,
         }
     }
-
-    /// All settings, with the files' contents. One trailing line break is not part of a value.
-    pub fn resolved(&self) -> Result<Properties, UnreadableProperty> {
-        let mut all = self.properties.clone();
-        for (key, file) in &self.property_files {
-            let value = std::fs::read_to_string(file).map_err(|source| UnreadableProperty {
-                cluster: self.name.clone(),
-                key: key.clone(),
-                file: file.clone(),
-                source,
-            })?;
-            let value = value.strip_suffix('\n').map_or(value.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
-            all.set(key, value);
-        }
-        Ok(all)
-    }
-}
-
-/// A secret's file that can't be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cluster \"{cluster}\": can't read {file:?}, the file with the value of {key}: {source}")]
-pub struct UnreadableProperty {
-    /// The cluster's name.
-    pub cluster: String,
-    /// The setting's name.
-    pub key: String,
-    /// The file.
-    pub file: PathBuf,
-    /// Why.
-    pub source: std::io::Error,
 }
 
 /// Kafka's settings. `Debug` shows the names only, because passwords and keys are among the values.
@@ -152,33 +131,6 @@ impl fmt::Debug for Properties {
     }
 }
 
-/// Which bootstrap addresses a ScaledConsumer may give itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowList(Vec<String>);
-
-impl AllowList {
-    /// From patterns: an address, or one with `*` for any text within the host (`*.kafka.svc:9092`).
-    pub fn new(patterns: Vec<String>) -> Self {
-        Self(patterns)
-    }
-
-    /// Whether every one of the comma-separated addresses is allowed; otherwise the first that is not.
-    pub fn check<'a>(&self, bootstrap_servers: &'a str) -> Result<(), &'a str> {
-        let denied = |address: &&str| !self.0.iter().any(|pattern| matches(pattern, address));
-        bootstrap_servers.split(',').map(str::trim).find(denied).map_or(Ok(()), Err)
-    }
-}
-
-/// Whether the text fits a pattern in which `*` stands for any text without a colon.
-fn matches(pattern: &str, text: &str) -> bool {
-    let Some((head, tail)) = pattern.split_once('*') else { return pattern.eq_ignore_ascii_case(text) };
-    let Some(start) = text.get(..head.len()) else { return false };
-    let Some(rest) = text.get(head.len()..) else { return false };
-    let reach = rest.find(':').unwrap_or(rest.len());
-    start.eq_ignore_ascii_case(head)
-        && (0..=reach).any(|skip| rest.get(skip..).is_some_and(|remaining| matches(tail, remaining)))
-}
-
 /// Which of several controllers may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderElection {
@@ -211,6 +163,10 @@ pub enum LogFormat {
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// A broker's leader moves within seconds; a poll that has not ended by now would not end well.
 pub const DEADLINE: Duration = Duration::from_secs(8);
+/// A team has a cluster or two, and one for its tests; each costs the controller a connection to every broker.
+const INLINE_CLUSTERS: usize = 20;
+/// More pollers than that are not what a namespace needs.
+const MOST_INLINE_CLUSTERS: usize = 1_000;
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// Beyond this the records of a quarter of an hour would pile up unseen.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(900);
@@ -268,6 +224,7 @@ pub enum ConfigurationError {
 struct Raw {
     clusters: Vec<RawCluster>,
     allow_bootstrap_servers: Vec<String>,
+    max_inline_clusters_per_namespace: usize,
     listen: String,
     external_metrics: RawExternalMetrics,
     leader_election: RawLeaderElection,
@@ -280,6 +237,7 @@ impl Default for Raw {
         Self {
             clusters: Vec::new(),
             allow_bootstrap_servers: Vec::new(),
+            max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen().to_string(),
             external_metrics: RawExternalMetrics::default(),
             leader_election: RawLeaderElection::default(),
@@ -308,6 +266,7 @@ struct RawCluster {
     properties: BTreeMap<String, Scalar>,
     #[serde(default)]
     property_files: BTreeMap<String, PathBuf>,
+    authentication: Option<RawAuthentication>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -366,10 +325,15 @@ impl Check<'_> {
                 self.wrong(&format!("clusters[{i}].name"), format!("there is another cluster \"{name}\" above"));
             }
         }
+        let mut patterns = Vec::with_capacity(raw.allow_bootstrap_servers.len());
         for (i, pattern) in raw.allow_bootstrap_servers.iter().enumerate() {
-            if let Err(why) = address_pattern(pattern) {
-                self.wrong(&format!("allowBootstrapServers[{i}]"), why);
+            match pattern.trim().parse() {
+                Ok(pattern) => patterns.push(pattern),
+                Err(why) => self.wrong(&format!("allowBootstrapServers[{i}]"), why),
             }
+        }
+        if !(1..=MOST_INLINE_CLUSTERS).contains(&raw.max_inline_clusters_per_namespace) {
+            self.wrong("maxInlineClustersPerNamespace", format!("must be from 1 to {MOST_INLINE_CLUSTERS}"));
         }
         let listen = raw.listen.parse().unwrap_or_else(|_| {
             let why = format!("\"{}\" is no address to listen on; write for example \"[::]:8080\"", raw.listen);
@@ -378,7 +342,8 @@ impl Check<'_> {
         });
         Configuration {
             clusters,
-            allow_bootstrap_servers: AllowList::new(raw.allow_bootstrap_servers),
+            allow_bootstrap_servers: patterns,
+            max_inline_clusters_per_namespace: raw.max_inline_clusters_per_namespace,
             listen,
             external_metrics: self.external_metrics(raw.external_metrics, listen),
             leader_election: self.leader_election(raw.leader_election),
@@ -427,7 +392,19 @@ impl Check<'_> {
                 self.wrong(&format!("{at}.propertyFiles"), format!("{key} {why}"));
             }
         }
-        let RawCluster { name, bootstrap_servers, request_timeout, property_files, .. } = raw;
-        Cluster { name, bootstrap_servers, poll_interval, deadline, request_timeout, properties, property_files }
+        let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;
+        let gives = |key: &str| raw.properties.contains_key(key) || property_files.contains_key(key);
+        let authentication =
+            authentication.map(|section| self.authentication(&format!("{at}.authentication"), section, gives));
+        Cluster {
+            name,
+            bootstrap_servers,
+            poll_interval,
+            deadline,
+            request_timeout,
+            properties,
+            property_files,
+            authentication,
+        }
     }
 }

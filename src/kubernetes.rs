@@ -9,12 +9,14 @@ pub mod call;
 pub mod conflict;
 pub mod diagnosis;
 pub mod events;
+pub mod kafka_secret;
 pub mod leadership;
 pub mod manifest;
 pub mod objects;
 pub mod pods;
 pub mod resource;
 pub mod scale;
+mod single;
 pub mod status;
 pub mod validate;
 

@@ -25,6 +25,7 @@ pub struct Metrics {
     failed_polls: IntCounterVec,
     late_polls: IntCounterVec,
     poll_seconds: GaugeVec,
+    kafka_expiry: GaugeVec,
     leader: Gauge,
     external_requests: IntCounterVec,
     external_refusals: IntCounterVec,
@@ -131,6 +132,12 @@ impl Metrics {
                 "How long the last poll of a Kafka cluster took.",
                 &cluster,
             )?,
+            kafka_expiry: gauge(
+                &registry,
+                "paceline_kafka_certificate_expiry_timestamp_seconds",
+                "When the first certificate of a Kafka cluster's connections expires, by whose it is: broker, client, authority.",
+                &["cluster", "certificate"],
+            )?,
             leader: Gauge::new("paceline_leader", "Whether this process may write.")?,
             external_requests: counter(
                 &registry,
@@ -219,6 +226,16 @@ impl Metrics {
             counter.inc_by(count.saturating_sub(counter.get()));
         }
         show(&self.poll_seconds, &[cluster], polls.last_seconds);
+    }
+
+    /// Shows when certificates expire, as cluster, whose, and seconds of Unix time. Others have no series any more.
+    pub fn certificates(&self, all: &[(String, &'static str, f64)]) {
+        // As above.
+        let _one_at_a_time = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        self.kafka_expiry.reset();
+        for (cluster, owner, at) in all {
+            show(&self.kafka_expiry, &[cluster, owner], Some(*at));
+        }
     }
 
     /// Shows what was asked of the external metrics API.

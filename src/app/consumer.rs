@@ -18,7 +18,7 @@ use crate::kubernetes::objects::{Object, Record};
 use crate::kubernetes::pods::Pods;
 use crate::kubernetes::resource::Mode;
 use crate::kubernetes::scale::{Read, ScaleError, Scales};
-use crate::kubernetes::status::{Outcome, Reporter};
+use crate::kubernetes::status::{CertificateWarning, Outcome, Reporter};
 use crate::kubernetes::validate::Validated;
 use crate::metrics::Metrics;
 use crate::steer::{Acted, Target};
@@ -51,6 +51,8 @@ pub(super) struct Consumer {
     asked: watch::Receiver<Asked>,
     /// The time between two polls of its cluster.
     interval: Duration,
+    /// The certificate of its cluster's that expires soon.
+    expiring: watch::Receiver<Option<CertificateWarning>>,
     leadership: Leadership,
     reporter: Reporter,
     read: Option<Read>,
@@ -59,7 +61,13 @@ pub(super) struct Consumer {
 }
 
 impl Consumer {
-    pub(super) fn new(shared: Arc<Shared>, object: &Object, asked: watch::Receiver<Asked>, interval: Duration) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        object: &Object,
+        asked: watch::Receiver<Asked>,
+        interval: Duration,
+        expiring: watch::Receiver<Option<CertificateWarning>>,
+    ) -> Self {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
         let leadership = shared.leadership.clone();
@@ -67,6 +75,7 @@ impl Consumer {
             shared,
             asked,
             interval,
+            expiring,
             leadership,
             reporter,
             read: None,
@@ -200,7 +209,8 @@ impl Target for Consumer {
             }
         }
         let autoscaled = self.autoscaled(&asked, decision);
-        self.report(Outcome::Decided { decision, engine, mode: asked.mode, autoscaled, rival, failed }).await;
+        let expiring = self.expiring.borrow().clone();
+        self.report(Outcome::Decided { decision, engine, mode: asked.mode, autoscaled, rival, failed, expiring }).await;
         Acted::Done
     }
 

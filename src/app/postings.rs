@@ -164,14 +164,22 @@ mod tests {
             committed: Ok(Offset::new(1_000)),
             start: Ok(Offset::new(0).expect("not negative")),
             end: if *lag < 0 { Err(Unknown::NoLeader) } else { Ok(Offset::new(1_000 + lag).expect("not negative")) },
+            high_watermark: None,
+            last_stable: None,
         });
         let observation = Observation {
             consumer_group: "orders".to_owned(),
             at: Duration::from_secs(1_000),
             failure: None,
-            topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(lags.len() as u32) }],
+            topics: vec![TopicObservation {
+                name: topic.clone(),
+                id: None,
+                partitions: Ok(lags.len() as u32),
+                config: None,
+            }],
             partitions: partitions.collect(),
             group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
+            kind: GroupKind::Classic,
         };
         Engine::new(policy.clone()).observe(&observation, Workload::of(replicas))
     }
@@ -247,7 +255,7 @@ mod tests {
         for (topics, label) in [(named(&["a"]), Some("a")), (named(&["a", "b"]), None), (TopicSelection::OfGroup, None)]
         {
             let isolation = IsolationLevel::default();
-            let query = GroupQuery { group: "g".to_owned(), topics, partitions: None, isolation };
+            let query = GroupQuery { group: "g".to_owned(), topics, partitions: None, isolation, exclude: None };
             assert_eq!(labels(&query).topic.as_deref(), label);
         }
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::clusters::{Clusters, Subscription};
+use super::clusters::{Clusters, NotSubscribed, Subscription};
 use super::consumer::{Asked, Consumer, Shared};
 use crate::core::{Engine, GroupQuery, Policy};
 use crate::kafka::now;
@@ -86,6 +86,7 @@ impl Supervisor {
                     None => break,
                 },
                 _ = tidy.tick() => self.tidy().await,
+                () = self.clusters.credentials_changed() => self.try_again().await,
             }
         }
         self.end().await;
@@ -137,10 +138,16 @@ impl Supervisor {
     }
 
     fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
-        let Subscription { observations, interval, gap } = match self.clusters.subscribe(&history.0, history.1.clone())
-        {
+        let subscription = self.clusters.subscribe(&object.key, &history.0, history.1.clone());
+        let Subscription { observations, interval, gap, expiring } = match subscription {
             Ok(subscription) => subscription,
-            Err(why) => return self.refuse(object, why, told),
+            Err(NotSubscribed::NotYet) => {
+                // Nothing is known to be wrong, so nothing is told.
+                let told = told.unwrap_or_default().to_owned();
+                self.waiting.insert(object.key.clone(), (object, told));
+                return;
+            }
+            Err(NotSubscribed::Refused(why)) => return self.refuse(object, why, told),
         };
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
@@ -150,7 +157,7 @@ impl Supervisor {
         let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
         let (policies, policies_now) = watch::channel(policy.clone());
         let stop = CancellationToken::new();
-        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, interval);
+        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, interval, expiring);
         let task = tokio::spawn(steer(engine, observations, policies_now, consumer, stop.clone()));
         self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
     }
@@ -192,7 +199,12 @@ impl Supervisor {
     }
 
     async fn tidy(&mut self) {
-        self.clusters.drop_idle();
+        self.clusters.tidy();
+        self.try_again().await;
+    }
+
+    /// Starts what could not be started before, if it can be now.
+    async fn try_again(&mut self) {
         let waiting: Vec<_> = self.waiting.values().map(|(object, _)| object.clone()).collect();
         for object in waiting {
             self.apply(object).await;
@@ -216,6 +228,7 @@ impl Supervisor {
                 running.task.abort();
             }
         }
+        self.clusters.release(key);
         self.shared.metrics.forget(&key.namespace, &key.name);
         self.shared.postings.withdraw(key);
     }

@@ -1,23 +1,75 @@
-//! How a command that is run by hand reaches a Kafka cluster.
+//! How a command that is run by hand reaches a Kafka cluster. Secrets are read once, with the rights of whoever runs it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::app;
+use kube::Client;
+
+use super::cluster;
+use crate::app::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::cli::WrongInput;
 use crate::config::Cluster;
 use crate::core::addresses;
 use crate::kafka::ClusterSettings;
+use crate::kubernetes::objects::Key;
+use crate::kubernetes::validate::InlineCluster;
 
 /// A cluster by its addresses.
 pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
-    addresses(servers).map_err(|why| WrongInput(format!("Bootstrap servers: {why}")))?;
+    check(servers)?;
     checked(ClusterSettings::new(servers, servers), properties, None)
 }
 
+/// A cluster that a ScaledConsumer gives itself.
+pub(super) async fn of_consumer(
+    cluster: &InlineCluster,
+    properties: &[(String, String)],
+) -> anyhow::Result<ClusterSettings> {
+    let InlineCluster { servers, secret, authority } = cluster;
+    check(servers)?;
+    let secrets = secrets(secret.clone(), authority.clone()).await?;
+    checked(inline_settings(servers, servers, secrets), properties, None)
+}
+
 /// A cluster of the configuration, with further settings.
-pub(super) fn configured(cluster: &Cluster, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
-    let settings = app::settings_of(cluster).map_err(WrongInput)?;
-    checked(settings, properties, cluster.request_timeout)
+pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
+    let secrets = match &cluster.authentication {
+        None => ClusterSecrets::default(),
+        Some(authentication) => {
+            // Where nobody says in which namespace, the controller's is meant.
+            let key = |reference| secret_key(reference, CONTROLLER);
+            secrets(authentication.secret.as_ref().map(key), authentication.authority.as_ref().map(key)).await?
+        }
+    };
+    checked(settings_of(cluster, secrets), properties, cluster.request_timeout)
+}
+
+/// The namespace that the manifests install the controller into.
+const CONTROLLER: &str = "paceline";
+
+async fn secrets(secret: Option<Key>, authority: Option<Key>) -> anyhow::Result<ClusterSecrets> {
+    if secret.is_none() && authority.is_none() {
+        return Ok(ClusterSecrets::default());
+    }
+    let (client, _) = cluster::client().await.map_err(|error| {
+        let todo = "take the Secret's values into a file and name it in propertyFiles, or give --property";
+        WrongInput(format!(
+            "The credentials are in a Secret, and no Kubernetes cluster can be asked for it ({error}); {todo}"
+        ))
+    })?;
+    Ok(ClusterSecrets { secret: read(&client, secret).await, authority: read(&client, authority).await })
+}
+
+async fn read(client: &Client, key: Option<Key>) -> Option<Arc<KnownSecret>> {
+    match key {
+        Some(key) => Some(KnownSecret::read(client, key).await),
+        None => None,
+    }
+}
+
+fn check(servers: &str) -> anyhow::Result<()> {
+    addresses(servers).map_err(|why| WrongInput(format!("Bootstrap servers: {why}")))?;
+    Ok(())
 }
 
 fn checked(

@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::finding::Finding;
 use super::lag::GroupLag;
-use super::observation::{GroupState, Known, Unknown};
+use super::observation::GroupState;
 use super::reason::Reason;
 use super::units::{RecordsPerSecond, Replicas, grouped};
+use super::unknown::{Known, Unknown};
 
 /// The workload that is scaled, as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

@@ -14,9 +14,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::observation::{Observation, Offset, PartitionObservation, Unknown};
+use super::observation::{Observation, Offset, PartitionObservation};
 use super::policy::OffsetReset;
 use super::units::{Lag, grouped};
+use super::unknown::Unknown;
 
 /// One partition's lag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::kind::GroupKind;
+use super::unknown::{Known, Unknown};
+
 /// A position in a partition's log, in records from the first record ever written. Never negative: Kafka's negative
 /// offsets are codes (KIP-79 and `ListOffsets`: -1 none or latest, -2 earliest) and become `None` or [`Unknown`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -36,310 +39,6 @@ impl fmt::Display for Offset {
     }
 }
 
-/// A value that was read, or why it could not be read.
-pub type Known<T> = Result<T, Unknown>;
-
-/// Why something could not be read. The text is written for whoever is on call: what failed, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Unknown {
-    /// No broker could be reached; `detail` says what the last attempt met.
-    Unreachable {
-        /// What the connection attempt reported.
-        detail: String,
-    },
-    /// Brokers are there, but the credentials, the certificate or the security protocol do not fit.
-    Authentication {
-        /// What the handshake reported.
-        detail: String,
-    },
-    /// The brokers refuse: the named ACL is missing.
-    NotAuthorized {
-        /// The kind of resource.
-        resource: Resource,
-        /// The resource's name.
-        name: String,
-    },
-    /// No answer within the deadline.
-    TimedOut {
-        /// How long was waited.
-        after: Duration,
-    },
-    /// The topic does not exist.
-    TopicMissing {
-        /// The topic's name.
-        topic: Arc<str>,
-    },
-    /// No topic's name matches the pattern.
-    NoTopicMatches {
-        /// The regular expression.
-        pattern: String,
-    },
-    /// The group has no commits and no members, and no topic was named, so there is nothing to look at.
-    GroupNeverSeen {
-        /// The group's id.
-        group: String,
-        /// Groups of that cluster whose names come closest, best first.
-        similar: Vec<String>,
-    },
-    /// The partition has no leader at the moment.
-    NoLeader,
-    /// The group's coordinator is moving or loading.
-    CoordinatorMoving,
-    /// The broker left it out of its answer.
-    Missing,
-    /// The broker answered with a negative offset that is none of the documented codes for this request.
-    NegativeOffset(i64),
-    /// The cluster does not support the request, or not for this kind of group.
-    Unsupported {
-        /// What is not supported.
-        what: String,
-    },
-    /// Any other error code of Kafka's protocol.
-    Broker {
-        /// The protocol's error code.
-        code: i32,
-        /// The code's name.
-        name: String,
-    },
-    /// It has not been read yet.
-    NotReadYet,
-}
-
-/// A kind of resource in Kafka's ACLs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Resource {
-    /// A topic.
-    Topic,
-    /// A consumer group.
-    Group,
-    /// The cluster itself.
-    Cluster,
-}
-
-impl fmt::Display for Resource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Topic => "topic",
-            Self::Group => "group",
-            Self::Cluster => "cluster",
-        })
-    }
-}
-
-impl Unknown {
-    /// Whether it will be the same at the next poll, as something must be changed first.
-    pub fn is_lasting(&self) -> bool {
-        match self {
-            Self::Unsupported { .. } | Self::NotAuthorized { .. } => true,
-            Self::Unreachable { .. }
-            | Self::Authentication { .. }
-            | Self::TopicMissing { .. }
-            | Self::NoTopicMatches { .. }
-            | Self::GroupNeverSeen { .. }
-            | Self::CoordinatorMoving
-            | Self::NoLeader
-            | Self::TimedOut { .. }
-            | Self::NegativeOffset(_)
-            | Self::Missing
-            | Self::NotReadYet
-            | Self::Broker { .. } => false,
-        }
-    }
-
-    /// A short name for labels, conditions and JSON, in the CamelCase of Kubernetes' reasons.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Unreachable { .. } => "Unreachable",
-            Self::Authentication { .. } => "AuthenticationFailed",
-            Self::NotAuthorized { .. } => "NotAuthorized",
-            Self::TimedOut { .. } => "TimedOut",
-            Self::TopicMissing { .. } => "TopicMissing",
-            Self::NoTopicMatches { .. } => "NoTopicMatches",
-            Self::GroupNeverSeen { .. } => "GroupNeverSeen",
-            Self::NoLeader => "NoLeader",
-            Self::CoordinatorMoving => "CoordinatorMoving",
-            Self::Missing => "Missing",
-            Self::NegativeOffset(_) => "NegativeOffset",
-            Self::Unsupported { .. } => "Unsupported",
-            Self::Broker { .. } => "BrokerError",
-            Self::NotReadYet => "NotReadYet",
-        }
-    }
-}
-
-impl fmt::Display for Unknown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreachable { detail } => write!(f, "no broker could be reached ({detail})"),
-            Self::Authentication { detail } => write!(
-                f,
-                "the brokers' security settings and ours do not fit ({detail}); check security.protocol, the CA and the credentials"
-            ),
-            Self::NotAuthorized { resource, name } => write!(
-                f,
-                "not authorized: allow the operation Describe on {resource} \"{name}\" (kafka-acls --add --allow-principal User:… --operation Describe --{resource} {name})"
-            ),
-            Self::TimedOut { after } => write!(f, "no answer within {}", humantime::format_duration(*after)),
-            Self::TopicMissing { topic } => write!(f, "topic \"{topic}\" does not exist"),
-            Self::NoTopicMatches { pattern } => write!(f, "no topic matches /{pattern}/"),
-            Self::GroupNeverSeen { group, similar } => {
-                write!(
-                    f,
-                    "group \"{group}\" has no committed offsets and no members, and no topic is named: name its topics, or check the group's name"
-                )?;
-                if similar.is_empty() { Ok(()) } else { write!(f, " (there are: {})", similar.join(", ")) }
-            }
-            Self::NoLeader => f.write_str("the partition has no leader"),
-            Self::CoordinatorMoving => f.write_str("the group's coordinator is moving"),
-            Self::Missing => f.write_str("missing in the broker's answer"),
-            Self::NegativeOffset(offset) => write!(f, "the broker answered offset {offset}"),
-            Self::Unsupported { what } => write!(f, "{what} is not supported by this cluster"),
-            Self::Broker { code, name } => write!(f, "the broker answered {name} ({code})"),
-            Self::NotReadYet => f.write_str("not read yet"),
-        }
-    }
-}
-
-impl Serialize for Unknown {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// What a poll shall look at.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct GroupQuery {
-    /// The consumer group's id.
-    pub group: String,
-    /// Which topics.
-    pub topics: TopicSelection,
-    /// Only these partitions of each topic; all where absent.
-    pub partitions: Option<PartitionSet>,
-    /// Whether the end is the high watermark or the last stable offset.
-    pub isolation: IsolationLevel,
-}
-
-/// The topics whose lag counts.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum TopicSelection {
-    /// These topics. At least one.
-    Named(Vec<String>),
-    /// Every topic whose whole name matches this regular expression.
-    Pattern(Pattern),
-    /// Every topic that the group has committed to or is assigned.
-    OfGroup,
-}
-
-impl TopicSelection {
-    /// The topic, where exactly one is named.
-    pub fn only(&self) -> Option<&str> {
-        match self {
-            Self::Named(topics) => match topics.as_slice() {
-                [topic] => Some(topic),
-                _ => None,
-            },
-            Self::Pattern(_) | Self::OfGroup => None,
-        }
-    }
-}
-
-/// A regular expression that has been parsed and matches whole names.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    source: String,
-    regex: regex::Regex,
-}
-
-impl Pattern {
-    /// Parses `source`; the error names what is wrong with it.
-    pub fn new(source: &str) -> Result<Self, regex::Error> {
-        let regex = regex::Regex::new(&format!("^(?:{source})$"))?;
-        Ok(Self { source: source.to_owned(), regex })
-    }
-
-    /// Whether the whole of `name` matches.
-    pub fn matches(&self, name: &str) -> bool {
-        self.regex.is_match(name)
-    }
-
-    /// The expression as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.source
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
-    }
-}
-
-impl Eq for Pattern {}
-
-impl std::hash::Hash for Pattern {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
-    }
-}
-
-/// A set of partition numbers, written as `"0-11,20"`. Never empty.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct PartitionSet(Vec<std::ops::RangeInclusive<i32>>);
-
-impl PartitionSet {
-    /// Whether the partition is in the set.
-    pub fn contains(&self, partition: i32) -> bool {
-        self.0.iter().any(|range| range.contains(&partition))
-    }
-}
-
-impl std::str::FromStr for PartitionSet {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let number =
-            |part: &str| {
-                part.trim().parse::<i32>().ok().filter(|n| *n >= 0).ok_or_else(|| {
-                    format!("\"{}\" is not a partition number; write for example \"0-11,20\"", part.trim())
-                })
-            };
-        let range = |part: &str| {
-            let (from, to) = part.split_once('-').unwrap_or((part, part));
-            let (from, to) = (number(from)?, number(to)?);
-            if from > to {
-                return Err(format!("the range {from}-{to} runs backwards; write {to}-{from}"));
-            }
-            Ok(from..=to)
-        };
-        text.split(',').map(range).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-impl fmt::Display for PartitionSet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { "," };
-            if range.start() == range.end() {
-                write!(f, "{comma}{}", range.start())?;
-            } else {
-                write!(f, "{comma}{}-{}", range.start(), range.end())?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Which end of a partition consumers can read up to (Kafka's `isolation.level`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IsolationLevel {
-    /// Up to the high watermark.
-    #[default]
-    ReadUncommitted,
-    /// Up to the last stable offset: before the first open transaction.
-    ReadCommitted,
-}
-
 /// What one poll saw of one consumer group.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Observation {
@@ -347,6 +46,8 @@ pub struct Observation {
     pub consumer_group: String,
     /// When the poll ended, on a monotonic clock whose start means nothing.
     pub at: Duration,
+    /// What kind of group it is.
+    pub kind: GroupKind,
     /// Why nothing at all could be read; then `topics` and `partitions` are empty.
     pub failure: Option<Unknown>,
     /// The topics looked at, by name.
@@ -363,6 +64,7 @@ impl Observation {
         Self {
             consumer_group: consumer_group.to_owned(),
             at,
+            kind: GroupKind::Unknown,
             failure: Some(reason.clone()),
             topics: Vec::new(),
             partitions: Vec::new(),
@@ -380,6 +82,19 @@ pub struct TopicObservation {
     pub id: Option<String>,
     /// How many of its partitions are looked at: all, or those that the query is limited to.
     pub partitions: Known<u32>,
+    /// Its configuration. `None`: not read, because `DescribeConfigs` is not allowed or was not asked for.
+    pub config: Option<TopicConfig>,
+}
+
+/// What `DescribeConfigs` says about how long a topic keeps its records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// `retention.ms`. `None`: for ever.
+    pub retention: Option<Duration>,
+    /// Whether `cleanup.policy` has `compact`: offsets are then not a count of records.
+    pub compacted: bool,
+    /// Whether `cleanup.policy` has `delete`.
+    pub deletes: bool,
 }
 
 /// One partition's offsets.
@@ -395,6 +110,11 @@ pub struct PartitionObservation {
     pub start: Known<Offset>,
     /// Log end offset: one behind the newest readable record.
     pub end: Known<Offset>,
+    /// The high watermark, where it was read: what `end` is for `read_uncommitted`.
+    pub high_watermark: Option<Offset>,
+    /// The last stable offset, where it was read: what `end` is for `read_committed`. An open transaction holds it below
+    /// the high watermark (KIP-98).
+    pub last_stable: Option<Offset>,
 }
 
 /// A consumer group as its coordinator describes it.
@@ -448,4 +168,29 @@ pub struct Member {
     pub host: String,
     /// What it is assigned.
     pub assignment: Vec<(Arc<str>, i32)>,
+    /// The tasks of a Kafka Streams member, where they were read.
+    pub tasks: Vec<Task>,
+}
+
+/// One task of a Kafka Streams member (KIP-1071).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The subtopology's id.
+    pub subtopology: String,
+    /// The partition that it works on.
+    pub partition: i32,
+    /// What the member does with it.
+    pub role: TaskRole,
+}
+
+/// What a member of Kafka Streams does with a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TaskRole {
+    /// It processes the partition.
+    Active,
+    /// It keeps a copy of the state, for a fail-over.
+    Standby,
+    /// It catches up with the state before the task moves to it.
+    Warmup,
 }

@@ -8,4 +8,3 @@
 pub mod api_service;
 pub mod certificates;
 pub mod front_proxy;
-mod single;

@@ -212,6 +212,7 @@ pub enum Mode {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.cluster) != has(self.bootstrapServers)").message("give either cluster or bootstrapServers"),
+    validation = Rule::new("!has(self.authentication) || has(self.bootstrapServers)").message("authentication goes with bootstrapServers only: a cluster of the controller's configuration has its own").field_path(".authentication"),
     validation = Rule::new("!(has(self.topics) && has(self.topicPattern))").message("give topics or topicPattern, not both"),
 )]
 pub struct KafkaSource {
@@ -223,6 +224,9 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 2048), regex(pattern = r"^[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})*$"))]
     pub bootstrap_servers: Option<String>,
+    /// Who the controller is to these brokers, and which authority of theirs it trusts. Only with bootstrapServers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<KafkaAuthentication>,
     /// The consumer group's id.
     #[schemars(length(min = 1, max = 255))]
     pub consumer_group: String,
@@ -245,6 +249,33 @@ pub struct KafkaSource {
     /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins.
     #[serde(default)]
     pub isolation_level: IsolationLevel,
+}
+
+/// The Secrets that credentials come from, in the ScaledConsumer's namespace. They are followed: what changes in them is used at the next poll.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secretRef) || has(self.caSecretRef)").message("give secretRef, caSecretRef, or both"),
+)]
+pub struct KafkaAuthentication {
+    /// A user name and a password, or a client certificate: a Secret of Strimzi's KafkaUser, of cert-manager's Certificate, of the type kubernetes.io/basic-auth or kubernetes.io/tls, or one whose keys are names of settings, such as sasl.username.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalSecretRef>,
+    /// The authority that has signed the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<LocalSecretRef>,
+}
+
+/// A Secret in the ScaledConsumer's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalSecretRef {
+    /// The Secret's name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub name: String,
 }
 
 /// What a partition without a commit means.

@@ -43,6 +43,8 @@ pub enum Outcome<'a> {
         rival: Option<Rival>,
         /// Why the write failed, by name and in a sentence.
         failed: Option<(&'static str, String)>,
+        /// The certificate of its Kafka cluster's that expires soon, or has expired.
+        expiring: Option<CertificateWarning>,
     },
     /// The workload can't be read.
     Unreadable {
@@ -57,6 +59,15 @@ pub enum Outcome<'a> {
     },
     /// The object can't be used.
     Invalid(String),
+}
+
+/// A certificate that people should look after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateWarning {
+    /// Whose it is, in one word, as a condition's reason.
+    pub reason: &'static str,
+    /// Which, when, and what to do. The same from poll to poll.
+    pub message: String,
 }
 
 /// Writes one object's status and Events, as long as we lead.
@@ -147,7 +158,7 @@ impl Reporter {
 
     /// Sets the numbers; gives the change that is to be told.
     fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
-        let Outcome::Decided { decision, mode, rival, failed, autoscaled: _, engine: _ } = outcome else { return None };
+        let Outcome::Decided { decision, mode, rival, failed, .. } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
         let known = decision.lag.is_anything_known();
         status.replicas = i32::try_from(current.0).ok();

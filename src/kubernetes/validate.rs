@@ -9,7 +9,11 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::resource::{DurationText, IsolationLevel, KafkaSource, Mode, ScaledConsumer, ScaledConsumerSpec};
+use super::objects::Key;
+use super::resource::{
+    DurationText, IsolationLevel, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer,
+    ScaledConsumerSpec,
+};
 use crate::core;
 use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 
@@ -73,15 +77,26 @@ impl fmt::Display for TargetRef {
 pub enum ClusterRef {
     /// By its name in the controller's configuration.
     Named(String),
-    /// By its brokers, as `host:port,host:port`.
-    Inline(String),
+    /// By its brokers.
+    Inline(InlineCluster),
+}
+
+/// A Kafka cluster that a ScaledConsumer gives itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InlineCluster {
+    /// `host:port,host:port`, as it is written.
+    pub servers: String,
+    /// The Secret with the credentials, in the ScaledConsumer's namespace.
+    pub secret: Option<Key>,
+    /// The Secret with the brokers' authority, in the ScaledConsumer's namespace.
+    pub authority: Option<Key>,
 }
 
 impl fmt::Display for ClusterRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Named(name) => name,
-            Self::Inline(servers) => servers,
+            Self::Inline(cluster) => &cluster.servers,
         })
     }
 }
@@ -126,12 +141,13 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
     for (field, value) in [("apiVersion", &target.api_version), ("kind", &target.kind), ("name", &target.name)] {
         problems.must_not_be_empty(&format!("spec.scaleTargetRef.{field}"), value);
     }
-    let cluster = cluster(&spec.kafka, &mut problems);
+    let namespace = object.namespace().unwrap_or_else(|| "default".into());
+    let cluster = cluster(&spec.kafka, &namespace, &mut problems);
     let query = query(&spec.kafka, &mut problems);
     let policy = policy::policy(object, &mut problems);
     match (cluster, query, policy, problems.0.is_empty()) {
         (Some(cluster), Some(query), Some(policy), true) => Ok(Validated {
-            namespace: object.namespace().unwrap_or_else(|| "default".into()),
+            namespace,
             name,
             target,
             mode: spec.mode,
@@ -184,11 +200,12 @@ impl Problems {
     }
 }
 
-fn cluster(kafka: &KafkaSource, problems: &mut Problems) -> Option<ClusterRef> {
+fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Option<ClusterRef> {
+    let (secret, authority) = secrets(kafka, namespace, problems);
     match (&kafka.cluster, &kafka.bootstrap_servers) {
         (Some(name), None) if !name.trim().is_empty() => Some(ClusterRef::Named(name.clone())),
         (None, Some(servers)) => match addresses(servers) {
-            Ok(_) => Some(ClusterRef::Inline(servers.clone())),
+            Ok(_) => Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority })),
             Err(why) => {
                 problems.add("spec.kafka.bootstrapServers", why);
                 None
@@ -212,6 +229,39 @@ fn cluster(kafka: &KafkaSource, problems: &mut Problems) -> Option<ClusterRef> {
     }
 }
 
+/// The Secrets with the credentials and with the authority.
+fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Option<Key>, Option<Key>) {
+    const FIELD: &str = "spec.kafka.authentication";
+    let Some(authentication) = &kafka.authentication else { return (None, None) };
+    if kafka.bootstrap_servers.is_none() {
+        problems.add(
+            FIELD,
+            "goes with bootstrapServers only; a cluster of the controller's configuration has its authentication there",
+        );
+    }
+    let KafkaAuthentication { secret_ref, ca_secret_ref } = authentication;
+    if secret_ref.is_none() && ca_secret_ref.is_none() {
+        problems.add(FIELD, "names no Secret; give secretRef, caSecretRef, or both");
+    }
+    let mut key = |field: &str, reference: &Option<LocalSecretRef>| {
+        let LocalSecretRef { name } = reference.as_ref()?;
+        if !is_object_name(name) {
+            problems.add(&format!("{FIELD}.{field}.name"), format!("{name:?} is not the name of a Secret"));
+        }
+        Some(Key { namespace: namespace.to_owned(), name: name.clone() })
+    };
+    (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
+}
+
+/// Whether it can be an object's name (RFC 1123 subdomain): it goes into a request's path.
+fn is_object_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        !label.is_empty() && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
 fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
     problems.must_not_be_empty("spec.kafka.consumerGroup", &kafka.consumer_group);
     let partitions = match kafka.partitions.as_deref().map(str::parse).transpose() {
@@ -229,6 +279,7 @@ fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
             IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
             IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
         },
+        exclude: None,
     })
 }
 
@@ -314,6 +365,12 @@ spec:
             ("cluster: main", "offsetReset: latest", "spec.kafka: has neither cluster"),
             ("cluster: main", "{cluster: main, bootstrapServers: 'a:9092'}", "mapping"),
             ("topics: [orders]", "bootstrapServers: a:9092", "spec.kafka: has both cluster and bootstrapServers"),
+            (
+                "topics: [orders]",
+                "authentication: {secretRef: {name: a}}",
+                "spec.kafka.authentication: goes with bootstrapServers only",
+            ),
+            ("cluster: main", "{bootstrapServers: 'a:9092', authentication: {}}", "mapping"),
             ("topics: [orders]", "topics: []", "spec.kafka.topics: is empty; name topics"),
             ("topics: [orders]", "topics: [orders, '']", "spec.kafka.topics[1]: is empty"),
             ("topics: [orders]", "topicPattern: 'orders('", "spec.kafka.topicPattern: is not a regular expression"),

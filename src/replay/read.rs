@@ -224,6 +224,8 @@ fn partition(line: PartitionLine<'_>, names: &mut Names, i: usize) -> Result<Par
         committed: committed.and_then(|raw| if raw == -1 { Ok(None) } else { offset(raw).map(Some) }),
         start: start.and_then(offset),
         end: end.and_then(offset),
+        high_watermark: None,
+        last_stable: None,
     })
 }
 
@@ -240,7 +242,7 @@ fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut Names, seen: &mut Obser
                 Some(TopicObservation { name, partitions: Ok(count), .. }) if *name == partition.topic => *count += 1,
                 Some(_) | None => {
                     let name = Arc::clone(&partition.topic);
-                    seen.topics.push(TopicObservation { name, id: None, partitions: Ok(1) });
+                    seen.topics.push(TopicObservation { name, id: None, partitions: Ok(1), config: None });
                 }
             }
         }
@@ -252,7 +254,7 @@ fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut Names, seen: &mut Obser
             (None, error) => Err(error.map_or(Unknown::Missing, |failure| failure.0)),
         };
         let (name, id) = (names.arc(&line.name.0), line.id.map(|id| id.0.into_owned()));
-        seen.topics.push(TopicObservation { name, id, partitions });
+        seen.topics.push(TopicObservation { name, id, partitions, config: None });
     }
     match seen.partitions.iter().position(|partition| !seen.topics.iter().any(|topic| topic.name == partition.topic)) {
         Some(at) => {
@@ -305,7 +307,13 @@ fn member(line: MemberLine<'_>, names: &mut Names, i: usize) -> Result<Member, W
         });
     }
     let text = |text: Option<super::line::Text<'_>>| text.map(|text| text.0.into_owned()).unwrap_or_default();
-    Ok(Member { id: line.id.0.into_owned(), client_id: text(line.client_id), host: text(line.host), assignment })
+    Ok(Member {
+        id: line.id.0.into_owned(),
+        client_id: text(line.client_id),
+        host: text(line.host),
+        assignment,
+        tasks: Vec::new(),
+    })
 }
 
 /// The topics' names, each kept once.

@@ -8,7 +8,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::core::{Resource, Unknown};
+use crate::core::{GroupKind, Resource, Unknown};
 
 /// A reason, as a line has it.
 #[derive(Debug)]
@@ -89,6 +89,27 @@ enum Reason {
     },
     NoTopicMatches {
         pattern: String,
+    },
+    NothingSelected {
+        selection: String,
+        topics: String,
+    },
+    HiddenTopics {
+        group: String,
+    },
+    CommitsExpired {
+        group: String,
+    },
+    KindHasNoLag {
+        kind: GroupKind,
+    },
+    TooMany {
+        what: String,
+        most: usize,
+    },
+    #[serde(rename = "ProtocolError")]
+    Protocol {
+        detail: String,
     },
     GroupNeverSeen {
         group: String,

@@ -164,7 +164,7 @@ fn topic(topic: &TopicObservation) -> TopicLine<'_> {
 }
 
 fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
-    let PartitionObservation { topic, partition, committed, start, end } = partition;
+    let PartitionObservation { topic, partition, committed, start, end, high_watermark: _, last_stable: _ } = partition;
     // The first of several reasons is the one that is told.
     let reason = committed.as_ref().err().or(end.as_ref().err()).or(start.as_ref().err());
     PartitionLine {

@@ -10,8 +10,8 @@ use super::random::{Purpose, stream};
 use super::scenario::{Protocol, Scenario};
 use super::world::World;
 use crate::core::{
-    GroupDescription, GroupState, Known, Member, Observation, Offset, PartitionObservation, Replicas, TopicObservation,
-    Unknown, Workload,
+    GroupDescription, GroupKind, GroupState, Known, Member, Observation, Offset, PartitionObservation, Replicas,
+    TopicObservation, Unknown, Workload,
 };
 
 /// The group's id.
@@ -65,12 +65,15 @@ impl Poller {
                 committed: Ok(log.committed.and_then(|offset| Offset::new(offset as i64))),
                 start: if unknown { Err(Unknown::NoLeader) } else { offset(log.start) },
                 end: if unknown { Err(Unknown::NoLeader) } else { offset(log.end) },
+                high_watermark: None,
+                last_stable: None,
             });
         }
         let topic = |(name, partitions): &(Arc<str>, u32)| TopicObservation {
             name: name.clone(),
             id: None,
             partitions: Ok(*partitions),
+            config: None,
         };
         Observation {
             consumer_group: GROUP.to_owned(),
@@ -79,6 +82,10 @@ impl Poller {
             topics: self.topics.iter().map(topic).collect(),
             partitions: seen,
             group: if undescribed { Err(Unknown::CoordinatorMoving) } else { self.describe(world) },
+            kind: match self.protocol {
+                Protocol::Eager | Protocol::Cooperative => GroupKind::Classic,
+                Protocol::Consumer => GroupKind::Consumer,
+            },
         }
     }
 
@@ -103,6 +110,7 @@ impl Poller {
             } else {
                 Vec::new()
             },
+            tasks: Vec::new(),
         };
         Ok(GroupDescription {
             state,

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use paceline::config::{AllowList, Certificate, Configuration};
+use paceline::app::{ClusterSecrets, settings_of};
+use paceline::config::{Certificate, Configuration};
+use paceline::kafka::AddressPolicy;
 use paceline::yaml::Source;
 
 fn parse(text: &str) -> Result<Configuration, String> {
@@ -44,7 +46,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, watchNamespaces",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, watchNamespaces",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
@@ -65,6 +67,26 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {bootstrap.servers: \"b:1\"}\n",
             "paceline.yaml:4: clusters[0].properties: bootstrap.servers belongs into bootstrapServers",
+        ),
+        (
+            "allowBootstrapServers: [\"a:9092\", \"10.0.*:9092\"]\n",
+            "paceline.yaml:1: allowBootstrapServers[1]: \"10.0.*:9092\" has numbers as an IPv4 address, which has four, each * or at most 255; write host:port, where * stands for one label: \"*.kafka.svc:9092\"",
+        ),
+        (
+            "maxInlineClustersPerNamespace: 0\n",
+            "paceline.yaml:1: maxInlineClustersPerNamespace: must be from 1 to 1000",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication: {}\n",
+            "paceline.yaml:4: clusters[0].authentication: names no Secret; give secretRef, caSecretRef, or both",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication: {secretRef: {name: ../b}}\n",
+            "paceline.yaml:4: clusters[0].authentication.secretRef.name: \"../b\" is no name: lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {ssl.ca.location: /ca}\n    authentication: {caSecretRef: {name: b}}\n",
+            "paceline.yaml:5: clusters[0].authentication.caSecretRef: ssl.ca.location is given as well; keep one of them",
         ),
         (
             "listen: 8080x\n",
@@ -139,39 +161,42 @@ fn secrets_come_from_files_and_never_show_in_debug() {
         file.display()
     );
     let configuration = parse(&text).unwrap();
-    let resolved = configuration.clusters["a"].resolved().unwrap();
-    let all: Vec<_> = resolved.iter().collect();
-    assert_eq!(
-        all,
-        [
-            ("enable.ssl.certificate.verification", "true"),
-            ("sasl.password", "hunter2"),
-            ("sasl.username", "me"),
-            ("socket.timeout.ms", "3000"),
-        ]
-    );
-    assert!(!format!("{resolved:?}").contains("hunter2"));
+    let cluster = &configuration.clusters["a"];
+    let settings = settings_of(cluster, ClusterSecrets::default());
+    let source = settings.source.as_ref().expect("a file is a source");
+    assert_eq!(source.load().unwrap()["sasl.password"], "hunter2");
+    let all: Vec<_> = settings.properties.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    assert_eq!(all, ["enable.ssl.certificate.verification=true", "sasl.username=me", "socket.timeout.ms=3000"]);
+    assert!(!format!("{settings:?}{cluster:?}").contains("hunter2"));
 
     std::fs::remove_file(&file).unwrap();
-    let told = configuration.clusters["a"].resolved().unwrap_err().to_string();
+    let told = settings.validate().unwrap_err().to_string();
     assert!(told.contains("sasl.password") && told.contains("cluster \"a\""), "{told}");
 }
 
 #[test]
-fn inline_addresses_are_denied_unless_every_one_is_allowed() {
-    let cases = [
-        (vec![], "a:9092", Err("a:9092")),
-        (vec!["a:9092"], "a:9092", Ok(())),
-        (vec!["a:9092"], "A:9092", Ok(())),
-        (vec!["a:9092"], "a:9093", Err("a:9093")),
-        (vec!["a:9092"], "a:9092, b:9092", Err("b:9092")),
-        (vec!["*.kafka.svc:9092"], "x.kafka.svc:9092", Ok(())),
-        (vec!["*.kafka.svc:9092"], "x.kafka.svc.evil.com:9092", Err("x.kafka.svc.evil.com:9092")),
-        (vec!["*.kafka.svc:9092"], "evil:1.kafka.svc:9092", Err("evil:1.kafka.svc:9092")),
-        (vec!["kafka-*.kafka.svc:*"], "kafka-2.kafka.svc:9094", Ok(())),
-    ];
-    for (patterns, servers, expected) in cases {
-        let list = AllowList::new(patterns.iter().map(ToString::to_string).collect());
-        assert_eq!(list.check(servers), expected, "{patterns:?} {servers}");
+fn the_allow_list_is_what_addresses_are_checked_by() {
+    let text = "allowBootstrapServers: [\"*.kafka.svc:9092\", \"127.0.0.1:*\"]\nmaxInlineClustersPerNamespace: 3\n";
+    let configuration = parse(text).unwrap();
+    assert_eq!(configuration.max_inline_clusters_per_namespace, 3);
+    let policy = AddressPolicy::only(configuration.allow_bootstrap_servers, Vec::new());
+    for (host, port, allowed) in [
+        ("x.kafka.svc", 9092, true),
+        ("127.0.0.1", 1, true),
+        ("x.kafka.svc", 9093, false),
+        ("x.kafka.svc.evil.com", 9092, false),
+    ] {
+        assert_eq!(policy.check_name(host, port).is_ok(), allowed, "{host}:{port}");
     }
+}
+
+#[test]
+fn a_cluster_names_the_secrets_of_its_credentials() {
+    let text = "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication:\n      secretRef: {namespace: kafka, name: paceline}\n      caSecretRef: {name: main-cluster-ca-cert}\n";
+    let configuration = parse(text).unwrap();
+    let authentication = configuration.clusters["a"].authentication.as_ref().unwrap();
+    let secret = authentication.secret.as_ref().unwrap();
+    assert_eq!((secret.namespace.as_deref(), secret.name.as_str()), (Some("kafka"), "paceline"));
+    let authority = authentication.authority.as_ref().unwrap();
+    assert_eq!((authority.namespace.as_deref(), authority.name.as_str()), (None, "main-cluster-ca-cert"));
 }

@@ -70,7 +70,7 @@ fn members_beyond_the_largest_topic_get_nothing_from_the_range_assignor() {
         let mut seen = spread(9_000, 7).described(GroupState::Stable, 1).observe(0);
         seen.topics[0].partitions = Ok(4);
         let second: std::sync::Arc<str> = "payments".into();
-        seen.topics.push(TopicObservation { name: second.clone(), id: None, partitions: Ok(3) });
+        seen.topics.push(TopicObservation { name: second.clone(), id: None, partitions: Ok(3), config: None });
         for (p, partition) in seen.partitions.iter_mut().enumerate().skip(4) {
             (partition.topic, partition.partition) = (second.clone(), p as i32 - 4);
         }

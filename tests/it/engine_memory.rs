@@ -36,11 +36,14 @@ impl Group {
             committed: Ok(Some(offset(*committed))),
             start: Ok(offset(0)),
             end: Ok(offset(*end)),
+            high_watermark: None,
+            last_stable: None,
         });
         let member = |number: u32| Member {
             id: format!("m{number}"),
             client_id: "orders".to_owned(),
             host: "h".to_owned(),
+            tasks: Vec::new(),
             assignment: (0..PARTITIONS as i32)
                 .filter(|partition| *partition as u32 % self.members == number)
                 .map(|partition| (topic.clone(), partition))
@@ -49,8 +52,14 @@ impl Group {
         Observation {
             consumer_group: "orders".to_owned(),
             at: Duration::from_secs(1_000_000 + self.t),
+            kind: GroupKind::Classic,
             failure: None,
-            topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(PARTITIONS as u32) }],
+            topics: vec![TopicObservation {
+                name: topic.clone(),
+                id: None,
+                partitions: Ok(PARTITIONS as u32),
+                config: None,
+            }],
             partitions: seen.collect(),
             group: Ok(GroupDescription {
                 state: GroupState::Stable,

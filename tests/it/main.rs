@@ -2,6 +2,7 @@
 //! engine, command line, HTTP, cluster.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod scripted_broker;
 mod story;
 mod world;
 
@@ -18,6 +19,7 @@ mod engine_memory;
 mod external_metrics;
 mod image;
 mod kafka_mock;
+mod kafka_outages;
 mod kafka_poller;
 mod kafka_real;
 mod kubernetes;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use paceline::core::{
-    Bounds, Engine, GroupDescription, GroupState, Member, Objective, Observation, Offset, PartitionObservation, Policy,
-    RecordsPerSecond, Replicas, Resource, Rule, TopicObservation, Unknown, Workload,
+    Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
+    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, TopicObservation, Unknown, Workload,
 };
 use paceline::replay::{Asked, Config, Reader, Recorder, gap, write_decision};
 use serde_json::{Value, json};
@@ -291,20 +291,23 @@ fn observations() -> Vec<(Observation, Workload)> {
         committed: offset(end - 7).map(Some),
         start: offset(3),
         end: offset(end),
+        high_watermark: None,
+        last_stable: None,
     };
     let member = Member {
         id: "m-1".into(),
         client_id: "orders \"é\"".into(),
         host: "/10.0.0.7".into(),
         assignment: vec![(Arc::clone(&orders), 0), (Arc::clone(&bills), 11)],
+        tasks: Vec::new(),
     };
     let whole = Observation {
         consumer_group: "orders".into(),
         at: Duration::from_micros(1_700_000_000_123_457),
         failure: None,
         topics: vec![
-            TopicObservation { name: Arc::clone(&bills), id: Some("b-1".into()), partitions: Ok(1) },
-            TopicObservation { name: Arc::clone(&orders), id: None, partitions: Ok(2) },
+            TopicObservation { name: Arc::clone(&bills), id: Some("b-1".into()), partitions: Ok(1), config: None },
+            TopicObservation { name: Arc::clone(&orders), id: None, partitions: Ok(2), config: None },
         ],
         partitions: vec![partition(&bills, 11, 90), partition(&orders, 0, 812), partition(&orders, 1, 900)],
         group: Ok(GroupDescription {
@@ -312,9 +315,16 @@ fn observations() -> Vec<(Observation, Workload)> {
             assignor: Some("range".into()),
             members: vec![
                 member,
-                Member { id: "m-2".into(), client_id: String::new(), host: String::new(), assignment: vec![] },
+                Member {
+                    id: "m-2".into(),
+                    client_id: String::new(),
+                    host: String::new(),
+                    assignment: vec![],
+                    tasks: Vec::new(),
+                },
             ],
         }),
+        kind: GroupKind::Classic,
     };
     let workload = Workload {
         spec: Replicas(2),

@@ -64,6 +64,7 @@ impl Group {
             client_id: "c".to_owned(),
             host: "h".to_owned(),
             assignment: Vec::new(),
+            tasks: Vec::new(),
         };
         self.group = Ok(GroupDescription {
             state,
@@ -89,6 +90,8 @@ impl Group {
             committed: Ok(Offset::new(seen.committed)),
             start: known(seen.start),
             end: known(seen.end),
+            high_watermark: None,
+            last_stable: None,
         };
         let partitions = match &self.topic_unknown {
             Some(reason) => Err(reason.clone()),
@@ -103,8 +106,9 @@ impl Group {
             } else {
                 Vec::new()
             },
-            topics: vec![TopicObservation { name: topic.clone(), id: None, partitions }],
+            topics: vec![TopicObservation { name: topic.clone(), id: None, partitions, config: None }],
             group: self.group.clone(),
+            kind: GroupKind::Classic,
         }
     }
 }

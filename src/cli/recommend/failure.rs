@@ -70,6 +70,12 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
         ),
         Unknown::NotAuthorized { .. }
         | Unknown::NoTopicMatches { .. }
+        | Unknown::NothingSelected { .. }
+        | Unknown::HiddenTopics { .. }
+        | Unknown::CommitsExpired { .. }
+        | Unknown::KindHasNoLag { .. }
+        | Unknown::TooMany { .. }
+        | Unknown::Protocol { .. }
         | Unknown::GroupNeverSeen { .. }
         | Unknown::NoLeader
         | Unknown::CoordinatorMoving

@@ -80,8 +80,17 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
         }
     };
     let mut subjects = Vec::with_capacity(consumers.len());
+    // One for each cluster, so that it is asked over one connection.
+    let mut clusters: Vec<(ClusterRef, ClusterSettings)> = Vec::new();
     for consumer in consumers {
-        let cluster = cluster(&consumer, arguments, &configuration)?;
+        let cluster = match clusters.iter().find(|(cluster, _)| *cluster == consumer.cluster) {
+            Some((_, settings)) => settings.clone(),
+            None => {
+                let settings = cluster(&consumer, arguments, &configuration).await?;
+                clusters.push((consumer.cluster.clone(), settings.clone()));
+                settings
+            }
+        };
         let current = match (arguments.current, &client) {
             (Some(current), _) => Current::Known(Replicas(current)),
             (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
@@ -147,6 +156,7 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
         topics: if topics.is_empty() { TopicSelection::OfGroup } else { TopicSelection::Named(topics) },
         partitions: None,
         isolation: IsolationLevel::default(),
+        exclude: None,
     };
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,
@@ -166,15 +176,14 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
     Ok(Subject { namespace: None, name: group.to_owned(), cluster, query, policy, spec: None, current })
 }
 
-fn cluster(
+async fn cluster(
     consumer: &Validated,
     arguments: &Arguments,
     configuration: &Configuration,
 ) -> anyhow::Result<ClusterSettings> {
     let named = match (&arguments.bootstrap_servers, &consumer.cluster) {
-        (Some(servers), _) | (None, ClusterRef::Inline(servers)) => {
-            return clusters::inline(servers, &arguments.properties);
-        }
+        (Some(servers), _) => return clusters::inline(servers, &arguments.properties),
+        (None, ClusterRef::Inline(inline)) => return clusters::of_consumer(inline, &arguments.properties).await,
         (None, ClusterRef::Named(name)) => name,
     };
     let Some(cluster) = configuration.clusters.get(named) else {
@@ -190,5 +199,5 @@ fn cluster(
         ))
         .into());
     };
-    clusters::configured(cluster, &arguments.properties)
+    clusters::configured(cluster, &arguments.properties).await
 }

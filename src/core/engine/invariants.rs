@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::decision::Verdict;
+use crate::core::kind::GroupKind;
 use crate::core::observation::{GroupDescription, GroupState, Member, Offset, PartitionObservation, TopicObservation};
 use crate::core::policy::Bounds;
 use crate::core::reason::Reason;
@@ -75,11 +76,14 @@ impl Group {
             committed: Ok(Some(offset(self.committed[partition as usize]))),
             start: Ok(offset(0.0)),
             end: Ok(offset(self.ends[partition as usize])),
+            high_watermark: None,
+            last_stable: None,
         });
         let member = |number: u32| Member {
             id: format!("m{number}"),
             client_id: "c".to_owned(),
             host: "h".to_owned(),
+            tasks: Vec::new(),
             assignment: (number..PARTITIONS)
                 .step_by(self.working as usize)
                 .map(|partition| (topic.clone(), partition as i32))
@@ -89,8 +93,9 @@ impl Group {
         Observation {
             consumer_group: "orders".to_owned(),
             at: Duration::from_secs_f64(self.now),
+            kind: GroupKind::Classic,
             failure: None,
-            topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(PARTITIONS) }],
+            topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(PARTITIONS), config: None }],
             partitions: seen.collect(),
             group: Ok(GroupDescription {
                 state,

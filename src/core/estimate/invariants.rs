@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
+use super::super::kind::GroupKind;
 use super::super::lag::GroupLag;
-use super::super::observation::{
-    GroupDescription, GroupState, Member, Offset, PartitionObservation, TopicObservation, Unknown,
-};
+use super::super::observation::{GroupDescription, GroupState, Member, Offset, PartitionObservation, TopicObservation};
 use super::super::policy::OffsetReset;
+use super::super::unknown::Unknown;
 use super::*;
 
 /// What happens to each partition before a poll, and how the poll finds it.
@@ -68,17 +68,26 @@ fn observe(t: i64, offsets: &[(u64, u64)], step: &Step) -> Observation {
                 committed: Ok(Some(offset(*committed))),
                 start: Ok(offset(0)),
                 end,
+                high_watermark: None,
+                last_stable: None,
             }
         });
     let assignment = (0..PARTITIONS as i32).map(|partition| (topic.clone(), partition)).collect();
-    let member = Member { id: "m".to_owned(), client_id: "c".to_owned(), host: "h".to_owned(), assignment };
+    let member =
+        Member { id: "m".to_owned(), client_id: "c".to_owned(), host: "h".to_owned(), assignment, tasks: Vec::new() };
     Observation {
         consumer_group: "orders".to_owned(),
         at: Duration::from_secs(t.max(0).cast_unsigned()),
         failure: None,
-        topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(PARTITIONS as u32) }],
+        topics: vec![TopicObservation {
+            name: topic.clone(),
+            id: None,
+            partitions: Ok(PARTITIONS as u32),
+            config: None,
+        }],
         partitions: seen.collect(),
         group: Ok(GroupDescription { state: step.state, assignor: None, members: vec![member] }),
+        kind: GroupKind::Classic,
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::single::{self, Complaint, Unwatchable};
+use super::super::single::{self, Complaint, Unwatchable};
 use crate::kubernetes::call;
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::scale::FIELD_MANAGER;

@@ -24,8 +24,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::super::single::{self, Complaint, Unwatchable, replace};
 use super::api_service::{Registration, Service, changed};
-use super::single::{self, Complaint, Unwatchable, replace};
 use crate::kubernetes::call::{self, CallError};
 use crate::kubernetes::leadership::Leadership;
 use crate::kubernetes::scale::FIELD_MANAGER;

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::single::{self, Complaint, Unwatchable, replace};
+use super::super::single::{self, Complaint, Unwatchable, replace};
 
 /// Which ConfigMap says it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
-use super::Outcome;
+use super::{CertificateWarning, Outcome};
 use crate::core::{Decision, Finding, Reason, Unknown};
 use crate::kubernetes::autoscaler::Judgement;
 use crate::kubernetes::conflict::Rival;
@@ -12,6 +12,8 @@ use crate::kubernetes::resource::Mode;
 
 /// Whether an HPA does what is decided; only in mode `Metrics`.
 const AUTOSCALED: &str = "Autoscaled";
+/// Whether a certificate of the Kafka cluster's connections expires within two weeks, or has.
+const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
 
 /// A condition before it has a time.
 pub(super) struct Verdict {
@@ -33,7 +35,7 @@ pub(super) fn of(outcome: &Outcome<'_>, before: &[Condition]) -> Vec<Verdict> {
         Outcome::Unreadable { name, text, failure, mode: _ } => {
             vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
         }
-        Outcome::Decided { decision, mode, rival, failed, autoscaled, engine: _ } => {
+        Outcome::Decided { decision, mode, rival, failed, autoscaled, expiring, engine: _ } => {
             let failure = decision.group_failure();
             let mut verdicts = vec![
                 ready(decision, *mode, rival.as_ref(), failed.as_ref()),
@@ -46,6 +48,7 @@ pub(super) fn of(outcome: &Outcome<'_>, before: &[Condition]) -> Vec<Verdict> {
                 let Judgement { is, reason, message } = judgement;
                 verdict(AUTOSCALED, *is, reason, message.clone())
             }));
+            verdicts.extend(certificate(expiring.as_ref(), before));
             verdicts.extend(findings(&decision.findings, before));
             verdicts
         }
@@ -99,6 +102,11 @@ fn reachable(failure: Option<&Unknown>) -> Verdict {
         | Some(
             Unknown::GroupNeverSeen { .. }
             | Unknown::NoTopicMatches { .. }
+            | Unknown::NothingSelected { .. }
+            | Unknown::HiddenTopics { .. }
+            | Unknown::CommitsExpired { .. }
+            | Unknown::KindHasNoLag { .. }
+            | Unknown::TooMany { .. }
             | Unknown::TopicMissing { .. }
             | Unknown::CoordinatorMoving
             | Unknown::NoLeader
@@ -112,6 +120,7 @@ fn reachable(failure: Option<&Unknown>) -> Verdict {
             reason @ (Unknown::Unreachable { .. }
             | Unknown::Authentication { .. }
             | Unknown::NotAuthorized { .. }
+            | Unknown::Protocol { .. }
             | Unknown::TimedOut { .. }),
         ) => verdict(KIND, false, reason.name(), format!("Kafka can't be read: {reason}.")),
     }
@@ -140,6 +149,19 @@ fn conflict(rival: Option<&Rival>) -> Verdict {
     }
 }
 
+/// True with its sentence while one expires, False once it was renewed, and nothing for what never was.
+fn certificate(expiring: Option<&CertificateWarning>, before: &[Condition]) -> Option<Verdict> {
+    match expiring {
+        Some(CertificateWarning { reason, message }) => {
+            Some(verdict(CERTIFICATE_EXPIRING, true, reason, message.clone()))
+        }
+        None => before
+            .iter()
+            .any(|condition| condition.type_ == CERTIFICATE_EXPIRING)
+            .then(|| verdict(CERTIFICATE_EXPIRING, false, "Renewed", "No certificate expires within 14 days.")),
+    }
+}
+
 /// True with its sentence for what is found, False for what was found once, and nothing for what never was.
 fn findings(findings: &[Finding], before: &[Condition]) -> impl Iterator<Item = Verdict> {
     Finding::NAMES.into_iter().filter_map(|name| {
@@ -163,7 +185,9 @@ fn findings(findings: &[Finding], before: &[Condition]) -> impl Iterator<Item = 
 /// Whether somebody should look.
 fn is_bad(kind: &str, is: Option<bool>) -> bool {
     match (kind, is) {
-        ("Ready" | "KafkaReachable" | AUTOSCALED, Some(false)) | ("Conflict", Some(true)) => true,
+        ("Ready" | "KafkaReachable" | AUTOSCALED, Some(false)) | ("Conflict" | CERTIFICATE_EXPIRING, Some(true)) => {
+            true
+        }
         // Every group begins with that.
         ("CapacityUnknown", Some(true)) => false,
         (kind, is) => is_found(kind, is),

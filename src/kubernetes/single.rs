@@ -42,7 +42,7 @@ impl From<watcher::Error> for Unwatchable {
             error @ (watcher::Error::InitialListFailed(_)
             | watcher::Error::WatchStartFailed(_)
             | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion) => Self::Other(super::super::call::chain(&error)),
+            | watcher::Error::NoResourceVersion) => Self::Other(super::call::chain(&error)),
         }
     }
 }

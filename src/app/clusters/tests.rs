@@ -1,0 +1,124 @@
+//! Which clusters are one, which are refused, and how many a namespace may have. No broker is asked.
+
+use super::*;
+use crate::core::{IsolationLevel, TopicSelection};
+
+fn clusters(most: usize) -> Clusters {
+    let configuration = Configuration {
+        allow_bootstrap_servers: ["*.kafka.svc:9092", "127.0.0.1:*"]
+            .map(|text| text.parse().expect("a pattern"))
+            .into(),
+        max_inline_clusters_per_namespace: most,
+        ..Configuration::default()
+    };
+    // Nothing listens there: no Secret is ever read.
+    let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
+    let client = Client::try_from(config).expect("a client");
+    let api_server = vec!["10.96.0.1".parse().expect("an address")];
+    Clusters::new(configuration, "paceline".into(), api_server, client, CancellationToken::new())
+}
+
+fn consumer(namespace: &str, name: &str) -> Key {
+    Key { namespace: namespace.into(), name: name.into() }
+}
+
+fn inline(servers: &str, secret: Option<&str>) -> ClusterRef {
+    let secret = secret.map(|name| consumer("shop", name));
+    ClusterRef::Inline(InlineCluster { servers: servers.into(), secret, authority: None })
+}
+
+fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Result<Subscription, NotSubscribed> {
+    let query = GroupQuery {
+        group: consumer.name.clone(),
+        topics: TopicSelection::OfGroup,
+        partitions: None,
+        isolation: IsolationLevel::default(),
+        exclude: None,
+    };
+    clusters.subscribe(consumer, cluster, query)
+}
+
+fn refusal(result: Result<Subscription, NotSubscribed>) -> String {
+    match result {
+        Err(NotSubscribed::Refused(why)) => why,
+        Err(NotSubscribed::NotYet) => "not yet".into(),
+        Ok(_) => "subscribed".into(),
+    }
+}
+
+#[tokio::test]
+async fn spellings_of_one_cluster_have_one_poller() {
+    let clusters = clusters(20);
+    let rows = [
+        "a.kafka.svc:9092,b.kafka.svc:9092",
+        "B.kafka.svc:9092, a.kafka.svc.:9092",
+        "b.kafka.svc:9092,a.kafka.svc:9092,a.kafka.svc:9092",
+    ];
+    let mut kept = Vec::new();
+    for (i, servers) in rows.iter().enumerate() {
+        kept.push(subscribe(&clusters, &consumer("shop", &i.to_string()), &inline(servers, None)));
+    }
+    assert!(kept.iter().all(Result::is_ok));
+    let names: Vec<_> = lock(&clusters.pollers).keys().map(ToString::to_string).collect();
+    assert_eq!(names, ["a.kafka.svc:9092,b.kafka.svc:9092"]);
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_refused_before_anything_is_asked() {
+    let clusters = clusters(20);
+    let rows = [
+        (
+            "evil.com:9092",
+            "spec.kafka.bootstrapServers: \"evil.com:9092\" is not allowed: it fits no pattern of allowBootstrapServers",
+        ),
+        ("a.kafka.svc:9092,evil.com:9092", "\"evil.com:9092\" is not allowed"),
+        ("a.b.kafka.svc:9092", "is not allowed"),
+        ("169.254.169.254:80", "is not allowed"),
+        ("me:hunter2@a.kafka.svc:9092", "spec.kafka.bootstrapServers has a user or a password"),
+        ("a.kafka.svc", "has no port"),
+    ];
+    for (servers, expected) in rows {
+        let why = refusal(subscribe(&clusters, &consumer("shop", "a"), &inline(servers, None)));
+        assert!(why.contains(expected) && !why.contains("hunter2"), "{servers}: {why}");
+    }
+    let why = refusal(subscribe(&clusters, &consumer("shop", "a"), &ClusterRef::Named("main".into())));
+    assert!(why.contains("\"main\" is not in the controller's configuration, which has none"), "{why}");
+    assert!(lock(&clusters.pollers).is_empty());
+}
+
+#[tokio::test]
+async fn a_namespace_has_so_many_clusters_of_its_own_and_no_more() {
+    let clusters = clusters(2);
+    let cluster = |name: &str| inline(&format!("{name}.kafka.svc:9092"), None);
+    let (a, b, c) = (consumer("shop", "a"), consumer("shop", "b"), consumer("shop", "c"));
+    let first = subscribe(&clusters, &a, &cluster("a"));
+    let _second = subscribe(&clusters, &b, &cluster("b")).ok();
+    let why = refusal(subscribe(&clusters, &c, &cluster("c")));
+    assert!(
+        why.contains("use 2 Kafka clusters of their own already") && why.contains("maxInlineClustersPerNamespace"),
+        "{why}"
+    );
+    // One that is there already is no further one, and another namespace has its own.
+    assert_eq!(refusal(subscribe(&clusters, &c, &cluster("a"))), "subscribed");
+    assert_eq!(refusal(subscribe(&clusters, &consumer("bank", "a"), &cluster("c"))), "subscribed");
+    // Whoever leaves one makes room, and what nobody uses is gone at once.
+    drop(first);
+    clusters.release(&a);
+    assert_eq!(refusal(subscribe(&clusters, &c, &cluster("d"))), "subscribed");
+    let names: Vec<_> = lock(&clusters.pollers).keys().map(ToString::to_string).collect();
+    assert!(!names.contains(&"a.kafka.svc:9092".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
+async fn changing_the_addresses_all_the_time_leaves_no_trail() {
+    let clusters = clusters(20);
+    let consumer = consumer("shop", "a");
+    for i in 0..50 {
+        let cluster = inline(&format!("k{i}.kafka.svc:9092"), None);
+        assert_eq!(refusal(subscribe(&clusters, &consumer, &cluster)), "subscribed");
+        let cluster = inline("a.kafka.svc:9092", Some(&format!("secret-{i}")));
+        assert_eq!(refusal(subscribe(&clusters, &consumer, &cluster)), "not yet", "nobody answers for the Secret");
+    }
+    assert!(lock(&clusters.pollers).len() <= 2);
+    assert!(clusters.secrets.count() <= 2);
+}

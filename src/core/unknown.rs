@@ -1,0 +1,259 @@
+//! Why something could not be read: the reason, in words for whoever is on call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::kind::GroupKind;
+use super::printable::printable;
+
+/// A value that was read, or why it could not be read.
+pub type Known<T> = Result<T, Unknown>;
+
+/// Why something could not be read. The text is written for whoever is on call: what failed, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Unknown {
+    /// No broker could be reached; `detail` says what the last attempt met.
+    Unreachable {
+        /// What the connection attempt reported.
+        detail: String,
+    },
+    /// Brokers are there, but the credentials, the certificate or the security protocol do not fit.
+    Authentication {
+        /// What the handshake reported.
+        detail: String,
+    },
+    /// The brokers refuse: the named ACL is missing.
+    NotAuthorized {
+        /// The kind of resource.
+        resource: Resource,
+        /// The resource's name.
+        name: String,
+    },
+    /// No answer within the deadline.
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// The topic does not exist.
+    TopicMissing {
+        /// The topic's name.
+        topic: Arc<str>,
+    },
+    /// No topic's name matches the pattern.
+    NoTopicMatches {
+        /// The regular expression.
+        pattern: String,
+    },
+    /// The query's limit to certain partitions leaves none of these topics' partitions.
+    NothingSelected {
+        /// The partitions asked for, as in `spec.kafka.partitions`; empty where that is not at hand.
+        selection: String,
+        /// The topics, with commas between them.
+        topics: String,
+    },
+    /// Kafka leaves out topics without a word where their ACL is missing, and this group reads or has read such ones.
+    HiddenTopics {
+        /// The group's id.
+        group: String,
+    },
+    /// The group had committed offsets, and has them no more.
+    CommitsExpired {
+        /// The group's id.
+        group: String,
+    },
+    /// A group of this kind has no committed offsets that could say its lag.
+    KindHasNoLag {
+        /// The kind.
+        kind: GroupKind,
+    },
+    /// There are more than is read.
+    TooMany {
+        /// What there are too many of, in the plural.
+        what: String,
+        /// How many are read at most.
+        most: usize,
+    },
+    /// A broker's answer makes no sense.
+    Protocol {
+        /// What was asked, and what is wrong with the answer.
+        detail: String,
+    },
+    /// The group has no commits and no members, so nothing is known about what it reads.
+    GroupNeverSeen {
+        /// The group's id.
+        group: String,
+        /// Groups of that cluster whose names come closest, best first.
+        similar: Vec<String>,
+    },
+    /// The partition has no leader at the moment.
+    NoLeader,
+    /// The group's coordinator is moving or loading.
+    CoordinatorMoving,
+    /// The broker left it out of its answer.
+    Missing,
+    /// The broker answered with a negative offset that is none of the documented codes for this request.
+    NegativeOffset(i64),
+    /// The cluster does not support the request, or not for this kind of group.
+    Unsupported {
+        /// What is not supported.
+        what: String,
+    },
+    /// Any other error code of Kafka's protocol.
+    Broker {
+        /// The protocol's error code.
+        code: i32,
+        /// The code's name.
+        name: String,
+    },
+    /// It has not been read yet.
+    NotReadYet,
+}
+
+/// A kind of resource in Kafka's ACLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// A topic.
+    Topic,
+    /// A consumer group.
+    Group,
+    /// The cluster itself.
+    Cluster,
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Topic => "topic",
+            Self::Group => "group",
+            Self::Cluster => "cluster",
+        })
+    }
+}
+
+impl Unknown {
+    /// Whether it will be the same at the next poll, as something must be changed first.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::Unsupported { .. } | Self::NotAuthorized { .. } | Self::KindHasNoLag { .. } => true,
+            Self::Unreachable { .. }
+            | Self::Authentication { .. }
+            | Self::TopicMissing { .. }
+            | Self::NoTopicMatches { .. }
+            | Self::NothingSelected { .. }
+            | Self::HiddenTopics { .. }
+            | Self::CommitsExpired { .. }
+            | Self::TooMany { .. }
+            | Self::Protocol { .. }
+            | Self::GroupNeverSeen { .. }
+            | Self::CoordinatorMoving
+            | Self::NoLeader
+            | Self::TimedOut { .. }
+            | Self::NegativeOffset(_)
+            | Self::Missing
+            | Self::NotReadYet
+            | Self::Broker { .. } => false,
+        }
+    }
+
+    /// A short name for labels, conditions and JSON, in the CamelCase of Kubernetes' reasons.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "Unreachable",
+            Self::Authentication { .. } => "AuthenticationFailed",
+            Self::NotAuthorized { .. } => "NotAuthorized",
+            Self::TimedOut { .. } => "TimedOut",
+            Self::TopicMissing { .. } => "TopicMissing",
+            Self::NoTopicMatches { .. } => "NoTopicMatches",
+            Self::NothingSelected { .. } => "NothingSelected",
+            Self::HiddenTopics { .. } => "HiddenTopics",
+            Self::CommitsExpired { .. } => "CommitsExpired",
+            Self::KindHasNoLag { .. } => "KindHasNoLag",
+            Self::TooMany { .. } => "TooMany",
+            Self::Protocol { .. } => "ProtocolError",
+            Self::GroupNeverSeen { .. } => "GroupNeverSeen",
+            Self::NoLeader => "NoLeader",
+            Self::CoordinatorMoving => "CoordinatorMoving",
+            Self::Missing => "Missing",
+            Self::NegativeOffset(_) => "NegativeOffset",
+            Self::Unsupported { .. } => "Unsupported",
+            Self::Broker { .. } => "BrokerError",
+            Self::NotReadYet => "NotReadYet",
+        }
+    }
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable { detail } => write!(f, "no broker could be reached ({})", printable(detail)),
+            Self::Authentication { detail } => write!(
+                f,
+                "the brokers' security settings and ours do not fit ({}); check security.protocol, the CA and the credentials",
+                printable(detail)
+            ),
+            Self::NotAuthorized { resource, name } => {
+                let name = printable(name);
+                write!(
+                    f,
+                    "not authorized: allow the operation Describe on {resource} \"{name}\" (kafka-acls --add --allow-principal User:… --operation Describe --{resource} {name})"
+                )
+            }
+            Self::TimedOut { after } => write!(f, "no answer within {}", humantime::format_duration(*after)),
+            Self::TopicMissing { topic } => write!(f, "topic \"{}\" does not exist", printable(topic)),
+            Self::NoTopicMatches { pattern } => write!(f, "no topic matches /{}/", printable(pattern)),
+            Self::NothingSelected { selection, topics } => {
+                f.write_str("the selected partitions ")?;
+                if !selection.is_empty() {
+                    write!(f, "({}) ", printable(selection))?;
+                }
+                write!(f, "do not exist in {}: correct spec.kafka.partitions, or leave it out", printable(topics))
+            }
+            Self::HiddenTopics { group } => write!(
+                f,
+                "group \"{}\" reads topics that may not be described: allow the operation Describe on them (kafka-acls --add --allow-principal User:… --operation Describe --topic …)",
+                printable(group)
+            ),
+            Self::CommitsExpired { group } => write!(
+                f,
+                "the committed offsets of group \"{}\" have expired or were deleted: start its consumers so that they commit, and check offsets.retention.minutes",
+                printable(group)
+            ),
+            Self::KindHasNoLag { kind } => {
+                write!(f, "a {kind} has no committed offsets that say its lag: name a group whose consumers commit")
+            }
+            Self::TooMany { what, most } => write!(f, "there are more than {most} {what}, and no more are read"),
+            Self::Protocol { detail } => write!(
+                f,
+                "an answer makes no sense ({}): check that the address is that of a Kafka broker",
+                printable(detail)
+            ),
+            Self::GroupNeverSeen { group, similar } => {
+                write!(
+                    f,
+                    "group \"{}\" has no committed offsets and no members: check its name; if it is new, start its consumers and name its topics",
+                    printable(group)
+                )?;
+                for (i, similar) in similar.iter().enumerate() {
+                    write!(f, "{}{}", if i == 0 { " (there are: " } else { ", " }, printable(similar))?;
+                }
+                f.write_str(if similar.is_empty() { "" } else { ")" })
+            }
+            Self::NoLeader => f.write_str("the partition has no leader"),
+            Self::CoordinatorMoving => f.write_str("the group's coordinator is moving"),
+            Self::Missing => f.write_str("missing in the broker's answer"),
+            Self::NegativeOffset(offset) => write!(f, "the broker answered offset {offset}"),
+            Self::Unsupported { what } => write!(f, "{} is not supported by this cluster", printable(what)),
+            Self::Broker { code, name } => write!(f, "the broker answered {} ({code})", printable(name)),
+            Self::NotReadYet => f.write_str("not read yet"),
+        }
+    }
+}
+
+impl Serialize for Unknown {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}

@@ -1,0 +1,197 @@
+//! Which addresses the connections of a cluster may go to. It knows addresses, patterns and ranges of IP addresses; it
+//! resolves no name and opens no connection.
+//!
+//! A broker says where the other brokers are, so a check of the bootstrap addresses alone holds nothing: whoever runs
+//! an allowed broker could send the controller anywhere. [`AddressPolicy::check_name`] is asked for every address,
+//! bootstrap or advertised, and [`AddressPolicy::check_ip`] for what its name resolves to.
+
+mod pattern;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::core::{Address, addresses};
+
+pub use pattern::AddressPattern;
+
+/// The setting that allows an address.
+const SETTING: &str = "allowBootstrapServers in the controller's configuration";
+
+/// The one spelling of a comma-separated list of addresses, whatever the order, the case, the blanks and the repeats:
+/// lower case, no dot at the end of a name, an IPv4 address never as an IPv6 one. The error is that of
+/// [`crate::core::addresses`], or names a host that is none.
+pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
+    let mut all = Vec::new();
+    for Address { host, port } in addresses(bootstrap_servers)? {
+        match Host::new(&host) {
+            Host::Ip(ip) => all.push(Address { host: ip.to_string(), port }),
+            Host::Name(host) => all.push(Address { host, port }),
+            Host::Invalid => return Err(format!("has {}, which is no host name", shown(&host, port))),
+        }
+    }
+    all.sort();
+    all.dedup();
+    Ok(all)
+}
+
+/// What a host is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    /// An IP address; an IPv4 one never as an IPv6 one.
+    Ip(IpAddr),
+    /// A host name, lower case, without a dot at the end.
+    Name(String),
+    /// Neither.
+    Invalid,
+}
+
+impl Host {
+    fn new(text: &str) -> Self {
+        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+            return Self::Ip(ip.to_canonical());
+        }
+        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+        if is_host_name(&name) { Self::Name(name) } else { Self::Invalid }
+    }
+}
+
+/// Whether it is a host name (RFC 1123, and "_", which names in Kubernetes and Compose have). A last label that is a
+/// number would make it an IPv4 address in one of the forms that the resolver takes too, such as `2130706433` and
+/// `127.1` (WHATWG URL, "ends in a number"): those are refused.
+fn is_host_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let inside = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        (1..=63).contains(&label.len()) && label.bytes().all(inside)
+    };
+    let is_number = |label: &str| {
+        let digits = label.strip_prefix("0x").unwrap_or(label);
+        let hexadecimal = label.starts_with("0x") && digits.bytes().all(|c| c.is_ascii_hexdigit());
+        hexadecimal || label.bytes().all(|c| c.is_ascii_digit())
+    };
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.len() <= 253 && name.split('.').all(is_label) && !is_number(last)
+}
+
+/// Which addresses may be connected to. The default allows every one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressPolicy(Option<Arc<Allowed>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Allowed {
+    patterns: Vec<AddressPattern>,
+    api_server: Vec<IpAddr>,
+}
+
+impl AddressPolicy {
+    /// Allows what fits one of the patterns. Refused all the same are addresses of this machine and its network
+    /// (loopback, link-local, unspecified, multicast), those of clouds' metadata services, and the API server's, unless a
+    /// pattern has that IP address itself.
+    pub fn only(patterns: Vec<AddressPattern>, api_server: Vec<IpAddr>) -> Self {
+        let api_server = api_server.into_iter().map(|ip| ip.to_canonical()).collect();
+        Self(Some(Arc::new(Allowed { patterns, api_server })))
+    }
+
+    /// Whether a host may be looked up and connected to, by its name alone. The error is a sentence that says what is
+    /// not allowed and where to allow it.
+    pub fn check_name(&self, host: &str, port: u16) -> Result<(), String> {
+        let Some(allowed) = &self.0 else { return Ok(()) };
+        let fits = match Host::new(host) {
+            Host::Ip(ip) => {
+                return if allowed.patterns.iter().any(|pattern| pattern.fits_ip(ip, port)) {
+                    self.check_ip(host, ip, port)
+                } else {
+                    Err(not_allowed(host, port))
+                };
+            }
+            Host::Name(name) => allowed.patterns.iter().any(|pattern| pattern.fits_name(&name, port)),
+            Host::Invalid => return Err(format!("{} is no host name", shown(host, port))),
+        };
+        if fits { Ok(()) } else { Err(not_allowed(host, port)) }
+    }
+
+    /// Whether an IP address may be connected to; `host` is the name that led there, or the address itself. To be asked
+    /// after [`Self::check_name`], which says whether the name is allowed.
+    pub fn check_ip(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), String> {
+        let Some(allowed) = &self.0 else { return Ok(()) };
+        let ip = ip.to_canonical();
+        let is_api_server = |ip: &IpAddr| allowed.api_server.contains(ip);
+        let kind = [Some(ip), embedded(ip)].into_iter().flatten().find_map(|ip| {
+            if is_api_server(&ip) { Some("an address of the Kubernetes API server") } else { refused(ip) }
+        });
+        let Some(kind) = kind else { return Ok(()) };
+        if allowed.patterns.iter().any(|pattern| pattern.is_ip(ip, port)) {
+            return Ok(());
+        }
+        let address = Address { host: ip.to_string(), port };
+        let subject = match Host::new(host) {
+            Host::Ip(_) => format!("\"{address}\" is {kind}"),
+            Host::Name(_) | Host::Invalid => format!("{} leads to {ip}, {kind}", shown(host, port)),
+        };
+        Err(format!("{subject}, which is refused; if it is meant, add \"{address}\" to {SETTING}"))
+    }
+}
+
+/// What a person is shown of an address that somebody else chose: bounded, and without control characters.
+fn shown(host: &str, port: u16) -> String {
+    /// Longer than any host name is.
+    const LONGEST: usize = 260;
+    let host: String = host.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let address = Address { host, port };
+    format!("\"{address}\"")
+}
+
+fn not_allowed(host: &str, port: u16) -> String {
+    format!("{} is not allowed: it fits no pattern of {SETTING}", shown(host, port))
+}
+
+/// Clouds' metadata services, which give credentials to whoever asks, outside of the link-local range: AWS and Google
+/// by IPv6, Alibaba, Azure's WireServer.
+const METADATA: [IpAddr; 4] = [
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+];
+
+/// What makes an address one that nobody's brokers have, if anything does.
+fn refused(ip: IpAddr) -> Option<&'static str> {
+    if METADATA.contains(&ip) {
+        return Some("a cloud's metadata service");
+    }
+    if ip.is_loopback() {
+        return Some("a loopback address");
+    }
+    if ip.is_multicast() {
+        return Some("a multicast address");
+    }
+    match ip {
+        // The whole of 0.0.0.0/8 is "this network" (RFC 1122), and Linux takes 0.0.0.0 for itself.
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an unspecified address"),
+        IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Some("a broadcast address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Some("an unspecified address"),
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Some("a link-local address"),
+        IpAddr::V4(_) | IpAddr::V6(_) => None,
+    }
+}
+
+/// The IPv4 address that an IPv6 one stands for: NAT64 (RFC 6052, `64:ff9b::/96`), 6to4 (RFC 3056, `2002::/16`) and the
+/// old IPv4-compatible form (`::/96`). Mapped ones (`::ffff:0:0/96`) are IPv4 addresses by then.
+fn embedded(ip: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(v6) = ip else { return None };
+    let v4 = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
+    };
+    match v6.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
+        [0x2002, high, low, ..] => v4(high, low),
+        // `::` and `::1` are themselves.
+        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,65 @@
+//! ListGroups: the groups that a broker coordinates, with their state (KIP-518) and type (KIP-848).
+
+use std::borrow::Cow;
+use std::ops::RangeInclusive;
+
+use super::{DecodeError, Reader, Request, Writer};
+
+/// Asks for all groups, without filters.
+#[derive(Debug)]
+pub(in super::super) struct ListGroups;
+
+/// What a broker answers.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) struct ListGroupsResponse<'a> {
+    pub(in super::super) throttle_ms: i32,
+    pub(in super::super) error: i16,
+    pub(in super::super) groups: Vec<ListedGroup<'a>>,
+}
+
+/// A group in the list.
+#[derive(Debug, PartialEq, Eq)]
+pub(in super::super) struct ListedGroup<'a> {
+    pub(in super::super) group: Cow<'a, str>,
+    /// "consumer", "connect", …; empty for a group that only commits.
+    pub(in super::super) protocol_type: Cow<'a, str>,
+    /// From version 4 on; else empty.
+    pub(in super::super) state: Cow<'a, str>,
+    /// "classic", "consumer", "streams" or "share", in any case of letters; from version 5 on, else empty.
+    pub(in super::super) kind: Cow<'a, str>,
+}
+
+impl Request for ListGroups {
+    const KEY: i16 = 16;
+    const NAME: &'static str = "ListGroups";
+    const VERSIONS: RangeInclusive<i16> = 0..=5;
+    const FLEXIBLE_FROM: i16 = 3;
+    type Response<'a> = ListGroupsResponse<'a>;
+
+    fn encode(&self, version: i16, to: &mut Writer) {
+        let no_filter: [&str; 0] = [];
+        if version >= 4 {
+            // states_filter
+            to.array(&no_filter, |to, state| to.string(state));
+        }
+        if version >= 5 {
+            // types_filter
+            to.array(&no_filter, |to, kind| to.string(kind));
+        }
+        to.no_tags();
+    }
+
+    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+        let throttle_ms = if version >= 1 { from.i32()? } else { 0 };
+        let error = from.i16()?;
+        let groups = from.array(3, |from| {
+            let (group, protocol_type) = (from.string()?, from.string()?);
+            let state = if version >= 4 { from.string()? } else { Cow::Borrowed("") };
+            let kind = if version >= 5 { from.string()? } else { Cow::Borrowed("") };
+            from.tags()?;
+            Ok(ListedGroup { group, protocol_type, state, kind })
+        })?;
+        from.tags()?;
+        Ok(ListGroupsResponse { throttle_ms, error, groups })
+    }
+}

@@ -1,0 +1,327 @@
+//! What a Secret says about reaching Kafka: from its keys to the client's properties. It knows the layouts that people
+//! have (plain property names, Strimzi's, cert-manager's, basic-auth) and checks no certificate: that is the client's to
+//! do. No value of a Secret is ever in an error or in `Debug`.
+//!
+//! Sources of the layouts: Strimzi's user operator (KafkaUserModel: `user.crt`, `user.key`, `ca.crt`, `user.p12`,
+//! `user.password`; `password`, `sasl.jaas.config`) and cluster operator (`CLUSTER-cluster-ca-cert`: `ca.crt`, `ca.p12`,
+//! `ca.password`), Kubernetes' types kubernetes.io/tls and kubernetes.io/basic-auth, cert-manager (`ca.crt` beside them).
+
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+pub use watch::{SecretContent, SecretState, follow, read};
+
+/// Whose word a Secret's keys are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The controller's configuration names it: any property may be in it.
+    Configuration,
+    /// A ScaledConsumer names it. Whoever wrote it may not read files of the controller, have it ask a token endpoint, or
+    /// use an identity of the controller's own: only names, passwords and PEM texts count.
+    ScaledConsumer,
+}
+
+/// The client's properties that a Secret gives.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct SecretProperties {
+    /// What it says.
+    pub properties: BTreeMap<String, String>,
+    /// What follows from its layout where nothing else says so.
+    pub defaults: BTreeMap<String, String>,
+    /// Its keys that are not used, and why not.
+    pub unused: BTreeMap<String, &'static str>,
+}
+
+impl fmt::Debug for SecretProperties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretProperties")
+            .field("properties", &self.properties.keys())
+            .field("defaults", &self.defaults.keys())
+            .field("unused", &self.unused)
+            .finish()
+    }
+}
+
+impl SecretProperties {
+    /// The keys that are not used, with the reason, as a sentence; empty where all are.
+    pub fn unused_text(&self) -> String {
+        self.unused.iter().map(|(key, why)| format!("{key} {why}")).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// The properties that a ScaledConsumer's Secret may give.
+const FOR_ALL: [&str; 11] = [
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "sasl.password",
+    "ssl.ca.pem",
+    "ssl.certificate.pem",
+    "ssl.key.pem",
+    "ssl.key.password",
+    "ssl.endpoint.identification.algorithm",
+    "enable.ssl.certificate.verification",
+];
+/// The mechanisms that take a name and a password; others would be the controller's own identity.
+const FOR_ALL_MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+
+const PROTOCOL: &str = "security.protocol";
+const AUTHORITY: &str = "ssl.ca.pem";
+const CERTIFICATE: &str = "ssl.certificate.pem";
+const KEY: &str = "ssl.key.pem";
+const USERNAME: &str = "sasl.username";
+const PASSWORD: &str = "sasl.password";
+const MECHANISM: &str = "sasl.mechanism";
+
+const PKCS12: &str = "is a PKCS#12 store or its password; the PEM texts beside it are used";
+const JKS: &str = "is a Java key store; put PEM texts into the Secret";
+
+/// What a Secret of this name, type and data gives. The error is a sentence without a subject, such as "has tls.crt but no
+/// tls.key", and names keys only.
+pub fn properties_of_secret(
+    name: &str,
+    kind: &str,
+    data: &BTreeMap<String, Vec<u8>>,
+    origin: Origin,
+) -> Result<SecretProperties, String> {
+    let mut reader = Reader { data, origin, from: BTreeMap::new(), found: SecretProperties::default() };
+    reader.plain_properties()?;
+    reader.pair("user.crt", "user.key")?;
+    reader.pair("tls.crt", "tls.key")?;
+    reader.authority()?;
+    reader.user(name)?;
+    reader.pass_over_the_rest();
+    reader.check(kind)?;
+    Ok(reader.found)
+}
+
+/// The authority that a Secret has for brokers' certificates, as PEM: Strimzi's `CLUSTER-cluster-ca-cert`, or any with
+/// `ca.crt` or `ssl.ca.pem`. The error is as that of [`properties_of_secret`].
+pub fn authority_of_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<String, String> {
+    if data.contains_key("user.crt") {
+        return Err(format!("is that of a Strimzi KafkaUser, whose ca.crt {CLIENTS_AUTHORITY}"));
+    }
+    let Some((key, bytes)) = ["ca.crt", AUTHORITY].into_iter().find_map(|key| data.get_key_value(key)) else {
+        return Err(format!("has no ca.crt; it has {}", names(data.keys())));
+    };
+    value_of(AUTHORITY, bytes).map_err(|why| format!("has a {key} that {why}"))
+}
+
+const CLIENTS_AUTHORITY: &str =
+    "signs clients, not brokers: name Strimzi's Secret CLUSTER-cluster-ca-cert as caSecretRef";
+
+/// What a Secret and an authority change in the properties `base`: what they say, and where nothing else says so, what
+/// follows from it.
+pub fn merge(
+    base: &BTreeMap<String, String>,
+    secret: Option<SecretProperties>,
+    authority: Option<String>,
+) -> BTreeMap<String, String> {
+    let SecretProperties { properties: mut new, defaults, unused: _ } = secret.unwrap_or_default();
+    new.extend(authority.map(|pem| (AUTHORITY.to_owned(), pem)));
+    for (key, value) in defaults {
+        let others: &[&str] = match key.as_str() {
+            AUTHORITY => &["ssl.ca.location"],
+            MECHANISM => &["sasl.mechanisms"],
+            _ => &[],
+        };
+        let is_said = |key: &str| base.contains_key(key) || new.contains_key(key);
+        if !is_said(&key) && !others.iter().any(|other| is_said(other)) {
+            new.insert(key, value);
+        }
+    }
+    if !base.contains_key(PROTOCOL) && !new.contains_key(PROTOCOL) {
+        let all = base.iter().chain(&new).map(|(key, value)| (key.clone(), value.clone())).collect();
+        new.extend(protocol_for(&all).map(|protocol| (PROTOCOL.to_owned(), protocol.to_owned())));
+    }
+    new
+}
+
+/// The security.protocol that the other properties need, where they say anything: a user name or a mechanism needs SASL,
+/// and nobody's password goes over the network in plain text unasked.
+fn protocol_for(properties: &BTreeMap<String, String>) -> Option<&'static str> {
+    let has = |key: &str| properties.contains_key(key);
+    if has(USERNAME) || has(MECHANISM) || has("sasl.mechanisms") {
+        Some("SASL_SSL")
+    } else if properties.keys().any(|key| key.starts_with("ssl.")) {
+        Some("SSL")
+    } else {
+        None
+    }
+}
+
+/// A property's value as a file or a Secret has it: one line break at its end is not part of it. The error says what is
+/// odd about it, and completes "a value that …".
+pub fn value_of(property: &str, bytes: &[u8]) -> Result<String, &'static str> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
+    let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    if text.starts_with('\u{feff}') {
+        return Err("begins with a byte order mark; save it as plain UTF-8");
+    }
+    if text.trim().is_empty() {
+        return Err("is empty");
+    }
+    if property.ends_with(".pem") {
+        return if text.contains("-----BEGIN ") {
+            Ok(text.to_owned())
+        } else {
+            Err("is not PEM text (-----BEGIN …)")
+        };
+    }
+    if text.contains(['\n', '\r']) {
+        return Err("has several lines; keep the value alone, with one line break at its end at most");
+    }
+    if text.contains(char::is_control) {
+        return Err("has a control character in it");
+    }
+    Ok(text.to_owned())
+}
+
+struct Reader<'s> {
+    data: &'s BTreeMap<String, Vec<u8>>,
+    origin: Origin,
+    /// Which key gave which property.
+    from: BTreeMap<&'static str, &'s str>,
+    found: SecretProperties,
+}
+
+impl<'s> Reader<'s> {
+    fn value(&self, key: &str, property: &str) -> Result<Option<String>, String> {
+        let Some(bytes) = self.data.get(key) else { return Ok(None) };
+        value_of(property, bytes).map(Some).map_err(|why| format!("has a {key} that {why}"))
+    }
+
+    /// Takes a key of a layout for a property.
+    fn take(&mut self, key: &'static str, property: &'static str) -> Result<(), String> {
+        let Some(value) = self.value(key, property)? else { return Ok(()) };
+        if self.found.properties.contains_key(property) {
+            let other = self.from.get(property).copied().unwrap_or(property);
+            return Err(format!("has {other} and {key}, which are both {property}; keep one of them"));
+        }
+        self.from.insert(property, key);
+        self.found.properties.insert(property.to_owned(), value);
+        Ok(())
+    }
+
+    /// Keys that are names of properties.
+    fn plain_properties(&mut self) -> Result<(), String> {
+        for key in self.data.keys() {
+            if key == "sasl.jaas.config" {
+                self.found.unused.insert(key.clone(), "is for Java clients; the user name and the password are used");
+                continue;
+            }
+            let is_property = ["sasl.", "ssl.", "security.", "enable.", "client.", "socket."]
+                .iter()
+                .any(|start| key.starts_with(start));
+            if !is_property {
+                continue;
+            }
+            if self.origin == Origin::ScaledConsumer && !FOR_ALL.contains(&key.as_str()) {
+                let why = "is not for a ScaledConsumer to set; name the cluster in the controller's configuration";
+                self.found.unused.insert(key.clone(), why);
+                continue;
+            }
+            let value = self.value(key, key)?.unwrap_or_default();
+            let is_mechanism = key == MECHANISM || key == "sasl.mechanisms";
+            let known = FOR_ALL_MECHANISMS.iter().any(|mechanism| mechanism.eq_ignore_ascii_case(&value));
+            if is_mechanism && self.origin == Origin::ScaledConsumer && !known {
+                let all = FOR_ALL_MECHANISMS.join(", ");
+                return Err(format!("has a {key} that is none of {all}; others need the controller's configuration"));
+            }
+            self.found.properties.insert(key.clone(), value);
+        }
+        Ok(())
+    }
+
+    /// A certificate and its key.
+    fn pair(&mut self, certificate: &'static str, key: &'static str) -> Result<(), String> {
+        match (self.data.contains_key(certificate), self.data.contains_key(key)) {
+            (true, false) => Err(format!("has {certificate} but no {key}")),
+            (false, true) => Err(format!("has {key} but no {certificate}")),
+            (false, false) => Ok(()),
+            (true, true) => {
+                self.take(certificate, CERTIFICATE)?;
+                self.take(key, KEY)
+            }
+        }
+    }
+
+    /// `ca.crt`: whom to trust, unless it is Strimzi's authority of clients.
+    fn authority(&mut self) -> Result<(), String> {
+        if self.data.contains_key("user.crt") {
+            if self.data.contains_key("ca.crt") {
+                self.found.unused.insert("ca.crt".to_owned(), CLIENTS_AUTHORITY);
+            }
+        } else if let Some(value) = self.value("ca.crt", AUTHORITY)? {
+            self.found.defaults.insert(AUTHORITY.to_owned(), value);
+        }
+        Ok(())
+    }
+
+    /// A user's name and password. Strimzi's Secret has the user's name as its own.
+    fn user(&mut self, name: &str) -> Result<(), String> {
+        self.take("username", USERNAME)?;
+        self.take("password", PASSWORD)?;
+        let is_strimzi = self.from.contains_key(PASSWORD) && !self.found.properties.contains_key(USERNAME);
+        if is_strimzi {
+            self.found.defaults.insert(USERNAME.to_owned(), name.to_owned());
+        }
+        if self.found.properties.contains_key(PASSWORD) {
+            let mechanism = if is_strimzi { "SCRAM-SHA-512" } else { "PLAIN" };
+            self.found.defaults.insert(MECHANISM.to_owned(), mechanism.to_owned());
+        }
+        Ok(())
+    }
+
+    fn pass_over_the_rest(&mut self) {
+        const USED: [&str; 7] = ["user.crt", "user.key", "tls.crt", "tls.key", "ca.crt", "username", "password"];
+        for key in self.data.keys() {
+            let is_known = USED.contains(&key.as_str())
+                || self.found.properties.contains_key(key)
+                || self.found.unused.contains_key(key);
+            if is_known {
+                continue;
+            }
+            let why = match key.as_str() {
+                "user.p12" | "user.password" | "ca.p12" | "ca.password" | "keystore.p12" | "truststore.p12" => PKCS12,
+                key if key.ends_with(".jks") => JKS,
+                _ => "is not known",
+            };
+            self.found.unused.insert(key.clone(), why);
+        }
+    }
+
+    fn check(&self, kind: &str) -> Result<(), String> {
+        let properties = &self.found.properties;
+        if properties.is_empty() && self.found.defaults.is_empty() {
+            let unused = if self.found.unused.is_empty() { "it is empty".to_owned() } else { self.found.unused_text() };
+            return Err(format!(
+                "(type {kind}) has nothing that can be used ({unused}); put in username and password, tls.crt and tls.key, ca.crt, or names of properties such as sasl.username"
+            ));
+        }
+        // In the configuration the other half may be a property or a file.
+        let is_whole = |key: &str| {
+            self.origin == Origin::Configuration && !self.from.contains_key(key) || !properties.contains_key(key)
+        };
+        for (one, other) in [(USERNAME, PASSWORD), (PASSWORD, USERNAME), (CERTIFICATE, KEY), (KEY, CERTIFICATE)] {
+            let has_other = properties.contains_key(other) || self.found.defaults.contains_key(other);
+            if !is_whole(one) && !has_other {
+                let key = self.from.get(one).copied().unwrap_or(one);
+                return Err(format!("has {key} but nothing for {other}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The keys as a list for people.
+fn names<'k>(keys: impl Iterator<Item = &'k String>) -> String {
+    let keys: BTreeSet<&str> = keys.map(String::as_str).collect();
+    if keys.is_empty() { "no keys".to_owned() } else { keys.into_iter().collect::<Vec<_>>().join(", ") }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! One Secret by its name, as it comes, changes and goes. It knows what state it is in and keeps what it said last.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::objects::Key;
+use crate::kubernetes::single::{self, Unwatchable};
+
+/// The role that lets the controller read a Secret.
+const ROLE: &str = "manifests/examples/kafka-secret-role.yaml";
+
+/// What is known of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretState {
+    /// The API server has not answered yet.
+    NotReadYet,
+    /// It does not exist.
+    Missing,
+    /// RBAC does not allow to read it. What the API server says.
+    Forbidden(String),
+    /// It has never been read, because of this.
+    Unreadable(String),
+    /// What it said last. It stays while the API server is away.
+    Read(Arc<SecretContent>),
+}
+
+/// A Secret's type and data. `Debug` shows names only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretContent {
+    /// Its type, as `kubernetes.io/tls`.
+    pub kind: String,
+    /// Its values by key.
+    pub data: BTreeMap<String, Vec<u8>>,
+}
+
+impl fmt::Debug for SecretContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretContent").field("kind", &self.kind).field("keys", &self.data.keys()).finish()
+    }
+}
+
+impl SecretState {
+    /// What the Secret says. The error is a sentence without a subject that says what to do.
+    pub fn content(&self) -> Result<Arc<SecretContent>, String> {
+        match self {
+            Self::NotReadYet => Err("has not been read yet".to_owned()),
+            Self::Missing => Err("does not exist; create it, or correct the name".to_owned()),
+            Self::Forbidden(why) => Err(format!(
+                "can't be read: {}; let the controller's ServiceAccount list and watch it by a Role as in {ROLE}",
+                why.trim_end_matches('.')
+            )),
+            Self::Unreadable(why) => Err(format!("can't be read: {}", why.trim_end_matches('.'))),
+            Self::Read(content) => Ok(Arc::clone(content)),
+        }
+    }
+}
+
+impl From<Option<Secret>> for SecretState {
+    fn from(object: Option<Secret>) -> Self {
+        let Some(object) = object else { return Self::Missing };
+        let data = object.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+        Self::Read(Arc::new(SecretContent { kind: object.type_.unwrap_or_else(|| "Opaque".to_owned()), data }))
+    }
+}
+
+/// Follows a Secret until `stop`; `changed` is notified of each new state. What it said last stays while it can't be
+/// read, but not when it was deleted.
+pub async fn follow(
+    client: Client,
+    key: Key,
+    state: watch::Sender<SecretState>,
+    changed: Arc<Notify>,
+    stop: CancellationToken,
+) {
+    let Key { namespace, name } = &key;
+    let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
+    let mut complaint = single::Complaint::default();
+    loop {
+        let seen = tokio::select! {
+            () = stop.cancelled() => return,
+            seen = objects.next() => seen,
+        };
+        let new = match seen {
+            None => return,
+            Some(Ok(object)) => {
+                complaint.settled();
+                SecretState::from(object)
+            }
+            Some(Err(error)) => {
+                let is_known = matches!(*state.borrow(), SecretState::Read(_));
+                if complaint.is_new(&error.to_string()) {
+                    warn!(namespace, name, %error, is_known, "A Secret with credentials for Kafka can't be read.");
+                }
+                if is_known {
+                    continue;
+                }
+                match error {
+                    Unwatchable::Refused(why) => SecretState::Forbidden(why),
+                    Unwatchable::Other(why) => SecretState::Unreadable(why),
+                }
+            }
+        };
+        let is_new = state.send_if_modified(|known| {
+            let differs = *known != new;
+            if differs {
+                *known = new;
+            }
+            differs
+        });
+        if is_new {
+            match &*state.borrow() {
+                SecretState::Read(_) => info!(namespace, name, "Read a Secret with credentials for Kafka."),
+                SecretState::Missing => warn!(namespace, name, "A Secret with credentials for Kafka does not exist."),
+                SecretState::NotReadYet | SecretState::Forbidden(_) | SecretState::Unreadable(_) => {}
+            }
+            changed.notify_one();
+        }
+    }
+}
+
+/// Reads a Secret once, with the rights of whoever asks.
+pub async fn read(client: &Client, key: &Key) -> SecretState {
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
+    match call::call(secrets.get_opt(&key.name)).await {
+        Ok(found) => SecretState::from(found),
+        Err(CallError::NotFound(_)) => SecretState::Missing,
+        Err(CallError::Forbidden(why)) => SecretState::Forbidden(why),
+        Err(error @ (CallError::Conflict(_) | CallError::TimedOut | CallError::Other(_))) => {
+            SecretState::Unreadable(error.to_string())
+        }
+    }
+}
