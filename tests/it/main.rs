@@ -23,6 +23,7 @@ mod kafka_outages;
 mod kafka_poller;
 mod kafka_real;
 mod kubernetes;
+mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
 mod lag;
