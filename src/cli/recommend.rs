@@ -48,10 +48,16 @@ pub(super) struct Arguments {
     group_policy: GroupPolicy,
 
     /// Kafka's addresses, separated by commas; with -f or -n instead of the manifest's cluster.
-    #[arg(long, value_name = "HOST:PORT,…", env = "PACELINE_BOOTSTRAP_SERVERS", help_heading = "Kafka")]
+    #[arg(
+        long,
+        value_name = "HOST:PORT,…",
+        env = "PACELINE_BOOTSTRAP_SERVERS",
+        hide_env_values = true,
+        help_heading = "Kafka"
+    )]
     bootstrap_servers: Option<String>,
-    /// A setting of librdkafka, such as security.protocol=SSL; may be given more than once. Secrets are better kept in
-    /// the files that --config names.
+    /// A setting of Kafka's, such as security.protocol=SSL; may be given more than once. docs/kafka-settings.md has all.
+    /// Secrets are better kept in the files that --config names.
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property, help_heading = "Kafka")]
     properties: Vec<(String, String)>,
     /// The controller's configuration, which defines the clusters that manifests name.
@@ -126,12 +132,11 @@ enum Output {
     Yaml,
 }
 
-fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        // The text is not repeated: it may be a password.
-        Some(_) | None => Err("write KEY=VALUE".to_owned()),
-    }
+/// Never fails, because clap's own error would repeat the text, and that may be a password. What is not KEY=VALUE has no
+/// key, and is refused later.
+fn property(text: &str) -> Result<(String, String), std::convert::Infallible> {
+    let (key, value) = text.split_once('=').unwrap_or_default();
+    Ok((key.trim().to_owned(), value.to_owned()))
 }
 
 fn objective(text: &str) -> Result<Objective, String> {

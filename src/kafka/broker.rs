@@ -277,7 +277,12 @@ impl Broker {
         Ok(answer)
     }
 
-    async fn permit(&self, count: u32, until: Instant, patience: Duration) -> Result<OwnedSemaphorePermit, RequestError> {
+    async fn permit(
+        &self,
+        count: u32,
+        until: Instant,
+        patience: Duration,
+    ) -> Result<OwnedSemaphorePermit, RequestError> {
         let throttled = self.shared.state().throttled_until.filter(|throttled| *throttled > Instant::now());
         if let Some(throttled) = throttled {
             tokio::time::timeout_at(until, tokio::time::sleep_until(throttled))
@@ -373,7 +378,9 @@ impl Shared {
 
     fn refusal(&self) -> RequestError {
         let closed = self.state().closed.clone();
-        RequestError::Connection(closed.unwrap_or_else(|| ConnectError::Unreachable("the connection was closed".to_owned())))
+        RequestError::Connection(
+            closed.unwrap_or_else(|| ConnectError::Unreachable("the connection was closed".to_owned())),
+        )
     }
 
     /// Hands a frame to who waits for it.
