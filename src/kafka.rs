@@ -12,6 +12,7 @@ mod connection;
 mod errors;
 mod ffi;
 mod groups;
+mod kind;
 mod messages;
 mod offsets;
 mod pipeline;
@@ -20,6 +21,7 @@ mod settings;
 mod topics;
 
 pub use connection::{Connection, CycleReport};
+pub use kind::kind_of_classic;
 pub use poller::{ClusterStatistics, Poller};
 pub use settings::{ClusterSettings, SettingsError};
 
