@@ -7,6 +7,7 @@ mod clusters;
 mod consumer;
 mod external_metrics;
 mod folder;
+mod patterns;
 mod postings;
 mod supervisor;
 

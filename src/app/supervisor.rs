@@ -137,6 +137,11 @@ impl Supervisor {
     }
 
     fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
+        let of_namespace = self.running.iter().filter(|(key, _)| key.namespace == object.key.namespace);
+        let others = of_namespace.map(|(_, running)| &running.history.1);
+        if let Err(why) = super::patterns::check(&object.key.namespace, &history.1, others) {
+            return self.refuse(object, why, told);
+        }
         let Subscription { observations, interval, gap } = match self.clusters.subscribe(&history.0, history.1.clone())
         {
             Ok(subscription) => subscription,

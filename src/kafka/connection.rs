@@ -16,7 +16,7 @@ use super::pipeline::Cycle;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{self, Topic, Topics};
 use crate::core::{
-    GroupKind, GroupQuery, Known, Observation, PartitionObservation, Pattern, TopicObservation, TopicSelection, Unknown,
+    GroupKind, GroupQuery, Known, Observation, PartitionObservation, TopicObservation, TopicSelection, Unknown,
 };
 
 /// The connection to one Kafka cluster. Its calls block: it belongs on a thread of its own.
@@ -183,21 +183,15 @@ fn choose_by_name(
     };
     let choose = |query: &GroupQuery| match &query.topics {
         TopicSelection::Named(names) => Ok(names.iter().map(|name| Arc::from(name.as_str())).collect()),
-        TopicSelection::Pattern(pattern) => {
-            let matching: BTreeSet<Arc<str>> =
-                all.as_ref().map_err(Clone::clone)?.iter().filter(|name| is_match(name, pattern)).cloned().collect();
-            let none = || Unknown::NoTopicMatches { pattern: pattern.as_str().to_owned() };
-            if matching.is_empty() { Err(none()) } else { Ok(matching) }
+        TopicSelection::Pattern(_) => {
+            let mut filter = query.topic_filter();
+            let all = all.as_ref().map_err(Clone::clone)?;
+            let matching: BTreeSet<Arc<str>> = all.iter().filter(|name| filter.takes(name)).cloned().collect();
+            if matching.is_empty() { Err(query.no_topic_matches()) } else { Ok(matching) }
         }
         TopicSelection::OfGroup => Ok(notes.remembered.get(&query.group).cloned().unwrap_or_default()),
     };
     Ok(queries.iter().map(choose).collect())
-}
-
-/// Kafka's own topics never match, as in a consumer's subscription (`exclude.internal.topics`).
-fn is_match(name: &str, pattern: &Pattern) -> bool {
-    const INTERNAL: [&str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
-    !INTERNAL.contains(&name) && pattern.matches(name)
 }
 
 /// Describes topics and adds them; an error means that no broker answered.
@@ -281,6 +275,13 @@ fn choose_by_group(
             Err(reason) if before.is_empty() => Err(reason),
             Err(_) => Ok(before),
         };
+        if let (Ok(topics), Some(_)) = (&mut *chosen, &query.exclude) {
+            let mut filter = query.topic_filter();
+            topics.retain(|topic| filter.takes(topic));
+            if topics.is_empty() {
+                *chosen = Err(query.no_topic_matches());
+            }
+        }
         if let Ok(topics) = chosen {
             remembered.insert(query.group.clone(), topics.clone());
         }

@@ -213,6 +213,7 @@ pub enum Mode {
 #[x_kube(
     validation = Rule::new("has(self.cluster) != has(self.bootstrapServers)").message("give either cluster or bootstrapServers"),
     validation = Rule::new("!(has(self.topics) && has(self.topicPattern))").message("give topics or topicPattern, not both"),
+    validation = Rule::new("!(has(self.topics) && has(self.topicExclude))").message("topicExclude goes with topicPattern, or without topics"),
 )]
 pub struct KafkaSource {
     /// A Kafka cluster by its name in the controller's configuration.
@@ -224,7 +225,7 @@ pub struct KafkaSource {
     #[schemars(length(min = 3, max = 2048), regex(pattern = r"^[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})*$"))]
     pub bootstrap_servers: Option<String>,
     /// The consumer group's id.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1F\x7F]+$"))]
     pub consumer_group: String,
     /// The topics whose lag counts. Default: every topic that the group has committed to or is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -235,6 +236,10 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub topic_pattern: Option<String>,
+    /// A regular expression for topics that are left out, with topicPattern or without topics: every topic whose whole name matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub topic_exclude: Option<String>,
     /// Only these partitions of each topic, as numbers and ranges: 0-11,20. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))]
