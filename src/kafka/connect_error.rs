@@ -1,20 +1,67 @@
-//! Why a connection to a broker could not be used. The texts are for people; none holds a value of a property.
+//! Why there is no connection to a broker, for people.
 
+use std::fmt;
 use std::time::Duration;
 
-/// Why there is no usable connection.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+use crate::core::Unknown;
+
+/// Why a connection could not be made, or why it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectError {
-    /// Nothing answers there, or the name does not resolve.
-    #[error("{0}")]
+    /// The network: no such host, refused, closed.
     Unreachable(String),
-    /// TLS or SASL failed: a certificate, a mechanism or credentials.
-    #[error("{0}")]
+    /// TLS or credentials do not fit.
     Security(String),
-    /// Nothing was answered for this long.
-    #[error("no answer within {}", humantime::format_duration(*.0))]
+    /// Nothing came for so long.
     TimedOut(Duration),
-    /// What answers does not speak Kafka's protocol, or breaks it.
-    #[error("{0}")]
+    /// What came is not Kafka's protocol, or contradicts itself.
     Protocol(String),
 }
+
+impl ConnectError {
+    /// Which of two errors tells more: what a broker refused before what the network did.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Security(_) => 3,
+            Self::Protocol(_) => 2,
+            Self::Unreachable(_) => 1,
+            Self::TimedOut(_) => 0,
+        }
+    }
+
+    /// The one of the two that tells more.
+    pub(super) fn or(self, other: Self) -> Self {
+        if other.weight() > self.weight() { other } else { self }
+    }
+
+    /// The same error with words in front that say about what.
+    pub(super) fn about(self, what: &str) -> Self {
+        match self {
+            Self::Unreachable(text) => Self::Unreachable(format!("{what}: {text}")),
+            Self::Security(text) => Self::Security(format!("{what}: {text}")),
+            Self::Protocol(text) => Self::Protocol(format!("{what}: {text}")),
+            Self::TimedOut(after) => Self::TimedOut(after),
+        }
+    }
+
+    /// What an observation says.
+    pub(super) fn unknown(&self) -> Unknown {
+        match self {
+            Self::Unreachable(detail) => Unknown::Unreachable { detail: detail.clone() },
+            Self::Security(detail) => Unknown::Authentication { detail: detail.clone() },
+            Self::Protocol(detail) => Unknown::Protocol { detail: detail.clone() },
+            Self::TimedOut(after) => Unknown::TimedOut { after: *after },
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(text) | Self::Security(text) | Self::Protocol(text) => f.write_str(text),
+            Self::TimedOut(after) => write!(f, "no answer within {}", humantime::format_duration(*after)),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}

@@ -155,41 +155,6 @@ impl ClusterSettings {
             .map_err(|faults| SettingsError::Properties { cluster: cluster(), faults })
     }
 
-    /// What librdkafka is given: our defaults, then the user's properties, then what must not be overridden.
-    pub(super) fn all_properties(&self) -> Result<Vec<(String, String)>, SettingsError> {
-        self.check_plain_fields()?;
-        let timeout_ms = self.request_timeout.as_millis();
-        // The caches of coordinators and leaders must be older than this at the next cycle, or they are never renewed.
-        let max_age_ms = (self.poll_interval / 2).as_millis().clamp(250, 300_000);
-        let defaults = [
-            ("client.id", "paceline".to_owned()),
-            ("group.id", "paceline".to_owned()),
-            ("socket.timeout.ms", timeout_ms.clamp(10, 300_000).to_string()),
-            ("socket.connection.setup.timeout.ms", timeout_ms.clamp(1_000, 30_000).to_string()),
-            ("api.version.request.timeout.ms", timeout_ms.clamp(1, 300_000).to_string()),
-            ("socket.keepalive.enable", "true".to_owned()),
-            // librdkafka adds jitter of -25 % to +50 % to each of the two.
-            ("reconnect.backoff.ms", "100".to_owned()),
-            ("reconnect.backoff.max.ms", "5000".to_owned()),
-            // A connection that is closed during the handshake is how the wrong protocol shows. The lines are not logged
-            // but kept, to say why a cluster can't be read.
-            ("log.connection.close", "true".to_owned()),
-        ];
-        let ours = [
-            ("bootstrap.servers", self.bootstrap_servers.clone()),
-            ("metadata.max.age.ms", max_age_ms.to_string()),
-            ("allow.auto.create.topics", "false".to_owned()),
-            ("enable.auto.commit", "false".to_owned()),
-            ("enable.metrics.push", "false".to_owned()),
-            ("log.queue", "true".to_owned()),
-        ];
-        let own = |(name, value): (&str, String)| (name.to_owned(), value);
-        let mut all: Vec<(String, String)> = defaults.map(own).into();
-        all.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
-        all.extend(ours.map(own));
-        Ok(all)
-    }
-
     fn check_plain_fields(&self) -> Result<(), SettingsError> {
         let cluster = self.name.clone();
         self.bootstrap_addresses()?;
@@ -221,7 +186,7 @@ impl fmt::Debug for ClusterSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: BTreeMap<_, _> = self.properties.keys().map(|name| (name, "[redacted]")).collect();
         // What is no list of addresses may hold a password.
-        let servers = self.addresses().map_or("[no addresses]", |_| self.bootstrap_servers.as_str());
+        let servers = self.bootstrap_addresses().map_or("[no addresses]", |_| self.bootstrap_servers.as_str());
         f.debug_struct("ClusterSettings")
             .field("name", &self.name)
             .field("bootstrap_servers", &servers)

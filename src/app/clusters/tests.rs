@@ -34,6 +34,7 @@ fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Resul
         exclude: None,
         partitions: None,
         isolation: IsolationLevel::default(),
+        exclude: None,
     };
     clusters.subscribe(consumer, cluster, query)
 }

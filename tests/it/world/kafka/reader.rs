@@ -7,17 +7,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, Connection, CycleReport, SettingsError, now};
+use paceline::kafka::{ClusterSettings, CycleReport, KafkaClient, SettingsError, now};
 
 /// A client of one cluster whose cycles block.
 pub(crate) struct Reader {
-    connection: Connection,
+    client: KafkaClient,
 }
 
 impl Reader {
     /// Fails only for settings that can't be used.
     pub(crate) fn open(settings: ClusterSettings) -> Result<Self, SettingsError> {
-        Ok(Self { connection: Connection::open(settings)? })
+        Ok(Self { client: KafkaClient::open(settings)? })
     }
 
     /// A client with default settings.
@@ -36,7 +36,7 @@ impl Reader {
 
     /// One cycle: an observation for each query.
     pub(crate) fn poll(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
-        self.connection.poll(queries, now)
+        crate::world::runtime().block_on(self.client.poll(queries, now))
     }
 
     /// One cycle for one query.
@@ -46,7 +46,7 @@ impl Reader {
 
     /// What the last cycle was like.
     pub(crate) fn last_cycle(&self) -> &CycleReport {
-        self.connection.last_cycle()
+        self.client.last_cycle()
     }
 }
 
@@ -138,6 +138,7 @@ pub(crate) fn of_group(group: &str) -> GroupQuery {
         topics: TopicSelection::OfGroup,
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
+        exclude: None,
     }
 }
 
