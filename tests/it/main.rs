@@ -2,6 +2,7 @@
 //! engine, command line, HTTP, cluster.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod allocations;
 mod scripted_broker;
 mod story;
 mod world;
@@ -21,6 +22,7 @@ mod image;
 mod kafka_mock;
 mod kafka_poller;
 mod kafka_real;
+mod kafka_wire;
 mod kubernetes;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;

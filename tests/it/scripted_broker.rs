@@ -11,8 +11,9 @@ mod faults;
 mod model;
 mod sasl;
 mod streams;
+mod truth;
 
-pub(crate) use faults::{Fault, Rule};
+pub(crate) use faults::Fault;
 pub(crate) use model::*;
 
 use std::collections::BTreeMap;
