@@ -82,3 +82,38 @@ proptest! {
         }
     }
 }
+
+/// What the fuzz target does, for a minute, where there is no fuzzer: made up answers, and honest ones that are changed.
+#[test]
+#[ignore = "takes a minute; tests/run --long runs it"]
+fn a_minute_of_made_up_answers_is_harmless() {
+    let mut random = fastrand::Rng::new();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let known: Vec<(i16, i16)> = each_version().collect();
+    let likely = [0, 0, 0, 1, 1, 2, 3, 4, 5, 0x7f, 0x80, 0xff];
+    let mut body = Vec::new();
+    let mut read = 0_u64;
+    while std::time::Instant::now() < until {
+        for _ in 0..1_000 {
+            // Now and then from the beginning; else what was there, changed, longer or shorter.
+            match random.u8(0..20) {
+                0 => body.clear(),
+                1..4 => body.truncate(random.usize(0..=body.len())),
+                4..10 if body.len() < 4_096 => {
+                    for _ in 0..random.usize(1..20) {
+                        body.push(if random.bool() { likely[random.usize(0..likely.len())] } else { random.u8(..) });
+                    }
+                }
+                _ if !body.is_empty() => {
+                    let at = random.usize(0..body.len());
+                    body[at] = if random.bool() { likely[random.usize(0..likely.len())] } else { random.u8(..) };
+                }
+                _ => body.extend([0; 16]),
+            }
+            let (key, version) = known[random.usize(0..known.len())];
+            read += u64::from(decode_any(key, version, &body));
+            check(key, version, &body);
+        }
+    }
+    assert!(read > 0, "nothing was ever read: the bytes are too odd to test anything");
+}

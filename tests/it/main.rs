@@ -19,6 +19,7 @@ mod engine_invariants;
 mod engine_memory;
 mod external_metrics;
 mod image;
+mod kafka_hostile;
 mod kafka_mock;
 mod kafka_poller;
 mod kafka_real;

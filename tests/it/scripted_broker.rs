@@ -9,6 +9,7 @@
 mod answers;
 mod faults;
 mod model;
+pub(crate) mod reading;
 mod sasl;
 mod streams;
 mod truth;
