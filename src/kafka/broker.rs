@@ -71,7 +71,7 @@ impl Traffic {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Answers received.
+    /// Answers received, but for those of handshakes: a broker that refuses us has not answered.
     pub(super) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
@@ -237,7 +237,9 @@ impl Broker {
         let version = self.version_of::<R>().ok_or(RequestError::Unsupported { request: R::NAME })?;
         let until = Instant::now() + patience;
         let permit = self.permit(1, until, patience).await?;
-        self.send(request, version, permit, until, patience).await
+        let answer = self.send(request, version, permit, until, patience).await?;
+        self.shared.traffic.answers.fetch_add(1, Ordering::Relaxed);
+        Ok(answer)
     }
 
     /// Asks in this version, whatever the broker knows: for the handshake.
@@ -268,7 +270,10 @@ impl Broker {
         let permit = quiet.split(1).ok_or(RequestError::TimedOut(patience))?;
         let until = Instant::now() + patience;
         let answer = self.send(request, version, permit, until, patience).await?;
-        quiet.merge(self.permit(1, until, patience).await?);
+        // A broker closes the connection behind an answer that refuses us; the answer counts all the same.
+        if let Ok(permit) = self.permit(1, until, patience).await {
+            quiet.merge(permit);
+        }
         Ok(answer)
     }
 
@@ -390,7 +395,6 @@ impl Shared {
             }
         };
         drop(state);
-        self.traffic.answers.fetch_add(1, Ordering::Relaxed);
         // Nobody may wait any more.
         let _ = waiting.answer.send(frame);
         Ok(())

@@ -2,6 +2,7 @@
 //! engine, command line, HTTP, cluster.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod allocations;
 mod scripted_broker;
 mod story;
 mod world;
@@ -16,10 +17,12 @@ mod end_to_end;
 mod engine;
 mod engine_invariants;
 mod engine_memory;
+mod engine_unknown;
 mod external_metrics;
 mod image;
 mod kafka_cluster;
 mod kafka_credentials;
+mod kafka_hostile;
 mod kafka_kinds;
 mod kafka_mock;
 mod kafka_old;
@@ -27,7 +30,9 @@ mod kafka_oracle;
 mod kafka_outages;
 mod kafka_poller;
 mod kafka_real;
+mod kafka_wire;
 mod kubernetes;
+mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
 mod lag;
