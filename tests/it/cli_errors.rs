@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::world::command::{Ended, paceline, run};
-use crate::world::kafka::{STRANGER, SUPER_USER};
+use crate::world::kafka::security::{STRANGER, SUPER_USER};
 use crate::world::{kafka, ports, unique};
 
 /// A broker that does not answer costs a request's time-out of 3 s, and starting a process on a busy machine something.
