@@ -77,6 +77,9 @@ fn checked(
     properties: &[(String, String)],
     request_timeout: Option<Duration>,
 ) -> anyhow::Result<ClusterSettings> {
+    if properties.iter().any(|(key, _)| key.is_empty()) {
+        return Err(WrongInput("--property: write KEY=VALUE, for example security.protocol=SSL".to_owned()).into());
+    }
     settings.properties.extend(properties.iter().cloned());
     settings.settle_request_timeout(request_timeout);
     settings.validate().map_err(|error| WrongInput(error.to_string()))?;

@@ -270,11 +270,19 @@ impl Broker {
         let permit = quiet.split(1).ok_or(RequestError::TimedOut(patience))?;
         let until = Instant::now() + patience;
         let answer = self.send(request, version, permit, until, patience).await?;
-        quiet.merge(self.permit(1, until, patience).await?);
+        // A broker closes the connection behind an answer that refuses us; the answer counts all the same.
+        if let Ok(permit) = self.permit(1, until, patience).await {
+            quiet.merge(permit);
+        }
         Ok(answer)
     }
 
-    async fn permit(&self, count: u32, until: Instant, patience: Duration) -> Result<OwnedSemaphorePermit, RequestError> {
+    async fn permit(
+        &self,
+        count: u32,
+        until: Instant,
+        patience: Duration,
+    ) -> Result<OwnedSemaphorePermit, RequestError> {
         let throttled = self.shared.state().throttled_until.filter(|throttled| *throttled > Instant::now());
         if let Some(throttled) = throttled {
             tokio::time::timeout_at(until, tokio::time::sleep_until(throttled))
@@ -370,7 +378,9 @@ impl Shared {
 
     fn refusal(&self) -> RequestError {
         let closed = self.state().closed.clone();
-        RequestError::Connection(closed.unwrap_or_else(|| ConnectError::Unreachable("the connection was closed".to_owned())))
+        RequestError::Connection(
+            closed.unwrap_or_else(|| ConnectError::Unreachable("the connection was closed".to_owned())),
+        )
     }
 
     /// Hands a frame to who waits for it.

@@ -9,7 +9,6 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
-use crate::core::Address;
 use super::broker::{Broker, Traffic};
 use super::certificates::{CertificateExpiry, CertificateOwner};
 use super::connect_error::ConnectError;
@@ -18,6 +17,7 @@ use super::options::ConnectionOptions;
 use super::settings::{ClusterSettings, SettingsError};
 use super::tls::Tls;
 use super::wire::MetadataBroker;
+use crate::core::Address;
 
 /// Brokers of one cluster that are followed. The largest clusters that are known of have a few hundred.
 const MOST_BROKERS: usize = 1_000;

@@ -116,7 +116,11 @@ impl KafkaClient {
         let observations: Vec<Observation> = match &read {
             Ok(read) => {
                 let topics = &self.topics;
-                queries.iter().zip(&read.chosen).map(|(query, chosen)| read.observe(topics, query, chosen, at)).collect()
+                queries
+                    .iter()
+                    .zip(&read.chosen)
+                    .map(|(query, chosen)| read.observe(topics, query, chosen, at))
+                    .collect()
             }
             Err(reason) => queries.iter().map(|query| Observation::failed(&query.group, at, reason.clone())).collect(),
         };
@@ -168,7 +172,10 @@ async fn look<'q>(
     let read = caches.groups.read(cycle, caches.topics, &plans).await;
     let groups: HashMap<&str, GroupReading> = plans.iter().map(|plan| plan.group).zip(read).collect();
     let is_silent = cycle.brokers.traffic.answers() == answers;
-    if is_silent && let Some(reason) = groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err())) {
+    if is_silent
+        && let Some(reason) =
+            groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()))
+    {
         return Err(reason.clone());
     }
     choose_by_group(cycle, caches, queries, &groups, &mut chosen).await;
@@ -208,33 +215,20 @@ async fn choose_by_name(
         chosen.push(match &query.topics {
             TopicSelection::Named(names) => Ok(names.iter().map(|name| caches.topics.name(name)).collect()),
             TopicSelection::Pattern(pattern) => {
-                let matches = || matching(&all, pattern, query.exclude.as_ref());
                 let key = (pattern.as_str(), query.exclude.as_ref().map(Pattern::as_str));
-                matched.entry(key).or_insert_with(matches).clone()
+                matched.entry(key).or_insert_with(|| matching(&all, query)).clone()
             }
-            TopicSelection::OfGroup => Ok(without_excluded(query, caches.groups.topics(&query.group))),
+            TopicSelection::OfGroup => Ok(caches.groups.topics(&query.group)),
         });
     }
     Ok(chosen)
 }
 
-fn matching(all: &Known<Vec<Arc<str>>>, pattern: &Pattern, exclude: Option<&Pattern>) -> Chosen {
-    let is_excluded = |name: &str| exclude.is_some_and(|exclude| exclude.matches(name));
-    let is_match = |name: &&Arc<str>| !is_internal(name) && pattern.matches(name) && !is_excluded(name);
-    let matching: BTreeSet<Arc<str>> = all.as_ref().map_err(Clone::clone)?.iter().filter(is_match).cloned().collect();
-    if matching.is_empty() { Err(Unknown::NoTopicMatches { pattern: pattern.as_str().to_owned() }) } else { Ok(matching) }
-}
-
-/// Kafka's own topics never match, as in a consumer's subscription (`exclude.internal.topics`).
-fn is_internal(name: &str) -> bool {
-    ["__consumer_offsets", "__transaction_state", "__share_group_state"].contains(&name)
-}
-
-fn without_excluded(query: &GroupQuery, mut topics: BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
-    if let Some(exclude) = &query.exclude {
-        topics.retain(|name| !exclude.matches(name));
-    }
-    topics
+fn matching(all: &Known<Vec<Arc<str>>>, query: &GroupQuery) -> Chosen {
+    let mut filter = query.topic_filter();
+    let all = all.as_ref().map_err(Clone::clone)?;
+    let matching: BTreeSet<Arc<str>> = all.iter().filter(|name| filter.takes(name)).cloned().collect();
+    if matching.is_empty() { Err(query.no_topic_matches()) } else { Ok(matching) }
 }
 
 /// One plan per group, however many queries there are for it.
@@ -298,8 +292,12 @@ async fn choose_by_group(
             }),
             Err(_) => Ok(before),
         };
-        if let Ok(topics) = chosen {
-            *topics = without_excluded(query, std::mem::take(topics));
+        if let (Ok(topics), Some(_)) = (&mut *chosen, &query.exclude) {
+            let mut filter = query.topic_filter();
+            topics.retain(|topic| filter.takes(topic));
+            if topics.is_empty() {
+                *chosen = Err(query.no_topic_matches());
+            }
         }
     }
 }
@@ -336,12 +334,16 @@ fn topics_of(group: &str, read: &GroupReading) -> Chosen {
         (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
         (Ok(_), Ok(described)) if described.members.is_empty() => Err(match (read.kind, described.state) {
             (GroupKind::Expired, _) => Unknown::CommitsExpired { group: group() },
-            (GroupKind::Share | GroupKind::ConnectWorkers, _) => Unknown::Unsupported { what: format!("the lag of a {}", read.kind) },
+            (GroupKind::Share | GroupKind::ConnectWorkers, _) => {
+                Unknown::Unsupported { what: format!("the lag of a {}", read.kind) }
+            }
             // A group that is there and shows no commit: the broker leaves out topics that we may not describe.
             (_, GroupState::Empty) => Unknown::HiddenTopics { group: group() },
             (_, _) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
         }),
-        (Ok(_), Ok(_)) if !read.kind.has_offsets() => Err(Unknown::Unsupported { what: format!("the lag of a {}", read.kind) }),
+        (Ok(_), Ok(_)) if !read.kind.has_offsets() => {
+            Err(Unknown::Unsupported { what: format!("the lag of a {}", read.kind) })
+        }
         // Members that have not been assigned anything yet.
         (Ok(_), Ok(_)) => Err(Unknown::NotReadYet),
     }
@@ -408,7 +410,9 @@ impl Reading<'_> {
         let ends = self.ends.get(name);
         partitions_of(query, topic).map(move |number| {
             let edges = ends.and_then(|ends| ends.get(&number));
-            let edge = |pick: fn(&offsets::Edges) -> &Known<_>| edges.map_or(Err(Unknown::NotReadYet), |edges| pick(edges).clone());
+            let edge = |pick: fn(&offsets::Edges) -> &Known<_>| {
+                edges.map_or(Err(Unknown::NotReadYet), |edges| pick(edges).clone())
+            };
             let end = match query.isolation {
                 IsolationLevel::ReadUncommitted => edge(|edges| &edges.high_watermark),
                 IsolationLevel::ReadCommitted => edge(|edges| &edges.last_stable),

@@ -141,7 +141,8 @@ async fn ask(
     broker: &Broker,
     chunk: Vec<Wanted<'_>>,
 ) -> Vec<(usize, Result<Commits, RequestError>)> {
-    let groups: Vec<OffsetFetchGroup<'_>> = chunk.iter().map(|(_, group, selection, _)| fetched(group, selection)).collect();
+    let groups: Vec<OffsetFetchGroup<'_>> =
+        chunk.iter().map(|(_, group, selection, _)| fetched(group, selection)).collect();
     let failed = |error: RequestError| chunk.iter().map(|each| (each.0, Err(error.clone()))).collect();
     let patience = cycle.patience(cycle.end_of_groups());
     let answer = match broker.ask(&OffsetFetch { groups: &groups }, patience).await {

@@ -81,7 +81,10 @@ pub(super) async fn describe(
     for (number, _, _) in unknown {
         results.entry(number).or_insert_with(|| Ok(Described::dead()));
     }
-    wanted.iter().map(|(number, _, _)| (*number, results.remove(number).unwrap_or(Err(RequestError::LeftOut)))).collect()
+    wanted
+        .iter()
+        .map(|(number, _, _)| (*number, results.remove(number).unwrap_or(Err(RequestError::LeftOut))))
+        .collect()
 }
 
 /// Asks for groups by one protocol, puts the results in, and returns the groups that speak another.
@@ -102,7 +105,8 @@ async fn ask<'w>(
         }
         return wanted;
     }
-    let requests: Vec<_> = wanted.chunks(CHUNK).map(|chunk| ask_chunk(cycle, topics, broker, protocol, chunk)).collect();
+    let requests: Vec<_> =
+        wanted.chunks(CHUNK).map(|chunk| ask_chunk(cycle, topics, broker, protocol, chunk)).collect();
     let mut answers = futures::stream::iter(requests).buffer_unordered(BESIDE);
     let mut others = Vec::new();
     while let Some((chunk, answer)) = answers.next().await {
@@ -215,7 +219,11 @@ impl Names<'_> {
             members.collect()
         } else {
             // Others' assignments have another format.
-            group.members.iter().map(|member| self.member(&member.id, &member.client_id, &member.host, &Vec::new())).collect()
+            group
+                .members
+                .iter()
+                .map(|member| self.member(&member.id, &member.client_id, &member.host, &Vec::new()))
+                .collect()
         };
         Ok(Described {
             group: GroupDescription { state, assignor: text(&group.protocol), members },
@@ -257,7 +265,8 @@ impl Names<'_> {
     /// A streams group's members have tasks; the partitions of a task are those of its subtopology's source topics with
     /// the task's number (KIP-1071).
     fn streams(&self, group: &StreamsGroup<'_>) -> Described1 {
-        let subtopologies = group.topology.as_ref().and_then(|topology| topology.subtopologies.as_deref()).unwrap_or_default();
+        let subtopologies =
+            group.topology.as_ref().and_then(|topology| topology.subtopologies.as_deref()).unwrap_or_default();
         let sources: HashMap<&str, Vec<&Cow<'_, str>>> = subtopologies
             .iter()
             .map(|sub| {
@@ -319,7 +328,11 @@ fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
     let mut tasks = Vec::new();
     for (role, ids) in roles {
         for id in ids {
-            let task = |partition: &i32| Task { subtopology: id.subtopology.clone().into_owned(), partition: *partition, role };
+            let task = |partition: &i32| Task {
+                subtopology: id.subtopology.clone().into_owned(),
+                partition: *partition,
+                role,
+            };
             tasks.extend(id.partitions.iter().map(task));
         }
     }
@@ -341,6 +354,8 @@ fn state(name: &str, request: &'static str) -> Result<GroupState, RequestError> 
         "Assigning" => GroupState::Assigning,
         // Streams groups wait for their internal topics: nobody works meanwhile (KIP-1071).
         "Reconciling" | "NotReady" => GroupState::Reconciling,
-        _ => return Err(RequestError::Garbage { request, detail: "a state of the group that is not known".to_owned() }),
+        _ => {
+            return Err(RequestError::Garbage { request, detail: "a state of the group that is not known".to_owned() });
+        }
     })
 }

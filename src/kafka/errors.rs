@@ -77,8 +77,9 @@ impl RequestError {
             Self::Connection(error) => error.unknown(),
             Self::TimedOut(after) => Unknown::TimedOut { after: *after },
             Self::Throttled => Unknown::Unreachable {
-                detail: "the broker's quota keeps our requests back (throttle_time_ms) for longer than this poll may take"
-                    .to_owned(),
+                detail:
+                    "the broker's quota keeps our requests back (throttle_time_ms) for longer than this poll may take"
+                        .to_owned(),
             },
             Self::Unsupported { request } => Unknown::Unsupported { what: format!("the request {request}") },
             Self::Garbage { request, detail } => {

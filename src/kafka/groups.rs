@@ -125,7 +125,8 @@ impl Groups {
         }
         let mut commits: Vec<Option<Result<Commits, RequestError>>> = plans.iter().map(|_| None).collect();
         let mut described: Vec<Option<Result<Described, RequestError>>> = plans.iter().map(|_| None).collect();
-        let mut jobs: Vec<Job> = plans.iter().enumerate().filter_map(|(place, plan)| self.job(cycle, place, plan)).collect();
+        let mut jobs: Vec<Job> =
+            plans.iter().enumerate().filter_map(|(place, plan)| self.job(cycle, place, plan)).collect();
         for attempt in 1..=MOST_ATTEMPTS {
             let outcomes = self.attempt(cycle, topics, plans, &jobs).await;
             let mut again: BTreeMap<usize, Job> = BTreeMap::new();
@@ -133,7 +134,11 @@ impl Groups {
                 let (place, error) = outcome.place_and_error();
                 if error.is_some_and(is_worth_another_try) {
                     self.forget_coordinator(plans[place].group);
-                    let job = again.entry(place).or_insert(Job { plan: place, wants_commits: false, wants_description: false });
+                    let job = again.entry(place).or_insert(Job {
+                        plan: place,
+                        wants_commits: false,
+                        wants_description: false,
+                    });
                     match &outcome {
                         Outcome::Commits(..) => job.wants_commits = true,
                         Outcome::Description(..) => job.wants_description = true,
@@ -152,7 +157,11 @@ impl Groups {
             tokio::time::sleep(pause).await;
         }
         let results = commits.into_iter().zip(described);
-        plans.iter().zip(results).map(|(plan, (commits, described))| self.reading(cycle, plan, commits, described)).collect()
+        plans
+            .iter()
+            .zip(results)
+            .map(|(plan, (commits, described))| self.reading(cycle, plan, commits, described))
+            .collect()
     }
 
     fn job(&self, cycle: &Cycle<'_>, plan: usize, of: &Plan<'_>) -> Option<Job> {
@@ -160,7 +169,8 @@ impl Groups {
             Selection::All => true,
             Selection::Of(partitions) => !partitions.is_empty(),
         };
-        let wants_description = of.is_changing || self.known.get(of.group).is_none_or(|known| known.is_due(cycle, of.group));
+        let wants_description =
+            of.is_changing || self.known.get(of.group).is_none_or(|known| known.is_due(cycle, of.group));
         (wants_commits || wants_description).then_some(Job { plan, wants_commits, wants_description })
     }
 
@@ -173,7 +183,8 @@ impl Groups {
     /// One attempt for all jobs: coordinators are looked up where they aren't known, then each is asked for its groups.
     async fn attempt(&mut self, cycle: &Cycle<'_>, topics: &Topics, plans: &[Plan<'_>], jobs: &[Job]) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
-        let is_lost = |job: &&Job| self.known.get(plans[job.plan].group).is_none_or(|known| known.coordinator.is_none());
+        let is_lost =
+            |job: &&Job| self.known.get(plans[job.plan].group).is_none_or(|known| known.coordinator.is_none());
         let lost: Vec<&str> = jobs.iter().filter(is_lost).map(|job| plans[job.plan].group).collect();
         let mut found = if lost.is_empty() { HashMap::new() } else { coordinators::find(cycle, &lost).await };
         let mut by_coordinator: BTreeMap<i32, Vec<&Job>> = BTreeMap::new();

@@ -71,7 +71,8 @@ pub(super) async fn read(cycle: &Cycle<'_>, topics: &mut Topics, wanted: &Wanted
     let mut open: Vec<(Edge, Arc<str>, i32)> = Vec::new();
     for (topic, partitions) in wanted {
         for (partition, stable) in partitions {
-            let edges = [Edge::Start, Edge::End(IsolationLevel::ReadUncommitted), Edge::End(IsolationLevel::ReadCommitted)];
+            let edges =
+                [Edge::Start, Edge::End(IsolationLevel::ReadUncommitted), Edge::End(IsolationLevel::ReadCommitted)];
             let count = if *stable { 3 } else { 2 };
             open.extend(edges[..count].iter().map(|edge| (*edge, Arc::clone(topic), *partition)));
         }
@@ -139,8 +140,11 @@ async fn ask_all(
         let edge = chunk.edge;
         match answer {
             Ok(offsets) => {
-                let mut missing: HashMap<Arc<str>, std::collections::HashSet<i32>> =
-                    chunk.topics.iter().map(|(topic, asked)| (Arc::clone(topic), asked.iter().copied().collect())).collect();
+                let mut missing: HashMap<Arc<str>, std::collections::HashSet<i32>> = chunk
+                    .topics
+                    .iter()
+                    .map(|(topic, asked)| (Arc::clone(topic), asked.iter().copied().collect()))
+                    .collect();
                 for (topic, partition, offset) in offsets {
                     // Only what was asked, and each once.
                     if !missing.get_mut(&topic).is_some_and(|asked| asked.remove(&partition)) {
@@ -151,7 +155,9 @@ async fn ask_all(
                         Err(code) => Err(explain(code, Subject::Topic(&topic))),
                     };
                     put(ends, edge, &topic, partition, value);
-                    if offset.is_err_and(|code| is_leader_moving(code) || code == super::wire::error_codes::UNKNOWN_TOPIC_OR_PARTITION) {
+                    if offset.is_err_and(|code| {
+                        is_leader_moving(code) || code == super::wire::error_codes::UNKNOWN_TOPIC_OR_PARTITION
+                    }) {
                         again.push((edge, topic, partition));
                     }
                 }

@@ -118,11 +118,6 @@ pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name || property.aliases.contains(&name))
 }
 
-/// Whether a property's value may be a secret: nothing shows it then. A name that is not known counts as one.
-pub(super) fn is_secret(name: &str) -> bool {
-    find(name).is_none_or(|property| property.kind.is_secret())
-}
-
 /// Why whoever may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names a
 /// file, an address or an identity of the controller's.
 pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {

@@ -155,8 +155,8 @@ fn config(
         Some(identity) => {
             builder.with_client_auth_cert(identity.chain.clone(), identity.key.clone_key()).map_err(|error| {
                 let message = match error {
-                    Error::InconsistentKeys(_) => "it is not the key of the client's certificate".to_owned(),
-                    other => format!("the key can't be used: {other}"),
+                    Error::InconsistentKeys(_) => "it is not the key of the client's certificate",
+                    _ => "the key is damaged, or none of RSA, ECDSA or Ed25519",
                 };
                 Fault::new(identity.key_property, message)
             })?

@@ -137,7 +137,8 @@ impl Topics {
                 response.topics.iter().map(|topic| (&*topic.name, topic)).collect();
             let mut room = MOST_PARTITIONS.saturating_sub(self.partitions(&texts));
             for name in names {
-                let topic = answered.remove(&***name).map_or(Err(Unknown::Missing), |topic| understand(name, topic, &mut room));
+                let topic =
+                    answered.remove(&***name).map_or(Err(Unknown::Missing), |topic| understand(name, topic, &mut room));
                 let config = self.known.get(*name).and_then(|known| known.config);
                 self.known.insert(Arc::clone(name), Remembered { topic, read_at: now, used_at: now, config });
             }
@@ -188,8 +189,10 @@ impl Topics {
             self.configs_read = Some(Instant::now());
             self.configs_asked.clear();
         }
-        let is_new = |(name, known): &(&Arc<str>, &Remembered)| known.topic.is_ok() && !self.configs_asked.contains(*name);
-        let names: Vec<Arc<str>> = self.known.iter().filter(is_new).map(|(name, _)| Arc::clone(name)).take(CONFIGS_CHUNK).collect();
+        let is_new =
+            |(name, known): &(&Arc<str>, &Remembered)| known.topic.is_ok() && !self.configs_asked.contains(*name);
+        let names: Vec<Arc<str>> =
+            self.known.iter().filter(is_new).map(|(name, _)| Arc::clone(name)).take(CONFIGS_CHUNK).collect();
         if names.is_empty() {
             return;
         }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use paceline::core::*;
 use paceline::kafka::ClusterSettings;
 
-use crate::world::kafka::reader::Reader;
 use crate::mock_ffi::{FIND_COORDINATOR, LIST_OFFSETS, METADATA, Mock, OFFSET_FETCH};
+use crate::world::kafka::reader::Reader;
 
 /// Short limits, so that tests of broken brokers are short; long enough for a busy machine.
 pub fn settings(bootstrap: &str) -> ClusterSettings {

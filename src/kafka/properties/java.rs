@@ -8,7 +8,7 @@ const LOGIN: &str = "tokens are renewed at 80 % of their lifetime by themselves;
 const TIMING: &str = "use the cluster's requestTimeout and deadline, or socket.timeout.ms";
 const TLS: &str = "TLS is by rustls, which offers TLS 1.2 and 1.3; leave it out";
 
-const ANSWERS: &[(&[&str], &str)] = &[
+pub(super) const ANSWERS: &[(&[&str], &str)] = &[
     (
         &["ssl.truststore.location", "ssl.truststore.password", "ssl.truststore.type"],
         "make PEM of the truststore by `keytool -exportcert -rfc -keystore truststore.jks -alias ALIAS -file ca.pem` (or `openssl pkcs12 -in truststore.p12 -nokeys -out ca.pem`), and set ssl.ca.location to that file",
@@ -55,7 +55,7 @@ const ANSWERS: &[(&[&str], &str)] = &[
 ];
 
 /// Beginnings of names that stand for many.
-const PREFIXES: &[(&str, &str)] = &[
+pub(super) const PREFIXES: &[(&str, &str)] = &[
     ("sasl.login.", LOGIN),
     ("sasl.oauthbearer.jwks.", "only brokers check tokens; leave it out"),
     ("sasl.oauthbearer.expected.", "only brokers check tokens; leave it out"),

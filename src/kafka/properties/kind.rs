@@ -39,11 +39,6 @@ pub(in crate::kafka) enum Value {
 pub(in crate::kafka) const LONGEST_VALUE: usize = 1 << 20;
 
 impl Kind {
-    /// Whether nothing may show such a value.
-    pub(in crate::kafka) fn is_secret(self) -> bool {
-        matches!(self, Self::Secret | Self::SecretPem)
-    }
-
     /// What is allowed, in words.
     pub(in crate::kafka) fn allowed(self) -> String {
         match self {
@@ -52,10 +47,12 @@ impl Kind {
             Self::Bytes { least, most } => format!("a whole number of bytes from {least} to {most}"),
             Self::Choice([only]) => (*only).to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
-            Self::Text | Self::Secret => "a text".to_owned(),
-            Self::Path => "a file's name".to_owned(),
-            Self::Url => "an address that begins with https://".to_owned(),
-            Self::Pem | Self::SecretPem => "a PEM, which begins with -----BEGIN".to_owned(),
+            Self::Text => "a text".to_owned(),
+            Self::Secret => "a text, which is kept secret".to_owned(),
+            Self::Path => "a path".to_owned(),
+            Self::Url => "an address that begins with https:// (or http://)".to_owned(),
+            Self::Pem => "a PEM, which begins with -----BEGIN".to_owned(),
+            Self::SecretPem => "a PEM, which begins with -----BEGIN, and is kept secret".to_owned(),
         }
     }
 

@@ -16,7 +16,8 @@ const LOG: &str = "the log is the controller's own; use --log-level, such as --l
 const RETRY: &str =
     "what has failed is asked again within the cycle's deadline and in the next cycle; set the cluster's deadline";
 
-const REASONS: &[(&str, &[&str])] = &[
+/// Reasons with the names that they are for.
+pub(super) const REASONS: &[(&str, &[&str])] = &[
     (SERVERS, &["bootstrap.servers", "metadata.broker.list"]),
     ("looking at a topic must never create it; leave it out", &["allow.auto.create.topics"]),
     ("isolation.level is spec.kafka.isolationLevel of the ScaledConsumer, or --isolation-level", &["isolation.level"]),

@@ -154,10 +154,57 @@ fn no_value_is_repeated_whatever_the_property() {
         }
     }
     // A value in the place of the name.
-    for name in [MARKER, "hunter2=MARKER", "sasl.password MARKER", "pass/MARKER+==", "sasl.passwordMARKER", "sasl.login.MARKER"] {
+    for name in
+        [MARKER, "hunter2=MARKER", "sasl.password MARKER", "pass/MARKER+==", "sasl.passwordMARKER", "sasl.login.MARKER"]
+    {
         let said = refused(name, MARKER);
         assert!(!said.contains("MARKER") && said.contains("characters"), "{said}");
     }
+}
+
+const DOCS: &str = include_str!("../../../docs/kafka-settings.md");
+
+/// What docs/kafka-settings.md must have between two marks.
+#[track_caller]
+fn assert_documented(mark: &str, expected: &str) {
+    let start = format!("<!-- {mark} -->\n");
+    let written = DOCS.split_once(&start).and_then(|(_, rest)| rest.split_once("<!-- end -->"));
+    let written = written.unwrap_or_else(|| panic!("docs/kafka-settings.md has no {start}")).0;
+    assert_eq!(written, expected, "docs/kafka-settings.md: put this between {start}:\n{expected}");
+}
+
+fn names(names: &[&str]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_docs_have_every_setting_as_it_is() {
+    let mut table = "| property | takes | default | what it does |\n|---|---|---|---|\n".to_owned();
+    for Property { name, aliases, kind, default, meaning } in PROPERTIES {
+        let all: Vec<&str> = std::iter::once(name).chain(*aliases).copied().collect();
+        table.push_str(&format!("| {} | {} | {default} | {meaning} |\n", names(&all), kind.allowed()));
+    }
+    assert_documented("settings", &table);
+}
+
+#[test]
+fn the_docs_have_every_refusal_as_it_is() {
+    let mut table = "| property | why it can't be set |\n|---|---|\n".to_owned();
+    for (reason, all) in refused::REASONS {
+        table.push_str(&format!("| {} | {reason} |\n", names(all)));
+    }
+    assert_documented("refused", &table);
+    let mut table = "| Java's property, or another tool's | what to do |\n|---|---|\n".to_owned();
+    for name in ["sasl.jaas.config", "sasl.client.callback.handler.class"] {
+        table.push_str(&format!("| `{name}` | {} |\n", java::answer(name, "").expect("answered")));
+    }
+    for (all, _) in java::ANSWERS {
+        table.push_str(&format!("| {} | {} |\n", names(all), java::answer(all[0], "").expect("answered")));
+    }
+    for (prefix, answer) in java::PREFIXES {
+        table.push_str(&format!("| `{prefix}*` | {answer} |\n"));
+    }
+    assert_documented("java", &table);
 }
 
 #[test]

@@ -40,8 +40,13 @@ const LARGEST_BODY: usize = 256 << 10;
 
 /// Sends a request and reads the whole answer.
 pub(super) async fn send(call: Call<'_>) -> Result<Reply, String> {
-    let elapsed = || format!("no answer within {}", humantime::format_duration(PATIENCE));
-    tokio::time::timeout(PATIENCE, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
+    send_within(PATIENCE, call).await
+}
+
+/// The same with another patience.
+pub(super) async fn send_within(patience: Duration, call: Call<'_>) -> Result<Reply, String> {
+    let elapsed = || format!("no answer within {}", humantime::format_duration(patience));
+    tokio::time::timeout(patience, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
 }
 
 async fn exchange(call: Call<'_>) -> Result<Reply, String> {

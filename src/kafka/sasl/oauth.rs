@@ -241,8 +241,16 @@ impl<T: Clone> Renewed<T> {
     where
         F: Future<Output = Result<(T, Duration), String>>,
     {
+        self.get_at(Instant::now, fetch).await
+    }
+
+    /// The same by another clock.
+    pub(super) async fn get_at<F>(&self, now: impl Fn() -> Instant, fetch: F) -> Result<T, String>
+    where
+        F: Future<Output = Result<(T, Duration), String>>,
+    {
         let mut held = self.held.lock().await;
-        let now = Instant::now();
+        let now = now();
         if let Some(held) = held.as_ref().filter(|held| now < held.renew_at) {
             return Ok(held.value.clone());
         }

@@ -191,13 +191,13 @@ fn certificates(property: &str, bytes: &[u8]) -> Result<Vec<CertificateDer<'stat
 /// What a file is that has no certificate, and how to make PEM of it.
 fn instead_of_pem(bytes: &[u8]) -> &'static str {
     // Java's keystores begin with 0xFEEDFEED; DER is a sequence, and in a PKCS#12 its first element is the number 3.
+    let lengths = bytes.get(1).map_or(0, |length| if *length > 0x80 { usize::from(length & 0x7f) } else { 0 });
+    let is_sequence = bytes.first() == Some(&0x30);
     if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) {
         "it is a Java keystore: `keytool -exportcert -rfc -keystore STORE -alias ALIAS -file ca.pem` makes PEM"
-    } else if bytes.first() == Some(&0x30)
-        && bytes.get(..12).is_some_and(|start| start.windows(3).any(|w| w == [2, 1, 3]))
-    {
+    } else if is_sequence && bytes.get(2 + lengths..5 + lengths) == Some(&[2, 1, 3]) {
         "it is PKCS#12: `openssl pkcs12 -in STORE -nokeys -out ca.pem` makes PEM of its certificates, and `openssl pkcs12 -in STORE -nodes -out client.pem` of all"
-    } else if bytes.first() == Some(&0x30) {
+    } else if is_sequence {
         "it is DER: `openssl x509 -inform der -in FILE -out FILE.pem` makes PEM"
     } else if bytes.windows(11).any(|window| window == b"PRIVATE KEY") {
         "it is a private key"
