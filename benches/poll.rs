@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, Connection, now};
+use paceline::kafka::{ClusterSettings, KafkaClient, now};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -160,11 +160,12 @@ fn measure(address: &str, groups: usize, topics: usize) {
         exclude: None,
     };
     let queries: Vec<GroupQuery> = (0..groups).map(query).collect();
-    let mut connection = Connection::open(ClusterSettings::new("bench", address)).unwrap();
+    let mut client = KafkaClient::open(ClusterSettings::new("bench", address)).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut cycle = || {
         let started = Instant::now();
-        let observed = connection.poll(&queries, now);
-        (started.elapsed(), observed.iter().all(is_known), connection.last_cycle().calls)
+        let observed = runtime.block_on(client.poll(&queries, now));
+        (started.elapsed(), observed.iter().all(is_known), client.last_cycle().requests)
     };
     let (first, mut all_known, _) = cycle();
     let mut until_known = 1;

@@ -16,6 +16,7 @@ use serde::Deserialize;
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
+use crate::core::addresses;
 use crate::kafka::AddressPattern;
 use crate::yaml::{Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
@@ -69,9 +70,12 @@ pub struct Cluster {
     pub poll_interval: Duration,
     /// The longest that one poll may take.
     pub deadline: Duration,
-    /// Settings of librdkafka.
+    /// How long a broker may take to answer one request. Where absent, the property `socket.timeout.ms` or else the
+    /// deadline says.
+    pub request_timeout: Option<Duration>,
+    /// Kafka's settings, by librdkafka's names.
     pub properties: Properties,
-    /// Settings whose values are read from files, such as mounted Secrets, again and again.
+    /// Kafka's settings whose values are read from files, such as mounted Secrets, again and again.
     pub property_files: BTreeMap<String, PathBuf>,
     /// The Secrets that further settings come from.
     pub authentication: Option<Authentication>,
@@ -85,6 +89,7 @@ impl Cluster {
             bootstrap_servers: bootstrap_servers.to_owned(),
             poll_interval: POLL_INTERVAL,
             deadline: DEADLINE,
+            request_timeout: None,
             properties: Properties::default(),
             property_files: BTreeMap::new(),
             authentication: None,
@@ -92,7 +97,7 @@ impl Cluster {
     }
 }
 
-/// Settings of librdkafka. `Debug` shows the names only, because passwords and keys are among the values.
+/// Kafka's settings. `Debug` shows the names only, because passwords and keys are among the values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Properties(BTreeMap<String, String>);
 
@@ -165,6 +170,8 @@ const MOST_INLINE_CLUSTERS: usize = 1_000;
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 /// Beyond this the records of a quarter of an hour would pile up unseen.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(900);
+/// Slow links answer within seconds; whoever waits longer learns of a backlog too late to act on it.
+const LONGEST_DEADLINE: Duration = Duration::from_secs(300);
 
 fn default_listen() -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 8080)
@@ -251,6 +258,9 @@ struct RawCluster {
     #[serde(default, with = "humantime_serde")]
     #[schemars(with = "Option<String>")]
     deadline: Option<Duration>,
+    #[serde(default, with = "humantime_serde")]
+    #[schemars(with = "Option<String>")]
+    request_timeout: Option<Duration>,
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     properties: BTreeMap<String, Scalar>,
@@ -274,7 +284,7 @@ impl Default for RawLeaderElection {
     }
 }
 
-/// `true`, `30000` and `text` are all texts to librdkafka.
+/// `true`, `30000` and `text` are all texts to Kafka's settings.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a text, a number, true or false")]
 enum Scalar {
@@ -353,7 +363,7 @@ impl Check<'_> {
         if raw.name.is_empty() {
             self.wrong(&format!("{at}.name"), "must not be empty; a ScaledConsumer refers to it");
         }
-        if let Err(why) = raw.bootstrap_servers.split(',').try_for_each(address) {
+        if let Err(why) = addresses(&raw.bootstrap_servers) {
             self.wrong(&format!("{at}.bootstrapServers"), why);
         }
         let poll_interval = raw.poll_interval.unwrap_or(POLL_INTERVAL);
@@ -361,8 +371,13 @@ impl Check<'_> {
             self.wrong(&format!("{at}.pollInterval"), "must be from 1s to 15m");
         }
         let deadline = raw.deadline.unwrap_or_else(|| DEADLINE.min(poll_interval));
-        if deadline.is_zero() || deadline > poll_interval.max(DEADLINE) {
-            self.wrong(&format!("{at}.deadline"), "must be above 0 and no longer than pollInterval (or 8s)");
+        if deadline.is_zero() || deadline > LONGEST_DEADLINE {
+            self.wrong(&format!("{at}.deadline"), "must be above 0 and at most 5m");
+        }
+        if raw.request_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > deadline) {
+            let message =
+                format!("must be above 0 and at most the deadline ({})", humantime::format_duration(deadline));
+            self.wrong(&format!("{at}.requestTimeout"), message);
         }
         let mut properties = Properties::default();
         for (key, value) in &raw.properties {
@@ -377,20 +392,19 @@ impl Check<'_> {
                 self.wrong(&format!("{at}.propertyFiles"), format!("{key} {why}"));
             }
         }
-        let RawCluster { name, bootstrap_servers, property_files, authentication, .. } = raw;
+        let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;
         let gives = |key: &str| raw.properties.contains_key(key) || property_files.contains_key(key);
         let authentication =
             authentication.map(|section| self.authentication(&format!("{at}.authentication"), section, gives));
-        Cluster { name, bootstrap_servers, poll_interval, deadline, properties, property_files, authentication }
+        Cluster {
+            name,
+            bootstrap_servers,
+            poll_interval,
+            deadline,
+            request_timeout,
+            properties,
+            property_files,
+            authentication,
+        }
     }
-}
-
-/// Whether the text is a `host:port`.
-pub fn address(text: &str) -> Result<(), String> {
-    let wrong = |what: &str| Err(format!("\"{text}\" {what}; write host:port, for example \"kafka-0.kafka.svc:9092\""));
-    let Some((host, port)) = text.trim().rsplit_once(':') else { return wrong("has no port") };
-    if host.is_empty() || host.contains(char::is_whitespace) || host.contains("://") {
-        return wrong("has no valid host");
-    }
-    if port.parse::<u16>().is_ok_and(|port| port > 0) || port == "*" { Ok(()) } else { wrong("has no valid port") }
 }

@@ -1,32 +1,47 @@
-//! Reading Kafka: one connection per Kafka cluster for all of its groups, polled in cycles.
+//! Reading Kafka by its own protocol: one client per Kafka cluster for all of its groups, polled in cycles.
 //!
-//! Architecture invariant: no type of rdkafka leaves this module; what comes out are the core's observations. All
-//! `unsafe` is in `ffi.rs`.
+//! Architecture invariants: nothing that a broker answers ends the process, and every wait ends. No type of the protocol
+//! leaves this module; what comes out are the core's observations.
 //!
 //! In reading order: [`ClusterSettings`] says where a cluster is and how long to wait for it; [`Poller`] is what the
-//! rest of the program uses, a task per cluster that publishes an observation per subscription; [`Connection`] is one
-//! cycle, blocking.
+//! controller uses, a task per cluster that publishes an observation per subscription; [`KafkaClient`] is one cycle after
+//! another. Below it, `groups`, `topics` and `offsets` know what is asked and what is remembered, `brokers` the connections,
+//! `broker` one of them, and `wire` the bytes.
 
+// What a user gives.
 mod addresses;
 mod certificates;
-mod client;
-mod connection;
-mod errors;
-mod ffi;
-mod groups;
-mod messages;
-mod offsets;
-mod pipeline;
-mod poller;
+mod options;
+mod properties;
 mod settings;
+// The cycle: what is asked, in which order, and what is remembered.
+mod client;
+mod commits;
+mod coordinators;
+mod cycle;
+mod describe;
+mod groups;
+mod kind;
+mod names;
+mod offsets;
+mod poller;
 mod topics;
-#[expect(dead_code, reason = "the client that uses it grows beside it")]
+// Connections.
+mod broker;
+mod brokers;
+mod connect_error;
+mod errors;
+mod handshake;
+mod sasl;
+mod tls;
+// Bytes.
 mod wire;
 
 pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
-pub use connection::{Connection, CycleReport};
+pub use client::{CycleReport, KafkaClient, Members};
 pub use poller::{ClusterStatistics, Poller};
+pub use properties::{Fault, refusal_from_tenant};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;

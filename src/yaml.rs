@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of what is being read; the names that a place allows come from the type's JSON schema.
 
+mod foreign;
+
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
@@ -65,14 +67,24 @@ impl Source {
         if read as u64 > MAX_BYTES {
             return Err(std::io::Error::other(format!("more than {} MiB", MAX_BYTES >> 20)));
         }
+        // Editors on Windows begin files with a byte order mark.
+        if text.starts_with('\u{feff}') {
+            text.drain(..'\u{feff}'.len_utf8());
+        }
         Ok(Self { name, text })
     }
 
     /// The documents as untyped values, empty ones as null.
     pub fn documents(&self) -> Result<Vec<serde_yaml::Value>, Invalid> {
-        serde_yaml::Deserializer::from_str(&self.text)
-            .map(|document| serde::Deserialize::deserialize(document).map_err(|error| self.invalid(&error)))
-            .collect()
+        let documents: Result<Vec<serde_yaml::Value>, Invalid> = serde_yaml::Deserializer::from_str(&self.text)
+            .map(|document| serde::Deserialize::deserialize(document).map_err(|error| self.invalid(&error, &[])))
+            .collect();
+        let is_text = |document: &serde_yaml::Value| !document.is_null() && !document.is_mapping();
+        let odd = documents.as_ref().map_or(true, |all| all.iter().any(is_text));
+        if (odd || foreign::has_odd_keys(&documents)) && foreign::has_assignments(&self.text) {
+            return Err(Invalid(vec![self.problem(0, &[], foreign::ASSIGNMENTS.to_owned())]));
+        }
+        documents
     }
 
     /// One document (counted from 0) as a value. A field that the value does not know is an error, unless it is one
@@ -84,13 +96,43 @@ impl Source {
         };
         let value = serde_ignored::deserialize(yaml, |path| unknown.push(segments(&path)));
         unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
+        let strange: Vec<_> = unknown.iter().filter(|path| path.len() == 1).cloned().collect();
         // A misspelt name is often why another one is missing, so both are told, the cause first.
         let unknown = unknown.iter().map(|path| self.problem(document, path, unknown_field(path, schema)));
         let mut problems: Vec<_> = unknown.collect();
         match value {
             Ok(value) if problems.is_empty() => return Ok(value),
             Ok(_) => {}
-            Err(error) => problems.extend(self.invalid(&error).0),
+            Err(error) => problems.extend(self.invalid(&error, &strange).0),
+        }
+        Err(Invalid(problems))
+    }
+
+    /// The same for a part of a document that was read already, which is at the path `within`.
+    pub fn parse_part<T: DeserializeOwned>(
+        &self,
+        (document, within): (usize, &[Segment]),
+        part: &serde_yaml::Value,
+        schema: &Json,
+        ignored: &[&str],
+    ) -> Result<T, Invalid> {
+        let at = |path: &[Segment]| [within, path].concat();
+        let mut unknown = Vec::new();
+        let value = serde_ignored::deserialize(part, |path| unknown.push(segments(&path)));
+        unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
+        let mut problems: Vec<_> =
+            unknown.iter().map(|path| self.problem(document, &at(path), unknown_field(path, schema))).collect();
+        match value {
+            Ok(value) if problems.is_empty() => return Ok(value),
+            Ok(_) => {}
+            // Read again to find out where.
+            Err(error) => problems.push(match serde_path_to_error::deserialize::<_, T>(part) {
+                Err(error) => {
+                    let text = without_type_names(&error.inner().to_string());
+                    self.problem(document, &at(&path(&error.path().to_string())), text)
+                }
+                Ok(_) => self.problem(document, within, without_type_names(&error.to_string())),
+            }),
         }
         Err(Invalid(problems))
     }
@@ -100,17 +142,16 @@ impl Source {
         Problem { file: self.name.clone(), line: self.line_of(document, path), field: display(path), message }
     }
 
-    fn invalid(&self, error: &serde_yaml::Error) -> Invalid {
+    /// `strange` are the names at the top that are not known: a file with such may be another program's.
+    fn invalid(&self, error: &serde_yaml::Error, strange: &[Vec<Segment>]) -> Invalid {
         let text = error.to_string();
         // serde_yaml writes "path: what at line L column C"; the line is ours to print, at the front.
         let text = match (error.location(), text.rfind(" at line ")) {
             (Some(_), Some(at)) => text.get(..at).unwrap_or(&text).to_owned(),
             _ => text,
         };
-        // The types' own names say nothing to whoever writes YAML.
-        let number =
-            ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
-        let text = number.map_or(text.clone(), |start| format!("{start}expected a whole number"));
+        let text = without_type_names(&text);
+        let text = if strange.is_empty() { foreign::without_secrets(&text) } else { foreign::without_values(&text) };
         let line = error.location().map(|location| location.line());
         Invalid(vec![Problem { file: self.name.clone(), line, field: String::new(), message: text }])
     }
@@ -124,6 +165,12 @@ impl Source {
         let yaml = serde_yaml::Deserializer::from_str(&self.text).nth(document)?;
         Locate(path).deserialize(yaml).err()?.location().map(|location| location.line())
     }
+}
+
+/// The types' own names say nothing to whoever writes YAML.
+fn without_type_names(text: &str) -> String {
+    let number = ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
+    number.map_or_else(|| text.to_owned(), |start| format!("{start}expected a whole number"))
 }
 
 /// Larger than any manifest or configuration by far; keeps a wrong path (a log, a device) from filling the memory.
@@ -153,10 +200,10 @@ fn display(path: &[Segment]) -> String {
     let mut text = String::new();
     for segment in path {
         match segment {
-            Segment::Key(key) if text.is_empty() => text.push_str(key),
+            Segment::Key(key) if text.is_empty() => text.push_str(foreign::name(key)),
             Segment::Key(key) => {
                 text.push('.');
-                text.push_str(key);
+                text.push_str(foreign::name(key));
             }
             Segment::Index(index) => text.push_str(&format!("[{index}]")),
         }

@@ -207,7 +207,12 @@ impl Clusters {
             ClusterKey::Named(_) => true,
             ClusterKey::Inline { .. } => used.contains(cluster) || !polled.is_idle(),
         });
-        let mut secrets: BTreeSet<&Key> = BTreeSet::new();
+        let named = self.configuration.clusters.values().filter_map(|cluster| cluster.authentication.as_ref());
+        let named: Vec<Key> = named
+            .flat_map(|it| it.secret.iter().chain(&it.authority))
+            .map(|reference| secret_key(reference, &self.own_namespace))
+            .collect();
+        let mut secrets: BTreeSet<&Key> = named.iter().collect();
         for cluster in used {
             match cluster {
                 ClusterKey::Named(_) => {}

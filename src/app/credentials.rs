@@ -152,8 +152,8 @@ pub fn settings_of(cluster: &Cluster, secrets: ClusterSecrets) -> ClusterSetting
     let mut settings = ClusterSettings::new(&cluster.name, &cluster.bootstrap_servers);
     settings.poll_interval = cluster.poll_interval;
     settings.deadline = cluster.deadline;
-    settings.request_timeout = settings.request_timeout.min(cluster.deadline);
     settings.properties = cluster.properties.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    settings.settle_request_timeout(cluster.request_timeout);
     let properties = settings.properties.clone();
     let files = cluster.property_files.clone();
     settings.source = Credentials::new(properties, files, secrets, Origin::Configuration);

@@ -1,13 +1,15 @@
 //! How a command that is run by hand reaches a Kafka cluster. Secrets are read once, with the rights of whoever runs it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 
 use super::cluster;
 use crate::app::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::cli::WrongInput;
-use crate::config::{Cluster, address};
+use crate::config::Cluster;
+use crate::core::addresses;
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::objects::Key;
 use crate::kubernetes::validate::InlineCluster;
@@ -15,7 +17,7 @@ use crate::kubernetes::validate::InlineCluster;
 /// A cluster by its addresses.
 pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
     check(servers)?;
-    checked(ClusterSettings::new(servers, servers), properties)
+    checked(ClusterSettings::new(servers, servers), properties, None)
 }
 
 /// A cluster that a ScaledConsumer gives itself.
@@ -26,7 +28,7 @@ pub(super) async fn of_consumer(
     let InlineCluster { servers, secret, authority } = cluster;
     check(servers)?;
     let secrets = secrets(secret.clone(), authority.clone()).await?;
-    checked(inline_settings(servers, servers, secrets), properties)
+    checked(inline_settings(servers, servers, secrets), properties, None)
 }
 
 /// A cluster of the configuration, with further settings.
@@ -39,7 +41,7 @@ pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)
             secrets(authentication.secret.as_ref().map(key), authentication.authority.as_ref().map(key)).await?
         }
     };
-    checked(settings_of(cluster, secrets), properties)
+    checked(settings_of(cluster, secrets), properties, cluster.request_timeout)
 }
 
 /// The namespace that the manifests install the controller into.
@@ -66,12 +68,20 @@ async fn read(client: &Client, key: Option<Key>) -> Option<Arc<KnownSecret>> {
 }
 
 fn check(servers: &str) -> anyhow::Result<()> {
-    servers.split(',').try_for_each(address).map_err(|why| WrongInput(format!("Bootstrap servers: {why}")))?;
+    addresses(servers).map_err(|why| WrongInput(format!("Bootstrap servers: {why}")))?;
     Ok(())
 }
 
-fn checked(mut settings: ClusterSettings, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
+fn checked(
+    mut settings: ClusterSettings,
+    properties: &[(String, String)],
+    request_timeout: Option<Duration>,
+) -> anyhow::Result<ClusterSettings> {
+    if properties.iter().any(|(key, _)| key.is_empty()) {
+        return Err(WrongInput("--property: write KEY=VALUE, for example security.protocol=SSL".to_owned()).into());
+    }
     settings.properties.extend(properties.iter().cloned());
+    settings.settle_request_timeout(request_timeout);
     settings.validate().map_err(|error| WrongInput(error.to_string()))?;
     Ok(settings)
 }

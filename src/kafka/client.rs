@@ -1,76 +1,435 @@
-//! One cluster's client: opened from settings, and listened to for what it complains about.
+//! The client of one Kafka cluster: from queries to observations. Knows the order in which things must be read (topics,
+//! then commits, then ends: the other way round a busy group's lag would come out negative) and what of it belongs to
+//! which query.
 
-use std::cell::{Ref, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tracing::debug;
+use tokio::time::Instant;
 
-use super::errors::{Complaints, code};
-use super::ffi::Client;
-use super::messages::{Notice, OpenError};
-use super::settings::{ClusterSettings, SettingsError, is_secret};
+use super::brokers::Brokers;
+use super::certificates::CertificateExpiry;
+use super::cycle::Cycle;
+use super::errors::Subject;
+use super::groups::{GroupReading, Groups, Plan, Selection};
+use super::names::GroupNames;
+use super::offsets::{self, Ends, Wanted};
+use super::settings::{ClusterSettings, SettingsError};
+use super::topics::{Topic, Topics};
+use crate::core::{
+    GroupKind, GroupQuery, GroupState, IsolationLevel, Known, Observation, PartitionObservation, Pattern,
+    TopicObservation, TopicSelection, Unknown,
+};
 
-/// A client and what it has complained about since a broker last answered.
-pub(super) struct Handle {
-    pub(super) client: Client,
-    complaints: RefCell<Complaints>,
-    cluster: String,
+/// A client of one Kafka cluster. Its connections are made when they are first needed, and end with it.
+pub struct KafkaClient {
+    settings: ClusterSettings,
+    brokers: Brokers,
+    topics: Topics,
+    groups: Groups,
+    names: GroupNames,
+    cycles: u64,
+    last: CycleReport,
 }
 
-/// More than a cycle ever yields; the rest waits for the next cycle.
-const MOST_NOTICES: usize = 1_000;
+/// What a cycle was like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CycleReport {
+    /// How long it took.
+    pub duration: Duration,
+    /// Queries answered.
+    pub queries: usize,
+    /// Queries of which nothing could be read.
+    pub failed: usize,
+    /// Partitions observed.
+    pub partitions: usize,
+    /// Requests sent, those of new connections among them.
+    pub requests: u64,
+    /// Bytes of requests and of answers, without TLS.
+    pub bytes_sent: u64,
+    /// See `bytes_sent`.
+    pub bytes_received: u64,
+    /// Connections that were open at its end.
+    pub connections: usize,
+    /// Why no query could be answered, where that was for one reason.
+    pub failure: Option<Unknown>,
+}
 
-impl Handle {
-    /// Opens a client; it connects in the background.
-    pub(super) fn open(settings: &ClusterSettings) -> Result<Self, SettingsError> {
-        let cluster = settings.name.clone();
-        match Client::open(&settings.all_properties()?) {
-            Ok(client) => Ok(Self { client, complaints: RefCell::default(), cluster }),
-            // librdkafka's message repeats the value.
-            Err(OpenError::Property { name, .. }) if is_secret(&name) => {
-                let message = "unknown property, or a value that it does not take".to_owned();
-                Err(SettingsError::Property { cluster, property: name, message })
+/// Which groups' members are asked for in a cycle.
+#[derive(Clone, Copy, Debug)]
+pub enum Members<'m> {
+    /// All.
+    All,
+    /// Those that may have changed: the named groups, those that were not stable or have changed lately, and of the
+    /// others a third in turn.
+    MayHaveChanged(&'m HashSet<String>),
+}
+
+impl KafkaClient {
+    /// Makes a client; it connects when it is first polled. Fails only for settings that can't be used.
+    pub fn open(settings: ClusterSettings) -> Result<Self, SettingsError> {
+        settings.validate()?;
+        Ok(Self {
+            brokers: Brokers::new(&settings)?,
+            settings,
+            topics: Topics::default(),
+            groups: Groups::default(),
+            names: GroupNames::default(),
+            cycles: 0,
+            last: CycleReport::default(),
+        })
+    }
+
+    /// What the last cycle was like.
+    pub fn last_cycle(&self) -> &CycleReport {
+        &self.last
+    }
+
+    /// When the certificates of its connections expire.
+    pub fn certificates(&self) -> Vec<CertificateExpiry> {
+        self.brokers.certificates()
+    }
+
+    /// Looks at all of `queries` once, members included, and returns an observation for each, in their order. Ends within
+    /// the cycle's deadline; what was not read by then is unknown. `now` gives the observations' time.
+    pub async fn poll(&mut self, queries: &[GroupQuery], now: impl Fn() -> Duration) -> Vec<Observation> {
+        self.poll_members(queries, Members::All, now).await
+    }
+
+    /// Looks at all of `queries` once, as [`KafkaClient::poll`] does; asks for the members of some groups only.
+    pub async fn poll_members(
+        &mut self,
+        queries: &[GroupQuery],
+        members: Members<'_>,
+        now: impl Fn() -> Duration,
+    ) -> Vec<Observation> {
+        self.cycles += 1;
+        self.brokers.refresh_options(false).await;
+        let (requests, (sent, received)) = (self.brokers.traffic.requests(), self.brokers.traffic.bytes());
+        let cycle =
+            Cycle { brokers: &self.brokers, settings: &self.settings, started: Instant::now(), number: self.cycles };
+        let mut caches = Caches { topics: &mut self.topics, groups: &mut self.groups, names: &mut self.names };
+        let read = look(&cycle, &mut caches, queries, members).await;
+        let at = now();
+        let failure = read.as_ref().err().cloned();
+        let observations: Vec<Observation> = match &read {
+            Ok(read) => {
+                let topics = &self.topics;
+                queries
+                    .iter()
+                    .zip(&read.chosen)
+                    .map(|(query, chosen)| read.observe(topics, query, chosen, at))
+                    .collect()
             }
-            Err(OpenError::Property { name, message }) => {
-                Err(SettingsError::Property { cluster, property: name, message })
+            Err(reason) => queries.iter().map(|query| Observation::failed(&query.group, at, reason.clone())).collect(),
+        };
+        self.last = CycleReport {
+            duration: cycle.started.elapsed(),
+            queries: observations.len(),
+            failed: observations.iter().filter(|observation| observation.failure.is_some()).count(),
+            partitions: observations.iter().map(|observation| observation.partitions.len()).sum(),
+            requests: self.brokers.traffic.requests() - requests,
+            bytes_sent: self.brokers.traffic.bytes().0 - sent,
+            bytes_received: self.brokers.traffic.bytes().1 - received,
+            connections: self.brokers.connections(),
+            failure,
+        };
+        observations
+    }
+}
+
+/// What is remembered from cycle to cycle.
+struct Caches<'c> {
+    topics: &'c mut Topics,
+    groups: &'c mut Groups,
+    names: &'c mut GroupNames,
+}
+
+/// A query's topics.
+type Chosen = Known<BTreeSet<Arc<str>>>;
+
+/// All that a cycle has read.
+struct Reading<'q> {
+    groups: HashMap<&'q str, GroupReading>,
+    /// For each query its topics.
+    chosen: Vec<Chosen>,
+    ends: Ends,
+}
+
+/// Reads everything. An error means that no broker answered at all.
+async fn look<'q>(
+    cycle: &Cycle<'_>,
+    caches: &mut Caches<'_>,
+    queries: &'q [GroupQuery],
+    members: Members<'_>,
+) -> Result<Reading<'q>, Unknown> {
+    let answers = cycle.brokers.traffic.answers();
+    let mut chosen = choose_by_name(cycle, caches, queries).await?;
+    read_topics(cycle, caches.topics, &chosen, answers).await?;
+
+    let plans = plan(queries, &chosen, caches.topics, members);
+    let read = caches.groups.read(cycle, caches.topics, &plans).await;
+    let groups: HashMap<&str, GroupReading> = plans.iter().map(|plan| plan.group).zip(read).collect();
+    let is_silent = cycle.brokers.traffic.answers() == answers;
+    if is_silent
+        && let Some(reason) =
+            groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()))
+    {
+        return Err(reason.clone());
+    }
+    choose_by_group(cycle, caches, queries, &groups, &mut chosen).await;
+    read_topics(cycle, caches.topics, &chosen, answers).await?;
+    drop_vanished(caches, queries, &groups, &mut chosen);
+
+    let ends = offsets::read(cycle, caches.topics, &wanted(queries, &chosen, caches.topics)).await;
+    caches.topics.read_configs(cycle).await;
+    Ok(Reading { groups, chosen, ends })
+}
+
+/// Reads the chosen topics; an error means that no broker has answered in this cycle.
+async fn read_topics(cycle: &Cycle<'_>, topics: &mut Topics, chosen: &[Chosen], answers: u64) -> Result<(), Unknown> {
+    let names: BTreeSet<Arc<str>> = chosen.iter().flatten().flatten().cloned().collect();
+    match topics.read(cycle, &names).await {
+        Err(error) if cycle.brokers.traffic.answers() == answers => Err(error.unknown(Subject::Cluster)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The topics of each query as far as they are known before the groups were asked: named, matched, or remembered.
+async fn choose_by_name(
+    cycle: &Cycle<'_>,
+    caches: &mut Caches<'_>,
+    queries: &[GroupQuery],
+) -> Result<Vec<Chosen>, Unknown> {
+    let needs_all = queries.iter().any(|query| matches!(query.topics, TopicSelection::Pattern(_)));
+    let all: Known<Vec<Arc<str>>> = match if needs_all { caches.topics.all_names(cycle).await } else { Ok(&[][..]) } {
+        Ok(names) => Ok(names.to_vec()),
+        Err(error) if error.is_silence() => return Err(error.unknown(Subject::Cluster)),
+        Err(error) => Err(error.unknown(Subject::Cluster)),
+    };
+    // Many queries have the same pattern.
+    let mut matched: HashMap<(&str, Option<&str>), Chosen> = HashMap::new();
+    let mut chosen = Vec::with_capacity(queries.len());
+    for query in queries {
+        chosen.push(match &query.topics {
+            TopicSelection::Named(names) => Ok(names.iter().map(|name| caches.topics.name(name)).collect()),
+            TopicSelection::Pattern(pattern) => {
+                let key = (pattern.as_str(), query.exclude.as_ref().map(Pattern::as_str));
+                matched.entry(key).or_insert_with(|| matching(&all, query)).clone()
             }
-            Err(OpenError::Client { message }) => Err(SettingsError::Client { cluster, message }),
+            TopicSelection::OfGroup => Ok(caches.groups.topics(&query.group)),
+        });
+    }
+    Ok(chosen)
+}
+
+fn matching(all: &Known<Vec<Arc<str>>>, query: &GroupQuery) -> Chosen {
+    let mut filter = query.topic_filter();
+    let all = all.as_ref().map_err(Clone::clone)?;
+    let matching: BTreeSet<Arc<str>> = all.iter().filter(|name| filter.takes(name)).cloned().collect();
+    if matching.is_empty() { Err(query.no_topic_matches()) } else { Ok(matching) }
+}
+
+/// One plan per group, however many queries there are for it.
+fn plan<'q>(queries: &'q [GroupQuery], chosen: &[Chosen], topics: &Topics, members: Members<'_>) -> Vec<Plan<'q>> {
+    let mut selections: BTreeMap<&str, Selection> = BTreeMap::new();
+    for (query, chosen) in queries.iter().zip(chosen) {
+        let selection = selections.entry(&query.group).or_insert_with(|| Selection::Of(BTreeMap::new()));
+        match (&query.topics, selection) {
+            (TopicSelection::OfGroup, selection) => *selection = Selection::All,
+            (TopicSelection::Named(_) | TopicSelection::Pattern(_), Selection::All) => {}
+            (TopicSelection::Named(_) | TopicSelection::Pattern(_), Selection::Of(partitions)) => {
+                for (name, numbers) in selected(query, chosen, topics) {
+                    partitions.entry(name).or_default().extend(numbers);
+                }
+            }
         }
     }
+    let is_changing = |group: &str| match members {
+        Members::All => true,
+        Members::MayHaveChanged(groups) => groups.contains(group),
+    };
+    let plan = |(group, commits)| Plan { group, commits, is_changing: is_changing(group) };
+    selections.into_iter().map(plan).collect()
+}
 
-    /// Hears what the client has to say. It must be called every cycle: tokens are renewed in it too.
-    pub(super) fn listen(&self) {
-        for _ in 0..MOST_NOTICES {
-            match self.client.next_notice() {
-                Some(Notice::Log { level, facility, text }) => {
-                    debug!(cluster = self.cluster, level, line = text, "The Kafka client wrote a log line.");
-                    // How a connection ended; without this line that is only reported for errors of the network.
-                    if facility == "FAIL" {
-                        let text = text.split_once("]: ").map_or(text.as_str(), |(_thread, text)| text);
-                        self.complaints.borrow_mut().add(code::TRANSPORT, text);
-                    }
+/// A query's partitions by topic, as far as its topics are known.
+fn selected<'s>(
+    query: &'s GroupQuery,
+    chosen: &'s Chosen,
+    topics: &'s Topics,
+) -> impl Iterator<Item = (Arc<str>, impl Iterator<Item = i32> + 's)> + 's {
+    let known = chosen.iter().flatten().filter_map(|name| Some((name, topics.get(name).ok()?)));
+    known.map(move |(name, topic)| (Arc::clone(name), partitions_of(query, topic)))
+}
+
+fn partitions_of<'t>(query: &'t GroupQuery, topic: &'t Topic) -> impl Iterator<Item = i32> + 't {
+    let is_selected = |partition: &i32| query.partitions.as_ref().is_none_or(|set| set.contains(*partition));
+    topic.leaders.keys().copied().filter(is_selected)
+}
+
+/// Chooses the topics of the queries that name none: what the group has committed to or is assigned, and what it had the
+/// last time: whether that is gone or only hidden is told when it is asked for by name.
+async fn choose_by_group(
+    cycle: &Cycle<'_>,
+    caches: &mut Caches<'_>,
+    queries: &[GroupQuery],
+    groups: &HashMap<&str, GroupReading>,
+    chosen: &mut [Chosen],
+) {
+    for (query, chosen) in queries.iter().zip(chosen) {
+        let (TopicSelection::OfGroup, Some(read)) = (&query.topics, groups.get(query.group.as_str())) else { continue };
+        let before = chosen.as_ref().ok().cloned().unwrap_or_default();
+        *chosen = match topics_of(&query.group, read) {
+            Ok(topics) => Ok(topics.union(&before).cloned().collect()),
+            Err(reason) if before.is_empty() => Err(match reason {
+                Unknown::GroupNeverSeen { group, .. } => {
+                    let similar = caches.names.similar(cycle, &group).await;
+                    Unknown::GroupNeverSeen { group, similar }
                 }
-                Some(Notice::Error { code, text }) => {
-                    debug!(cluster = self.cluster, code, line = text, "The Kafka client reported an error.");
-                    self.complaints.borrow_mut().add(code, &text);
-                }
-                None => break,
+                other => other,
+            }),
+            Err(_) => Ok(before),
+        };
+        if let (Ok(topics), Some(_)) = (&mut *chosen, &query.exclude) {
+            let mut filter = query.topic_filter();
+            topics.retain(|topic| filter.takes(topic));
+            if topics.is_empty() {
+                *chosen = Err(query.no_topic_matches());
             }
         }
     }
+}
 
-    /// What the client has complained about.
-    pub(super) fn complaints(&self) -> Ref<'_, Complaints> {
-        self.complaints.borrow()
+/// Of the topics that a group had the last time and shows no more, those stay that are known to be there and hidden: the
+/// broker leaves out of a group's commits what we may not describe, and says so only when asked by name. A group that shows
+/// nothing at all keeps what it had, since that is what cannot be known any more.
+fn drop_vanished(
+    caches: &mut Caches<'_>,
+    queries: &[GroupQuery],
+    groups: &HashMap<&str, GroupReading>,
+    chosen: &mut [Chosen],
+) {
+    for (query, chosen) in queries.iter().zip(chosen) {
+        let (TopicSelection::OfGroup, Ok(names)) = (&query.topics, chosen) else { continue };
+        let Some(read) = groups.get(query.group.as_str()) else { continue };
+        let shown = read.topics();
+        if read.commits.is_ok() && !shown.is_empty() {
+            let is_hidden = |name: &str| matches!(caches.topics.get(name), Err(Unknown::NotAuthorized { .. }));
+            names.retain(|name| shown.contains(name) || is_hidden(name));
+        }
+        caches.groups.remember_topics(&query.group, names.clone());
+    }
+}
+
+/// The topics that the group shows; without any, why.
+fn topics_of(group: &str, read: &GroupReading) -> Chosen {
+    let topics = read.topics();
+    if !topics.is_empty() {
+        return Ok(topics);
+    }
+    let group = || group.to_owned();
+    match (&read.commits, &read.description) {
+        (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
+        (Ok(_), Ok(described)) if described.members.is_empty() => Err(match (read.kind, described.state) {
+            (GroupKind::Expired, _) => Unknown::CommitsExpired { group: group() },
+            (GroupKind::Share | GroupKind::ConnectWorkers, _) => {
+                Unknown::Unsupported { what: format!("the lag of a {}", read.kind) }
+            }
+            // A group that is there and shows no commit: the broker leaves out topics that we may not describe.
+            (_, GroupState::Empty) => Unknown::HiddenTopics { group: group() },
+            (_, _) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+        }),
+        (Ok(_), Ok(_)) if !read.kind.has_offsets() => {
+            Err(Unknown::Unsupported { what: format!("the lag of a {}", read.kind) })
+        }
+        // Members that have not been assigned anything yet.
+        (Ok(_), Ok(_)) => Err(Unknown::NotReadYet),
+    }
+}
+
+/// The partitions of all queries together, each once.
+fn wanted(queries: &[GroupQuery], chosen: &[Chosen], topics: &Topics) -> Wanted {
+    let mut wanted = Wanted::new();
+    for (query, chosen) in queries.iter().zip(chosen) {
+        let stable = query.isolation == IsolationLevel::ReadCommitted;
+        for (name, partitions) in selected(query, chosen, topics) {
+            let of_topic = wanted.entry(name).or_default();
+            for partition in partitions {
+                *of_topic.entry(partition).or_default() |= stable;
+            }
+        }
+    }
+    wanted
+}
+
+impl Reading<'_> {
+    /// What the cycle has read of one query.
+    fn observe(&self, topics: &Topics, query: &GroupQuery, chosen: &Chosen, at: Duration) -> Observation {
+        let read = self.groups.get(query.group.as_str());
+        let group = read.map_or(Err(Unknown::NotReadYet), |read| read.description.clone());
+        let kind = read.map_or(GroupKind::Unknown, |read| read.kind);
+        let names = match chosen {
+            Ok(names) => names,
+            Err(reason) => {
+                return Observation { group, kind, ..Observation::failed(&query.group, at, reason.clone()) };
+            }
+        };
+        let mut observation = Observation {
+            consumer_group: query.group.clone(),
+            at,
+            kind,
+            failure: None,
+            topics: Vec::with_capacity(names.len()),
+            partitions: Vec::new(),
+            group,
+        };
+        for name in names {
+            let (id, partitions) = match topics.get(name) {
+                Ok(topic) => {
+                    let before = observation.partitions.len();
+                    observation.partitions.extend(self.partitions(query, name, topic));
+                    (topic.id.clone(), Ok(u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX)))
+                }
+                Err(reason) => (None, Err(reason)),
+            };
+            let config = topics.config(name);
+            observation.topics.push(TopicObservation { name: Arc::clone(name), id, partitions, config });
+        }
+        observation
     }
 
-    /// A broker has answered: earlier complaints say nothing about now.
-    pub(super) fn forget_complaints(&self) {
-        self.complaints.borrow_mut().clear();
-    }
-
-    /// Puts a new client in place of this one, which forgets what librdkafka has cached.
-    pub(super) fn renew(&mut self, settings: &ClusterSettings) -> Result<(), SettingsError> {
-        *self = Self::open(settings)?;
-        Ok(())
+    fn partitions<'s>(
+        &'s self,
+        query: &'s GroupQuery,
+        name: &'s Arc<str>,
+        topic: &'s Topic,
+    ) -> impl Iterator<Item = PartitionObservation> + 's {
+        let commits = self.groups.get(query.group.as_str()).map(|read| &read.commits);
+        let ends = self.ends.get(name);
+        partitions_of(query, topic).map(move |number| {
+            let edges = ends.and_then(|ends| ends.get(&number));
+            let edge = |pick: fn(&offsets::Edges) -> &Known<_>| {
+                edges.map_or(Err(Unknown::NotReadYet), |edges| pick(edges).clone())
+            };
+            let end = match query.isolation {
+                IsolationLevel::ReadUncommitted => edge(|edges| &edges.high_watermark),
+                IsolationLevel::ReadCommitted => edge(|edges| &edges.last_stable),
+            };
+            PartitionObservation {
+                topic: Arc::clone(name),
+                partition: number,
+                committed: match commits {
+                    Some(Ok(commits)) => commits.get(&query.group, name, number),
+                    Some(Err(reason)) => Err(reason.clone()),
+                    None => Err(Unknown::NotReadYet),
+                },
+                start: edge(|edges| &edges.start),
+                end,
+                high_watermark: edge(|edges| &edges.high_watermark).ok(),
+                last_stable: edge(|edges| &edges.last_stable).ok(),
+            }
+        })
     }
 }

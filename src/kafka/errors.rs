@@ -1,223 +1,124 @@
-//! From Kafka's and librdkafka's error codes to why something is unknown. Knows the codes; the one place that does.
+//! From Kafka's error codes and failed requests to why something is unknown. Knows the codes; the one place that does.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::ffi;
-use super::messages::Failure;
+use super::connect_error::ConnectError;
+use super::wire::error_codes::{self as code, error_name};
 use crate::core::{Resource, Unknown};
 
-/// Kafka's codes (the protocol guide's error table) and librdkafka's own, which are negative (`rdkafka.h`).
-pub(super) mod code {
-    pub(crate) const UNKNOWN_TOPIC_OR_PARTITION: i32 = 3;
-    pub(crate) const LEADER_NOT_AVAILABLE: i32 = 5;
-    pub(crate) const NOT_LEADER_OR_FOLLOWER: i32 = 6;
-    pub(crate) const REPLICA_NOT_AVAILABLE: i32 = 9;
-    pub(crate) const COORDINATOR_LOAD_IN_PROGRESS: i32 = 14;
-    pub(crate) const COORDINATOR_NOT_AVAILABLE: i32 = 15;
-    pub(crate) const NOT_COORDINATOR: i32 = 16;
-    pub(crate) const TOPIC_AUTHORIZATION_FAILED: i32 = 29;
-    pub(crate) const GROUP_AUTHORIZATION_FAILED: i32 = 30;
-    pub(crate) const CLUSTER_AUTHORIZATION_FAILED: i32 = 31;
-    pub(crate) const UNSUPPORTED_SASL_MECHANISM: i32 = 33;
-    pub(crate) const UNSUPPORTED_VERSION: i32 = 35;
-    pub(crate) const SASL_AUTHENTICATION_FAILED: i32 = 58;
-    pub(crate) const GROUP_ID_NOT_FOUND: i32 = 69;
-    pub(crate) const LISTENER_NOT_FOUND: i32 = 72;
-    pub(crate) const FENCED_LEADER_EPOCH: i32 = 74;
-    pub(crate) const UNKNOWN_LEADER_EPOCH: i32 = 75;
-    pub(crate) const TRANSPORT: i32 = -195;
-    pub(crate) const RESOLVE: i32 = -193;
-    pub(crate) const UNKNOWN_PARTITION: i32 = -190;
-    pub(crate) const UNKNOWN_TOPIC: i32 = -188;
-    pub(crate) const ALL_BROKERS_DOWN: i32 = -187;
-    pub(crate) const TIMED_OUT: i32 = -185;
-    pub(crate) const SSL: i32 = -181;
-    /// librdkafka hasn't learnt the leader yet.
-    pub(crate) const IN_PROGRESS: i32 = -178;
-    pub(crate) const AUTHENTICATION: i32 = -169;
-    pub(crate) const TIMED_OUT_QUEUE: i32 = -166;
-    pub(crate) const UNSUPPORTED_FEATURE: i32 = -165;
-    /// ListOffsets: none of the partitions has a leader.
-    pub(crate) const NO_ENTRY: i32 = -156;
+/// Why a request has no answer that can be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RequestError {
+    /// There is no connection, or it was closed before the answer came.
+    Connection(ConnectError),
+    /// No answer within this time.
+    TimedOut(Duration),
+    /// The broker asks us to wait, for longer than there is time.
+    Throttled,
+    /// The broker does not know the request, or no version of it that we know.
+    Unsupported {
+        /// The request's name.
+        request: &'static str,
+    },
+    /// The answer can't be read.
+    Garbage {
+        /// The request's name.
+        request: &'static str,
+        /// What was wrong, and where.
+        detail: String,
+    },
+    /// The answer is an error code.
+    Code(i16),
+    /// The answer leaves out what was asked for.
+    LeftOut,
 }
 
 /// What a request was about, for errors that don't say it themselves.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Subject<'a> {
     Group(&'a str),
     Topic(&'a Arc<str>),
-    Cluster(&'a str),
+    Cluster,
 }
 
 /// Whether the code says that the coordinator moved away or isn't ready, so that asking again soon makes sense.
-pub(super) fn is_coordinator_moving(code: i32) -> bool {
+pub(super) fn is_coordinator_moving(code: i16) -> bool {
     matches!(code, code::COORDINATOR_LOAD_IN_PROGRESS | code::COORDINATOR_NOT_AVAILABLE | code::NOT_COORDINATOR)
 }
 
-/// Whether the code says that the partition's leader isn't (known to be) where it was looked for.
-pub(super) fn is_leader_moving(code: i32) -> bool {
+/// Whether the code says that the partition's leader isn't (known to be) where it was looked for, or is not ready.
+pub(super) fn is_leader_moving(code: i16) -> bool {
     matches!(
         code,
         code::LEADER_NOT_AVAILABLE
             | code::NOT_LEADER_OR_FOLLOWER
             | code::REPLICA_NOT_AVAILABLE
+            | code::KAFKA_STORAGE_ERROR
             | code::LISTENER_NOT_FOUND
             | code::FENCED_LEADER_EPOCH
             | code::UNKNOWN_LEADER_EPOCH
-            | code::IN_PROGRESS
-            | code::NO_ENTRY
+            | code::OFFSET_NOT_AVAILABLE
     )
 }
 
-/// Whether the request got no answer at all, in contrast to one that says no.
-pub(super) fn is_silence(code: i32) -> bool {
-    matches!(
-        code,
-        code::TRANSPORT
-            | code::RESOLVE
-            | code::ALL_BROKERS_DOWN
-            | code::TIMED_OUT
-            | code::TIMED_OUT_QUEUE
-            | code::SSL
-            | code::AUTHENTICATION
-    )
+impl RequestError {
+    /// Whether the broker gave no answer at all, in contrast to one that says no.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::Connection(_) | Self::TimedOut(_) | Self::Throttled => true,
+            Self::Unsupported { .. } | Self::Garbage { .. } | Self::Code(_) | Self::LeftOut => false,
+        }
+    }
+
+    /// Why the subject is unknown.
+    pub(super) fn unknown(&self, about: Subject<'_>) -> Unknown {
+        match self {
+            Self::Connection(error) => error.unknown(),
+            Self::TimedOut(after) => Unknown::TimedOut { after: *after },
+            Self::Throttled => Unknown::Unreachable {
+                detail:
+                    "the broker's quota keeps our requests back (throttle_time_ms) for longer than this poll may take"
+                        .to_owned(),
+            },
+            Self::Unsupported { request } => Unknown::Unsupported { what: format!("the request {request}") },
+            Self::Garbage { request, detail } => {
+                Unknown::Protocol { detail: format!("the answer to {request} can't be read: {detail}") }
+            }
+            Self::Code(code) => explain(*code, about),
+            Self::LeftOut => Unknown::Missing,
+        }
+    }
 }
 
-/// Why `failure` left its subject unknown. `waited` is how long the request was given.
-pub(super) fn explain(failure: &Failure, about: Subject<'_>, waited: Duration, complaints: &Complaints) -> Unknown {
+/// Why a code other than 0 leaves its subject unknown.
+pub(super) fn explain(code: i16, about: Subject<'_>) -> Unknown {
     let refused = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.to_owned() };
     let named = |expected| match about {
-        Subject::Group(name) | Subject::Cluster(name) => refused(expected, name),
+        Subject::Group(name) => refused(expected, name),
         Subject::Topic(name) => refused(expected, name),
+        Subject::Cluster => refused(Resource::Cluster, CLUSTER),
     };
-    let other = || Unknown::Broker { code: failure.code, name: ffi::code_name(failure.code) };
-    match failure.code {
-        code::UNKNOWN_TOPIC_OR_PARTITION | code::UNKNOWN_TOPIC => match about {
+    let other = || Unknown::Broker { code: i32::from(code), name: error_name(code).to_owned() };
+    match code {
+        code::UNKNOWN_TOPIC_OR_PARTITION | code::INVALID_TOPIC_EXCEPTION => match about {
             Subject::Topic(topic) => Unknown::TopicMissing { topic: Arc::clone(topic) },
-            Subject::Group(_) | Subject::Cluster(_) => other(),
+            Subject::Group(_) | Subject::Cluster => other(),
         },
-        // The metadata had the partition a moment ago.
-        code::UNKNOWN_PARTITION => Unknown::Missing,
         code::TOPIC_AUTHORIZATION_FAILED => named(Resource::Topic),
         code::GROUP_AUTHORIZATION_FAILED => named(Resource::Group),
-        // Kafka's ACLs know one cluster resource, and this is its name.
-        code::CLUSTER_AUTHORIZATION_FAILED => refused(Resource::Cluster, "kafka-cluster"),
+        code::CLUSTER_AUTHORIZATION_FAILED => refused(Resource::Cluster, CLUSTER),
         code if is_coordinator_moving(code) => Unknown::CoordinatorMoving,
         code if is_leader_moving(code) => Unknown::NoLeader,
-        code::UNSUPPORTED_VERSION | code::UNSUPPORTED_FEATURE => Unknown::Unsupported { what: failure.text.clone() },
-        code::AUTHENTICATION | code::SSL | code::SASL_AUTHENTICATION_FAILED | code::UNSUPPORTED_SASL_MECHANISM => {
-            Unknown::Authentication { detail: complaints.security().unwrap_or(&failure.text).to_owned() }
+        code::UNSUPPORTED_VERSION => {
+            Unknown::Unsupported { what: "a version of the request that the broker says it knows".to_owned() }
         }
-        code::TRANSPORT | code::RESOLVE | code::ALL_BROKERS_DOWN => {
-            Unknown::Unreachable { detail: complaints.last().unwrap_or(&failure.text).to_owned() }
-        }
-        code::TIMED_OUT | code::TIMED_OUT_QUEUE => Unknown::TimedOut { after: waited },
         _ => other(),
     }
 }
 
-/// Why no broker at all has answered.
-pub(super) fn explain_silence(failure: &Failure, waited: Duration, complaints: &Complaints) -> Unknown {
-    if let Some(detail) = complaints.security() {
-        return Unknown::Authentication { detail: detail.to_owned() };
-    }
-    match complaints.last() {
-        Some(detail) => Unknown::Unreachable { detail: detail.to_owned() },
-        None => explain(failure, Subject::Cluster(""), waited, complaints),
-    }
-}
-
-/// What librdkafka complained about since a broker last answered: it says why connections fail only there.
-#[derive(Default)]
-pub(super) struct Complaints {
-    lines: VecDeque<(Cause, String)>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Cause {
-    /// The handshake failed, or the credentials were refused.
-    Security,
-    /// The broker hung up on the first request, as it does on clients that speak another protocol. A broker that is
-    /// being stopped does so too.
-    PerhapsProtocol,
-    /// The broker told its versions and hung up on the next request, within moments: all that a port with SASL does for a
-    /// client without. A broker that is being stopped may do so too.
-    PerhapsCredentials,
-    Network,
-    /// A summary of the brokers' own complaints.
-    AllDown,
-}
-
-/// One line per broker of a usual cluster; only the latest are ever shown.
-const MOST_COMPLAINTS: usize = 8;
-/// Longer than any line seen; it bounds what reaches a condition's message.
-const LONGEST_COMPLAINT: usize = 400;
-
-impl Complaints {
-    /// Takes note of how a connection failed.
-    pub(super) fn add(&mut self, code: i32, text: &str) {
-        let cause = Cause::of(code, text);
-        // "(after 3ms in state CONNECT, 2 identical error(s) suppressed)" tells nobody anything and is another text each time.
-        let text = text.split(" (after ").next().unwrap_or(text);
-        let mut text: String = text.chars().take(LONGEST_COMPLAINT).collect();
-        text.push_str(match cause {
-            Cause::PerhapsProtocol => "; does the broker expect TLS on this port?",
-            Cause::PerhapsCredentials => "; does this port want a user and a password?",
-            Cause::Security | Cause::Network | Cause::AllDown => "",
-        });
-        self.lines.retain(|(old, known)| *old != Cause::AllDown && *known != text);
-        if cause == Cause::AllDown && !self.lines.is_empty() {
-            return;
-        }
-        if self.lines.len() == MOST_COMPLAINTS {
-            self.lines.pop_front();
-        }
-        self.lines.push_back((cause, text));
-    }
-
-    /// A broker has answered: what was complained about before is over.
-    pub(super) fn clear(&mut self) {
-        self.lines.clear();
-    }
-
-    fn last(&self) -> Option<&str> {
-        self.lines.back().map(|(_, text)| text.as_str())
-    }
-
-    fn security(&self) -> Option<&str> {
-        let certain = self.lines.iter().rev().find(|(cause, _)| *cause == Cause::Security);
-        let is_perhaps = |cause: Cause| matches!(cause, Cause::PerhapsProtocol | Cause::PerhapsCredentials);
-        let perhaps = || self.lines.back().filter(|(cause, _)| is_perhaps(*cause));
-        certain.or_else(perhaps).map(|(_, text)| text.as_str())
-    }
-}
-
-impl Cause {
-    fn of(code: i32, text: &str) -> Self {
-        // librdkafka reports a broken TLS handshake as a transport error too.
-        let hints = ["security.protocol", "SSL handshake", "SASL", "certificate"];
-        let is_security = matches!(code, code::SSL | code::AUTHENTICATION | code::SASL_AUTHENTICATION_FAILED);
-        if code == code::ALL_BROKERS_DOWN {
-            Self::AllDown
-        } else if is_security || hints.iter().any(|hint| text.contains(hint)) {
-            Self::Security
-        } else if text.contains("in state APIVERSION_QUERY") {
-            Self::PerhapsProtocol
-        } else if lived_for_moments(text) {
-            Self::PerhapsCredentials
-        } else {
-            Self::Network
-        }
-    }
-}
-
-/// Whether a connection that had come up was closed within a second: "… (after 2ms in state UP)".
-fn lived_for_moments(text: &str) -> bool {
-    let state = text.rsplit_once("(after ").and_then(|(_, after)| after.split_once("ms in state "));
-    state.is_some_and(|(milliseconds, state)| state.starts_with("UP") && milliseconds.len() <= 3)
-}
+/// Kafka's ACLs know one cluster resource, and this is its name.
+const CLUSTER: &str = "kafka-cluster";
 
 #[cfg(test)]
 mod tests {
@@ -225,7 +126,6 @@ mod tests {
 
     #[test]
     fn every_code_becomes_a_reason_that_names_its_subject() {
-        let (complaints, waited) = (Complaints::default(), Duration::from_secs(3));
         let orders: Arc<str> = Arc::from("orders");
         let (group, topic) = (Subject::Group("shop"), Subject::Topic(&orders));
         for (code, about, expected) in [
@@ -236,36 +136,27 @@ mod tests {
             (16, group, "the group's coordinator is moving"),
             (14, group, "the group's coordinator is moving"),
             (6, topic, "the partition has no leader"),
-            (-185, group, "no answer within 3s"),
-            (-190, topic, "missing in the broker's answer"),
             (42, group, "INVALID_REQUEST (42)"),
             (9_999, group, "(9999)"),
         ] {
-            let said = explain(&Failure::of(code), about, waited, &complaints).to_string();
+            let said = explain(code, about).to_string();
             assert!(said.contains(expected), "{code}: {said}");
         }
     }
 
     #[test]
-    fn complaints_tell_a_refused_connection_from_a_refused_certificate() {
-        let silence = Failure::of(code::TIMED_OUT);
-        let waited = Duration::from_secs(3);
-        let mut complaints = Complaints::default();
-        assert!(matches!(explain_silence(&silence, waited, &complaints), Unknown::TimedOut { .. }));
-        complaints.add(code::TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused");
-        complaints.add(code::ALL_BROKERS_DOWN, "1/1 brokers are down");
-        assert!(matches!(explain_silence(&silence, waited, &complaints), Unknown::Unreachable { .. }));
-        complaints
-            .add(code::TRANSPORT, "Disconnected: connection closed by peer (after 1ms in state APIVERSION_QUERY)");
-        assert!(explain_silence(&silence, waited, &complaints).to_string().contains("expect TLS"));
-        complaints.add(code::TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused");
-        assert!(explain_silence(&silence, waited, &complaints).to_string().contains("Connection refused"));
-        complaints.add(code::SSL, "SSL handshake failed: certificate verify failed");
-        complaints.add(code::TRANSPORT, "Connect to ipv4#127.0.0.1:1 failed: Connection refused");
-        assert!(explain_silence(&silence, waited, &complaints).to_string().contains("certificate verify failed"));
-        for n in 0..100 {
-            complaints.add(code::TRANSPORT, &format!("line {n}"));
+    fn a_failed_request_says_what_was_asked_and_what_came() {
+        for (error, expected) in [
+            (RequestError::TimedOut(Duration::from_secs(3)), "no answer within 3s"),
+            (RequestError::Unsupported { request: "OffsetFetch" }, "the request OffsetFetch"),
+            (
+                RequestError::Garbage { request: "Metadata", detail: "a length is negative at byte 7".to_owned() },
+                "the answer to Metadata can't be read: a length is negative at byte 7",
+            ),
+            (RequestError::Connection(ConnectError::Security("bad certificate".to_owned())), "bad certificate"),
+        ] {
+            let said = error.unknown(Subject::Cluster).to_string();
+            assert!(said.contains(expected), "{error:?}: {said}");
         }
-        assert_eq!(complaints.lines.len(), MOST_COMPLAINTS);
     }
 }

@@ -1,278 +1,402 @@
-//! What the groups have committed, and what their coordinators say about them: OffsetFetch and DescribeConsumerGroups,
-//! one of each per group, all of them in flight together.
+//! What groups have committed and what their coordinators say about them: per coordinator a few requests for all of its
+//! groups. Knows what is remembered of a group from cycle to cycle, and when asking again makes sense.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::errors::{Subject, code, explain, is_coordinator_moving, is_silence};
-use super::messages::{Failure, GroupReply, PartitionReply, Question, Reply};
-use super::pipeline::{Cycle, Next};
-use crate::core::{GroupDescription, GroupState, Known, Offset, Unknown};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use super::broker::Broker;
+use super::commits::{self, Commits};
+use super::coordinators;
+use super::cycle::Cycle;
+use super::describe::{self, Described, Protocol};
+use super::errors::{RequestError, Subject, is_coordinator_moving};
+use super::topics::Topics;
+use super::wire::error_codes as code;
+use crate::core::{GroupDescription, GroupKind, GroupState, Known, Unknown};
 
 /// What is to be read of one group.
 pub(super) struct Plan<'q> {
     pub(super) group: &'q str,
-    pub(super) commits: Wish,
+    pub(super) commits: Selection,
+    /// Whether its members may be changing, so that they are asked for in each cycle.
+    pub(super) is_changing: bool,
 }
 
 /// Which commits are wanted.
-pub(super) enum Wish {
+pub(super) enum Selection {
     /// All that there are.
     All,
     /// Those of these partitions; without any, none are read.
-    Of(BTreeSet<(Arc<str>, i32)>),
+    Of(BTreeMap<Arc<str>, BTreeSet<i32>>),
 }
 
 /// What was read of one group.
-pub(super) struct Seen {
+pub(super) struct GroupReading {
     pub(super) commits: Known<Commits>,
     pub(super) description: Known<GroupDescription>,
-    /// Whether no broker answered either question.
-    pub(super) silence: Option<Failure>,
+    pub(super) kind: GroupKind,
 }
 
-/// A group's commits.
-pub(super) struct Commits {
-    by_topic: HashMap<Arc<str>, HashMap<i32, Known<Option<Offset>>>>,
-    /// Whether all were asked for: then a partition that is missing has no commit.
-    all: bool,
-}
-
-impl Commits {
-    /// The commit of a partition.
-    pub(super) fn get(&self, topic: &Arc<str>, partition: i32) -> Known<Option<Offset>> {
-        match self.by_topic.get(topic).and_then(|partitions| partitions.get(&partition)) {
-            Some(commit) => commit.clone(),
-            None if self.all => Ok(None),
-            None => Err(Unknown::Missing),
-        }
-    }
-
-    /// The topics that the group has committed to.
-    pub(super) fn topics(&self) -> impl Iterator<Item = &Arc<str>> {
-        let has_commit = |commit: &Known<Option<Offset>>| !matches!(commit, Ok(None));
-        self.by_topic.iter().filter(move |(_, found)| found.values().any(has_commit)).map(|(topic, _)| topic)
+impl GroupReading {
+    /// The topics that the group has committed to, or that its members are assigned.
+    pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
+        let committed = self.commits.iter().flat_map(|commits| commits.topics().cloned());
+        let members = self.description.iter().flat_map(|group| &group.members);
+        let assigned = members.flat_map(|member| member.assignment.iter().map(|(topic, _)| Arc::clone(topic)));
+        committed.chain(assigned).collect()
     }
 }
 
-/// What is remembered of a cluster's groups from cycle to cycle.
+/// What is remembered of a cluster's groups.
 #[derive(Default)]
-pub(super) struct Memory {
-    /// The broker that coordinates a group, as its last description said. Asking it directly saves looking it up, and
-    /// keeps librdkafka's cache of coordinators, which never notices that one has moved, out of the way.
-    coordinators: HashMap<String, i32>,
-    /// Cycles to go before it is tried again whether the brokers can describe groups.
-    undescribable: u32,
+pub(super) struct Groups {
+    known: HashMap<String, Remembered>,
 }
 
-/// Brokers learn to describe groups only by an upgrade; looking every tenth cycle is soon enough.
-const UNDESCRIBABLE_FOR: u32 = 10;
-/// First, where the coordinator was; then where it is; then for one that is loading.
-const MOST_ATTEMPTS: u32 = 6;
+struct Remembered {
+    coordinator: Option<i32>,
+    protocol: Option<Protocol>,
+    /// The topics of a group whose query names none.
+    topics: BTreeSet<Arc<str>>,
+    /// Whether it was ever seen with a commit.
+    has_committed: bool,
+    /// Partitions in its last answer, for the size of the next request.
+    partitions: usize,
+    description: Option<Remembrance>,
+    used_at: Instant,
+}
+
+/// The last description.
+struct Remembrance {
+    described: Described,
+    cycle: u64,
+    changed_in: u64,
+}
+
+/// First where the coordinator was; then where it is; then for one that is loading.
+const MOST_ATTEMPTS: u32 = 8;
 /// Loading a partition of `__consumer_offsets` takes from milliseconds to minutes; asking five times a second is
 /// harmless, and the cycle's end bounds it.
 const PAUSE: Duration = Duration::from_millis(200);
+/// A group at rest is described in every third cycle, a third of the groups in each.
+const DESCRIBED_EVERY: u64 = 3;
+/// Cycles after a change in which it is described in each.
+const RESTLESS_FOR: u64 = 6;
+/// What is remembered of a group that nobody asks for any more.
+const KEPT_FOR: Duration = Duration::from_secs(600);
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum About {
-    Commits,
-    Description,
+/// What one attempt is about: the plan's place, and what is still wanted.
+struct Job {
+    plan: usize,
+    wants_commits: bool,
+    wants_description: bool,
 }
 
-struct Job<'p> {
-    group: &'p str,
-    about: About,
-    partitions: Option<Vec<(Arc<str>, i32)>>,
-    /// Asked directly.
-    broker: Option<i32>,
-    attempts: u32,
-    answer: Result<Reply, Failure>,
+/// What an attempt has brought.
+enum Outcome {
+    Commits(usize, Result<Commits, RequestError>),
+    Description(usize, Result<Described, RequestError>),
 }
 
-/// Reads what the plans want, in their order. A group must have one plan only.
-pub(super) fn read(cycle: &mut Cycle<'_>, memory: &mut Memory, plans: &[Plan<'_>]) -> Vec<Seen> {
-    let describe = memory.undescribable == 0;
-    memory.undescribable = memory.undescribable.saturating_sub(1);
-    let mut jobs = jobs(memory, plans, describe);
-    ask(cycle, &mut jobs);
-    renew_and_ask_again(cycle, &mut jobs);
-    let mut answers: HashMap<(&str, bool), Result<Reply, Failure>> = HashMap::with_capacity(jobs.len());
-    memory.coordinators.clear();
-    let is_unsupported = |job: &Job<'_>| matches!(&job.answer, Err(f) if f.code == code::UNSUPPORTED_FEATURE);
-    let mut descriptions = jobs.iter().filter(|job| job.about == About::Description).peekable();
-    // Of all groups: one alone may have met a connection that was just being made.
-    if descriptions.peek().is_some() && descriptions.all(is_unsupported) {
-        memory.undescribable = UNDESCRIBABLE_FOR;
+impl Groups {
+    /// The topics that a group whose query names none had the last time.
+    pub(super) fn topics(&self, group: &str) -> BTreeSet<Arc<str>> {
+        self.known.get(group).map(|known| known.topics.clone()).unwrap_or_default()
     }
-    for job in jobs {
-        if let Ok(Reply::Group(GroupReply { coordinator: Some(broker), .. })) = &job.answer {
-            memory.coordinators.insert(job.group.to_owned(), *broker);
-        }
-        answers.insert((job.group, job.about == About::Commits), job.answer);
-    }
-    plans
-        .iter()
-        .map(|plan| {
-            let commits = answers.remove(&(plan.group, true));
-            let description = answers.remove(&(plan.group, false));
-            seen(cycle, plan, commits, description)
-        })
-        .collect()
-}
 
-fn jobs<'p>(memory: &Memory, plans: &'p [Plan<'_>], describe: bool) -> Vec<Job<'p>> {
-    let job = |plan: &'p Plan<'_>, about, partitions| Job {
-        group: plan.group,
-        about,
-        partitions,
-        broker: memory.coordinators.get(plan.group).copied(),
-        attempts: 0,
-        answer: Err(Failure::of(code::TIMED_OUT)),
-    };
-    let mut jobs = Vec::with_capacity(plans.len() * 2);
-    for plan in plans {
-        match &plan.commits {
-            Wish::All => jobs.push(job(plan, About::Commits, None)),
-            Wish::Of(partitions) if partitions.is_empty() => {}
-            Wish::Of(partitions) => jobs.push(job(plan, About::Commits, Some(partitions.iter().cloned().collect()))),
-        }
-        if describe {
-            jobs.push(job(plan, About::Description, None));
+    /// Takes note of them.
+    pub(super) fn remember_topics(&mut self, group: &str, topics: BTreeSet<Arc<str>>) {
+        if let Some(known) = self.known.get_mut(group) {
+            known.topics = topics;
         }
     }
-    jobs
-}
 
-fn ask(cycle: &mut Cycle<'_>, jobs: &mut [Job<'_>]) {
-    let until = cycle.end_of_groups();
-    cycle.run(
-        jobs,
-        until,
-        |job| {
-            let question = match job.about {
-                About::Commits => Question::GroupOffsets { group: job.group, partitions: job.partitions.as_deref() },
-                About::Description => Question::Group { group: job.group },
-            };
-            (question, job.broker)
-        },
-        |job, answer| {
-            job.attempts += 1;
-            let failed = answer.as_ref().err().map(|failure| failure.code);
-            job.answer = answer;
-            match failed {
-                // The coordinator was remembered: look it up. A time-out has used up the time for that.
-                Some(code) if job.broker.is_some() && (is_coordinator_moving(code) || code == code::TRANSPORT) => {
-                    job.broker = None;
-                    Next::AskAgain { after: Duration::ZERO }
+    /// Reads what the plans want, in their order. A group must have one plan only.
+    pub(super) async fn read(&mut self, cycle: &Cycle<'_>, topics: &Topics, plans: &[Plan<'_>]) -> Vec<GroupReading> {
+        let now = Instant::now();
+        self.known.retain(|_, known| known.used_at.elapsed() < KEPT_FOR);
+        for plan in plans {
+            self.known.entry(plan.group.to_owned()).or_insert_with(Remembered::new).used_at = now;
+        }
+        let mut commits: Vec<Option<Result<Commits, RequestError>>> = plans.iter().map(|_| None).collect();
+        let mut described: Vec<Option<Result<Described, RequestError>>> = plans.iter().map(|_| None).collect();
+        let mut jobs: Vec<Job> =
+            plans.iter().enumerate().filter_map(|(place, plan)| self.job(cycle, place, plan)).collect();
+        for attempt in 1..=MOST_ATTEMPTS {
+            let outcomes = self.attempt(cycle, topics, plans, &jobs).await;
+            let mut again: BTreeMap<usize, Job> = BTreeMap::new();
+            for outcome in outcomes {
+                let (place, error) = outcome.place_and_error();
+                if error.is_some_and(is_worth_another_try) {
+                    self.forget_coordinator(plans[place].group);
+                    let job = again.entry(place).or_insert(Job {
+                        plan: place,
+                        wants_commits: false,
+                        wants_description: false,
+                    });
+                    match &outcome {
+                        Outcome::Commits(..) => job.wants_commits = true,
+                        Outcome::Description(..) => job.wants_description = true,
+                    }
                 }
-                // Looking it up again would give the same broker from librdkafka's cache: a new client is needed.
-                Some(code::NOT_COORDINATOR) => Next::Done,
-                Some(code) if is_coordinator_moving(code) && job.attempts < MOST_ATTEMPTS => {
-                    Next::AskAgain { after: PAUSE }
+                match outcome {
+                    Outcome::Commits(place, result) => commits[place] = Some(result),
+                    Outcome::Description(place, result) => described[place] = Some(result),
                 }
-                Some(_) | None => Next::Done,
             }
-        },
-    );
-}
-
-/// Where a looked-up coordinator says that it isn't: a new client, which has nothing cached, and one more try. At most
-/// once per cycle.
-fn renew_and_ask_again(cycle: &mut Cycle<'_>, jobs: &mut Vec<Job<'_>>) {
-    let is_lost = |job: &Job<'_>| matches!(&job.answer, Err(failure) if failure.code == code::NOT_COORDINATOR);
-    if cycle.is_stopped() || !jobs.iter().any(is_lost) {
-        return;
+            jobs = again.into_values().collect();
+            let pause = if attempt == 1 { Duration::ZERO } else { PAUSE };
+            if jobs.is_empty() || Instant::now() + pause >= cycle.end_of_groups() {
+                break;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        let results = commits.into_iter().zip(described);
+        plans
+            .iter()
+            .zip(results)
+            .map(|(plan, (commits, described))| self.reading(cycle, plan, commits, described))
+            .collect()
     }
-    if let Err(error) = cycle.handle.renew(cycle.settings) {
-        tracing::warn!(cluster = cycle.settings.name, %error, "Could not renew the Kafka client.");
-        return;
-    }
-    cycle.renewed = true;
-    let mut lost: Vec<Job<'_>> = jobs.extract_if(.., |job| is_lost(job)).collect();
-    ask(cycle, &mut lost);
-    jobs.append(&mut lost);
-}
 
-fn seen(
-    cycle: &Cycle<'_>,
-    plan: &Plan<'_>,
-    commits: Option<Result<Reply, Failure>>,
-    description: Option<Result<Reply, Failure>>,
-) -> Seen {
-    let waited = cycle.settings.request_timeout;
-    let because = |failure: &Failure| explain(failure, Subject::Group(plan.group), waited, &cycle.handle.complaints());
-    let silent = |answer: &Option<Result<Reply, Failure>>| match answer {
-        Some(Err(failure)) if is_silence(failure.code) => Some(failure.clone()),
-        Some(_) | None => None,
-    };
-    let silence = match (silent(&commits), silent(&description)) {
-        (Some(failure), Some(_)) => Some(failure),
-        (Some(failure), None) if description.is_none() => Some(failure),
-        (None, Some(failure)) if commits.is_none() => Some(failure),
-        (_, _) => None,
-    };
-    let unsupported = || Err(Unknown::Unsupported { what: "describing consumer groups".to_owned() });
-    Seen {
-        commits: match commits {
-            Some(Ok(Reply::Partitions(replies))) => Ok(read_commits(cycle, plan, replies)),
-            Some(Err(failure)) => Err(because(&failure)),
-            // Nothing was asked for.
-            Some(Ok(Reply::Group(_) | Reply::Topics(_) | Reply::GroupNames(_))) | None => {
-                Ok(Commits { by_topic: HashMap::new(), all: false })
-            }
-        },
-        description: match description {
-            Some(Ok(Reply::Group(group))) => read_description(group),
-            // KIP-1043: a coordinator that has never heard of a group says so.
-            Some(Err(failure)) if failure.code == code::GROUP_ID_NOT_FOUND => {
-                Ok(GroupDescription { state: GroupState::Dead, assignor: None, members: Vec::new() })
-            }
-            Some(Err(failure)) if matches!(failure.code, code::UNSUPPORTED_FEATURE | code::UNSUPPORTED_VERSION) => {
-                unsupported()
-            }
-            Some(Err(failure)) => Err(because(&failure)),
-            Some(Ok(Reply::Partitions(_) | Reply::Topics(_) | Reply::GroupNames(_))) | None => unsupported(),
-        },
-        silence,
-    }
-}
-
-fn read_commits(cycle: &Cycle<'_>, plan: &Plan<'_>, replies: Vec<PartitionReply>) -> Commits {
-    /// librdkafka's `RD_KAFKA_OFFSET_INVALID`: in an OffsetFetch, no commit.
-    const NO_COMMIT: i64 = -1001;
-    let waited = cycle.settings.request_timeout;
-    let mut commits = Commits { by_topic: HashMap::new(), all: matches!(plan.commits, Wish::All) };
-    for reply in replies {
-        let commit = if reply.code != 0 {
-            let subject = match reply.code {
-                code::GROUP_AUTHORIZATION_FAILED => Subject::Group(plan.group),
-                _ => Subject::Topic(&reply.topic),
-            };
-            Err(explain(&Failure::of(reply.code), subject, waited, &cycle.handle.complaints()))
-        } else if reply.offset == NO_COMMIT || reply.offset == -1 {
-            Ok(None)
-        } else {
-            Offset::new(reply.offset).map(Some).ok_or(Unknown::NegativeOffset(reply.offset))
+    fn job(&self, cycle: &Cycle<'_>, plan: usize, of: &Plan<'_>) -> Option<Job> {
+        let wants_commits = match &of.commits {
+            Selection::All => true,
+            Selection::Of(partitions) => !partitions.is_empty(),
         };
-        commits.by_topic.entry(reply.topic).or_default().insert(reply.partition, commit);
+        let wants_description =
+            of.is_changing || self.known.get(of.group).is_none_or(|known| known.is_due(cycle, of.group));
+        (wants_commits || wants_description).then_some(Job { plan, wants_commits, wants_description })
     }
-    commits
+
+    fn forget_coordinator(&mut self, group: &str) {
+        if let Some(known) = self.known.get_mut(group) {
+            known.coordinator = None;
+        }
+    }
+
+    /// One attempt for all jobs: coordinators are looked up where they aren't known, then each is asked for its groups.
+    async fn attempt(&mut self, cycle: &Cycle<'_>, topics: &Topics, plans: &[Plan<'_>], jobs: &[Job]) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        let is_lost =
+            |job: &&Job| self.known.get(plans[job.plan].group).is_none_or(|known| known.coordinator.is_none());
+        let lost: Vec<&str> = jobs.iter().filter(is_lost).map(|job| plans[job.plan].group).collect();
+        let mut found = if lost.is_empty() { HashMap::new() } else { coordinators::find(cycle, &lost).await };
+        let mut by_coordinator: BTreeMap<i32, Vec<&Job>> = BTreeMap::new();
+        for job in jobs {
+            let group = plans[job.plan].group;
+            let Some(known) = self.known.get_mut(group) else { continue };
+            let coordinator = match known.coordinator {
+                Some(coordinator) => Ok(coordinator),
+                None => found.remove(group).unwrap_or(Err(RequestError::LeftOut)),
+            };
+            match coordinator {
+                Ok(node) => {
+                    known.coordinator = Some(node);
+                    by_coordinator.entry(node).or_default().push(job);
+                }
+                Err(error) => {
+                    if job.wants_commits {
+                        outcomes.push(Outcome::Commits(job.plan, Err(error.clone())));
+                    }
+                    if job.wants_description {
+                        outcomes.push(Outcome::Description(job.plan, Err(error)));
+                    }
+                }
+            }
+        }
+        let asked = by_coordinator.into_iter().map(|(node, jobs)| self.ask(cycle, topics, plans, node, jobs));
+        let mut asked: FuturesUnordered<_> = asked.collect();
+        while let Some(answered) = asked.next().await {
+            outcomes.extend(answered);
+        }
+        outcomes
+    }
+
+    /// Asks one coordinator for all of its groups: commits and descriptions beside each other.
+    async fn ask(
+        &self,
+        cycle: &Cycle<'_>,
+        topics: &Topics,
+        plans: &[Plan<'_>],
+        node: i32,
+        jobs: Vec<&Job>,
+    ) -> Vec<Outcome> {
+        let until = cycle.end_of_groups();
+        let broker: Arc<Broker> = match cycle.brokers.node(node, cycle.patience(until)).await {
+            Ok(broker) => broker,
+            Err(error) => {
+                let error = RequestError::Connection(error);
+                let commits = jobs.iter().filter(|job| job.wants_commits);
+                let commits = commits.map(|job| Outcome::Commits(job.plan, Err(error.clone())));
+                let descriptions = jobs.iter().filter(|job| job.wants_description);
+                let descriptions = descriptions.map(|job| Outcome::Description(job.plan, Err(error.clone())));
+                return commits.chain(descriptions).collect();
+            }
+        };
+        let wanted: Vec<(usize, &str, &Selection, usize)> = jobs
+            .iter()
+            .filter(|job| job.wants_commits)
+            .map(|job| {
+                let plan = &plans[job.plan];
+                let expected = self.known.get(plan.group).map_or(0, |known| known.partitions);
+                (job.plan, plan.group, &plan.commits, expected)
+            })
+            .collect();
+        let to_describe: Vec<(usize, &str, Option<Protocol>)> = jobs
+            .iter()
+            .filter(|job| job.wants_description)
+            .map(|job| {
+                let group = plans[job.plan].group;
+                (job.plan, group, self.known.get(group).and_then(|known| known.protocol))
+            })
+            .collect();
+        let (commits, descriptions) = tokio::join!(
+            commits::fetch(cycle, topics, &broker, wanted),
+            describe::describe(cycle, topics, &broker, to_describe)
+        );
+        let commits = commits.into_iter().map(|(plan, result)| Outcome::Commits(plan, result));
+        let descriptions = descriptions.into_iter().map(|(plan, result)| Outcome::Description(plan, result));
+        commits.chain(descriptions).collect()
+    }
+
+    /// What follows for one group, and what is remembered of it.
+    fn reading(
+        &mut self,
+        cycle: &Cycle<'_>,
+        plan: &Plan<'_>,
+        commits: Option<Result<Commits, RequestError>>,
+        described: Option<Result<Described, RequestError>>,
+    ) -> GroupReading {
+        let known = self.known.entry(plan.group.to_owned()).or_insert_with(Remembered::new);
+        let because = |error: &RequestError| error.unknown(Subject::Group(plan.group));
+        let description: Known<Described> = match described {
+            Some(Ok(described)) => {
+                known.describe(described.clone(), cycle.number);
+                Ok(described)
+            }
+            // KIP-1043: a coordinator that has never heard of a group says so.
+            Some(Err(RequestError::Code(code::GROUP_ID_NOT_FOUND))) => {
+                let dead = Described::dead();
+                known.describe(dead.clone(), cycle.number);
+                Ok(dead)
+            }
+            Some(Err(error)) => {
+                known.description = None;
+                Err(because(&error))
+            }
+            None => known.description.as_ref().map(|last| last.described.clone()).ok_or(Unknown::NotReadYet),
+        };
+        let commits = match commits {
+            Some(Ok(commits)) => Ok(commits),
+            Some(Err(error)) => Err(because(&error)),
+            // Nothing was asked for.
+            None => Ok(Commits::none()),
+        };
+        if let Ok(commits) = &commits {
+            known.partitions = commits.len();
+            known.has_committed |= commits.has_any();
+        }
+        let kind = kind(plan, known, &commits, &description);
+        let commits = match commits {
+            Ok(commits) if kind == GroupKind::Expired && !commits.has_any() => {
+                Err(Unknown::CommitsExpired { group: plan.group.to_owned() })
+            }
+            other => other,
+        };
+        GroupReading { commits, description: description.map(|described| described.group), kind }
+    }
 }
 
-/// `state` and `kind` are librdkafka's `rd_kafka_consumer_group_state_t` and `rd_kafka_consumer_group_type_t`.
-fn read_description(group: GroupReply) -> Known<GroupDescription> {
-    const CONSUMER: i32 = 1;
-    let state = match (group.state, group.kind) {
-        (1, _) => GroupState::PreparingRebalance,
-        (2, _) => GroupState::CompletingRebalance,
-        (3, _) => GroupState::Stable,
-        (4, _) => GroupState::Dead,
-        (5, _) => GroupState::Empty,
-        // librdkafka has no number for Assigning and Reconciling, the only other states of KIP-848.
-        (0, CONSUMER) => GroupState::Reconciling,
-        (_, _) => return Err(Unknown::Unsupported { what: "this state of the group".to_owned() }),
+/// Tells a group that has gone from one that was never there, and one that only commits from one whose members left.
+fn kind(plan: &Plan<'_>, known: &Remembered, commits: &Known<Commits>, description: &Known<Described>) -> GroupKind {
+    let Ok(described) = description else { return GroupKind::Unknown };
+    let asked_for_any = match &plan.commits {
+        Selection::All => true,
+        Selection::Of(partitions) => !partitions.is_empty(),
     };
-    let assignor = Some(group.assignor).filter(|name| !name.is_empty());
-    Ok(GroupDescription { state, assignor, members: group.members })
+    let is_without_members = described.group.members.is_empty();
+    let has_none = asked_for_any && commits.as_ref().is_ok_and(|commits| commits.is_surely_empty());
+    match described.group.state {
+        GroupState::Empty | GroupState::Dead if is_without_members && has_none && known.has_committed => {
+            GroupKind::Expired
+        }
+        GroupState::Dead if commits.as_ref().is_ok_and(Commits::has_any) => GroupKind::CommitsOnly,
+        GroupState::Dead if known.has_committed => GroupKind::Expired,
+        GroupState::Dead if has_none || !asked_for_any => GroupKind::NeverSeen,
+        GroupState::Dead => GroupKind::Unknown,
+        GroupState::Empty
+        | GroupState::Stable
+        | GroupState::PreparingRebalance
+        | GroupState::CompletingRebalance
+        | GroupState::Assigning
+        | GroupState::Reconciling => described.kind,
+    }
+}
+
+impl Remembered {
+    fn new() -> Self {
+        Self {
+            coordinator: None,
+            protocol: None,
+            topics: BTreeSet::new(),
+            has_committed: false,
+            partitions: 0,
+            description: None,
+            used_at: Instant::now(),
+        }
+    }
+
+    fn describe(&mut self, described: Described, cycle: u64) {
+        self.protocol = described.protocol;
+        let changed_in = match &self.description {
+            Some(last) if last.described == described => last.changed_in,
+            Some(_) | None => cycle,
+        };
+        self.description = Some(Remembrance { described, cycle, changed_in });
+    }
+
+    /// Whether the members have to be asked for again.
+    fn is_due(&self, cycle: &Cycle<'_>, group: &str) -> bool {
+        let Some(last) = &self.description else { return true };
+        let is_at_rest = match last.described.group.state {
+            GroupState::Stable => true,
+            GroupState::Empty
+            | GroupState::Dead
+            | GroupState::PreparingRebalance
+            | GroupState::CompletingRebalance
+            | GroupState::Assigning
+            | GroupState::Reconciling => false,
+        };
+        let turn = group.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
+        !is_at_rest
+            || cycle.number.saturating_sub(last.changed_in) < RESTLESS_FOR
+            || cycle.number.saturating_sub(last.cycle) >= DESCRIBED_EVERY
+            || (cycle.number.wrapping_add(turn)).is_multiple_of(DESCRIBED_EVERY)
+    }
+}
+
+impl Outcome {
+    fn place_and_error(&self) -> (usize, Option<&RequestError>) {
+        match self {
+            Self::Commits(place, result) => (*place, result.as_ref().err()),
+            Self::Description(place, result) => (*place, result.as_ref().err()),
+        }
+    }
+}
+
+/// Whether another attempt, after the coordinator was looked up again, may bring what this one did not.
+fn is_worth_another_try(error: &RequestError) -> bool {
+    match error {
+        RequestError::Code(code) => is_coordinator_moving(*code),
+        RequestError::Connection(_) | RequestError::LeftOut => true,
+        // It has used up the time for that; the next cycle looks where the coordinator is.
+        RequestError::TimedOut(_) => true,
+        RequestError::Throttled | RequestError::Unsupported { .. } | RequestError::Garbage { .. } => false,
+    }
 }

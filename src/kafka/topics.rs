@@ -1,117 +1,310 @@
-//! Which partitions topics have and who leads them: one Metadata request for all of a cycle's topics.
+//! Which partitions topics have, who leads them, and how long they keep records: Metadata and DescribeConfigs, remembered
+//! from cycle to cycle and read again when something shows that they have changed, or every few minutes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
-use super::errors::{Subject, code, explain, is_silence};
-use super::messages::{Failure, Question, Reply, TopicReply};
-use super::pipeline::Cycle;
-use crate::core::{Known, Offset, Unknown};
+use tokio::time::Instant;
 
-/// A topic's partitions, and what the cycle has found out about them.
+use super::cycle::Cycle;
+use super::errors::{RequestError, Subject, explain};
+use super::wire::{DescribeConfigs, Metadata, MetadataResponse, MetadataTopic};
+use crate::core::{Known, TopicConfig, Unknown};
+
+/// A topic's partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Topic {
+    /// Its id (KIP-516), where the cluster gives one.
     pub(super) id: Option<String>,
-    pub(super) partitions: BTreeMap<i32, Partition>,
+    /// By partition: the broker that leads it.
+    pub(super) leaders: BTreeMap<i32, Option<i32>>,
 }
 
-/// One partition.
-pub(super) struct Partition {
-    pub(super) leader: Option<i32>,
-    pub(super) start: Known<Offset>,
-    /// By isolation level.
-    pub(super) ends: [Known<Offset>; 2],
+/// What is remembered of topics.
+#[derive(Default)]
+pub(super) struct Topics {
+    known: HashMap<Arc<str>, Remembered>,
+    /// All topics' names, for patterns.
+    names: Option<Names>,
+    /// Something showed that leaders or partitions have changed.
+    stale: bool,
+    configs_read: Option<Instant>,
+    /// Topics whose configuration was asked for, since `configs_read`.
+    configs_asked: HashSet<Arc<str>>,
 }
 
-/// The cycle's topics by name.
-pub(super) type Topics = HashMap<Arc<str>, Known<Topic>>;
+struct Remembered {
+    topic: Known<Topic>,
+    read_at: Instant,
+    used_at: Instant,
+    config: Option<TopicConfig>,
+}
 
-/// Brokers that are tried in turn when the usual one does not answer: enough to get past one that is down and one that
-/// is starting.
-const MOST_BROKERS: usize = 3;
+struct Names {
+    all: Vec<Arc<str>>,
+    read_at: Instant,
+}
 
-/// Describes the topics. `favourite` is the broker that answered last time. (librdkafka's own choice is the controller,
-/// which may be down while all others are up, and which a new client may not have met yet.)
-pub(super) fn describe(
-    cycle: &mut Cycle<'_>,
-    names: &[Arc<str>],
-    favourite: &mut Option<i32>,
-) -> Result<Topics, Failure> {
-    if names.is_empty() {
-        return Ok(Topics::new());
+/// Topics in one request: an answer about so many of a hundred partitions is some 10 MB.
+const CHUNK: usize = 2_000;
+/// Topics whose names are kept for patterns, as many as the largest clusters have.
+const MOST_NAMES: usize = 200_000;
+/// Partitions of one cluster that are looked at. Kafka's own limit of a cluster is about ten times that.
+const MOST_PARTITIONS: usize = 200_000;
+/// What is remembered of a topic that nobody asks for any more.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+/// Retention and clean-up policy change by hand only.
+const CONFIGS_FOR: Duration = Duration::from_secs(600);
+/// Topics whose configuration is asked for at once.
+const CONFIGS_CHUNK: usize = 1_000;
+
+impl Topics {
+    /// What is known of a topic. [`Topics::read`] must have been asked for it.
+    pub(super) fn get(&self, name: &str) -> Known<&Topic> {
+        match self.known.get(name) {
+            Some(remembered) => remembered.topic.as_ref().map_err(Clone::clone),
+            None => Err(Unknown::NotReadYet),
+        }
     }
-    let patience = cycle.patience(cycle.end());
-    let question = Question::Topics(names);
-    let mut answer = Err(Failure::of(code::TIMED_OUT));
-    if let Some(broker) = favourite.take() {
-        answer = cycle.ask_one(question, Some(broker), Instant::now() + patience / 2);
-        *favourite = answer.is_ok().then_some(broker);
+
+    /// A topic's configuration, where it could be read.
+    pub(super) fn config(&self, name: &str) -> Option<TopicConfig> {
+        self.known.get(name)?.config
     }
-    if matches!(&answer, Err(failure) if is_silence(failure.code)) && !cycle.is_stopped() {
-        let (brokers, _) = cycle.metadata(false, patience)?;
-        for broker in brokers.into_iter().take(MOST_BROKERS) {
-            answer = cycle.ask_one(question, Some(broker), Instant::now() + patience / 2);
-            if answer.is_ok() {
-                *favourite = Some(broker);
-                break;
+
+    /// The one copy of a topic's name.
+    pub(super) fn name(&self, name: &str) -> Arc<str> {
+        self.known.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name))
+    }
+
+    /// The next cycle, or the next [`Topics::read`] of this one, reads all again.
+    pub(super) fn expire(&mut self) {
+        self.stale = true;
+    }
+
+    /// Whether all are remembered well enough for this cycle.
+    fn is_fresh(&self, cycle: &Cycle<'_>, name: &str) -> bool {
+        let max_age = cycle.brokers.options().metadata_max_age;
+        let is_young = |known: &Remembered| known.read_at >= cycle.started || known.read_at.elapsed() < max_age;
+        self.known.get(name).is_some_and(|known| {
+            // What is unknown is asked for in each cycle, once.
+            let is_good = known.topic.as_ref().is_ok_and(|topic| topic.leaders.values().all(Option::is_some));
+            is_young(known) && (is_good || known.read_at >= cycle.started)
+        })
+    }
+
+    /// Reads what is not known, or not any more, of these topics. An error means that no broker answered.
+    pub(super) async fn read(&mut self, cycle: &Cycle<'_>, names: &BTreeSet<Arc<str>>) -> Result<(), RequestError> {
+        let now = Instant::now();
+        self.known.retain(|_, known| known.used_at.elapsed() < KEPT_FOR);
+        for name in names {
+            if let Some(known) = self.known.get_mut(name) {
+                known.used_at = now;
+            }
+        }
+        let mut wanted: Vec<&Arc<str>> = names.iter().collect();
+        // One of them is due: all are read, so that requests don't come one by one.
+        let is_due = |name: &&Arc<str>| !self.is_fresh(cycle, name);
+        if !self.stale {
+            if !wanted.iter().any(is_due) {
+                return Ok(());
+            }
+            let oldest = wanted.iter().filter_map(|name| self.known.get(&***name)).map(|known| known.read_at).min();
+            let max_age = cycle.brokers.options().metadata_max_age;
+            if oldest.is_none_or(|oldest| oldest.elapsed() < max_age) {
+                wanted.retain(is_due);
+            }
+        }
+        for chunk in wanted.chunks(CHUNK) {
+            let result = self.read_chunk(cycle, chunk).await;
+            if let Err(error) = result {
+                self.fail(chunk, &error);
+                if error.is_silence() {
+                    return Err(error);
+                }
+            }
+        }
+        self.stale = false;
+        Ok(())
+    }
+
+    async fn read_chunk(&mut self, cycle: &Cycle<'_>, names: &[&Arc<str>]) -> Result<(), RequestError> {
+        let texts: Vec<&str> = names.iter().map(|name| &***name).collect();
+        let now = Instant::now();
+        with_metadata(cycle, Some(&texts), |response| {
+            let mut answered: HashMap<&str, &MetadataTopic<'_>> =
+                response.topics.iter().map(|topic| (&*topic.name, topic)).collect();
+            let mut room = MOST_PARTITIONS.saturating_sub(self.partitions(&texts));
+            for name in names {
+                let topic =
+                    answered.remove(&***name).map_or(Err(Unknown::Missing), |topic| understand(name, topic, &mut room));
+                let config = self.known.get(*name).and_then(|known| known.config);
+                self.known.insert(Arc::clone(name), Remembered { topic, read_at: now, used_at: now, config });
+            }
+        })
+        .await
+    }
+
+    /// Partitions remembered of topics other than these.
+    fn partitions(&self, but: &[&str]) -> usize {
+        let but: HashSet<&str> = but.iter().copied().collect();
+        let others = self.known.iter().filter(|(name, _)| !but.contains(&***name));
+        others.filter_map(|(_, known)| known.topic.as_ref().ok()).map(|topic| topic.leaders.len()).sum()
+    }
+
+    /// What was known well stays so, as a leader that moved shows when it is asked; the rest is unknown because of this.
+    fn fail(&mut self, names: &[&Arc<str>], error: &RequestError) {
+        let read_at = Instant::now();
+        for name in names {
+            let known = self.known.get(*name);
+            if known.is_none_or(|known| known.topic.is_err()) {
+                let topic = Err(error.unknown(Subject::Topic(name)));
+                self.known.insert(Arc::clone(name), Remembered { topic, read_at, used_at: read_at, config: None });
             }
         }
     }
-    match answer? {
-        Reply::Topics(replies) => {
-            cycle.handle.forget_complaints();
-            Ok(read(cycle, names, replies))
+
+    /// The names of all topics that we may see, from at most a few minutes ago.
+    pub(super) async fn all_names(&mut self, cycle: &Cycle<'_>) -> Result<&[Arc<str>], RequestError> {
+        let max_age = cycle.brokers.options().metadata_max_age;
+        let is_fresh = |names: &Names| !self.stale && names.read_at.elapsed() < max_age;
+        if !self.names.as_ref().is_some_and(is_fresh) {
+            let read = with_metadata(cycle, None, |response| {
+                response.topics.iter().take(MOST_NAMES).map(|topic| Arc::from(&*topic.name)).collect()
+            });
+            match (read.await, &self.names) {
+                (Ok(all), _) => self.names = Some(Names { all, read_at: Instant::now() }),
+                // Topics seldom come and go: what was there is better than nothing.
+                (Err(_), Some(_)) => {}
+                (Err(error), None) => return Err(error),
+            }
         }
-        Reply::Partitions(_) | Reply::Group(_) | Reply::GroupNames(_) => Err(Failure::of(code::UNSUPPORTED_FEATURE)),
+        Ok(self.names.as_ref().map_or(&[], |names| &names.all))
+    }
+
+    /// Reads the topics' configuration, where that is allowed and was not done lately. Nothing depends on it.
+    pub(super) async fn read_configs(&mut self, cycle: &Cycle<'_>) {
+        if self.configs_read.is_none_or(|read| read.elapsed() > CONFIGS_FOR) {
+            self.configs_read = Some(Instant::now());
+            self.configs_asked.clear();
+        }
+        let is_new =
+            |(name, known): &(&Arc<str>, &Remembered)| known.topic.is_ok() && !self.configs_asked.contains(*name);
+        let names: Vec<Arc<str>> =
+            self.known.iter().filter(is_new).map(|(name, _)| Arc::clone(name)).take(CONFIGS_CHUNK).collect();
+        if names.is_empty() {
+            return;
+        }
+        self.configs_asked.extend(names.iter().cloned());
+        let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let request = DescribeConfigs { topics: &texts, keys: &["retention.ms", "cleanup.policy"] };
+        let until = cycle.end();
+        let Ok(broker) = cycle.brokers.any(cycle.patience(until)).await else { return };
+        let Ok(answer) = broker.ask(&request, cycle.patience(until)).await else { return };
+        let Ok(response) = answer.read() else { return };
+        broker.obey(response.throttle_ms);
+        for result in response.results.iter().filter(|result| result.error == 0) {
+            let value = |key: &str| {
+                let config = result.configs.iter().find(|(name, _)| name == key);
+                config.and_then(|(_, value)| value.as_deref())
+            };
+            if let Some(known) = self.known.get_mut(&*result.topic) {
+                known.config = config(value("retention.ms"), value("cleanup.policy"));
+            }
+        }
     }
 }
 
-/// The names of all topics that we may see. One Metadata request.
-pub(super) fn all_names(cycle: &mut Cycle<'_>) -> Result<Vec<Arc<str>>, Failure> {
-    let patience = cycle.patience(cycle.end());
-    cycle.metadata(true, patience).map(|(_, names)| names)
+fn config(retention: Option<&str>, policy: Option<&str>) -> Option<TopicConfig> {
+    let (retention, policy) = (retention?.trim().parse::<i64>().ok()?, policy?);
+    let has = |word: &str| policy.split(',').any(|part| part.trim() == word);
+    Some(TopicConfig {
+        // -1 is for ever.
+        retention: u64::try_from(retention).ok().map(Duration::from_millis),
+        compacted: has("compact"),
+        deletes: has("delete"),
+    })
 }
 
-impl Cycle<'_> {
-    fn metadata(
-        &mut self,
-        all_topics: bool,
-        timeout: std::time::Duration,
-    ) -> Result<(Vec<i32>, Vec<Arc<str>>), Failure> {
-        self.asked += 1;
-        let result = self.handle.client.metadata(all_topics, timeout);
-        self.handle.listen();
-        result
+/// Asks any broker and takes note of the brokers that it names.
+async fn with_metadata<T>(
+    cycle: &Cycle<'_>,
+    topics: Option<&[&str]>,
+    read: impl FnOnce(&MetadataResponse<'_>) -> T,
+) -> Result<T, RequestError> {
+    let until = cycle.end();
+    let broker = cycle.brokers.any(cycle.patience(until)).await.map_err(RequestError::Connection)?;
+    let answer = broker.ask(&Metadata { topics }, cycle.patience(until)).await?;
+    let response = answer.read()?;
+    broker.obey(response.throttle_ms);
+    cycle.brokers.advertise(&response.brokers);
+    Ok(read(&response))
+}
+
+fn understand(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> Known<Topic> {
+    // A topic that is being created has no leaders yet, and says so with LEADER_NOT_AVAILABLE.
+    if topic.error != 0 && topic.partitions.is_empty() {
+        return Err(explain(topic.error, Subject::Topic(name)));
     }
+    // A topic being created or deleted.
+    if topic.partitions.is_empty() {
+        return Err(Unknown::Missing);
+    }
+    if topic.partitions.len() > *room {
+        return Err(Unknown::TooMany { what: "partitions of this Kafka cluster".to_owned(), most: MOST_PARTITIONS });
+    }
+    *room -= topic.partitions.len();
+    let leader = |leader: i32| (leader >= 0).then_some(leader);
+    // A negative number is no partition.
+    let partitions = topic.partitions.iter().filter(|partition| partition.partition >= 0);
+    Ok(Topic {
+        id: (topic.id != [0; 16]).then(|| id(topic.id)),
+        leaders: partitions.map(|partition| (partition.partition, leader(partition.leader))).collect(),
+    })
 }
 
-fn read(cycle: &Cycle<'_>, names: &[Arc<str>], replies: Vec<TopicReply>) -> Topics {
-    let mut replies: HashMap<Arc<str>, TopicReply> =
-        replies.into_iter().map(|reply| (Arc::clone(&reply.name), reply)).collect();
-    let complaints = cycle.handle.complaints();
-    let topic = |name: &Arc<str>| match replies.remove(name) {
-        None => Err(Unknown::Missing),
-        Some(reply) if reply.code != 0 => {
-            let failure = Failure::of(reply.code);
-            Err(explain(&failure, Subject::Topic(name), cycle.settings.request_timeout, &complaints))
-        }
-        // A topic being created or deleted.
-        Some(reply) if reply.partitions.is_empty() => Err(Unknown::Missing),
-        Some(reply) => Ok(Topic {
-            id: reply.id,
-            partitions: reply.partitions.into_iter().map(|(number, leader)| (number, Partition::new(leader))).collect(),
-        }),
+/// An id as Kafka writes it: base64 for URLs, without padding (`org.apache.kafka.common.Uuid`).
+fn id(bytes: [u8; 16]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let number = u128::from_be_bytes(bytes);
+    // 22 letters of 6 bits hold 132 bits, so the last letter has four zero bits at its end.
+    let letter = |place: u32| {
+        let shift = 122 - 6 * i64::from(place);
+        let bits = if shift >= 0 { (number >> shift) & 63 } else { (number << -shift) & 63 };
+        char::from(LETTERS[bits as usize])
     };
-    let described: Vec<Known<Topic>> = names.iter().map(topic).collect();
-    names.iter().cloned().zip(described).collect()
+    (0..22).map(letter).collect()
 }
 
-impl Partition {
-    fn new(leader: Option<i32>) -> Self {
-        let yet = || match leader {
-            Some(_) => Err(Unknown::NotReadYet),
-            None => Err(Unknown::NoLeader),
-        };
-        Self { leader, start: yet(), ends: [yet(), yet()] }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_written_as_kafka_writes_it() {
+        // From `java.util.Base64.getUrlEncoder().withoutPadding()` over the same bytes.
+        for (bytes, expected) in [
+            ([0; 16], "AAAAAAAAAAAAAAAAAAAAAA"),
+            ([0xff; 16], "_____________________w"),
+            (core::array::from_fn(|i| i as u8), "AAECAwQFBgcICQoLDA0ODw"),
+        ] {
+            assert_eq!(id(bytes), expected);
+        }
+    }
+
+    #[test]
+    fn retention_and_policy_are_read_and_what_is_odd_is_not_known() {
+        let day = Duration::from_secs(86_400);
+        let of = |retention, compacted, deletes| Some(TopicConfig { retention, compacted, deletes });
+        for (retention, policy, expected) in [
+            (Some("86400000"), Some("delete"), of(Some(day), false, true)),
+            (Some("-1"), Some("compact"), of(None, true, false)),
+            (Some("86400000"), Some("compact, delete"), of(Some(day), true, true)),
+            (Some("soon"), Some("delete"), None),
+            (None, Some("delete"), None),
+        ] {
+            assert_eq!(config(retention, policy), expected, "{retention:?} {policy:?}");
+        }
     }
 }

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kafka::{ClusterSettings, Connection, now};
+use paceline::kafka::ClusterSettings;
 
 use crate::mock_ffi::{FIND_COORDINATOR, LIST_OFFSETS, METADATA, Mock, OFFSET_FETCH};
+use crate::world::kafka::reader::Reader;
 
 /// Short limits, so that tests of broken brokers are short; long enough for a busy machine.
 pub fn settings(bootstrap: &str) -> ClusterSettings {
@@ -26,13 +27,13 @@ pub fn query(group: &str, topic: &str) -> GroupQuery {
     }
 }
 
-fn connect(mock: &Mock) -> Connection {
-    Connection::open(settings(&mock.bootstrap())).unwrap()
+fn connect(mock: &Mock) -> Reader {
+    Reader::open(settings(&mock.bootstrap())).unwrap()
 }
 
-fn poll(connection: &mut Connection, queries: &[GroupQuery]) -> Vec<Observation> {
+fn poll(connection: &mut Reader, queries: &[GroupQuery]) -> Vec<Observation> {
     let started = Instant::now();
-    let observations = connection.poll(queries, now);
+    let observations = connection.poll(queries);
     assert!(started.elapsed() < Duration::from_secs(6), "a cycle keeps its deadline: {:?}", started.elapsed());
     assert_eq!(observations.len(), queries.len());
     for (query, observation) in queries.iter().zip(&observations) {
@@ -189,7 +190,7 @@ fn one_broker_down_leaves_the_other_brokers_partitions_known() {
     }
 }
 
-fn wait_for_health(connection: &mut Connection, queries: &[GroupQuery]) {
+fn wait_for_health(connection: &mut Reader, queries: &[GroupQuery]) {
     crate::world::wait_until("everything to be known again", Duration::from_secs(30), || {
         let unknown: Vec<_> = poll(connection, queries).iter().flat_map(unknowns).collect();
         crate::world::equal(&unknown, &Vec::new())
@@ -291,7 +292,7 @@ fn requests_per_cycle_do_not_grow_faster_than_one_offset_fetch_per_group() {
 #[test]
 fn nobody_there_is_unreachable_and_says_what_the_connection_met() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut connection = Connection::open(settings(&format!("127.0.0.1:{port}"))).unwrap();
+    let mut connection = Reader::open(settings(&format!("127.0.0.1:{port}"))).unwrap();
     let of_group = GroupQuery { topics: TopicSelection::OfGroup, ..query("shop", "") };
     let by_pattern = GroupQuery { topics: TopicSelection::Pattern(Pattern::new(".*").unwrap()), ..query("shop", "") };
     for queries in [vec![query("a", "orders"), query("b", "orders")], vec![of_group], vec![by_pattern]] {
@@ -310,10 +311,10 @@ fn the_wrong_security_protocol_is_named_as_such() {
     mock.topic("orders", 1, 1);
     let mut settings = settings(&mock.bootstrap());
     settings.properties.insert("security.protocol".to_owned(), "ssl".to_owned());
-    let mut connection = Connection::open(settings).unwrap();
+    let mut connection = Reader::open(settings).unwrap();
     let failure = poll(&mut connection, &[query("shop", "orders")]).remove(0).failure.expect("no TLS there");
     assert!(matches!(failure, Unknown::Authentication { .. }), "{failure:?}");
-    assert!(failure.to_string().contains("SSL"), "{failure}");
+    assert!(failure.to_string().contains("a port without TLS"), "{failure}");
 }
 
 #[test]

@@ -4,16 +4,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kafka::{ClusterSettings, Connection, now};
+use paceline::kafka::ClusterSettings;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use crate::world::kafka::reader::Reader;
 use crate::world::kafka::{Kafka, STRANGER};
 use crate::world::{kafka, unique, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn connect(kafka: &Kafka) -> Connection {
-    Connection::open(ClusterSettings::new("real", &kafka.bootstrap())).unwrap()
+fn connect(kafka: &Kafka) -> Reader {
+    Reader::open(settings("real", &kafka.bootstrap())).unwrap()
+}
+
+/// With metadata that is read again every second, so that a test need not wait for what changes.
+fn settings(name: &str, address: &str) -> ClusterSettings {
+    let mut settings = ClusterSettings::new(name, address);
+    settings.properties.insert("metadata.max.age.ms".to_owned(), "1000".to_owned());
+    settings
 }
 
 fn of_group(group: &str) -> GroupQuery {
@@ -30,8 +38,8 @@ fn named(group: &str, topic: &str) -> GroupQuery {
     GroupQuery { topics: TopicSelection::Named(vec![topic.to_owned()]), ..of_group(group) }
 }
 
-fn poll(connection: &mut Connection, query: &GroupQuery) -> Observation {
-    connection.poll(std::slice::from_ref(query), now).remove(0)
+fn poll(connection: &mut Reader, query: &GroupQuery) -> Observation {
+    connection.poll_one(query)
 }
 
 /// (committed, start, end) per partition; -1 is no commit. Fails on anything unknown.
@@ -47,7 +55,7 @@ fn offsets(observation: &Observation) -> Result<Vec<(i64, u64, u64)>, String> {
 }
 
 /// Polls until the offsets are as wanted.
-fn wait_for_offsets(connection: &mut Connection, query: &GroupQuery, wanted: &[(i64, u64, u64)]) -> Observation {
+fn wait_for_offsets(connection: &mut Reader, query: &GroupQuery, wanted: &[(i64, u64, u64)]) -> Observation {
     wait_until("the offsets", SOON, || {
         let observation = poll(connection, query);
         crate::world::equal(&offsets(&observation)?, &wanted.to_vec()).map(|()| observation)
@@ -158,7 +166,11 @@ fn a_missing_topic_and_a_deleted_group_are_told_from_others() {
     assert_eq!(offsets(&observed), Ok(vec![(0, 0, 0)]));
 
     kafka.delete_group(&group);
-    let failure = poll(&mut connection, &of_group(&group)).failure;
+    let gone = poll(&mut connection, &of_group(&group));
+    assert_eq!(gone.failure, Some(Unknown::CommitsExpired { group: group.clone() }));
+    assert_eq!(gone.kind, GroupKind::Expired);
+    // Who comes later can't know that it was there.
+    let failure = poll(&mut connect(kafka), &of_group(&group)).failure;
     assert!(matches!(failure, Some(Unknown::GroupNeverSeen { .. })), "{failure:?}");
 }
 
@@ -179,11 +191,13 @@ fn a_recreated_topic_has_another_id() {
     kafka.produce(&topic, 0, 3);
     let after = wait_until("the new topic", SOON, || {
         let observed = poll(&mut connection, &query);
-        match offsets(&observed)?[..] {
-            [(_, 0, 3)] => Ok(observed),
-            ref other => Err(format!("{other:?}")),
+        match &observed.partitions[..] {
+            [only] if only.end == Ok(Offset::new(3).unwrap()) => Ok(observed),
+            other => Err(format!("{other:?}")),
         }
     });
+    // The commits went with the topic: how far the group has read is not known any more.
+    assert_eq!(after.partitions[0].committed, Err(Unknown::CommitsExpired { group: group.clone() }));
     assert!(before.topics[0].id.is_some() && before.topics[0].id != after.topics[0].id);
 }
 
@@ -209,8 +223,8 @@ fn an_open_transaction_ends_what_readers_of_committed_records_see() {
     let uncommitted = of_group(&group);
     let committed = GroupQuery { isolation: IsolationLevel::ReadCommitted, ..of_group(&group) };
     let mut connection = connect(kafka);
-    let ends = |connection: &mut Connection| {
-        let observed = connection.poll(&[uncommitted.clone(), committed.clone()], now);
+    let ends = |connection: &mut Reader| {
+        let observed = connection.poll(&[uncommitted.clone(), committed.clone()]);
         observed.iter().map(|o| offsets(o).map(|seen| seen[0].2)).collect::<Result<Vec<_>, _>>()
     };
     assert_eq!(ends(&mut connection), Ok(vec![15, 5]));
@@ -246,7 +260,7 @@ fn two_hundred_groups_are_read_in_one_cycle() {
     let queries: Vec<_> = groups.iter().map(|group| named(group, &topic)).collect();
     let mut connection = connect(kafka);
     let started = Instant::now();
-    let observed = connection.poll(&queries, now);
+    let observed = connection.poll(&queries);
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     for (n, observation) in observed.iter().enumerate() {
         let seen = offsets(observation).unwrap();
@@ -286,7 +300,7 @@ fn a_pattern_finds_topics_but_never_kafkas_own() {
         topics: TopicSelection::Pattern(Pattern::new(pattern).unwrap()),
         ..of_group(&group)
     };
-    let observed = connect(kafka).poll(&[by("by-pattern-.*"), by("__.*")], now);
+    let observed = connect(kafka).poll(&[by("by-pattern-.*"), by("__.*")]);
     assert_eq!(offsets(&observed[0]), Ok(vec![(0, 0, 0), (-1, 0, 0)]));
     assert!(matches!(observed[1].failure, Some(Unknown::NoTopicMatches { .. })), "{:?}", observed[1].failure);
 }
@@ -308,7 +322,7 @@ fn the_errors_that_people_meet_first_are_named() {
     let observe = |address: String, properties: Vec<(String, String)>| {
         let mut settings = ClusterSettings::new("real", &address);
         settings.properties = properties.into_iter().collect();
-        poll(&mut Connection::open(settings).unwrap(), &named(&group, &topic))
+        poll(&mut Reader::open(settings).unwrap(), &named(&group, &topic))
     };
     for (address, properties, expected) in [
         (kafka.tls_address(), vec![], "expect TLS"),

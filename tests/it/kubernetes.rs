@@ -94,6 +94,13 @@ async fn the_api_server_refuses_what_makes_no_sense_and_fills_in_the_defaults() 
         ("/kafka/topics", json!(null), None),
         ("/kafka/bootstrapServers", json!("a:9092"), Some("give either cluster or bootstrapServers")),
         ("/kafka/cluster", json!(null), Some("give either cluster or bootstrapServers")),
+        (
+            "/kafka/authentication",
+            json!({"secretRef": {"name": "user"}}),
+            Some("authentication goes with bootstrapServers only"),
+        ),
+        ("/kafka/authentication", json!({}), Some("give secretRef, caSecretRef, or both")),
+        ("/kafka/authentication", json!({"secretRef": {"name": "../user"}}), Some("should match")),
         ("/kafka/consumerGroup", json!(""), Some("at least 1 chars")),
         ("/kafka/partitions", json!("0-11,20"), None),
         ("/kafka/partitions", json!("a"), Some("should match")),

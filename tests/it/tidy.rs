@@ -121,7 +121,7 @@ fn each_outside_world_is_known_to_its_own_part_only() {
         ("k8s_openapi", &["kubernetes"], "Kubernetes' types"),
         ("prometheus::", &["metrics"], "the metrics library"),
         ("axum", &["web", "external_metrics"], "the web framework"),
-        ("rustls::", &["external_metrics", "kubernetes"], "TLS"),
+        ("rustls::", &["external_metrics", "kubernetes", "kafka"], "TLS"),
         ("rcgen", &["kubernetes"], "the making of certificates"),
         ("plotters", &["simulate"], "the plotting library"),
     ];

@@ -9,8 +9,8 @@
 
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) mod api_service;
@@ -30,11 +30,23 @@ pub(crate) mod workers;
 
 use control_plane::ControlPlane;
 use kafka::Kafka;
+use kafka::cluster::Cluster;
 
 /// The broker that tests share: each uses topics and groups of its own, named with [`unique`].
 pub(crate) fn kafka() -> &'static Kafka {
     static KAFKA: Part<Kafka> = Part::new();
     KAFKA.get(|| Kafka::start_in("kafka"))
+}
+
+/// The three brokers that tests share: they may stop, move and suspend brokers, one test at a time, and leave all three running.
+pub(crate) fn three_brokers() -> MutexGuard<'static, &'static Cluster> {
+    static CLUSTER: Part<Cluster> = Part::new();
+    static TURN: OnceLock<Mutex<&'static Cluster>> = OnceLock::new();
+    let cluster = CLUSTER.get(|| Cluster::start_in("three-brokers"));
+    // A test that failed may have left a broker stopped.
+    let turn = TURN.get_or_init(|| Mutex::new(cluster)).lock().unwrap_or_else(PoisonError::into_inner);
+    turn.start_all();
+    turn
 }
 
 /// The cluster that tests share: each uses a namespace of its own.

@@ -31,8 +31,10 @@ fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Resul
     let query = GroupQuery {
         group: consumer.name.clone(),
         topics: TopicSelection::OfGroup,
+        exclude: None,
         partitions: None,
         isolation: IsolationLevel::default(),
+        exclude: None,
     };
     clusters.subscribe(consumer, cluster, query)
 }

@@ -1,16 +1,16 @@
-//! Looking for a while: every Kafka cluster on a thread of its own, one poll after the other, each observation through
-//! the consumer's engine.
+//! Looking for a while: a task per Kafka cluster, one poll after the other, each observation through the consumer's
+//! engine.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use super::record::Record;
 use super::subjects::{Current, Subject};
 use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped};
-use crate::kafka::{self, ClusterSettings, Connection};
+use crate::kafka::{self, ClusterSettings, KafkaClient};
 use crate::replay;
 
 /// What was seen of a subject, and what follows.
@@ -49,20 +49,20 @@ pub(super) async fn observe(
     record: Option<Record>,
 ) -> anyhow::Result<Vec<Seen>> {
     let began = Instant::now();
-    let stop = CancellationToken::new();
     let results: Arc<Mutex<Vec<Option<Seen>>>> = Arc::new(Mutex::new(subjects.iter().map(|_| None).collect()));
-    let mut threads = tokio::task::JoinSet::new();
+    // Dropped at the end of this function, and every task with it: a poll under way only reads.
+    let mut tasks = tokio::task::JoinSet::new();
     let mut record = record;
     for (settings, members) in by_cluster(&subjects) {
-        let (stop, results) = (stop.clone(), Arc::clone(&results));
-        let watch = Watch { settings, members, span, began, stop, results, record: record.take() };
-        threads.spawn_blocking(move || watch.run());
+        let results = Arc::clone(&results);
+        let watch = Watch { settings, members, span, began, results, record: record.take() };
+        tasks.spawn(watch.run());
     }
     let mut progress = Progress::new(span, began);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let interrupted = loop {
         tokio::select! {
-            ended = threads.join_next() => match ended {
+            ended = tasks.join_next() => match ended {
                 Some(ended) => ended??,
                 None => break false,
             },
@@ -71,11 +71,8 @@ pub(super) async fn observe(
         }
     };
     progress.clear();
-    stop.cancel();
     let seen: Vec<Seen> = lock(&results).drain(..).flatten().collect();
     if interrupted {
-        // A poll that hangs must not keep the process: its thread is left behind.
-        threads.detach_all();
         if seen.is_empty() {
             anyhow::bail!("Interrupted before the first poll had ended");
         }
@@ -96,22 +93,21 @@ fn by_cluster(subjects: &[Subject]) -> Vec<(ClusterSettings, Vec<(usize, Subject
     clusters
 }
 
-/// One cluster's thread.
+/// One cluster's task.
 struct Watch {
     settings: ClusterSettings,
     members: Vec<(usize, Subject)>,
     span: Duration,
     began: Instant,
-    stop: CancellationToken,
     results: Arc<Mutex<Vec<Option<Seen>>>>,
     record: Option<Record>,
 }
 
 impl Watch {
-    fn run(mut self) -> anyhow::Result<()> {
+    async fn run(mut self) -> anyhow::Result<()> {
         let interval = interval(self.span);
         self.settings.poll_interval = interval;
-        let mut connection = Connection::open(self.settings.clone())?;
+        let mut client = KafkaClient::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
         let gap = replay::gap(interval);
         let engine = |subject: &Subject| Engine::new(Policy { gap, ..subject.policy.clone() });
@@ -119,7 +115,7 @@ impl Watch {
         let mut polls = 0;
         loop {
             let due = Instant::now() + interval;
-            let observations = connection.poll(&queries, now);
+            let observations = client.poll(&queries, now).await;
             polls += 1;
             let mut any = false;
             for (((place, subject), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
@@ -133,25 +129,11 @@ impl Watch {
                 }
             }
             // Where nothing at all can be read, looking longer shows the same.
-            let ended = !any || self.began.elapsed() >= self.span;
-            if ended || self.wait(due) {
+            if !any || self.began.elapsed() >= self.span {
                 return Ok(());
             }
+            tokio::time::sleep_until(due.min(self.began + self.span)).await;
         }
-    }
-
-    /// Waits for the next poll, or for the end of the span; true if it is all over.
-    fn wait(&self, due: Instant) -> bool {
-        let due = due.min(self.began + self.span);
-        // Short enough that Ctrl-C needs no other way to be heard.
-        const STEP: Duration = Duration::from_millis(50);
-        while Instant::now() < due {
-            if self.stop.is_cancelled() {
-                return true;
-            }
-            std::thread::sleep(STEP.min(due.saturating_duration_since(Instant::now())));
-        }
-        self.stop.is_cancelled()
     }
 }
 

@@ -2,36 +2,26 @@
 //! called; what they mean for a reading is elsewhere.
 
 pub(in super::super) const UNKNOWN_SERVER_ERROR: i16 = -1;
-pub(in super::super) const NONE: i16 = 0;
 pub(in super::super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
 pub(in super::super) const LEADER_NOT_AVAILABLE: i16 = 5;
 pub(in super::super) const NOT_LEADER_OR_FOLLOWER: i16 = 6;
-pub(in super::super) const REQUEST_TIMED_OUT: i16 = 7;
 pub(in super::super) const REPLICA_NOT_AVAILABLE: i16 = 9;
-pub(in super::super) const NETWORK_EXCEPTION: i16 = 13;
 pub(in super::super) const COORDINATOR_LOAD_IN_PROGRESS: i16 = 14;
 pub(in super::super) const COORDINATOR_NOT_AVAILABLE: i16 = 15;
 pub(in super::super) const NOT_COORDINATOR: i16 = 16;
 pub(in super::super) const INVALID_TOPIC_EXCEPTION: i16 = 17;
-pub(in super::super) const INVALID_GROUP_ID: i16 = 24;
 pub(in super::super) const TOPIC_AUTHORIZATION_FAILED: i16 = 29;
 pub(in super::super) const GROUP_AUTHORIZATION_FAILED: i16 = 30;
 pub(in super::super) const CLUSTER_AUTHORIZATION_FAILED: i16 = 31;
 pub(in super::super) const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 pub(in super::super) const ILLEGAL_SASL_STATE: i16 = 34;
 pub(in super::super) const UNSUPPORTED_VERSION: i16 = 35;
-pub(in super::super) const INVALID_REQUEST: i16 = 42;
 pub(in super::super) const KAFKA_STORAGE_ERROR: i16 = 56;
-pub(in super::super) const SASL_AUTHENTICATION_FAILED: i16 = 58;
 pub(in super::super) const GROUP_ID_NOT_FOUND: i16 = 69;
 pub(in super::super) const LISTENER_NOT_FOUND: i16 = 72;
 pub(in super::super) const FENCED_LEADER_EPOCH: i16 = 74;
 pub(in super::super) const UNKNOWN_LEADER_EPOCH: i16 = 75;
 pub(in super::super) const OFFSET_NOT_AVAILABLE: i16 = 78;
-pub(in super::super) const UNSTABLE_OFFSET_COMMIT: i16 = 88;
-pub(in super::super) const THROTTLING_QUOTA_EXCEEDED: i16 = 89;
-pub(in super::super) const UNKNOWN_TOPIC_ID: i16 = 100;
-pub(in super::super) const REBOOTSTRAP_REQUIRED: i16 = 129;
 
 /// The name of an error code, as Kafka's documents have it. A code that is newer than this table has none, and the number
 /// must be shown.

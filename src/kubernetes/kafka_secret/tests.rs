@@ -122,7 +122,11 @@ fn what_the_configuration_says_itself_is_not_guessed() {
             &[("tls.crt", CERT), ("tls.key", CERT), ("ca.crt", CERT)],
             &["security.protocol=SSL", "ssl.certificate.pem=PEM", "ssl.key.pem=PEM"],
         ),
-        (&[("sasl.username", "me")], &[("sasl.password", "p")], &["sasl.password=p", "security.protocol=SASL_SSL"]),
+        (
+            &[("sasl.username", "me")],
+            &[("sasl.password", "p")],
+            &["sasl.mechanism=PLAIN", "sasl.password=p", "security.protocol=SASL_SSL"],
+        ),
         (
             &[("sasl.mechanism", "OAUTHBEARER")],
             &[("sasl.oauthbearer.client.secret", "s")],

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, date_time_ymd,
 };
 
 /// An authority that signs, with its own certificate as a file.
@@ -24,8 +24,21 @@ impl Authority {
 
     /// Writes `NAME.crt` and `NAME.key`, for a server under `hosts` or, without hosts, for a client.
     pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[&str]) -> anyhow::Result<()> {
+        self.sign(dir, name, hosts, CertificateParams::default())
+    }
+
+    /// The same with a certificate that was valid until 2021.
+    pub(crate) fn issue_expired(&self, dir: &Path, name: &str, hosts: &[&str]) -> anyhow::Result<()> {
+        let mut params = CertificateParams::default();
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(dir, name, hosts, params)
+    }
+
+    fn sign(&self, dir: &Path, name: &str, hosts: &[&str], mut params: CertificateParams) -> anyhow::Result<()> {
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
+        let named_hosts = CertificateParams::new(hosts.iter().map(|&host| host.to_owned()).collect::<Vec<_>>())?;
+        params.subject_alt_names = named_hosts.subject_alt_names;
         params.distinguished_name = named(name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

@@ -120,6 +120,16 @@ impl Controller {
         Self::launch(cluster, kafka, &[namespace.to_owned()], namespace, POLL, &[], settings).await
     }
 
+    /// One for a namespace with more in its configuration.
+    pub(crate) async fn start_configured(
+        cluster: &ControlPlane,
+        kafka: &Kafka,
+        namespace: &str,
+        settings: Value,
+    ) -> Self {
+        Self::launch(cluster, kafka, &[namespace.to_owned()], namespace, POLL, &[], settings).await
+    }
+
     /// One for several namespaces that polls so often.
     pub(crate) async fn start_for(
         cluster: &ControlPlane,

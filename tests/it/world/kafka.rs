@@ -1,43 +1,51 @@
-//! A real Kafka broker of one node, and what tests do with it beside what Paceline itself does.
-//!
-//! Three listeners: plain text for everything, TLS to meet the wrong protocol, and SASL with a user who may do nothing.
+//! A real Kafka broker of one node, with listeners of every kind. Beside it: a cluster of three ([`cluster`]), old releases
+//! ([`old`]), Kafka's own clients ([`tools`]) and Paceline's ([`reader`]).
 
+use std::ops::Deref;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::time::Duration;
 
-use futures::executor::block_on;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use self::clients::Clients;
+use self::node::{Node, wait_until_ready};
+use self::security::Certificates;
+pub(crate) use self::security::{STRANGER, SUPER_USER};
+use super::{ports, run_dir, unique};
 
-use super::process::Process;
-use super::{ports, run_dir, unique, wait_until};
-
-mod setup;
-
-/// The bound of every single call.
-const TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The size of a record's value, small enough that 100,000 of them are cheap.
-const VALUE: [u8; 64] = [b'x'; 64];
-
-/// A user of the SASL listener who is known and may do nothing: every request is refused by the authorizer.
-pub(crate) const STRANGER: (&str, &str) = ("stranger", "stranger-secret");
-
-/// A user of the SASL listener who may do everything.
-pub(crate) const SUPER_USER: (&str, &str) = ("admin", "admin-secret");
+pub(crate) mod clients;
+pub(crate) mod cluster;
+mod node;
+pub(crate) mod old;
+pub(crate) mod reader;
+pub(crate) mod security;
+mod tools;
 
 /// A broker with its ports and its data, running or stopped.
 #[derive(Debug)]
 pub(crate) struct Kafka {
     dir: PathBuf,
+    ports: Ports,
+    clients: Clients,
+    certificates: Certificates,
+    node: Node,
+}
+
+/// The port of each listener.
+#[derive(Debug)]
+struct Ports {
     plain: u16,
     tls: u16,
+    mutual_tls: u16,
+    expired_tls: u16,
+    misnamed_tls: u16,
     sasl: u16,
-    process: Mutex<Option<Process>>,
+    sasl_tls: u16,
+}
+
+impl Deref for Kafka {
+    type Target = Clients;
+
+    fn deref(&self) -> &Clients {
+        &self.clients
+    }
 }
 
 impl Kafka {
@@ -48,271 +56,132 @@ impl Kafka {
 
     pub(super) fn start_in(name: &str) -> anyhow::Result<Self> {
         let dir = run_dir().join(name);
-        std::fs::create_dir_all(&dir)?;
-        let kafka =
-            Self { plain: ports::free(), tls: ports::free(), sasl: ports::free(), process: Mutex::new(None), dir };
-        kafka.make_keystore()?;
-        std::fs::write(kafka.dir.join("server.properties"), kafka.properties(ports::free()))?;
-        kafka.format()?;
+        let ports = Ports {
+            plain: ports::free(),
+            tls: ports::free(),
+            mutual_tls: ports::free(),
+            expired_tls: ports::free(),
+            misnamed_tls: ports::free(),
+            sasl: ports::free(),
+            sasl_tls: ports::free(),
+        };
+        let certificates = Certificates::create(&dir.join("certificates"))?;
+        let properties = ports.properties() + &certificates.broker_properties() + COMMON;
+        let node = Node::new(dir.clone(), "kafka", "kafka.Kafka", "512m", &properties)?;
+        let clients = Clients::new(format!("127.0.0.1:{}", ports.plain));
+        let kafka = Self { dir, ports, clients, certificates, node };
+        kafka.node.format()?;
         kafka.start()?;
         Ok(kafka)
     }
 
     /// Starts the broker on its old ports and data, and waits until it answers.
     pub(crate) fn start(&self) -> anyhow::Result<()> {
-        let mut slot = self.process.lock().unwrap();
-        if slot.is_some() {
-            return Ok(());
-        }
-        let mut java = self.java("kafka.Kafka");
-        java.arg(self.dir.join("server.properties"));
-        let mut process = Process::start("Kafka", &mut java, &self.dir.join("kafka.log"))?;
-        self.wait_until_ready(&mut process)?;
-        *slot = Some(process);
-        Ok(())
+        self.node.start()?;
+        wait_until_ready(&self.clients, &[&self.node], &self.dir.join("kafka.log"))
     }
 
     /// Stops the broker; its data stays. Clients see their connections closed and then refused.
     pub(crate) fn stop(&self) {
-        if let Some(mut process) = self.process.lock().unwrap().take() {
-            process.stop(Duration::from_secs(10));
-        }
+        self.node.stop();
     }
 
-    /// The address for clients without TLS and authentication.
-    pub(crate) fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.plain)
+    /// Kills the broker (SIGKILL), as when its machine is lost.
+    pub(crate) fn kill(&self) {
+        self.node.kill();
     }
 
-    /// The address that speaks TLS, with a certificate of its own signing.
+    /// The keys and certificates of its TLS listeners.
+    pub(crate) fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
+    /// The address that speaks TLS and wants no certificate of the client.
     pub(crate) fn tls_address(&self) -> String {
-        format!("127.0.0.1:{}", self.tls)
+        format!("127.0.0.1:{}", self.ports.tls)
     }
 
-    /// The address that wants SASL PLAIN without TLS: [`STRANGER`] or [`SUPER_USER`].
+    /// The address that speaks TLS and wants a certificate of the client.
+    pub(crate) fn mutual_tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.mutual_tls)
+    }
+
+    /// The address whose certificate has expired.
+    pub(crate) fn expired_tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.expired_tls)
+    }
+
+    /// The address whose certificate is for another name.
+    pub(crate) fn misnamed_tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.misnamed_tls)
+    }
+
+    /// The address that wants SASL (PLAIN, SCRAM or OAUTHBEARER) without TLS.
     pub(crate) fn sasl_address(&self) -> String {
-        format!("127.0.0.1:{}", self.sasl)
+        format!("127.0.0.1:{}", self.ports.sasl)
+    }
+
+    /// The address that wants SASL (PLAIN, SCRAM or OAUTHBEARER) inside TLS.
+    pub(crate) fn sasl_tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.sasl_tls)
     }
 
     /// Resident memory of the broker in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        self.process.lock().unwrap().as_ref().map_or(0, Process::resident_bytes)
-    }
-
-    /// Settings of a client of this broker.
-    pub(crate) fn client_config(&self) -> ClientConfig {
-        let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", self.bootstrap())
-            .set("client.id", "world")
-            .set("allow.auto.create.topics", "false")
-            .set("topic.metadata.refresh.interval.ms", "500")
-            .set("enable.metrics.push", "false");
-        config
-    }
-
-    /// Creates a topic and waits until its partitions have leaders.
-    pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
-        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        one(block_on(self.admin().create_topics([&new], &options())), "create a topic");
-        self.wait_for_partitions(topic, partitions);
-    }
-
-    /// Deletes a topic and waits until it is gone, so that it can be created again.
-    pub(crate) fn delete_topic(&self, topic: &str) {
-        one(block_on(self.admin().delete_topics(&[topic], &options())), "delete a topic");
-        self.wait_for_partitions(topic, 0);
-    }
-
-    /// Adds partitions to a topic until it has `total`.
-    pub(crate) fn create_partitions(&self, topic: &str, total: i32) {
-        let new = NewPartitions::new(topic, total.try_into().unwrap());
-        one(block_on(self.admin().create_partitions([&new], &options())), "add partitions");
-        self.wait_for_partitions(topic, total);
-    }
-
-    /// Deletes the records before an offset, as retention would.
-    pub(crate) fn delete_records(&self, topic: &str, partition: i32, before: i64) {
-        let list = offsets(&[(topic, partition, before)]);
-        let deleted = block_on(self.admin().delete_records(&list, &options())).expect("records can be deleted");
-        for element in deleted.elements() {
-            element.error().expect("records can be deleted");
-        }
-    }
-
-    /// Deletes a group that has no members.
-    pub(crate) fn delete_group(&self, group: &str) {
-        one(block_on(self.admin().delete_groups(&[group], &options())), "delete a group");
-    }
-
-    /// Appends `count` records to one partition and waits until the broker has them.
-    pub(crate) fn produce(&self, topic: &str, partition: i32, count: u64) {
-        let producer = self.producer(&[]);
-        send(&producer, topic, partition, count);
-        producer.flush(TIMEOUT).expect("the broker takes the records");
-    }
-
-    /// Appends `count` records to each of the first `partitions` partitions.
-    pub(crate) fn produce_to_all(&self, topic: &str, partitions: i32, count: u64) {
-        let producer = self.producer(&[]);
-        for partition in 0..partitions {
-            send(&producer, topic, partition, count);
-        }
-        producer.flush(TIMEOUT).expect("the broker takes the records");
-    }
-
-    /// Appends `count` records in a transaction that stays open until it is committed or aborted.
-    pub(crate) fn produce_in_transaction(&self, topic: &str, partition: i32, count: u64) -> Transaction {
-        let producer = self.producer(&[("transactional.id", &unique("transaction"))]);
-        producer.init_transactions(TIMEOUT).expect("the broker knows transactions");
-        producer.begin_transaction().expect("a transaction can begin");
-        send(&producer, topic, partition, count);
-        producer.flush(TIMEOUT).expect("the broker takes the records");
-        Transaction { producer }
-    }
-
-    /// A producer that appends `rate` records/s, spread over the first `partitions` partitions, until it is stopped.
-    pub(crate) fn start_producer(&self, topic: &str, partitions: i32, rate: f64) -> super::producer::Producer {
-        let even = vec![1.0; partitions.try_into().unwrap()];
-        self.start_weighted_producer(topic, &even, rate)
-    }
-
-    /// The same with a weight for each partition: what share of the rate it gets, in proportion.
-    pub(crate) fn start_weighted_producer(&self, topic: &str, weights: &[f64], rate: f64) -> super::producer::Producer {
-        super::producer::Producer::start(&self.producer_config(), topic, weights, rate)
-    }
-
-    /// Commits offsets for a group that has no members: (topic, partition, offset).
-    pub(crate) fn commit(&self, group: &str, positions: &[(&str, i32, i64)]) {
-        let consumer = self.consumer(group);
-        // The first answers of a coordinator that has just been chosen are errors to try again.
-        wait_until("the commit", TIMEOUT, || consumer.commit(&offsets(positions), CommitMode::Sync));
-    }
-
-    /// What a group has committed for the first `partitions` partitions; None where there is no commit.
-    pub(crate) fn committed(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
-        let mut wanted = TopicPartitionList::new();
-        wanted.add_partition_range(topic, 0, partitions - 1);
-        let consumer = self.consumer(group);
-        let found = wait_until("the committed offsets", TIMEOUT, || {
-            consumer.committed_offsets(wanted.clone(), Duration::from_secs(5))
-        });
-        let elements = found.elements();
-        elements
-            .iter()
-            .map(|element| match element.offset() {
-                Offset::Offset(offset) => Some(offset),
-                _ => None,
-            })
-            .collect()
-    }
-
-    /// The log start offset and the log end offset of a partition.
-    pub(crate) fn bounds(&self, topic: &str, partition: i32) -> (i64, i64) {
-        let consumer = self.consumer("world");
-        wait_until("the log's bounds", TIMEOUT, || consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)))
-    }
-
-    /// How many records a group has not committed, over the first `partitions` partitions; no commit counts from the log's start.
-    pub(crate) fn lag(&self, group: &str, topic: &str, partitions: i32) -> i64 {
-        let committed = self.committed(group, topic, partitions);
-        (0..)
-            .zip(committed)
-            .map(|(partition, committed)| {
-                let (start, end) = self.bounds(topic, partition);
-                end - committed.unwrap_or(start).max(start)
-            })
-            .sum()
-    }
-
-    /// The state and the number of members of a group of the classic protocol; ("Dead", 0) where there is none.
-    pub(crate) fn group(&self, group: &str) -> (String, usize) {
-        let consumer = self.consumer("world");
-        let list = wait_until("the group", TIMEOUT, || consumer.fetch_group_list(Some(group), Duration::from_secs(5)));
-        match list.groups().iter().find(|info| info.name() == group) {
-            Some(info) => (info.state().to_owned(), info.members().len()),
-            None => ("Dead".to_owned(), 0),
-        }
-    }
-
-    /// A client that reads and commits for a group without being a member.
-    pub(crate) fn consumer(&self, group: &str) -> BaseConsumer {
-        let mut config = self.client_config();
-        config.set("group.id", group).set("enable.auto.commit", "false");
-        config.create().expect("the settings are valid")
-    }
-
-    fn producer_config(&self) -> ClientConfig {
-        let mut config = self.client_config();
-        config.set("queue.buffering.max.messages", "1000000").set("linger.ms", "5");
-        config
-    }
-
-    fn producer(&self, settings: &[(&str, &str)]) -> BaseProducer {
-        let mut config = self.producer_config();
-        for (key, value) in settings {
-            config.set(*key, *value);
-        }
-        config.create().expect("the settings are valid")
-    }
-
-    fn admin(&self) -> AdminClient<DefaultClientContext> {
-        self.client_config().create().expect("the settings are valid")
-    }
-
-    fn wait_for_partitions(&self, topic: &str, wanted: i32) {
-        let consumer = self.consumer("world");
-        wait_until("the topic's partitions", TIMEOUT, || {
-            let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).map_err(|e| e.to_string())?;
-            let partitions = metadata.topics()[0].partitions();
-            let led = partitions.iter().filter(|partition| partition.leader() >= 0).count();
-            super::equal(&led, &wanted.try_into().unwrap())
-        });
+        self.node.resident_bytes()
     }
 }
 
-/// Records that are in a log and not yet decided on.
-pub(crate) struct Transaction {
-    producer: BaseProducer,
-}
-
-impl Transaction {
-    /// Makes the records visible to readers of committed records.
-    pub(crate) fn commit(self) {
-        self.producer.commit_transaction(TIMEOUT).expect("the transaction can be committed");
-    }
-
-    /// Leaves the records in the log, invisible to readers of committed records.
-    pub(crate) fn abort(self) {
-        self.producer.abort_transaction(TIMEOUT).expect("the transaction can be aborted");
-    }
-}
-
-fn send(producer: &BaseProducer, topic: &str, partition: i32, count: u64) {
-    for _ in 0..count {
-        let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(&VALUE);
-        producer.send(record).map_err(|(error, _)| error).expect("the producer's queue has room");
-    }
-}
-
-fn offsets(positions: &[(&str, i32, i64)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for &(topic, partition, offset) in positions {
-        list.add_partition_offset(topic, partition, Offset::Offset(offset)).expect("the offset is valid");
-    }
-    list
-}
-
-fn options() -> AdminOptions {
-    AdminOptions::new().request_timeout(Some(TIMEOUT)).operation_timeout(Some(TIMEOUT))
-}
-
-/// The one result of an admin call on one thing.
-fn one(
-    results: rdkafka::error::KafkaResult<Vec<Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>>,
-    what: &str,
-) {
-    for result in results.unwrap_or_else(|error| panic!("Can't {what}: {error}")) {
-        result.unwrap_or_else(|(name, code)| panic!("Can't {what} ({name}): {code}"));
+impl Ports {
+    fn properties(&self) -> String {
+        let Self { plain, tls, mutual_tls, expired_tls, misnamed_tls, sasl, sasl_tls } = self;
+        let controller = ports::free();
+        let listeners = [
+            ("PLAIN", plain, "PLAINTEXT"),
+            ("TLS", tls, "SSL"),
+            ("MUTUAL_TLS", mutual_tls, "SSL"),
+            ("EXPIRED_TLS", expired_tls, "SSL"),
+            ("MISNAMED_TLS", misnamed_tls, "SSL"),
+            ("SASL", sasl, "SASL_PLAINTEXT"),
+            ("SASL_TLS", sasl_tls, "SASL_SSL"),
+        ];
+        let addresses = listeners.map(|(name, port, _)| format!("{name}://127.0.0.1:{port}")).join(",");
+        let protocols = listeners.map(|(name, _, protocol)| format!("{name}:{protocol}")).join(",");
+        format!(
+            "
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=CONTROLLER://127.0.0.1:{controller},{addresses}
+advertised.listeners={addresses}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
+inter.broker.listener.name=PLAIN
+log.dirs={{dir}}/data
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=5
+transaction.state.log.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+"
+        )
     }
 }
+
+/// What does not depend on ports and the number of brokers: small and quick.
+const COMMON: &str = "
+auto.create.topics.enable=false
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=2
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+# Rebalances take seconds, not minutes: tests make many of them.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=500
+group.consumer.heartbeat.interval.ms=500
+group.consumer.min.session.timeout.ms=3000
+group.consumer.session.timeout.ms=6000
+";

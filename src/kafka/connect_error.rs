@@ -1,0 +1,67 @@
+//! Why there is no connection to a broker, for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::core::Unknown;
+
+/// Why a connection could not be made, or why it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum ConnectError {
+    /// The network: no such host, refused, closed.
+    Unreachable(String),
+    /// TLS or credentials do not fit.
+    Security(String),
+    /// Nothing came for so long.
+    TimedOut(Duration),
+    /// What came is not Kafka's protocol, or contradicts itself.
+    Protocol(String),
+}
+
+impl ConnectError {
+    /// Which of two errors tells more: what a broker refused before what the network did.
+    fn weight(&self) -> u8 {
+        match self {
+            Self::Security(_) => 3,
+            Self::Protocol(_) => 2,
+            Self::Unreachable(_) => 1,
+            Self::TimedOut(_) => 0,
+        }
+    }
+
+    /// The one of the two that tells more.
+    pub(super) fn or(self, other: Self) -> Self {
+        if other.weight() > self.weight() { other } else { self }
+    }
+
+    /// The same error with words in front that say about what.
+    pub(super) fn about(self, what: &str) -> Self {
+        match self {
+            Self::Unreachable(text) => Self::Unreachable(format!("{what}: {text}")),
+            Self::Security(text) => Self::Security(format!("{what}: {text}")),
+            Self::Protocol(text) => Self::Protocol(format!("{what}: {text}")),
+            Self::TimedOut(after) => Self::TimedOut(after),
+        }
+    }
+
+    /// What an observation says.
+    pub(super) fn unknown(&self) -> Unknown {
+        match self {
+            Self::Unreachable(detail) => Unknown::Unreachable { detail: detail.clone() },
+            Self::Security(detail) => Unknown::Authentication { detail: detail.clone() },
+            Self::Protocol(detail) => Unknown::Protocol { detail: detail.clone() },
+            Self::TimedOut(after) => Unknown::TimedOut { after: *after },
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreachable(text) | Self::Security(text) | Self::Protocol(text) => f.write_str(text),
+            Self::TimedOut(after) => write!(f, "no answer within {}", humantime::format_duration(*after)),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}

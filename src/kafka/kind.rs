@@ -1,0 +1,59 @@
+//! What `DescribeGroups` tells about the kind of a group of the classic protocol. docs/groups.md has the whole table.
+
+use crate::core::GroupKind;
+
+/// The protocol type of consumers, Kafka Streams and Connect's sinks among them (`ConsumerProtocol.PROTOCOL_TYPE`).
+const CONSUMER: &str = "consumer";
+/// The protocol type of Kafka Connect's workers (`DistributedHerder`).
+const CONNECT: &str = "connect";
+/// The name of Kafka Streams' assignor (`StreamsPartitionAssignor.name`).
+const STREAM_ASSIGNOR: &str = "stream";
+/// How the client ids of a sink connector's consumers begin (`Worker.baseConsumerConfigs`). The group's id begins with
+/// `connect-` unless the connector overrides it, so it is not looked at.
+const SINK_CLIENT: &str = "connector-consumer-";
+
+/// The kind of a group that `DescribeGroups` describes, by its protocol type, its assignor and its members' client ids.
+/// Whether such a group has any committed offset is another matter: without one a memberless group was never seen.
+pub(super) fn kind_of_classic<'a>(
+    protocol_type: &str,
+    assignor: &str,
+    client_ids: impl IntoIterator<Item = &'a str>,
+) -> GroupKind {
+    let mut client_ids = client_ids.into_iter().peekable();
+    let has_members = client_ids.peek().is_some();
+    match protocol_type {
+        CONNECT => GroupKind::ConnectWorkers,
+        CONSUMER if assignor == STREAM_ASSIGNOR => GroupKind::ClassicStreams,
+        CONSUMER if has_members && client_ids.all(|id| id.starts_with(SINK_CLIENT)) => GroupKind::ConnectSink,
+        CONSUMER => GroupKind::Classic,
+        // Kafka gives a group without a protocol type to whoever commits without joining ("simple consumer").
+        "" if !has_members => GroupKind::CommitsOnly,
+        _ => GroupKind::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_classic_group_is_told_by_protocol_type_assignor_and_client_ids() {
+        let cases: [(&str, &str, &[&str], GroupKind); 11] = [
+            ("consumer", "range", &["a", "b"], GroupKind::Classic),
+            ("consumer", "", &[], GroupKind::Classic),
+            ("consumer", "cooperative-sticky", &["connector-consumer-s3-0", "a"], GroupKind::Classic),
+            ("consumer", "range", &["connector-consumer-s3-0"], GroupKind::ConnectSink),
+            ("consumer", "range", &["connector-consumer-s3-0", "connector-consumer-s3-1"], GroupKind::ConnectSink),
+            ("consumer", "stream", &["app-1-StreamThread-1-consumer"], GroupKind::ClassicStreams),
+            ("connect", "sessioned", &["connect-1"], GroupKind::ConnectWorkers),
+            ("connect", "", &[], GroupKind::ConnectWorkers),
+            ("", "", &[], GroupKind::CommitsOnly),
+            ("", "range", &["a"], GroupKind::Unknown),
+            ("sr", "v0", &["sr-1"], GroupKind::Unknown),
+        ];
+        for (protocol_type, assignor, client_ids, kind) in cases {
+            let told = kind_of_classic(protocol_type, assignor, client_ids.iter().copied());
+            assert_eq!(told, kind, "{protocol_type} {assignor} {client_ids:?}");
+        }
+    }
+}

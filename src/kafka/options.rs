@@ -1,0 +1,304 @@
+//! All that a connection to a broker needs, typed: from parsed properties to time-outs, TLS and SASL. Knows which
+//! properties contradict each other, and reads the files that they name.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ring::digest::{Context, SHA256};
+use tracing::warn;
+
+use super::properties::{Fault, Given};
+use super::sasl::Sasl;
+use super::tls::Tls;
+
+/// How to connect to the brokers of a cluster. Cheap to clone. Equal where the properties and the contents of all files
+/// that they name are equal: so a changed password or certificate shows.
+#[derive(Clone)]
+pub(super) struct ConnectionOptions {
+    /// The name that brokers log.
+    pub(super) client_id: String,
+    /// How long a connection may take to come up, TLS and SASL included.
+    pub(super) connect_timeout: Duration,
+    /// How long a broker may take to answer.
+    pub(super) request_timeout: Duration,
+    /// Whether TCP keep-alives are sent.
+    pub(super) keepalive: bool,
+    /// Which IP addresses are connected to.
+    pub(super) address_family: AddressFamily,
+    /// The first wait after a failure.
+    pub(super) reconnect_backoff: Duration,
+    /// The longest wait after failures.
+    pub(super) reconnect_backoff_max: Duration,
+    /// When an unused connection is closed.
+    pub(super) max_idle: Option<Duration>,
+    /// The largest answer that is read, in bytes.
+    pub(super) max_response_bytes: usize,
+    /// When brokers and topics are looked up again though nothing has failed.
+    pub(super) metadata_max_age: Duration,
+    /// TLS, where the brokers speak it.
+    pub(super) tls: Option<Tls>,
+    /// SASL, where the brokers want it.
+    pub(super) sasl: Option<Sasl>,
+    /// What is allowed but unsafe; see [`Self::warn`].
+    pub(super) warnings: Arc<[&'static str]>,
+    fingerprint: [u8; 32],
+}
+
+/// Which IP addresses a name may resolve to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AddressFamily {
+    /// Both kinds.
+    Any,
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+}
+
+/// A text that nothing shows.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(Arc<str>);
+
+impl Secret {
+    pub(super) fn new(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
+    /// The text, for those who need it on the wire.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// How connections are held where the user does not say.
+const DEFAULT_CLIENT_ID: &str = "paceline";
+const DEFAULT_BACKOFF_MS: u64 = 100;
+/// Half a poll interval: a broker that is back is found within the next cycle.
+const DEFAULT_BACKOFF_MAX_MS: u64 = 5_000;
+/// 64 MiB: 30 times the largest answer measured (3,000 groups of 12 partitions in one chunk).
+const DEFAULT_RESPONSE_BYTES: u64 = 64 << 20;
+/// What has moved is found by errors; this finds new brokers and partitions of topics that nothing fails on.
+const DEFAULT_METADATA_AGE_MS: u64 = 120_000;
+/// As librdkafka: a connection over TLS and SASL takes several round trips.
+const CONNECT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+impl ConnectionOptions {
+    /// From parsed properties. The error has every one that is wrong.
+    pub(super) fn new(given: &Given, request_timeout: Duration) -> Result<Self, Vec<Fault>> {
+        let mut files = Files::default();
+        let mut warnings = Vec::new();
+        let protocol = given.text("security.protocol").unwrap_or("PLAINTEXT");
+        let (over_tls, with_sasl) = (protocol.ends_with("SSL"), protocol.starts_with("SASL"));
+        let mut faults = without_effect(given, protocol);
+        let tls = over_tls.then(|| Tls::new(given, &mut files, &mut warnings)).transpose();
+        let sasl = with_sasl.then(|| Sasl::new(given, &mut files, &mut warnings)).transpose();
+        let backoff = given.number("reconnect.backoff.ms").unwrap_or(DEFAULT_BACKOFF_MS);
+        let backoff_max = given.number("reconnect.backoff.max.ms").unwrap_or(DEFAULT_BACKOFF_MAX_MS.max(backoff));
+        if backoff_max < backoff {
+            faults.push(Fault::new(
+                "reconnect.backoff.max.ms",
+                "it is less than reconnect.backoff.ms; set it to as much",
+            ));
+        }
+        let (tls, sasl) = match (tls, sasl) {
+            (Ok(tls), Ok(sasl)) if faults.is_empty() => (tls, sasl),
+            (tls, sasl) => {
+                faults.extend(tls.err().unwrap_or_default());
+                faults.extend(sasl.err().unwrap_or_default());
+                return Err(faults);
+            }
+        };
+        let milliseconds = |name, default| Duration::from_millis(given.number(name).unwrap_or(default));
+        let (least, most) = CONNECT_BOUNDS;
+        let connect = u64::try_from(request_timeout.clamp(least, most).as_millis()).unwrap_or(u64::MAX);
+        let bytes = given.number("receive.message.max.bytes").unwrap_or(DEFAULT_RESPONSE_BYTES);
+        files.digest.update(&request_timeout.as_millis().to_le_bytes());
+        let mut fingerprint = [0; 32];
+        let digest = files.finish(given);
+        fingerprint.copy_from_slice(digest.as_ref());
+        Ok(Self {
+            client_id: given.text("client.id").unwrap_or(DEFAULT_CLIENT_ID).to_owned(),
+            connect_timeout: milliseconds("socket.connection.setup.timeout.ms", connect),
+            request_timeout,
+            keepalive: given.truth("socket.keepalive.enable").unwrap_or(true),
+            address_family: match given.text("broker.address.family") {
+                Some("v4") => AddressFamily::V4,
+                Some("v6") => AddressFamily::V6,
+                _ => AddressFamily::Any,
+            },
+            reconnect_backoff: Duration::from_millis(backoff),
+            reconnect_backoff_max: Duration::from_millis(backoff_max),
+            max_idle: Some(milliseconds("connections.max.idle.ms", 0)).filter(|idle| !idle.is_zero()),
+            max_response_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            metadata_max_age: milliseconds("metadata.max.age.ms", DEFAULT_METADATA_AGE_MS),
+            tls,
+            sasl,
+            warnings: warnings.into(),
+            fingerprint,
+        })
+    }
+
+    /// Logs what is allowed but unsafe. To be called once per cluster, when its client starts.
+    pub(super) fn warn(&self, cluster: &str) {
+        for warning in self.warnings.iter() {
+            warn!(cluster, "{warning}");
+        }
+    }
+}
+
+impl PartialEq for ConnectionOptions {
+    fn eq(&self, other: &Self) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+}
+
+impl fmt::Debug for ConnectionOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionOptions")
+            .field("request_timeout", &self.request_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("tls", &self.tls.is_some())
+            .field("sasl", &self.sasl.as_ref().map(Sasl::mechanism))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Properties about TLS or SASL where neither is spoken: they would be taken in silence.
+fn without_effect(given: &Given, protocol: &str) -> Vec<Fault> {
+    let (over_tls, with_sasl) = (protocol.ends_with("SSL"), protocol.starts_with("SASL"));
+    let mut faults = Vec::new();
+    for name in given.names() {
+        let is_tls = name.starts_with("ssl.") || name == "enable.ssl.certificate.verification";
+        let is_sasl = ["sasl.", "https.", "aws."].iter().any(|start| name.starts_with(start));
+        if is_tls && !over_tls {
+            let right = if with_sasl { "SASL_SSL" } else { "SSL (or SASL_SSL)" };
+            let message = format!("it has no effect without TLS: set security.protocol to {right}, or leave it out");
+            faults.push(Fault::new(name, message));
+        } else if is_sasl && !with_sasl {
+            let right = if over_tls { "SASL_SSL" } else { "SASL_SSL (or SASL_PLAINTEXT)" };
+            let message = format!("it has no effect without SASL: set security.protocol to {right}, or leave it out");
+            faults.push(Fault::new(name, message));
+        }
+    }
+    faults
+}
+
+/// Reads the files that properties name, and keeps a digest of what was in them.
+pub(super) struct Files {
+    digest: Context,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self { digest: Context::new(&SHA256) }
+    }
+}
+
+/// The largest file, in bytes: a bundle of every public authority has about 230 KB.
+const LARGEST_FILE: u64 = 1 << 20;
+/// The most files of a folder that are looked at: a folder of every public authority has about 300.
+const MOST_FILES: usize = 1_000;
+
+impl Files {
+    /// The bytes of a file. The error does not repeat its name: it is the value of a property.
+    pub(super) fn read(&mut self, property: &str, path: &str) -> Result<Vec<u8>, Fault> {
+        let bytes = read(std::path::Path::new(path)).map_err(|why| Fault::new(property, why))?;
+        self.digest.update(&(bytes.len() as u64).to_le_bytes());
+        self.digest.update(&bytes);
+        Ok(bytes)
+    }
+
+    /// The bytes of a file, or of all files of a folder, one after the other, in the order of their names.
+    pub(super) fn read_all(&mut self, property: &str, path: &str) -> Result<Vec<u8>, Fault> {
+        if !std::path::Path::new(path).is_dir() {
+            return self.read(property, path);
+        }
+        let entries = std::fs::read_dir(path).map_err(|why| Fault::new(property, sentence(&why)))?;
+        let mut names: Vec<_> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+        names.sort();
+        names.truncate(MOST_FILES);
+        let mut all = Vec::new();
+        for name in names {
+            // What can't be read in a folder is no authority; there may be a README.
+            let Ok(bytes) = read(&name) else { continue };
+            if bytes.windows(10).any(|window| window == b"-----BEGIN") {
+                all.extend(bytes);
+                all.push(b'\n');
+            }
+        }
+        self.digest.update(&all);
+        Ok(all)
+    }
+
+    fn finish(mut self, given: &Given) -> ring::digest::Digest {
+        given.digest(&mut self.digest);
+        self.digest.finish()
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|why| sentence(&why))?;
+    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|why| sentence(&why))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(format!("the file is larger than {} MiB", LARGEST_FILE >> 20));
+    }
+    Ok(bytes)
+}
+
+fn sentence(why: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match why.kind() {
+        ErrorKind::NotFound => "there is no such file".to_owned(),
+        ErrorKind::PermissionDenied => "this process may not read the file".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder, and must be a file".to_owned(),
+        _ => format!("the file can't be read: {why}"),
+    }
+}
+
+/// What is odd about how a value begins or ends, where it may be why it is refused.
+pub(super) fn odd_ending(value: &str) -> Option<&'static str> {
+    if value.starts_with('\u{feff}') {
+        Some("begins with a byte order mark")
+    } else if value.ends_with(['\n', '\r']) {
+        Some("ends with a line break")
+    } else if value.ends_with(char::is_whitespace) {
+        Some("ends with a blank")
+    } else if value.starts_with(char::is_whitespace) {
+        Some("begins with a blank")
+    } else if value.len() > 1 && value.starts_with(['"', '\'']) && value.ends_with(['"', '\'']) {
+        Some("is in quotation marks")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_endings_are_seen() {
+        for (value, expected) in [
+            ("hunter2", None),
+            ("hunter 2", None),
+            ("\u{feff}hunter2", Some("begins with a byte order mark")),
+            ("hunter2\n", Some("ends with a line break")),
+            ("hunter2\r", Some("ends with a line break")),
+            ("hunter2 ", Some("ends with a blank")),
+            (" hunter2", Some("begins with a blank")),
+            ("\"hunter2\"", Some("is in quotation marks")),
+        ] {
+            assert_eq!(odd_ending(value), expected, "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The words of the configuration: librdkafka's property names, as far as they mean something to this client. Knows each
+//! name, how its value is written and why a name is refused; not what follows from the values together.
+//!
+//! Invariant: no error holds a value, whatever the property, because a password may have been put into the wrong one.
+
+mod java;
+mod kind;
+mod refused;
+mod table;
+
+use std::collections::BTreeMap;
+
+pub(super) use kind::{Kind, Value};
+pub(super) use table::{MECHANISMS, PROPERTIES, Property};
+
+/// One property that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Its name, or that it has none that may be shown.
+    pub property: String,
+    /// What is wrong, and what to do.
+    pub message: String,
+}
+
+impl Fault {
+    pub(super) fn new(property: &str, message: impl Into<String>) -> Self {
+        Self { property: property.to_owned(), message: message.into() }
+    }
+}
+
+/// The parsed values of all properties that were given.
+#[derive(Clone, Default)]
+pub(super) struct Given(BTreeMap<&'static str, Value>);
+
+impl Given {
+    /// Parses all properties. The error has every one that is wrong.
+    pub(super) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<Fault>> {
+        let mut given = Self::default();
+        let mut faults = Vec::new();
+        for (name, value) in properties {
+            let Some(property) = find(name) else {
+                faults.push(Fault { property: shown(name), message: refusal(name, value) });
+                continue;
+            };
+            match property.kind.parse(value) {
+                Ok(parsed) => {
+                    if given.0.get(property.name).is_some_and(|other| *other != parsed) {
+                        let message = format!("it is another name of {}, which has another value", property.name);
+                        faults.push(Fault::new(name, message));
+                    }
+                    given.0.insert(property.name, parsed);
+                }
+                // Java's way to switch the check of names off.
+                Err(_) if property.name == "ssl.endpoint.identification.algorithm" && value.trim().is_empty() => {
+                    faults.push(Fault::new(name, "empty is Java's way to switch the check off; here that is `none`"));
+                }
+                Err(why) => faults.push(Fault::new(name, why + advice_on_value(property.name, value))),
+            }
+        }
+        if faults.is_empty() { Ok(given) } else { Err(faults) }
+    }
+
+    /// The names that were given, aliases by their main name.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.keys().copied()
+    }
+
+    /// Adds all names and values to a digest.
+    pub(super) fn digest(&self, digest: &mut ring::digest::Context) {
+        for (name, value) in &self.0 {
+            let value = match value {
+                Value::Truth(truth) => truth.to_string(),
+                Value::Number(number) => number.to_string(),
+                Value::Choice(word) => (*word).to_owned(),
+                Value::Text(text) => text.clone(),
+            };
+            for part in [name.as_bytes(), value.as_bytes()] {
+                digest.update(&(part.len() as u64).to_le_bytes());
+                digest.update(part);
+            }
+        }
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        debug_assert!(find(name).is_some(), "{name} is in no table");
+        self.0.contains_key(name)
+    }
+
+    /// A text, a path, a PEM or the chosen word.
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        debug_assert!(find(name).is_some(), "{name} is in no table");
+        match self.0.get(name)? {
+            Value::Text(text) => Some(text),
+            Value::Choice(word) => Some(word),
+            Value::Truth(_) | Value::Number(_) => None,
+        }
+    }
+
+    pub(super) fn truth(&self, name: &str) -> Option<bool> {
+        debug_assert!(find(name).is_some(), "{name} is in no table");
+        match self.0.get(name)? {
+            Value::Truth(truth) => Some(*truth),
+            Value::Text(_) | Value::Choice(_) | Value::Number(_) => None,
+        }
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<u64> {
+        debug_assert!(find(name).is_some(), "{name} is in no table");
+        match self.0.get(name)? {
+            Value::Number(number) => Some(*number),
+            Value::Text(_) | Value::Choice(_) | Value::Truth(_) => None,
+        }
+    }
+}
+
+/// The property with this name or alias.
+pub(super) fn find(name: &str) -> Option<&'static Property> {
+    PROPERTIES.iter().find(|property| property.name == name || property.aliases.contains(&name))
+}
+
+/// Why whoever may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names a
+/// file, an address or an identity of the controller's.
+pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {
+    let property = find(name)?;
+    match property.name {
+        "aws.region" => return Some("it is about the controller's own identity at AWS"),
+        "sasl.mechanism" if value.trim().eq_ignore_ascii_case("AWS_MSK_IAM") => {
+            return Some("the controller's own identity at AWS would sign in to a broker that is not the operator's");
+        }
+        _ => {}
+    }
+    match property.kind {
+        Kind::Path => Some("it names a file of the controller's; give the content by the property that ends in .pem"),
+        Kind::Url => Some("the controller would connect there; only its own configuration may say where"),
+        Kind::Truth
+        | Kind::Milliseconds { .. }
+        | Kind::Bytes { .. }
+        | Kind::Choice(_)
+        | Kind::Text
+        | Kind::Pem
+        | Kind::Secret
+        | Kind::SecretPem => None,
+    }
+}
+
+/// Why a name is not among the properties, and what to use instead.
+fn refusal(name: &str, value: &str) -> String {
+    if let Some(answer) = java::answer(name, value) {
+        return answer;
+    }
+    if let Some(reason) = refused::reason(name) {
+        return format!("it can't be set: {reason}");
+    }
+    for prefix in ["consumer.", "producer.", "admin.", "kafka.", "spring.kafka.properties.", "main.consumer."] {
+        if let Some(rest) = name.strip_prefix(prefix).filter(|rest| find(rest).is_some()) {
+            return format!("unknown property; write it without {prefix} as {rest}");
+        }
+    }
+    match nearest(name) {
+        Some(near) => format!("unknown property; did you mean \"{near}\"?"),
+        None => "unknown property; docs/kafka-settings.md has all of them".to_owned(),
+    }
+}
+
+/// A name as errors may show it. What does not look like a property's name may be a value in the wrong place.
+fn shown(name: &str) -> String {
+    // Passwords have digits and capitals, and hardly a dot. The longest name of librdkafka has 49 characters.
+    let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '.' | '_' | '-');
+    let is_name = name.len() <= 80 && name.contains('.') && name.chars().all(plain);
+    let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_near = || nearest(name).is_some_and(|near| name.len() <= near.len() + 2) && name.chars().all(of_name);
+    if is_name || java::is_known(name) || refused::reason(name).is_some() || is_near() {
+        name.to_owned()
+    } else {
+        format!("({} characters that are no name)", name.chars().count())
+    }
+}
+
+/// The property whose name comes closest.
+fn nearest(name: &str) -> Option<&'static str> {
+    // Lets a swapped, missing or doubled letter pass, and `-`, `_` or capitals in place of dots.
+    const CLOSE: f64 = 0.88;
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.'], "");
+    let written = plain(name);
+    PROPERTIES
+        .iter()
+        .flat_map(|property| std::iter::once(&property.name).chain(property.aliases))
+        .map(|known| (strsim::jaro_winkler(&written, &plain(known)), *known))
+        .filter(|(closeness, _)| *closeness >= CLOSE)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// What to do about a wrong value that many people write.
+fn advice_on_value(name: &str, value: &str) -> &'static str {
+    let value = value.trim().to_ascii_uppercase();
+    match (name, value.as_str()) {
+        ("sasl.mechanism", "GSSAPI" | "KERBEROS") => {
+            "; Kerberos is not built in: use another mechanism, or a listener with client certificates"
+        }
+        ("sasl.mechanism", "SCRAM" | "SHA512" | "SCRAM_SHA512" | "SCRAM_SHA_512") => "; you may mean SCRAM-SHA-512",
+        ("sasl.mechanism", "SHA256" | "SCRAM_SHA256" | "SCRAM_SHA_256") => "; you may mean SCRAM-SHA-256",
+        ("sasl.mechanism", "OIDC" | "OAUTH" | "OAUTH2") => {
+            "; you may mean OAUTHBEARER with sasl.oauthbearer.method=oidc"
+        }
+        ("security.protocol", "TLS" | "MTLS") => "; you may mean SSL",
+        ("security.protocol", "SASL" | "SASL_TLS") => "; you may mean SASL_SSL",
+        ("client.dns.lookup", _) => "; Kerberos needs the other way, and that is not built in: leave the property out",
+        ("sasl.oauthbearer.grant.type" | "sasl.oauthbearer.metadata.authentication.type", _) => {
+            "; other ways are not built in: have them write a token into a file, and name it in sasl.oauthbearer.token.file"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! What is checked of a broker's certificate: all, all but its name, or nothing.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+
+use super::material::Authorities;
+use super::provider;
+use crate::kafka::properties::{Fault, Given};
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// The signatures, the dates and the name.
+    All,
+    /// `ssl.endpoint.identification.algorithm=none`: the signatures and the dates.
+    NoName,
+    /// `enable.ssl.certificate.verification=false`.
+    Nothing,
+}
+
+impl Rule {
+    pub(super) fn new(given: &Given) -> Self {
+        if given.truth("enable.ssl.certificate.verification") == Some(false) {
+            Self::Nothing
+        } else if given.text("ssl.endpoint.identification.algorithm") == Some("none") {
+            Self::NoName
+        } else {
+            Self::All
+        }
+    }
+
+    pub(super) fn warning(self) -> Option<&'static str> {
+        match self {
+            Self::All => None,
+            Self::NoName => Some(
+                "The brokers' host names are not compared with their certificates (ssl.endpoint.identification.algorithm=none): whoever has any certificate of the same authority can pose as a broker and read the credentials.",
+            ),
+            Self::Nothing => Some(
+                "The brokers' certificates are not checked (enable.ssl.certificate.verification=false): anybody on the way can pose as a broker and read the credentials.",
+            ),
+        }
+    }
+}
+
+/// The verifier for a rule.
+pub(super) fn verifier(
+    rule: Rule,
+    authorities: &Authorities,
+    lists: Vec<CertificateRevocationListDer<'static>>,
+) -> Result<Arc<dyn ServerCertVerifier>, Fault> {
+    if rule == Rule::Nothing {
+        return Ok(Arc::new(Unchecked(provider())));
+    }
+    // As OpenSSL does with ssl.crl.location: only the broker's own certificate is looked up, and a list must be there.
+    let full = WebPkiServerVerifier::builder_with_provider(Arc::clone(&authorities.store), provider())
+        .with_crls(lists)
+        .only_check_end_entity_revocation()
+        .build()
+        .map_err(|_| Fault::new("ssl.crl.location", "a revocation list in it is not valid"))?;
+    if rule == Rule::All {
+        return Ok(full);
+    }
+    Ok(Arc::new(Nameless { full, roots: Arc::clone(&authorities.store), provider: provider() }))
+}
+
+/// Keeps the certificates that a broker shows, so that an error can tell about them.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    inner: Arc<dyn ServerCertVerifier>,
+    // A std mutex: nothing is awaited while it is held.
+    seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+}
+
+/// More than any chain has; what a broker sends beyond is not kept.
+const LONGEST_CHAIN: usize = 8;
+
+impl Recorder {
+    pub(super) fn new(inner: Arc<dyn ServerCertVerifier>, seen: Arc<Mutex<Vec<CertificateDer<'static>>>>) -> Self {
+        Self { inner, seen }
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let all = std::iter::once(end_entity).chain(intermediates).take(LONGEST_CHAIN);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = all.map(|one| one.clone().into_owned()).collect();
+        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// Checks signatures and dates, but no name.
+#[derive(Debug)]
+struct Nameless {
+    full: Arc<WebPkiServerVerifier>,
+    roots: Arc<rustls::RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Nameless {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let parsed = ParsedCertificate::try_from(end_entity)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+        // Once more by way of the revocation lists, which the call above does not know.
+        match self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.full.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.full.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.full.supported_verify_schemes()
+    }
+}
+
+/// Believes whatever is shown. The broker must still hold the key of what it shows.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

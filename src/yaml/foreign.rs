@@ -1,0 +1,113 @@
+//! Files that were meant for another program: what is said of them holds none of their values, because passwords may be
+//! among them.
+
+use super::Invalid;
+
+/// What is said of a file of assignments.
+pub(super) const ASSIGNMENTS: &str = "this looks like a Java properties file (name=value), but YAML is wanted (name: value); Kafka's settings go into `properties` of a cluster in the controller's configuration, or are given by --property";
+
+/// Whether a text has an assignment in each line that says something: a Java properties file, or an environment's.
+pub(super) fn has_assignments(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!']));
+    // One line is enough: continued lines, and what YAML makes of the rest, look like anything.
+    lines.next().is_some_and(|line| {
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let Some((name, _)) = line.split_once('=') else { return false };
+        let name = name.trim_end();
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
+    })
+}
+
+/// Whether a document has keys that are no names of fields.
+pub(super) fn has_odd_keys(documents: &Result<Vec<serde_yaml::Value>, Invalid>) -> bool {
+    let keys = documents.iter().flatten().filter_map(serde_yaml::Value::as_mapping).flat_map(|mapping| mapping.keys());
+    keys.filter_map(serde_yaml::Value::as_str).any(|key| name(key) != key)
+}
+
+/// A key as errors may show it.
+pub(super) fn name(key: &str) -> &str {
+    // The longest key that anybody writes is that of an annotation: a DNS name of 253 and a name of 63 characters.
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '$');
+    if key.len() <= 320 && key.chars().all(named) { key } else { "(a key that is no name)" }
+}
+
+/// An error of a file of ours: what was given for a field is told, unless the field may be a secret, or it is the whole
+/// document.
+pub(super) fn without_secrets(text: &str) -> String {
+    let field = text.split_once(": ").map_or("", |(field, _)| field);
+    let is_field = !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric() || "._-/[]$".contains(c));
+    let secret = ["properties", "propertyFiles", "authentication"].iter().any(|name| field.contains(name));
+    if is_field && !secret && !field.contains("invalid ") { text.to_owned() } else { without_values(text) }
+}
+
+/// An error without what was given: serde writes "invalid type: string \"…\", expected …".
+pub(super) fn without_values(text: &str) -> String {
+    for start in ["invalid type: ", "invalid value: ", "unknown variant ", "duplicate entry with key "] {
+        let Some(at) = text.find(start) else { continue };
+        let before = text.get(..at).unwrap_or_default();
+        let given = text.get(at + start.len()..).unwrap_or_default();
+        let given = given.split([' ', ',']).next().unwrap_or_default();
+        let what = match start {
+            "unknown variant " => "an unknown word".to_owned(),
+            "duplicate entry with key " => "a key that is there twice".to_owned(),
+            _ if given.chars().all(|c| c.is_ascii_alphabetic()) => format!("{start}{given}"),
+            _ => start.trim_end_matches(": ").to_owned(),
+        };
+        // The last one: a value may hold the words as well.
+        let expected = text.rfind(", expected ").and_then(|at| text.get(at..)).unwrap_or_default();
+        return format!("{before}{what}{expected}");
+    }
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_left_out_and_what_was_expected_stays() {
+        for (text, expected) in [
+            (
+                "invalid type: string \"a=hunter2, expected x\", expected fields",
+                "invalid type: string, expected fields",
+            ),
+            (
+                "clusters: invalid type: integer `5`, expected a sequence",
+                "clusters: invalid type: integer, expected a sequence",
+            ),
+            (
+                "logFormat: unknown variant `hunter2`, expected `text` or `json`",
+                "logFormat: an unknown word, expected `text` or `json`",
+            ),
+            ("duplicate entry with key \"hunter2\"", "a key that is there twice"),
+            ("missing field `name`", "missing field `name`"),
+        ] {
+            assert_eq!(without_values(text), expected);
+        }
+        let of_field = "clusters[0].pollInterval: invalid value: string \"5x\", expected a duration";
+        assert_eq!(without_secrets(of_field), of_field);
+        for secret in [
+            "clusters[0].properties.sasl.password: invalid type: string \"hunter2\", expected x",
+            "clusters[0].propertyFiles.a: invalid type: integer `2`, expected path string",
+            "invalid type: string \"a: hunter2\", expected fields",
+        ] {
+            let said = without_secrets(secret);
+            assert!(!said.contains('2') && said.contains("expected"), "{said}");
+        }
+    }
+
+    #[test]
+    fn assignments_are_told_from_yaml() {
+        for (text, is) in [
+            ("# x\n\nsasl.password=hunter2\n", true),
+            ("! x\nsecurity.protocol = SSL\nssl.ca.location : /x\n", true),
+            ("export KAFKA_PASSWORD=hunter2", true),
+            ("clusters:\n  - name: a=b\n", false),
+            ("a: b=c\n", false),
+            ("{a: b}", false),
+            ("", false),
+        ] {
+            assert_eq!(has_assignments(text), is, "{text}");
+        }
+    }
+}
