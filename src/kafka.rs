@@ -41,7 +41,7 @@ pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{CycleReport, KafkaClient, Members};
 pub use poller::{ClusterStatistics, Poller};
-pub use properties::{Fault, refusal_from_tenant};
+pub use properties::Fault;
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;
