@@ -12,8 +12,8 @@ COPY src ./src
 COPY config ./config
 COPY tests/it ./tests/it
 COPY benches ./benches
-# librdkafka, OpenSSL and zlib are compiled in, so that the binary needs the C library only. The caches are the build
-# machine's: a second build compiles only what has changed.
+# librdkafka and zlib (for the demo) are compiled in, so that the binary needs the C library only. The caches are the
+# build machine's: a second build compiles only what has changed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --locked --release --bin paceline \

@@ -8,6 +8,7 @@ mod consumer;
 mod credentials;
 mod external_metrics;
 mod folder;
+mod patterns;
 mod postings;
 mod supervisor;
 

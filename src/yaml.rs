@@ -108,6 +108,35 @@ impl Source {
         Err(Invalid(problems))
     }
 
+    /// The same for a part of a document that was read already, which is at the path `within`.
+    pub fn parse_part<T: DeserializeOwned>(
+        &self,
+        (document, within): (usize, &[Segment]),
+        part: &serde_yaml::Value,
+        schema: &Json,
+        ignored: &[&str],
+    ) -> Result<T, Invalid> {
+        let at = |path: &[Segment]| [within, path].concat();
+        let mut unknown = Vec::new();
+        let value = serde_ignored::deserialize(part, |path| unknown.push(segments(&path)));
+        unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
+        let mut problems: Vec<_> =
+            unknown.iter().map(|path| self.problem(document, &at(path), unknown_field(path, schema))).collect();
+        match value {
+            Ok(value) if problems.is_empty() => return Ok(value),
+            Ok(_) => {}
+            // Read again to find out where.
+            Err(error) => problems.push(match serde_path_to_error::deserialize::<_, T>(part) {
+                Err(error) => {
+                    let text = without_type_names(&error.inner().to_string());
+                    self.problem(document, &at(&path(&error.path().to_string())), text)
+                }
+                Ok(_) => self.problem(document, within, without_type_names(&error.to_string())),
+            }),
+        }
+        Err(Invalid(problems))
+    }
+
     /// A problem with the field at `path`, with its line if the field is in the document.
     pub fn problem(&self, document: usize, path: &[Segment], message: String) -> Problem {
         Problem { file: self.name.clone(), line: self.line_of(document, path), field: display(path), message }
@@ -121,12 +150,7 @@ impl Source {
             (Some(_), Some(at)) => text.get(..at).unwrap_or(&text).to_owned(),
             _ => text,
         };
-        // The types' own names say nothing to whoever writes YAML.
-        let number =
-            ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
-        let text = number.map_or(text.clone(), |start| format!("{start}expected a whole number"));
-        let text =
-            text.split_once("expected struct ").map_or(text.clone(), |(start, _)| format!("{start}expected fields"));
+        let text = without_type_names(&text);
         let text = if strange.is_empty() { foreign::without_secrets(&text) } else { foreign::without_values(&text) };
         let line = error.location().map(|location| location.line());
         Invalid(vec![Problem { file: self.name.clone(), line, field: String::new(), message: text }])
@@ -141,6 +165,12 @@ impl Source {
         let yaml = serde_yaml::Deserializer::from_str(&self.text).nth(document)?;
         Locate(path).deserialize(yaml).err()?.location().map(|location| location.line())
     }
+}
+
+/// The types' own names say nothing to whoever writes YAML.
+fn without_type_names(text: &str) -> String {
+    let number = ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
+    number.map_or_else(|| text.to_owned(), |start| format!("{start}expected a whole number"))
 }
 
 /// Larger than any manifest or configuration by far; keeps a wrong path (a log, a device) from filling the memory.

@@ -138,6 +138,11 @@ impl Supervisor {
     }
 
     fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
+        let of_namespace = self.running.iter().filter(|(key, _)| key.namespace == object.key.namespace);
+        let others = of_namespace.map(|(_, running)| &running.history.1);
+        if let Err(why) = super::patterns::check(&object.key.namespace, &history.1, others) {
+            return self.refuse(object, why, told);
+        }
         let subscription = self.clusters.subscribe(&object.key, &history.0, history.1.clone());
         let Subscription { observations, interval, gap, expiring } = match subscription {
             Ok(subscription) => subscription,

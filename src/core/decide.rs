@@ -96,6 +96,7 @@ pub(super) fn decide(
     Decision {
         consumer_group: observation.consumer_group.clone(),
         at: observation.at,
+        kind: observation.kind,
         group_state: observation.group.as_ref().map(|group| group.state).map_err(Clone::clone),
         members: observation.group.as_ref().map(|group| group.members.len()).map_err(Clone::clone),
         model,

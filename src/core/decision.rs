@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::finding::Finding;
+use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::observation::GroupState;
 use super::reason::Reason;
@@ -205,6 +206,8 @@ pub struct Decision {
     pub consumer_group: String,
     /// When the poll ended, on the observation's clock.
     pub at: Duration,
+    /// What kind of group it is.
+    pub kind: GroupKind,
     /// The lag that was seen.
     pub lag: GroupLag,
     /// The group's state.

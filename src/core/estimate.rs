@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::assignment::{Assignor, topic_sizes};
 use super::decision::{Model, TimeLag};
-use super::lag::{GroupLag, LagOfPartition};
+use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::{GroupState, Observation};
 use super::units::RecordsPerSecond;
 use capacity::CapacityEstimate;
@@ -227,7 +227,7 @@ impl Estimator {
                 history.frozen += dt;
             }
             self.arrived = self.arrived.saturating_add(arrived);
-            if seen.committed == Ok(None) {
+            if matches!(partition.lag, PartitionLag::NoCommit { .. }) {
                 self.arrived_without_commit = self.arrived_without_commit.saturating_add(arrived);
             }
             self.loads.push(Load { lag, arrived: arrived as f64, progressed, ..Load::default() });
@@ -395,9 +395,10 @@ type RateOf = fn(&History, Duration, Duration, &LagOfPartition) -> Option<f64>;
 pub fn useful_members(observation: &Observation) -> (u32, bool) {
     let counts: Vec<u32> =
         observation.topics.iter().filter_map(|topic| topic.partitions.as_ref().ok().copied()).collect();
+    // No topic has no partitions: a selection that leaves none says nothing about what members can use.
     let complete = observation.failure.is_none()
         && !observation.topics.is_empty()
-        && observation.topics.iter().all(|topic| topic.partitions.is_ok());
+        && observation.topics.iter().all(|topic| topic.partitions.as_ref().is_ok_and(|partitions| *partitions > 0));
     (Assignor::of(observation.group.as_ref().ok()).useful_members(&counts), complete)
 }
 

@@ -7,15 +7,21 @@
 //! | committed < start: retention deleted unread records | end - start, [`Anomaly::RecordsLost`] |
 //! | no commit, `earliest` | end - start |
 //! | no commit, `latest` | 0, and nothing is known yet about how far the group has read |
+//! | the commits have expired or were deleted | as without a commit, and the sample is not complete |
 //! | an error, a missing partition or a negative offset | unknown |
+//!
+//! A sample is complete only where every partition is known, at least one is looked at, and something shows how far the
+//! group has read: a commit, or members that begin by the offset reset policy. Nothing else may take replicas away.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::kind::GroupKind;
 use super::observation::{Observation, Offset, PartitionObservation};
 use super::policy::OffsetReset;
+use super::printable::printable;
 use super::units::{Lag, grouped};
 use super::unknown::Unknown;
 
@@ -29,7 +35,7 @@ pub enum PartitionLag {
         /// What is odd about the offsets.
         anomaly: Option<Anomaly>,
     },
-    /// The group has never committed here.
+    /// The group has no commit here.
     NoCommit {
         /// Records that it will read by its offset reset policy.
         lag: Lag,
@@ -64,6 +70,7 @@ impl PartitionLag {
     pub fn of(seen: &PartitionObservation, reset: OffsetReset) -> Self {
         let (committed, start, end) = match (&seen.committed, &seen.start, &seen.end) {
             (Ok(committed), Ok(start), Ok(end)) => (*committed, *start, *end),
+            (Err(Unknown::CommitsExpired { .. }), Ok(start), Ok(end)) => (None, *start, *end),
             (Err(reason), _, _) | (_, _, Err(reason)) | (_, Err(reason), _) => return Self::Unknown(reason.clone()),
         };
         match committed {
@@ -132,7 +139,7 @@ pub struct LagOfPartition {
 impl LagOfPartition {
     /// The partition, as topic/partition.
     pub fn name(&self) -> String {
-        format!("{}/{}", self.seen.topic, self.seen.partition)
+        format!("{}/{}", printable(&self.seen.topic), self.seen.partition)
     }
 
     /// The group's committed offset, where there is one.
@@ -158,39 +165,85 @@ impl GroupLag {
         }
     }
 
+    /// What is missing: whatever could not be read, and then whatever leaves what was read without a meaning.
     fn missing(observation: &Observation, by_partition: &[LagOfPartition]) -> Option<Incomplete> {
         if let Some(reason) = &observation.failure {
-            let what = format!("group \"{}\"", observation.consumer_group);
-            return Some(Incomplete { partitions: 0, what, reason: reason.clone() });
+            return Some(Incomplete::of_group(observation, reason.clone()));
+        }
+        if !observation.kind.has_offsets() {
+            return Some(Incomplete::of_group(observation, Unknown::KindHasNoLag { kind: observation.kind }));
         }
         let topic = observation.topics.iter().find_map(|topic| {
-            let reason = topic.partitions.as_ref().err()?.clone();
-            Some(Incomplete { partitions: 0, what: format!("topic \"{}\"", topic.name), reason })
-        });
-        let mut unknown = by_partition.iter().filter_map(|partition| match &partition.lag {
-            PartitionLag::Unknown(reason) => Some((&partition.seen, reason)),
-            PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } => None,
+            let reason = match &topic.partitions {
+                Ok(0) => Unknown::NothingSelected { selection: String::new(), topics: topic.name.to_string() },
+                Ok(_) => return None,
+                Err(reason) => reason.clone(),
+            };
+            Some(Incomplete { partitions: 0, what: format!("topic \"{}\"", printable(&topic.name)), reason })
         });
         topic
-            .or_else(|| {
-                let (first, reason) = unknown.next()?;
-                Some(Incomplete {
-                    partitions: 1 + unknown.count(),
-                    what: format!("partition {}/{}", first.topic, first.partition),
-                    reason: reason.clone(),
-                })
-            })
-            .or_else(|| {
-                // Metadata says how many partitions there are; an answer with fewer of them is not a complete one.
-                let expected: u64 =
-                    observation.topics.iter().filter_map(|t| t.partitions.as_ref().ok()).map(|n| u64::from(*n)).sum();
-                let seen = by_partition.len() as u64;
-                (observation.topics.is_empty() || seen < expected).then(|| Incomplete {
-                    partitions: usize::try_from(expected.saturating_sub(seen)).unwrap_or(usize::MAX),
-                    what: format!("group \"{}\"", observation.consumer_group),
-                    reason: Unknown::Missing,
-                })
-            })
+            .or_else(|| Self::missing_partitions(by_partition))
+            .or_else(|| Self::missing_answers(observation, by_partition))
+            .or_else(|| Self::missing_commits(observation, by_partition))
+    }
+
+    fn missing_partitions(by_partition: &[LagOfPartition]) -> Option<Incomplete> {
+        let mut unknown =
+            by_partition.iter().filter_map(|partition| match (&partition.lag, &partition.seen.committed) {
+                (PartitionLag::Unknown(reason), _) | (PartitionLag::NoCommit { .. }, Err(reason)) => {
+                    Some((&partition.seen, reason))
+                }
+                (PartitionLag::Known { .. } | PartitionLag::NoCommit { .. }, _) => None,
+            });
+        let (first, reason) = unknown.next()?;
+        Some(Incomplete {
+            partitions: 1 + unknown.count(),
+            what: format!("partition {}/{}", printable(&first.topic), first.partition),
+            reason: reason.clone(),
+        })
+    }
+
+    /// Metadata says how many partitions there are; an answer with fewer of them is not a complete one.
+    fn missing_answers(observation: &Observation, by_partition: &[LagOfPartition]) -> Option<Incomplete> {
+        let expected: u64 =
+            observation.topics.iter().filter_map(|t| t.partitions.as_ref().ok()).map(|n| u64::from(*n)).sum();
+        let seen = by_partition.len() as u64;
+        (observation.topics.is_empty() || seen < expected).then(|| Incomplete {
+            partitions: usize::try_from(expected.saturating_sub(seen)).unwrap_or(usize::MAX),
+            ..Incomplete::of_group(observation, Unknown::Missing)
+        })
+    }
+
+    /// A group without a commit and without members: whoever starts will begin by the offset reset policy, but nothing
+    /// says that anybody reads, nor that the group's name is right.
+    fn missing_commits(observation: &Observation, by_partition: &[LagOfPartition]) -> Option<Incomplete> {
+        let group = || observation.consumer_group.clone();
+        let reason = match observation.kind {
+            GroupKind::Expired => Unknown::CommitsExpired { group: group() },
+            GroupKind::NeverSeen => match &observation.group {
+                Err(reason @ Unknown::GroupNeverSeen { .. }) => reason.clone(),
+                Ok(_) | Err(_) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+            },
+            GroupKind::Classic
+            | GroupKind::Consumer
+            | GroupKind::Streams
+            | GroupKind::ClassicStreams
+            | GroupKind::ConnectSink
+            | GroupKind::ConnectWorkers
+            | GroupKind::Share
+            | GroupKind::CommitsOnly
+            | GroupKind::Unknown => {
+                if by_partition.iter().any(|partition| partition.committed().is_some()) {
+                    return None;
+                }
+                match &observation.group {
+                    Ok(group) if !group.members.is_empty() => return None,
+                    Ok(_) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+                    Err(reason) => reason.clone(),
+                }
+            }
+        };
+        Some(Incomplete::of_group(observation, reason))
     }
 
     /// The place of a partition in `by_partition`, which is sorted.
@@ -214,12 +267,22 @@ impl GroupLag {
     }
 }
 
+impl Incomplete {
+    fn of_group(observation: &Observation, reason: Unknown) -> Self {
+        Self { partitions: 0, what: format!("group \"{}\"", printable(&observation.consumer_group)), reason }
+    }
+}
+
 impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.what)?;
+        let reason = self.reason.to_string();
+        if reason.contains(&self.what) {
+            return f.write_str(&reason);
+        }
+        f.write_str(&self.what)?;
         if self.partitions > 1 {
             write!(f, " and {} more", self.partitions - 1)?;
         }
-        write!(f, ": {}", self.reason)
+        write!(f, ": {reason}")
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::pattern::{Matcher, Pattern};
+use super::unknown::Unknown;
+
 /// What a poll shall look at.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct GroupQuery {
@@ -17,6 +20,50 @@ pub struct GroupQuery {
     pub partitions: Option<PartitionSet>,
     /// Whether the end is the high watermark or the last stable offset.
     pub isolation: IsolationLevel,
+}
+
+impl GroupQuery {
+    /// Tells which topics of the cluster, or of the group, are looked at. Named topics are not asked about here.
+    pub fn topic_filter(&self) -> TopicFilter<'_> {
+        let pattern = match &self.topics {
+            TopicSelection::Pattern(pattern) => Some(pattern.matcher()),
+            TopicSelection::Named(_) | TopicSelection::OfGroup => None,
+        };
+        TopicFilter { pattern, exclude: self.exclude.as_ref().map(Pattern::matcher) }
+    }
+
+    /// That the filter leaves no topic.
+    pub fn no_topic_matches(&self) -> Unknown {
+        let pattern = match &self.topics {
+            TopicSelection::Pattern(pattern) => pattern.as_str(),
+            TopicSelection::Named(_) | TopicSelection::OfGroup => ".*",
+        };
+        Unknown::NoTopicMatches {
+            pattern: match &self.exclude {
+                Some(exclude) => format!("{pattern}/ without /{}", exclude.as_str()),
+                None => pattern.to_owned(),
+            },
+        }
+    }
+}
+
+/// Topics by pattern, without those that are excluded and without Kafka's own.
+#[derive(Debug)]
+pub struct TopicFilter<'q> {
+    pattern: Option<Matcher<'q>>,
+    exclude: Option<Matcher<'q>>,
+}
+
+impl TopicFilter<'_> {
+    /// Kafka's own topics, which a consumer's subscription by pattern leaves out, too (`exclude.internal.topics`).
+    const INTERNAL: [&'static str; 3] = ["__consumer_offsets", "__transaction_state", "__share_group_state"];
+
+    /// Whether a topic is looked at.
+    pub fn takes(&mut self, topic: &str) -> bool {
+        let is_internal = || Self::INTERNAL.contains(&topic);
+        self.pattern.as_mut().is_none_or(|pattern| pattern.matches(topic) && !is_internal())
+            && !self.exclude.as_mut().is_some_and(|exclude| exclude.matches(topic))
+    }
 }
 
 /// The topics whose lag counts.
@@ -40,45 +87,6 @@ impl TopicSelection {
             },
             Self::Pattern(_) | Self::OfGroup => None,
         }
-    }
-}
-
-/// A regular expression that has been parsed and matches whole names.
-#[derive(Clone, Debug)]
-pub struct Pattern {
-    source: String,
-    regex: regex::Regex,
-}
-
-impl Pattern {
-    /// Parses `source`; the error names what is wrong with it.
-    pub fn new(source: &str) -> Result<Self, regex::Error> {
-        let regex = regex::Regex::new(&format!("^(?:{source})$"))?;
-        Ok(Self { source: source.to_owned(), regex })
-    }
-
-    /// Whether the whole of `name` matches.
-    pub fn matches(&self, name: &str) -> bool {
-        self.regex.is_match(name)
-    }
-
-    /// The expression as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.source
-    }
-}
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.source == other.source
-    }
-}
-
-impl Eq for Pattern {}
-
-impl std::hash::Hash for Pattern {
-    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        self.source.hash(state);
     }
 }
 

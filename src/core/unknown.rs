@@ -205,11 +205,11 @@ impl fmt::Display for Unknown {
             Self::TopicMissing { topic } => write!(f, "topic \"{}\" does not exist", printable(topic)),
             Self::NoTopicMatches { pattern } => write!(f, "no topic matches /{}/", printable(pattern)),
             Self::NothingSelected { selection, topics } => {
-                f.write_str("the selected partitions ")?;
+                write!(f, "topic \"{}\" has none of the selected partitions", printable(topics))?;
                 if !selection.is_empty() {
-                    write!(f, "({}) ", printable(selection))?;
+                    write!(f, " ({})", printable(selection))?;
                 }
-                write!(f, "do not exist in {}: correct spec.kafka.partitions, or leave it out", printable(topics))
+                f.write_str(": correct spec.kafka.partitions, or leave it out")
             }
             Self::HiddenTopics { group } => write!(
                 f,
@@ -233,7 +233,7 @@ impl fmt::Display for Unknown {
             Self::GroupNeverSeen { group, similar } => {
                 write!(
                     f,
-                    "group \"{}\" has no committed offsets and no members: check its name; if it is new, start its consumers and name its topics",
+                    "group \"{}\" has no committed offsets and no members: check its name; if it is new, name its topics and start its consumers",
                     printable(group)
                 )?;
                 for (i, similar) in similar.iter().enumerate() {

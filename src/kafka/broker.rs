@@ -270,7 +270,10 @@ impl Broker {
         let permit = quiet.split(1).ok_or(RequestError::TimedOut(patience))?;
         let until = Instant::now() + patience;
         let answer = self.send(request, version, permit, until, patience).await?;
-        quiet.merge(self.permit(1, until, patience).await?);
+        // A broker closes the connection behind an answer that refuses us; the answer counts all the same.
+        if let Ok(permit) = self.permit(1, until, patience).await {
+            quiet.merge(permit);
+        }
         Ok(answer)
     }
 

@@ -215,37 +215,20 @@ async fn choose_by_name(
         chosen.push(match &query.topics {
             TopicSelection::Named(names) => Ok(names.iter().map(|name| caches.topics.name(name)).collect()),
             TopicSelection::Pattern(pattern) => {
-                let matches = || matching(&all, pattern, query.exclude.as_ref());
                 let key = (pattern.as_str(), query.exclude.as_ref().map(Pattern::as_str));
-                matched.entry(key).or_insert_with(matches).clone()
+                matched.entry(key).or_insert_with(|| matching(&all, query)).clone()
             }
-            TopicSelection::OfGroup => Ok(without_excluded(query, caches.groups.topics(&query.group))),
+            TopicSelection::OfGroup => Ok(caches.groups.topics(&query.group)),
         });
     }
     Ok(chosen)
 }
 
-fn matching(all: &Known<Vec<Arc<str>>>, pattern: &Pattern, exclude: Option<&Pattern>) -> Chosen {
-    let is_excluded = |name: &str| exclude.is_some_and(|exclude| exclude.matches(name));
-    let is_match = |name: &&Arc<str>| !is_internal(name) && pattern.matches(name) && !is_excluded(name);
-    let matching: BTreeSet<Arc<str>> = all.as_ref().map_err(Clone::clone)?.iter().filter(is_match).cloned().collect();
-    if matching.is_empty() {
-        Err(Unknown::NoTopicMatches { pattern: pattern.as_str().to_owned() })
-    } else {
-        Ok(matching)
-    }
-}
-
-/// Kafka's own topics never match, as in a consumer's subscription (`exclude.internal.topics`).
-fn is_internal(name: &str) -> bool {
-    ["__consumer_offsets", "__transaction_state", "__share_group_state"].contains(&name)
-}
-
-fn without_excluded(query: &GroupQuery, mut topics: BTreeSet<Arc<str>>) -> BTreeSet<Arc<str>> {
-    if let Some(exclude) = &query.exclude {
-        topics.retain(|name| !exclude.matches(name));
-    }
-    topics
+fn matching(all: &Known<Vec<Arc<str>>>, query: &GroupQuery) -> Chosen {
+    let mut filter = query.topic_filter();
+    let all = all.as_ref().map_err(Clone::clone)?;
+    let matching: BTreeSet<Arc<str>> = all.iter().filter(|name| filter.takes(name)).cloned().collect();
+    if matching.is_empty() { Err(query.no_topic_matches()) } else { Ok(matching) }
 }
 
 /// One plan per group, however many queries there are for it.
@@ -309,8 +292,12 @@ async fn choose_by_group(
             }),
             Err(_) => Ok(before),
         };
-        if let Ok(topics) = chosen {
-            *topics = without_excluded(query, std::mem::take(topics));
+        if let (Ok(topics), Some(_)) = (&mut *chosen, &query.exclude) {
+            let mut filter = query.topic_filter();
+            topics.retain(|topic| filter.takes(topic));
+            if topics.is_empty() {
+                *chosen = Err(query.no_topic_matches());
+            }
         }
     }
 }

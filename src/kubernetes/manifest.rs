@@ -5,7 +5,8 @@ use serde_json::Value as Json;
 
 use super::resource::{ScaledConsumer, crd};
 use super::validate::{Validated, validate};
-use crate::yaml::{Invalid, Problem, Source, nearest, path};
+use crate::core::printable;
+use crate::yaml::{Invalid, Problem, Segment, Source, nearest, path};
 
 /// The apiVersion of a ScaledConsumer.
 pub const API_VERSION: &str = "paceline.dev/v1alpha1";
@@ -23,26 +24,80 @@ pub struct Manifests {
 
 /// Reads the ScaledConsumers of one source.
 pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
-    let schema = schema();
-    let mut found = Manifests::default();
-    let mut problems = Vec::new();
-    for (i, document) in source.documents()?.into_iter().enumerate() {
-        let (api_version, kind) = (text(&document, "apiVersion"), text(&document, "kind"));
-        match what(&api_version, &kind) {
-            What::Nothing if document.is_null() => {}
-            What::Nothing | What::Other => {
-                let name = document.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
-                let kind = if kind.is_empty() { "a document without a kind" } else { &kind };
-                found.notes.push(format!("{}: passed over {kind} {name}", source.name).trim_end().to_owned());
+    let mut reading = Reading { source, schema: schema(), found: Manifests::default(), problems: Vec::new() };
+    for (document, value) in source.documents()?.iter().enumerate() {
+        match value.get("items").and_then(serde_yaml::Value::as_sequence) {
+            Some(items) if is_list(&text(value, "apiVersion"), &text(value, "kind")) => {
+                for (i, item) in items.iter().enumerate() {
+                    reading.read(Place { document, item: Some(i) }, item);
+                }
             }
-            What::Misspelt(field, message) => problems.push(source.problem(i, &path(field), message)),
-            What::ScaledConsumer => match consumer(source, i, &schema) {
-                Ok(consumer) => found.consumers.push(consumer),
-                Err(more) => problems.extend(more),
+            Some(_) | None => reading.read(Place { document, item: None }, value),
+        }
+    }
+    if reading.problems.is_empty() { Ok(reading.found) } else { Err(Invalid(reading.problems)) }
+}
+
+/// Whether it is what `kubectl get -o yaml` writes for several objects.
+fn is_list(api_version: &str, kind: &str) -> bool {
+    matches!((api_version, kind), ("v1", "List") | (API_VERSION, "ScaledConsumerList"))
+}
+
+/// Where an object is: a document, or an item of the list that a document is.
+#[derive(Clone, Copy)]
+struct Place {
+    document: usize,
+    item: Option<usize>,
+}
+
+impl Place {
+    fn path(self, field: &str) -> Vec<Segment> {
+        let item = self.item.map(|item| [Segment::Key("items".to_owned()), Segment::Index(item)]);
+        item.into_iter().flatten().chain(path(field)).collect()
+    }
+}
+
+struct Reading<'s> {
+    source: &'s Source,
+    schema: Json,
+    found: Manifests,
+    problems: Vec<Problem>,
+}
+
+impl Reading<'_> {
+    fn read(&mut self, place: Place, value: &serde_yaml::Value) {
+        let (api_version, kind) = (text(value, "apiVersion"), text(value, "kind"));
+        match what(&api_version, &kind) {
+            What::Nothing if value.is_null() => {}
+            What::Nothing | What::Other => {
+                let name = value.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
+                let kind = if kind.is_empty() { "a document without a kind" } else { &kind };
+                let note = format!("{}: passed over {} {}", self.source.name, printable(kind), printable(&name));
+                self.found.notes.push(note.trim_end().to_owned());
+            }
+            What::Misspelt(field, message) => {
+                self.problems.push(self.source.problem(place.document, &place.path(field), message));
+            }
+            What::ScaledConsumer => match self.consumer(place, value) {
+                Ok(consumer) => self.found.consumers.push(consumer),
+                Err(more) => self.problems.extend(more),
             },
         }
     }
-    if problems.is_empty() { Ok(found) } else { Err(Invalid(problems)) }
+
+    fn consumer(&self, place: Place, value: &serde_yaml::Value) -> Result<Validated, Vec<Problem>> {
+        const IGNORED: [&str; 2] = ["apiVersion", "kind"];
+        let object: Result<ScaledConsumer, _> = match place.item {
+            None => self.source.parse(place.document, &self.schema, &IGNORED),
+            Some(_) => self.source.parse_part((place.document, &place.path("")), value, &self.schema, &IGNORED),
+        };
+        validate(&object.map_err(|Invalid(all)| all)?).map_err(|invalid| {
+            let at = |problem: super::validate::Problem| {
+                self.source.problem(place.document, &place.path(&problem.field), problem.text)
+            };
+            invalid.problems.into_iter().map(at).collect()
+        })
+    }
 }
 
 enum What {
@@ -63,14 +118,6 @@ fn what(api_version: &str, kind: &str) -> What {
         ("", "") => What::Nothing,
         _ => What::Other,
     }
-}
-
-fn consumer(source: &Source, document: usize, schema: &Json) -> Result<Validated, Vec<Problem>> {
-    let object: ScaledConsumer = source.parse(document, schema, &["apiVersion", "kind"]).map_err(|Invalid(all)| all)?;
-    validate(&object).map_err(|invalid| {
-        let problem = |problem: super::validate::Problem| source.problem(document, &path(&problem.field), problem.text);
-        invalid.problems.into_iter().map(problem).collect()
-    })
 }
 
 /// The CRD's schema, with the names of `metadata` that people write by hand.
@@ -161,6 +208,34 @@ mod tests {
         ];
         for (told, expected) in cases {
             assert!(told.starts_with(&expected), "told {told}\nexpected {expected}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_as_its_items_are() {
+        let item = |text: &str| {
+            text.lines().map(|line| format!("    {line}\n")).collect::<String>().replacen("    ", "  - ", 1)
+        };
+        let good: String = GOOD.lines().filter(|line| !line.starts_with('#')).map(|line| format!("{line}\n")).collect();
+        let other = "apiVersion: v1\nkind: Service\nmetadata: {name: x}\n";
+        let list = |kind: &str, items: &[&str]| {
+            format!("{kind}\nitems:\n{}", items.iter().map(|text| item(text)).collect::<String>())
+        };
+        let of = |text: String| parse(&Source { name: "orders.yaml".into(), text });
+        for kind in ["apiVersion: v1\nkind: List", "apiVersion: paceline.dev/v1alpha1\nkind: ScaledConsumerList"] {
+            let found = of(list(kind, &[&good, other, &good])).expect(kind);
+            assert_eq!(
+                (found.consumers.len(), found.notes),
+                (2, vec!["orders.yaml: passed over Service x".to_owned()])
+            );
+        }
+        let bad = good.replacen("minReplicas: 1", "minReplicas: many", 1).replacen("consumerGroup", "consumerGrop", 1);
+        let told = of(list("apiVersion: v1\nkind: List", &[&good, &bad])).expect_err("wrong").to_string();
+        for part in [
+            "items[1].spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?",
+            "items[1].spec.minReplicas: invalid type: string \"many\", expected a whole number",
+        ] {
+            assert!(told.contains(part) && told.starts_with("orders.yaml:"), "{told}");
         }
     }
 

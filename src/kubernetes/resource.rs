@@ -214,6 +214,7 @@ pub enum Mode {
     validation = Rule::new("has(self.cluster) != has(self.bootstrapServers)").message("give either cluster or bootstrapServers"),
     validation = Rule::new("!has(self.authentication) || has(self.bootstrapServers)").message("authentication goes with bootstrapServers only: a cluster of the controller's configuration has its own").field_path(".authentication"),
     validation = Rule::new("!(has(self.topics) && has(self.topicPattern))").message("give topics or topicPattern, not both"),
+    validation = Rule::new("!(has(self.topics) && has(self.topicExclude))").message("topicExclude goes with topicPattern, or without topics"),
 )]
 pub struct KafkaSource {
     /// A Kafka cluster by its name in the controller's configuration.
@@ -228,7 +229,7 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<KafkaAuthentication>,
     /// The consumer group's id.
-    #[schemars(length(min = 1, max = 255))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1F\x7F]+$"))]
     pub consumer_group: String,
     /// The topics whose lag counts. Default: every topic that the group has committed to or is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -239,6 +240,10 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512))]
     pub topic_pattern: Option<String>,
+    /// A regular expression for topics that are left out, with topicPattern or without topics: every topic whose whole name matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub topic_exclude: Option<String>,
     /// Only these partitions of each topic, as numbers and ranges: 0-11,20. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))]

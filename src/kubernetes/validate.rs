@@ -263,7 +263,9 @@ fn is_object_name(name: &str) -> bool {
 }
 
 fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
-    problems.must_not_be_empty("spec.kafka.consumerGroup", &kafka.consumer_group);
+    if let Err(wrong) = core::check_group(&kafka.consumer_group) {
+        problems.add("spec.kafka.consumerGroup", wrong);
+    }
     let partitions = match kafka.partitions.as_deref().map(str::parse).transpose() {
         Ok(partitions) => partitions,
         Err(error) => {
@@ -279,8 +281,25 @@ fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
             IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
             IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
         },
-        exclude: None,
+        exclude: exclude(kafka, problems),
     })
+}
+
+fn exclude(kafka: &KafkaSource, problems: &mut Problems) -> Option<Pattern> {
+    let exclude = kafka.topic_exclude.as_ref()?;
+    if kafka.topics.is_some() {
+        problems.add("spec.kafka.topicExclude", "has no meaning with topics; leave the topics out there");
+        return None;
+    }
+    pattern("spec.kafka.topicExclude", exclude, problems)
+}
+
+fn pattern(field: &str, source: &str, problems: &mut Problems) -> Option<Pattern> {
+    if source.trim().is_empty() {
+        problems.add(field, "is empty; write a regular expression, or leave it out");
+        return None;
+    }
+    Pattern::new(source).map_err(|wrong| problems.add(field, wrong.to_string())).ok()
 }
 
 fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection> {
@@ -295,20 +314,16 @@ fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection
         }
         (Some(topics), None) => {
             for (i, topic) in topics.iter().enumerate() {
-                problems.must_not_be_empty(&format!("spec.kafka.topics[{i}]"), topic);
+                if let Err(wrong) = core::check_topic(topic) {
+                    problems.add(&format!("spec.kafka.topics[{i}]"), wrong);
+                }
             }
             let mut topics = topics.clone();
             topics.sort();
             topics.dedup();
             Some(TopicSelection::Named(topics))
         }
-        (None, Some(pattern)) => match Pattern::new(pattern) {
-            Ok(pattern) => Some(TopicSelection::Pattern(pattern)),
-            Err(error) => {
-                problems.add("spec.kafka.topicPattern", format!("is not a regular expression: {error}"));
-                None
-            }
-        },
+        (None, Some(source)) => pattern("spec.kafka.topicPattern", source, problems).map(TopicSelection::Pattern),
         (None, None) => Some(TopicSelection::OfGroup),
     }
 }
@@ -373,6 +388,22 @@ spec:
             ("cluster: main", "{bootstrapServers: 'a:9092', authentication: {}}", "mapping"),
             ("topics: [orders]", "topics: []", "spec.kafka.topics: is empty; name topics"),
             ("topics: [orders]", "topics: [orders, '']", "spec.kafka.topics[1]: is empty"),
+            ("topics: [orders]", "topics: ['a,b']", "spec.kafka.topics[0]: \"a,b\" looks like several topics"),
+            ("topics: [orders]", "topics: ['a ']", "spec.kafka.topics[0]: \"a \" ends with a blank; leave it out"),
+            ("topics: [orders]", "topicPattern: ''", "spec.kafka.topicPattern: is empty"),
+            ("topics: [orders]", "topicPattern: '(?!.*dlq).*'", "spec.kafka.topicPattern: uses look-around"),
+            ("topics: [orders]", "topicPattern: 'one)|(pay'", "spec.kafka.topicPattern: is not a regular expression"),
+            ("topics: [orders]", "topicExclude: 'a{9}{9}{9}{9}{9}'", "spec.kafka.topicExclude: needs more than 48 KiB"),
+            (
+                "topics: [orders]",
+                "topics: [a]\n    topicExclude: b",
+                "spec.kafka.topicExclude: has no meaning with topics",
+            ),
+            (
+                "consumerGroup: orders",
+                "consumerGroup: \"a\\n\"",
+                "spec.kafka.consumerGroup: \"a\\n\" ends with a line break",
+            ),
             ("topics: [orders]", "topicPattern: 'orders('", "spec.kafka.topicPattern: is not a regular expression"),
             ("topics: [orders]", "partitions: 3-1", "spec.kafka.partitions: the range 3-1 runs backwards"),
             ("consumerGroup: orders", "consumerGroup: ''", "spec.kafka.consumerGroup: is empty"),

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::unknown::Failure;
-use crate::core::{GroupState, OffsetReset};
+use crate::core::{GroupKind, GroupState, OffsetReset, TaskRole};
 
 /// The `type` of the first line.
 pub(super) const CONFIG: &str = "config";
@@ -87,6 +87,9 @@ pub(super) struct ObservationLine<'a> {
     pub(super) kind: Text<'a>,
     /// Seconds.
     pub(super) t: f64,
+    /// What kind of group it is; absent in recordings of before.
+    #[serde(rename = "kind", default)]
+    pub(super) group_kind: Option<GroupKind>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) topics: Option<Vec<TopicLine<'a>>>,
     /// Null: the poll failed.
@@ -112,6 +115,18 @@ pub(super) struct TopicLine<'a> {
     pub(super) partitions: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Failure>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) config: Option<TopicConfigLine>,
+}
+
+/// How long a topic keeps its records.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TopicConfigLine {
+    /// Seconds. Null: for ever.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) retention_s: Option<f64>,
+    pub(super) compacted: bool,
+    pub(super) deletes: bool,
 }
 
 /// A partition's offsets. Null: not known.
@@ -127,6 +142,10 @@ pub(super) struct PartitionLine<'a> {
     pub(super) end: Option<i64>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(super) start: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) high_watermark: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) last_stable: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<Failure>,
 }
@@ -156,6 +175,18 @@ pub(super) struct MemberLine<'a> {
     /// Null: not known.
     #[serde(borrow, default)]
     pub(super) partitions: Option<Vec<Assigned<'a>>>,
+    /// Of a member of Kafka Streams.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) tasks: Vec<TaskLine<'a>>,
+}
+
+/// A task of Kafka Streams.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct TaskLine<'a> {
+    #[serde(borrow)]
+    pub(super) subtopology: Text<'a>,
+    pub(super) partition: i32,
+    pub(super) role: TaskRole,
 }
 
 /// The workload.

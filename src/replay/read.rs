@@ -10,13 +10,14 @@ use serde::Deserialize;
 
 use super::config::Config;
 use super::line::{
-    Assigned, CONFIG, ConfigLine, GroupLine, Head, MemberLine, OBSERVATION, ObservationLine, PartitionLine, TopicLine,
+    Assigned, CONFIG, ConfigLine, GroupLine, Head, MemberLine, OBSERVATION, ObservationLine, PartitionLine, TaskLine,
+    TopicConfigLine, TopicLine,
 };
 use super::unknown::Failure;
 use super::{VERSION, Wrong};
 use crate::core::{
-    GroupDescription, Known, Member, Observation, Offset, PartitionObservation, Replicas, TopicObservation, Unknown,
-    Workload,
+    GroupDescription, Known, Member, Observation, Offset, PartitionObservation, Replicas, Task, TopicConfig,
+    TopicObservation, Unknown, Workload,
 };
 
 /// The longest line, in bytes: 100,000 partitions with all that can be said of them.
@@ -144,6 +145,7 @@ fn observation(line: &[u8], names: &mut Names, seen: &mut Observation) -> Result
         return Err(wrong_kind(&line.kind.0));
     }
     seen.at = time(line.t)?;
+    seen.kind = line.group_kind.unwrap_or_default();
     names.learn(&line);
     seen.failure = match line.partitions {
         Some(_) => None,
@@ -224,8 +226,8 @@ fn partition(line: PartitionLine<'_>, names: &mut Names, i: usize) -> Result<Par
         committed: committed.and_then(|raw| if raw == -1 { Ok(None) } else { offset(raw).map(Some) }),
         start: start.and_then(offset),
         end: end.and_then(offset),
-        high_watermark: None,
-        last_stable: None,
+        high_watermark: line.high_watermark.and_then(Offset::new),
+        last_stable: line.last_stable.and_then(Offset::new),
     })
 }
 
@@ -248,13 +250,14 @@ fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut Names, seen: &mut Obser
         }
         return Ok(());
     };
-    for line in lines {
+    for (i, line) in lines.into_iter().enumerate() {
+        let config = line.config.map(|config| topic_config(&config, i)).transpose()?;
         let partitions = match (line.partitions, line.error) {
             (Some(count), _) => Ok(count),
             (None, error) => Err(error.map_or(Unknown::Missing, |failure| failure.0)),
         };
         let (name, id) = (names.arc(&line.name.0), line.id.map(|id| id.0.into_owned()));
-        seen.topics.push(TopicObservation { name, id, partitions, config: None });
+        seen.topics.push(TopicObservation { name, id, partitions, config });
     }
     match seen.partitions.iter().position(|partition| !seen.topics.iter().any(|topic| topic.name == partition.topic)) {
         Some(at) => {
@@ -263,6 +266,16 @@ fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut Names, seen: &mut Obser
         }
         None => Ok(()),
     }
+}
+
+fn topic_config(line: &TopicConfigLine, i: usize) -> Result<TopicConfig, Wrong> {
+    let wrong = |_| Wrong::new(format!("topics[{i}].config.retention_s"), "is not a number of seconds");
+    let retention = line.retention_s.map(Duration::try_from_secs_f64).transpose().map_err(wrong)?;
+    Ok(TopicConfig { retention, compacted: line.compacted, deletes: line.deletes })
+}
+
+fn task(line: TaskLine<'_>) -> Task {
+    Task { subtopology: line.subtopology.0.into_owned(), partition: line.partition, role: line.role }
 }
 
 fn group(
@@ -312,7 +325,7 @@ fn member(line: MemberLine<'_>, names: &mut Names, i: usize) -> Result<Member, W
         client_id: text(line.client_id),
         host: text(line.host),
         assignment,
-        tasks: Vec::new(),
+        tasks: line.tasks.into_iter().map(task).collect(),
     })
 }
 

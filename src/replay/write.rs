@@ -8,13 +8,13 @@ use serde::{Serialize, Serializer};
 
 use super::config::Config;
 use super::line::{
-    Assigned, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine, State, Text,
-    TopicLine,
+    Assigned, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine, State, TaskLine,
+    Text, TopicConfigLine, TopicLine,
 };
 use super::unknown::Failure;
 use crate::core::{
-    Candidate, Decision, Finding, GroupDescription, GroupState, Known, Member, Model, Observation, Offset, Outlook,
-    PartitionObservation, Reason, Replicas, TopicObservation, Unknown, Workload,
+    Candidate, Decision, Finding, GroupDescription, GroupKind, GroupState, Known, Member, Model, Observation, Offset,
+    Outlook, PartitionObservation, Reason, Replicas, Task, TopicConfig, TopicObservation, Unknown, Workload,
 };
 
 /// A decision as a line.
@@ -50,6 +50,7 @@ struct LagLine<'a> {
 
 #[derive(Serialize)]
 struct GroupNow<'a> {
+    kind: GroupKind,
     state: Option<GroupState>,
     members: Option<usize>,
     unknown: Option<&'a Unknown>,
@@ -98,6 +99,7 @@ pub fn write_decision(decision: &Decision, mut into: impl Write) -> std::io::Res
             missing: lag.incomplete_because.as_ref(),
         },
         group: GroupNow {
+            kind: decision.kind,
             state: decision.group_state.as_ref().ok().copied(),
             members: decision.members.as_ref().ok().copied(),
             unknown: decision.members.as_ref().err(),
@@ -132,6 +134,7 @@ impl<W: Write> Recorder<W> {
         self.write(&ObservationLine {
             kind: OBSERVATION.into(),
             t: seen.at.as_secs_f64(),
+            group_kind: Some(seen.kind),
             topics: seen.failure.is_none().then(|| seen.topics.iter().map(topic).collect()),
             partitions: seen.failure.is_none().then(|| seen.partitions.iter().map(partition).collect()),
             group: Some(group(&seen.group)),
@@ -160,11 +163,12 @@ fn topic(topic: &TopicObservation) -> TopicLine<'_> {
         id: topic.id.as_deref().map(Text::from),
         partitions: topic.partitions.as_ref().ok().copied(),
         error: topic.partitions.as_ref().err().map(|reason| Failure(reason.clone())),
+        config: topic.config.map(topic_config),
     }
 }
 
 fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
-    let PartitionObservation { topic, partition, committed, start, end, high_watermark: _, last_stable: _ } = partition;
+    let PartitionObservation { topic, partition, committed, start, end, high_watermark, last_stable } = partition;
     // The first of several reasons is the one that is told.
     let reason = committed.as_ref().err().or(end.as_ref().err()).or(start.as_ref().err());
     PartitionLine {
@@ -173,8 +177,22 @@ fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
         committed: committed.as_ref().ok().map(|committed| committed.map_or(-1, number)),
         end: end.as_ref().ok().copied().map(number),
         start: start.as_ref().ok().copied().map(number),
+        high_watermark: high_watermark.map(number),
+        last_stable: last_stable.map(number),
         error: reason.map(|reason| Failure(reason.clone())),
     }
+}
+
+fn topic_config(config: TopicConfig) -> TopicConfigLine {
+    TopicConfigLine {
+        retention_s: config.retention.map(|retention| retention.as_secs_f64()),
+        compacted: config.compacted,
+        deletes: config.deletes,
+    }
+}
+
+fn task(task: &Task) -> TaskLine<'_> {
+    TaskLine { subtopology: task.subtopology.as_str().into(), partition: task.partition, role: task.role }
 }
 
 fn number(offset: Offset) -> i64 {
@@ -203,5 +221,6 @@ fn member(member: &Member, state: GroupState) -> MemberLine<'_> {
         client_id: some(&member.client_id).map(|()| member.client_id.as_str().into()),
         host: some(&member.host).map(|()| member.host.as_str().into()),
         partitions: (!hidden).then(|| member.assignment.iter().map(assigned).collect()),
+        tasks: member.tasks.iter().map(task).collect(),
     }
 }

@@ -10,6 +10,7 @@ use crate::story::{Group, Seen, lags, policy, seconds};
 struct Event {
     wait: u64,
     group: Group,
+    kind: GroupKind,
     /// Somebody else sets the replicas.
     interference: Option<u32>,
 }
@@ -30,7 +31,12 @@ fn offsets() -> impl Strategy<Value = Seen> {
 }
 
 fn group() -> impl Strategy<Value = Group> {
-    let states = prop_oneof![Just(GroupState::Stable), Just(GroupState::PreparingRebalance), Just(GroupState::Empty)];
+    let states = prop_oneof![
+        Just(GroupState::Stable),
+        Just(GroupState::PreparingRebalance),
+        Just(GroupState::Empty),
+        Just(GroupState::Dead)
+    ];
     let described = prop_oneof![3 => Just(None), 1 => (states, 0_usize..8).prop_map(Some)];
     let quiet = prop_oneof![Just(true), Just(false)];
     (prop::collection::vec(offsets(), 1..7), described, 0..20_u8, quiet).prop_map(|(seen, described, fault, quiet)| {
@@ -44,6 +50,9 @@ fn group() -> impl Strategy<Value = Group> {
         match fault {
             0 => group.failed(),
             1 => Group { topic_unknown: Some(Unknown::NoLeader), ..group },
+            2 => Group { commits_expired: true, ..group },
+            // A selection of partitions that selects none.
+            3 => Group { partitions: Vec::new(), ..group },
             _ => group,
         }
     })
@@ -52,8 +61,15 @@ fn group() -> impl Strategy<Value = Group> {
 fn events() -> impl Strategy<Value = Vec<Event>> {
     let interference = prop_oneof![20 => Just(None), 1 => (0_u32..12).prop_map(Some)];
     let wait = prop_oneof![20 => Just(10_u64), 1 => 1_u64..200];
-    let event =
-        (wait, group(), interference).prop_map(|(wait, group, interference)| Event { wait, group, interference });
+    use GroupKind::{Classic, CommitsOnly, ConnectSink, Consumer, Expired, NeverSeen, Share, Streams};
+    let kinds = vec![Classic, Consumer, Streams, ConnectSink, CommitsOnly, Share, NeverSeen, Expired];
+    let kind = prop_oneof![3 => Just(GroupKind::Unknown), 1 => prop::sample::select(kinds)];
+    let event = (wait, group(), kind, interference).prop_map(|(wait, group, kind, interference)| Event {
+        wait,
+        group,
+        kind,
+        interference,
+    });
     // Runs of the same thing are what windows are about.
     prop::collection::vec((event, 1_usize..45), 1..8)
         .prop_map(|runs| runs.into_iter().flat_map(|(event, times)| std::iter::repeat_n(event, times)).collect())
@@ -91,7 +107,7 @@ fn run(policy: &Policy, events: &[Event], mut check: impl FnMut(&[Observation], 
     for event in events {
         t += event.wait;
         replicas = event.interference.unwrap_or(replicas);
-        seen.push(event.group.observe(t));
+        seen.push(Observation { kind: event.kind, ..event.group.observe(t) });
         let decision = engine.observe(&seen[seen.len() - 1], Workload::of(replicas));
         check(&seen, &decision);
         replicas = decision.desired.0;
@@ -142,6 +158,23 @@ proptest! {
         });
     }
 
+    /// What is not known is never zero: without a complete sample, and of a group that was never seen or whose commits
+    /// have expired, nothing is taken away, but to the user's own maximum.
+    #[test]
+    fn what_is_not_known_takes_nothing_away(policy in policies(), earliest in any::<bool>(), events in events()) {
+        let offset_reset = if earliest { OffsetReset::Earliest } else { OffsetReset::Latest };
+        let policy = Policy { offset_reset, ..policy };
+        run(&policy, &events, |seen, decision| {
+            let now = &seen[seen.len() - 1];
+            let to_the_max = policy.bounds.max().is_some_and(|max| decision.current() > max);
+            let nobody = matches!(now.kind, GroupKind::NeverSeen | GroupKind::Expired | GroupKind::Share);
+            assert!(!nobody || !decision.lag.complete, "{decision:?}");
+            if !decision.lag.complete && !to_the_max {
+                assert!(decision.desired >= decision.current(), "{decision:?}");
+            }
+        });
+    }
+
     /// I3: zero only where it is allowed, and only on complete evidence for the whole idle time.
     #[test]
     fn zero_has_complete_evidence(policy in policies(), events in events()) {
@@ -172,7 +205,7 @@ proptest! {
     /// I4: hiding a partition never gives fewer replicas than there are, nor more than with it.
     #[test]
     fn hiding_a_partition_never_raises_either(policy in policies(), group in group(), hide in 0_usize..6, replicas in 1_u32..9) {
-        prop_assume!(group.failure.is_none() && group.topic_unknown.is_none());
+        prop_assume!(group.failure.is_none() && group.topic_unknown.is_none() && !group.partitions.is_empty());
         let hidden = group.clone().unknown(hide % group.partitions.len());
         let decide = |group: &Group| Engine::new(policy.clone()).observe(&group.observe(0), Workload::of(replicas)).desired;
         let (whole, part) = (decide(&group), decide(&hidden));

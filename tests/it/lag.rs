@@ -38,7 +38,9 @@ fn every_odd_case_of_offsets_has_its_lag() {
         ("the largest offset there is", 0, 0, i64::MAX, Latest, Is::Lag(i64::MAX as u64)),
     ];
     for (name, committed, start, end, reset, expected) in rows {
-        let group = lags(&[0]).with(0, Seen { committed: *committed, start: *start, end: *end });
+        // With a member: nothing committed and nobody there is another matter.
+        let group = lags(&[0]).described(GroupState::Stable, 1);
+        let group = group.with(0, Seen { committed: *committed, start: *start, end: *end });
         let lag = GroupLag::of(&group.observe(0), *reset);
         let seen = match &lag.by_partition[0].lag {
             PartitionLag::Known { lag, anomaly: None } => Is::Lag(lag.0),
@@ -111,6 +113,109 @@ fn partition_sets_are_parsed_or_refused_with_a_reason() {
             }
             (Err(error), Err(expected)) => assert_eq!(error, *expected),
             (got, expected) => panic!("{text}: {got:?} instead of {expected:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_says_nothing_about_the_lag_is_told_with_what_to_do() {
+    use GroupKind::{Classic, CommitsOnly, ConnectWorkers, Consumer, Expired, NeverSeen, Share, Streams};
+    let never = "group \"orders\" has no committed offsets and no members: check its name; if it is new, name its topics and start its consumers";
+    let fresh = || lags(&[0]).with(0, Seen { committed: -1, start: 100, end: 900 });
+    let expired = |group: Group| Group { commits_expired: true, ..group };
+    let cases: &[(&str, GroupKind, Group, &str)] = &[
+        ("read", Classic, lags(&[7]).described(GroupState::Stable, 1), ""),
+        ("commits without members", CommitsOnly, lags(&[7]).described(GroupState::Empty, 0), ""),
+        ("at zero replicas with commits", Consumer, lags(&[7]).described(GroupState::Empty, 0), ""),
+        ("members that have not committed yet", Consumer, fresh().described(GroupState::Stable, 1), ""),
+        ("streams with commits", Streams, lags(&[7]).described(GroupState::Stable, 2), ""),
+        (
+            "dead and never committed, as old recordings have it",
+            GroupKind::Unknown,
+            fresh().described(GroupState::Dead, 0),
+            never,
+        ),
+        ("members left before they committed", Classic, fresh().described(GroupState::Empty, 0), never),
+        ("never seen", NeverSeen, fresh().described(GroupState::Dead, 0), never),
+        (
+            "never seen, among similar ones",
+            NeverSeen,
+            Group {
+                group: Err(Unknown::GroupNeverSeen {
+                    group: "orders".into(),
+                    similar: vec!["order".into(), "o\u{1b}".into()],
+                }),
+                ..fresh()
+            },
+            "group \"orders\" has no committed offsets and no members: check its name; if it is new, name its topics and start its consumers (there are: order, o\\u{1b})",
+        ),
+        (
+            "nothing committed, and the members could not be read",
+            GroupKind::Unknown,
+            Group { group: Err(Unknown::CoordinatorMoving), ..fresh() },
+            "group \"orders\": the group's coordinator is moving",
+        ),
+        (
+            "expired",
+            Expired,
+            expired(lags(&[7]).described(GroupState::Empty, 0)),
+            "partition orders/0: the committed offsets of group \"orders\" have expired or were deleted: start its consumers so that they commit, and check offsets.retention.minutes",
+        ),
+        (
+            "expired, and the client says only that there are no commits",
+            Expired,
+            fresh().described(GroupState::Empty, 0),
+            "the committed offsets of group \"orders\" have expired or were deleted: start its consumers so that they commit, and check offsets.retention.minutes",
+        ),
+        (
+            "a share group",
+            Share,
+            fresh().described(GroupState::Stable, 3),
+            "group \"orders\": a share group has no committed offsets that say its lag: name a group whose consumers commit",
+        ),
+        (
+            "workers of Connect",
+            ConnectWorkers,
+            fresh().described(GroupState::Stable, 3),
+            "group \"orders\": a group of Kafka Connect workers has no committed offsets that say its lag: name a group whose consumers commit",
+        ),
+        (
+            "no partition selected",
+            Classic,
+            lags(&[]).described(GroupState::Stable, 3),
+            "topic \"orders\" has none of the selected partitions: correct spec.kafka.partitions, or leave it out",
+        ),
+        (
+            "no partition selected, and the client says which",
+            Classic,
+            Group {
+                topic_unknown: Some(Unknown::NothingSelected { selection: "9".into(), topics: "orders".into() }),
+                ..lags(&[]).described(GroupState::Stable, 3)
+            },
+            "topic \"orders\" has none of the selected partitions (9): correct spec.kafka.partitions, or leave it out",
+        ),
+    ];
+    for (name, kind, group, because) in cases {
+        let lag = GroupLag::of(&Observation { kind: *kind, ..group.observe(0) }, OffsetReset::Latest);
+        let told = lag.incomplete_because.map(|missing| missing.to_string()).unwrap_or_default();
+        assert_eq!((told.as_str(), lag.complete), (*because, because.is_empty()), "{name}");
+    }
+}
+
+#[test]
+fn what_a_group_without_a_commit_will_read_is_a_lower_bound() {
+    let fresh = || lags(&[0, 0]).with(0, Seen { committed: -1, start: 100, end: 900 });
+    for (kind, group) in [
+        (GroupKind::NeverSeen, fresh().with(1, Seen { committed: -1, start: 5, end: 7 })),
+        (
+            GroupKind::Expired,
+            Group { commits_expired: true, ..fresh().with(1, Seen { committed: 0, start: 5, end: 7 }) },
+        ),
+    ] {
+        let seen = Observation { kind, ..group.described(GroupState::Empty, 0).observe(0) };
+        for (reset, least) in [(OffsetReset::Earliest, 802), (OffsetReset::Latest, 0)] {
+            let lag = GroupLag::of(&seen, reset);
+            assert_eq!((lag.total.0, lag.complete), (least, false), "{kind} {reset:?}");
         }
     }
 }

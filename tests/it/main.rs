@@ -2,6 +2,7 @@
 //! engine, command line, HTTP, cluster.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
+mod allocations;
 mod scripted_broker;
 mod story;
 mod world;
@@ -16,12 +17,15 @@ mod end_to_end;
 mod engine;
 mod engine_invariants;
 mod engine_memory;
+mod engine_unknown;
 mod external_metrics;
 mod image;
+mod kafka_hostile;
 mod kafka_mock;
 mod kafka_outages;
 mod kafka_poller;
 mod kafka_real;
+mod kafka_wire;
 mod kubernetes;
 mod kubernetes_credentials;
 mod kubernetes_memory;

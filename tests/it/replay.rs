@@ -9,7 +9,8 @@ use std::time::Duration;
 use jsonschema::Validator;
 use paceline::core::{
     Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
-    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, TopicObservation, Unknown, Workload,
+    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Task, TaskRole, TopicConfig,
+    TopicObservation, Unknown, Workload,
 };
 use paceline::replay::{Asked, Config, Reader, Recorder, gap, write_decision};
 use serde_json::{Value, json};
@@ -341,6 +342,19 @@ fn observations() -> Vec<(Observation, Workload)> {
         all.push((next, Workload { actual: None, ready: None, template: None, ..workload }));
     };
     step(&|it| it.partitions[0].committed = Ok(None));
+    step(&|it| it.kind = GroupKind::Unknown);
+    step(&|it| {
+        (it.partitions[0].high_watermark, it.partitions[0].last_stable) = (Offset::new(90), Offset::new(83));
+        it.topics[0].config = Some(TopicConfig { retention: None, compacted: true, deletes: false });
+        let retention = Some(Duration::from_millis(604_800_500));
+        it.topics[1].config = Some(TopicConfig { retention, compacted: false, deletes: true });
+    });
+    step(&|it| {
+        it.kind = GroupKind::Streams;
+        let task = |partition, role| Task { subtopology: "0".into(), partition, role };
+        it.group.as_mut().unwrap().members[0].tasks =
+            vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];
+    });
     step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));
     step(&|it| it.topics[1].partitions = Err(Unknown::TopicMissing { topic: "orders".into() }));
@@ -352,6 +366,12 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::TimedOut { after: Duration::from_millis(2_700) },
         Unknown::TopicMissing { topic: "orders".into() },
         Unknown::NoTopicMatches { pattern: "a.*".into() },
+        Unknown::NothingSelected { selection: "9".into(), topics: "orders".into() },
+        Unknown::HiddenTopics { group: "orders".into() },
+        Unknown::CommitsExpired { group: "orders".into() },
+        Unknown::KindHasNoLag { kind: GroupKind::Share },
+        Unknown::TooMany { what: "partitions".into(), most: 100_000 },
+        Unknown::Protocol { detail: "a length of -7".into() },
         Unknown::GroupNeverSeen { group: "orders".into(), similar: vec!["order".into()] },
         Unknown::NoLeader,
         Unknown::CoordinatorMoving,

@@ -9,10 +9,12 @@
 mod answers;
 mod faults;
 mod model;
+pub(crate) mod reading;
 mod sasl;
 mod streams;
+mod truth;
 
-pub(crate) use faults::{Fault, Rule};
+pub(crate) use faults::Fault;
 pub(crate) use model::*;
 
 use std::collections::BTreeMap;

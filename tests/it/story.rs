@@ -13,6 +13,8 @@ pub struct Group {
     pub group: Known<GroupDescription>,
     pub failure: Option<Unknown>,
     pub topic_unknown: Option<Unknown>,
+    /// Whether every commit has expired.
+    pub commits_expired: bool,
 }
 
 /// Offsets as a broker would send them; -1 committed is none, a negative end or start an error.
@@ -26,7 +28,13 @@ pub struct Seen {
 /// A group with these lags, one a partition, at offsets around 1,000.
 pub fn lags(lags: &[u64]) -> Group {
     let seen = |lag: &u64| Seen { committed: 1_000, start: 0, end: 1_000 + *lag as i64 };
-    Group { partitions: lags.iter().map(seen).collect(), group: Err(unsupported()), failure: None, topic_unknown: None }
+    Group {
+        partitions: lags.iter().map(seen).collect(),
+        group: Err(unsupported()),
+        failure: None,
+        topic_unknown: None,
+        commits_expired: false,
+    }
 }
 
 /// `total` spread over so many partitions.
@@ -87,7 +95,11 @@ impl Group {
         let seen = |(p, seen): (usize, &Seen)| PartitionObservation {
             topic: topic.clone(),
             partition: p as i32,
-            committed: Ok(Offset::new(seen.committed)),
+            committed: if self.commits_expired {
+                Err(Unknown::CommitsExpired { group: "orders".to_owned() })
+            } else {
+                Ok(Offset::new(seen.committed))
+            },
             start: known(seen.start),
             end: known(seen.end),
             high_watermark: None,

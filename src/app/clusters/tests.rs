@@ -31,6 +31,7 @@ fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Resul
     let query = GroupQuery {
         group: consumer.name.clone(),
         topics: TopicSelection::OfGroup,
+        exclude: None,
         partitions: None,
         isolation: IsolationLevel::default(),
         exclude: None,

@@ -8,7 +8,7 @@ use anyhow::Context;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::{Arguments, Reset, scale};
+use super::{Arguments, Isolation, Reset, scale};
 use crate::cli::{WrongInput, cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
@@ -153,10 +153,17 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
     topics.dedup();
     let query = GroupQuery {
         group: group.to_owned(),
-        topics: if topics.is_empty() { TopicSelection::OfGroup } else { TopicSelection::Named(topics) },
+        topics: match &given.topic_pattern {
+            Some(pattern) => TopicSelection::Pattern(pattern.clone()),
+            None if topics.is_empty() => TopicSelection::OfGroup,
+            None => TopicSelection::Named(topics),
+        },
+        exclude: given.topic_exclude.clone(),
         partitions: None,
-        isolation: IsolationLevel::default(),
-        exclude: None,
+        isolation: match given.isolation_level {
+            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
+            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+        },
     };
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,

@@ -1,0 +1,107 @@
+//! Names that people give for topics and groups, checked before anything is asked. The texts follow the name of the
+//! field or of the flag.
+
+use super::printable::printable;
+
+/// The longest name of a topic, in characters (Kafka: `Topic.MAX_NAME_LENGTH`).
+const MAX_TOPIC: usize = 249;
+/// The longest group id, in bytes: a `STRING` of Kafka's protocol has a length of 16 bits.
+const MAX_GROUP: usize = 32_767;
+
+/// Whether Kafka can have a topic of that name (`Topic.validate`); the error says what to do.
+pub fn check_topic(name: &str) -> Result<(), String> {
+    check_edges(name, "topic")?;
+    let shown = printable(name);
+    if name.contains([',', ';']) {
+        return Err(format!("\"{shown}\" looks like several topics in one text; give each one of its own"));
+    }
+    let is_legal = |char: char| char.is_ascii_alphanumeric() || matches!(char, '.' | '_' | '-');
+    if let Some(wrong) = name.chars().find(|char| !is_legal(*char)) {
+        let wrong = wrong.to_string();
+        return Err(format!(
+            "\"{shown}\" has \"{}\" in it; topics have letters, digits, \".\", \"_\" and \"-\" only",
+            printable(&wrong)
+        ));
+    }
+    if name.len() > MAX_TOPIC {
+        return Err(format!("has {} characters; a topic's name has at most {MAX_TOPIC}", name.len()));
+    }
+    if name == "." || name == ".." {
+        return Err(format!("\"{name}\" can't be the name of a topic"));
+    }
+    Ok(())
+}
+
+/// Whether Kafka can have a group of that id: any text, so only what is certainly a mistake is an error, which says what
+/// to do.
+pub fn check_group(id: &str) -> Result<(), String> {
+    check_edges(id, "group")?;
+    if id.contains(char::is_control) {
+        return Err(format!("\"{}\" has a control character in it; check how it was written", printable(id)));
+    }
+    if id.len() > MAX_GROUP {
+        return Err(format!("has {} bytes; a group's id has at most {MAX_GROUP}", id.len()));
+    }
+    Ok(())
+}
+
+/// What a file or a variable leaves at the end of a name.
+fn check_edges(name: &str, what: &str) -> Result<(), String> {
+    if name.is_empty() {
+        return Err(format!("is empty; name a {what}"));
+    }
+    if name.trim().is_empty() {
+        return Err(format!("is blank; name a {what}"));
+    }
+    let (place, wrong) = match (name.chars().next(), name.chars().next_back()) {
+        (_, Some(last)) if last.is_whitespace() => ("ends", last),
+        (Some(first), _) if first.is_whitespace() || first == '\u{feff}' => ("begins", first),
+        (_, _) => return Ok(()),
+    };
+    let wrong = match wrong {
+        '\n' | '\r' => "a line break",
+        '\u{feff}' => "a byte order mark",
+        _ => "a blank",
+    };
+    Err(format!("\"{}\" {place} with {wrong}; leave it out", printable(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mistake_in_a_name_is_told_with_what_to_do() {
+        let long = "x".repeat(250);
+        let cases: [(&str, Result<(), &str>, Result<(), &str>); 14] = [
+            ("orders", Ok(()), Ok(())),
+            ("Orders_1.eu-west", Ok(()), Ok(())),
+            ("", Err("is empty; name a topic"), Err("is empty; name a group")),
+            ("  ", Err("is blank; name a topic"), Err("is blank; name a group")),
+            ("a,b", Err("\"a,b\" looks like several topics in one text; give each one of its own"), Ok(())),
+            ("a;b", Err("\"a;b\" looks like several topics"), Ok(())),
+            ("a ", Err("\"a \" ends with a blank; leave it out"), Err("\"a \" ends with a blank; leave it out")),
+            ("a\n", Err("\"a\\n\" ends with a line break"), Err("\"a\\n\" ends with a line break; leave it out")),
+            ("\u{feff}a", Err("\"\\u{feff}a\" begins with a byte order mark"), Err("\"\\u{feff}a\" begins with")),
+            ("a b", Err("\"a b\" has \" \" in it; topics have letters"), Ok(())),
+            (
+                "a\u{1b}[31m",
+                Err("\"a\\u{1b}[31m\" has \"\\u{1b}\" in it"),
+                Err("\"a\\u{1b}[31m\" has a control character"),
+            ),
+            ("Köln/日本", Err("\"Köln/日本\" has \"ö\" in it"), Ok(())),
+            ("..", Err("\"..\" can't be the name of a topic"), Ok(())),
+            (&long, Err("has 250 characters; a topic's name has at most 249"), Ok(())),
+        ];
+        for (name, topic, group) in cases {
+            for (told, expected) in [(check_topic(name), topic), (check_group(name), group)] {
+                match (&told, expected) {
+                    (Ok(()), Ok(())) => {}
+                    (Err(told), Err(expected)) if told.starts_with(expected) => {}
+                    _ => panic!("{name:?}: {told:?}, expected {expected:?}"),
+                }
+            }
+        }
+        assert!(check_group(&"x".repeat(40_000)).is_err());
+    }
+}
