@@ -103,9 +103,8 @@ impl Brokers {
     /// Reads files and Secrets again, if that was not done lately. New values are used by new connections; the old ones
     /// serve until a new one is there.
     pub(super) async fn refresh_options(&self, at_once: bool) {
-        let is_secured = |options: &ConnectionOptions| options.tls.is_some() || options.sasl.is_some();
-        let may_change = self.settings.source.is_some() || is_secured(&self.options());
-        if !may_change || (!at_once && lock(&self.options).looked_at.elapsed() < LOOK_AGAIN) {
+        let changes = self.settings.source.is_some() || self.options().from_files;
+        if !changes || (!at_once && lock(&self.options).looked_at.elapsed() < LOOK_AGAIN) {
             return;
         }
         let settings = self.settings.clone();

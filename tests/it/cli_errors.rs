@@ -274,7 +274,14 @@ fn wrong_arguments() {
     for (what, arguments, told) in [
         ("nothing to look at", vec!["recommend"], "--filename"),
         ("an address without a port", [&group[..], &["broker"]].concat(), "\"broker\" has no port"),
+        ("an address with a protocol", [&group[..], &["SSL://broker:1"]].concat(), "leave out SSL://"),
         ("an unknown property", with(&["--property", "securty.protocol=SSL"]), "\"securty.protocol\""),
+        ("a property without a value", with(&["--property", "hunter2"]), "write KEY=VALUE"),
+        (
+            "a mechanism that is not built in",
+            with(&["--property", "sasl.mechanism=GSSAPI"]),
+            "Kerberos is not built in",
+        ),
         ("a reserved property", with(&["--property", "group.protocol=classic"]), "can't be set"),
         ("two topics in one text", with(&["--topic", "a,b"]), "give each one of its own (--topic a --topic b)"),
         ("a blank after a topic", with(&["--topic", "a "]), "\"a \" ends with a blank; leave it out"),
@@ -295,6 +302,54 @@ fn wrong_arguments() {
         ("no duration", with(&["--observe", "soon"]), "--observe"),
     ] {
         Case::new(what, &arguments, 2, &["error:", told]).check();
+    }
+}
+
+/// A password that was put into the wrong place is in no output: each flag and each file, with a marker.
+#[test]
+fn no_value_that_was_put_into_the_wrong_place_is_repeated() {
+    const MARKER: &str = "hunter2MARKER";
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let java = file("client.properties", format!("security.protocol=SASL_SSL\nsasl.password={MARKER}\n"));
+    let jaas = format!("sasl.jaas.config=x.PlainLoginModule required username=\"{MARKER}\" password=\"{MARKER}\";");
+    let spec = "{scaleTargetRef: {name: o}, kafka: {bootstrapServers: \"me:hunter2MARKER@h:1\", consumerGroup: o}}";
+    let address = file(
+        "address.yaml",
+        format!("apiVersion: paceline.dev/v1alpha1\nkind: ScaledConsumer\nmetadata: {{name: o}}\nspec: {spec}\n"),
+    );
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo.yaml");
+    let group = ["recommend", "--once", "--group", "o", "--bootstrap-servers"];
+    let with = |property: &str| [&group[..], &["127.0.0.1:1", "--property"], &[property]].concat().join("\n");
+    let properties = [
+        MARKER.to_owned(),
+        format!("={MARKER}"),
+        format!("{MARKER}={MARKER}"),
+        format!("security.protocol={MARKER}"),
+        format!("sasl.username={MARKER}"),
+        format!("ssl.ca.location={MARKER}"),
+        format!("sasl.pasword={MARKER}"),
+        format!("ssl.truststore.password={MARKER}"),
+        format!("isolation.level={MARKER}"),
+        jaas,
+    ];
+    let mut cases: Vec<String> = properties.iter().map(|property| with(property)).collect();
+    cases.push([&group[..], &["me:hunter2MARKER@127.0.0.1:1"]].concat().join("\n"));
+    cases.push([&group[..], &["SASL_SSL://hunter2MARKER:1"]].concat().join("\n"));
+    cases.push(format!("recommend\n--once\n-f\n{good}\n--config\n{java}"));
+    cases.push(format!("recommend\n--once\n-f\n{java}"));
+    cases.push(format!("recommend\n--once\n-f\n{address}"));
+    cases.push(format!("run\n--config\n{java}"));
+    for case in cases {
+        let arguments: Vec<&str> = case.split('\n').collect();
+        let ended = run(&mut paceline(&arguments));
+        eprintln!("--- {arguments:?}\n{}", ended.stderr);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(!ended.stderr.contains("MARKER") && !ended.stdout.contains("MARKER"), "{ended:?}");
     }
 }
 

@@ -64,7 +64,7 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
         Unknown::TimedOut { .. } => Some(
             "Something accepts the connection or drops it silently: check the port, firewalls, and that the brokers' advertised listeners can be reached from here.",
         ),
-        Unknown::Authentication { detail } => Some(security_advice(detail)),
+        Unknown::Authentication { detail } => security_advice(detail),
         Unknown::TopicMissing { .. } => Some(
             "Check the topic's name; without --topic (or spec.kafka.topics) the topics are those that the group has committed to.",
         ),
@@ -91,18 +91,22 @@ const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or S
 
 const SASL_ADVICE: &str = "If it does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password.";
 
-/// `detail` is librdkafka's own text.
-fn security_advice(detail: &str) -> &'static str {
+/// Nothing where the client's own text says what to do.
+fn security_advice(detail: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["SSL listener?", "expect TLS"]) {
-        TLS_ADVICE
+        Some(TLS_ADVICE)
     } else if has(&["require SASL", "SASL listener?", "want a user and a password"]) {
-        SASL_ADVICE
+        Some(SASL_ADVICE)
     } else if has(&["PLAINTEXT"]) {
-        "That is what a port without TLS does: leave out --property security.protocol, or set it to PLAINTEXT or SASL_PLAINTEXT."
-    } else if has(&["certificate"]) {
-        "Name the CA that signed the brokers' certificates: --property ssl.ca.location=FILE."
+        Some(
+            "That is what a port without TLS does: leave out --property security.protocol, or set it to PLAINTEXT or SASL_PLAINTEXT.",
+        )
+    } else if has(&["not among the authorities"]) {
+        Some("Name the CA that signed the brokers' certificates: --property ssl.ca.location=FILE.")
+    } else if has(&["certificate", "token", "AWS", "revocation"]) {
+        None
     } else {
-        "Check sasl.mechanism, sasl.username and sasl.password."
+        Some("Check sasl.mechanism, sasl.username and sasl.password.")
     }
 }
