@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use paceline::core::GroupQuery;
 
 use crate::world::kafka::Kafka;
-use crate::world::kafka::reader::{Polling, Reader, named};
+use crate::world::kafka::reader::{Polling, named};
 use crate::world::unique;
 
 const PARTITIONS: i32 = 12;
