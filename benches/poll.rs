@@ -1,43 +1,52 @@
-//! What a poll cycle costs: time, processor, requests, threads, connections and memory, by the number of groups.
+//! What a poll cycle costs: requests, bytes, time, processor of client and brokers, memory and connections, by the number of
+//! groups.
 //!
-//!     cargo bench --bench poll                                        on a mock cluster of three brokers
+//!     cargo bench --bench poll                                        on Kafkas of one and of three brokers, started here
 //!     cargo bench --bench poll -- --bootstrap-servers HOST:PORT       on a Kafka that is there; it makes topics `bench-…`
 //!
-//! Every row is measured in a process of its own, which does nothing but poll, and the mock cluster is in another one, so
-//! that neither counts for the other.
+//! `tests/run --install-only` and a first `tests/run` fetch Kafka. Every row is measured in a process of its own, which does
+//! nothing but poll.
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
-#[allow(dead_code)]
-#[path = "../tests/it/mock_ffi.rs"]
-mod mock_ffi;
+#[path = "../tests/it"]
+mod it {
+    pub(crate) mod world;
+}
 
-use std::collections::HashSet;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use futures::executor::block_on;
-use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, KafkaClient, now};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::{Offset, TopicPartitionList};
+use it::world;
+use paceline::core::{GroupQuery, Observation};
+use paceline::kafka::CycleReport;
+use world::kafka::Kafka;
+use world::kafka::clients::Clients;
+use world::kafka::cluster::Cluster;
+use world::kafka::reader::{Reader, is_complete, named};
 
-const GROUPS: [usize; 4] = [1, 20, 200, 1_000];
+const GROUPS: [usize; 4] = [100, 1_000, 3_000, 10_000];
 const PARTITIONS: i32 = 12;
 /// With so few topics their number doesn't grow with the groups'.
-const SHARED_TOPICS: usize = 20;
+const TOPICS: usize = 20;
 const CYCLES: usize = 20;
+/// Groups whose commits are sent together.
+const CHUNK: usize = 1_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => on_mock(),
-        ["--bootstrap-servers", address] => on_kafka(address),
-        ["mock-cluster"] => serve_mock(),
-        ["measure", address, groups, topics] => measure(address, groups.parse().unwrap(), topics.parse().unwrap()),
+        [] => {
+            let one = Kafka::start_own();
+            rows("One broker", &one, &one.process_ids());
+            one.stop();
+            let three = Cluster::start_own();
+            rows("Three brokers", &three, &three.process_ids());
+        }
+        ["--bootstrap-servers", address] => {
+            rows(&format!("Kafka at {address}"), &Clients::new(address.to_owned()), &[])
+        }
+        ["measure", address, groups, members] => measure(address, groups.parse().unwrap(), members),
         _ => {
             eprintln!("usage: cargo bench --bench poll [-- --bootstrap-servers HOST:PORT]");
             std::process::exit(2);
@@ -46,166 +55,102 @@ fn main() {
 }
 
 fn topic(index: usize) -> String {
-    format!("bench-{index}")
+    format!("bench-{}", index % TOPICS)
 }
 
 fn group(index: usize) -> String {
     format!("bench-group-{index}")
 }
 
-/// The columns of one row, as the measuring process prints them, with the requests put in where they can be counted.
-fn print_row(groups: usize, topics: usize, requests: &str, measured: &str) {
-    let columns: Vec<&str> = measured.split(' ').collect();
-    println!("| {groups} | {topics} | {} | {requests} |", columns.join(" | "));
-}
-
-fn print_head(title: &str) {
+/// One table: each number of groups, with all groups described in every cycle and with those that may have changed.
+fn rows(title: &str, kafka: &Clients, brokers: &[u32]) {
+    prepare(kafka);
     println!("\n{title}\n");
-    println!(
-        "| groups | topics | first cycle ms | cycles until all known | median ms | max ms | CPU ms per cycle | calls | threads | connections | resident MiB | peak MiB | requests per cycle |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|---|---|---|---|");
-}
-
-fn on_mock() {
-    print_head("Mock cluster, three brokers");
+    let head = [
+        "groups",
+        "described",
+        "cold requests",
+        "cold ms",
+        "requests",
+        "sent KB",
+        "received KB",
+        "median ms",
+        "max ms",
+        "CPU ms",
+        "brokers' CPU ms",
+        "connections",
+        "resident MiB",
+        "peak MiB",
+    ];
+    println!("| {} |\n|{}", head.join(" | "), "---|".repeat(head.len()));
     for groups in GROUPS {
-        let mut layouts = vec![groups.min(SHARED_TOPICS), groups];
-        layouts.dedup();
-        for topics in layouts {
-            let mut mock = Peer::start(&["mock-cluster"]);
-            let address = mock.line();
-            mock.tell(&topics.to_string());
-            assert_eq!(mock.line(), "ready");
-            let mut meter = Peer::start(&["measure", &address, &groups.to_string(), &topics.to_string()]);
-            assert_eq!(meter.line(), "warm");
-            mock.tell("count");
+        for members in ["all", "changed"] {
+            let mut meter = Meter::start(&["measure", &kafka.bootstrap(), &groups.to_string(), members]);
+            let cold = meter.line();
+            let before = brokers.iter().map(|pid| processor_time(&pid.to_string())).sum::<f64>();
             meter.tell("go");
-            let measured = meter.line();
-            mock.tell("stop");
-            print_row(groups, topics, &mock.line(), &measured);
+            let warm = meter.line();
+            let used = brokers.iter().map(|pid| processor_time(&pid.to_string())).sum::<f64>() - before;
+            let used =
+                if brokers.is_empty() { "-".to_owned() } else { format!("{:.1}", used * 1_000.0 / CYCLES as f64) };
+            let columns = format!("{groups} {members} {cold} {warm}").replace("BROKERS", &used);
+            println!("| {} |", columns.split(' ').collect::<Vec<_>>().join(" | "));
         }
-    }
-}
-
-fn on_kafka(address: &str) {
-    prepare(address);
-    print_head(&format!("Kafka at {address}"));
-    for groups in GROUPS {
-        let topics = groups.min(SHARED_TOPICS);
-        let mut meter = Peer::start(&["measure", address, &groups.to_string(), &topics.to_string()]);
-        assert_eq!(meter.line(), "warm");
-        meter.tell("go");
-        print_row(groups, topics, "-", &meter.line());
     }
 }
 
 /// Makes the topics, and a commit for each group in each of its partitions.
-fn prepare(address: &str) {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", address).set("enable.metrics.push", "false");
-    let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
-    let names: Vec<String> = (0..SHARED_TOPICS).map(topic).collect();
-    let new: Vec<_> = names.iter().map(|name| NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1))).collect();
-    // They may be there from the last time.
-    block_on(admin.create_topics(&new, &AdminOptions::new())).unwrap();
+fn prepare(kafka: &Clients) {
+    (0..TOPICS).for_each(|index| kafka.create_topic(&topic(index), PARTITIONS));
     let most = GROUPS.into_iter().max().unwrap();
     eprintln!("Committing for {most} groups.");
-    for index in 0..most {
-        let mut list = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            let name = topic(index % SHARED_TOPICS);
-            list.add_partition_offset(&name, partition, Offset::Offset(0)).unwrap();
-        }
-        let consumer: BaseConsumer = config.clone().set("group.id", group(index)).create().unwrap();
-        let started = Instant::now();
-        while let Err(error) = consumer.commit(&list, CommitMode::Sync) {
-            assert!(started.elapsed() < Duration::from_secs(30), "{error}");
-        }
-    }
+    let commits: Vec<_> = (0..most).map(|index| (group(index), topic(index), vec![0; PARTITIONS as usize])).collect();
+    commits.chunks(CHUNK).for_each(|chunk| kafka.commit_all(chunk));
 }
 
-/// The mock cluster's process: prints its address, makes as many topics as it is told, and counts requests when it is told to.
-fn serve_mock() {
-    let mock = mock_ffi::Mock::start(3);
-    println!("{}", mock.bootstrap());
-    let mut lines = std::io::stdin().lines().map_while(Result::ok);
-    while let Some(line) = lines.next() {
-        match line.as_str() {
-            "count" => {
-                let (_, counts) = mock.requests(|| lines.next());
-                let names = [(2, "ListOffsets"), (3, "Metadata"), (9, "OffsetFetch"), (10, "FindCoordinator")];
-                let share = |(api, name)| {
-                    let count = counts.get(&api).copied().unwrap_or(0);
-                    format!("{:.1} {name}", count as f64 / CYCLES as f64)
-                };
-                println!("{}", names.map(share).join(", "));
-            }
-            topics => {
-                let topics: usize = topics.parse().unwrap();
-                mock.awake(|| (0..topics).for_each(|index| mock.spread_topic(&topic(index), PARTITIONS)));
-                println!("ready");
-            }
-        }
-    }
-}
-
-/// The polling process.
-fn measure(address: &str, groups: usize, topics: usize) {
-    let query = |index: usize| GroupQuery {
-        group: group(index),
-        topics: TopicSelection::Named(vec![topic(index % topics)]),
-        partitions: None,
-        isolation: IsolationLevel::ReadUncommitted,
-        exclude: None,
-    };
-    let queries: Vec<GroupQuery> = (0..groups).map(query).collect();
-    let mut client = KafkaClient::open(ClusterSettings::new("bench", address)).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let mut cycle = || {
+/// The polling process: one cold cycle, then many warm ones when it is told to.
+fn measure(address: &str, groups: usize, members: &str) {
+    let queries: Vec<GroupQuery> = (0..groups).map(|index| named(&group(index), &topic(index))).collect();
+    let mut reader = Reader::of(address);
+    let mut cycle = |all_members: bool| {
         let started = Instant::now();
-        let observed = runtime.block_on(client.poll(&queries, now));
-        (started.elapsed(), observed.iter().all(is_known), client.last_cycle().requests)
+        let observed: Vec<Observation> =
+            if all_members { reader.poll(&queries) } else { reader.poll_changed(&queries) };
+        let took = started.elapsed();
+        observed.iter().try_for_each(is_complete).expect("everything is known");
+        (took, reader.last_cycle().clone())
     };
-    let (first, mut all_known, _) = cycle();
-    let mut until_known = 1;
-    while !all_known {
-        until_known += 1;
-        assert!(until_known <= 10, "not everything is known after ten cycles");
-        all_known = cycle().1;
-    }
-    println!("warm");
+    let (first, cost) = cycle(true);
+    println!("{} {}", cost.requests, ms(first));
     std::io::stdin().lines().next();
-    let before = processor_time();
-    let cycles: Vec<_> = (0..CYCLES).map(|_| cycle()).collect();
-    let processor = (processor_time() - before) / CYCLES as f64;
-    assert!(cycles.iter().all(|(_, known, _)| *known), "something became unknown");
-    let mut times: Vec<Duration> = cycles.iter().map(|(time, _, _)| *time).collect();
+    let before = processor_time("self");
+    let cycles: Vec<_> = (0..CYCLES).map(|_| cycle(members == "all")).collect();
+    let processor = (processor_time("self") - before) / CYCLES as f64;
+    let mut times: Vec<Duration> = cycles.iter().map(|(time, _)| *time).collect();
     times.sort();
-    let ms = |time: Duration| format!("{:.1}", time.as_secs_f64() * 1_000.0);
+    let mean =
+        |of: fn(&CycleReport) -> u64| cycles.iter().map(|(_, cost)| of(cost)).sum::<u64>() as f64 / CYCLES as f64;
     println!(
-        "{} {until_known} {} {} {:.1} {} {} {} {:.1} {:.1}",
-        ms(first),
+        "{:.1} {:.1} {:.1} {} {} {:.1} BROKERS {} {:.1} {:.1}",
+        mean(|cost| cost.requests),
+        mean(|cost| cost.bytes_sent) / 1_000.0,
+        mean(|cost| cost.bytes_received) / 1_000.0,
         ms(times[CYCLES / 2]),
         ms(times[CYCLES - 1]),
         processor * 1_000.0,
-        cycles[0].2,
-        std::fs::read_dir("/proc/self/task").unwrap().count(),
-        connections(),
+        cycles[CYCLES - 1].1.connections,
         status("VmRSS:"),
         status("VmHWM:"),
     );
 }
 
-fn is_known(observation: &Observation) -> bool {
-    observation.failure.is_none()
-        && observation.partitions.len() == PARTITIONS as usize
-        && observation.partitions.iter().all(|p| p.committed.is_ok() && p.start.is_ok() && p.end.is_ok())
+fn ms(time: Duration) -> String {
+    format!("{:.1}", time.as_secs_f64() * 1_000.0)
 }
 
-/// Seconds of processor time that this process has used.
-fn processor_time() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+/// Seconds of processor time that a process has used.
+fn processor_time(pid: &str) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     // utime and stime, in the ticks of sysconf(_SC_CLK_TCK), which is 100 on Linux.
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / 100.0
@@ -218,29 +163,14 @@ fn status(name: &str) -> f64 {
     line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }
 
-/// Established TCP connections of this process.
-fn connections() -> usize {
-    let links =
-        std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok());
-    let ours: HashSet<String> =
-        links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
-    let tables =
-        ["/proc/self/net/tcp", "/proc/self/net/tcp6"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
-    lines
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|fields| fields[3] == "01" && ours.contains(fields[9]))
-        .count()
-}
-
-/// A process of this program that is talked to by lines, and ends with its owner.
-struct Peer {
+/// A measuring process, which is talked to by lines and ends with its owner.
+struct Meter {
     child: Child,
     tell: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-impl Peer {
+impl Meter {
     fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(arguments)
@@ -262,7 +192,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for Meter {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 use crate::config::{Cluster, SecretRef};
-use crate::kafka::{ClusterSettings, PropertySource};
+use crate::kafka::{ClusterSettings, PropertySource, refusal_from_tenant};
 use crate::kubernetes::kafka_secret::{
     self, Origin, SecretState, authority_of_secret, merge, properties_of_secret, value_of,
 };
@@ -231,6 +231,13 @@ impl PropertySource for Credentials {
             content.and_then(|it| authority_of_secret(&it.data)).map_err(|why| secret.about(&why))
         });
         let mut new = merge(&all, secret.transpose()?, authority.transpose()?);
+        if self.origin == Origin::ScaledConsumer {
+            for (property, value) in &new {
+                if let Some(why) = refusal_from_tenant(property, value) {
+                    return Err(format!("a ScaledConsumer's Secret can't give {property}: {why}"));
+                }
+            }
+        }
         for (property, value) in files {
             new.entry(property).or_insert(value);
         }

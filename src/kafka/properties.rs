@@ -118,6 +118,31 @@ pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name || property.aliases.contains(&name))
 }
 
+/// Why whoever may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names a
+/// file, an address or an identity of the controller's.
+pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {
+    let property = find(name)?;
+    match property.name {
+        "aws.region" => return Some("it is about the controller's own identity at AWS"),
+        "sasl.mechanism" if value.trim().eq_ignore_ascii_case("AWS_MSK_IAM") => {
+            return Some("the controller's own identity at AWS would sign in to a broker that is not the operator's");
+        }
+        _ => {}
+    }
+    match property.kind {
+        Kind::Path => Some("it names a file of the controller's; give the content by the property that ends in .pem"),
+        Kind::Url => Some("the controller would connect there; only its own configuration may say where"),
+        Kind::Truth
+        | Kind::Milliseconds { .. }
+        | Kind::Bytes { .. }
+        | Kind::Choice(_)
+        | Kind::Text
+        | Kind::Pem
+        | Kind::Secret
+        | Kind::SecretPem => None,
+    }
+}
+
 /// Why a name is not among the properties, and what to use instead.
 fn refusal(name: &str, value: &str) -> String {
     if let Some(answer) = java::answer(name, value) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::world::command::{Ended, paceline, run};
-use crate::world::kafka::{STRANGER, SUPER_USER};
+use crate::world::kafka::security::{STRANGER, SUPER_USER};
 use crate::world::{kafka, ports, unique};
 
 /// A broker that does not answer costs a request's time-out of 3 s, and starting a process on a busy machine something.
@@ -247,6 +247,24 @@ fn wrong_manifests_are_named_with_file_line_and_field() {
     assert_eq!((ended.code, ended.stderr.lines().count()), (2, 2), "{ended:?}");
 }
 
+/// As `kubectl get scaledconsumers -o yaml` writes them.
+#[test]
+fn a_list_is_read_like_the_documents_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("list.yaml");
+    let item = |name: &str, replicas: &str| {
+        format!(
+            "- {{apiVersion: paceline.dev/v1alpha1, kind: ScaledConsumer, metadata: {{name: {name}}}, spec: {{scaleTargetRef: {{name: {name}}}, minReplicas: {replicas}, kafka: {{cluster: main, consumerGroup: {name}}}}}}}\n"
+        )
+    };
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("orders", "1"), item("bills", "some"));
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let told = format!("{file}:5: items[1].spec.minReplicas: invalid type: string \"some\", expected a whole number");
+    let arguments = ["recommend", "-f", &file, "--bootstrap-servers", "127.0.0.1:1"];
+    Case::new("an item with a mistake", &arguments, 2, &[&told]).check();
+}
+
 #[test]
 fn wrong_arguments() {
     let servers = "127.0.0.1:1";
@@ -265,6 +283,19 @@ fn wrong_arguments() {
             "Kerberos is not built in",
         ),
         ("a reserved property", with(&["--property", "group.protocol=classic"]), "can't be set"),
+        ("two topics in one text", with(&["--topic", "a,b"]), "give each one of its own (--topic a --topic b)"),
+        ("a blank after a topic", with(&["--topic", "a "]), "\"a \" ends with a blank; leave it out"),
+        ("a line break after a topic", with(&["--topic", "a\n"]), "\"a\\n\" ends with a line break; leave it out"),
+        ("a topic that can't be", with(&["--topic", "a/b"]), "has \"/\" in it; topics have letters"),
+        ("no group", vec!["recommend", "--group", "", "--bootstrap-servers", servers], "is empty; name a group"),
+        (
+            "an escape in a group",
+            vec!["recommend", "--group", "a\u{1b}[31m", "--bootstrap-servers", servers],
+            "\"a\\u{1b}[31m\" has a control character in it",
+        ),
+        ("look-around", with(&["--topic-pattern", "(?!.*dlq).*"]), "to leave topics out, give topicExclude"),
+        ("a pattern that reaches out", with(&["--topic-pattern", "one)|(pay"]), "is not a regular expression"),
+        ("an exclusion of named topics", with(&["--topic", "a", "--topic-exclude", "b"]), "cannot be used with"),
         ("limits the wrong way round", with(&["--min", "3", "--max", "2"]), "--min and --max"),
         ("no current replicas to compare with", with(&["--fail-on-change"]), "--current N"),
         ("a cluster that nobody defines", vec!["recommend", "-f", demo], "--bootstrap-servers HOST:PORT"),

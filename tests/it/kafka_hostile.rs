@@ -4,11 +4,14 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::ApiKey;
-use paceline::core::*;
+use paceline::core::{GroupQuery, TopicSelection};
 
 use crate::scripted_broker::reading::*;
 use crate::scripted_broker::*;
 use crate::world::{equal, wait_until};
+
+/// A broker may ask for a minute of quiet (throttle_time_ms), and is believed.
+const HEALED: Duration = Duration::from_secs(90);
 
 /// What one cycle may hold at once where answers are small, whatever they claim.
 const FEW_BYTES: usize = 8 << 20;
@@ -20,10 +23,12 @@ fn cluster() -> ScriptedCluster {
     cluster
 }
 
-fn fill(model: &mut Model) {
+fn fill(model: &mut ClusterModel) {
     model.topic("orders", 6, 100);
     let shop = model.group("shop");
-    (0..6).for_each(|partition| drop(shop.commit("orders", partition, 40)));
+    for partition in 0..6 {
+        shop.commit("orders", partition, 40);
+    }
     shop.member("m1", "orders", &[0, 1, 2]).member("m2", "orders", &[3, 4, 5]);
 }
 
@@ -31,10 +36,21 @@ fn shop() -> GroupQuery {
     query("shop", "orders")
 }
 
+/// All rows are tried, so that one run shows all that differ.
+fn check(rows: Vec<(String, String, &str)>) {
+    let differ: Vec<String> = rows
+        .into_iter()
+        .filter(|(_, seen, expected)| seen != expected)
+        .map(|(case, seen, expected)| format!("{case}\n     is: {seen}\n     be: {expected}"))
+        .collect();
+    assert!(differ.is_empty(), "\n{}", differ.join("\n"));
+}
+
 fn heals(cluster: &ScriptedCluster, client: &mut ClientUnderTest, case: &str) {
     cluster.model().rules.clear();
-    wait_until(&format!("all to be known again after {case}"), Duration::from_secs(30), || {
-        equal(&client.told(&shop()).as_str(), &ALL_KNOWN)
+    wait_until(&format!("all to be known again after {case}"), HEALED, || {
+        let observed = client.poll(&[shop()]).remove(0);
+        equal(&told(&observed).as_str(), &ALL_KNOWN).map_err(|why| format!("{why}: {:?}", observed.failure))
     });
 }
 
@@ -65,41 +81,318 @@ fn thousands_of_answers_with_changed_bytes_end_nothing() {
     for key in KEYS.into_iter().chain([ApiKey::DescribeConfigs, ApiKey::ListGroups, ApiKey::ApiVersions]) {
         for flips in [1, 3, 20] {
             let cluster = cluster();
-            let mut client = ClientUnderTest::of(&cluster);
-            client.poll(&[shop()]);
             cluster.model().fault(key, Fault::Flip(flips));
             let until = Instant::now() + Duration::from_secs(2);
-            let before = cluster.requested(key);
-            // A fresh client for the requests that are sent once only.
-            for round in 0..100 {
-                if round % 4 == 0 {
-                    client = ClientUnderTest::of(&cluster);
-                }
-                client.poll(&[shop(), GroupQuery { topics: TopicSelection::OfGroup, ..query("other", "") }]);
-                assert!(client.most_held < FEW_BYTES, "{key:?}: {} bytes", client.most_held);
-                assert!(client.tasks() < 50, "{key:?}: {} tasks", client.tasks());
-                if Instant::now() > until {
-                    break;
+            while Instant::now() < until {
+                // A fresh client now and then, for the requests that are sent once only, and as some are told to wait.
+                let mut client = ClientUnderTest::of(&cluster);
+                for _ in 0..4 {
+                    client.poll(&[shop(), GroupQuery { topics: TopicSelection::OfGroup, ..query("other", "") }]);
+                    assert!(client.most_held < FEW_BYTES, "{key:?}: {} bytes", client.most_held);
+                    assert!(client.tasks() < 50, "{key:?}: {} tasks", client.tasks());
                 }
             }
-            answers += cluster.requested(key) - before;
-            heals(&cluster, &mut client, &format!("{flips} flips in {key:?}"));
+            answers += cluster.requested(key);
+            cluster.model().rules.clear();
+            let mut client = ClientUnderTest::of(&cluster);
+            assert_eq!(client.told(&shop()), ALL_KNOWN, "after {flips} flips in {key:?}");
         }
     }
     assert!(answers > 1_000, "only {answers} answers were changed");
 }
 
 #[test]
-fn each_fault_of_each_request_leaves_what_it_should_unknown_with_the_right_reason() {
-    // (what goes wrong, with which request, what is told)
-    let rows: Vec<(Fault, ApiKey, &str)> =
-        vec![(Fault::Error(3), ApiKey::Metadata, "topics TopicMissing, committed none, ends none, members known")];
-    for (fault, key, expected) in rows {
+fn a_wrong_answer_leaves_unknown_what_it_was_about_with_the_right_reason() {
+    use ApiKey::{DescribeGroups, FindCoordinator, ListOffsets, Metadata, OffsetFetch};
+    let all = |topics: &str| format!("topics {topics}, committed none, ends none, members known");
+    let committed = |reason: &str| format!("committed {reason}, ends known, members known");
+    let ends = |reason: &str| format!("committed known, ends {reason}, members known");
+    let members = |reason: &str| format!("committed known, ends known, members {reason}");
+    let group = |reason: &str| format!("committed {reason}, ends known, members {reason}");
+    let (zeros, text) = (Fault::Body(vec![0; 40]), Fault::Body(b"\0I am a teapot, short and stout".to_vec()));
+    let rows = [
+        (Metadata, Fault::Error(3), all("TopicMissing")),
+        (Metadata, Fault::Error(29), all("NotAuthorized")),
+        (Metadata, Fault::Error(-1), all("BrokerError")),
+        (Metadata, Fault::Error(9_999), all("BrokerError")),
+        (Metadata, Fault::OtherName, all("Missing")),
+        (Metadata, Fault::NoEntries, all("Missing")),
+        (Metadata, Fault::Repeated, ALL_KNOWN.to_owned()),
+        (Metadata, Fault::OtherPartition, all("Protocol")),
+        (Metadata, text.clone(), "failed Protocol".to_owned()),
+        (Metadata, Fault::Cut(40), "failed Protocol".to_owned()),
+        (FindCoordinator, Fault::Error(15), group("CoordinatorMoving")),
+        (FindCoordinator, Fault::Error(30), group("NotAuthorized")),
+        (FindCoordinator, Fault::OtherName, group("Missing")),
+        (FindCoordinator, Fault::NoEntries, group("Missing")),
+        (FindCoordinator, Fault::Repeated, ALL_KNOWN.to_owned()),
+        (FindCoordinator, text.clone(), group("Protocol")),
+        (FindCoordinator, Fault::Cut(5), group("Protocol")),
+        (OffsetFetch, Fault::Error(16), committed("CoordinatorMoving")),
+        (OffsetFetch, Fault::Error(14), committed("CoordinatorMoving")),
+        (OffsetFetch, Fault::Error(30), committed("NotAuthorized")),
+        (OffsetFetch, Fault::Error(35), committed("Unsupported")),
+        (OffsetFetch, Fault::OtherName, committed("Missing")),
+        (OffsetFetch, Fault::OtherPartition, committed("Missing")),
+        (OffsetFetch, Fault::NoEntries, committed("Missing")),
+        (OffsetFetch, Fault::Repeated, ALL_KNOWN.to_owned()),
+        (OffsetFetch, Fault::Offset(-7), committed("NegativeOffset")),
+        (OffsetFetch, zeros.clone(), committed("Missing")),
+        (OffsetFetch, text.clone(), committed("Protocol")),
+        (OffsetFetch, Fault::Cut(1), committed("Protocol")),
+        (DescribeGroups, Fault::Error(16), members("CoordinatorMoving")),
+        (DescribeGroups, Fault::Error(30), members("NotAuthorized")),
+        (DescribeGroups, Fault::Error(24), members("BrokerError")),
+        (DescribeGroups, Fault::OtherName, members("Missing")),
+        (DescribeGroups, Fault::NoEntries, members("Missing")),
+        (DescribeGroups, Fault::Repeated, ALL_KNOWN.to_owned()),
+        (DescribeGroups, zeros.clone(), members("Missing")),
+        (DescribeGroups, text.clone(), members("Protocol")),
+        (DescribeGroups, Fault::Cut(1), members("Protocol")),
+        (ListOffsets, Fault::Error(6), ends("NoLeader")),
+        (ListOffsets, Fault::Error(29), ends("NotAuthorized")),
+        (ListOffsets, Fault::Error(3), ends("TopicMissing")),
+        (ListOffsets, Fault::Error(7), ends("BrokerError")),
+        (ListOffsets, Fault::OtherName, ends("Missing")),
+        (ListOffsets, Fault::OtherPartition, ends("Missing")),
+        (ListOffsets, Fault::NoEntries, ends("Missing")),
+        (ListOffsets, Fault::Repeated, ALL_KNOWN.to_owned()),
+        (ListOffsets, Fault::Offset(-1), ends("NegativeOffset")),
+        (ListOffsets, Fault::Offset(i64::MIN), ends("NegativeOffset")),
+        (ListOffsets, zeros, ends("Missing")),
+        (ListOffsets, text, ends("Protocol")),
+        (ListOffsets, Fault::Cut(1), ends("Protocol")),
+    ];
+    let tried = rows.iter().map(|(key, fault, expected)| {
         let cluster = cluster();
-        let case = format!("{fault:?} in {key:?}");
-        cluster.model().fault(key, fault);
+        cluster.model().fault(*key, fault.clone());
         let mut client = ClientUnderTest::of(&cluster);
-        assert_eq!(client.told(&shop()), expected, "{case}");
+        let case = format!("{fault:?} in {key:?}");
+        let seen = client.told(&shop());
+        assert!(client.most_held < FEW_BYTES, "{case}: {} bytes", client.most_held);
+        heals(&cluster, &mut client, &case);
+        (case, seen, expected.as_str())
+    });
+    check(tried.collect());
+}
+
+#[test]
+fn a_broker_that_does_not_answer_holds_nothing_up_for_longer_than_the_deadline() {
+    use ApiKey::{ApiVersions, DescribeGroups, FindCoordinator, ListOffsets, Metadata, OffsetFetch};
+    let faults = [
+        Fault::Close,
+        Fault::Silence,
+        Fault::Unanswered,
+        Fault::Drip(Duration::from_secs(1)),
+        Fault::OtherCorrelation,
+        Fault::Raw(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        Fault::Raw(b"SSH-2.0-OpenSSH_9.9\r\n".to_vec()),
+        Fault::Raw(vec![0x15, 3, 3, 0, 2, 2, 70]),
+        Fault::Raw(vec![0x7f, 0xff, 0xff, 0xff]),
+        Fault::Raw(vec![0xff, 0xff, 0xff, 0xff]),
+        Fault::Raw(vec![0, 0, 0, 0]),
+        Fault::Raw(vec![0, 0, 0, 3, 1, 2, 3]),
+        // 64 MiB are announced, and few come.
+        Fault::Raw([&[3, 0xff, 0xff, 0xff][..], &[0; 100]].concat()),
+    ];
+    // What is told, by request: nothing without the first ones, and only what they are about for the others.
+    let keys = [ApiVersions, Metadata, FindCoordinator, OffsetFetch, DescribeGroups, ListOffsets];
+    for key in keys {
+        for fault in &faults {
+            let cluster = cluster();
+            cluster.model().fault(key, fault.clone());
+            let mut client = ClientUnderTest::of(&cluster);
+            let case = format!("{fault:?} in {key:?}");
+            for _ in 0..2 {
+                let seen = client.told(&shop());
+                let fails = match key {
+                    ApiVersions | Metadata => seen.starts_with("failed "),
+                    FindCoordinator | OffsetFetch => !seen.contains("committed known"),
+                    DescribeGroups => !seen.contains("members known"),
+                    _ => !seen.contains("ends known"),
+                };
+                assert!(fails, "{case}: {seen}");
+                let reasons = ["Unreachable", "TimedOut", "Protocol", "Authentication"];
+                assert!(reasons.iter().any(|reason| seen.contains(reason)), "{case}: {seen}");
+                assert!(client.most_held < FEW_BYTES, "{case}: {} bytes", client.most_held);
+                assert!(client.tasks() < 50, "{case}: {} tasks", client.tasks());
+            }
+            // However often it is tried again, a broker that closes is not flooded.
+            let (_, _, accepted) = cluster.connections();
+            assert!(accepted < 60, "{case}: {accepted} connections in two cycles");
+            heals(&cluster, &mut client, &case);
+        }
+    }
+}
+
+#[test]
+fn one_silent_broker_leaves_what_the_others_know() {
+    for fault in [Fault::Silence, Fault::Close] {
+        let cluster = cluster();
+        let mut client = ClientUnderTest::of(&cluster);
+        assert_eq!(client.told(&shop()), ALL_KNOWN);
+        // The third broker leads partitions 2 and 5, and coordinates nothing.
+        cluster.model().rules.push(FaultRule { key: None, broker: Some(3), times: None, fault: fault.clone() });
+        for _ in 0..3 {
+            let observed = client.poll(&[shop()]).remove(0);
+            let unknown: Vec<i32> =
+                observed.partitions.iter().filter(|p| p.end.is_err()).map(|p| p.partition).collect();
+            assert_eq!((unknown, observed.partitions.len()), (vec![2, 5], 6), "{fault:?}");
+            assert!(observed.partitions.iter().all(|p| p.committed.is_ok()), "{fault:?}");
+        }
+        heals(&cluster, &mut client, &format!("{fault:?}"));
+    }
+}
+
+#[test]
+fn frames_that_nobody_asked_for_fill_no_memory() {
+    for (frames, bytes) in [(20_000, 100), (200, 1 << 20), (4, 40 << 20)] {
+        let cluster = cluster();
+        cluster.model().fault(ApiKey::Metadata, Fault::Flood { frames, bytes });
+        let mut client = ClientUnderTest::of(&cluster);
+        let seen = client.told(&shop());
+        let case = format!("{frames} frames of {bytes} bytes");
+        assert!(seen.starts_with("failed "), "{case}: {seen}");
+        // The largest answer is bounded, and of those there is one at a time.
+        assert!(client.most_held < FEW_BYTES + 2 * bytes, "{case}: {} bytes", client.most_held);
+        assert!(client.tasks() < 50, "{case}: {} tasks", client.tasks());
         heals(&cluster, &mut client, &case);
     }
+}
+
+#[test]
+fn five_thousand_advertised_brokers_are_neither_followed_nor_waited_for() {
+    let cluster = ScriptedCluster::start(1);
+    let (_, port) = cluster.model().advertised[&1].clone();
+    {
+        let mut model = cluster.model();
+        model.topic("orders", 5_000, 100);
+        model.group("shop").commit("orders", 0, 40);
+        for id in 2..=5_000 {
+            // All of 127.0.0.0/8 is this machine: thousands of addresses where nothing listens, or all at one.
+            let host = format!("127.0.{}.{}", id / 250, 1 + id % 250);
+            model.advertised.insert(id, if id % 2 == 0 { (host, port) } else { ("127.0.0.1".to_owned(), port) });
+        }
+        let topic = model.topics.get_mut("orders").unwrap();
+        for (partition, leader) in topic.partitions.iter_mut().zip(1..) {
+            partition.leader = leader;
+        }
+    }
+    let mut client = ClientUnderTest::of(&cluster);
+    for _ in 0..3 {
+        let observed = client.poll(&[shop()]).remove(0);
+        assert_eq!(observed.failure, None);
+        assert_eq!(observed.partitions.len(), 5_000);
+        assert!(observed.partitions.iter().any(|p| p.end.is_err()), "most leaders can't be asked");
+        assert!(client.tasks() < 1_000, "{} tasks", client.tasks());
+        assert!(client.most_held < 64 << 20, "{} bytes", client.most_held);
+    }
+    let (_, most, accepted) = cluster.connections();
+    assert!(most <= 300 && accepted < 1_000, "{most} connections at once, {accepted} in all");
+}
+
+#[test]
+fn a_bystander_who_is_advertised_is_not_flooded() {
+    // Somebody else's port, which accepts and closes, is advertised as 300 brokers that lead everything.
+    let cluster = ScriptedCluster::start(2);
+    let (host, port) = cluster.model().advertised[&2].clone();
+    {
+        let mut model = cluster.model();
+        model.topic("orders", 300, 100);
+        model.group("shop").commit("orders", 0, 40);
+        for (partition, id) in model.topics.get_mut("orders").unwrap().partitions.iter_mut().zip(2..) {
+            partition.leader = id;
+        }
+        (2..302).for_each(|id| drop(model.advertised.insert(id, (host.clone(), port))));
+        let close = |key| FaultRule { key, broker: Some(2), times: None, fault: Fault::Close };
+        model.rules.extend([close(None), close(Some(ApiKey::ApiVersions as i16))]);
+    }
+    let mut settings = settings(&cluster.address(1));
+    settings.poll_interval = Duration::from_millis(500);
+    let mut client = ClientUnderTest::with(settings);
+    let started = Instant::now();
+    let mut cycles = 0;
+    while started.elapsed() < Duration::from_secs(3) {
+        client.poll(&[shop()]);
+        cycles += 1;
+    }
+    // Polled back to back, without an interval. Each attempt may be two connections: for two versions of ApiVersions.
+    let attempts = cluster.requested_of(2);
+    assert!(attempts < 40, "{attempts} attempts in {cycles} cycles and {:?}", started.elapsed());
+}
+
+#[test]
+fn throttle_times_are_obeyed_and_absurd_ones_are_bounded() {
+    let cluster = cluster();
+    cluster.model().fault_next(ApiKey::OffsetFetch, 1, Fault::Throttle(1_500));
+    let mut client = ClientUnderTest::of(&cluster);
+    assert_eq!(client.told(&shop()), ALL_KNOWN, "the answer itself counts");
+    let started = Instant::now();
+    assert_eq!(client.told(&shop()), ALL_KNOWN);
+    let took = started.elapsed();
+    assert!(took > Duration::from_millis(700), "the broker asked for 1.5 s of quiet: {took:?}");
+
+    for milliseconds in [i32::MAX, i32::MIN, -1] {
+        let cluster = self::cluster();
+        cluster.model().fault_next(ApiKey::Metadata, 1, Fault::Throttle(milliseconds));
+        let mut client = ClientUnderTest::of(&cluster);
+        let seen = client.told(&shop());
+        let is_throttled = milliseconds > 0;
+        assert_eq!(seen == ALL_KNOWN, !is_throttled, "{milliseconds}: {seen}");
+        heals(&cluster, &mut client, &format!("a throttle time of {milliseconds} ms"));
+    }
+}
+
+#[test]
+fn hostile_sasl_ends_with_the_right_reason_and_costs_no_time() {
+    let rows: &[(SaslScript, &str)] = &[
+        (SaslScript::Refuse("Invalid username or password".to_owned()), "failed Authentication"),
+        (SaslScript::Scram { iterations: 2_147_483_647 }, "failed Authentication"),
+        (SaslScript::Scram { iterations: 4_294_967_296 }, "failed Authentication"),
+        (SaslScript::Scram { iterations: 1 }, "failed Authentication"),
+        // The broker lets us in without showing that it knows the password.
+        (SaslScript::Scram { iterations: 4_096 }, "failed Authentication"),
+        (SaslScript::Welcome, "failed Authentication"),
+        (SaslScript::Endless(b"r=x,s=eA==,i=4096".to_vec()), "failed Authentication"),
+        (SaslScript::Endless(Vec::new()), "failed Authentication"),
+        (SaslScript::Endless(vec![0xff; 1 << 20]), "failed Authentication"),
+        (SaslScript::Close, "failed Authentication"),
+    ];
+    let tried = rows.iter().map(|(script, expected)| {
+        let cluster = cluster();
+        let (mechanisms, script) = (vec!["SCRAM-SHA-256".to_owned()], script.clone());
+        let case = format!("{script:?}").chars().take(60).collect();
+        cluster.model().sasl = Some(Sasl { mechanisms, script, session_lifetime_ms: 0 });
+        let mut settings = settings(&cluster.bootstrap());
+        let properties = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "SCRAM-SHA-256"),
+            ("sasl.username", "shop"),
+            ("sasl.password", "hunter2-the-secret"),
+        ];
+        settings.properties = properties.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut client = ClientUnderTest::with(settings);
+        let observed = client.poll(&[shop()]).remove(0);
+        assert!(client.most_held < FEW_BYTES, "{case}: {} bytes", client.most_held);
+        assert!(!format!("{observed:?}").contains("hunter2"), "{case}: {observed:?}");
+        (case, told(&observed), *expected)
+    });
+    check(tried.collect());
+}
+
+#[test]
+fn members_that_say_odd_things_are_read_as_far_as_they_make_sense() {
+    let cluster = cluster();
+    {
+        let mut model = cluster.model();
+        let shop = model.group("shop");
+        shop.members.clear();
+        for n in 0..20_000 {
+            shop.member(&format!("m{n}\x1b[31m"), "no such topic", &[i32::MAX, -1, n]);
+        }
+    }
+    let mut client = ClientUnderTest::of(&cluster);
+    let observed = client.poll(&[shop()]).remove(0);
+    assert_eq!(observed.group.as_ref().map(|group| group.members.len()), Ok(20_000));
+    assert!(client.most_held < 64 << 20, "{} bytes", client.most_held);
 }

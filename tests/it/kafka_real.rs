@@ -1,99 +1,23 @@
 //! Poll cycles against a real broker: what the mock cluster can't play.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kafka::ClusterSettings;
-use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::world::kafka::reader::Reader;
-use crate::world::kafka::{Kafka, STRANGER};
+use crate::world::kafka::Kafka;
+use crate::world::kafka::member::Member;
+use crate::world::kafka::reader::{Reader, named, of_group, offsets};
+use crate::world::kafka::security::STRANGER;
 use crate::world::{kafka, unique, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
-fn connect(kafka: &Kafka) -> Reader {
-    Reader::open(settings("real", &kafka.bootstrap())).unwrap()
-}
-
-/// With metadata that is read again every second, so that a test need not wait for what changes.
-fn settings(name: &str, address: &str) -> ClusterSettings {
-    let mut settings = ClusterSettings::new(name, address);
-    settings.properties.insert("metadata.max.age.ms".to_owned(), "1000".to_owned());
-    settings
-}
-
-fn of_group(group: &str) -> GroupQuery {
-    GroupQuery {
-        group: group.to_owned(),
-        topics: TopicSelection::OfGroup,
-        partitions: None,
-        isolation: IsolationLevel::ReadUncommitted,
-        exclude: None,
-    }
-}
-
-fn named(group: &str, topic: &str) -> GroupQuery {
-    GroupQuery { topics: TopicSelection::Named(vec![topic.to_owned()]), ..of_group(group) }
-}
-
-fn poll(connection: &mut Reader, query: &GroupQuery) -> Observation {
-    connection.poll_one(query)
-}
-
-/// (committed, start, end) per partition; -1 is no commit. Fails on anything unknown.
-fn offsets(observation: &Observation) -> Result<Vec<(i64, u64, u64)>, String> {
-    let partition = |p: &PartitionObservation| -> Result<_, Unknown> {
-        let committed = p.committed.clone()?.map_or(-1, |offset| offset.get() as i64);
-        Ok((committed, p.start.clone()?.get(), p.end.clone()?.get()))
-    };
-    match &observation.failure {
-        Some(reason) => Err(reason.to_string()),
-        None => observation.partitions.iter().map(partition).collect::<Result<_, _>>().map_err(|u| u.to_string()),
-    }
-}
-
 /// Polls until the offsets are as wanted.
-fn wait_for_offsets(connection: &mut Reader, query: &GroupQuery, wanted: &[(i64, u64, u64)]) -> Observation {
+fn wait_for_offsets(reader: &mut Reader, query: &GroupQuery, wanted: &[(i64, u64, u64)]) -> Observation {
     wait_until("the offsets", SOON, || {
-        let observation = poll(connection, query);
+        let observation = reader.poll_one(query);
         crate::world::equal(&offsets(&observation)?, &wanted.to_vec()).map(|()| observation)
     })
-}
-
-/// A consumer that joins a group and is polled on a thread of its own, until dropped.
-struct Joined {
-    stop: Arc<std::sync::atomic::AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Joined {
-    fn join(kafka: &Kafka, group: &str, topic: &str, protocol: &str) -> Self {
-        let mut config = kafka.client_config();
-        config.set("group.id", group).set("group.protocol", protocol).set("auto.offset.reset", "earliest");
-        if protocol == "classic" {
-            config.set("session.timeout.ms", "6000").set("partition.assignment.strategy", "range");
-        }
-        let consumer: BaseConsumer = config.create().unwrap();
-        consumer.subscribe(&[topic]).unwrap();
-        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        let work = move || {
-            while !flag.load(std::sync::atomic::Ordering::Relaxed) {
-                // Records and errors don't matter here: membership does.
-                drop(consumer.poll(Duration::from_millis(100)));
-            }
-        };
-        Self { stop, thread: Some(std::thread::spawn(work)) }
-    }
-}
-
-impl Drop for Joined {
-    fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.thread.take().unwrap().join().unwrap();
-    }
 }
 
 #[test]
@@ -102,11 +26,11 @@ fn groups_of_both_protocols_are_described_with_members_and_assignment() {
     for (protocol, assignor) in [("classic", "range"), ("consumer", "uniform")] {
         let (topic, group) = (unique("topic"), unique(protocol));
         kafka.create_topic(&topic, 6);
-        let members = [(); 2].map(|()| Joined::join(kafka, &group, &topic, protocol));
-        let mut connection = connect(kafka);
+        let members = [(); 2].map(|()| Member::join(kafka, &group, &topic, protocol));
+        let mut reader = Reader::fresh(&kafka.bootstrap());
         // Without a commit and without a named topic: the assignment alone tells which topic it is.
         let described = wait_until("two members with three partitions each", SOON, || {
-            let observed = poll(&mut connection, &of_group(&group));
+            let observed = reader.poll_one(&of_group(&group));
             let described = observed.group.clone().map_err(|unknown| unknown.to_string())?;
             let mut shares: Vec<_> = described.members.iter().map(|member| member.assignment.len()).collect();
             shares.sort_unstable();
@@ -119,7 +43,7 @@ fn groups_of_both_protocols_are_described_with_members_and_assignment() {
         assert!(member.assignment.iter().all(|(name, _)| **name == *topic));
         drop(members);
         let state = wait_until("the members to be gone", SOON, || {
-            let described = poll(&mut connection, &named(&group, &topic)).group.map_err(|u| u.to_string())?;
+            let described = reader.poll_one(&named(&group, &topic)).group.map_err(|u| u.to_string())?;
             if described.members.is_empty() { Ok(described.state) } else { Err("members".to_owned()) }
         });
         assert!(matches!(state, GroupState::Empty | GroupState::Dead), "{state:?}");
@@ -132,14 +56,14 @@ fn a_group_that_never_committed_has_no_commits_and_one_that_does_not_exist_is_an
     let (topic, group) = (unique("topic"), unique("billing-consumers"));
     kafka.create_topic(&topic, 2);
     kafka.produce(&topic, 0, 7);
-    let mut connection = connect(kafka);
-    let observed = wait_for_offsets(&mut connection, &named(&group, &topic), &[(-1, 0, 7), (-1, 0, 0)]);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
+    let observed = wait_for_offsets(&mut reader, &named(&group, &topic), &[(-1, 0, 7), (-1, 0, 0)]);
     assert_eq!(observed.group.unwrap().members, []);
     assert!(observed.topics[0].id.is_some(), "a real cluster gives topics ids");
 
     kafka.commit(&group, &[(&topic, 1, 0)]);
     let mistyped = group.replace("billing", "biling");
-    match poll(&mut connection, &of_group(&mistyped)).failure {
+    match reader.poll_one(&of_group(&mistyped)).failure {
         Some(Unknown::GroupNeverSeen { group: named, similar }) => {
             assert_eq!(named, mistyped);
             assert!(similar.contains(&group), "{similar:?}");
@@ -147,7 +71,7 @@ fn a_group_that_never_committed_has_no_commits_and_one_that_does_not_exist_is_an
         other => panic!("{other:?}"),
     }
     // One commit is enough to know the topic, all partitions of which count.
-    wait_for_offsets(&mut connection, &of_group(&group), &[(-1, 0, 7), (0, 0, 0)]);
+    wait_for_offsets(&mut reader, &of_group(&group), &[(-1, 0, 7), (0, 0, 0)]);
 }
 
 #[test]
@@ -156,21 +80,21 @@ fn a_missing_topic_and_a_deleted_group_are_told_from_others() {
     let (topic, group) = (unique("topic"), unique("group"));
     kafka.create_topic(&topic, 1);
     kafka.commit(&group, &[(&topic, 0, 0)]);
-    let mut connection = connect(kafka);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let both =
         GroupQuery { topics: TopicSelection::Named(vec![topic.clone(), "nowhere".to_owned()]), ..of_group(&group) };
-    let observed = poll(&mut connection, &both);
+    let observed = reader.poll_one(&both);
     // In the order of their names.
     assert_eq!(observed.topics[0].partitions, Err(Unknown::TopicMissing { topic: "nowhere".into() }));
     assert_eq!(observed.topics[1].partitions, Ok(1));
     assert_eq!(offsets(&observed), Ok(vec![(0, 0, 0)]));
 
     kafka.delete_group(&group);
-    let gone = poll(&mut connection, &of_group(&group));
+    let gone = reader.poll_one(&of_group(&group));
     assert_eq!(gone.failure, Some(Unknown::CommitsExpired { group: group.clone() }));
     assert_eq!(gone.kind, GroupKind::Expired);
     // Who comes later can't know that it was there.
-    let failure = poll(&mut connect(kafka), &of_group(&group)).failure;
+    let failure = Reader::of(&kafka.bootstrap()).poll_one(&of_group(&group)).failure;
     assert!(matches!(failure, Some(Unknown::GroupNeverSeen { .. })), "{failure:?}");
 }
 
@@ -181,16 +105,16 @@ fn a_recreated_topic_has_another_id() {
     kafka.create_topic(&topic, 1);
     kafka.produce(&topic, 0, 20);
     kafka.commit(&group, &[(&topic, 0, 15)]);
-    let mut connection = connect(kafka);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let query = named(&group, &topic);
-    let before = wait_for_offsets(&mut connection, &query, &[(15, 0, 20)]);
+    let before = wait_for_offsets(&mut reader, &query, &[(15, 0, 20)]);
     kafka.delete_topic(&topic);
-    let gone = poll(&mut connection, &query);
+    let gone = reader.poll_one(&query);
     assert_eq!(gone.topics[0].partitions, Err(Unknown::TopicMissing { topic: topic.as_str().into() }));
     kafka.create_topic(&topic, 1);
     kafka.produce(&topic, 0, 3);
     let after = wait_until("the new topic", SOON, || {
-        let observed = poll(&mut connection, &query);
+        let observed = reader.poll_one(&query);
         match &observed.partitions[..] {
             [only] if only.end == Ok(Offset::new(3).unwrap()) => Ok(observed),
             other => Err(format!("{other:?}")),
@@ -209,7 +133,7 @@ fn records_deleted_below_a_commit_show_in_the_start() {
     kafka.produce(&topic, 0, 100);
     kafka.commit(&group, &[(&topic, 0, 10)]);
     kafka.delete_records(&topic, 0, 60);
-    wait_for_offsets(&mut connect(kafka), &of_group(&group), &[(10, 60, 100)]);
+    wait_for_offsets(&mut Reader::fresh(&kafka.bootstrap()), &of_group(&group), &[(10, 60, 100)]);
 }
 
 #[test]
@@ -222,15 +146,15 @@ fn an_open_transaction_ends_what_readers_of_committed_records_see() {
     let transaction = kafka.produce_in_transaction(&topic, 0, 10);
     let uncommitted = of_group(&group);
     let committed = GroupQuery { isolation: IsolationLevel::ReadCommitted, ..of_group(&group) };
-    let mut connection = connect(kafka);
-    let ends = |connection: &mut Reader| {
-        let observed = connection.poll(&[uncommitted.clone(), committed.clone()]);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
+    let ends = |reader: &mut Reader| {
+        let observed = reader.poll(&[uncommitted.clone(), committed.clone()]);
         observed.iter().map(|o| offsets(o).map(|seen| seen[0].2)).collect::<Result<Vec<_>, _>>()
     };
-    assert_eq!(ends(&mut connection), Ok(vec![15, 5]));
+    assert_eq!(ends(&mut reader), Ok(vec![15, 5]));
     transaction.commit();
     // The commit marker is a record too.
-    wait_until("the transaction's end", SOON, || crate::world::equal(&ends(&mut connection)?, &vec![16, 16]));
+    wait_until("the transaction's end", SOON, || crate::world::equal(&ends(&mut reader)?, &vec![16, 16]));
 }
 
 #[test]
@@ -239,11 +163,11 @@ fn partitions_added_while_running_are_seen() {
     let (topic, group) = (unique("topic"), unique("group"));
     kafka.create_topic(&topic, 2);
     kafka.commit(&group, &[(&topic, 0, 0), (&topic, 1, 0)]);
-    let mut connection = connect(kafka);
-    wait_for_offsets(&mut connection, &of_group(&group), &[(0, 0, 0), (0, 0, 0)]);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
+    wait_for_offsets(&mut reader, &of_group(&group), &[(0, 0, 0), (0, 0, 0)]);
     kafka.create_partitions(&topic, 3);
     kafka.produce(&topic, 2, 4);
-    wait_for_offsets(&mut connection, &of_group(&group), &[(0, 0, 0), (0, 0, 0), (-1, 0, 4)]);
+    wait_for_offsets(&mut reader, &of_group(&group), &[(0, 0, 0), (0, 0, 0), (-1, 0, 4)]);
 }
 
 #[test]
@@ -258,9 +182,9 @@ fn two_hundred_groups_are_read_in_one_cycle() {
         kafka.commit(group, &[(&topic, 3, 4)]);
     }
     let queries: Vec<_> = groups.iter().map(|group| named(group, &topic)).collect();
-    let mut connection = connect(kafka);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     let started = Instant::now();
-    let observed = connection.poll(&queries);
+    let observed = reader.poll(&queries);
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     for (n, observation) in observed.iter().enumerate() {
         let seen = offsets(observation).unwrap();
@@ -278,14 +202,14 @@ fn a_broker_that_restarts_is_unreachable_meanwhile_and_read_again_after() {
     kafka.produce(&topic, 1, 3);
     kafka.commit(&group, &[(&topic, 1, 1)]);
     let wanted = [(-1, 0, 0), (1, 0, 3)];
-    let mut connection = connect(&kafka);
+    let mut reader = Reader::fresh(&kafka.bootstrap());
     for query in [of_group(&group), named(&group, &topic)] {
-        wait_for_offsets(&mut connection, &query, &wanted);
+        wait_for_offsets(&mut reader, &query, &wanted);
         kafka.stop();
-        let failure = poll(&mut connection, &query).failure.expect("nothing can be read");
+        let failure = reader.poll_one(&query).failure.expect("nothing can be read");
         assert!(matches!(failure, Unknown::Unreachable { .. }), "{failure:?}");
         kafka.start().unwrap();
-        let observed = wait_for_offsets(&mut connection, &query, &wanted);
+        let observed = wait_for_offsets(&mut reader, &query, &wanted);
         assert!(observed.group.is_ok(), "{:?}", observed.group);
     }
 }
@@ -300,7 +224,7 @@ fn a_pattern_finds_topics_but_never_kafkas_own() {
         topics: TopicSelection::Pattern(Pattern::new(pattern).unwrap()),
         ..of_group(&group)
     };
-    let observed = connect(kafka).poll(&[by("by-pattern-.*"), by("__.*")]);
+    let observed = Reader::fresh(&kafka.bootstrap()).poll(&[by("by-pattern-.*"), by("__.*")]);
     assert_eq!(offsets(&observed[0]), Ok(vec![(0, 0, 0), (-1, 0, 0)]));
     assert!(matches!(observed[1].failure, Some(Unknown::NoTopicMatches { .. })), "{:?}", observed[1].failure);
 }
@@ -320,9 +244,7 @@ fn the_errors_that_people_meet_first_are_named() {
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
     };
     let observe = |address: String, properties: Vec<(String, String)>| {
-        let mut settings = ClusterSettings::new("real", &address);
-        settings.properties = properties.into_iter().collect();
-        poll(&mut Reader::open(settings).unwrap(), &named(&group, &topic))
+        Reader::with(&address, &properties).poll_one(&named(&group, &topic))
     };
     for (address, properties, expected) in [
         (kafka.tls_address(), vec![], "expect TLS"),

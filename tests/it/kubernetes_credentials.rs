@@ -17,7 +17,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{ACCOUNT, Controller, condition, create, prepare, scaled_consumer, status};
-use crate::world::kafka::{Kafka, SUPER_USER};
+use crate::world::kafka::Kafka;
+use crate::world::kafka::security::{STRANGER, SUPER_USER};
 use crate::world::workers::{Workers, wait_for_wanted};
 use crate::world::{cluster, unique, wait_for, world};
 
@@ -196,6 +197,35 @@ async fn a_scaled_consumers_own_secret_is_waited_for_and_used_once_it_is_there()
     let told =
         serde_json::to_string(&status(cluster, &namespace, "orders").await).unwrap() + &log + &controller.metrics();
     assert!(!told.contains(password), "the password is nowhere");
+    assert!(controller.stop().success());
+}
+
+#[tokio::test]
+async fn a_secret_that_is_corrected_is_used_without_a_restart() {
+    let (kafka, cluster) = world();
+    let namespace = prepare(cluster, "rotated-secret").await;
+    let (topic, group) = lag(kafka, cluster, &namespace).await;
+    let settings = json!({"allowBootstrapServers": ["127.0.0.1:*"]});
+    let controller = Controller::start_configured(cluster, kafka, &namespace, settings).await;
+    let entries =
+        |user, password| [("username", user), ("password", password), ("security.protocol", "SASL_PLAINTEXT")];
+    put(cluster, &namespace, "kafka-user", &entries(SUPER_USER.0, "of-last-month")).await;
+    let authentication = json!({"secretRef": {"name": "kafka-user"}});
+    create(cluster, &namespace, with_own_cluster(&topic, &group, &kafka.sasl_address(), authentication)).await;
+    wait_for("KafkaReachable to be False", SOON, || async {
+        condition(&status(cluster, &namespace, "orders").await, "KafkaReachable", "False", Some("Authentication"))
+    })
+    .await;
+    // Somebody who is known and may do nothing, and at last the right one.
+    put(cluster, &namespace, "kafka-user", &entries(STRANGER.0, STRANGER.1)).await;
+    wait_for("KafkaReachable to be False", SOON, || async {
+        condition(&status(cluster, &namespace, "orders").await, "KafkaReachable", "False", Some("NotAuthorized"))
+    })
+    .await;
+    put(cluster, &namespace, "kafka-user", &entries(SUPER_USER.0, SUPER_USER.1)).await;
+    wait_for_wanted(cluster, &namespace, "orders", 3).await;
+    let log = std::fs::read_to_string(&controller.log).unwrap();
+    assert_eq!(log.matches("Polling a Kafka cluster.").count(), 1, "its poller was never started anew");
     assert!(controller.stop().success());
 }
 

@@ -1,4 +1,4 @@
-//! A Kafka cluster by script: brokers in this process, on free ports of 127.0.0.1, that answer from a small [`Model`] as
+//! A Kafka cluster by script: brokers in this process, on free ports of 127.0.0.1, that answer from a small [`ClusterModel`] as
 //! real ones would, and that do wrong where a test says so. It counts what it is asked.
 //!
 //! The brokers run on the test world's runtime; they end with the value, at the latest with the process.
@@ -14,7 +14,7 @@ mod sasl;
 mod streams;
 mod truth;
 
-pub(crate) use faults::Fault;
+pub(crate) use faults::{Fault, FaultRule};
 pub(crate) use model::*;
 
 use std::collections::BTreeMap;
@@ -40,7 +40,7 @@ pub(crate) struct ScriptedCluster {
 }
 
 struct Shared {
-    model: Mutex<Model>,
+    model: Mutex<ClusterModel>,
     counts: Mutex<BTreeMap<(i32, i16), usize>>,
     connections: Connections,
     /// For flips: the same in every run.
@@ -63,7 +63,7 @@ impl ScriptedCluster {
         let ports: BTreeMap<i32, u16> = (1..=brokers).map(|id| (id, ports::free())).collect();
         let advertised = ports.iter().map(|(id, port)| (*id, ("127.0.0.1".to_owned(), i32::from(*port))));
         let shared = Arc::new(Shared {
-            model: Mutex::new(Model::new(advertised.collect())),
+            model: Mutex::new(ClusterModel::new(advertised.collect())),
             counts: Mutex::default(),
             connections: Connections::default(),
             random: Mutex::new(fastrand::Rng::with_seed(7)),
@@ -84,7 +84,7 @@ impl ScriptedCluster {
     }
 
     /// What the brokers hold and do wrong; changes count from the next request on. Don't keep it across a poll.
-    pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
+    pub(crate) fn model(&self) -> MutexGuard<'_, ClusterModel> {
         lock(&self.shared.model)
     }
 

@@ -10,7 +10,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use serde_json::json;
 
 use crate::world::control_plane::ADMIN;
-use crate::world::kafka::{Kafka, STRANGER, SUPER_USER};
+use crate::world::kafka::Kafka;
+use crate::world::kafka::security::{STRANGER, SUPER_USER};
 use crate::world::process::Process;
 use crate::world::workers::{Replicas, Workers, deployment_replicas, pods};
 use crate::world::{cluster, equal, kafka, run_dir, unique, wait_for, wait_until, world};

@@ -34,7 +34,6 @@ fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Resul
         exclude: None,
         partitions: None,
         isolation: IsolationLevel::default(),
-        exclude: None,
     };
     clusters.subscribe(consumer, cluster, query)
 }

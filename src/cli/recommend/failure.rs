@@ -1,7 +1,7 @@
 //! What could not be read at all, for whoever is on call: what was tried, on what, why it failed and what to do.
 
 use super::observe::Seen;
-use crate::core::Unknown;
+use crate::core::{Unknown, printable};
 
 /// Why there is nothing to recommend for a group.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Failure {
         let missing = lag.incomplete_because.as_ref()?;
         let (group, reason) = (seen.decision.consumer_group.clone(), missing.reason.clone());
         let mut text = reason.to_string();
-        let about_the_group = missing.what == format!("group \"{group}\"");
+        let about_the_group = missing.what == format!("group \"{}\"", printable(&group));
         if !about_the_group && !text.contains(&missing.what) {
             text = format!("{missing}");
         }
@@ -34,7 +34,7 @@ impl Failure {
 pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
     let mut causes: Vec<(&Failure, Vec<String>)> = Vec::new();
     for failure in failures {
-        let group = format!("\"{}\"", failure.group);
+        let group = format!("\"{}\"", printable(&failure.group));
         match causes.iter_mut().find(|(first, _)| first.servers == failure.servers && first.text == failure.text) {
             Some((_, groups)) if groups.contains(&group) => {}
             Some((_, groups)) => groups.push(group),

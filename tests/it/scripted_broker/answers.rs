@@ -5,7 +5,7 @@ use kafka_protocol::messages::*;
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
 use super::faults::Fault;
-use super::model::{Group, GroupMember, Model, Protocol, STREAMS_GROUP_DESCRIBE, Topic};
+use super::model::{ClusterModel, Group, GroupMember, Protocol, STREAMS_GROUP_DESCRIBE, Topic};
 use super::streams;
 
 const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -18,7 +18,7 @@ const GROUP_ID_NOT_FOUND: i16 = 69;
 
 /// Who answers, and what goes wrong.
 pub(super) struct Answering<'m> {
-    pub(super) model: &'m Model,
+    pub(super) model: &'m ClusterModel,
     pub(super) broker: i32,
     pub(super) fault: Option<&'m Fault>,
 }
@@ -115,7 +115,10 @@ impl Answering<'_> {
         };
         let of_topic = |name: &String| {
             let known = self.model.topics.get(name);
-            let code = known.map_or(UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.error);
+            let code = match self.error() {
+                0 => known.map_or(UNKNOWN_TOPIC_OR_PARTITION, |topic| topic.error),
+                error => error,
+            };
             let partitions =
                 known.map_or(&[][..], |topic| &topic.partitions).iter().zip(0..).map(|(partition, number)| {
                     MetadataResponsePartition::default()
@@ -126,7 +129,7 @@ impl Answering<'_> {
                         .with_isr_nodes(vec![partition.leader.into()])
                 });
             MetadataResponseTopic::default()
-                .with_error_code(if self.error() == 0 { code } else { self.error() })
+                .with_error_code(code)
                 .with_name(Some(self.name(name).into()))
                 .with_topic_id(known.map_or(uuid::Uuid::nil(), |topic| topic.id))
                 .with_partitions(if code == 0 { partitions.collect() } else { Vec::new() })
@@ -143,7 +146,7 @@ impl Answering<'_> {
             // Groups that nobody knows yet have a coordinator too.
             let first = self.model.advertised.keys().next().copied().unwrap_or(-1);
             let node = self.model.groups.get(&**name).map_or(first, |group| group.coordinator);
-            let error = if self.error() != 0 { self.error() } else { 0 };
+            let error = self.error();
             let place = self.model.advertised.get(&node).filter(|_| error == 0);
             let code = if place.is_none() && error == 0 { COORDINATOR_NOT_AVAILABLE } else { error };
             find_coordinator_response::Coordinator::default()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A fault, and where it strikes.
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
+pub(crate) struct FaultRule {
     /// The request's number; `None`: all but ApiVersions.
     pub(crate) key: Option<i16>,
     /// The broker's id; `None`: all.

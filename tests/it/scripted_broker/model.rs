@@ -6,14 +6,14 @@ use std::ops::RangeInclusive;
 use kafka_protocol::messages::ApiKey;
 use uuid::Uuid;
 
-use super::faults::{Fault, Rule};
+use super::faults::{Fault, FaultRule};
 
 /// The number of StreamsGroupDescribe, which the encoder does not know.
 pub(crate) const STREAMS_GROUP_DESCRIBE: i16 = 89;
 
 /// All that the brokers know together; they never disagree, unless a fault says so.
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct ClusterModel {
     /// Where each broker says it can be reached.
     pub(crate) advertised: BTreeMap<i32, (String, i32)>,
     /// By request number.
@@ -21,7 +21,7 @@ pub(crate) struct Model {
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: BTreeMap<String, Group>,
     /// What goes wrong; the first rule that fits is followed.
-    pub(crate) rules: Vec<Rule>,
+    pub(crate) rules: Vec<FaultRule>,
     /// Whether, and how, clients must authenticate.
     pub(crate) sasl: Option<Sasl>,
 }
@@ -99,7 +99,7 @@ pub(crate) enum SaslScript {
     Close,
 }
 
-impl Model {
+impl ClusterModel {
     pub(super) fn new(advertised: BTreeMap<i32, (String, i32)>) -> Self {
         Self {
             advertised,
@@ -139,7 +139,7 @@ impl Model {
 
     /// What goes wrong with this request, if anything; a rule that has struck often enough is gone.
     pub(super) fn strikes(&mut self, key: i16, broker: i32) -> Option<Fault> {
-        let fits = |rule: &Rule| {
+        let fits = |rule: &FaultRule| {
             let is_key = rule.key.map_or(key != ApiKey::ApiVersions as i16, |of| of == key);
             is_key && rule.broker.is_none_or(|of| of == broker)
         };
@@ -157,17 +157,17 @@ impl Model {
 
     /// Adds what goes wrong with the next requests of this kind.
     pub(crate) fn fault_next(&mut self, key: ApiKey, times: u32, fault: Fault) {
-        self.rules.push(Rule { key: Some(key as i16), broker: None, times: Some(times), fault });
+        self.rules.push(FaultRule { key: Some(key as i16), broker: None, times: Some(times), fault });
     }
 
     /// Adds what goes wrong with every request but ApiVersions.
     pub(crate) fn fault_all(&mut self, fault: Fault) {
-        self.rules.push(Rule { key: None, broker: None, times: None, fault });
+        self.rules.push(FaultRule { key: None, broker: None, times: None, fault });
     }
 
     /// Adds what goes wrong with each request of this kind, on each broker, from now on.
     pub(crate) fn fault(&mut self, key: ApiKey, fault: Fault) {
-        self.rules.push(Rule { key: Some(key as i16), broker: None, times: None, fault });
+        self.rules.push(FaultRule { key: Some(key as i16), broker: None, times: None, fault });
     }
 
     /// Lets the brokers answer requests of this kind in these versions only; none: not at all.

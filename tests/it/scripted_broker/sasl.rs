@@ -5,7 +5,7 @@ use kafka_protocol::messages::{ApiKey, SaslAuthenticateRequest, SaslAuthenticate
 use kafka_protocol::protocol::StrBytes;
 
 use super::answers::{Asked, decoded, encoded};
-use super::model::{Model, SaslScript};
+use super::model::{ClusterModel, SaslScript};
 
 const SASL_AUTHENTICATION_FAILED: i16 = 58;
 
@@ -18,13 +18,13 @@ pub(super) struct Session {
 
 impl Session {
     /// Whether this request may be asked now; real brokers close the connection for others.
-    pub(super) fn admits(&self, model: &Model, key: i16) -> bool {
+    pub(super) fn admits(&self, model: &ClusterModel, key: i16) -> bool {
         let before = [ApiKey::ApiVersions, ApiKey::SaslHandshake, ApiKey::SaslAuthenticate];
         model.sasl.is_none() || self.welcome || before.iter().any(|allowed| *allowed as i16 == key)
     }
 
     /// The broker's next message; `None` closes the connection.
-    pub(super) fn authenticate(&mut self, model: &Model, asked: &Asked<'_>) -> Option<Vec<u8>> {
+    pub(super) fn authenticate(&mut self, model: &ClusterModel, asked: &Asked<'_>) -> Option<Vec<u8>> {
         let request: SaslAuthenticateRequest = decoded(asked);
         let sasl = model.sasl.as_ref()?;
         self.messages += 1;

@@ -1,6 +1,6 @@
 //! StreamsGroupDescribe by hand, because the encoder doesn't know it. Written after Kafka's schema (KIP-1071).
 
-use super::model::{Group, Model, Protocol};
+use super::model::{ClusterModel, Group, Protocol};
 
 /// Lengths in this file are small enough for one byte.
 fn length(to: &mut Vec<u8>, length: usize) {
@@ -30,7 +30,7 @@ pub(super) fn groups_of(body: &[u8]) -> Vec<String> {
 }
 
 /// The answer's body. `error` is put into each group.
-pub(super) fn answer(model: &Model, broker: i32, names: &[String], error: i16) -> Vec<u8> {
+pub(super) fn answer(model: &ClusterModel, broker: i32, names: &[String], error: i16) -> Vec<u8> {
     let mut to = Vec::new();
     number(&mut to, 0);
     length(&mut to, names.len());

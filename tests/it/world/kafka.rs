@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use self::clients::Clients;
 use self::node::{Node, wait_until_ready};
 use self::security::Certificates;
-pub(crate) use self::security::{STRANGER, SUPER_USER};
 use super::{ports, run_dir, unique};
 
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod member;
 mod node;
 pub(crate) mod old;
 pub(crate) mod reader;
@@ -116,7 +116,7 @@ impl Kafka {
         format!("127.0.0.1:{}", self.ports.misnamed_tls)
     }
 
-    /// The address that wants SASL (PLAIN, SCRAM or OAUTHBEARER) without TLS.
+    /// The address that wants SASL (PLAIN or SCRAM-SHA-512) without TLS.
     pub(crate) fn sasl_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl)
     }
@@ -124,6 +124,11 @@ impl Kafka {
     /// The address that wants SASL (PLAIN, SCRAM or OAUTHBEARER) inside TLS.
     pub(crate) fn sasl_tls_address(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl_tls)
+    }
+
+    /// The process id of the broker; none while it is stopped.
+    pub(crate) fn process_ids(&self) -> Vec<u32> {
+        self.node.id().into_iter().collect()
     }
 
     /// Resident memory of the broker in bytes.

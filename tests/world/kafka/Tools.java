@@ -14,6 +14,7 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Base64;
 import java.util.Collection;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -109,6 +110,7 @@ public final class Tools {
             case "add-acl" -> addAcl(admin(request), request);
             case "remove-acls" -> removeAcls(admin(request), request.get("principal").asText());
             case "set-scram" -> setScram(admin(request), request);
+            case "token" -> token(request.get("subject").asText(), request.get("seconds").asLong());
             case "set-config" -> setConfig(admin(request), request);
             case "start-streams" -> startStreams(request);
             case "start-share" -> startShare(request);
@@ -329,6 +331,15 @@ public final class Tools {
                 : new UserScramCredentialDeletion(user, mechanism);
         admin.alterUserScramCredentials(List.of(change)).all().get();
         return JSON.createObjectNode();
+    }
+
+    /** An unsigned JSON Web Token, valid for so many seconds from now: negative for one that has expired. */
+    private static JsonNode token(String subject, long seconds) throws Exception {
+        long now = System.currentTimeMillis() / 1000;
+        ObjectNode claims = JSON.createObjectNode().put("sub", subject).put("iat", now - 600).put("exp", now + seconds);
+        Base64.Encoder base64 = Base64.getUrlEncoder().withoutPadding();
+        String header = base64.encodeToString("{\"alg\":\"none\"}".getBytes(StandardCharsets.UTF_8));
+        return JSON.valueToTree(header + "." + base64.encodeToString(JSON.writeValueAsBytes(claims)) + ".");
     }
 
     /** Sets one entry of a topic's or a broker's configuration. */

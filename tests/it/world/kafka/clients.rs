@@ -24,7 +24,8 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(bootstrap: String) -> Self {
+    /// The clients of a cluster that is there.
+    pub(crate) fn new(bootstrap: String) -> Self {
         Self { bootstrap }
     }
 

@@ -35,7 +35,7 @@ impl Cluster {
         Self::start_in(&unique("cluster-own")).expect("Kafka starts")
     }
 
-    pub(in crate::world) fn start_in(name: &str) -> anyhow::Result<Self> {
+    pub(crate) fn start_in(name: &str) -> anyhow::Result<Self> {
         let dir = run_dir().join(name);
         let ports: Vec<u16> = BROKERS.iter().map(|_| ports::free()).collect();
         let controllers: Vec<u16> = BROKERS.iter().map(|_| ports::free()).collect();
@@ -71,7 +71,7 @@ impl Cluster {
     }
 
     /// Starts what is stopped, resumes what is suspended, and gives every partition back to its first broker.
-    pub(in crate::world) fn start_all(&self) {
+    pub(crate) fn start_all(&self) {
         self.nodes.iter().for_each(Node::resume);
         self.nodes.iter().try_for_each(Node::start).expect("Kafka starts");
         self.wait_until_ready().expect("Kafka starts");

@@ -1,5 +1,6 @@
 //! Paceline's own client as the tests use it. Everything that depends on its form is in this file.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
@@ -7,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, CycleReport, KafkaClient, SettingsError, now};
+use paceline::kafka::{ClusterSettings, CycleReport, KafkaClient, Members, SettingsError, now};
 
 /// A client of one cluster whose cycles block.
 pub(crate) struct Reader {
@@ -26,11 +27,17 @@ impl Reader {
         Self::open(ClusterSettings::new("real", bootstrap)).expect("the settings are valid")
     }
 
+    /// A client that reads metadata again every second, so that a test need not wait for what it changes.
+    #[track_caller]
+    pub(crate) fn fresh(bootstrap: &str) -> Self {
+        Self::with(bootstrap, &[("metadata.max.age.ms", "1000")])
+    }
+
     /// A client with these properties.
     #[track_caller]
-    pub(crate) fn with(bootstrap: &str, properties: &[(&str, &str)]) -> Self {
+    pub(crate) fn with<K: ToString, V: ToString>(bootstrap: &str, properties: &[(K, V)]) -> Self {
         let mut settings = ClusterSettings::new("real", bootstrap);
-        settings.properties = properties.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        settings.properties = properties.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
         Self::open(settings).expect("the settings are valid")
     }
 
@@ -42,6 +49,13 @@ impl Reader {
     /// One cycle for one query.
     pub(crate) fn poll_one(&mut self, query: &GroupQuery) -> Observation {
         self.poll(std::slice::from_ref(query)).remove(0)
+    }
+
+    /// One cycle in which only the members of groups that may have changed are asked for.
+    pub(crate) fn poll_changed(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
+        let changed = HashSet::new();
+        let members = Members::MayHaveChanged(&changed);
+        crate::world::runtime().block_on(self.client.poll_members(queries, members, now))
     }
 
     /// What the last cycle was like.
@@ -136,9 +150,9 @@ pub(crate) fn of_group(group: &str) -> GroupQuery {
     GroupQuery {
         group: group.to_owned(),
         topics: TopicSelection::OfGroup,
+        exclude: None,
         partitions: None,
         isolation: IsolationLevel::ReadUncommitted,
-        exclude: None,
     }
 }
 

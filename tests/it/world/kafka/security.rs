@@ -73,21 +73,25 @@ listener.name.misnamed_tls.ssl.keystore.location={dir}/misnamed-broker.pem
 
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS;User:{admin};User:CN={CLIENT}
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+listener.name.sasl.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-512
+listener.name.sasl_tls.sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+# KIP-368: who has not authenticated again by then is cut off. SCRAM-SHA-512 has no such limit.
+listener.name.sasl_tls.scram-sha-256.connections.max.reauth.ms=4000
 ",
             admin = SUPER_USER.0,
         );
-        for listener in ["sasl", "sasl_tls"] {
-            let jaas = |mechanism: &str, module: &str| {
-                format!("listener.name.{listener}.{mechanism}.sasl.jaas.config={login}.{module};\n")
-            };
-            properties += &jaas("plain", &format!("plain.PlainLoginModule required {users}"));
-            properties += &jaas("scram-sha-256", "scram.ScramLoginModule required");
-            properties += &jaas("scram-sha-512", "scram.ScramLoginModule required");
-            properties += &jaas(
-                "oauthbearer",
-                "oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\"",
-            );
+        let plain = format!("plain.PlainLoginModule required {users}");
+        let scram = "scram.ScramLoginModule required";
+        let bearer = "oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub=\"broker\"";
+        for (listener, mechanism, module) in [
+            ("sasl", "plain", plain.as_str()),
+            ("sasl", "scram-sha-512", scram),
+            ("sasl_tls", "plain", &plain),
+            ("sasl_tls", "scram-sha-256", scram),
+            ("sasl_tls", "scram-sha-512", scram),
+            ("sasl_tls", "oauthbearer", bearer),
+        ] {
+            properties += &format!("listener.name.{listener}.{mechanism}.sasl.jaas.config={login}.{module};\n");
         }
         properties
     }

@@ -159,6 +159,12 @@ impl Clients {
         self.tool("set-scram", json!({"mechanism": mechanism, "user": user, "password": password}));
     }
 
+    /// An unsigned token for OAUTHBEARER, valid for so many seconds; negative for one that has expired.
+    pub(crate) fn token(&self, subject: &str, seconds: i64) -> String {
+        let token = self.tool("token", json!({"subject": subject, "seconds": seconds}));
+        token.as_str().expect("a token is text").to_owned()
+    }
+
     /// Sets one entry of the configuration of a `topic` or a `broker`.
     #[track_caller]
     pub(crate) fn set_config(&self, resource: &str, name: &str, key: &str, value: &str) {
