@@ -22,6 +22,7 @@ mod external_metrics;
 mod image;
 mod kafka_cluster;
 mod kafka_credentials;
+mod kafka_addresses;
 mod kafka_hostile;
 mod kafka_kinds;
 mod kafka_mock;
