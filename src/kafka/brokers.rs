@@ -245,7 +245,8 @@ impl Brokers {
         }
         let patience = until.saturating_duration_since(Instant::now());
         let policy = &self.settings.addresses;
-        match handshake::connect(address, &options, policy, &self.traffic, patience).await {
+        // Boxed: thousands of requests may wait for a connection, and few are making one.
+        match Box::pin(handshake::connect(address, &options, policy, &self.traffic, patience)).await {
             Ok(broker) => {
                 let broker = Arc::new(broker);
                 state.live = Some(Live { broker: Arc::clone(&broker), options });
@@ -271,7 +272,7 @@ impl Brokers {
     async fn renew_session(&self, live: &Live, address: &Address, patience: Duration) -> Result<(), ConnectError> {
         match &live.options.sasl {
             Some(sasl) if live.broker.is_session_due() => {
-                handshake::authenticate(&live.broker, sasl, &address.host, patience).await
+                Box::pin(handshake::authenticate(&live.broker, sasl, &address.host, patience)).await
             }
             Some(_) | None => Ok(()),
         }
