@@ -115,6 +115,10 @@ async fn ask<'w>(
                 for each in chunk {
                     match described.remove(each.1).unwrap_or(Err(RequestError::LeftOut)) {
                         Err(RequestError::Code(code::GROUP_ID_NOT_FOUND)) => others.push(*each),
+                        // Kafka 3.x knows the request and answers this for each group while the protocol is switched off.
+                        Err(RequestError::Code(code::UNSUPPORTED_VERSION)) if protocol != Protocol::Classic => {
+                            others.push(*each);
+                        }
                         // Until KIP-1043 that is what DescribeGroups says of a group of another protocol as well.
                         Ok(dead) if protocol == Protocol::Classic && dead.group.state == GroupState::Dead => {
                             others.push(*each);
@@ -164,29 +168,29 @@ async fn request(
     protocol: Protocol,
     groups: &[&str],
 ) -> Result<HashMap<String, Described1>, RequestError> {
-    let patience = cycle.patience(cycle.end_of_groups());
+    let until = cycle.end_of_groups();
     let read = Names { topics };
     Ok(match protocol {
         Protocol::Classic => {
-            let answer = broker.ask(&DescribeGroups { groups }, patience).await?;
+            let answer = broker.ask(&DescribeGroups { groups }, until).await?;
             let response = answer.read()?;
             broker.obey(response.throttle_ms);
             response.groups.iter().map(|group| keyed(&group.group, group.error, || read.classic(group))).collect()
         }
         Protocol::Consumer => {
-            let answer = broker.ask(&ConsumerGroupDescribe { groups }, patience).await?;
+            let answer = broker.ask(&ConsumerGroupDescribe { groups }, until).await?;
             let response = answer.read()?;
             broker.obey(response.throttle_ms);
             response.groups.iter().map(|group| keyed(&group.group, group.error, || read.consumer(group))).collect()
         }
         Protocol::Streams => {
-            let answer = broker.ask(&StreamsGroupDescribe { groups }, patience).await?;
+            let answer = broker.ask(&StreamsGroupDescribe { groups }, until).await?;
             let response = answer.read()?;
             broker.obey(response.throttle_ms);
             response.groups.iter().map(|group| keyed(&group.group, group.error, || read.streams(group))).collect()
         }
         Protocol::Share => {
-            let answer = broker.ask(&ShareGroupDescribe { groups }, patience).await?;
+            let answer = broker.ask(&ShareGroupDescribe { groups }, until).await?;
             let response = answer.read()?;
             broker.obey(response.throttle_ms);
             response.groups.iter().map(|group| keyed(&group.group, group.error, || read.share(group))).collect()

@@ -200,8 +200,7 @@ impl Topics {
         let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
         let request = DescribeConfigs { topics: &texts, keys: &["retention.ms", "cleanup.policy"] };
         let until = cycle.end();
-        let Ok(broker) = cycle.brokers.any(cycle.patience(until)).await else { return };
-        let Ok(answer) = broker.ask(&request, cycle.patience(until)).await else { return };
+        let Ok((broker, answer)) = cycle.ask_any(&request, until).await else { return };
         let Ok(response) = answer.read() else { return };
         broker.obey(response.throttle_ms);
         for result in response.results.iter().filter(|result| result.error == 0) {
@@ -234,8 +233,7 @@ async fn with_metadata<T>(
     read: impl FnOnce(&MetadataResponse<'_>) -> T,
 ) -> Result<T, RequestError> {
     let until = cycle.end();
-    let broker = cycle.brokers.any(cycle.patience(until)).await.map_err(RequestError::Connection)?;
-    let answer = broker.ask(&Metadata { topics }, cycle.patience(until)).await?;
+    let (broker, answer) = cycle.ask_any(&Metadata { topics }, until).await?;
     let response = answer.read()?;
     broker.obey(response.throttle_ms);
     cycle.brokers.advertise(&response.brokers);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::ApiKey;
-use paceline::core::*;
+use paceline::core::{GroupQuery, TopicSelection};
 
 use crate::scripted_broker::reading::*;
 use crate::scripted_broker::*;

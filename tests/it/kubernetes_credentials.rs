@@ -17,7 +17,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{ACCOUNT, Controller, condition, create, prepare, scaled_consumer, status};
-use crate::world::kafka::{Kafka, STRANGER, SUPER_USER};
+use crate::world::kafka::Kafka;
+use crate::world::kafka::security::{STRANGER, SUPER_USER};
 use crate::world::workers::{Workers, wait_for_wanted};
 use crate::world::{cluster, unique, wait_for, world};
 
