@@ -351,7 +351,9 @@ impl SlotState {
         let live = self.live.clone()?;
         let Some(reason) = live.broker.closed() else { return Some(live) };
         self.live = None;
-        if live.broker.since.elapsed() < SHORT_LIFE {
+        // One that we have closed because an answer did not come says nothing against connecting again.
+        let is_ours = matches!(reason, ConnectError::TimedOut(_));
+        if live.broker.since.elapsed() < SHORT_LIFE && !is_ours {
             self.failures = self.failures.saturating_add(1);
             self.not_before = Some(Instant::now() + SHORT_LIFE / 2);
             self.last_error = Some(reason);
