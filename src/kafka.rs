@@ -40,7 +40,7 @@ mod wire;
 pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{CycleReport, KafkaClient, Members};
-pub use poller::{ClusterStatistics, Poller};
+pub use poller::{ClusterStatistics, MembersOf, Poller};
 pub use properties::{Fault, refusal_from_tenant};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]

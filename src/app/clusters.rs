@@ -17,7 +17,7 @@ use tracing::info;
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
 use crate::core::{GroupQuery, Observation};
-use crate::kafka::{AddressPolicy, ClusterSettings, Poller, canonical, now};
+use crate::kafka::{AddressPolicy, ClusterSettings, MembersOf, Poller, canonical, now};
 use crate::kubernetes::objects::Key;
 use crate::kubernetes::status::CertificateWarning;
 use crate::kubernetes::validate::{ClusterRef, InlineCluster};
@@ -89,6 +89,8 @@ pub(super) struct Subscription {
     pub(super) gap: Duration,
     /// The certificate of the cluster's that expires soon.
     pub(super) expiring: watch::Receiver<Option<CertificateWarning>>,
+    /// Where to say whether the group's members are changing.
+    pub(super) members: MembersOf,
 }
 
 /// Why there is no subscription.
@@ -158,7 +160,8 @@ impl Clusters {
         // Three intervals: one poll that was lost, and one that was late, are no gap.
         let (interval, gap) = (polled.interval, polled.interval * 3 + polled.deadline);
         let expiring = polled.expiring.subscribe();
-        Ok(Subscription { observations: polled.poller.subscribe(query), interval, gap, expiring })
+        let members = polled.poller.members_of(&query.group);
+        Ok(Subscription { observations: polled.poller.subscribe(query), interval, gap, expiring, members })
     }
 
     /// A ScaledConsumer does not use a cluster any more.

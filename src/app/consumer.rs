@@ -2,7 +2,6 @@
 //! decision becomes a write.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::watch;
@@ -18,11 +17,12 @@ use crate::kubernetes::objects::{Object, Record};
 use crate::kubernetes::pods::Pods;
 use crate::kubernetes::resource::Mode;
 use crate::kubernetes::scale::{Read, ScaleError, Scales};
-use crate::kubernetes::status::{CertificateWarning, Outcome, Reporter};
+use crate::kubernetes::status::{Outcome, Reporter};
 use crate::kubernetes::validate::Validated;
 use crate::metrics::Metrics;
 use crate::steer::{Acted, Target};
 
+use super::clusters::Subscription;
 use super::postings::Postings;
 
 /// What all ScaledConsumers share.
@@ -49,10 +49,7 @@ pub(super) struct Asked {
 pub(super) struct Consumer {
     shared: Arc<Shared>,
     asked: watch::Receiver<Asked>,
-    /// The time between two polls of its cluster.
-    interval: Duration,
-    /// The certificate of its cluster's that expires soon.
-    expiring: watch::Receiver<Option<CertificateWarning>>,
+    subscription: Subscription,
     leadership: Leadership,
     reporter: Reporter,
     read: Option<Read>,
@@ -65,8 +62,7 @@ impl Consumer {
         shared: Arc<Shared>,
         object: &Object,
         asked: watch::Receiver<Asked>,
-        interval: Duration,
-        expiring: watch::Receiver<Option<CertificateWarning>>,
+        subscription: Subscription,
     ) -> Self {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
@@ -74,8 +70,7 @@ impl Consumer {
         Self {
             shared,
             asked,
-            interval,
-            expiring,
+            subscription,
             leadership,
             reporter,
             read: None,
@@ -162,6 +157,11 @@ impl Consumer {
     }
 }
 
+/// Whether all replicas that are wanted are there and ready, as far as is known.
+fn is_settled(workload: &Workload) -> bool {
+    [workload.actual, workload.ready].into_iter().flatten().all(|replicas| replicas == workload.spec)
+}
+
 /// The most replicas that the partitions can use.
 fn most_useful(asked: &Validated, decision: &Decision) -> Option<u32> {
     let members = decision.model.useful_members?;
@@ -183,8 +183,9 @@ impl Target for Consumer {
 
     async fn act(&mut self, seen: &Observation, decision: &Decision, engine: &Engine) -> Acted {
         let asked = self.validated();
+        self.subscription.members.are_changing(decision.is_change() || !is_settled(&decision.workload));
         // Every controller serves what it knows, whoever leads.
-        self.shared.postings.decided(&asked, seen, decision, self.interval);
+        self.shared.postings.decided(&asked, seen, decision, self.subscription.interval);
         self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
         if !self.shared.leadership.is_leader() {
             self.step_back();
@@ -209,7 +210,7 @@ impl Target for Consumer {
             }
         }
         let autoscaled = self.autoscaled(&asked, decision);
-        let expiring = self.expiring.borrow().clone();
+        let expiring = self.subscription.expiring.borrow().clone();
         self.report(Outcome::Decided { decision, engine, mode: asked.mode, autoscaled, rival, failed, expiring }).await;
         Acted::Done
     }
@@ -218,7 +219,7 @@ impl Target for Consumer {
         self.read = None;
         let (name, text) = (error.name(), error.to_string());
         let asked = self.validated();
-        self.shared.postings.undecided(&asked, seen, &format!("its target can't be read: {text}"), self.interval);
+        self.shared.postings.undecided(&asked, seen, &format!("its target can't be read: {text}"), self.subscription.interval);
         let mode = asked.mode;
         self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref(), mode }).await;
     }

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::clusters::{Clusters, NotSubscribed, Subscription};
+use super::clusters::{Clusters, NotSubscribed};
 use super::consumer::{Asked, Consumer, Shared};
 use crate::core::{Engine, GroupQuery, Policy};
 use crate::kafka::now;
@@ -144,7 +144,7 @@ impl Supervisor {
             return self.refuse(object, why, told);
         }
         let subscription = self.clusters.subscribe(&object.key, &history.0, history.1.clone());
-        let Subscription { observations, interval, gap, expiring } = match subscription {
+        let subscription = match subscription {
             Ok(subscription) => subscription,
             Err(NotSubscribed::NotYet) => {
                 // Nothing is known to be wrong, so nothing is told.
@@ -157,12 +157,13 @@ impl Supervisor {
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
         self.shared.postings.announce(&validated);
+        let (observations, gap) = (subscription.observations.clone(), subscription.gap);
         let policy = Policy { gap, ..validated.policy.clone() };
         let engine = self.engine(&object, policy.clone());
         let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
         let (policies, policies_now) = watch::channel(policy.clone());
         let stop = CancellationToken::new();
-        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, interval, expiring);
+        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, subscription);
         let task = tokio::spawn(steer(engine, observations, policies_now, consumer, stop.clone()));
         self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{Outcome, WrongInput};
-use crate::core::{Objective, Pattern, RecordsPerSecond, check_group, check_topic};
+use crate::core::{Objective, RecordsPerSecond};
 
 const EXAMPLES: &str = "Examples:
   A group, without any file:
@@ -42,7 +42,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to look at")]
     name: Option<String>,
     /// A consumer group, without any file.
-    #[arg(long, value_name = "GROUP", value_parser = group, requires = "bootstrap_servers", help_heading = "What to look at")]
+    #[arg(long, value_name = "GROUP", requires = "bootstrap_servers", help_heading = "What to look at")]
     group: Option<String>,
     #[command(flatten)]
     group_policy: GroupPolicy,
@@ -89,14 +89,14 @@ pub(super) struct Arguments {
 #[command(next_help_heading = "With --group")]
 struct GroupPolicy {
     /// A topic of the group, may be given more than once; every topic that it has committed to without it.
-    #[arg(long = "topic", value_name = "TOPIC", value_parser = topic, requires = "group")]
+    #[arg(long = "topic", value_name = "TOPIC", requires = "group")]
     topics: Vec<String>,
     /// Instead of topics: a regular expression for their whole names.
-    #[arg(long, value_name = "REGEX", value_parser = Pattern::new, requires = "group", conflicts_with = "topics")]
-    topic_pattern: Option<Pattern>,
+    #[arg(long, value_name = "REGEX", requires = "group", conflicts_with = "topics")]
+    topic_pattern: Option<String>,
     /// Without topics or with a pattern: a regular expression for the whole names of those that are left out.
-    #[arg(long, value_name = "REGEX", value_parser = Pattern::new, requires = "group", conflicts_with = "topics")]
-    topic_exclude: Option<Pattern>,
+    #[arg(long, value_name = "REGEX", requires = "group", conflicts_with = "topics")]
+    topic_exclude: Option<String>,
     /// The age that the oldest record not yet read may reach.
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = objective, requires = "group")]
     objective: Objective,
@@ -148,15 +148,6 @@ enum Output {
     Json,
     /// The same as YAML.
     Yaml,
-}
-
-fn group(text: &str) -> Result<String, String> {
-    check_group(text).map(|()| text.to_owned())
-}
-
-fn topic(text: &str) -> Result<String, String> {
-    let several = || if text.contains(',') { " (--topic a --topic b)" } else { "" };
-    check_topic(text).map(|()| text.to_owned()).map_err(|wrong| wrong + several())
 }
 
 /// Never fails, because clap's own error would repeat the text, and that may be a password. What is not KEY=VALUE has no

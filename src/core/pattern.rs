@@ -132,16 +132,27 @@ impl Pattern {
     }
 }
 
+/// What the parser says, in one line: its own text repeats the pattern, which may hold any character.
+fn plainly(error: &regex_syntax::Error) -> PatternError {
+    let (what, span) = match error {
+        regex_syntax::Error::Parse(wrong) if *wrong.kind() == ErrorKind::UnsupportedLookAround => {
+            return PatternError::LookAround;
+        }
+        regex_syntax::Error::Parse(wrong) => (wrong.kind().to_string(), Some(wrong.span())),
+        regex_syntax::Error::Translate(wrong) => (wrong.kind().to_string(), Some(wrong.span())),
+        _ => ("it can't be parsed".to_owned(), None),
+    };
+    PatternError::Syntax(match span {
+        Some(span) => format!("{what} (character {})", span.start.column),
+        None => what,
+    })
+}
+
 /// Parses `source` alone, so that no bracket or comment in it reaches beyond it, and anchors what was parsed.
 fn compile(source: &str) -> Result<DFA, PatternError> {
     // Without Unicode: its classes have hundreds of ranges, of which topic names use none.
     let mut parser = ParserBuilder::new().unicode(false).utf8(false).nest_limit(MAX_NESTING).build();
-    let parsed = parser.parse(source).map_err(|error| match &error {
-        regex_syntax::Error::Parse(wrong) if *wrong.kind() == ErrorKind::UnsupportedLookAround => {
-            PatternError::LookAround
-        }
-        _ => PatternError::Syntax(error.to_string()),
-    })?;
+    let parsed = parser.parse(source).map_err(|error| plainly(&error))?;
     let whole = Hir::concat(vec![parsed, Hir::look(Look::End)]);
     let limits = thompson::Config::new()
         .nfa_size_limit(Some(MAX_PROGRAM))
@@ -224,14 +235,15 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_pattern_is_told_with_what_to_do() {
         let cases = [
-            ("one)|(pay".to_owned(), "is not a regular expression: regex parse error:"),
-            ("orders(".to_owned(), "is not a regular expression: regex parse error:"),
+            ("one)|(pay".to_owned(), "is not a regular expression: unopened group (character 4)"),
+            ("orders(".to_owned(), "is not a regular expression: unclosed group (character 7)"),
+            (r"\p{Greek}".to_owned(), "is not a regular expression: Unicode not allowed here (character 1)"),
             ("(?!.*dlq).*orders".to_owned(), "uses look-around, which is not supported; to leave topics out, give"),
             ("(?<=a)b".to_owned(), "uses look-around"),
             ("((((a{50}){50}){50}){50})".to_owned(), "needs more than 48 KiB when compiled"),
             (r"(?u:\w){200}".to_owned(), "needs more than 48 KiB when compiled"),
             ("a".repeat(513), "has 513 characters; at most 512 are allowed"),
-            ("(".repeat(200) + &")".repeat(200), "is not a regular expression: regex parse error:"),
+            ("(".repeat(200) + &")".repeat(200), "is not a regular expression: exceed"),
         ];
         for (pattern, told) in cases {
             let error = Pattern::new(&pattern).expect_err(&pattern).to_string();

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::pattern::{Matcher, Pattern};
+use super::printable::printable;
 use super::unknown::Unknown;
 
 /// What a poll shall look at.
@@ -105,12 +106,11 @@ impl std::str::FromStr for PartitionSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number =
-            |part: &str| {
-                part.trim().parse::<i32>().ok().filter(|n| *n >= 0).ok_or_else(|| {
-                    format!("\"{}\" is not a partition number; write for example \"0-11,20\"", part.trim())
-                })
-            };
+        let number = |part: &str| {
+            part.trim().parse::<i32>().ok().filter(|n| *n >= 0).ok_or_else(|| {
+                format!("\"{}\" is not a partition number; write for example \"0-11,20\"", printable(part.trim()))
+            })
+        };
         let range = |part: &str| {
             let (from, to) = part.split_once('-').unwrap_or((part, part));
             let (from, to) = (number(from)?, number(to)?);

@@ -103,7 +103,8 @@ impl Brokers {
     /// Reads files and Secrets again, if that was not done lately. New values are used by new connections; the old ones
     /// serve until a new one is there.
     pub(super) async fn refresh_options(&self, at_once: bool) {
-        if self.settings.source.is_none() || (!at_once && lock(&self.options).looked_at.elapsed() < LOOK_AGAIN) {
+        let changes = self.settings.source.is_some() || self.options().from_files;
+        if !changes || (!at_once && lock(&self.options).looked_at.elapsed() < LOOK_AGAIN) {
             return;
         }
         let settings = self.settings.clone();

@@ -43,6 +43,8 @@ pub(super) struct ConnectionOptions {
     pub(super) sasl: Option<Sasl>,
     /// What is allowed but unsafe; see [`Self::warn`].
     pub(super) warnings: Arc<[&'static str]>,
+    /// Whether properties name files, whose contents may change.
+    pub(super) from_files: bool,
     fingerprint: [u8; 32],
 }
 
@@ -121,6 +123,7 @@ impl ConnectionOptions {
         let connect = u64::try_from(request_timeout.clamp(least, most).as_millis()).unwrap_or(u64::MAX);
         let bytes = given.number("receive.message.max.bytes").unwrap_or(DEFAULT_RESPONSE_BYTES);
         files.digest.update(&request_timeout.as_millis().to_le_bytes());
+        let from_files = files.any;
         let mut fingerprint = [0; 32];
         let digest = files.finish(given);
         fingerprint.copy_from_slice(digest.as_ref());
@@ -142,6 +145,7 @@ impl ConnectionOptions {
             tls,
             sasl,
             warnings: warnings.into(),
+            from_files,
             fingerprint,
         })
     }
@@ -194,11 +198,12 @@ fn without_effect(given: &Given, protocol: &str) -> Vec<Fault> {
 /// Reads the files that properties name, and keeps a digest of what was in them.
 pub(super) struct Files {
     digest: Context,
+    any: bool,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Self { digest: Context::new(&SHA256) }
+        Self { digest: Context::new(&SHA256), any: false }
     }
 }
 
@@ -210,6 +215,7 @@ const MOST_FILES: usize = 1_000;
 impl Files {
     /// The bytes of a file. The error does not repeat its name: it is the value of a property.
     pub(super) fn read(&mut self, property: &str, path: &str) -> Result<Vec<u8>, Fault> {
+        self.any = true;
         let bytes = read(std::path::Path::new(path)).map_err(|why| Fault::new(property, why))?;
         self.digest.update(&(bytes.len() as u64).to_le_bytes());
         self.digest.update(&bytes);
@@ -221,6 +227,7 @@ impl Files {
         if !std::path::Path::new(path).is_dir() {
             return self.read(property, path);
         }
+        self.any = true;
         let entries = std::fs::read_dir(path).map_err(|why| Fault::new(property, sentence(&why)))?;
         let mut names: Vec<_> =
             entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();

@@ -105,14 +105,9 @@ impl Poller {
         receiver
     }
 
-    /// Says whether a group's members are changing: then they are asked for in every cycle, and not only now and then.
-    pub fn members_change(&self, group: &str, are_changing: bool) {
-        let mut changing = lock(&self.shared.changing);
-        if are_changing {
-            changing.insert(group.to_owned());
-        } else {
-            changing.remove(group);
-        }
+    /// What a subscriber says about a group's members.
+    pub fn members_of(&self, group: &str) -> MembersOf {
+        MembersOf { shared: Arc::clone(&self.shared), group: group.to_owned() }
     }
 
     /// How polling goes.
@@ -125,6 +120,30 @@ impl Poller {
     pub async fn ended(&self) {
         // An error means that the task is gone, which is what is waited for.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+}
+
+/// Where a subscriber says whether a group's members are changing. Dropping it says that nothing is known of it.
+pub struct MembersOf {
+    shared: Arc<Shared>,
+    group: String,
+}
+
+impl MembersOf {
+    /// While they are changing they are asked for in every cycle, and not only now and then.
+    pub fn are_changing(&self, changing: bool) {
+        let mut groups = lock(&self.shared.changing);
+        if !changing {
+            groups.remove(&self.group);
+        } else if !groups.contains(&self.group) {
+            groups.insert(self.group.clone());
+        }
+    }
+}
+
+impl Drop for MembersOf {
+    fn drop(&mut self) {
+        self.are_changing(false);
     }
 }
 

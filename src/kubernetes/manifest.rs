@@ -229,13 +229,23 @@ mod tests {
                 (2, vec!["orders.yaml: passed over Service x".to_owned()])
             );
         }
-        let bad = good.replacen("minReplicas: 1", "minReplicas: many", 1).replacen("consumerGroup", "consumerGrop", 1);
-        let told = of(list("apiVersion: v1\nkind: List", &[&good, &bad])).expect_err("wrong").to_string();
-        for part in [
-            "items[1].spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?",
-            "items[1].spec.minReplicas: invalid type: string \"many\", expected a whole number",
-        ] {
-            assert!(told.contains(part) && told.starts_with("orders.yaml:"), "{told}");
+        let cases = [
+            (
+                ("consumerGroup", "consumerGrop"),
+                "items[1].spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?",
+            ),
+            (
+                ("minReplicas: 1", "minReplicas: many"),
+                "items[1].spec.minReplicas: invalid type: string \"many\", expected a whole number",
+            ),
+            (("minReplicas: 1", "minReplicas: 13"), "items[1].spec.minReplicas: minReplicas is 13, above maxReplicas"),
+        ];
+        for ((from, to), expected) in cases {
+            let text = list("apiVersion: v1\nkind: List", &[&good, &good.replacen(from, to, 1)]);
+            let line =
+                text.lines().enumerate().filter(|(_, line)| line.contains(to)).last().map_or(0, |(at, _)| at + 1);
+            let told = of(text).expect_err("wrong").to_string();
+            assert!(told.starts_with(&format!("orders.yaml:{line}: {expected}")), "{told}");
         }
     }
 

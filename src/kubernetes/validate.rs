@@ -193,7 +193,13 @@ impl Problems {
                 None
             }
             Err(error) => {
-                self.add(field, format!("\"{}\" is not a duration ({error}); write for example 90s or 5m", value.0));
+                self.add(
+                    field,
+                    format!(
+                        "\"{}\" is not a duration ({error}); write for example 90s or 5m",
+                        core::printable(&value.0)
+                    ),
+                );
                 None
             }
         }

@@ -247,6 +247,24 @@ fn wrong_manifests_are_named_with_file_line_and_field() {
     assert_eq!((ended.code, ended.stderr.lines().count()), (2, 2), "{ended:?}");
 }
 
+/// As `kubectl get scaledconsumers -o yaml` writes them.
+#[test]
+fn a_list_is_read_like_the_documents_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("list.yaml");
+    let item = |name: &str, replicas: &str| {
+        format!(
+            "- {{apiVersion: paceline.dev/v1alpha1, kind: ScaledConsumer, metadata: {{name: {name}}}, spec: {{scaleTargetRef: {{name: {name}}}, minReplicas: {replicas}, kafka: {{cluster: main, consumerGroup: {name}}}}}}}\n"
+        )
+    };
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("orders", "1"), item("bills", "some"));
+    std::fs::write(&file, text).unwrap();
+    let file = file.display().to_string();
+    let told = format!("{file}:5: items[1].spec.minReplicas: invalid type: string \"some\", expected a whole number");
+    let arguments = ["recommend", "-f", &file, "--bootstrap-servers", "127.0.0.1:1"];
+    Case::new("an item with a mistake", &arguments, 2, &[&told]).check();
+}
+
 #[test]
 fn wrong_arguments() {
     let servers = "127.0.0.1:1";
@@ -256,14 +274,82 @@ fn wrong_arguments() {
     for (what, arguments, told) in [
         ("nothing to look at", vec!["recommend"], "--filename"),
         ("an address without a port", [&group[..], &["broker"]].concat(), "\"broker\" has no port"),
+        ("an address with a protocol", [&group[..], &["SSL://broker:1"]].concat(), "leave out SSL://"),
         ("an unknown property", with(&["--property", "securty.protocol=SSL"]), "\"securty.protocol\""),
+        ("a property without a value", with(&["--property", "hunter2"]), "write KEY=VALUE"),
+        (
+            "a mechanism that is not built in",
+            with(&["--property", "sasl.mechanism=GSSAPI"]),
+            "Kerberos is not built in",
+        ),
         ("a reserved property", with(&["--property", "group.protocol=classic"]), "can't be set"),
+        ("two topics in one text", with(&["--topic", "a,b"]), "give each one of its own (--topic a --topic b)"),
+        ("a blank after a topic", with(&["--topic", "a "]), "\"a \" ends with a blank; leave it out"),
+        ("a line break after a topic", with(&["--topic", "a\n"]), "\"a\\n\" ends with a line break; leave it out"),
+        ("a topic that can't be", with(&["--topic", "a/b"]), "has \"/\" in it; topics have letters"),
+        ("no group", vec!["recommend", "--group", "", "--bootstrap-servers", servers], "is empty; name a group"),
+        (
+            "an escape in a group",
+            vec!["recommend", "--group", "a\u{1b}[31m", "--bootstrap-servers", servers],
+            "\"a\\u{1b}[31m\" has a control character in it",
+        ),
+        ("look-around", with(&["--topic-pattern", "(?!.*dlq).*"]), "to leave topics out, give topicExclude"),
+        ("a pattern that reaches out", with(&["--topic-pattern", "one)|(pay"]), "is not a regular expression"),
+        ("an exclusion of named topics", with(&["--topic", "a", "--topic-exclude", "b"]), "cannot be used with"),
         ("limits the wrong way round", with(&["--min", "3", "--max", "2"]), "--min and --max"),
         ("no current replicas to compare with", with(&["--fail-on-change"]), "--current N"),
         ("a cluster that nobody defines", vec!["recommend", "-f", demo], "--bootstrap-servers HOST:PORT"),
         ("no duration", with(&["--observe", "soon"]), "--observe"),
     ] {
         Case::new(what, &arguments, 2, &["error:", told]).check();
+    }
+}
+
+/// A password that was put into the wrong place is in no output: each flag and each file, with a marker.
+#[test]
+fn no_value_that_was_put_into_the_wrong_place_is_repeated() {
+    const MARKER: &str = "hunter2MARKER";
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let java = file("client.properties", format!("security.protocol=SASL_SSL\nsasl.password={MARKER}\n"));
+    let jaas = format!("sasl.jaas.config=x.PlainLoginModule required username=\"{MARKER}\" password=\"{MARKER}\";");
+    let spec = "{scaleTargetRef: {name: o}, kafka: {bootstrapServers: \"me:hunter2MARKER@h:1\", consumerGroup: o}}";
+    let address = file(
+        "address.yaml",
+        format!("apiVersion: paceline.dev/v1alpha1\nkind: ScaledConsumer\nmetadata: {{name: o}}\nspec: {spec}\n"),
+    );
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo.yaml");
+    let group = ["recommend", "--once", "--group", "o", "--bootstrap-servers"];
+    let with = |property: &str| [&group[..], &["127.0.0.1:1", "--property"], &[property]].concat().join("\n");
+    let properties = [
+        MARKER.to_owned(),
+        format!("={MARKER}"),
+        format!("{MARKER}={MARKER}"),
+        format!("security.protocol={MARKER}"),
+        format!("sasl.username={MARKER}"),
+        format!("ssl.ca.location={MARKER}"),
+        format!("sasl.pasword={MARKER}"),
+        format!("ssl.truststore.password={MARKER}"),
+        format!("isolation.level={MARKER}"),
+        jaas,
+    ];
+    let mut cases: Vec<String> = properties.iter().map(|property| with(property)).collect();
+    cases.push([&group[..], &["me:hunter2MARKER@127.0.0.1:1"]].concat().join("\n"));
+    cases.push([&group[..], &["SASL_SSL://hunter2MARKER:1"]].concat().join("\n"));
+    cases.push(format!("recommend\n--once\n-f\n{good}\n--config\n{java}"));
+    cases.push(format!("recommend\n--once\n-f\n{java}"));
+    cases.push(format!("recommend\n--once\n-f\n{address}"));
+    cases.push(format!("run\n--config\n{java}"));
+    for case in cases {
+        let arguments: Vec<&str> = case.split('\n').collect();
+        let ended = run(&mut paceline(&arguments));
+        eprintln!("--- {arguments:?}\n{}", ended.stderr);
+        assert_eq!(ended.code, 2, "{ended:?}");
+        assert!(!ended.stderr.contains("MARKER") && !ended.stdout.contains("MARKER"), "{ended:?}");
     }
 }
 

@@ -57,6 +57,18 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
             "paceline.yaml:4: clusters[0].pollInterval: must be from 1s to 15m",
         ),
         (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    deadline: 6m\n",
+            "paceline.yaml:4: clusters[0].deadline: must be above 0 and at most 5m",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    requestTimeout: 9s\n",
+            "paceline.yaml:4: clusters[0].requestTimeout: must be above 0 and at most the deadline (8s)",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: SASL_SSL://a:9092\n",
+            "paceline.yaml:3: clusters[0].bootstrapServers: has a protocol: leave out SASL_SSL://, it is the property security.protocol",
+        ),
+        (
             "clusters:\n  - name: a\n    bootstrapServers: \"a:9092,b\"\n",
             "paceline.yaml:3: clusters[0].bootstrapServers: \"b\" has no port; write host:port, for example \"kafka-0.kafka.svc:9092\"",
         ),
@@ -143,6 +155,55 @@ fn the_serving_certificate_comes_from_one_place() {
         assert_eq!(section.max_age, Some(std::time::Duration::from_secs(45)));
         assert_eq!(section.certificate, expected, "{text}");
     }
+}
+
+#[test]
+fn a_deadline_may_be_longer_than_the_poll_interval() {
+    let text = "clusters:\n  - {name: a, bootstrapServers: \"a:9092,\", pollInterval: 5s, deadline: 25s, requestTimeout: 20s}\n";
+    let cluster = &parse(text).unwrap().clusters["a"];
+    assert_eq!(cluster.deadline, std::time::Duration::from_secs(25));
+    assert_eq!(cluster.request_timeout, Some(std::time::Duration::from_secs(20)));
+}
+
+#[test]
+fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_repeated() {
+    const PROPERTIES: &str = "this looks like a Java properties file (name=value), but YAML is wanted";
+    let jaas = "sasl.jaas.config=x required username=\"a\" \\\n  password=\"b: hunter2\";\n";
+    for (text, expected) in [
+        ("security.protocol=SASL_SSL\nsasl.username=hunter2\nsasl.password=hunter2\n", PROPERTIES),
+        ("# client\n\nsasl.password = hunter2\n", PROPERTIES),
+        ("sasl.password=hunter2: x\n", PROPERTIES),
+        (jaas, PROPERTIES),
+        ("export KAFKA_PASSWORD='hunter2'\n", PROPERTIES),
+        ("a=\"hunter2\nb=hunter2", PROPERTIES),
+        ("hunter2", "invalid type: string, expected fields"),
+        ("- hunter2\n", "expected fields"),
+        ("\"my hunter2\": x\n", "(a key that is no name): unknown field"),
+        ("my hunter2: x\nmy hunter2: y\n", "paceline.yaml"),
+        ("sasl.password: hunter2\nclusters: hunter2\n", "clusters: invalid type: string, expected a sequence"),
+        ("secret: hunter2\nlogFormat: hunter2\n", "logFormat: an unknown word, expected `text` or `json`"),
+        ("clusters:\n  - {name: a, bootstrapServers: \"me:hunter2@a:1\"}\n", "sasl.username and sasl.password"),
+        ("clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: hunter2}\n", "expected a map"),
+        (
+            "clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: {sasl.password: [hunter2]}}\n",
+            "expected a text",
+        ),
+        (
+            "clusters:\n  - {name: a, bootstrapServers: \"a:1\", propertyFiles: {sasl.password: [hunter2]}}\n",
+            "expected path",
+        ),
+        ("allowBootstrapServers: [\"me:hunter2@a:1\"]\n", "sasl.username and sasl.password"),
+    ] {
+        let told = parse(text).unwrap_err();
+        assert!(told.contains(expected), "{text}: {told}");
+        assert!(!told.contains("hunter2"), "{text}: {told}");
+    }
+}
+
+#[test]
+fn a_byte_order_mark_is_passed_over() {
+    let source = Source::from_reader("paceline.yaml".into(), "\u{feff}logFormat: json\n".as_bytes()).unwrap();
+    Configuration::parse(&source).unwrap();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What could not be read at all, for whoever is on call: what was tried, on what, why it failed and what to do.
 
 use super::observe::Seen;
-use crate::core::Unknown;
+use crate::core::{Unknown, printable};
 
 /// Why there is nothing to recommend for a group.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ impl Failure {
         let missing = lag.incomplete_because.as_ref()?;
         let (group, reason) = (seen.decision.consumer_group.clone(), missing.reason.clone());
         let mut text = reason.to_string();
-        let about_the_group = missing.what == format!("group \"{group}\"");
+        let about_the_group = missing.what == format!("group \"{}\"", printable(&group));
         if !about_the_group && !text.contains(&missing.what) {
             text = format!("{missing}");
         }
@@ -34,7 +34,7 @@ impl Failure {
 pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
     let mut causes: Vec<(&Failure, Vec<String>)> = Vec::new();
     for failure in failures {
-        let group = format!("\"{}\"", failure.group);
+        let group = format!("\"{}\"", printable(&failure.group));
         match causes.iter_mut().find(|(first, _)| first.servers == failure.servers && first.text == failure.text) {
             Some((_, groups)) if groups.contains(&group) => {}
             Some((_, groups)) => groups.push(group),
@@ -64,7 +64,7 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
         Unknown::TimedOut { .. } => Some(
             "Something accepts the connection or drops it silently: check the port, firewalls, and that the brokers' advertised listeners can be reached from here.",
         ),
-        Unknown::Authentication { detail } => Some(security_advice(detail)),
+        Unknown::Authentication { detail } => security_advice(detail),
         Unknown::TopicMissing { .. } => Some(
             "Check the topic's name; without --topic (or spec.kafka.topics) the topics are those that the group has committed to.",
         ),
@@ -91,18 +91,22 @@ const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or S
 
 const SASL_ADVICE: &str = "If it does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password.";
 
-/// `detail` is librdkafka's own text.
-fn security_advice(detail: &str) -> &'static str {
+/// Nothing where the client's own text says what to do.
+fn security_advice(detail: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["SSL listener?", "expect TLS"]) {
-        TLS_ADVICE
+        Some(TLS_ADVICE)
     } else if has(&["require SASL", "SASL listener?", "want a user and a password"]) {
-        SASL_ADVICE
+        Some(SASL_ADVICE)
     } else if has(&["PLAINTEXT"]) {
-        "That is what a port without TLS does: leave out --property security.protocol, or set it to PLAINTEXT or SASL_PLAINTEXT."
-    } else if has(&["certificate"]) {
-        "Name the CA that signed the brokers' certificates: --property ssl.ca.location=FILE."
+        Some(
+            "That is what a port without TLS does: leave out --property security.protocol, or set it to PLAINTEXT or SASL_PLAINTEXT.",
+        )
+    } else if has(&["not among the authorities"]) {
+        Some("Name the CA that signed the brokers' certificates: --property ssl.ca.location=FILE.")
+    } else if has(&["certificate", "token", "AWS", "revocation"]) {
+        None
     } else {
-        "Check sasl.mechanism, sasl.username and sasl.password."
+        Some("Check sasl.mechanism, sasl.username and sasl.password.")
     }
 }

@@ -156,12 +156,6 @@ impl Recommendation {
         }
     }
 
-    /// Whether the group has neither commits nor members: nobody has used this name, or not for long.
-    pub(super) fn is_unheard_of(&self) -> bool {
-        let uncommitted = self.lag.by_partition.iter().all(|it| it.committed.is_none() && it.unknown.is_none());
-        self.members == Some(0) && uncommitted && self.failure.is_none()
-    }
-
     /// Whether the current replicas are known and are not what is recommended.
     pub(super) fn is_change(&self) -> bool {
         self.current_replicas.is_some_and(|current| current != self.recommended_replicas)

@@ -8,10 +8,13 @@ use anyhow::Context;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::{Arguments, Isolation, Reset, scale};
+use super::{Arguments, GroupPolicy, Isolation, Reset, scale};
 use crate::cli::{WrongInput, cluster, clusters, manifests};
 use crate::config::Configuration;
-use crate::core::{Bounds, GroupQuery, IsolationLevel, OffsetReset, Policy, Replicas, Rule, TopicSelection};
+use crate::core::{
+    Bounds, GroupQuery, IsolationLevel, OffsetReset, Pattern, Policy, Replicas, Rule, TopicSelection, check_group,
+    check_topic,
+};
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::manifest::Manifests;
 use crate::kubernetes::resource::{ScaledConsumer, ScaledConsumerSpec};
@@ -148,23 +151,7 @@ async fn of_cluster(
 fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
     let given = &arguments.group_policy;
     let bounds = Bounds::new(given.min, given.max).map_err(|error| WrongInput(format!("--min and --max: {error}")))?;
-    let mut topics = given.topics.clone();
-    topics.sort();
-    topics.dedup();
-    let query = GroupQuery {
-        group: group.to_owned(),
-        topics: match &given.topic_pattern {
-            Some(pattern) => TopicSelection::Pattern(pattern.clone()),
-            None if topics.is_empty() => TopicSelection::OfGroup,
-            None => TopicSelection::Named(topics),
-        },
-        exclude: given.topic_exclude.clone(),
-        partitions: None,
-        isolation: match given.isolation_level {
-            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
-            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
-        },
-    };
+    let query = query(group, given)?;
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,
         offset_reset: match given.offset_reset {
@@ -181,6 +168,36 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
         None => Current::Unknown("no workload is named".to_owned()),
     };
     Ok(Subject { namespace: None, name: group.to_owned(), cluster, query, policy, spec: None, current })
+}
+
+/// What the flags say is to be read. They are checked here and not by clap, which repeats what it refuses as it is.
+fn query(group: &str, given: &GroupPolicy) -> Result<GroupQuery, WrongInput> {
+    check_group(group).map_err(|wrong| WrongInput(format!("--group: {wrong}")))?;
+    let mut topics = given.topics.clone();
+    topics.sort();
+    topics.dedup();
+    for topic in &topics {
+        let several = if topic.contains(',') { " (--topic a --topic b)" } else { "" };
+        check_topic(topic).map_err(|wrong| WrongInput(format!("--topic: {wrong}{several}")))?;
+    }
+    let pattern = |flag: &str, text: &Option<String>| {
+        let pattern = text.as_deref().map(Pattern::new).transpose();
+        pattern.map_err(|wrong| WrongInput(format!("--{flag}: {wrong}")))
+    };
+    Ok(GroupQuery {
+        group: group.to_owned(),
+        topics: match pattern("topic-pattern", &given.topic_pattern)? {
+            Some(pattern) => TopicSelection::Pattern(pattern),
+            None if topics.is_empty() => TopicSelection::OfGroup,
+            None => TopicSelection::Named(topics),
+        },
+        exclude: pattern("topic-exclude", &given.topic_exclude)?,
+        partitions: None,
+        isolation: match given.isolation_level {
+            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
+            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+        },
+    })
 }
 
 async fn cluster(

@@ -7,7 +7,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::report::{Partition, Recommendation};
-use crate::core::{Capacity, CapacitySource, RecordsPerSecond, Verdict, grouped, short};
+use crate::core::{Capacity, CapacitySource, RecordsPerSecond, Verdict, grouped, printable, short};
 
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
@@ -56,8 +56,8 @@ fn overview(recommendations: &[Recommendation]) -> String {
         let current = it.current_replicas.map_or("?".to_owned(), |replicas| replicas.0.to_string());
         let known = |rate: Option<RecordsPerSecond>| rate.map_or("?".to_owned(), |rate| rate.to_string());
         table.add_row([
-            name,
-            it.consumer_group.clone(),
+            printable(&name).to_string(),
+            printable(&it.consumer_group).to_string(),
             it.partitions.map_or("?".to_owned(), |count| count.to_string()),
             lag,
             it.time_lag_text.clone(),
@@ -73,7 +73,7 @@ fn overview(recommendations: &[Recommendation]) -> String {
 fn detail(it: &Recommendation) -> String {
     let mut text = String::new();
     // Writing to a String can't fail.
-    let _ = writeln!(text, "{}: {}", it.name, headline(it));
+    let _ = writeln!(text, "{}: {}", printable(&it.name), headline(it));
     let _ = writeln!(text, "  why    {}", it.message);
     let _ = writeln!(text, "  then   {}", it.outlook_text);
     if let Some(missing) = it.lag.missing.as_ref().filter(|missing| !it.message.contains(*missing)) {
@@ -90,9 +90,6 @@ fn detail(it: &Recommendation) -> String {
     }
     if let Some(why) = &it.current_unknown {
         let _ = writeln!(text, "  note   {} assumed now, because {why}; --current N says it", it.assumed_replicas);
-    }
-    if it.is_unheard_of() {
-        let _ = writeln!(text, "  note   the group has neither commits nor members; is its name right?");
     }
     // What could not be read is told above.
     for found in it.conditions.iter().filter(|found| found.kind != "DataIncomplete") {
@@ -219,7 +216,7 @@ fn partitions(it: &Recommendation) -> String {
     for partition in worst.iter().take(PARTITIONS_SHOWN) {
         let no_commit = if partition.note.is_some() { "-" } else { "?" };
         table.add_row([
-            partition.topic.clone(),
+            printable(&partition.topic).to_string(),
             partition.partition.to_string(),
             number(partition.committed, no_commit),
             number(partition.start, "?"),

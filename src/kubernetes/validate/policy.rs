@@ -198,7 +198,7 @@ fn pause(object: &ScaledConsumer, problems: &mut Problems) -> Option<Pause> {
             Err(_) => {
                 problems.add(
                     "metadata.annotations",
-                    format!("{PAUSED_REPLICAS} is \"{text}\", which is not a number of replicas"),
+                    format!("{PAUSED_REPLICAS} is \"{}\", which is not a number of replicas", core::printable(text)),
                 );
                 None
             }
