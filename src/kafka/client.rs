@@ -172,9 +172,10 @@ async fn look<'q>(
     let read = caches.groups.read(cycle, caches.topics, &plans).await;
     let groups: HashMap<&str, GroupReading> = plans.iter().map(|plan| plan.group).zip(read).collect();
     let is_silent = cycle.brokers.traffic.answers() == answers;
+    let reason = groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()));
+    // A request that the brokers don't know was not asked; what they would have answered to others is not known yet.
     if is_silent
-        && let Some(reason) =
-            groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()))
+        && let Some(reason) = reason.filter(|reason| !matches!(reason, Unknown::Unsupported { .. }))
     {
         return Err(reason.clone());
     }

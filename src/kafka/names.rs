@@ -55,8 +55,8 @@ async fn list(cycle: &Cycle<'_>) -> Vec<String> {
 
 async fn list_of(cycle: &Cycle<'_>, broker: i32) -> Vec<String> {
     let until = cycle.end_of_groups();
-    let Ok(broker) = cycle.brokers.node(broker, cycle.patience(until)).await else { return Vec::new() };
-    let Ok(answer) = broker.ask(&ListGroups, cycle.patience(until)).await else { return Vec::new() };
+    let Ok(broker) = cycle.brokers.node(broker, until).await else { return Vec::new() };
+    let Ok(answer) = broker.ask(&ListGroups, until).await else { return Vec::new() };
     let Ok(response) = answer.read() else { return Vec::new() };
     broker.obey(response.throttle_ms);
     response.groups.iter().map(|listed| listed.group.clone().into_owned()).collect()

@@ -66,14 +66,6 @@ pub enum SettingsError {
         /// Why, without any value.
         message: String,
     },
-    /// librdkafka refuses the properties together, or a file that they name.
-    #[error("cluster \"{cluster}\": no client can be made of these properties: {message}")]
-    Client {
-        /// The cluster's name.
-        cluster: String,
-        /// What librdkafka says.
-        message: String,
-    },
     /// Two durations contradict each other, or one is out of range.
     #[error("cluster \"{cluster}\": {message}")]
     Durations {
@@ -84,10 +76,9 @@ pub enum SettingsError {
     },
 }
 
-/// Below this a broker would be asked more often than a consumer commits, and librdkafka's caches, which expire by the
-/// second, would not keep up.
+/// Below this a broker would be asked more often than a consumer commits.
 const LEAST_INTERVAL: Duration = Duration::from_millis(500);
-/// The default interval; half of it is the age at which librdkafka's caches are refreshed.
+/// Consumers commit every 5 s by default: polling faster sees the same commits again.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 /// Two phases may each run into the request time-out before the cycle is over, with a second to spare.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);

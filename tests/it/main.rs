@@ -30,6 +30,7 @@ mod kafka_old;
 mod kafka_oracle;
 mod kafka_outages;
 mod kafka_poller;
+mod kafka_quirks;
 mod kafka_real;
 mod kafka_wire;
 mod kubernetes;
