@@ -174,9 +174,7 @@ async fn look<'q>(
     let is_silent = cycle.brokers.traffic.answers() == answers;
     let reason = groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()));
     // A request that the brokers don't know was not asked; what they would have answered to others is not known yet.
-    if is_silent
-        && let Some(reason) = reason.filter(|reason| !matches!(reason, Unknown::Unsupported { .. }))
-    {
+    if is_silent && let Some(reason) = reason.filter(|reason| !matches!(reason, Unknown::Unsupported { .. })) {
         return Err(reason.clone());
     }
     choose_by_group(cycle, caches, queries, &groups, &mut chosen).await;
