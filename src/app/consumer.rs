@@ -219,7 +219,12 @@ impl Target for Consumer {
         self.read = None;
         let (name, text) = (error.name(), error.to_string());
         let asked = self.validated();
-        self.shared.postings.undecided(&asked, seen, &format!("its target can't be read: {text}"), self.subscription.interval);
+        self.shared.postings.undecided(
+            &asked,
+            seen,
+            &format!("its target can't be read: {text}"),
+            self.subscription.interval,
+        );
         let mode = asked.mode;
         self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref(), mode }).await;
     }

@@ -17,7 +17,8 @@ use super::topics::Topics;
 use super::wire::error_codes as code;
 use super::wire::{
     ClassicGroup, ConsumerGroup, ConsumerGroupDescribe, DescribeGroups, Request, ShareGroup, ShareGroupDescribe,
-    StreamsAssignment, StreamsGroup, StreamsGroupDescribe, TopicPartitions, member_assignment,
+    StreamsAssignment, StreamsGroup, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment,
+    streams_tasks,
 };
 use crate::core::{GroupDescription, GroupKind, GroupState, Member, Task, TaskRole};
 
@@ -115,7 +116,7 @@ async fn ask<'w>(
                 for each in chunk {
                     match described.remove(each.1).unwrap_or(Err(RequestError::LeftOut)) {
                         Err(RequestError::Code(code::GROUP_ID_NOT_FOUND)) => others.push(*each),
-                        // Kafka 3.x knows the request and answers this for each group while the protocol is switched off.
+                        // Kafka 3.9 lists the request as known without the coordinator that answers it (KIP-848).
                         Err(RequestError::Code(code::UNSUPPORTED_VERSION)) if protocol != Protocol::Classic => {
                             others.push(*each);
                         }
@@ -211,13 +212,20 @@ struct Names<'t> {
 impl Names<'_> {
     fn classic(&self, group: &ClassicGroup<'_>) -> Described1 {
         let state = state(&group.state, DescribeGroups::NAME)?;
-        let members = group.members.iter().map(|member| {
-            // What is assigned is written by the group's leader, in the format of its protocol type.
-            let assignment = member_assignment(member.assignment).map(|read| read.topics).unwrap_or_default();
-            self.member(&member.id, &member.client_id, &member.host, &assignment)
-        });
         let client_ids = group.members.iter().map(|member| &*member.client_id);
         let kind = kind_of_classic(&group.protocol_type, &group.protocol, client_ids);
+        let members = group.members.iter().map(|member| {
+            // What is assigned is written by the group's leader, in the format of its protocol type.
+            let assignment = member_assignment(member.assignment).unwrap_or_default();
+            let read = self.member(&member.id, &member.client_id, &member.host, &assignment.topics);
+            // Where the application has an assignor of its own under that name, the tasks are not known.
+            let tasks = if kind == GroupKind::ClassicStreams {
+                streams_tasks(assignment.user_data).unwrap_or_default()
+            } else {
+                StreamsTasks::default()
+            };
+            Member { tasks: classic_tasks(&tasks), ..read }
+        });
         let is_consumer = group.protocol_type == "consumer";
         let members: Vec<Member> = if is_consumer {
             members.collect()
@@ -341,6 +349,17 @@ fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
         }
     }
     tasks
+}
+
+/// In the words of KIP-1071, whose sub-topologies have the same numbers as text.
+fn classic_tasks(tasks: &StreamsTasks) -> Vec<Task> {
+    let roles = [(TaskRole::Active, &tasks.active), (TaskRole::Standby, &tasks.standby)];
+    let task = |role, (subtopology, partition): &(i32, i32)| Task {
+        subtopology: subtopology.to_string(),
+        partition: *partition,
+        role,
+    };
+    roles.into_iter().flat_map(|(role, ids)| ids.iter().map(move |id| task(role, id))).collect()
 }
 
 fn text(text: &str) -> Option<String> {

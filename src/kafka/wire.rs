@@ -20,6 +20,7 @@ mod metadata;
 mod offset_fetch;
 mod sasl;
 mod streams_group_describe;
+mod streams_tasks;
 
 pub(super) use api_versions::*;
 pub(super) use codec::{DecodeError, Reader, Writer};
@@ -33,6 +34,7 @@ pub(super) use metadata::*;
 pub(super) use offset_fetch::*;
 pub(super) use sasl::*;
 pub(super) use streams_group_describe::*;
+pub(super) use streams_tasks::*;
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;

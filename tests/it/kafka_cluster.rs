@@ -30,7 +30,7 @@ fn groups_of_each_coordinator(cluster: &Cluster, topic: &str, partitions: usize)
 }
 
 fn polling(cluster: &Cluster, queries: &[GroupQuery]) -> Polling {
-    let polling = Polling::start(Reader::of(&cluster.bootstrap()), queries.to_vec());
+    let polling = Polling::of(&cluster.bootstrap(), queries.to_vec());
     polling.expect_complete_within_two_cycles();
     polling
 }
@@ -103,6 +103,7 @@ fn a_suspended_broker_is_unknown_for_what_it_leads_and_only_that() {
     for broker in BROKERS {
         let mut settings = ClusterSettings::new("three", &cluster.bootstrap());
         settings.request_timeout = Duration::from_secs(1);
+        settings.poll_interval = Polling::PAUSE;
         let mut reader = Reader::open(settings).unwrap();
         wait_until("all groups", Duration::from_secs(60), || reader.poll(&queries).iter().try_for_each(is_complete));
         cluster.suspend(broker);

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use paceline::core::GroupQuery;
 
 use crate::world::kafka::Kafka;
-use crate::world::kafka::reader::{Polling, Reader, named};
+use crate::world::kafka::reader::{Polling, named};
 use crate::world::unique;
 
 const PARTITIONS: i32 = 12;
@@ -24,7 +24,7 @@ fn with_commits(kafka: &Kafka, count: usize) -> Vec<GroupQuery> {
 
 /// Two clients that poll all groups and have read them once.
 fn two_clients(kafka: &Kafka, queries: &[GroupQuery]) -> [Polling; 2] {
-    let clients = [(); 2].map(|()| Polling::start(Reader::of(&kafka.bootstrap()), queries.to_vec()));
+    let clients = [(); 2].map(|()| Polling::of(&kafka.bootstrap(), queries.to_vec()));
     clients.iter().for_each(Polling::expect_complete_within_two_cycles);
     clients
 }

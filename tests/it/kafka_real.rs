@@ -94,7 +94,7 @@ fn a_missing_topic_and_a_deleted_group_are_told_from_others() {
     assert_eq!(gone.failure, Some(Unknown::CommitsExpired { group: group.clone() }));
     assert_eq!(gone.kind, GroupKind::Expired);
     // Who comes later can't know that it was there.
-    let failure = Reader::of(&kafka.bootstrap()).poll_one(&of_group(&group)).failure;
+    let failure = Reader::fresh(&kafka.bootstrap()).poll_one(&of_group(&group)).failure;
     assert!(matches!(failure, Some(Unknown::GroupNeverSeen { .. })), "{failure:?}");
 }
 

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use self::clients::Clients;
 use self::node::{Node, wait_until_ready};
 use self::security::Certificates;
+// Benches use the world without them.
+#[allow(unused_imports)]
+pub(crate) use self::security::{STRANGER, SUPER_USER};
 use super::{ports, run_dir, unique};
 
 pub(crate) mod clients;

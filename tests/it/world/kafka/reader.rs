@@ -82,9 +82,17 @@ pub(crate) struct Polling {
 }
 
 impl Polling {
-    /// From the end of one cycle to the start of the next.
-    const PAUSE: Duration = Duration::from_millis(500);
+    /// From the end of one cycle to the start of the next; shorter than a controller's, for tests that wait for cycles.
+    pub(crate) const PAUSE: Duration = Duration::from_millis(500);
 
+    /// Polls with default settings, but for the interval.
+    pub(crate) fn of(bootstrap: &str, queries: Vec<GroupQuery>) -> Self {
+        let mut settings = ClusterSettings::new("real", bootstrap);
+        settings.poll_interval = Self::PAUSE;
+        Self::start(Reader::open(settings).expect("the settings are valid"), queries)
+    }
+
+    /// Polls with a client whose poll interval should be [`Polling::PAUSE`]: back-off depends on it.
     pub(crate) fn start(mut reader: Reader, queries: Vec<GroupQuery>) -> Self {
         let (sender, cycles) = channel();
         let stop = Arc::new(AtomicBool::new(false));
