@@ -7,11 +7,12 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{Outcome, Output, cluster};
+use crate::app::secret_key;
 use crate::checks::{Row, Verdict};
-use crate::config::{Certificate, Configuration, ExternalMetrics};
+use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::kubernetes::Timestamp;
 use crate::kubernetes::aggregation::api_service::Service;
-use crate::kubernetes::diagnosis;
+use crate::kubernetes::diagnosis::{self, KafkaSecret};
 
 /// What `doctor` takes.
 #[derive(Debug, Args)]
@@ -35,7 +36,8 @@ const WIDTH: u16 = 110;
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
-    let rows = super::runtime()?.block_on(check(&meant(arguments, configuration)));
+    let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
+    let rows = super::runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
     super::print(&match arguments.output {
         Output::Table => table(&rows),
         Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
@@ -64,8 +66,24 @@ fn meant(arguments: &Arguments, configuration: Option<Configuration>) -> diagnos
     }
 }
 
+/// The Secrets that the configuration's clusters name, each once for each cluster.
+fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSecret> {
+    let of = |cluster: &Cluster, reference: &SecretRef, is_authority| KafkaSecret {
+        cluster: cluster.name.clone(),
+        key: secret_key(reference, namespace),
+        is_authority,
+    };
+    let mut all = Vec::new();
+    for cluster in configuration.clusters.values() {
+        let Some(Authentication { secret, authority }) = &cluster.authentication else { continue };
+        all.extend(secret.as_ref().map(|reference| of(cluster, reference, false)));
+        all.extend(authority.as_ref().map(|reference| of(cluster, reference, true)));
+    }
+    all
+}
+
 /// Every check, in the order in which somebody would look.
-async fn check(meant: &diagnosis::ExternalMetrics) -> Vec<Row> {
+async fn check(meant: &diagnosis::ExternalMetrics, secrets: &[KafkaSecret]) -> Vec<Row> {
     let (client, address) = match cluster::client().await {
         Ok(found) => found,
         Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &error.to_string())),
@@ -75,6 +93,7 @@ async fn check(meant: &diagnosis::ExternalMetrics) -> Vec<Row> {
         return without_api_server(api_server);
     }
     let mut rows = vec![api_server];
+    rows.extend(diagnosis::kafka_secrets(&client, secrets).await);
     rows.extend(diagnosis::external_metrics(&client, meant).await);
     rows
 }

@@ -34,23 +34,15 @@ pub fn addresses(text: &str) -> Result<Vec<Address>, String> {
     let parts = split(text)?;
     let mut all = Vec::with_capacity(parts.len());
     for part in parts {
-        let (host, port) = host_and_port(part, false)?;
+        let (host, port) = host_and_port(part)?;
         let port = port.parse().map_err(|_| wrong(part, "has no valid port"))?;
         all.push(Address { host: host.to_owned(), port });
     }
     Ok(all)
 }
 
-/// Checks one address in which `*` may stand for a part of the host, or for the port.
-pub fn address_pattern(text: &str) -> Result<(), String> {
-    match split(text)?.as_slice() {
-        [one] => host_and_port(one, true).map(|_| ()),
-        _ => Err(format!("has several addresses; {EXAMPLE} and make a list of them")),
-    }
-}
-
-fn split(text: &str) -> Result<Vec<&str>, String> {
-    // Everything that could hold a secret is refused before anything is repeated.
+/// Refuses what can hold a secret in the place of an address: to be called before anything of it is repeated.
+pub fn without_secrets(text: &str) -> Result<(), String> {
     if text.contains('@') {
         let fields = "a user and a password are sasl.username and sasl.password";
         return Err(format!("has a user or a password in front of an @; leave them out here: {fields}"));
@@ -58,15 +50,25 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
     if ["${", "$(", "{{", "%("].iter().any(|mark| text.contains(mark)) || text.trim_start().starts_with('$') {
         return Err(format!("has a variable that nothing replaced; {EXAMPLE}"));
     }
-    if let Some((before, _)) = text.split_once("://") {
-        let scheme = before.rsplit(',').next().unwrap_or(before).trim().to_ascii_uppercase();
-        return Err(match scheme.as_str() {
-            "PLAINTEXT" | "SSL" | "SASL_PLAINTEXT" | "SASL_SSL" => {
-                format!("has a protocol: leave out {scheme}://, it is the property security.protocol")
-            }
-            _ => format!("has a protocol: leave out all up to ://; {EXAMPLE}"),
-        });
-    }
+    let Some((before, _)) = text.split_once("://") else { return Ok(()) };
+    let scheme = before.rsplit(',').next().unwrap_or(before).trim().to_ascii_uppercase();
+    Err(match scheme.as_str() {
+        "PLAINTEXT" | "SSL" | "SASL_PLAINTEXT" | "SASL_SSL" => {
+            format!("has a protocol: leave out {scheme}://, it is the property security.protocol")
+        }
+        _ => format!("has a protocol: leave out all up to ://; {EXAMPLE}"),
+    })
+}
+
+/// An address for an error: itself where its characters are those of a host and a port.
+pub fn quoted_address(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '*');
+    let is_shown = text.len() <= LONGEST_HOST && text.chars().all(plain);
+    if is_shown { format!("\"{text}\"") } else { "an address".to_owned() }
+}
+
+fn split(text: &str) -> Result<Vec<&str>, String> {
+    without_secrets(text)?;
     if text.contains(';') {
         return Err("has a semicolon: separate addresses by commas".to_owned());
     }
@@ -86,7 +88,7 @@ fn split(text: &str) -> Result<Vec<&str>, String> {
     Ok(parts)
 }
 
-fn host_and_port(part: &str, stars: bool) -> Result<(&str, &str), String> {
+fn host_and_port(part: &str) -> Result<(&str, &str), String> {
     if part.contains('/') {
         return Err(format!("has a path, but a broker has none (ZooKeeper's addresses don't work); {EXAMPLE}"));
     }
@@ -102,26 +104,20 @@ fn host_and_port(part: &str, stars: bool) -> Result<(&str, &str), String> {
         }
         None => host,
     };
-    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':') || (stars && c == '*');
+    let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
     if host.is_empty() || host.len() > LONGEST_HOST || !host.chars().all(named) {
         return Err(wrong(part, "has no valid host"));
     }
     let valid = port.bytes().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
-    if valid || (stars && port == "*") { Ok((host, port)) } else { Err(wrong(part, "has no valid port")) }
+    if valid { Ok((host, port)) } else { Err(wrong(part, "has no valid port")) }
 }
 
 fn is_of_ipv6(c: char) -> bool {
     c.is_ascii_hexdigit() || matches!(c, ':' | '.')
 }
 
-/// Repeats the address where its characters are those of a host and a port.
 fn wrong(part: &str, what: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']' | '*');
-    if part.len() <= LONGEST_HOST && part.chars().all(plain) {
-        format!("\"{part}\" {what}; {EXAMPLE}")
-    } else {
-        format!("an address {what}; {EXAMPLE}")
-    }
+    format!("{} {what}; {EXAMPLE}", quoted_address(part))
 }
 
 #[cfg(test)]
@@ -176,16 +172,6 @@ mod tests {
             let said = addresses(text).expect_err(text);
             assert!(said.contains(expected), "{text}: {said}");
             assert!(!said.contains("hunter"), "{text}: {said}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_is_one_address_with_stars() {
-        for text in ["*.kafka.svc:9092", "kafka-*.svc:*", "a:1"] {
-            assert_eq!(address_pattern(text), Ok(()), "{text}");
-        }
-        for text in ["*", "a:1,b:2", "http://*:1", "*:x"] {
-            address_pattern(text).expect_err(text);
         }
     }
 }

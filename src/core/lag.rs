@@ -239,6 +239,8 @@ impl GroupLag {
                 match &observation.group {
                     Ok(group) if !group.members.is_empty() => return None,
                     Ok(_) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+                    // A cluster that never describes groups would leave every new one unknown, whatever it does.
+                    Err(Unknown::Unsupported { .. }) => return None,
                     Err(reason) => reason.clone(),
                 }
             }

@@ -232,12 +232,12 @@ impl Broker {
         }
     }
 
-    /// Asks, in the newest version that both know.
-    pub(super) async fn ask<R: Request>(&self, request: &R, patience: Duration) -> Result<Answer<R>, RequestError> {
+    /// Asks, in the newest version that both know. The answer must come within the request time-out, and by `until`.
+    pub(super) async fn ask<R: Request>(&self, request: &R, until: Instant) -> Result<Answer<R>, RequestError> {
         let version = self.version_of::<R>().ok_or(RequestError::Unsupported { request: R::NAME })?;
-        let until = Instant::now() + patience;
-        let permit = self.permit(1, until, patience).await?;
-        let answer = self.send(request, version, permit, until, patience).await?;
+        // A broker's quota, or others' requests before ours, are not the time that this one takes.
+        let permit = self.permit(1, until).await?;
+        let answer = self.send(request, version, permit, until).await?;
         self.shared.traffic.answers.fetch_add(1, Ordering::Relaxed);
         Ok(answer)
     }
@@ -247,16 +247,15 @@ impl Broker {
         &self,
         request: &R,
         version: i16,
-        patience: Duration,
+        until: Instant,
     ) -> Result<Answer<R>, RequestError> {
-        let until = Instant::now() + patience;
-        let permit = self.permit(1, until, patience).await?;
-        self.send(request, version, permit, until, patience).await
+        let permit = self.permit(1, until).await?;
+        self.send(request, version, permit, until).await
     }
 
     /// Waits until nothing is in flight and keeps it so while the guard lives, all but for [`Broker::ask_alone`].
-    pub(super) async fn quiet(&self, patience: Duration) -> Result<OwnedSemaphorePermit, RequestError> {
-        self.permit(WINDOW as u32, Instant::now() + patience, patience).await
+    pub(super) async fn quiet(&self, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
+        self.permit(WINDOW as u32, until).await
     }
 
     /// Asks while the connection is quiet. The guard is given up to the request and comes back with a new quiet.
@@ -265,24 +264,19 @@ impl Broker {
         request: &R,
         version: i16,
         quiet: &mut OwnedSemaphorePermit,
-        patience: Duration,
+        until: Instant,
     ) -> Result<Answer<R>, RequestError> {
-        let permit = quiet.split(1).ok_or(RequestError::TimedOut(patience))?;
-        let until = Instant::now() + patience;
-        let answer = self.send(request, version, permit, until, patience).await?;
+        let permit = quiet.split(1).ok_or(RequestError::TimedOut(Duration::ZERO))?;
+        let answer = self.send(request, version, permit, until).await?;
         // A broker closes the connection behind an answer that refuses us; the answer counts all the same.
-        if let Ok(permit) = self.permit(1, until, patience).await {
+        if let Ok(permit) = self.permit(1, until).await {
             quiet.merge(permit);
         }
         Ok(answer)
     }
 
-    async fn permit(
-        &self,
-        count: u32,
-        until: Instant,
-        patience: Duration,
-    ) -> Result<OwnedSemaphorePermit, RequestError> {
+    async fn permit(&self, count: u32, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
+        let began = Instant::now();
         let throttled = self.shared.state().throttled_until.filter(|throttled| *throttled > Instant::now());
         if let Some(throttled) = throttled {
             tokio::time::timeout_at(until, tokio::time::sleep_until(throttled))
@@ -294,7 +288,7 @@ impl Broker {
             Ok(Ok(permit)) => Ok(permit),
             // The semaphore is closed with the connection.
             Ok(Err(_)) => Err(self.shared.refusal()),
-            Err(_) => Err(RequestError::TimedOut(patience)),
+            Err(_) => Err(RequestError::TimedOut(began.elapsed())),
         }
     }
 
@@ -304,8 +298,9 @@ impl Broker {
         version: i16,
         permit: OwnedSemaphorePermit,
         until: Instant,
-        patience: Duration,
     ) -> Result<Answer<R>, RequestError> {
+        let timeout = self.shared.limits.request_timeout;
+        let patience = timeout.min(until.saturating_duration_since(Instant::now()));
         let (answer, answered) = oneshot::channel();
         {
             let mut state = self.shared.state();
@@ -321,12 +316,12 @@ impl Broker {
             // It fails only when the driver has ended, which drops the waiting one below.
             let _ = self.shared.outgoing.send(frame);
         }
-        match tokio::time::timeout_at(until, answered).await {
+        match tokio::time::timeout(patience, answered).await {
             Ok(Ok(frame)) => Ok(Answer { frame, version, request: PhantomData }),
             Ok(Err(_)) => Err(self.shared.refusal()),
             Err(_) => {
                 // One that is cut short by the end of a cycle says nothing about the broker.
-                if patience >= self.shared.limits.request_timeout {
+                if patience >= timeout {
                     self.close(ConnectError::TimedOut(patience));
                 }
                 Err(RequestError::TimedOut(patience))

@@ -154,12 +154,14 @@ impl Brokers {
     }
 
     /// The connection to a broker.
-    pub(super) async fn node(&self, id: i32, patience: Duration) -> Result<Arc<Broker>, ConnectError> {
+    pub(super) async fn node(&self, id: i32, until: Instant) -> Result<Arc<Broker>, ConnectError> {
         let Some(address) = lock(&self.advertised).get(&id).cloned() else {
-            return Err(ConnectError::Unreachable(format!("broker {id} is not in the cluster's metadata")));
+            return Err(ConnectError::Unreachable(format!(
+                "broker {id} is not among the first {MOST_BROKERS} of the cluster's metadata"
+            )));
         };
         let is_new_name = !self.bootstrap.contains(&address);
-        self.connection(&address, patience).await.map_err(|error| match error {
+        self.connection(&address, until).await.map_err(|error| match error {
             ConnectError::Unreachable(text) if is_new_name => ConnectError::Unreachable(format!(
                 "a broker answered and says that broker {id} is to be reached as {address} (its advertised listener), but: {text}"
             )),
@@ -172,16 +174,15 @@ impl Brokers {
     }
 
     /// A connection to any broker: the one that answered last, else others, some beside each other.
-    pub(super) async fn any(&self, patience: Duration) -> Result<Arc<Broker>, ConnectError> {
-        let until = Instant::now() + patience;
+    pub(super) async fn any(&self, until: Instant) -> Result<Arc<Broker>, ConnectError> {
+        let began = Instant::now();
         let left = || until.saturating_duration_since(Instant::now());
         let mut waiting = self.candidates().into_iter();
         let mut attempts = FuturesUnordered::new();
         let mut worst: Option<ConnectError> = None;
         loop {
             if let Some(address) = waiting.next() {
-                let patience = left();
-                attempts.push(async move { (self.connection(&address, patience).await, address) });
+                attempts.push(async move { (self.connection(&address, until).await, address) });
             }
             let stagger = if waiting.len() > 0 { STAGGER.min(left()) } else { left() };
             match tokio::time::timeout(stagger, attempts.next()).await {
@@ -200,7 +201,7 @@ impl Brokers {
                 Ok(None) | Err(_) => {}
             }
         }
-        Err(worst.unwrap_or(ConnectError::TimedOut(patience)))
+        Err(worst.unwrap_or(ConnectError::TimedOut(began.elapsed())))
     }
 
     /// Which addresses are tried, in this order, when any broker will do.
@@ -224,15 +225,15 @@ impl Brokers {
         chosen
     }
 
-    async fn connection(&self, address: &Address, patience: Duration) -> Result<Arc<Broker>, ConnectError> {
-        let until = Instant::now() + patience;
+    async fn connection(&self, address: &Address, until: Instant) -> Result<Arc<Broker>, ConnectError> {
+        let began = Instant::now();
         let slot = self.slot(address)?;
         let Ok(mut state) = tokio::time::timeout_at(until, slot.state.lock()).await else {
-            return Err(ConnectError::TimedOut(patience));
+            return Err(ConnectError::TimedOut(began.elapsed()));
         };
         let options = self.options();
         if let Some(live) = state.usable(&options) {
-            return match self.renew_session(&live, address, patience).await {
+            return match self.renew_session(&live, address, until).await {
                 Ok(()) => Ok(live.broker),
                 Err(error) => {
                     live.broker.close(error.clone());
@@ -244,9 +245,9 @@ impl Brokers {
             // One that serves with the old credentials is better than none.
             return state.alive().map_or(Err(error), |live| Ok(live.broker));
         }
-        let patience = until.saturating_duration_since(Instant::now());
         let policy = &self.settings.addresses;
-        match handshake::connect(address, &options, policy, &self.traffic, patience).await {
+        // On the heap: it is large, and many of these futures may wait for their turn.
+        match Box::pin(handshake::connect(address, &options, policy, &self.traffic, until)).await {
             Ok(broker) => {
                 let broker = Arc::new(broker);
                 state.live = Some(Live { broker: Arc::clone(&broker), options });
@@ -269,10 +270,10 @@ impl Brokers {
         }
     }
 
-    async fn renew_session(&self, live: &Live, address: &Address, patience: Duration) -> Result<(), ConnectError> {
+    async fn renew_session(&self, live: &Live, address: &Address, until: Instant) -> Result<(), ConnectError> {
         match &live.options.sasl {
             Some(sasl) if live.broker.is_session_due() => {
-                handshake::authenticate(&live.broker, sasl, &address.host, patience).await
+                Box::pin(handshake::authenticate(&live.broker, sasl, &address.host, until)).await
             }
             Some(_) | None => Ok(()),
         }
@@ -352,7 +353,9 @@ impl SlotState {
         let live = self.live.clone()?;
         let Some(reason) = live.broker.closed() else { return Some(live) };
         self.live = None;
-        if live.broker.since.elapsed() < SHORT_LIFE {
+        // One that we have closed because an answer did not come says nothing against connecting again.
+        let is_ours = matches!(reason, ConnectError::TimedOut(_));
+        if live.broker.since.elapsed() < SHORT_LIFE && !is_ours {
             self.failures = self.failures.saturating_add(1);
             self.not_before = Some(Instant::now() + SHORT_LIFE / 2);
             self.last_error = Some(reason);

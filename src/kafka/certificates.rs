@@ -32,7 +32,8 @@ impl CertificateOwner {
 pub struct CertificateExpiry {
     /// Whose it is.
     pub what: CertificateOwner,
-    /// Its subject, as `CN=kafka-0`. A broker may write into it what it likes.
+    /// Whose it is, for people: a broker's address, as `kafka-0:9093`, or `the authority of kafka-0:9093`. A broker chooses
+    /// what it advertises.
     pub subject: String,
     /// The last moment of its validity (X.509 notAfter).
     pub not_after: SystemTime,

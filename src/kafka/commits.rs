@@ -144,8 +144,8 @@ async fn ask(
     let groups: Vec<OffsetFetchGroup<'_>> =
         chunk.iter().map(|(_, group, selection, _)| fetched(group, selection)).collect();
     let failed = |error: RequestError| chunk.iter().map(|each| (each.0, Err(error.clone()))).collect();
-    let patience = cycle.patience(cycle.end_of_groups());
-    let answer = match broker.ask(&OffsetFetch { groups: &groups }, patience).await {
+    let until = cycle.end_of_groups();
+    let answer = match broker.ask(&OffsetFetch { groups: &groups }, until).await {
         Ok(answer) => answer,
         Err(error) => return failed(error),
     };

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use futures::StreamExt;
 
-use super::broker::Broker;
 use super::cycle::Cycle;
 use super::errors::RequestError;
 use super::wire::{Coordinator, FindCoordinator};
@@ -20,7 +19,7 @@ const BATCHED_FROM: i16 = 4;
 pub(super) async fn find(cycle: &Cycle<'_>, groups: &[&str]) -> HashMap<String, Result<i32, RequestError>> {
     let mut found = HashMap::with_capacity(groups.len());
     let until = cycle.end_of_groups();
-    let broker = match cycle.brokers.any(cycle.patience(until)).await {
+    let broker = match cycle.brokers.any(until).await {
         Ok(broker) => broker,
         Err(error) => {
             let failed = |group: &&str| ((*group).to_owned(), Err(RequestError::Connection(error.clone())));
@@ -29,7 +28,7 @@ pub(super) async fn find(cycle: &Cycle<'_>, groups: &[&str]) -> HashMap<String, 
     };
     let batched = broker.version_of::<FindCoordinator<'_>>().is_some_and(|version| version >= BATCHED_FROM);
     let size = if batched { CHUNK } else { 1 };
-    let requests: Vec<_> = groups.chunks(size).map(|chunk| ask(cycle, &broker, chunk)).collect();
+    let requests: Vec<_> = groups.chunks(size).map(|chunk| ask(cycle, chunk)).collect();
     let mut answers = futures::stream::iter(requests).buffer_unordered(SINGLES);
     while let Some(answer) = answers.next().await {
         found.extend(answer);
@@ -37,11 +36,11 @@ pub(super) async fn find(cycle: &Cycle<'_>, groups: &[&str]) -> HashMap<String, 
     found
 }
 
-async fn ask(cycle: &Cycle<'_>, broker: &Broker, groups: &[&str]) -> Vec<(String, Result<i32, RequestError>)> {
+async fn ask(cycle: &Cycle<'_>, groups: &[&str]) -> Vec<(String, Result<i32, RequestError>)> {
     let failed = |error: RequestError| groups.iter().map(|group| ((*group).to_owned(), Err(error.clone()))).collect();
-    let patience = cycle.patience(cycle.end_of_groups());
-    let answer = match broker.ask(&FindCoordinator { keys: groups }, patience).await {
-        Ok(answer) => answer,
+    let until = cycle.end_of_groups();
+    let (broker, answer) = match cycle.ask_any(&FindCoordinator { keys: groups }, until).await {
+        Ok(answered) => answered,
         Err(error) => return failed(error),
     };
     let response = match answer.read() {

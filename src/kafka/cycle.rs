@@ -1,11 +1,17 @@
-//! One poll cycle under way: how much time there is for what.
+//! One poll cycle under way: how much time there is for what, and whom to ask when any broker will do.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::broker::{Answer, Broker};
 use super::brokers::Brokers;
+use super::errors::RequestError;
 use super::settings::ClusterSettings;
+use super::wire::Request;
+
+/// Brokers that are asked the same in turn while they are silent: one may hang, a second may be going down.
+const MOST_ATTEMPTS: u32 = 3;
 
 /// A cycle's brokers and limits.
 #[derive(Clone, Copy)]
@@ -31,8 +37,19 @@ impl Cycle<'_> {
         self.started + deadline.mul_f64(0.85).saturating_sub(timeout).max(deadline / 2)
     }
 
-    /// How long one request may take that must be over at `until`.
-    pub(super) fn patience(&self, until: Instant) -> Duration {
-        self.brokers.options().request_timeout.min(until.saturating_duration_since(Instant::now()))
+    /// Asks any broker, and another where that one is silent.
+    pub(super) async fn ask_any<R: Request>(
+        &self,
+        request: &R,
+        until: Instant,
+    ) -> Result<(Arc<Broker>, Answer<R>), RequestError> {
+        let mut attempt = 1;
+        loop {
+            let broker = self.brokers.any(until).await.map_err(RequestError::Connection)?;
+            match broker.ask(request, until).await {
+                Err(error) if error.is_silence() && attempt < MOST_ATTEMPTS && Instant::now() < until => attempt += 1,
+                result => return result.map(|answer| (broker, answer)),
+            }
+        }
     }
 }

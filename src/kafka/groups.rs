@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::broker::Broker;
@@ -83,6 +82,8 @@ const MOST_ATTEMPTS: u32 = 8;
 /// Loading a partition of `__consumer_offsets` takes from milliseconds to minutes; asking five times a second is
 /// harmless, and the cycle's end bounds it.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Coordinators that are asked beside each other.
+const BESIDE: usize = 100;
 /// A group at rest is described in every third cycle, a third of the groups in each.
 const DESCRIBED_EVERY: u64 = 3;
 /// Cycles after a change in which it is described in each.
@@ -211,7 +212,8 @@ impl Groups {
             }
         }
         let asked = by_coordinator.into_iter().map(|(node, jobs)| self.ask(cycle, topics, plans, node, jobs));
-        let mut asked: FuturesUnordered<_> = asked.collect();
+        let asked: Vec<_> = asked.collect();
+        let mut asked = futures::stream::iter(asked).buffer_unordered(BESIDE);
         while let Some(answered) = asked.next().await {
             outcomes.extend(answered);
         }
@@ -228,7 +230,7 @@ impl Groups {
         jobs: Vec<&Job>,
     ) -> Vec<Outcome> {
         let until = cycle.end_of_groups();
-        let broker: Arc<Broker> = match cycle.brokers.node(node, cycle.patience(until)).await {
+        let broker: Arc<Broker> = match cycle.brokers.node(node, until).await {
             Ok(broker) => broker,
             Err(error) => {
                 let error = RequestError::Connection(error);
@@ -365,10 +367,8 @@ impl Remembered {
     fn is_due(&self, cycle: &Cycle<'_>, group: &str) -> bool {
         let Some(last) = &self.description else { return true };
         let is_at_rest = match last.described.group.state {
-            GroupState::Stable => true,
-            GroupState::Empty
-            | GroupState::Dead
-            | GroupState::PreparingRebalance
+            GroupState::Stable | GroupState::Empty | GroupState::Dead => true,
+            GroupState::PreparingRebalance
             | GroupState::CompletingRebalance
             | GroupState::Assigning
             | GroupState::Reconciling => false,

@@ -30,9 +30,8 @@ pub(super) async fn connect(
     options: &ConnectionOptions,
     policy: &AddressPolicy,
     traffic: &Arc<Traffic>,
-    patience: Duration,
+    until: Instant,
 ) -> Result<Broker, ConnectError> {
-    let until = Instant::now() + patience;
     match attempt(address, options, policy, traffic, until, 3).await {
         // Some brokers (older Azure Event Hubs) close the connection on a version of ApiVersions that they don't know.
         Err(Refused::AtFirstRequest(_)) => {
@@ -90,12 +89,12 @@ async fn attempt(
     };
     let mut broker = Broker::start(stream, limits, options.tls.clone(), Arc::clone(traffic));
     broker.certificates = certificates;
-    learn_versions(&mut broker, options, version, left()).await.map_err(|error| match error {
+    learn_versions(&mut broker, options, version, until).await.map_err(|error| match error {
         Refused::AtFirstRequest(error) => Refused::AtFirstRequest(error.about(&address.to_string())),
         Refused::Otherwise(error) => Refused::Otherwise(error.about(&address.to_string())),
     })?;
     if let Some(sasl) = &options.sasl {
-        authenticate(&broker, sasl, &address.host, left()).await.map_err(|error| error.about(&address.to_string()))?;
+        authenticate(&broker, sasl, &address.host, until).await.map_err(|error| error.about(&address.to_string()))?;
     }
     Ok(broker)
 }
@@ -161,10 +160,9 @@ async fn learn_versions(
     broker: &mut Broker,
     options: &ConnectionOptions,
     version: i16,
-    patience: Duration,
+    until: Instant,
 ) -> Result<(), Refused> {
-    let patience = patience.min(options.request_timeout);
-    let answer = match broker.ask_in(&ApiVersions, version, patience).await {
+    let answer = match broker.ask_in(&ApiVersions, version, until).await {
         Ok(answer) => answer,
         Err(RequestError::Connection(ConnectError::Unreachable(text))) => {
             let hint = match (&options.tls, version) {
@@ -183,7 +181,7 @@ async fn learn_versions(
         }
         // The answer has the layout of version 0, or none that is known: the code alone says to step down.
         Ok(response) if response.error == code::UNSUPPORTED_VERSION && version > 0 => {
-            Box::pin(learn_versions(broker, options, 0, patience)).await
+            Box::pin(learn_versions(broker, options, 0, until)).await
         }
         Ok(response) => Err(Refused::Otherwise(connect_error(RequestError::Code(response.error)))),
         Err(error) => Err(Refused::Otherwise(connect_error(error))),
@@ -210,19 +208,13 @@ fn connect_error(error: RequestError) -> ConnectError {
 
 /// The SASL exchange (KIP-43, KIP-152). It is done on a quiet connection, because a broker takes nothing else meanwhile;
 /// so it serves for authenticating again as well (KIP-368). The broker then knows when that is due.
-pub(super) async fn authenticate(
-    broker: &Broker,
-    sasl: &Sasl,
-    host: &str,
-    patience: Duration,
-) -> Result<(), ConnectError> {
-    let until = Instant::now() + patience;
+pub(super) async fn authenticate(broker: &Broker, sasl: &Sasl, host: &str, until: Instant) -> Result<(), ConnectError> {
     let left = || until.saturating_duration_since(Instant::now());
     // Tokens are fetched before the broker is kept waiting.
     let mut exchange = bounded(left(), sasl.begin(host)).await?;
-    let mut quiet = broker.quiet(left()).await.map_err(connect_error)?;
+    let mut quiet = broker.quiet(until).await.map_err(connect_error)?;
     let handshake = SaslHandshake { mechanism: sasl.mechanism() };
-    let answer = broker.ask_alone(&handshake, 1, &mut quiet, left()).await.map_err(|error| match error {
+    let answer = broker.ask_alone(&handshake, 1, &mut quiet, until).await.map_err(|error| match error {
         RequestError::Connection(ConnectError::Unreachable(text)) => {
             ConnectError::Security(format!("{text} when asked for SASL; is this a SASL listener?"))
         }
@@ -254,7 +246,7 @@ pub(super) async fn authenticate(
             return Ok(());
         };
         let request = SaslAuthenticate { auth: &token };
-        let answer = broker.ask_alone(&request, version, &mut quiet, left()).await.map_err(connect_error)?;
+        let answer = broker.ask_alone(&request, version, &mut quiet, until).await.map_err(connect_error)?;
         let response = answer.read().map_err(connect_error)?;
         if response.error != 0 {
             return Err(ConnectError::Security(refusal(sasl, &exchange, response.message.as_deref())));

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::cycle::Cycle;
@@ -16,6 +15,8 @@ use crate::core::{IsolationLevel, Known, Offset, Unknown};
 
 /// Partitions in one request: the answer is some 200 KB, and one slow answer holds up no more than these.
 const CHUNK: usize = 10_000;
+/// Requests beside each other, over all brokers: a large cluster's, and no more for one that names thousands of leaders.
+const BESIDE: usize = 300;
 /// First where the leader was, then where the new metadata says it is, then once more for an election under way.
 const MOST_ATTEMPTS: u32 = 3;
 /// An election takes some tens of milliseconds.
@@ -135,7 +136,8 @@ async fn ask_all(
             again.push((edge, topic, partition));
         }
     }
-    let mut running: FuturesUnordered<_> = chunks.into_iter().map(|chunk| ask(cycle, chunk)).collect();
+    let requests: Vec<_> = chunks.into_iter().map(|chunk| ask(cycle, chunk)).collect();
+    let mut running = futures::stream::iter(requests).buffer_unordered(BESIDE);
     while let Some((chunk, answer)) = running.next().await {
         let edge = chunk.edge;
         match answer {
@@ -228,7 +230,7 @@ async fn ask(cycle: &Cycle<'_>, chunk: Chunk) -> (Chunk, Answer) {
 
 async fn request(cycle: &Cycle<'_>, chunk: &Chunk) -> Answer {
     let until = cycle.end();
-    let broker = cycle.brokers.node(chunk.leader, cycle.patience(until)).await.map_err(RequestError::Connection)?;
+    let broker = cycle.brokers.node(chunk.leader, until).await.map_err(RequestError::Connection)?;
     let (isolation_committed, timestamp) = match chunk.edge {
         Edge::Start => (false, EARLIEST),
         Edge::End(IsolationLevel::ReadUncommitted) => (false, LATEST),
@@ -241,7 +243,7 @@ async fn request(cycle: &Cycle<'_>, chunk: &Chunk) -> Answer {
     let at = |partitions: &[i32]| partitions.iter().map(|partition| (*partition, timestamp)).collect();
     let topics: Vec<(&str, Vec<(i32, i64)>)> =
         chunk.topics.iter().map(|(topic, partitions)| (&**topic, at(partitions))).collect();
-    let answer = broker.ask(&ListOffsets { isolation_committed, topics: &topics }, cycle.patience(until)).await?;
+    let answer = broker.ask(&ListOffsets { isolation_committed, topics: &topics }, until).await?;
     let response = answer.read()?;
     broker.obey(response.throttle_ms);
     let names: HashMap<&str, &Arc<str>> = chunk.topics.iter().map(|(topic, _)| (&**topic, topic)).collect();

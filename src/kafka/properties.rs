@@ -10,7 +10,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-pub(super) use kind::{Kind, Value};
+use kind::{Kind, Value};
 pub(super) use table::{MECHANISMS, PROPERTIES, Property};
 
 /// One property that can't be used.

@@ -200,8 +200,7 @@ impl Topics {
         let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
         let request = DescribeConfigs { topics: &texts, keys: &["retention.ms", "cleanup.policy"] };
         let until = cycle.end();
-        let Ok(broker) = cycle.brokers.any(cycle.patience(until)).await else { return };
-        let Ok(answer) = broker.ask(&request, cycle.patience(until)).await else { return };
+        let Ok((broker, answer)) = cycle.ask_any(&request, until).await else { return };
         let Ok(response) = answer.read() else { return };
         broker.obey(response.throttle_ms);
         for result in response.results.iter().filter(|result| result.error == 0) {
@@ -234,8 +233,7 @@ async fn with_metadata<T>(
     read: impl FnOnce(&MetadataResponse<'_>) -> T,
 ) -> Result<T, RequestError> {
     let until = cycle.end();
-    let broker = cycle.brokers.any(cycle.patience(until)).await.map_err(RequestError::Connection)?;
-    let answer = broker.ask(&Metadata { topics }, cycle.patience(until)).await?;
+    let (broker, answer) = cycle.ask_any(&Metadata { topics }, until).await?;
     let response = answer.read()?;
     broker.obey(response.throttle_ms);
     cycle.brokers.advertise(&response.brokers);
@@ -256,12 +254,15 @@ fn understand(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> K
     }
     *room -= topic.partitions.len();
     let leader = |leader: i32| (leader >= 0).then_some(leader);
-    // A negative number is no partition.
-    let partitions = topic.partitions.iter().filter(|partition| partition.partition >= 0);
-    Ok(Topic {
-        id: (topic.id != [0; 16]).then(|| id(topic.id)),
-        leaders: partitions.map(|partition| (partition.partition, leader(partition.leader))).collect(),
-    })
+    let leaders: BTreeMap<i32, Option<i32>> =
+        topic.partitions.iter().map(|partition| (partition.partition, leader(partition.leader))).collect();
+    // Kafka numbers partitions from 0 on without gaps. One that is left out would be a lag that nobody sees.
+    if leaders.len() != topic.partitions.len() || leaders.keys().zip(0..).any(|(partition, place)| *partition != place)
+    {
+        let detail = format!("the metadata of topic \"{name}\" leaves out partitions, or has some twice");
+        return Err(Unknown::Protocol { detail });
+    }
+    Ok(Topic { id: (topic.id != [0; 16]).then(|| id(topic.id)), leaders })
 }
 
 /// An id as Kafka writes it: base64 for URLs, without padding (`org.apache.kafka.common.Uuid`).

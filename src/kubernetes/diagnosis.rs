@@ -1,5 +1,5 @@
-//! What `paceline doctor` asks the cluster: whether the API server answers, and whether it and we fit together for
-//! external.metrics.k8s.io. It reads with the rights of whoever asks, and writes nothing.
+//! What `paceline doctor` asks the cluster: whether the API server answers, whether the Secrets with Kafka's credentials
+//! can be used, and whether it and we fit together for external.metrics.k8s.io. It reads with the rights of whoever asks, and writes nothing.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service as CoreService};
@@ -13,9 +13,23 @@ use super::aggregation::certificates::names;
 use super::aggregation::certificates::pki::{Certificate, verify};
 use super::aggregation::front_proxy::{self, Source};
 use super::call::{self, CallError};
+use super::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
+use super::objects::Key;
 use crate::checks::{Row, Verdict};
 
+/// A Secret that a Kafka cluster of the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaSecret {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The Secret.
+    pub key: Key,
+    /// Whether it is for the brokers' authority only.
+    pub is_authority: bool,
+}
+
 /// The names of the checks, as they are printed.
+const KAFKA_SECRET: &str = "Kafka Secret";
 const API_SERVER: &str = "API server";
 const API_SERVICE: &str = "APIService";
 const SERVICE: &str = "Service";
@@ -50,6 +64,45 @@ pub fn unreachable(address: &str, why: &str) -> Row {
     let text = format!("Tried {address}, in vain: {}.", why.trim_end_matches('.'));
     Row::new(API_SERVER, Verdict::Failed, text)
         .todo("Check the kubeconfig (KUBECONFIG or ~/.kube/config), that its address can be reached from here, and that its credentials are not expired.")
+}
+
+/// Whether the Secrets with Kafka's credentials can be used; a row for each.
+pub async fn kafka_secrets(client: &Client, secrets: &[KafkaSecret]) -> Vec<Row> {
+    let mut rows = Vec::with_capacity(secrets.len());
+    for secret in secrets {
+        rows.push(kafka_secret(secret, &kafka_secret::read(client, &secret.key).await));
+    }
+    rows
+}
+
+fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
+    let KafkaSecret { cluster, key: Key { namespace, name }, is_authority } = secret;
+    let what = format!("Secret {namespace}/{name} of the Kafka cluster \"{cluster}\"");
+    let content = match state {
+        SecretState::Forbidden(why) => {
+            let text = format!("Can't read {what}: {}.", why.trim_end_matches('.'));
+            return Row::new(KAFKA_SECRET, Verdict::Skipped, text).todo("Ask somebody who may read it to run this.");
+        }
+        SecretState::NotReadYet | SecretState::Missing | SecretState::Unreadable(_) | SecretState::Read(_) => {
+            state.content()
+        }
+    };
+    let given = content.and_then(|content| {
+        if *is_authority {
+            return authority_of_secret(&content.data).map(|_| "the brokers' authority".to_owned());
+        }
+        let found = properties_of_secret(name, &content.kind, &content.data, Origin::Configuration)?;
+        let names: Vec<_> = found.properties.keys().chain(found.defaults.keys()).map(String::as_str).collect();
+        let unused = found.unused_text();
+        let unused = if unused.is_empty() { unused } else { format!("; not used: {unused}") };
+        Ok(format!("{}{unused}", names.join(", ")))
+    });
+    match given {
+        Ok(given) => Row::new(KAFKA_SECRET, Verdict::Ok, format!("{what} gives {given}."))
+            .todo("The controller reads it with rights of its own: manifests/examples/kafka-secret-role.yaml."),
+        Err(why) => Row::new(KAFKA_SECRET, Verdict::Failed, format!("{what} {why}."))
+            .todo("README.md, \"Kafka credentials\", has what a Secret may hold."),
+    }
 }
 
 /// The rows about external metrics where nothing could be asked.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Service, ServiceAccount};
+use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, ObjectMeta, PostParams};
@@ -227,4 +227,44 @@ async fn reader(cluster: &ControlPlane, namespace: &str) -> PathBuf {
     })
     .await;
     file
+}
+
+#[tokio::test]
+async fn each_secret_with_credentials_for_kafka_has_a_row_that_names_keys_and_no_value() {
+    let (cluster, _turn) = (cluster(), api_service_lock().await);
+    let namespace = cluster.namespace("doctor-secrets").await;
+    let secret = |name: &str, entries: &[(&str, &str)]| Secret {
+        metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+        string_data: Some(entries.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()),
+        ..Secret::default()
+    };
+    let user = secret("user", &[("username", "me"), ("password", "hunter2"), ("note", "hunter2")]);
+    let half = secret("half", &[("password", "hunter2\n\n")]);
+    for secret in [user, half] {
+        Api::namespaced(cluster.admin(), &namespace).create(&PostParams::default(), &secret).await.unwrap();
+    }
+    let named = |name: &str, authentication: Value| json!({"name": name, "bootstrapServers": "a:9092", "authentication": authentication});
+    let file = run_dir().join(format!("{}.yaml", unique("doctor")));
+    let clusters = [
+        named("a", json!({"secretRef": {"name": "user"}})),
+        named("b", json!({"secretRef": {"name": "half"}, "caSecretRef": {"name": "missing", "namespace": namespace}})),
+    ];
+    std::fs::write(&file, json!({"clusters": clusters}).to_string()).unwrap();
+    let ended = doctor(&cluster.kubeconfig(), &namespace, Some(&file), &["-o", "json"]);
+    let answer = ended.json();
+    let rows: Vec<_> = answer.as_array().unwrap().iter().filter(|row| row["check"] == "Kafka Secret").collect();
+    let expected = [
+        (
+            "Ok",
+            "of the Kafka cluster \"a\" gives sasl.password, sasl.username, sasl.mechanism; not used: note is not known.",
+        ),
+        ("Failed", "has a password that has several lines"),
+        ("Failed", "/missing of the Kafka cluster \"b\" does not exist"),
+    ];
+    assert_eq!(rows.len(), expected.len(), "{rows:?}");
+    for (row, (verdict, text)) in rows.iter().zip(expected) {
+        assert!(row["verdict"] == verdict && row["text"].as_str().unwrap().contains(text), "{row}");
+    }
+    assert_eq!(ended.code, 1);
+    assert!(!answer.to_string().contains("hunter2"));
 }

@@ -213,13 +213,13 @@ async fn a_secret_that_is_corrected_is_used_without_a_restart() {
     let authentication = json!({"secretRef": {"name": "kafka-user"}});
     create(cluster, &namespace, with_own_cluster(&topic, &group, &kafka.sasl_address(), authentication)).await;
     wait_for("KafkaReachable to be False", SOON, || async {
-        condition(&status(cluster, &namespace, "orders").await, "KafkaReachable", "False", Some("Authentication"))
+        condition(&status(cluster, &namespace, "orders").await, "KafkaReachable", "False", Some("AuthenticationFailed"))
     })
     .await;
     // Somebody who is known and may do nothing, and at last the right one.
     put(cluster, &namespace, "kafka-user", &entries(STRANGER.0, STRANGER.1)).await;
-    wait_for("KafkaReachable to be False", SOON, || async {
-        condition(&status(cluster, &namespace, "orders").await, "KafkaReachable", "False", Some("NotAuthorized"))
+    wait_for("Ready to be False", SOON, || async {
+        condition(&status(cluster, &namespace, "orders").await, "Ready", "False", Some("NotAuthorized"))
     })
     .await;
     put(cluster, &namespace, "kafka-user", &entries(SUPER_USER.0, SUPER_USER.1)).await;

@@ -149,6 +149,7 @@ fn what_says_nothing_about_the_lag_is_told_with_what_to_do() {
             },
             "group \"orders\" has no committed offsets and no members: check its name; if it is new, name its topics and start its consumers (there are: order, o\\u{1b})",
         ),
+        ("nothing committed, on a cluster that can't describe groups", GroupKind::Unknown, fresh(), ""),
         (
             "nothing committed, and the members could not be read",
             GroupKind::Unknown,

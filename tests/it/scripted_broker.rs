@@ -218,7 +218,7 @@ fn reply(
     let model = lock(&shared.model);
     let supported = model.versions.get(&key).is_some_and(|versions| versions.contains(&version));
     if !supported {
-        return (key == ApiKey::ApiVersions as i16).then(unsupported);
+        return (key == ApiKey::ApiVersions as i16 && !model.resets).then(unsupported);
     }
     let header_version = match ApiKey::try_from(key) {
         Ok(known) => known.request_header_version(version),

@@ -10,7 +10,7 @@ use crate::kubernetes::status::CertificateWarning;
 /// From when on a certificate expires soon: those of cert-manager and Strimzi are renewed 30 days before and earlier, so
 /// by then something keeps the renewal from happening.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Longer than a subject is that people write. A broker may write into its own what it likes.
+/// Longer than a broker's address is that people give it.
 const LONGEST_SUBJECT: usize = 120;
 
 /// The certificate that expires first, if it does so within two weeks or has expired.
@@ -19,24 +19,26 @@ pub(super) fn warning(certificates: &[CertificateExpiry], now: SystemTime) -> Op
     if first.not_after > now + SOON {
         return None;
     }
-    let (reason, whose, todo) = match first.what {
-        CertificateOwner::Broker => {
-            ("BrokerCertificate", "certificate of a broker", "renew it on the broker, or the controller can't connect")
-        }
+    let subject: String = first.subject.chars().filter(|c| !c.is_control()).take(LONGEST_SUBJECT).collect();
+    let (reason, which, todo) = match first.what {
+        CertificateOwner::Broker => (
+            "BrokerCertificate",
+            format!("certificate of the broker {subject}"),
+            "renew it on the broker, or the controller can't connect",
+        ),
         CertificateOwner::Client => (
             "ClientCertificate",
-            "client certificate",
+            "client certificate".to_owned(),
             "put a new one into its Secret or file; it is used at the next poll",
         ),
         CertificateOwner::Authority => (
             "Authority",
-            "certificate of a trusted authority",
+            format!("certificate of {subject}"),
             "put the new authority beside the old one into the Secret or file before it signs",
         ),
     };
     let expires = if first.not_after <= now { "has expired on" } else { "expires on" };
-    let subject: String = first.subject.chars().filter(|c| !c.is_control()).take(LONGEST_SUBJECT).collect();
-    let message = format!("The {whose} ({subject}) {expires} {}: {todo}.", date(first.not_after));
+    let message = format!("The {which} {expires} {}: {todo}.", date(first.not_after));
     Some(CertificateWarning { reason, message })
 }
 
@@ -76,23 +78,20 @@ mod tests {
             (
                 vec![expiry(client, "CN=me", 100 * day), expiry(authority, "CN=ca", 3_000 * day)],
                 86 * day,
-                Some((
-                    "ClientCertificate",
-                    "The client certificate (CN=me) expires on 1970-04-11 00:00 UTC: put a new",
-                )),
+                Some(("ClientCertificate", "The client certificate expires on 1970-04-11 00:00 UTC: put a new")),
             ),
             (
-                vec![expiry(client, "CN=me", 100 * day), expiry(broker, "CN=k\u{1b}0", 99 * day)],
+                vec![expiry(client, "CN=me", 100 * day), expiry(broker, "k\u{1b}0:9093", 99 * day)],
                 99 * day,
-                Some(("BrokerCertificate", "The certificate of a broker (CN=k0) has expired on 1970-04-10 00:00 UTC:")),
+                Some((
+                    "BrokerCertificate",
+                    "The certificate of the broker k0:9093 has expired on 1970-04-10 00:00 UTC:",
+                )),
             ),
             (
-                vec![expiry(authority, "CN=ca", 0)],
+                vec![expiry(authority, "the authority of k0:9093", 0)],
                 day,
-                Some((
-                    "Authority",
-                    "The certificate of a trusted authority (CN=ca) has expired on 1970-01-01 00:00 UTC:",
-                )),
+                Some(("Authority", "The certificate of the authority of k0:9093 has expired on 1970-01-01 00:00 UTC:")),
             ),
         ];
         for (certificates, now, expected) in rows {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::{Host, is_host_name};
+use crate::core::{quoted_address, without_secrets};
 
 /// One address, or several by `*`: `kafka-0.kafka.svc:9092`, `*.kafka.svc:9092`, `kafka-*.svc:*`, `10.0.*.*:9092`,
 /// `[fd00::1]:9092`. A `*` stands for one label of a name, a part of one label, one number of an IPv4 address, or the
@@ -71,8 +72,10 @@ impl FromStr for AddressPattern {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        without_secrets(text)?;
+        let quoted = quoted_address(text);
         let wrong = |what: &str| {
-            Err(format!("\"{text}\" {what}; write host:port, where * stands for one label: \"*.kafka.svc:9092\""))
+            Err(format!("{quoted} {what}; write host:port, where * stands for one label: \"*.kafka.svc:9092\""))
         };
         let Some((host, port)) = text.rsplit_once(':') else { return wrong("has no port") };
         let port = match port {

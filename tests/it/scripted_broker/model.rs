@@ -22,6 +22,8 @@ pub(crate) struct ClusterModel {
     pub(crate) groups: BTreeMap<String, Group>,
     /// What goes wrong; the first rule that fits is followed.
     pub(crate) rules: Vec<FaultRule>,
+    /// Whether a version of ApiVersions that is not known closes the connection, instead of an answer that says so.
+    pub(crate) resets: bool,
     /// Whether, and how, clients must authenticate.
     pub(crate) sasl: Option<Sasl>,
 }
@@ -107,6 +109,7 @@ impl ClusterModel {
             topics: BTreeMap::new(),
             groups: BTreeMap::new(),
             rules: Vec::new(),
+            resets: false,
             sasl: None,
         }
     }
@@ -170,13 +173,14 @@ impl ClusterModel {
         self.rules.push(FaultRule { key: Some(key as i16), broker: None, times: None, fault });
     }
 
-    /// Lets the brokers answer requests of this kind in these versions only; none: not at all.
-    pub(crate) fn limit(&mut self, key: i16, versions: RangeInclusive<i16>) {
-        if versions.is_empty() {
-            self.versions.remove(&key);
-        } else {
-            self.versions.insert(key, versions);
-        }
+    /// Lets the brokers answer requests of this kind in these versions only.
+    pub(crate) fn limit(&mut self, key: ApiKey, versions: RangeInclusive<i16>) {
+        self.versions.insert(key as i16, versions);
+    }
+
+    /// Lets the brokers not know requests of this kind.
+    pub(crate) fn forget(&mut self, key: ApiKey) {
+        self.versions.remove(&(key as i16));
     }
 }
 
