@@ -169,6 +169,9 @@ impl Source {
 
 /// The types' own names say nothing to whoever writes YAML.
 fn without_type_names(text: &str) -> String {
+    if let Some((start, _)) = text.rsplit_once("expected struct ") {
+        return format!("{start}expected fields (name: value)");
+    }
     let number = ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
     number.map_or_else(|| text.to_owned(), |start| format!("{start}expected a whole number"))
 }

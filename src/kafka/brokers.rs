@@ -156,7 +156,9 @@ impl Brokers {
     /// The connection to a broker.
     pub(super) async fn node(&self, id: i32, until: Instant) -> Result<Arc<Broker>, ConnectError> {
         let Some(address) = lock(&self.advertised).get(&id).cloned() else {
-            return Err(ConnectError::Unreachable(format!("broker {id} is not among the first {MOST_BROKERS} of the cluster's metadata")));
+            return Err(ConnectError::Unreachable(format!(
+                "broker {id} is not among the first {MOST_BROKERS} of the cluster's metadata"
+            )));
         };
         let is_new_name = !self.bootstrap.contains(&address);
         self.connection(&address, until).await.map_err(|error| match error {

@@ -174,9 +174,7 @@ async fn look<'q>(
     let is_silent = cycle.brokers.traffic.answers() == answers;
     let reason = groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()));
     // A request that the brokers don't know was not asked; what they would have answered to others is not known yet.
-    if is_silent
-        && let Some(reason) = reason.filter(|reason| !matches!(reason, Unknown::Unsupported { .. }))
-    {
+    if is_silent && let Some(reason) = reason.filter(|reason| !matches!(reason, Unknown::Unsupported { .. })) {
         return Err(reason.clone());
     }
     choose_by_group(cycle, caches, queries, &groups, &mut chosen).await;
@@ -268,6 +266,16 @@ fn selected<'s>(
 fn partitions_of<'t>(query: &'t GroupQuery, topic: &'t Topic) -> impl Iterator<Item = i32> + 't {
     let is_selected = |partition: &i32| query.partitions.as_ref().is_none_or(|set| set.contains(*partition));
     topic.leaders.keys().copied().filter(is_selected)
+}
+
+/// How many partitions of a topic are looked at. None at all says nothing about the lag.
+fn selected_count(query: &GroupQuery, topic: &str, count: u32) -> Known<u32> {
+    match &query.partitions {
+        Some(selection) if count == 0 => {
+            Err(Unknown::NothingSelected { selection: selection.to_string(), topics: topic.to_owned() })
+        }
+        Some(_) | None => Ok(count),
+    }
 }
 
 /// Chooses the topics of the queries that name none: what the group has committed to or is assigned, and what it had the
@@ -391,7 +399,8 @@ impl Reading<'_> {
                 Ok(topic) => {
                     let before = observation.partitions.len();
                     observation.partitions.extend(self.partitions(query, name, topic));
-                    (topic.id.clone(), Ok(u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX)))
+                    let count = u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX);
+                    (topic.id.clone(), selected_count(query, name, count))
                 }
                 Err(reason) => (None, Err(reason)),
             };

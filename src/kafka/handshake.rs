@@ -208,12 +208,7 @@ fn connect_error(error: RequestError) -> ConnectError {
 
 /// The SASL exchange (KIP-43, KIP-152). It is done on a quiet connection, because a broker takes nothing else meanwhile;
 /// so it serves for authenticating again as well (KIP-368). The broker then knows when that is due.
-pub(super) async fn authenticate(
-    broker: &Broker,
-    sasl: &Sasl,
-    host: &str,
-    until: Instant,
-) -> Result<(), ConnectError> {
+pub(super) async fn authenticate(broker: &Broker, sasl: &Sasl, host: &str, until: Instant) -> Result<(), ConnectError> {
     let left = || until.saturating_duration_since(Instant::now());
     // Tokens are fetched before the broker is kept waiting.
     let mut exchange = bounded(left(), sasl.begin(host)).await?;

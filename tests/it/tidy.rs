@@ -120,7 +120,7 @@ fn imports_point_one_way() {
 #[test]
 fn each_outside_world_is_known_to_its_own_part_only() {
     let rows: &[(&str, &[&str], &str)] = &[
-        ("rdkafka", &["demo"], "librdkafka"),
+        ("rdkafka::", &["demo"], "librdkafka"),
         ("kube::", &["kubernetes", "app", "cli"], "the Kubernetes client"),
         ("k8s_openapi", &["kubernetes"], "Kubernetes' types"),
         ("prometheus::", &["metrics"], "the metrics library"),
