@@ -156,14 +156,14 @@ pub fn settings_of(cluster: &Cluster, secrets: ClusterSecrets) -> ClusterSetting
     settings.settle_request_timeout(cluster.request_timeout);
     let properties = settings.properties.clone();
     let files = cluster.property_files.clone();
-    settings.source = Credentials::new(properties, files, secrets, Origin::Configuration);
+    settings.source = Credentials::source(properties, files, secrets, Origin::Configuration);
     settings
 }
 
 /// What the Kafka client needs to know of a cluster that a ScaledConsumer gives itself.
 pub fn inline_settings(name: &str, bootstrap_servers: &str, secrets: ClusterSecrets) -> ClusterSettings {
     let mut settings = ClusterSettings::new(name, bootstrap_servers);
-    settings.source = Credentials::new(BTreeMap::new(), BTreeMap::new(), secrets, Origin::ScaledConsumer);
+    settings.source = Credentials::source(BTreeMap::new(), BTreeMap::new(), secrets, Origin::ScaledConsumer);
     settings
 }
 
@@ -179,7 +179,8 @@ struct Credentials {
 }
 
 impl Credentials {
-    fn new(
+    /// Nothing where nothing changes.
+    fn source(
         base: BTreeMap<String, String>,
         files: BTreeMap<String, PathBuf>,
         secrets: ClusterSecrets,

@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn a_mistake_in_a_name_is_told_with_what_to_do() {
         let long = "x".repeat(250);
-        let cases: [(&str, Result<(), &str>, Result<(), &str>); 14] = [
+        type Told = Result<(), &'static str>;
+        let cases: [(&str, Told, Told); 14] = [
             ("orders", Ok(()), Ok(())),
             ("Orders_1.eu-west", Ok(()), Ok(())),
             ("", Err("is empty; name a topic"), Err("is empty; name a group")),

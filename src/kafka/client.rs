@@ -268,6 +268,16 @@ fn partitions_of<'t>(query: &'t GroupQuery, topic: &'t Topic) -> impl Iterator<I
     topic.leaders.keys().copied().filter(is_selected)
 }
 
+/// How many partitions of a topic are looked at. None at all says nothing about the lag.
+fn selected_count(query: &GroupQuery, topic: &str, count: u32) -> Known<u32> {
+    match &query.partitions {
+        Some(selection) if count == 0 => {
+            Err(Unknown::NothingSelected { selection: selection.to_string(), topics: topic.to_owned() })
+        }
+        Some(_) | None => Ok(count),
+    }
+}
+
 /// Chooses the topics of the queries that name none: what the group has committed to or is assigned, and what it had the
 /// last time: whether that is gone or only hidden is told when it is asked for by name.
 async fn choose_by_group(
@@ -389,7 +399,8 @@ impl Reading<'_> {
                 Ok(topic) => {
                     let before = observation.partitions.len();
                     observation.partitions.extend(self.partitions(query, name, topic));
-                    (topic.id.clone(), Ok(u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX)))
+                    let count = u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX);
+                    (topic.id.clone(), selected_count(query, name, count))
                 }
                 Err(reason) => (None, Err(reason)),
             };

@@ -16,9 +16,9 @@ use super::kind::kind_of_classic;
 use super::topics::Topics;
 use super::wire::error_codes as code;
 use super::wire::{
-    ClassicGroup, ConsumerGroup, ConsumerGroupDescribe, DescribeGroups, Request, ShareGroup, ShareGroupDescribe,
-    StreamsAssignment, StreamsGroup, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment,
-    streams_tasks,
+    ClassicGroup, ClassicMember, ConsumerGroup, ConsumerGroupDescribe, DescribeGroups, Request, ShareGroup,
+    ShareGroupDescribe, StreamsAssignment, StreamsGroup, StreamsGroupDescribe, StreamsTasks, TopicPartitions,
+    member_assignment, streams_tasks,
 };
 use crate::core::{GroupDescription, GroupKind, GroupState, Member, Task, TaskRole};
 
@@ -59,7 +59,8 @@ impl Described {
 /// A group to describe: the caller's number, its id, and the protocol that it spoke the last time.
 pub(super) type Wanted<'w> = (usize, &'w str, Option<Protocol>);
 
-type Described1 = Result<Described, RequestError>;
+/// What came of describing one group.
+type DescribeResult = Result<Described, RequestError>;
 
 /// Describes all groups by their coordinator. There is a result for each.
 pub(super) async fn describe(
@@ -67,8 +68,8 @@ pub(super) async fn describe(
     topics: &Topics,
     broker: &Broker,
     wanted: Vec<Wanted<'_>>,
-) -> Vec<(usize, Described1)> {
-    let mut results: HashMap<usize, Described1> = HashMap::with_capacity(wanted.len());
+) -> Vec<(usize, DescribeResult)> {
+    let mut results: HashMap<usize, DescribeResult> = HashMap::with_capacity(wanted.len());
     // First each by the protocol that it spoke; then those that speak it no longer, or are new, by all in turn.
     let mut unknown: Vec<Wanted<'_>> = Vec::new();
     for protocol in PROTOCOLS {
@@ -95,7 +96,7 @@ async fn ask<'w>(
     broker: &Broker,
     protocol: Protocol,
     wanted: Vec<Wanted<'w>>,
-    results: &mut HashMap<usize, Described1>,
+    results: &mut HashMap<usize, DescribeResult>,
 ) -> Vec<Wanted<'w>> {
     if wanted.is_empty() || !protocol.is_known_to(broker) {
         // Without any request for classic groups nothing is described at all.
@@ -157,7 +158,7 @@ async fn ask_chunk<'c, 'w>(
     broker: &Broker,
     protocol: Protocol,
     chunk: &'c [Wanted<'w>],
-) -> (&'c [Wanted<'w>], Result<HashMap<String, Described1>, RequestError>) {
+) -> (&'c [Wanted<'w>], Result<HashMap<String, DescribeResult>, RequestError>) {
     let groups: Vec<&str> = chunk.iter().map(|each| each.1).collect();
     (chunk, request(cycle, topics, broker, protocol, &groups).await)
 }
@@ -168,7 +169,7 @@ async fn request(
     broker: &Broker,
     protocol: Protocol,
     groups: &[&str],
-) -> Result<HashMap<String, Described1>, RequestError> {
+) -> Result<HashMap<String, DescribeResult>, RequestError> {
     let until = cycle.end_of_groups();
     let read = Names { topics };
     Ok(match protocol {
@@ -199,7 +200,7 @@ async fn request(
     })
 }
 
-fn keyed(group: &str, error: i16, read: impl FnOnce() -> Described1) -> (String, Described1) {
+fn keyed(group: &str, error: i16, read: impl FnOnce() -> DescribeResult) -> (String, DescribeResult) {
     let described = if error == 0 { read() } else { Err(RequestError::Code(error)) };
     (group.to_owned(), described)
 }
@@ -210,13 +211,15 @@ struct Names<'t> {
 }
 
 impl Names<'_> {
-    fn classic(&self, group: &ClassicGroup<'_>) -> Described1 {
+    fn classic(&self, group: &ClassicGroup<'_>) -> DescribeResult {
         let state = state(&group.state, DescribeGroups::NAME)?;
         let client_ids = group.members.iter().map(|member| &*member.client_id);
         let kind = kind_of_classic(&group.protocol_type, &group.protocol, client_ids);
-        let members = group.members.iter().map(|member| {
-            // What is assigned is written by the group's leader, in the format of its protocol type.
-            let assignment = member_assignment(member.assignment).unwrap_or_default();
+        let is_consumer = group.protocol_type == "consumer";
+        let member = |member: &ClassicMember<'_>| {
+            // Written by the group's leader; others than consumers have formats of their own.
+            let assignment =
+                if is_consumer { member_assignment(member.assignment).unwrap_or_default() } else { Default::default() };
             let read = self.member(&member.id, &member.client_id, &member.host, &assignment.topics);
             // Where the application has an assignor of its own under that name, the tasks are not known.
             let tasks = if kind == GroupKind::ClassicStreams {
@@ -225,18 +228,8 @@ impl Names<'_> {
                 StreamsTasks::default()
             };
             Member { tasks: classic_tasks(&tasks), ..read }
-        });
-        let is_consumer = group.protocol_type == "consumer";
-        let members: Vec<Member> = if is_consumer {
-            members.collect()
-        } else {
-            // Others' assignments have another format.
-            group
-                .members
-                .iter()
-                .map(|member| self.member(&member.id, &member.client_id, &member.host, &Vec::new()))
-                .collect()
         };
+        let members = group.members.iter().map(member).collect();
         Ok(Described {
             group: GroupDescription { state, assignor: text(&group.protocol), members },
             kind,
@@ -244,7 +237,7 @@ impl Names<'_> {
         })
     }
 
-    fn consumer(&self, group: &ConsumerGroup<'_>) -> Described1 {
+    fn consumer(&self, group: &ConsumerGroup<'_>) -> DescribeResult {
         let member = |member: &super::wire::ConsumerMember<'_>| {
             self.member(&member.id, &member.client_id, &member.host, &member.assignment)
         };
@@ -259,7 +252,7 @@ impl Names<'_> {
         })
     }
 
-    fn share(&self, group: &ShareGroup<'_>) -> Described1 {
+    fn share(&self, group: &ShareGroup<'_>) -> DescribeResult {
         let member = |member: &super::wire::ShareMember<'_>| {
             self.member(&member.id, &member.client_id, &member.host, &member.assignment)
         };
@@ -276,7 +269,7 @@ impl Names<'_> {
 
     /// A streams group's members have tasks; the partitions of a task are those of its subtopology's source topics with
     /// the task's number (KIP-1071).
-    fn streams(&self, group: &StreamsGroup<'_>) -> Described1 {
+    fn streams(&self, group: &StreamsGroup<'_>) -> DescribeResult {
         let subtopologies =
             group.topology.as_ref().and_then(|topology| topology.subtopologies.as_deref()).unwrap_or_default();
         let sources: HashMap<&str, Vec<&Cow<'_, str>>> = subtopologies

@@ -367,10 +367,8 @@ impl Remembered {
     fn is_due(&self, cycle: &Cycle<'_>, group: &str) -> bool {
         let Some(last) = &self.description else { return true };
         let is_at_rest = match last.described.group.state {
-            GroupState::Stable => true,
-            GroupState::Empty
-            | GroupState::Dead
-            | GroupState::PreparingRebalance
+            GroupState::Stable | GroupState::Empty | GroupState::Dead => true,
+            GroupState::PreparingRebalance
             | GroupState::CompletingRebalance
             | GroupState::Assigning
             | GroupState::Reconciling => false,

@@ -1,5 +1,6 @@
 //! The names of a cluster's groups, to help with a typing error: ListGroups of every broker.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,24 +22,48 @@ const CLOSE: f64 = 0.8;
 /// As many as one reads.
 const MOST_SHOWN: usize = 3;
 
+/// Groups that are helped between two reads of the names: comparing with thousands takes milliseconds.
+const MOST_HELPED: usize = 100;
+
 /// The names, as they were read last.
 #[derive(Default)]
 pub(super) struct GroupNames {
-    read: Option<(Instant, Vec<String>)>,
+    read: Option<Read>,
+}
+
+struct Read {
+    at: Instant,
+    names: Vec<String>,
+    /// What was found for whom.
+    similar: HashMap<String, Vec<String>>,
 }
 
 impl GroupNames {
     /// The groups whose names come closest, best first.
     pub(super) async fn similar(&mut self, cycle: &Cycle<'_>, group: &str) -> Vec<String> {
-        if self.read.as_ref().is_none_or(|(read, _)| read.elapsed() > KEPT_FOR) {
-            self.read = Some((Instant::now(), list(cycle).await));
+        if self.read.as_ref().is_none_or(|read| read.at.elapsed() > KEPT_FOR) {
+            let names = list(cycle).await;
+            self.read = Some(Read { at: Instant::now(), names, similar: HashMap::new() });
         }
-        let names = self.read.iter().flat_map(|(_, names)| names).filter(|name| *name != group);
-        let mut scored: Vec<(f64, &String)> = names.map(|name| (strsim::jaro_winkler(name, group), name)).collect();
-        scored.retain(|(score, _)| *score > CLOSE);
-        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-        scored.into_iter().take(MOST_SHOWN).map(|(_, name)| name.clone()).collect()
+        let Some(Read { names, similar, .. }) = &mut self.read else { return Vec::new() };
+        if let Some(found) = similar.get(group) {
+            return found.clone();
+        }
+        if similar.len() >= MOST_HELPED {
+            return Vec::new();
+        }
+        let found = closest(names, group);
+        similar.insert(group.to_owned(), found.clone());
+        found
     }
+}
+
+fn closest(names: &[String], group: &str) -> Vec<String> {
+    let others = names.iter().filter(|name| *name != group);
+    let mut scored: Vec<(f64, &String)> = others.map(|name| (strsim::jaro_winkler(name, group), name)).collect();
+    scored.retain(|(score, _)| *score > CLOSE);
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    scored.into_iter().take(MOST_SHOWN).map(|(_, name)| name.clone()).collect()
 }
 
 async fn list(cycle: &Cycle<'_>) -> Vec<String> {

@@ -8,7 +8,7 @@
 
 mod watch;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 pub use watch::{SecretContent, SecretState, follow, read};
@@ -47,7 +47,8 @@ impl fmt::Debug for SecretProperties {
 impl SecretProperties {
     /// The keys that are not used, with the reason, as a sentence; empty where all are.
     pub fn unused_text(&self) -> String {
-        self.unused.iter().map(|(key, why)| format!("{key} {why}")).collect::<Vec<_>>().join("; ")
+        let all: Vec<_> = self.unused.iter().map(|(key, why)| format!("{key} {why}")).collect();
+        listed(&all, "; ")
     }
 }
 
@@ -319,8 +320,16 @@ impl<'s> Reader<'s> {
 
 /// The keys as a list for people.
 fn names<'k>(keys: impl Iterator<Item = &'k String>) -> String {
-    let keys: BTreeSet<&str> = keys.map(String::as_str).collect();
-    if keys.is_empty() { "no keys".to_owned() } else { keys.into_iter().collect::<Vec<_>>().join(", ") }
+    let mut keys: Vec<String> = keys.cloned().collect();
+    keys.sort();
+    if keys.is_empty() { "no keys".to_owned() } else { listed(&keys, ", ") }
+}
+
+/// The first few; a Secret may have thousands of keys, and a condition is read by people.
+fn listed(all: &[String], separator: &str) -> String {
+    const SHOWN: usize = 8;
+    let shown = all[..all.len().min(SHOWN)].join(separator);
+    if all.len() > SHOWN { format!("{shown}{separator}and {} more", all.len() - SHOWN) } else { shown }
 }
 
 #[cfg(test)]

@@ -342,7 +342,7 @@ async fn what_makes_others_scale_wrongly_changes_nothing_here() {
     .await;
     kafka.delete_group(&deleted.group);
     wait_for("the deleted group to be told", SOON, || async {
-        condition(&status(cluster, &namespace, "deleted").await, "Ready", "False", Some("GroupNeverSeen"))
+        condition(&status(cluster, &namespace, "deleted").await, "Ready", "False", Some("CommitsExpired"))
     })
     .await;
     wait_for("the anomaly to be seen", SOON, || async {

@@ -13,7 +13,9 @@ fn cluster() -> ScriptedCluster {
         let mut model = cluster.model();
         model.topic("orders", 6, 100);
         let shop = model.group("shop");
-        (0..6).for_each(|partition| drop(shop.commit("orders", partition, 40)));
+        for partition in 0..6 {
+            shop.commit("orders", partition, 40);
+        }
     }
     cluster
 }

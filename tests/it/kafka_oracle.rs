@@ -122,8 +122,11 @@ fn a_group_that_nobody_knows(kafka: &Kafka) -> Case {
     Case { shows_topics: false, ..case }
 }
 
+/// Brings a group into its state.
+type Make = fn(&Kafka) -> Case;
+
 /// One name for each case, and how it is made.
-const CASES: &[(&str, fn(&Kafka) -> Case)] = &[
+const CASES: &[(&str, Make)] = &[
     ("classic members", classic_members),
     ("members of KIP-848", new_protocol_members),
     ("commits on some partitions", commits_on_some_partitions),
@@ -164,12 +167,12 @@ fn paceline(reader: &mut Reader, query: &GroupQuery) -> Result<Value, String> {
     }
     let group = seen[0].group.as_ref().map_err(text)?;
     let members = group.members.iter().map(|member| {
-        json!({"id": member.id, "client": member.client_id, "host": member.host, "assigned": sorted(json!(member.assignment))})
+        json!({"id": member.id, "client": member.client_id, "host": member.host, "assigned": sorted(&json!(member.assignment))})
     });
     let described = json!({
         "state": format!("{:?}", group.state),
         "assignor": group.assignor.clone().unwrap_or_default(),
-        "members": sorted(members.collect()),
+        "members": sorted(&members.collect()),
     });
     Ok(json!({"commits": commits, "topics": topics, "group": described}))
 }
@@ -190,20 +193,20 @@ fn oracle(kafka: &Kafka, case: &Case) -> Result<Value, String> {
     }
     let group = &mut seen["group"];
     let members = group["members"].as_array().cloned().unwrap_or_default().into_iter().map(|mut member| {
-        member["assigned"] = sorted(member["assigned"].take());
+        member["assigned"] = sorted(&member["assigned"]);
         member
     });
     let described = json!({
         "state": group["state"],
         "assignor": group["assignor"].as_str().unwrap_or_default(),
-        "members": sorted(members.collect()),
+        "members": sorted(&members.collect()),
     });
     seen["group"] = described;
     Ok(seen)
 }
 
 /// An array in an order that does not depend on who wrote it.
-fn sorted(array: Value) -> Value {
+fn sorted(array: &Value) -> Value {
     let mut elements = array.as_array().cloned().unwrap_or_default();
     elements.sort_by_key(Value::to_string);
     json!(elements)

@@ -70,13 +70,19 @@ const QUIRKS: &[Quirk] = &[
         told: ALL_KNOWN,
     },
     Quirk {
-        service: "a broker that says it knows ConsumerGroupDescribe, and doesn't",
+        service: "Kafka 3.7 to 3.9 without the new coordinator: ConsumerGroupDescribe is known, and refused",
+        differs: |model| model.fault(ApiKey::ConsumerGroupDescribe, Fault::Error(35)),
+        told: ALL_KNOWN,
+    },
+    Quirk {
+        service: "the same, and the group has no members and is not listed any more",
         differs: |model| {
             model.fault(ApiKey::ConsumerGroupDescribe, Fault::Error(35));
-            model.group("shop").speaks(Protocol::Consumer);
+            model.group("shop").speaks(Protocol::Share);
+            model.fault(ApiKey::ShareGroupDescribe, Fault::Error(35));
         },
-        // DescribeGroups knows no such group, but that does not make it a group that is gone.
-        told: "committed known, ends known, members Unsupported",
+        // There can be no group of another protocol, so it is dead, which is known.
+        told: ALL_KNOWN,
     },
     Quirk {
         service: "MSK Serverless: DescribeGroups is not answered in time",

@@ -25,6 +25,7 @@ mod kafka_cluster;
 mod kafka_credentials;
 mod kafka_hostile;
 mod kafka_kinds;
+mod kafka_limits;
 mod kafka_mock;
 mod kafka_old;
 mod kafka_oracle;

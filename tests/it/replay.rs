@@ -115,6 +115,45 @@ fn the_documented_session_is_a_real_one() {
     }
 }
 
+/// As recordings of before have them, without the group's kind: 8 replicas of a group that nobody is in, and 4 of one
+/// whose partitions were chosen wrongly.
+#[test]
+fn a_line_that_says_nothing_about_the_lag_changes_nothing() {
+    let nobody = |t: u64| {
+        let partition = |p: u64| json!({"topic": "t", "p": p, "committed": -1, "end": 9_000 + 20 * t, "start": 0});
+        let mut line = observation(t as f64, 0, 8);
+        line["partitions"] = (0..12).map(partition).collect();
+        line["group"] = json!({"state": "Dead", "members": []});
+        line
+    };
+    let nothing_selected = |t: u64| {
+        let mut line = observation(t as f64, 0, 4);
+        line["partitions"] = json!([]);
+        line["topics"] = json!([{"name": "orders", "partitions": 0}]);
+        line
+    };
+    type Line<'a> = &'a dyn Fn(u64) -> Value;
+    let cases: [(Line<'_>, u64, &str); 2] = [
+        (&nobody, 2, "no committed offsets and no members"),
+        (&nothing_selected, 0, "none of the selected partitions"),
+    ];
+    for (line, min, told) in cases {
+        for objective in [json!({"lag_per_replica": 500}), json!({"time_lag_s": 60})] {
+            let mut first: Value = serde_json::from_str(&config(&objective)).unwrap();
+            first["min_replicas"] = json!(min);
+            let polls = (0..=900).step_by(10).map(|t| line(t).to_string());
+            let ended = replay(&std::iter::once(first.to_string()).chain(polls).collect::<Vec<_>>());
+            assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+            let decisions = lines(&ended.stdout);
+            assert_eq!(decisions.len(), 91);
+            for decision in decisions {
+                assert_eq!((&decision["replicas"], &decision["lag"]["complete"]), (&Value::Null, &json!(false)));
+                assert!(decision["message"].as_str().unwrap().contains(told), "{decision}");
+            }
+        }
+    }
+}
+
 #[test]
 fn each_line_is_answered_before_the_next_one_is_written() {
     let mut child = paceline(&["replay"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

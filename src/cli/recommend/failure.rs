@@ -55,6 +55,9 @@ pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
 /// What to do, where the reason itself does not say it in the words of the command line.
 fn advice(reason: &Unknown) -> Option<&'static str> {
     match reason {
+        Unknown::Unreachable { detail } if detail.contains("advertised listener") => Some(
+            "The address that was given is right. Let that name resolve and be reached from here, or have the brokers advertise another one (advertised.listeners).",
+        ),
         Unknown::Unreachable { detail } if detail.contains("resolve") => {
             Some("Check the host name in --bootstrap-servers or in the configuration, and that it resolves from here.")
         }
@@ -62,7 +65,7 @@ fn advice(reason: &Unknown) -> Option<&'static str> {
             "Check the host and the port in --bootstrap-servers or in the configuration, that a broker listens there, and that nothing between here and there refuses the connection.",
         ),
         Unknown::TimedOut { .. } => Some(
-            "Something accepts the connection or drops it silently: check the port, firewalls, and that the brokers' advertised listeners can be reached from here.",
+            "Something accepts the connection or drops it silently: check the port and firewalls. Where brokers are only slow or far away, give them longer: --property socket.timeout.ms=10000, or requestTimeout in the configuration.",
         ),
         Unknown::Authentication { detail } => security_advice(detail),
         Unknown::TopicMissing { .. } => Some(

@@ -27,6 +27,8 @@ pub(super) struct Seen {
 /// Consumers commit every 5 s by default, so faster shows little more; short looks get some polls all the same.
 const SLOWEST: Duration = Duration::from_secs(5);
 const FASTEST: Duration = Duration::from_secs(1);
+/// How long a poll may take here: some ten answers, one after the other, of brokers that are a second away.
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Polls wanted in the time there is.
 const POLLS: u32 = 10;
 
@@ -107,6 +109,8 @@ impl Watch {
     async fn run(mut self) -> anyhow::Result<()> {
         let interval = interval(self.span);
         self.settings.poll_interval = interval;
+        // Whoever waits in front of a terminal wants what a far broker says, however long it takes.
+        self.settings.deadline = self.settings.deadline.max(PATIENCE);
         let mut client = KafkaClient::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
         let gap = replay::gap(interval);

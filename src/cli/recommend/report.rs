@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::observe::Seen;
 use crate::core::{
-    Candidate, Capacity, Decision, Finding, GroupState, LagOfPartition, Outlook, PartitionLag, RecordsPerSecond,
-    Replicas, TimeLag, Verdict,
+    Candidate, Capacity, Decision, Finding, GroupKind, GroupState, LagOfPartition, Outlook, PartitionLag,
+    RecordsPerSecond, Replicas, TimeLag, Verdict,
 };
 
 /// What is recommended for one consumer, and all that it follows from.
@@ -39,6 +39,8 @@ pub(super) struct Recommendation {
     pub(super) rebalance_pause: f64,
     /// Records/s that the group does not get beyond.
     pub(super) ceiling: Option<RecordsPerSecond>,
+    /// What kind of group it is, as in docs/groups.md.
+    pub(super) group_kind: GroupKind,
     pub(super) group_state: Option<GroupState>,
     pub(super) members: Option<usize>,
     /// Why the group's state and members are not known.
@@ -132,6 +134,7 @@ impl Recommendation {
             start_delay: decision.model.start_delay,
             rebalance_pause: decision.model.rebalance_pause,
             ceiling: decision.model.ceiling,
+            group_kind: decision.kind,
             group_state: decision.group_state.as_ref().ok().copied(),
             members: decision.members.as_ref().ok().copied(),
             group_unknown: decision.members.as_ref().err().map(ToString::to_string),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::report::{Partition, Recommendation};
-use crate::core::{Capacity, CapacitySource, RecordsPerSecond, Verdict, grouped, printable, short};
+use crate::core::{Capacity, CapacitySource, GroupKind, RecordsPerSecond, Verdict, grouped, printable, short};
 
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
@@ -85,6 +85,9 @@ fn detail(it: &Recommendation) -> String {
         (_, _, None) => "unknown".to_owned(),
     };
     let _ = writeln!(text, "  group  {group}");
+    if it.group_kind != GroupKind::Unknown {
+        let _ = writeln!(text, "  kind   {}", it.group_kind);
+    }
     if let Some(capacity) = capacity(&it.capacity) {
         let _ = writeln!(text, "  each   {capacity}");
     }

@@ -6,6 +6,9 @@ const CERT: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----
 /// Where a value would show, were it ever shown.
 const MARKER: &str = "hunter2";
 
+/// The keys of a Secret with their values.
+type Entries = [(&'static str, &'static str)];
+
 fn data(entries: &[(&str, &str)]) -> BTreeMap<String, Vec<u8>> {
     entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_owned())).collect()
 }
@@ -24,7 +27,7 @@ fn given(kind: &str, entries: &[(&str, &str)], origin: Origin, base: &[(&str, &s
 #[test]
 fn each_layout_gives_what_a_client_needs() {
     let tls = ["security.protocol=SSL", "ssl.certificate.pem=PEM", "ssl.key.pem=PEM"];
-    let rows: &[(&str, &[(&str, &str)], &[&str])] = &[
+    let rows: &[(&str, &Entries, &[&str])] = &[
         // Strimzi's KafkaUser, TLS: its ca.crt is the authority of clients.
         (
             "Opaque",
@@ -111,7 +114,7 @@ fn each_layout_gives_what_a_client_needs() {
 
 #[test]
 fn what_the_configuration_says_itself_is_not_guessed() {
-    let rows: &[(&[(&str, &str)], &[(&str, &str)], &[&str])] = &[
+    let rows: &[(&Entries, &Entries, &[&str])] = &[
         (
             &[("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "SCRAM-SHA-256"), ("sasl.username", "me")],
             &[("password", "p")],
@@ -141,7 +144,7 @@ fn what_the_configuration_says_itself_is_not_guessed() {
 
 #[test]
 fn what_can_not_be_used_is_named_and_no_value_is_shown() {
-    let rows: &[(&[(&str, &str)], &str)] = &[
+    let rows: &[(&Entries, &str)] = &[
         (&[], "(type Opaque) has nothing that can be used (it is empty); put in username and password"),
         (&[("passwd", MARKER)], "nothing that can be used (passwd is not known)"),
         (&[("keystore.jks", MARKER)], "keystore.jks is a Java key store; put PEM texts into the Secret"),
@@ -188,9 +191,18 @@ fn keys_that_are_passed_over_are_told_by_name() {
 }
 
 #[test]
+fn of_thousands_of_keys_a_few_are_named() {
+    let many = (0..5_000).map(|i| (format!("key-{i:04}"), b"x".to_vec())).collect();
+    let told = authority_of_secret(&many).expect_err("no authority");
+    assert!(told.ends_with("key-0006, key-0007, and 4992 more"), "{told}");
+    let told = properties_of_secret("a", "Opaque", &many, Origin::ScaledConsumer).expect_err("nothing");
+    assert!(told.len() < 1_000 && told.contains("and 4992 more"), "{told}");
+}
+
+#[test]
 fn an_authority_is_taken_from_the_cluster_and_not_from_a_user() {
     assert_eq!(authority_of_secret(&data(&[("ca.crt", CERT), ("ca.p12", "x")])).as_deref(), Ok(CERT.trim_end()));
-    let rows: &[(&[(&str, &str)], &str)] = &[
+    let rows: &[(&Entries, &str)] = &[
         (&[("ca.crt", CERT), ("user.crt", CERT)], "CLUSTER-cluster-ca-cert"),
         (&[("tls.crt", MARKER)], "has no ca.crt; it has tls.crt"),
         (&[], "has no ca.crt; it has no keys"),

@@ -80,7 +80,7 @@ impl Clients {
 
     /// The same until it succeeds: the first answers of a cluster in change are errors to try again.
     #[track_caller]
-    fn tool(&self, command: &str, arguments: Value) -> Value {
+    fn tool(&self, command: &str, arguments: &Value) -> Value {
         let start = Instant::now();
         loop {
             match self.try_tool(command, arguments.clone()) {
@@ -94,7 +94,7 @@ impl Clients {
     /// Commits for many groups at once, in a second per thousand of them.
     #[track_caller]
     pub(crate) fn commit_all(&self, commits: &[Commits]) {
-        self.tool("commit", json!({"commits": commits}));
+        self.tool("commit", &json!({"commits": commits}));
     }
 
     /// What Kafka's admin client says of a group, and of its and the `named` topics:
@@ -111,32 +111,32 @@ impl Clients {
     /// Creates a topic with the brokers of each partition, the first of which leads.
     #[track_caller]
     pub(crate) fn create_topic_on(&self, topic: &str, assignments: &[&[i32]]) {
-        self.tool("create-topic", json!({"topic": topic, "assignments": assignments}));
+        self.tool("create-topic", &json!({"topic": topic, "assignments": assignments}));
         self.wait_for_partitions(topic, i32::try_from(assignments.len()).unwrap());
     }
 
     /// The leader of each partition; -1 where there is none.
     #[track_caller]
     pub(crate) fn leaders(&self, topic: &str) -> Vec<i32> {
-        serde_json::from_value(self.tool("leaders", json!({"topic": topic}))).expect("leaders are numbers")
+        serde_json::from_value(self.tool("leaders", &json!({"topic": topic}))).expect("leaders are numbers")
     }
 
     /// The broker that coordinates a group.
     #[track_caller]
     pub(crate) fn coordinator(&self, group: &str) -> i32 {
-        serde_json::from_value(self.tool("coordinator", json!({"group": group}))).expect("a coordinator is a number")
+        serde_json::from_value(self.tool("coordinator", &json!({"group": group}))).expect("a coordinator is a number")
     }
 
     /// Puts a partition onto other brokers and waits until the first of them leads it.
     #[track_caller]
     pub(crate) fn move_partition(&self, topic: &str, partition: i32, brokers: &[i32]) {
-        self.tool("move", json!({"topic": topic, "partition": partition, "brokers": brokers}));
+        self.tool("move", &json!({"topic": topic, "partition": partition, "brokers": brokers}));
     }
 
     /// Gives every partition back to its preferred leader, as after a restart.
     #[track_caller]
     pub(crate) fn elect_leaders(&self) {
-        self.tool("elect", json!({}));
+        self.tool("elect", &json!({}));
     }
 
     /// Allows a user one operation, e.g. ("DESCRIBE", "TOPIC", "orders").
@@ -144,31 +144,31 @@ impl Clients {
     pub(crate) fn allow(&self, user: &str, (operation, resource, name): (&str, &str, &str)) {
         let principal = format!("User:{user}");
         let right = json!({"principal": principal, "operation": operation, "resource": resource, "name": name});
-        self.tool("add-acl", right);
+        self.tool("add-acl", &right);
     }
 
     /// Takes all rights of a user away.
     #[track_caller]
     pub(crate) fn disallow(&self, user: &str) {
-        self.tool("remove-acls", json!({"principal": format!("User:{user}")}));
+        self.tool("remove-acls", &json!({"principal": format!("User:{user}")}));
     }
 
     /// Creates a SCRAM user or changes the password; without one the user is removed.
     #[track_caller]
     pub(crate) fn set_scram_user(&self, mechanism: &str, user: &str, password: Option<&str>) {
-        self.tool("set-scram", json!({"mechanism": mechanism, "user": user, "password": password}));
+        self.tool("set-scram", &json!({"mechanism": mechanism, "user": user, "password": password}));
     }
 
     /// An unsigned token for OAUTHBEARER, valid for so many seconds; negative for one that has expired.
     pub(crate) fn token(&self, subject: &str, seconds: i64) -> String {
-        let token = self.tool("token", json!({"subject": subject, "seconds": seconds}));
+        let token = self.tool("token", &json!({"subject": subject, "seconds": seconds}));
         token.as_str().expect("a token is text").to_owned()
     }
 
     /// Sets one entry of the configuration of a `topic` or a `broker`.
     #[track_caller]
     pub(crate) fn set_config(&self, resource: &str, name: &str, key: &str, value: &str) {
-        self.tool("set-config", json!({"resource": resource, "name": name, "key": key, "value": value}));
+        self.tool("set-config", &json!({"resource": resource, "name": name, "key": key, "value": value}));
     }
 
     /// Starts a Kafka Streams application that counts a topic's records by value, in the protocol `classic` or `streams`
@@ -179,14 +179,14 @@ impl Clients {
         let arguments = json!({
             "group": application, "topic": topic, "protocol": protocol, "threads": threads, "directory": directory,
         });
-        self.tool("start-streams", arguments);
+        self.tool("start-streams", &arguments);
         Running { group: application.to_owned() }
     }
 
     /// Starts a member of a share group (KIP-932), which accepts every record.
     #[track_caller]
     pub(crate) fn start_share(&self, group: &str, topic: &str) -> Running {
-        self.tool("start-share", json!({"group": group, "topic": topic}));
+        self.tool("start-share", &json!({"group": group, "topic": topic}));
         Running { group: group.to_owned() }
     }
 }

@@ -1,0 +1,82 @@
+//! Brokers that are far away, and clusters that are very large: what is asked keeps its time, and what is read counts.
+
+use std::time::{Duration, Instant};
+
+use paceline::core::*;
+
+use crate::scripted_broker::reading::*;
+use crate::scripted_broker::*;
+use crate::world::command::{paceline, run};
+
+/// Every answer comes so late, those of the handshake too.
+fn far_away(model: &mut ClusterModel, by: Duration) {
+    model.fault_all(Fault::Late(by));
+    model.fault(kafka_protocol::messages::ApiKey::ApiVersions, Fault::Late(by));
+}
+
+fn shop(partitions: i32) -> ScriptedCluster {
+    let cluster = ScriptedCluster::start(1);
+    {
+        let mut model = cluster.model();
+        model.topic("orders", partitions, 100);
+        model.group("shop").commit("orders", 0, 40).member("m1", "orders", &[0]);
+    }
+    cluster
+}
+
+#[test]
+fn a_broker_more_than_a_second_away_is_read_at_the_first_look() {
+    let cluster = shop(1);
+    far_away(&mut cluster.model(), Duration::from_millis(1_200));
+    let arguments =
+        ["recommend", "--once", "--group", "shop", "--current", "1", "--bootstrap-servers", &cluster.bootstrap()];
+    let ended = run(&mut paceline(&arguments));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stdout.contains("60"), "the lag: {}", ended.stdout);
+}
+
+#[test]
+fn what_takes_longer_than_a_request_may_says_how_to_wait_longer() {
+    let cluster = shop(1);
+    far_away(&mut cluster.model(), Duration::from_secs(30));
+    let arguments =
+        ["recommend", "--once", "--group", "shop", "--current", "1", "--bootstrap-servers", &cluster.bootstrap()];
+    let ended = run(&mut paceline(&arguments));
+    assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
+    for told in ["no answer within 3s", "--property socket.timeout.ms=", "requestTimeout"] {
+        assert!(ended.stderr.contains(told), "\"{told}\" is missing: {}", ended.stderr);
+    }
+}
+
+#[test]
+fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_told_to_be_unknown() {
+    const PARTITIONS: i32 = 100_000;
+    let cluster = shop(PARTITIONS);
+    let mut settings = settings(&cluster.bootstrap());
+    settings.deadline = Duration::from_secs(20);
+    settings.request_timeout = Duration::from_secs(10);
+    let mut client = ClientUnderTest::with(settings);
+    let started = Instant::now();
+    let observed = client.poll(&[query("shop", "orders")]).remove(0);
+    eprintln!("{PARTITIONS} partitions in {:?}, {} bytes held", started.elapsed(), client.most_held);
+    assert_eq!(observed.failure, None);
+    assert_eq!(observed.partitions.len(), PARTITIONS as usize);
+    let is_read = |partition: &&PartitionObservation| partition.end.is_ok();
+    let is_in_time = |partition: &PartitionObservation| {
+        partition.end.is_ok() || matches!(partition.end, Err(Unknown::TimedOut { .. } | Unknown::NotReadYet))
+    };
+    assert!(observed.partitions.iter().all(is_in_time), "what was not read says that there was no time");
+    assert!(observed.partitions.iter().filter(is_read).count() > 0, "what was read counts");
+    assert!(client.most_held < 200 << 20, "{} bytes", client.most_held);
+
+    // Beyond what is looked at the topic is unknown, and says so.
+    let cluster = shop(250_000);
+    let mut client = ClientUnderTest::with({
+        let mut settings = crate::scripted_broker::reading::settings(&cluster.bootstrap());
+        settings.deadline = Duration::from_secs(20);
+        settings.request_timeout = Duration::from_secs(10);
+        settings
+    });
+    let observed = client.poll(&[query("shop", "orders")]).remove(0);
+    assert!(matches!(observed.topics[0].partitions, Err(Unknown::TooMany { .. })), "{:?}", observed.topics);
+}
