@@ -30,8 +30,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 /// Requests in flight on one connection. A broker reads a connection's next request only when the answer before it is
 /// on its way, so thousands at once fill both sockets and stall; a hundred keep it busy.
 const WINDOW: usize = 100;
-/// Longer throttle times are not believed: a broker's quotas ask for seconds.
-const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
+/// Longer throttle times are not believed: a broker's quotas ask for ten seconds at most (`quota.window.num` windows of
+/// `quota.window.size.seconds`).
+const LONGEST_THROTTLE: Duration = Duration::from_secs(15);
 /// A port with SASL closes the connection of a client without at once.
 const MOMENTS: Duration = Duration::from_secs(1);
 /// The part of a session's lifetime after which it is renewed (KIP-368): early enough for a slow broker.

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::broker::{Broker, Traffic};
 use super::certificates::{CertificateExpiry, CertificateOwner};
-use super::connect_error::ConnectError;
+use super::connect_error::{ConnectError, rounded};
 use super::handshake;
 use super::options::ConnectionOptions;
 use super::settings::{ClusterSettings, SettingsError};
@@ -167,7 +167,7 @@ impl Brokers {
             )),
             ConnectError::TimedOut(after) if is_new_name => ConnectError::Unreachable(format!(
                 "a broker answered and says that broker {id} is to be reached as {address} (its advertised listener), but nothing answers there within {}",
-                humantime::format_duration(after)
+                humantime::format_duration(rounded(after))
             )),
             other => other,
         })
@@ -202,6 +202,11 @@ impl Brokers {
             }
         }
         Err(worst.unwrap_or(ConnectError::TimedOut(began.elapsed())))
+    }
+
+    /// Whether more than one address is known.
+    pub(super) fn are_several(&self) -> bool {
+        self.candidates().len() > 1
     }
 
     /// Which addresses are tried, in this order, when any broker will do.

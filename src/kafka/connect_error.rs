@@ -50,7 +50,7 @@ impl ConnectError {
             Self::Unreachable(detail) => Unknown::Unreachable { detail: detail.clone() },
             Self::Security(detail) => Unknown::Authentication { detail: detail.clone() },
             Self::Protocol(detail) => Unknown::Protocol { detail: detail.clone() },
-            Self::TimedOut(after) => Unknown::TimedOut { after: *after },
+            Self::TimedOut(after) => Unknown::TimedOut { after: rounded(*after) },
         }
     }
 }
@@ -59,9 +59,15 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(text) | Self::Security(text) | Self::Protocol(text) => f.write_str(text),
-            Self::TimedOut(after) => write!(f, "no answer within {}", humantime::format_duration(*after)),
+            Self::TimedOut(after) => write!(f, "no answer within {}", humantime::format_duration(rounded(*after))),
         }
     }
+}
+
+/// As people say it: tenths of a second, below that milliseconds.
+pub(super) fn rounded(time: Duration) -> Duration {
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(if milliseconds < 1_000 { milliseconds } else { milliseconds.saturating_add(50) / 100 * 100 })
 }
 
 impl std::error::Error for ConnectError {}

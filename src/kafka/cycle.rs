@@ -10,9 +10,6 @@ use super::errors::RequestError;
 use super::settings::ClusterSettings;
 use super::wire::Request;
 
-/// Brokers that are asked the same in turn while they are silent: one may hang, a second may be going down.
-const MOST_ATTEMPTS: u32 = 3;
-
 /// A cycle's brokers and limits.
 #[derive(Clone, Copy)]
 pub(super) struct Cycle<'a> {
@@ -43,13 +40,13 @@ impl Cycle<'_> {
         request: &R,
         until: Instant,
     ) -> Result<(Arc<Broker>, Answer<R>), RequestError> {
-        let mut attempt = 1;
-        loop {
-            let broker = self.brokers.any(until).await.map_err(RequestError::Connection)?;
-            match broker.ask(request, until).await {
-                Err(error) if error.is_silence() && attempt < MOST_ATTEMPTS && Instant::now() < until => attempt += 1,
-                result => return result.map(|answer| (broker, answer)),
-            }
-        }
+        let broker = self.brokers.any(until).await.map_err(RequestError::Connection)?;
+        let silence = match broker.ask(request, until).await {
+            Err(error) if error.is_silence() && self.brokers.are_several() => error,
+            result => return result.map(|answer| (broker, answer)),
+        };
+        // The connection is closed by now, so this is another one, unless there is none.
+        let another = self.brokers.any(until).await.map_err(|_| silence.clone())?;
+        another.ask(request, until).await.map(|answer| (another, answer)).map_err(|_| silence)
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect_error::ConnectError;
+use super::connect_error::{ConnectError, rounded};
 use super::wire::error_codes::{self as code, error_name};
 use crate::core::{Resource, Unknown};
 
@@ -75,7 +75,7 @@ impl RequestError {
     pub(super) fn unknown(&self, about: Subject<'_>) -> Unknown {
         match self {
             Self::Connection(error) => error.unknown(),
-            Self::TimedOut(after) => Unknown::TimedOut { after: *after },
+            Self::TimedOut(after) => Unknown::TimedOut { after: rounded(*after) },
             Self::Throttled => Unknown::Unreachable {
                 detail:
                     "the broker's quota keeps our requests back (throttle_time_ms) for longer than this poll may take"

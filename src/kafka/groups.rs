@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::broker::Broker;
 use super::commits::{self, Commits};
+use super::connect_error::ConnectError;
 use super::coordinators;
 use super::cycle::Cycle;
 use super::describe::{self, Described, Protocol};
@@ -133,8 +134,10 @@ impl Groups {
             let mut again: BTreeMap<usize, Job> = BTreeMap::new();
             for outcome in outcomes {
                 let (place, error) = outcome.place_and_error();
-                if error.is_some_and(is_worth_another_try) {
+                if error.is_some_and(loses_coordinator) {
                     self.forget_coordinator(plans[place].group);
+                }
+                if error.is_some_and(is_worth_another_try) {
                     let job = again.entry(place).or_insert(Job {
                         plan: place,
                         wants_commits: false,
@@ -390,13 +393,18 @@ impl Outcome {
     }
 }
 
-/// Whether another attempt, after the coordinator was looked up again, may bring what this one did not.
-fn is_worth_another_try(error: &RequestError) -> bool {
+/// Whether the coordinator has to be looked up again before the next request.
+fn loses_coordinator(error: &RequestError) -> bool {
     match error {
         RequestError::Code(code) => is_coordinator_moving(*code),
-        RequestError::Connection(_) | RequestError::LeftOut => true,
-        // It has used up the time for that; the next cycle looks where the coordinator is.
-        RequestError::TimedOut(_) => true,
+        RequestError::Connection(_) | RequestError::TimedOut(_) | RequestError::LeftOut => true,
         RequestError::Throttled | RequestError::Unsupported { .. } | RequestError::Garbage { .. } => false,
     }
+}
+
+/// Whether another attempt in this cycle may bring what this one did not. One that was not answered in time has used up
+/// the time for that.
+fn is_worth_another_try(error: &RequestError) -> bool {
+    let is_silent = matches!(error, RequestError::TimedOut(_) | RequestError::Connection(ConnectError::TimedOut(_)));
+    loses_coordinator(error) && !is_silent
 }

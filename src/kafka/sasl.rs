@@ -89,7 +89,7 @@ impl Sasl {
                 State::First(format!("\0{}\0{}", username.reveal(), password.reveal()).into_bytes())
             }
             Mechanism::Scram { hash, username, password } => {
-                State::Scram(Scram::begin(*hash, username.clone(), password.clone())?)
+                State::Scram(Scram::begin(*hash, username, password.clone())?)
             }
             Mechanism::Bearer(bearer) => State::Bearer(bearer.begin(host).await?),
         };

@@ -56,7 +56,7 @@ pub(super) fn https(given: &Given, files: &mut Files) -> Result<Arc<ClientConfig
 
 /// A configuration for HTTPS with the system's authorities.
 pub(super) fn system_https() -> Result<Arc<ClientConfig>, String> {
-    https_with(&*material::system_authorities())
+    https_with(&material::system_authorities())
 }
 
 fn https_with(authorities: &Authorities) -> Result<Arc<ClientConfig>, String> {

@@ -339,7 +339,7 @@ async fn a_bad_scaled_consumer_says_why_and_harms_no_other() {
         ("no-kind", "TargetNotFound", "knows no kind Deploymint"),
         ("no-scale", "NoScale", "ConfigMap has no scale subresource"),
         ("bad-pattern", "Invalid", "spec.kafka.topicPattern: is not a regular expression"),
-        ("not-allowed", "Invalid", "does not allow 10.0.0.1:9092"),
+        ("not-allowed", "Invalid", "\"10.0.0.1:9092\" is not allowed: it fits no pattern of allowBootstrapServers"),
         ("no-topic", "TopicMissing", "topic \"no-such-topic\" does not exist"),
     ];
     for (name, reason, text) in rows {

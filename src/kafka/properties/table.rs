@@ -4,6 +4,7 @@
 use super::kind::Kind;
 
 /// A property that a user may set.
+#[derive(Clone, Copy)]
 pub(in crate::kafka) struct Property {
     /// librdkafka's name, or our own where librdkafka has none.
     pub(in crate::kafka) name: &'static str,

@@ -77,12 +77,12 @@ enum Stage {
 }
 
 impl Scram {
-    pub(super) fn begin(hash: Hash, username: Secret, password: Secret) -> Result<Self, ConnectError> {
+    pub(super) fn begin(hash: Hash, username: &Secret, password: Secret) -> Result<Self, ConnectError> {
         let mut bytes = [0; NONCE_BYTES];
         SystemRandom::new()
             .fill(&mut bytes)
             .map_err(|_| ConnectError::Security("the system has no random numbers for SCRAM".to_owned()))?;
-        Ok(Self::with_nonce(hash, &username, password, STANDARD.encode(bytes)))
+        Ok(Self::with_nonce(hash, username, password, STANDARD.encode(bytes)))
     }
 
     fn with_nonce(hash: Hash, username: &Secret, password: Secret, nonce: String) -> Self {
@@ -291,7 +291,7 @@ mod tests {
 
     #[tokio::test]
     async fn two_exchanges_have_different_nonces() {
-        let begin = || Scram::begin(Hash::Sha256, Secret::new("user"), Secret::new("pencil")).expect("random");
+        let begin = || Scram::begin(Hash::Sha256, &Secret::new("user"), Secret::new("pencil")).expect("random");
         let (one, other) = (begin(), begin());
         assert_ne!(one.nonce, other.nonce);
         assert_eq!(one.nonce.len(), 24);

@@ -301,11 +301,11 @@ async fn a_port_without_tls_is_told_from_one_with() {
             far.write_all(answer).await.expect("written");
         };
         let (connected, ()) = tokio::join!(tls.connect(HOST, near), answering);
-        let said = connected.err().expect("no TLS").to_string();
+        let said = connected.expect_err("no TLS").to_string();
         assert!(said.contains("a port without TLS") && said.contains("PLAINTEXT"), "{said}");
     }
     let (near, _far) = tokio::io::duplex(64);
-    let said = tls.connect("a b", near).await.err().expect("no name").to_string();
+    let said = tls.connect("a b", near).await.expect_err("no name").to_string();
     assert!(said.contains("no host name"), "{said}");
 }
 
