@@ -15,9 +15,9 @@ pub type Known<T> = Result<T, Unknown>;
 /// Why something could not be read. The text is written for whoever is on call: what failed, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Unknown {
-    /// No broker could be reached; `detail` says what the last attempt met.
+    /// No broker could be reached, or not the one that has to be asked.
     Unreachable {
-        /// What the connection attempt reported.
+        /// Which, and what the last attempt met.
         detail: String,
     },
     /// Brokers are there, but the credentials, the certificate or the security protocol do not fit.
@@ -188,7 +188,7 @@ impl Unknown {
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreachable { detail } => write!(f, "no broker could be reached ({})", printable(detail)),
+            Self::Unreachable { detail } => write!(f, "{}", printable(detail)),
             Self::Authentication { detail } => write!(
                 f,
                 "the brokers' security settings and ours do not fit ({}); check security.protocol, the CA and the credentials",

@@ -201,7 +201,13 @@ impl Brokers {
                 Ok(None) | Err(_) => {}
             }
         }
-        Err(worst.unwrap_or(ConnectError::TimedOut(began.elapsed())))
+        Err(match worst {
+            Some(ConnectError::Unreachable(text)) => {
+                ConnectError::Unreachable(format!("no broker could be reached ({text})"))
+            }
+            Some(other) => other,
+            None => ConnectError::TimedOut(began.elapsed()),
+        })
     }
 
     /// Whether more than one address is known.

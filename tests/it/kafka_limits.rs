@@ -49,6 +49,25 @@ fn what_takes_longer_than_a_request_may_says_how_to_wait_longer() {
 }
 
 #[test]
+fn an_advertised_name_that_can_not_be_reached_is_told_from_the_address_that_was_given() {
+    for (host, port, why) in [
+        ("kafka-0.kafka-headless.shop.svc.invalid", 9092, "Failed to resolve"),
+        ("127.0.0.1", i32::from(crate::world::ports::free()), "Connection refused"),
+    ] {
+        let cluster = shop(1);
+        let given = cluster.bootstrap();
+        cluster.model().advertised.insert(1, (host.to_owned(), port));
+        let ended = run(&mut paceline(&["recommend", "--once", "--group", "shop", "--bootstrap-servers", &given]));
+        assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
+        let named = format!("broker 1 is to be reached as {host}:{port}");
+        for told in ["a broker answered", &named, why, "The address that was given is right"] {
+            assert!(ended.stderr.contains(told), "\"{told}\" is missing: {}", ended.stderr);
+        }
+        assert!(!ended.stderr.contains("no broker could be reached"), "{}", ended.stderr);
+    }
+}
+
+#[test]
 fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_told_to_be_unknown() {
     const PARTITIONS: i32 = 100_000;
     let cluster = shop(PARTITIONS);
