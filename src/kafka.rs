@@ -11,6 +11,7 @@
 // What a user gives.
 mod addresses;
 mod certificates;
+mod files;
 mod options;
 mod properties;
 mod settings;

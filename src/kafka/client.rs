@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use super::brokers::Brokers;
 use super::certificates::CertificateExpiry;
+use super::commits::Selection;
 use super::cycle::Cycle;
 use super::errors::Subject;
-use super::groups::{GroupReading, Groups, Plan, Selection};
+use super::groups::{GroupReading, Groups, Plan};
 use super::names::GroupNames;
 use super::offsets::{self, Ends, Wanted};
 use super::settings::{ClusterSettings, SettingsError};

@@ -1,6 +1,6 @@
 //! What groups have committed: OffsetFetch, for many groups at once where the broker can (version 8).
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -8,7 +8,6 @@ use futures::StreamExt;
 use super::broker::Broker;
 use super::cycle::Cycle;
 use super::errors::{RequestError, Subject, explain};
-use super::groups::Selection;
 use super::topics::Topics;
 use super::wire::error_codes as code;
 use super::wire::{GroupCommits, OffsetFetch, OffsetFetchGroup};
@@ -25,6 +24,14 @@ const GUESSED_PARTITIONS: usize = 20;
 const SINGLES: usize = 100;
 /// The first version that takes many groups (KIP-709).
 const BATCHED_FROM: i16 = 8;
+
+/// Which commits are wanted.
+pub(super) enum Selection {
+    /// All that there are.
+    All,
+    /// Those of these partitions; without any, none are read.
+    Of(BTreeMap<Arc<str>, BTreeSet<i32>>),
+}
 
 /// A group's commits.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use futures::StreamExt;
 use tokio::time::Instant;
 
 use super::broker::Broker;
-use super::commits::{self, Commits};
+use super::commits::{self, Commits, Selection};
 use super::connect_error::ConnectError;
 use super::coordinators;
 use super::cycle::Cycle;
@@ -25,14 +25,6 @@ pub(super) struct Plan<'q> {
     pub(super) commits: Selection,
     /// Whether its members may be changing, so that they are asked for in each cycle.
     pub(super) is_changing: bool,
-}
-
-/// Which commits are wanted.
-pub(super) enum Selection {
-    /// All that there are.
-    All,
-    /// Those of these partitions; without any, none are read.
-    Of(BTreeMap<Arc<str>, BTreeSet<i32>>),
 }
 
 /// What was read of one group.

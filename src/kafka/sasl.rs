@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connect_error::ConnectError;
-use super::options::{Files, Secret, odd_ending};
+use super::files::{Files, Secret, odd_ending};
 use super::properties::{Fault, Given, MECHANISMS};
 use oauth::Bearer;
 use scram::Scram;

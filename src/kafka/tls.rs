@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::connect_error::ConnectError;
-use super::options::Files;
+use super::files::Files;
 use super::properties::{Fault, Given};
 use material::{Authorities, Identity};
 use verify::{Recorder, Rule};

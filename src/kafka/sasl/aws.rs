@@ -19,7 +19,7 @@ use serde::Deserialize;
 use super::http::{Call, Reply, send};
 use super::oauth::Renewed;
 use super::sigv4::{Signer, empty_payload, encode};
-use crate::kafka::options::{Files, Secret};
+use crate::kafka::files::{Files, Secret};
 use crate::kafka::properties::{Fault, Given};
 use crate::kafka::tls;
 

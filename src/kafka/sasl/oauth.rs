@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::aws::Aws;
 use super::oidc::Oidc;
 use crate::kafka::connect_error::ConnectError;
-use crate::kafka::options::{Files, Secret};
+use crate::kafka::files::{Files, Secret};
 use crate::kafka::properties::{Fault, Given};
 
 /// Where tokens are from, and what is sent along. Cheap to clone; clones share what is in use.

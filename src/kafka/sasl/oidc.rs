@@ -14,7 +14,7 @@ use serde::Deserialize;
 use super::http::{Call, Reply, send};
 use super::oauth::{Renewed, checked, jwt_expiry};
 use super::sigv4::encode;
-use crate::kafka::options::{Files, Secret};
+use crate::kafka::files::{Files, Secret};
 use crate::kafka::properties::{Fault, Given};
 use crate::kafka::tls;
 

@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac, pbkdf2};
 
 use crate::kafka::connect_error::ConnectError;
-use crate::kafka::options::Secret;
+use crate::kafka::files::Secret;
 
 /// The hash of a mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::kafka::options::Files;
+use crate::kafka::files::Files;
 use crate::kafka::properties::{Fault, Given};
 
 /// Who is trusted to sign brokers' certificates.
@@ -252,7 +252,7 @@ fn decrypted(property: &str, bytes: &[u8], password: &str) -> Result<PrivateKeyD
         Ok(document) => Ok(PrivatePkcs8KeyDer::from(document.as_bytes().to_vec()).into()),
         Err(pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. })) => fault(unread()),
         Err(_) => {
-            let odd = crate::kafka::options::odd_ending(password);
+            let odd = crate::kafka::files::odd_ending(password);
             let hint = odd.map(|odd| format!("; its value {odd}")).unwrap_or_default();
             Err(Fault::new("ssl.key.password", format!("it does not open the private key{hint}")))
         }
