@@ -56,7 +56,22 @@ impl Cluster {
         })?;
         cluster.nodes.iter().try_for_each(Node::start)?;
         cluster.wait_until_ready()?;
+        cluster.spread_coordinators();
         Ok(cluster)
+    }
+
+    /// Lets each broker coordinate groups: whichever is missing when Kafka makes its topic of offsets is never the first
+    /// choice for one of its partitions.
+    fn spread_coordinators(&self) {
+        let topic = unique("first");
+        self.create_topic_on(&topic, &[&[1, 2, 3]]);
+        // The first commit makes the topic.
+        self.commit_all(&[(unique("first"), topic, vec![0])]);
+        for partition in 0..OFFSETS_PARTITIONS {
+            let mut brokers = BROKERS;
+            brokers.rotate_left(partition % BROKERS.len());
+            self.move_partition("__consumer_offsets", i32::try_from(partition).expect("a few"), &brokers);
+        }
     }
 
     /// The address of one broker only.
@@ -119,6 +134,9 @@ impl Cluster {
     }
 }
 
+/// Partitions of Kafka's own topic of offsets: two for each broker.
+const OFFSETS_PARTITIONS: usize = 6;
+
 fn index(broker: i32) -> usize {
     BROKERS.iter().position(|id| *id == broker).expect("there is such a broker")
 }
@@ -136,7 +154,7 @@ listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAIN:PLAINTEXT
 inter.broker.listener.name=PLAIN
 log.dirs={{dir}}/data
 offsets.topic.replication.factor=3
-offsets.topic.num.partitions=6
+offsets.topic.num.partitions={OFFSETS_PARTITIONS}
 transaction.state.log.replication.factor=3
 share.coordinator.state.topic.replication.factor=3
 # A broker that is missed for this long loses its partitions.
