@@ -20,10 +20,12 @@ fn replicated_topic(cluster: &Cluster) -> String {
 /// Groups with commits, named by the broker that coordinates them: at least one for each.
 fn groups_of_each_coordinator(cluster: &Cluster, topic: &str, partitions: usize) -> BTreeMap<i32, String> {
     let mut groups = BTreeMap::new();
-    wait_until("a group for each coordinator", Duration::from_secs(60), || {
-        let group = unique("group");
-        cluster.commit_all(&[(group.clone(), topic.to_owned(), vec![0; partitions])]);
-        groups.insert(cluster.coordinator(&group), group);
+    wait_until("a group for each coordinator", Duration::from_secs(120), || {
+        // Twenty at once: of a few, one broker may have none.
+        let names: Vec<String> = (0..20).map(|_| unique("group")).collect();
+        let commit = |name: &String| (name.clone(), topic.to_owned(), vec![0; partitions]);
+        cluster.commit_all(&names.iter().map(commit).collect::<Vec<_>>());
+        groups.extend(cluster.coordinators(&names).into_iter().map(|(group, coordinator)| (coordinator, group)));
         if groups.len() == BROKERS.len() { Ok(()) } else { Err(format!("{groups:?}")) }
     });
     groups

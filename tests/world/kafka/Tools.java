@@ -104,7 +104,7 @@ public final class Tools {
             case "groups" -> groups(admin(request));
             case "create-topic" -> createTopic(admin(request), request);
             case "leaders" -> leaders(admin(request), request.get("topic").asText());
-            case "coordinator" -> coordinator(admin(request), request.get("group").asText());
+            case "coordinators" -> coordinators(admin(request), strings(request.get("groups")));
             case "move" -> move(admin(request), request);
             case "elect" -> elect(admin(request));
             case "add-acl" -> addAcl(admin(request), request);
@@ -274,8 +274,12 @@ public final class Tools {
         return leaders;
     }
 
-    private static JsonNode coordinator(Admin admin, String group) throws Exception {
-        return JSON.valueToTree(admin.describeConsumerGroups(List.of(group)).all().get().get(group).coordinator().id());
+    /** The broker that coordinates each group. */
+    private static JsonNode coordinators(Admin admin, List<String> groups) throws Exception {
+        ObjectNode coordinators = JSON.createObjectNode();
+        admin.describeConsumerGroups(groups).all().get()
+                .forEach((group, description) -> coordinators.put(group, description.coordinator().id()));
+        return coordinators;
     }
 
     /** Puts a partition onto other brokers, the first of which becomes its leader. */

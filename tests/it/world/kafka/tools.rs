@@ -1,6 +1,7 @@
 //! Kafka's own Java clients, in one process for all tests of a binary (tests/world/kafka/Tools.java): the second opinion on
 //! every number, what librdkafka can't ask for, and groups of kinds that librdkafka can't make.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -121,10 +122,10 @@ impl Clients {
         serde_json::from_value(self.tool("leaders", &json!({"topic": topic}))).expect("leaders are numbers")
     }
 
-    /// The broker that coordinates a group.
+    /// The broker that coordinates each group.
     #[track_caller]
-    pub(crate) fn coordinator(&self, group: &str) -> i32 {
-        serde_json::from_value(self.tool("coordinator", &json!({"group": group}))).expect("a coordinator is a number")
+    pub(crate) fn coordinators(&self, groups: &[String]) -> BTreeMap<String, i32> {
+        serde_json::from_value(self.tool("coordinators", &json!({"groups": groups}))).expect("coordinators are numbers")
     }
 
     /// Puts a partition onto other brokers and waits until the first of them leads it.
