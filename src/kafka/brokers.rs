@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::broker::{Broker, Traffic};
@@ -29,6 +30,8 @@ const MOST_CANDIDATES: usize = 8;
 const STAGGER: Duration = Duration::from_millis(300);
 /// A connection that lasted for less counts as a failed attempt: a port that accepts and closes gets no flood.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// How long files are waited for: they may be on a volume of the network.
+const LONGEST_READ: Duration = Duration::from_secs(1);
 /// How often it is looked whether files and Secrets have changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -50,6 +53,18 @@ struct Options {
     looked_at: Instant,
     /// Why what is there now can't be used.
     fault: Option<String>,
+    /// A read of files that is still under way.
+    reading: Option<JoinHandle<Result<ConnectionOptions, SettingsError>>>,
+}
+
+impl Options {
+    /// Notes why new values can't be used, and says so once.
+    fn fail(&mut self, fault: String) {
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::warn!(fault, "New settings of a Kafka cluster can't be used; the last good ones serve on.");
+            self.fault = Some(fault);
+        }
+    }
 }
 
 /// One address: its connection, and how attempts go.
@@ -81,7 +96,12 @@ impl Brokers {
         let bootstrap = settings.bootstrap_addresses()?;
         Ok(Self {
             settings: settings.clone(),
-            options: Mutex::new(Options { current: Arc::new(options), looked_at: Instant::now(), fault: None }),
+            options: Mutex::new(Options {
+                current: Arc::new(options),
+                looked_at: Instant::now(),
+                fault: None,
+                reading: None,
+            }),
             bootstrap,
             advertised: Mutex::default(),
             slots: Mutex::default(),
@@ -107,21 +127,32 @@ impl Brokers {
         if !changes || (!at_once && lock(&self.options).looked_at.elapsed() < LOOK_AGAIN) {
             return;
         }
-        let settings = self.settings.clone();
-        // Files may be on a slow volume; without a thread for it the values stay.
-        let read = tokio::task::spawn_blocking(move || settings.connection_options()).await;
+        let reading = lock(&self.options).reading.take();
+        let mut reading = reading.unwrap_or_else(|| {
+            let settings = self.settings.clone();
+            tokio::task::spawn_blocking(move || settings.connection_options())
+        });
+        let read = tokio::time::timeout(LONGEST_READ, &mut reading).await;
         let mut options = lock(&self.options);
         options.looked_at = Instant::now();
         match read {
-            Ok(Ok(new)) => {
+            Ok(Ok(Ok(new))) => {
                 options.fault = None;
                 if new != *options.current {
                     tracing::info!(cluster = self.settings.name, "The credentials have changed; connecting anew.");
                     options.current = Arc::new(new);
                 }
             }
-            Ok(Err(error)) => options.fault = Some(error.to_string()),
-            Err(_) => {}
+            Ok(Ok(Err(error))) => options.fail(error.to_string()),
+            // A bug; the values stay as they are.
+            Ok(Err(_panicked)) => {}
+            Err(_) => {
+                let cluster = &self.settings.name;
+                options
+                    .fail(format!("cluster \"{cluster}\": the volume with the files of its settings does not answer"));
+                // One at a time, however long it takes.
+                options.reading = Some(reading);
+            }
         }
     }
 
