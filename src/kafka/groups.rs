@@ -60,6 +60,8 @@ struct Remembered {
     /// Partitions in its last answer, for the size of the next request.
     partitions: usize,
     description: Option<Remembrance>,
+    /// Its kind when it last had members: a classic group without any does not show what it is.
+    kind_with_members: Option<GroupKind>,
     used_at: Instant,
 }
 
@@ -299,7 +301,7 @@ impl Groups {
             known.partitions = commits.len();
             known.has_committed |= commits.has_any();
         }
-        let kind = kind(plan, known, &commits, &description);
+        let kind = known.keep_kind(kind(plan, known, &commits, &description), &description);
         let commits = match commits {
             Ok(commits) if kind == GroupKind::Expired && !commits.has_any() => {
                 Err(Unknown::CommitsExpired { group: plan.group.to_owned() })
@@ -345,6 +347,7 @@ impl Remembered {
             has_committed: false,
             partitions: 0,
             description: None,
+            kind_with_members: None,
             used_at: Instant::now(),
         }
     }
@@ -356,6 +359,19 @@ impl Remembered {
             Some(_) | None => cycle,
         };
         self.description = Some(Remembrance { described, cycle, changed_in });
+    }
+
+    /// The kind, or the one that it had with members where a classic group has none now.
+    fn keep_kind(&mut self, kind: GroupKind, description: &Known<Described>) -> GroupKind {
+        let Ok(described) = description else { return kind };
+        if !described.group.members.is_empty() {
+            self.kind_with_members = Some(kind);
+            return kind;
+        }
+        match (kind, self.kind_with_members) {
+            (GroupKind::Classic, Some(before @ (GroupKind::ConnectSink | GroupKind::ClassicStreams))) => before,
+            (_, _) => kind,
+        }
     }
 
     /// Whether the members have to be asked for again.

@@ -257,6 +257,30 @@ fn each_protocol_of_groups_is_told_apart_and_its_members_are_read() {
 }
 
 #[test]
+fn a_group_that_shows_its_kind_by_its_members_keeps_it_while_it_has_none() {
+    for (assignor, client_id, kind) in [
+        ("range", "connector-consumer-orders-sink-0", GroupKind::ConnectSink),
+        ("stream", "orders-app-StreamThread-1-consumer", GroupKind::ClassicStreams),
+        ("range", "orders-1", GroupKind::Classic),
+    ] {
+        let cluster = cluster();
+        let change = |state: &str, assignor: &str, keep: bool| {
+            let mut model = cluster.model();
+            let shop = model.group("shop");
+            (shop.state, shop.assignor) = (state.to_owned(), assignor.to_owned());
+            shop.members.iter_mut().for_each(|member| member.client_id = client_id.to_owned());
+            shop.members.retain(|_| keep);
+        };
+        change("Stable", assignor, true);
+        let mut client = ClientUnderTest::of(&cluster);
+        assert_eq!(client.poll(&[query("shop", "orders")])[0].kind, kind, "with members");
+        change("Empty", "", false);
+        let observed = client.poll(&[query("shop", "orders")]).remove(0);
+        assert_eq!((observed.kind, observed.group.unwrap().members.len()), (kind, 0), "without");
+    }
+}
+
+#[test]
 fn retention_is_read_where_that_is_allowed() {
     let cluster = cluster();
     let config = |cluster: &ScriptedCluster| {
