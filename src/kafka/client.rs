@@ -291,6 +291,11 @@ async fn choose_by_group(
     for (query, chosen) in queries.iter().zip(chosen) {
         let (TopicSelection::OfGroup, Some(read)) = (&query.topics, groups.get(query.group.as_str())) else { continue };
         let before = chosen.as_ref().ok().cloned().unwrap_or_default();
+        if read.commits.is_ok() {
+            // Gone, or hidden since: the metadata of before does not tell.
+            let shown = read.topics();
+            before.difference(&shown).for_each(|name| caches.topics.doubt(name));
+        }
         *chosen = match topics_of(&query.group, read) {
             Ok(topics) => Ok(topics.union(&before).cloned().collect()),
             Err(reason) if before.is_empty() => Err(match reason {

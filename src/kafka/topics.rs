@@ -38,6 +38,8 @@ struct Remembered {
     topic: Known<Topic>,
     read_at: Instant,
     used_at: Instant,
+    /// Something shows that it has changed.
+    doubted: bool,
     config: Option<TopicConfig>,
 }
 
@@ -78,6 +80,13 @@ impl Topics {
         self.known.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name))
     }
 
+    /// What is known of a topic may be wrong: the next read asks again.
+    pub(super) fn doubt(&mut self, name: &str) {
+        if let Some(known) = self.known.get_mut(name) {
+            known.doubted = true;
+        }
+    }
+
     /// The next cycle, or the next [`Topics::read`] of this one, reads all again.
     pub(super) fn expire(&mut self) {
         self.stale = true;
@@ -90,7 +99,7 @@ impl Topics {
         self.known.get(name).is_some_and(|known| {
             // What is unknown is asked for in each cycle, once.
             let is_good = known.topic.as_ref().is_ok_and(|topic| topic.leaders.values().all(Option::is_some));
-            is_young(known) && (is_good || known.read_at >= cycle.started)
+            is_young(known) && !known.doubted && (is_good || known.read_at >= cycle.started)
         })
     }
 
@@ -140,7 +149,8 @@ impl Topics {
                 let topic =
                     answered.remove(&***name).map_or(Err(Unknown::Missing), |topic| understand(name, topic, &mut room));
                 let config = self.known.get(*name).and_then(|known| known.config);
-                self.known.insert(Arc::clone(name), Remembered { topic, read_at: now, used_at: now, config });
+                self.known
+                    .insert(Arc::clone(name), Remembered { topic, read_at: now, used_at: now, doubted: false, config });
             }
         })
         .await
@@ -160,7 +170,10 @@ impl Topics {
             let known = self.known.get(*name);
             if known.is_none_or(|known| known.topic.is_err()) {
                 let topic = Err(error.unknown(Subject::Topic(name)));
-                self.known.insert(Arc::clone(name), Remembered { topic, read_at, used_at: read_at, config: None });
+                self.known.insert(
+                    Arc::clone(name),
+                    Remembered { topic, read_at, used_at: read_at, doubted: false, config: None },
+                );
             }
         }
     }

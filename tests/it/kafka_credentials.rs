@@ -299,11 +299,41 @@ fn a_missing_right_is_named_and_one_that_is_not_needed_is_not_missed() {
         });
         if missing == Some(0) {
             // Kafka leaves the topic out in silence: that is not a group without lag.
-            let observed = reader.poll_one(&of_group(&group));
-            assert!(is_complete(&observed).is_err() || observed.failure.is_some(), "{observed:?}");
+            let failure = reader.poll_one(&of_group(&group)).failure;
+            assert_eq!(failure, Some(Unknown::HiddenTopics { group: group.clone() }));
         }
         kafka.disallow(&name);
     }
+}
+
+#[test]
+fn a_topic_that_is_hidden_later_is_unknown_and_not_gone() {
+    let kafka = kafka();
+    let (topic, group) = group_with_commit(kafka);
+    let (hidden, name) = (unique("hidden"), unique("limited"));
+    kafka.create_topic(&hidden, 1);
+    kafka.commit(&group, &[(&hidden, 0, 0)]);
+    kafka.set_scram_user("SCRAM-SHA-512", &name, Some("secret"));
+    let allow = |topics: &[&String]| {
+        topics.iter().for_each(|topic| kafka.allow(&name, ("DESCRIBE", "TOPIC", topic)));
+        kafka.allow(&name, ("DESCRIBE", "GROUP", &group));
+    };
+    allow(&[&topic, &hidden]);
+    let mut reader = Reader::with(&kafka.sasl_address(), &user("SCRAM-SHA-512", (&name, "secret")));
+    wait_until("both topics", SOON, || {
+        let observed = reader.poll_one(&of_group(&group));
+        is_complete(&observed).and_then(|()| equal(&observed.topics.len(), &2))
+    });
+    kafka.disallow(&name);
+    allow(&[&topic]);
+    let refused = Err(Unknown::NotAuthorized { resource: Resource::Topic, name: hidden.clone() });
+    wait_until("the hidden topic", SOON, || {
+        let observed = reader.poll_one(&of_group(&group));
+        let of = |name: &String| {
+            observed.topics.iter().find(|seen| *seen.name == **name).map(|seen| seen.partitions.clone())
+        };
+        equal(&(of(&topic), of(&hidden)), &(Some(Ok(1)), Some(refused.clone())))
+    });
 }
 
 #[test]
