@@ -1,9 +1,10 @@
 //! TLS, users and their rights: each credential right, wrong, rotated and expired; each right missing in turn.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use paceline::core::{Resource, Unknown};
+use paceline::kafka::CertificateOwner;
 
 use crate::world::kafka::Kafka;
 use crate::world::kafka::reader::{Polling, Reader, is_complete, named, of_group, offsets};
@@ -125,6 +126,20 @@ fn a_broker_that_wants_a_certificate_takes_the_right_one_only() {
         ("an expired one", address(), certificate(Some("expired-client")), Refused("certificate")),
         ("one of another authority", address(), certificate(Some("foreign-client")), Refused("certificate")),
     ]);
+}
+
+#[test]
+fn when_the_certificates_of_a_connection_expire_is_known() {
+    let kafka = kafka();
+    let (topic, group) = group_with_commit(kafka);
+    let mut reader = Reader::with(&kafka.mutual_tls_address(), &kafka.certificates().properties(Some("client")));
+    assert!(is_complete(&reader.poll_one(&named(&group, &topic))).is_ok());
+    let certificates = reader.certificates();
+    for owner in CertificateOwner::ALL {
+        let of_owner = certificates.iter().find(|certificate| certificate.what == owner);
+        let expiry = of_owner.unwrap_or_else(|| panic!("no {owner:?}: {certificates:?}"));
+        assert!(expiry.not_after > SystemTime::now(), "{expiry:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{ClusterSettings, CycleReport, KafkaClient, Members, SettingsError, now};
+use paceline::kafka::{CertificateExpiry, ClusterSettings, CycleReport, KafkaClient, Members, SettingsError, now};
 
 /// A client of one cluster whose cycles block.
 pub(crate) struct Reader {
@@ -56,6 +56,11 @@ impl Reader {
         let changed = HashSet::new();
         let members = Members::MayHaveChanged(&changed);
         crate::world::runtime().block_on(self.client.poll_members(queries, members, now))
+    }
+
+    /// When the certificates of its connections expire.
+    pub(crate) fn certificates(&self) -> Vec<CertificateExpiry> {
+        self.client.certificates()
     }
 
     /// What the last cycle was like.
