@@ -326,9 +326,11 @@ async fn a_bad_scaled_consumer_says_why_and_harms_no_other() {
     )
     .await;
     create(cluster, &namespace, object("no-topic", &|spec| spec["kafka"]["topics"] = json!(["no-such-topic"]))).await;
+    create(cluster, &namespace, object("no-partition", &|spec| spec["kafka"]["partitions"] = json!("9"))).await;
     deploy(kafka, cluster, &namespace, "good").await;
     create(cluster, &namespace, scaled_consumer("good", &group, &topic, 100)).await;
     deploy(kafka, cluster, &namespace, "no-topic").await;
+    deploy(kafka, cluster, &namespace, "no-partition").await;
     let controller = Controller::start(cluster, kafka, &namespace).await;
 
     wait_for_wanted(cluster, &namespace, "good", 3).await;
@@ -341,6 +343,7 @@ async fn a_bad_scaled_consumer_says_why_and_harms_no_other() {
         ("bad-pattern", "Invalid", "spec.kafka.topicPattern: is not a regular expression"),
         ("not-allowed", "Invalid", "\"10.0.0.1:9092\" is not allowed: it fits no pattern of allowBootstrapServers"),
         ("no-topic", "TopicMissing", "topic \"no-such-topic\" does not exist"),
+        ("no-partition", "NothingSelected", "has none of the selected partitions (9)"),
     ];
     for (name, reason, text) in rows {
         let said = wait_for_condition(cluster, &namespace, name, ("Ready", "False", reason)).await;
