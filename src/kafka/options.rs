@@ -63,6 +63,9 @@ const DEFAULT_CLIENT_ID: &str = "paceline";
 const DEFAULT_BACKOFF_MS: u64 = 100;
 /// Half a poll interval: a broker that is back is found within the next cycle.
 const DEFAULT_BACKOFF_MAX_MS: u64 = 5_000;
+/// Azure's load balancers drop a connection in silence after four minutes without traffic: with a longer poll interval the
+/// first request of each poll would go nowhere.
+const DEFAULT_IDLE_MS: u64 = 180_000;
 /// 64 MiB: 30 times the largest answer measured (3,000 groups of 12 partitions in one chunk).
 const DEFAULT_RESPONSE_BYTES: u64 = 64 << 20;
 /// What has moved is found by errors; this finds new brokers and partitions of topics that nothing fails on.
@@ -117,7 +120,7 @@ impl ConnectionOptions {
             },
             reconnect_backoff: Duration::from_millis(backoff),
             reconnect_backoff_max: Duration::from_millis(backoff_max),
-            max_idle: Some(milliseconds("connections.max.idle.ms", 0)).filter(|idle| !idle.is_zero()),
+            max_idle: Some(milliseconds("connections.max.idle.ms", DEFAULT_IDLE_MS)).filter(|idle| !idle.is_zero()),
             max_response_bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
             metadata_max_age: milliseconds("metadata.max.age.ms", DEFAULT_METADATA_AGE_MS),
             tls,

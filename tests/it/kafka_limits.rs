@@ -68,6 +68,26 @@ fn an_advertised_name_that_can_not_be_reached_is_told_from_the_address_that_was_
 }
 
 #[test]
+fn a_connection_that_was_not_used_for_long_is_made_anew() {
+    for (idle, connections) in [(None, 1), (Some("1"), 3)] {
+        let cluster = shop(1);
+        let mut settings = settings(&cluster.bootstrap());
+        settings.properties.extend(idle.map(|idle| ("connections.max.idle.ms".to_owned(), idle.to_owned())));
+        let mut client = ClientUnderTest::with(settings);
+        for cycle in 0..3 {
+            // Time that passes is what is tried.
+            let rested = Instant::now() + Duration::from_millis(50);
+            while cycle > 0 && Instant::now() < rested {
+                std::thread::yield_now();
+            }
+            assert!(client.poll(&[query("shop", "orders")])[0].failure.is_none());
+        }
+        let (_, _, accepted) = cluster.connections();
+        assert!(accepted >= connections && (idle.is_some() || accepted == 1), "{idle:?}: {accepted} connections");
+    }
+}
+
+#[test]
 fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_told_to_be_unknown() {
     const PARTITIONS: i32 = 100_000;
     let cluster = shop(PARTITIONS);

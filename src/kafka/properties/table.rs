@@ -154,8 +154,8 @@ pub(in crate::kafka) const PROPERTIES: &[Property] = &[
     row(
         "connections.max.idle.ms",
         Kind::Milliseconds { least: 0, most: 2_147_483_647 },
-        "0",
-        "When an unused connection is closed; 0 is never.",
+        "180000",
+        "When an unused connection is not used again but made anew; 0 is never.",
     ),
     row(
         "receive.message.max.bytes",
