@@ -22,6 +22,7 @@ use super::connect_error::ConnectError;
 use super::errors::RequestError;
 use super::tls::{PeerExpiry, Tls};
 use super::wire::{self, Request};
+use crate::core::Address;
 
 /// What a connection runs over: TCP, or TLS on it.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -102,6 +103,8 @@ pub(super) struct Broker {
     shared: Arc<Shared>,
     versions: HashMap<i16, RangeInclusive<i16>>,
     driver: AbortHandle,
+    /// Where it leads.
+    pub(super) address: Address,
     /// When it was made.
     pub(super) since: Instant,
     /// When the certificates expire that the broker showed.
@@ -163,7 +166,13 @@ impl<R: Request> Answer<R> {
 impl Broker {
     /// Runs a connection over a stream that is ready for Kafka's protocol. Which versions the broker knows is told by
     /// [`Broker::learn`].
-    pub(super) fn start(stream: Box<dyn Stream>, limits: Limits, tls: Option<Tls>, traffic: Arc<Traffic>) -> Self {
+    pub(super) fn start(
+        address: Address,
+        stream: Box<dyn Stream>,
+        limits: Limits,
+        tls: Option<Tls>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         // Not more than `WINDOW` frames wait in it.
         let (outgoing, queue) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
@@ -183,7 +192,7 @@ impl Broker {
             };
             driven.close(driven.explain(reason, tls.as_ref(), since));
         });
-        Self { shared, versions: HashMap::new(), driver: task.abort_handle(), since, certificates: None }
+        Self { shared, versions: HashMap::new(), driver: task.abort_handle(), address, since, certificates: None }
     }
 
     /// Takes note of the versions that the broker knows.

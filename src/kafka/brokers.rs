@@ -45,6 +45,8 @@ pub(super) struct Brokers {
     slots: Mutex<HashMap<Address, Arc<Slot>>>,
     /// Who answered last: asked first when any broker will do.
     preferred: Mutex<Option<Address>>,
+    /// Who was silent last, though it could be connected to: asked last.
+    silent: Mutex<Option<Address>>,
     pub(super) traffic: Arc<Traffic>,
 }
 
@@ -106,6 +108,7 @@ impl Brokers {
             advertised: Mutex::default(),
             slots: Mutex::default(),
             preferred: Mutex::default(),
+            silent: Mutex::default(),
             traffic: Arc::default(),
         })
     }
@@ -241,6 +244,11 @@ impl Brokers {
         })
     }
 
+    /// Takes note that a broker did not answer: others come first when any broker will do.
+    pub(super) fn ask_last(&self, broker: &Broker) {
+        *lock(&self.silent) = Some(broker.address.clone());
+    }
+
     /// Whether more than one address is known.
     pub(super) fn are_several(&self) -> bool {
         self.candidates().len() > 1
@@ -251,6 +259,7 @@ impl Brokers {
         let mut others: Vec<Address> = lock(&self.advertised).values().chain(&self.bootstrap).cloned().collect();
         fastrand::shuffle(&mut others);
         let first = lock(&self.preferred).clone();
+        let silent = lock(&self.silent).clone();
         let connected: Vec<Address> = {
             let slots = lock(&self.slots);
             let is_connected = |address: &&Address| slots.get(*address).is_some_and(|slot| slot.is_connected());
@@ -264,6 +273,8 @@ impl Brokers {
                 chosen.push(address);
             }
         }
+        // The order of the others stays.
+        chosen.sort_by_key(|address| Some(address) == silent.as_ref());
         chosen
     }
 

@@ -45,7 +45,7 @@ impl Cycle<'_> {
             Err(error) if error.is_silence() && self.brokers.are_several() => error,
             result => return result.map(|answer| (broker, answer)),
         };
-        // The connection is closed by now, so this is another one, unless there is none.
+        self.brokers.ask_last(&broker);
         let another = self.brokers.any(until).await.map_err(|_| silence.clone())?;
         another.ask(request, until).await.map(|answer| (another, answer)).map_err(|_| silence)
     }

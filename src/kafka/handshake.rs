@@ -87,7 +87,7 @@ async fn attempt(
         max_response_bytes: options.max_response_bytes,
         authenticates: options.sasl.is_some(),
     };
-    let mut broker = Broker::start(stream, limits, options.tls.clone(), Arc::clone(traffic));
+    let mut broker = Broker::start(address.clone(), stream, limits, options.tls.clone(), Arc::clone(traffic));
     broker.certificates = certificates;
     learn_versions(&mut broker, options, version, until).await.map_err(|error| match error {
         Refused::AtFirstRequest(error) => Refused::AtFirstRequest(error.about(&address.to_string())),
