@@ -19,8 +19,8 @@ use super::offsets::{self, Ends, Wanted};
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{Topic, Topics};
 use crate::core::{
-    GroupKind, GroupQuery, GroupState, IsolationLevel, Known, Observation, PartitionObservation, Pattern,
-    TopicObservation, TopicSelection, Unknown,
+    GroupKind, GroupQuery, GroupState, IsolationLevel, Known, Observation, PartitionObservation, TopicObservation,
+    TopicSelection, Unknown,
 };
 
 /// A client of one Kafka cluster. Its connections are made when they are first needed, and end with it.
@@ -203,32 +203,22 @@ async fn choose_by_name(
     queries: &[GroupQuery],
 ) -> Result<Vec<Chosen>, Unknown> {
     let needs_all = queries.iter().any(|query| matches!(query.topics, TopicSelection::Pattern(_)));
-    let all: Known<Vec<Arc<str>>> = match if needs_all { caches.topics.all_names(cycle).await } else { Ok(&[][..]) } {
-        Ok(names) => Ok(names.to_vec()),
+    let names: Known<()> = match if needs_all { caches.topics.read_names(cycle).await } else { Ok(()) } {
+        Ok(()) => Ok(()),
         Err(error) if error.is_silence() => return Err(error.unknown(Subject::Cluster)),
         Err(error) => Err(error.unknown(Subject::Cluster)),
     };
-    // Many queries have the same pattern.
-    let mut matched: HashMap<(&str, Option<&str>), Chosen> = HashMap::new();
     let mut chosen = Vec::with_capacity(queries.len());
     for query in queries {
         chosen.push(match &query.topics {
             TopicSelection::Named(names) => Ok(names.iter().map(|name| caches.topics.name(name)).collect()),
             TopicSelection::Pattern(pattern) => {
-                let key = (pattern.as_str(), query.exclude.as_ref().map(Pattern::as_str));
-                matched.entry(key).or_insert_with(|| matching(&all, query)).clone()
+                names.as_ref().map_err(Clone::clone).and_then(|()| caches.topics.matching(query, pattern))
             }
             TopicSelection::OfGroup => Ok(caches.groups.topics(&query.group)),
         });
     }
     Ok(chosen)
-}
-
-fn matching(all: &Known<Vec<Arc<str>>>, query: &GroupQuery) -> Chosen {
-    let mut filter = query.topic_filter();
-    let all = all.as_ref().map_err(Clone::clone)?;
-    let matching: BTreeSet<Arc<str>> = all.iter().filter(|name| filter.takes(name)).cloned().collect();
-    if matching.is_empty() { Err(query.no_topic_matches()) } else { Ok(matching) }
 }
 
 /// One plan per group, however many queries there are for it.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::cycle::Cycle;
 use super::errors::{RequestError, Subject, explain};
 use super::wire::{DescribeConfigs, Metadata, MetadataResponse, MetadataTopic};
-use crate::core::{Known, TopicConfig, Unknown};
+use crate::core::{GroupQuery, Known, Pattern, TopicConfig, Unknown};
 
 /// A topic's partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ struct Remembered {
 struct Names {
     all: Vec<Arc<str>>,
     read_at: Instant,
+    /// What patterns and exclusions have chosen of them: thousands of names are matched once, and not in each cycle.
+    matched: HashMap<(String, Option<String>), BTreeSet<Arc<str>>>,
 }
 
 /// Topics in one request: an answer about so many of a hundred partitions is some 10 MB.
@@ -178,8 +180,8 @@ impl Topics {
         }
     }
 
-    /// The names of all topics that we may see, from at most a few minutes ago.
-    pub(super) async fn all_names(&mut self, cycle: &Cycle<'_>) -> Result<&[Arc<str>], RequestError> {
+    /// Reads the names of all topics that we may see, unless that was done a few minutes ago.
+    pub(super) async fn read_names(&mut self, cycle: &Cycle<'_>) -> Result<(), RequestError> {
         let max_age = cycle.brokers.options().metadata_max_age;
         let is_fresh = |names: &Names| !self.stale && names.read_at.elapsed() < max_age;
         if !self.names.as_ref().is_some_and(is_fresh) {
@@ -187,13 +189,24 @@ impl Topics {
                 response.topics.iter().take(MOST_NAMES).map(|topic| Arc::from(&*topic.name)).collect()
             });
             match (read.await, &self.names) {
-                (Ok(all), _) => self.names = Some(Names { all, read_at: Instant::now() }),
+                (Ok(all), _) => self.names = Some(Names { all, read_at: Instant::now(), matched: HashMap::new() }),
                 // Topics seldom come and go: what was there is better than nothing.
                 (Err(_), Some(_)) => {}
                 (Err(error), None) => return Err(error),
             }
         }
-        Ok(self.names.as_ref().map_or(&[], |names| &names.all))
+        Ok(())
+    }
+
+    /// The topics that a query with this pattern chooses. [`Topics::read_names`] must have been asked for.
+    pub(super) fn matching(&mut self, query: &GroupQuery, pattern: &Pattern) -> Known<BTreeSet<Arc<str>>> {
+        let Some(Names { all, matched, .. }) = &mut self.names else { return Err(Unknown::NotReadYet) };
+        let key = (pattern.as_str().to_owned(), query.exclude.as_ref().map(|exclude| exclude.as_str().to_owned()));
+        let chosen = matched.entry(key).or_insert_with(|| {
+            let mut filter = query.topic_filter();
+            all.iter().filter(|name| filter.takes(name)).cloned().collect()
+        });
+        if chosen.is_empty() { Err(query.no_topic_matches()) } else { Ok(chosen.clone()) }
     }
 
     /// Reads the topics' configuration, where that is allowed and was not done lately. Nothing depends on it.
