@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Authority, Connection, Purpose, USER, V1BETA1};
-use paceline::external_metrics::certificate::Served;
-use paceline::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving};
+use paceline::serve::external_metrics::certificate::Served;
+use paceline::serve::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -239,7 +239,7 @@ async fn serve(consumers: usize) {
     let certificate = Served::default();
     let counters = Arc::<Counters>::default();
     let serving = Serving { board: board.clone(), front_proxy, pairs, certificate: certificate.clone(), counters };
-    tokio::spawn(paceline::external_metrics::serve(listener, serving, CancellationToken::new()));
+    tokio::spawn(paceline::serve::external_metrics::serve(listener, serving, CancellationToken::new()));
     while certificate.not_after().is_none() {
         tokio::task::yield_now().await;
     }

@@ -18,9 +18,9 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::control_loop::{Acted, Target, steer};
 use crate::core::{Decision, Engine, GroupQuery, Observation, Policy, Replicas, Workload};
 use crate::kafka::{ClusterSettings, Poller, now};
-use crate::steer::{Acted, Target, steer};
 use broker::Broker;
 use fleet::{Fleet, Program};
 use producer::Producer;

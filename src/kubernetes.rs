@@ -3,22 +3,16 @@
 //! Architecture invariant: nothing in here knows Kafka's client. What a poll saw comes in through
 //! [`crate::core::Observation`], and what was decided goes out as a patch of `/scale`, a status and an Event.
 
-pub mod aggregation;
-pub mod autoscaler;
 pub mod call;
 pub mod conflict;
 pub mod diagnosis;
 pub mod events;
+pub mod hpa;
 pub mod kafka_secret;
-pub mod leadership;
-pub mod manifest;
-pub mod objects;
-pub mod pods;
-pub mod resource;
-pub mod scale;
-mod single;
-pub mod status;
-pub mod validate;
+pub mod lease;
+pub mod scaledconsumer;
+pub(crate) mod single;
+pub mod workload;
 
 pub use k8s_openapi::api::core::v1::ObjectReference;
 pub use k8s_openapi::jiff::Timestamp;

@@ -5,17 +5,15 @@
 // The engine: from what one poll saw to how many replicas there should be, and why.
 pub mod core;
 // The edges: where observations come from, and where decisions go.
-pub mod external_metrics;
 pub mod kafka;
 pub mod kubernetes;
 // The loop that joins them: an observation, the workload, a decision, an act.
-pub mod steer;
+pub mod control_loop;
 // Observations and decisions as lines of text, for another day or another program.
 pub mod replay;
 // The controller's wiring, and what it serves.
-pub mod app;
-pub mod metrics;
-pub mod web;
+pub mod controller;
+pub mod serve;
 // What is built from it: the command line, the configuration file, the demo, the simulator.
 pub mod checks;
 pub mod cli;

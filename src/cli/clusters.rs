@@ -6,13 +6,13 @@ use std::time::Duration;
 use kube::Client;
 
 use super::cluster;
-use crate::app::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::cli::WrongInput;
 use crate::config::Cluster;
+use crate::controller::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::core::addresses;
 use crate::kafka::ClusterSettings;
-use crate::kubernetes::objects::Key;
-use crate::kubernetes::validate::InlineCluster;
+use crate::kubernetes::scaledconsumer::validate::InlineCluster;
+use crate::kubernetes::scaledconsumer::watch::Key;
 
 /// A cluster by its addresses.
 pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {

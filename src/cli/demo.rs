@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Outcome, WrongInput, manifests};
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, short};
 use crate::demo::{Scene, Wave, run as play};
-use crate::kubernetes::manifest;
-use crate::kubernetes::validate::Validated;
+use crate::kubernetes::scaledconsumer::manifest;
+use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::yaml::Source;
 
 /// What `demo` takes.

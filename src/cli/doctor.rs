@@ -7,12 +7,12 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{Outcome, Output, cluster};
-use crate::app::secret_key;
 use crate::checks::{Row, Verdict};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
+use crate::controller::secret_key;
 use crate::kubernetes::Timestamp;
-use crate::kubernetes::aggregation::api_service::Service;
 use crate::kubernetes::diagnosis::{self, KafkaSecret};
+use crate::serve::external_metrics::aggregation::api_service::Service;
 
 /// What `doctor` takes.
 #[derive(Debug, Args)]

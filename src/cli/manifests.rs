@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::WrongInput;
-use crate::kubernetes::manifest::{API_VERSION, KIND, Manifests, parse};
+use crate::kubernetes::scaledconsumer::manifest::{API_VERSION, KIND, Manifests, parse};
 use crate::yaml::{Invalid, Source};
 
 /// Reads files; `-` is stdin.

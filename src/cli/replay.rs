@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 
 use super::{Outcome, WrongInput};
 use crate::core::{Engine, Observation, Policy, Unknown};
-use crate::kubernetes::resource::{ScaledConsumer, ScaledConsumerSpec};
-use crate::kubernetes::validate::validate;
+use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
+use crate::kubernetes::scaledconsumer::validate::validate;
 use crate::replay::{Asked, Config, ReadError, Reader, gap, write_decision};
 
 const EXAMPLES: &str = "Examples:

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Log, Outcome};
-use crate::app;
 use crate::config::Configuration;
+use crate::controller;
 
 /// What `run` takes.
 #[derive(Debug, Args)]

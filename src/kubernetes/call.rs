@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 /// The longest that one request may take. Well under the lease's duration, so that a write that was begun in time has
 /// ended before another controller may write.
-pub(super) const TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Requests under way at once: enough to serve a thousand targets per poll at 20 ms each, few enough not to be what
 /// API priority and fairness has to hold back.
@@ -49,7 +49,7 @@ impl From<kube::Error> for CallError {
 }
 
 /// The error with its causes; kube's own text often stops before the cause.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -64,13 +64,13 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Makes a request when one of the permits is free, bounded in time.
-pub(super) async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+pub(crate) async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
     let _permit = PERMITS.acquire().await.expect("the semaphore is never closed");
     within(TIMEOUT, request).await
 }
 
 /// Like [`call`], for a write: `may_write` is asked after the wait for a permit, right before the request.
-pub(super) async fn write<T>(
+pub(crate) async fn write<T>(
     may_write: impl FnOnce() -> bool,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<Option<T>, CallError> {
@@ -82,7 +82,7 @@ pub(super) async fn write<T>(
 }
 
 /// Makes a request at once, bounded in time: for the lease, which waits for nobody.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     timeout: Duration,
     request: impl Future<Output = kube::Result<T>>,
 ) -> Result<T, CallError> {

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::autoscaler::{Autoscaler, Judgement, Labels, Situation, judge};
-use super::resource::Mode;
-use super::validate::{TargetRef, Validated};
 use crate::core::Replicas;
+use crate::kubernetes::hpa::{Autoscaler, Judgement, Labels, Situation, judge};
+use crate::kubernetes::scaledconsumer::resource::Mode;
+use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
 
 /// Somebody else who scales the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,7 +325,7 @@ impl TugOfWar {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::validate::validate;
+    use crate::kubernetes::scaledconsumer::validate::validate;
 
     #[test]
     fn who_else_there_is_is_known_once_every_list_has_come() {

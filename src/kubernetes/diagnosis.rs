@@ -8,14 +8,14 @@ use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use super::aggregation::api_service::{NAME, Registration, Service};
-use super::aggregation::certificates::names;
-use super::aggregation::certificates::pki::{Certificate, verify};
-use super::aggregation::front_proxy::{self, Source};
-use super::call::{self, CallError};
-use super::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
-use super::objects::Key;
 use crate::checks::{Row, Verdict};
+use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
+use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::serve::external_metrics::aggregation::api_service::{NAME, Registration, Service};
+use crate::serve::external_metrics::aggregation::certificates::names;
+use crate::serve::external_metrics::aggregation::certificates::pki::{Certificate, verify};
+use crate::serve::external_metrics::aggregation::front_proxy::{self, Source};
 
 /// A Secret that a Kafka cluster of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]

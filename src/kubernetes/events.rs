@@ -15,8 +15,8 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::call;
-use super::leadership::Leadership;
+use crate::kubernetes::call;
+use crate::kubernetes::lease::Leadership;
 
 /// Events about one object within [`WINDOW`]: a flapping one must not fill the API server's store.
 const PER_WINDOW: usize = 20;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unwatchable {
+pub(crate) enum Unwatchable {
     /// RBAC says no: that does not pass by itself. The text names user, verb and resource.
     #[error("{0}")]
     Refused(String),
@@ -20,7 +20,7 @@ pub(super) enum Unwatchable {
 
 /// The object whenever it changes, nothing where it does not exist. It is asked for by its name, so that a role may
 /// name it. After an error it goes on, at last every half minute.
-pub(super) fn follow<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, Unwatchable>>
+pub(crate) fn follow<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, Unwatchable>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -42,13 +42,13 @@ impl From<watcher::Error> for Unwatchable {
             error @ (watcher::Error::InitialListFailed(_)
             | watcher::Error::WatchStartFailed(_)
             | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion) => Self::Other(super::call::chain(&error)),
+            | watcher::Error::NoResourceVersion) => Self::Other(crate::kubernetes::call::chain(&error)),
         }
     }
 }
 
 /// Puts what was read in place of what was known; whether that changed anything.
-pub(super) fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
+pub(crate) fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
     let differs = known.as_ref() != Some(&new);
     *known = Some(new);
     differs
@@ -56,11 +56,11 @@ pub(super) fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
 
 /// What was said last, so that an outage is not one line per attempt.
 #[derive(Debug, Default)]
-pub(super) struct Complaint(Option<String>);
+pub(crate) struct Complaint(Option<String>);
 
 impl Complaint {
     /// Whether this has not been said since things were last in order.
-    pub(super) fn is_new(&mut self, what: &str) -> bool {
+    pub(crate) fn is_new(&mut self, what: &str) -> bool {
         let is_new = self.0.as_deref() != Some(what);
         if is_new {
             self.0 = Some(what.to_owned());
@@ -69,7 +69,7 @@ impl Complaint {
     }
 
     /// Things are in order.
-    pub(super) fn settled(&mut self) {
+    pub(crate) fn settled(&mut self) {
         self.0 = None;
     }
 }

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, ObjectMeta, PostParams};
-use paceline::kubernetes::aggregation::api_service::{self, Registration};
-use paceline::kubernetes::aggregation::certificates::{self, Lifetimes, Settings};
-use paceline::kubernetes::leadership;
+use paceline::kubernetes::lease;
+use paceline::serve::external_metrics::aggregation::api_service::{self, Registration};
+use paceline::serve::external_metrics::aggregation::certificates::{self, Lifetimes, Settings};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -113,7 +113,7 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
 
 /// The controller's side as it runs: the certificate in its Secret and in the APIService.
 fn lead(cluster: &ControlPlane, namespace: &str) -> (DropGuard, watch::Sender<leadership::Standing>) {
-    let (standing, leadership) = leadership::alone();
+    let (standing, leadership) = lease::alone();
     let stop = CancellationToken::new();
     let service = api_service::Service { namespace: namespace.to_owned(), name: SERVICE.to_owned() };
     let settings = Settings {

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use paceline::app::{ClusterSecrets, settings_of};
 use paceline::config::{Certificate, Configuration};
+use paceline::controller::{ClusterSecrets, settings_of};
 use paceline::kafka::AddressPolicy;
 use paceline::yaml::Source;
 

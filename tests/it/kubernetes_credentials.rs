@@ -10,7 +10,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Client;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use paceline::kubernetes::kafka_secret::{Origin, SecretState, follow, properties_of_secret, read};
-use paceline::kubernetes::objects::Key;
+use paceline::kubernetes::scaledconsumer::watch::Key;
 use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};

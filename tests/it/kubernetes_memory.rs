@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ListParams, Patch, PatchParams};
-use paceline::kubernetes::resource::ScaledConsumerStatus;
+use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
 use serde_json::{Value, json};
 
 use crate::world::control_plane::ControlPlane;

@@ -72,7 +72,7 @@ async fn apply(client: &Client, document: &Value, dry_run: bool) -> Result<(), S
 fn the_crd_in_the_manifests_is_the_one_of_the_code() {
     let written = std::fs::read_to_string(folder().join("base/crd.yaml")).unwrap();
     let said = "manifests/base/crd.yaml is old: cargo run -- crd > manifests/base/crd.yaml";
-    assert!(written == paceline::kubernetes::resource::crd_yaml(), "{said}");
+    assert!(written == paceline::kubernetes::scaledconsumer::resource::crd_yaml(), "{said}");
 }
 
 #[test]

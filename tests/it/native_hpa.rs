@@ -140,8 +140,8 @@ async fn scaling_active(cluster: &ControlPlane, namespace: &str, name: &str) -> 
 
 #[test]
 fn what_is_looked_for_in_an_hpa_is_what_is_served() {
-    let served = paceline::external_metrics::Metric::ALL.map(|metric| metric.name());
-    assert_eq!(served, paceline::kubernetes::autoscaler::METRICS);
+    let served = paceline::serve::external_metrics::Metric::ALL.map(|metric| metric.name());
+    assert_eq!(served, paceline::kubernetes::hpa::METRICS);
 }
 
 /// a. Up and down by the records that real consumers have not read; by single steps beyond ten replicas; and on the lag

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::subjects::Subject;
 use crate::cli::WrongInput;
 use crate::core::{Observation, Pause, Workload};
-use crate::kubernetes::resource::{PAUSED, PAUSED_REPLICAS};
+use crate::kubernetes::scaledconsumer::resource::{PAUSED, PAUSED_REPLICAS};
 use crate::replay::{Asked, Config, Recorder};
 
 /// A file that is being written.

@@ -3,8 +3,8 @@
 use kube::Client;
 
 use super::subjects::Current;
-use crate::kubernetes::scale::Scales;
-use crate::kubernetes::validate::TargetRef;
+use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::workload::scale::Scales;
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> Current {

@@ -16,9 +16,9 @@ use crate::core::{
     check_topic,
 };
 use crate::kafka::ClusterSettings;
-use crate::kubernetes::manifest::Manifests;
-use crate::kubernetes::resource::{ScaledConsumer, ScaledConsumerSpec};
-use crate::kubernetes::validate::{ClusterRef, Validated, validate};
+use crate::kubernetes::scaledconsumer::manifest::Manifests;
+use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
+use crate::kubernetes::scaledconsumer::validate::{ClusterRef, Validated, validate};
 
 /// One consumer to decide on.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kubernetes::call::{self, CallError};
-use crate::kubernetes::objects::Key;
+use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::kubernetes::single::{self, Unwatchable};
 
 /// The role that lets the controller read a Secret.

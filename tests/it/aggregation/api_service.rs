@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use paceline::kubernetes::aggregation::api_service::{NAME, Registration, Service, follow};
-use paceline::kubernetes::leadership::{self, Leadership};
+use paceline::kubernetes::lease::{self, Leadership};
+use paceline::serve::external_metrics::aggregation::api_service::{NAME, Registration, Service, follow};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -79,7 +79,7 @@ async fn one_of_somebody_else_is_named_and_stays_as_it_is_byte_for_byte() {
     for (of, name, more, manager, told) in rows {
         turn.create(of, name, 443, more).await;
         let before = settled(&turn).await;
-        let (_standing, leadership) = leadership::alone();
+        let (_standing, leadership) = lease::alone();
         let follower = start(cluster, service(&namespace), leadership);
         let seen = follower.wait_for("whose it is", |seen| seen.name() == "APIServiceOwnedByOther").await;
         let Registration::OwnedBy { service: named, manager: made_by } = &seen else { panic!("{seen:?}") };
@@ -105,7 +105,7 @@ async fn one_of_somebody_else_is_named_and_stays_as_it_is_byte_for_byte() {
 async fn ours_trusts_our_authorities_and_changes_in_nothing_else() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("adapter").await;
-    let (_standing, leadership) = leadership::alone();
+    let (_standing, leadership) = lease::alone();
     let follower = start(cluster, service(&namespace), leadership);
     follower.wait_for("that there is none", |seen| *seen == Registration::Missing).await;
     turn.create(&namespace, "external-metrics", 443, json!({"spec": {"insecureSkipTLSVerify": true}})).await;
@@ -150,8 +150,8 @@ async fn ours_trusts_our_authorities_and_changes_in_nothing_else() {
 async fn who_does_not_lead_or_has_no_bundle_says_whose_it_is_and_writes_nothing() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("adapter").await;
-    let (_contest, follows) = leadership::contest();
-    let (_standing, leads) = leadership::alone();
+    let (_contest, follows) = lease::contest();
+    let (_standing, leads) = lease::alone();
     let follower = start(cluster, service(&namespace), follows);
     let without = start(cluster, service(&namespace), leads);
     follower.ca_bundle.send_replace(Some(authority()));

@@ -6,8 +6,8 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
-use paceline::kubernetes::aggregation::certificates::pki::{Certificate, check_pair, verify};
-use paceline::kubernetes::aggregation::certificates::{KeyPairPem, Lifetimes, names};
+use paceline::serve::external_metrics::aggregation::certificates::pki::{Certificate, check_pair, verify};
+use paceline::serve::external_metrics::aggregation::certificates::{KeyPairPem, Lifetimes, names};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
-use paceline::kubernetes::aggregation::front_proxy::{FrontProxy, Source, follow};
+use paceline::serve::external_metrics::aggregation::front_proxy::{FrontProxy, Source, follow};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use kube::Client;
-use paceline::kubernetes::aggregation::api_service::{self, Registration, Service};
-use paceline::kubernetes::aggregation::certificates::{self, Certificates, Lifetimes, Settings};
-use paceline::kubernetes::leadership::{self, Candidate, Leadership, Standing};
+use paceline::kubernetes::lease::{self, Candidate, Leadership, Standing};
+use paceline::serve::external_metrics::aggregation::api_service::{self, Registration, Service};
+use paceline::serve::external_metrics::aggregation::certificates::{self, Certificates, Lifetimes, Settings};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -44,8 +44,8 @@ impl Replica {
     pub(super) fn start(client: &Client, namespace: &str, rank: Rank, lifetimes: Lifetimes) -> Self {
         let stop = CancellationToken::new();
         let (standing, leadership) = match rank {
-            Rank::Leader => leadership::alone(),
-            Rank::Follower | Rank::Candidate => leadership::contest(),
+            Rank::Leader => lease::alone(),
+            Rank::Follower | Rank::Candidate => lease::contest(),
         };
         let standing = match rank {
             Rank::Candidate => {
@@ -54,7 +54,7 @@ impl Replica {
                     lease: "paceline".to_owned(),
                     identity: unique("replica"),
                 };
-                tokio::spawn(leadership::contend(client.clone(), candidate, standing, stop.clone()));
+                tokio::spawn(lease::contend(client.clone(), candidate, standing, stop.clone()));
                 None
             }
             Rank::Leader | Rank::Follower => Some(standing),

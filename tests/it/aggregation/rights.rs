@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{Api, ObjectMeta, PostParams};
-use paceline::kubernetes::aggregation::api_service::NAME;
-use paceline::kubernetes::aggregation::certificates::Lifetimes;
+use paceline::serve::external_metrics::aggregation::api_service::NAME;
+use paceline::serve::external_metrics::aggregation::certificates::Lifetimes;
 use serde_json::json;
 
 use super::parts::{Rank, Replica, SECRET, SERVICE, SOON};

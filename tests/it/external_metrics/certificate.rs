@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use paceline::external_metrics::KeyPair;
-use paceline::external_metrics::certificate::{UnusablePair, directory};
+use paceline::serve::external_metrics::KeyPair;
+use paceline::serve::external_metrics::certificate::{UnusablePair, directory};
 use tokio::sync::watch;
 
 use super::client::{Authority, Purpose, USER, get, notice};

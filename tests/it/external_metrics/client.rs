@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use jiff::Timestamp;
-use paceline::external_metrics::{KeyPair, Labels, Notice, Values};
+use paceline::serve::external_metrics::{KeyPair, Labels, Notice, Values};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyUsagePurpose,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use paceline::external_metrics::counters::Class;
+use paceline::serve::external_metrics::counters::Class;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::client::{USER, V1BETA1, at, get, labels, notice, request};
 use super::stage::{DEADLINE, Stage};
 use crate::world::wait_for;
-use paceline::external_metrics::board::Labels;
-use paceline::external_metrics::counters::Class;
-use paceline::external_metrics::{Metric, Notice, Values};
+use paceline::serve::external_metrics::board::Labels;
+use paceline::serve::external_metrics::counters::Class;
+use paceline::serve::external_metrics::{Metric, Notice, Values};
 
 fn resource(name: &str) -> Value {
     json!({"name": name, "singularName": "", "namespaced": true, "kind": "ExternalMetricValueList", "verbs": ["get"]})

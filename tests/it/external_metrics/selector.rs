@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use paceline::external_metrics::selector::{LONGEST, Selector};
+use paceline::serve::external_metrics::selector::{LONGEST, Selector};
 use proptest::prelude::*;
 
 #[test]

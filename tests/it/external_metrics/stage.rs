@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline::external_metrics::certificate::Served;
-use paceline::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving, serve};
+use paceline::serve::external_metrics::certificate::Served;
+use paceline::serve::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving, serve};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use paceline::external_metrics::FrontProxy;
-use paceline::external_metrics::front_proxy::{Cause, UnusableFrontProxy};
+use paceline::serve::external_metrics::FrontProxy;
+use paceline::serve::external_metrics::front_proxy::{Cause, UnusableFrontProxy};
 use serde_json::json;
 
 use super::client::{Authority, Purpose, USER, V1BETA1, get, notice, self_signed};

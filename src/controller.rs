@@ -1,0 +1,226 @@
+//! The controller's wiring: which tasks there are, and in which order they end.
+//!
+//! At the end, deciding stops first, the write in hand is finished or abandoned, and only then is the lease given back,
+//! so that nobody else begins to write while we still do.
+
+mod clusters;
+mod consumer;
+mod credentials;
+mod external_metrics;
+mod folder;
+mod patterns;
+mod postings;
+mod supervisor;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kube::{Client, Config};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
+
+use crate::config::Configuration;
+use crate::kubernetes::conflict::{self, Claims};
+use crate::kubernetes::lease::{self, Candidate, Leadership};
+use crate::kubernetes::scaledconsumer::watch;
+use crate::kubernetes::workload::scale::Scales;
+use crate::serve::external_metrics::Board;
+use crate::serve::metrics::Metrics;
+use crate::serve::web::{self, Health};
+use clusters::Clusters;
+use consumer::Shared;
+use external_metrics::{Outside, Place};
+use postings::Postings;
+use supervisor::{Pulse, Supervisor};
+
+/// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
+const CHANGES: usize = 256;
+/// How long giving the lease back may take.
+const GIVING_BACK: Duration = Duration::from_secs(2);
+/// How long the look-up of the API server's name may hold up the start.
+const RESOLVING: Duration = Duration::from_secs(2);
+/// How long reads that are under way may take at the very end: they wait for nothing but the network.
+const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Runs the controller until SIGTERM or SIGINT.
+pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow::Result<()> {
+    // First of all, so that a signal that comes early is not lost.
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let listener = web::bind(configuration.listen).await?;
+    let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
+    let own_namespace = config.default_namespace.clone();
+    let api_server = api_server(config.cluster_url.host()).await;
+    let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
+    let metrics = Arc::new(Metrics::new()?);
+    let identity = identity();
+
+    let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
+    let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
+    let namespaces = namespaces(&configuration);
+    let lists = if from.is_some() { 1 } else { namespaces.len() };
+    // The lists of HPAs and those of ScaledConsumers.
+    let claims = Claims::awaiting(namespaces.len() + lists);
+    for namespace in &namespaces {
+        tokio::spawn(conflict::watch_autoscalers(client.clone(), namespace.clone(), claims.clone(), stop.clone()));
+    }
+    let (sender, changes) = mpsc::channel(CHANGES);
+    match from {
+        Some(folder) => {
+            tokio::spawn(folder::follow(folder, sender, stop.clone()));
+        }
+        None => {
+            for namespace in &namespaces {
+                let (client, sender) = (client.clone(), sender.clone());
+                tokio::spawn(watch::watch(client, namespace.clone(), sender, stop.clone()));
+            }
+        }
+    }
+    // It serves to the end: a probe, or an HPA, must not fail while the last act is done.
+    let stop_serving = CancellationToken::new();
+    let board = configuration.external_metrics.enabled.then(Board::new);
+    let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
+    let (outside, last_answers) = if let Some(board) = board {
+        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace.clone());
+        let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
+        let settings = configuration.external_metrics.clone();
+        let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
+        (outside, Some(server))
+    } else {
+        (Outside::off(), None)
+    };
+    let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
+    let clusters = Arc::new(clusters);
+    let pulse = Arc::new(Pulse::default());
+    let health = Arc::new(Vitals {
+        pulse: Arc::clone(&pulse),
+        clusters: Arc::clone(&clusters),
+        leadership: leadership.clone(),
+        outside: outside.clone(),
+    });
+    let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
+    let scales = Scales::new(client.clone());
+    let not_served = outside.not_served;
+    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, postings, identity, not_served });
+    let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
+
+    tokio::select! {
+        _ = terminate.recv() => info!("Ending on SIGTERM."),
+        _ = interrupt.recv() => info!("Ending on SIGINT."),
+    }
+    stop.cancel();
+    if let Err(panic) = supervisor.await {
+        error!(%panic, "The main loop did not end as it should.");
+    }
+    stop_leading.cancel();
+    if let Some(contest) = contest {
+        // If it takes longer, the lease runs out by itself.
+        let _ = tokio::time::timeout(GIVING_BACK, contest).await;
+    }
+    stop_serving.cancel();
+    server.abort();
+    if let Some(last_answers) = last_answers {
+        let _ = tokio::time::timeout(LAST_ANSWERS, last_answers).await;
+    }
+    info!("Ended.");
+    Ok(())
+}
+
+/// The API server's addresses, by its URL's host and by the environment of a pod. A name that can't be resolved in time
+/// has none: what else is refused holds all the same.
+async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
+    let in_pod = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let mut all = Vec::new();
+    for host in [host.map(str::to_owned), in_pod].into_iter().flatten() {
+        let host = host.trim_matches(['[', ']']).to_owned();
+        if let Ok(ip) = host.parse() {
+            all.push(ip);
+            continue;
+        }
+        match tokio::time::timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), 443))).await {
+            Ok(Ok(found)) => all.extend(found.map(|address| address.ip())),
+            Ok(Err(error)) => {
+                warn!(host, %error, "The API server's name can't be resolved; it is not kept from ScaledConsumers by its addresses.")
+            }
+            Err(_) => warn!(
+                host,
+                "The API server's name was not resolved in time; it is not kept from ScaledConsumers by its addresses."
+            ),
+        }
+    }
+    all
+}
+
+/// Contends for the lease, or leads without one.
+fn lead(
+    client: &Client,
+    configuration: &Configuration,
+    own_namespace: &str,
+    identity: &str,
+    stop: CancellationToken,
+) -> (Leadership, Option<tokio::task::JoinHandle<()>>) {
+    let election = &configuration.leader_election;
+    if !election.enabled {
+        let (standing, leadership) = lease::alone();
+        // Whoever looks at it would take a closed channel for the end of the contest.
+        tokio::spawn(async move {
+            stop.cancelled().await;
+            drop(standing);
+        });
+        return (leadership, None);
+    }
+    let (standing, leadership) = lease::contest();
+    let candidate = Candidate {
+        namespace: election.namespace.clone().unwrap_or_else(|| own_namespace.to_owned()),
+        lease: election.lease_name.clone(),
+        identity: identity.to_owned(),
+    };
+    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Contending for the lease.");
+    let contest = tokio::spawn(lease::contend(client.clone(), candidate, standing, stop));
+    (leadership, Some(contest))
+}
+
+/// The namespaces that are watched; `None` is all of them.
+fn namespaces(configuration: &Configuration) -> Vec<Option<String>> {
+    if configuration.watch_namespaces.is_empty() {
+        return vec![None];
+    }
+    configuration.watch_namespaces.iter().cloned().map(Some).collect()
+}
+
+/// Unique per process: the pod's or host's name, and something that the next process there does not have.
+fn identity() -> String {
+    let host = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
+    let host = host.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok());
+    format!("{}_{:08x}", host.unwrap_or_else(|| "paceline".to_owned()), fastrand::u32(..))
+}
+
+/// What the web server asks about.
+struct Vitals {
+    pulse: Arc<Pulse>,
+    clusters: Arc<Clusters>,
+    leadership: Leadership,
+    outside: Outside,
+}
+
+impl Health for Vitals {
+    fn is_alive(&self) -> bool {
+        self.pulse.is_alive()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pulse.is_ready()
+    }
+
+    fn refresh(&self, metrics: &Metrics) {
+        metrics.leads(self.leadership.is_leader());
+        self.clusters.refresh(metrics);
+        self.outside.refresh(metrics);
+    }
+}

@@ -1,0 +1,299 @@
+//! The pollers: one per Kafka cluster, started when a ScaledConsumer first names it. However a cluster is spelt, it has
+//! one poller; how many a namespace may have of its own is bounded.
+
+mod expiry;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use kube::Client;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
+use crate::config::{Authentication, Configuration};
+use crate::core::{GroupQuery, Observation};
+use crate::kafka::{AddressPolicy, ClusterSettings, MembersOf, Poller, canonical, now};
+use crate::kubernetes::scaledconsumer::status::CertificateWarning;
+use crate::kubernetes::scaledconsumer::validate::{ClusterRef, InlineCluster};
+use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::serve::metrics::{Metrics, Polls};
+
+/// All pollers, by the cluster's name or, where a ScaledConsumer gives them, its brokers and Secrets.
+pub(super) struct Clusters {
+    configuration: Configuration,
+    /// The controller's namespace.
+    own_namespace: String,
+    /// Where ScaledConsumers' own clusters may be.
+    addresses: AddressPolicy,
+    secrets: Secrets,
+    /// A std mutex: nothing is awaited while it is held. Bounded by the configuration and by
+    /// `maxInlineClustersPerNamespace`.
+    pollers: Mutex<BTreeMap<ClusterKey, Polled>>,
+    /// Which ScaledConsumer uses which cluster of its own.
+    users: Mutex<BTreeMap<Key, ClusterKey>>,
+    stop: CancellationToken,
+}
+
+/// One cluster, however it is spelt. `Display` is its name in logs, metrics and conditions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ClusterKey {
+    Named(String),
+    Inline { servers: String, secret: Option<Key>, authority: Option<Key> },
+}
+
+impl fmt::Display for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => f.write_str(name),
+            Self::Inline { servers, secret, authority } => {
+                f.write_str(servers)?;
+                let secrets = [("Secret", secret), ("CA Secret", authority)];
+                for (what, Key { namespace, name }) in
+                    secrets.iter().filter_map(|(what, key)| Some((what, key.as_ref()?)))
+                {
+                    write!(f, " ({what} {namespace}/{name})")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Polled {
+    poller: Poller,
+    interval: Duration,
+    deadline: Duration,
+    /// Whether it was idle when last looked at; the second time it is dropped.
+    idle: bool,
+    /// What expires soon.
+    expiring: watch::Sender<Option<CertificateWarning>>,
+}
+
+impl Polled {
+    fn is_idle(&self) -> bool {
+        self.poller.statistics().subscriptions == 0
+    }
+}
+
+/// What a ScaledConsumer needs of its cluster.
+pub(super) struct Subscription {
+    pub(super) observations: watch::Receiver<Option<Arc<Observation>>>,
+    /// The time between two polls.
+    pub(super) interval: Duration,
+    /// Observations further apart than this leave a gap.
+    pub(super) gap: Duration,
+    /// The certificate of the cluster's that expires soon.
+    pub(super) expiring: watch::Receiver<Option<CertificateWarning>>,
+    /// Where to say whether the group's members are changing.
+    pub(super) members: MembersOf,
+}
+
+/// Why there is no subscription.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotSubscribed {
+    /// A Secret is being read; [`Clusters::credentials_changed`] returns when it has been.
+    NotYet,
+    /// A sentence for the user.
+    Refused(String),
+}
+
+impl From<String> for NotSubscribed {
+    fn from(why: String) -> Self {
+        Self::Refused(why)
+    }
+}
+
+impl Clusters {
+    /// `api_server` are the API server's addresses, which no ScaledConsumer's cluster may have.
+    pub(super) fn new(
+        configuration: Configuration,
+        own_namespace: String,
+        api_server: Vec<IpAddr>,
+        client: Client,
+        stop: CancellationToken,
+    ) -> Self {
+        let addresses = AddressPolicy::only(configuration.allow_bootstrap_servers.clone(), api_server);
+        let secrets = Secrets::new(client, stop.clone());
+        let (pollers, users) = (Mutex::default(), Mutex::default());
+        Self { configuration, own_namespace, addresses, secrets, pollers, users, stop }
+    }
+
+    /// Subscribes a ScaledConsumer to a group; starts the cluster's poller if it is the first.
+    pub(super) fn subscribe(
+        &self,
+        consumer: &Key,
+        cluster: &ClusterRef,
+        query: GroupQuery,
+    ) -> Result<Subscription, NotSubscribed> {
+        // What it used before it has changed.
+        self.release(consumer);
+        let key = match cluster {
+            ClusterRef::Named(name) => ClusterKey::Named(name.clone()),
+            ClusterRef::Inline(inline) => {
+                let key = self.inline_key(inline)?;
+                self.claim(consumer, &key)?;
+                key
+            }
+        };
+        let mut pollers = lock(&self.pollers);
+        if !pollers.contains_key(&key) {
+            self.drop_trail(&mut pollers);
+            let settings = self.settings(&key)?;
+            let (interval, deadline) = (settings.poll_interval, settings.deadline);
+            // What is wrong with a file or a Secret is told by itself.
+            if let Some(Err(why)) = settings.source.as_ref().map(|source| source.load()) {
+                return Err(format!("Kafka cluster \"{key}\": {why}").into());
+            }
+            let poller = Poller::start(settings, now, &self.stop)
+                .map_err(|error| format!("Kafka cluster \"{key}\": {error}"))?;
+            info!(cluster = %key, "Polling a Kafka cluster.");
+            let expiring = watch::Sender::new(None);
+            pollers.insert(key.clone(), Polled { poller, interval, deadline, idle: false, expiring });
+        }
+        let polled = pollers.get_mut(&key).ok_or_else(|| "the cluster's poller was not started".to_owned())?;
+        polled.idle = false;
+        // Three intervals: one poll that was lost, and one that was late, are no gap.
+        let (interval, gap) = (polled.interval, polled.interval * 3 + polled.deadline);
+        let expiring = polled.expiring.subscribe();
+        let members = polled.poller.members_of(&query.group);
+        Ok(Subscription { observations: polled.poller.subscribe(query), interval, gap, expiring, members })
+    }
+
+    /// A ScaledConsumer does not use a cluster any more.
+    pub(super) fn release(&self, consumer: &Key) {
+        lock(&self.users).remove(consumer);
+    }
+
+    /// Returns when a Secret has changed, or has been read at last: what was refused may go now.
+    pub(super) async fn credentials_changed(&self) {
+        self.secrets.changed().await;
+    }
+
+    /// The one key of a ScaledConsumer's own cluster, if its addresses are allowed.
+    fn inline_key(&self, InlineCluster { servers, secret, authority }: &InlineCluster) -> Result<ClusterKey, String> {
+        const FIELD: &str = "spec.kafka.bootstrapServers";
+        let all = canonical(servers).map_err(|why| format!("{FIELD} {why}"))?;
+        for address in &all {
+            self.addresses.check_name(&address.host, address.port).map_err(|why| format!("{FIELD}: {why}"))?;
+        }
+        let servers = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+        Ok(ClusterKey::Inline { servers, secret: secret.clone(), authority: authority.clone() })
+    }
+
+    /// Counts a cluster as the ScaledConsumer's, unless its namespace has too many.
+    fn claim(&self, consumer: &Key, key: &ClusterKey) -> Result<(), String> {
+        let most = self.configuration.max_inline_clusters_per_namespace;
+        let mut users = lock(&self.users);
+        let first = Key { namespace: consumer.namespace.clone(), name: String::new() };
+        let of_namespace = users.range(first..).take_while(|(user, _)| user.namespace == consumer.namespace);
+        let in_use: BTreeSet<&ClusterKey> = of_namespace.map(|(_, cluster)| cluster).collect();
+        if in_use.len() >= most && !in_use.contains(key) {
+            return Err(format!(
+                "spec.kafka.bootstrapServers: the ScaledConsumers of this namespace use {most} Kafka clusters of their own already, which is the most (maxInlineClustersPerNamespace in the controller's configuration); use one of those, or have the cluster named in the configuration"
+            ));
+        }
+        users.insert(consumer.clone(), key.clone());
+        Ok(())
+    }
+
+    /// Drops pollers and Secrets that no ScaledConsumer uses any more, so that whoever changes addresses or Secrets all
+    /// the time leaves no trail of them.
+    fn drop_trail(&self, pollers: &mut BTreeMap<ClusterKey, Polled>) {
+        let users = lock(&self.users);
+        let used: BTreeSet<&ClusterKey> = users.values().collect();
+        pollers.retain(|cluster, polled| match cluster {
+            ClusterKey::Named(_) => true,
+            ClusterKey::Inline { .. } => used.contains(cluster) || !polled.is_idle(),
+        });
+        let named = self.configuration.clusters.values().filter_map(|cluster| cluster.authentication.as_ref());
+        let named: Vec<Key> = named
+            .flat_map(|it| it.secret.iter().chain(&it.authority))
+            .map(|reference| secret_key(reference, &self.own_namespace))
+            .collect();
+        let mut secrets: BTreeSet<&Key> = named.iter().collect();
+        for cluster in used {
+            match cluster {
+                ClusterKey::Named(_) => {}
+                ClusterKey::Inline { secret, authority, .. } => secrets.extend(secret.iter().chain(authority)),
+            }
+        }
+        self.secrets.drop_all_but(&secrets);
+    }
+
+    fn settings(&self, key: &ClusterKey) -> Result<ClusterSettings, NotSubscribed> {
+        let follow = |secret: Option<&Key>| secret.map(|secret| self.secrets.follow(secret));
+        match key {
+            ClusterKey::Named(name) => {
+                let Some(cluster) = self.configuration.clusters.get(name) else {
+                    let known: Vec<_> = self.configuration.clusters.keys().map(String::as_str).collect();
+                    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                    return Err(NotSubscribed::Refused(format!(
+                        "spec.kafka.cluster: \"{name}\" is not in the controller's configuration, which has {known}"
+                    )));
+                };
+                let named = cluster.authentication.clone().unwrap_or(Authentication { secret: None, authority: None });
+                let [secret, authority] = [named.secret, named.authority]
+                    .map(|reference| reference.map(|reference| secret_key(&reference, &self.own_namespace)));
+                let secrets = ClusterSecrets { secret: follow(secret.as_ref()), authority: follow(authority.as_ref()) };
+                if secrets.are_read() { Ok(settings_of(cluster, secrets)) } else { Err(NotSubscribed::NotYet) }
+            }
+            ClusterKey::Inline { servers, secret, authority } => {
+                let secrets = ClusterSecrets { secret: follow(secret.as_ref()), authority: follow(authority.as_ref()) };
+                if !secrets.are_read() {
+                    return Err(NotSubscribed::NotYet);
+                }
+                let mut settings = inline_settings(&key.to_string(), servers, secrets);
+                settings.addresses = self.addresses.clone();
+                Ok(settings)
+            }
+        }
+    }
+
+    /// Drops pollers and Secrets that nobody has used since the last look, and looks at the certificates. Called now and
+    /// then.
+    pub(super) fn tidy(&self) {
+        lock(&self.pollers).retain(|cluster, polled| {
+            let idle = polled.is_idle();
+            let keep = !(idle && polled.idle);
+            polled.idle = idle;
+            if !keep {
+                info!(%cluster, "Nobody needs this Kafka cluster any more.");
+            }
+            let certificates = polled.poller.statistics().certificates;
+            polled.expiring.send_replace(expiry::warning(&certificates, SystemTime::now()));
+            keep
+        });
+        self.secrets.drop_idle();
+    }
+
+    /// Brings the metrics of polls up to date.
+    pub(super) fn refresh(&self, metrics: &Metrics) {
+        let mut certificates = Vec::new();
+        for (cluster, polled) in lock(&self.pollers).iter() {
+            let cluster = cluster.to_string();
+            let statistics = polled.poller.statistics();
+            let polls = Polls {
+                ended: statistics.cycles,
+                failed: statistics.failed_cycles,
+                late: statistics.late_cycles,
+                last_seconds: statistics.last_cycle.as_ref().map(|cycle| cycle.duration.as_secs_f64()),
+            };
+            metrics.polled(&cluster, polls);
+            let first = expiry::first_of_each(&statistics.certificates);
+            certificates.extend(first.into_iter().map(|(owner, at)| (cluster.clone(), owner.name(), at)));
+        }
+        metrics.certificates(&certificates);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,348 @@
+//! Where the properties of a cluster come from that may change while it is polled: files and Secrets. Knows whose they
+//! are and in which order they count; what a Secret's keys mean is known in [`crate::kubernetes::kafka_secret`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::info;
+
+use crate::config::{Cluster, SecretRef};
+use crate::kafka::{ClusterSettings, PropertySource, refusal_from_tenant};
+use crate::kubernetes::kafka_secret::{
+    self, Origin, SecretState, authority_of_secret, merge, properties_of_secret, value_of,
+};
+use crate::kubernetes::scaledconsumer::watch::Key;
+
+/// The largest file that a value is read from: the API server's limit for a Secret. A bundle of all public authorities
+/// has a quarter of it.
+const LARGEST_FILE: u64 = 1024 * 1024;
+
+/// How often changed Secrets have everything that waits tried again: whoever writes one all the time keeps nobody busy.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A Secret that is followed, or one that was read once.
+#[derive(Debug)]
+pub struct KnownSecret {
+    key: Key,
+    state: watch::Receiver<SecretState>,
+    _stop: Option<DropGuard>,
+}
+
+impl KnownSecret {
+    /// Reads a Secret once, with the rights of whoever asks.
+    pub async fn read(client: &Client, key: Key) -> Arc<Self> {
+        let (_, state) = watch::channel(kafka_secret::read(client, &key).await);
+        Arc::new(Self { key, state, _stop: None })
+    }
+
+    fn is_read(&self) -> bool {
+        !matches!(*self.state.borrow(), SecretState::NotReadYet)
+    }
+
+    /// A sentence about it.
+    fn about(&self, what: &str) -> String {
+        let Key { namespace, name } = &self.key;
+        format!("Secret {namespace}/{name} {what}")
+    }
+}
+
+/// The Secrets that are followed: one watch for each, however many clusters name it.
+pub(super) struct Secrets {
+    client: Client,
+    /// A std mutex: nothing is awaited while it is held. At most two Secrets for each cluster.
+    known: Mutex<BTreeMap<Key, Followed>>,
+    changed: Arc<Notify>,
+    /// When [`Self::changed`] returned last.
+    last_change: Mutex<Instant>,
+    stop: CancellationToken,
+}
+
+struct Followed {
+    secret: Arc<KnownSecret>,
+    /// Whether nobody used it when last looked at; the second time it is dropped.
+    idle: bool,
+}
+
+impl Secrets {
+    pub(super) fn new(client: Client, stop: CancellationToken) -> Self {
+        let last_change = Mutex::new(Instant::now());
+        Self { client, known: Mutex::default(), changed: Arc::default(), last_change, stop }
+    }
+
+    /// Follows a Secret from now on, for as long as what is returned is kept.
+    pub(super) fn follow(&self, key: &Key) -> Arc<KnownSecret> {
+        let mut known = lock(&self.known);
+        let followed = known.entry(key.clone()).or_insert_with(|| {
+            let (sender, state) = watch::channel(SecretState::NotReadYet);
+            let stop = self.stop.child_token();
+            let changed = Arc::clone(&self.changed);
+            tokio::spawn(kafka_secret::follow(self.client.clone(), key.clone(), sender, changed, stop.clone()));
+            let secret = Arc::new(KnownSecret { key: key.clone(), state, _stop: Some(stop.drop_guard()) });
+            Followed { secret, idle: false }
+        });
+        followed.idle = false;
+        Arc::clone(&followed.secret)
+    }
+
+    /// Returns when a Secret has changed since the last time, at most once in [`PAUSE`].
+    pub(super) async fn changed(&self) {
+        let last = *lock(&self.last_change);
+        tokio::time::sleep_until(last + PAUSE).await;
+        self.changed.notified().await;
+        *lock(&self.last_change) = Instant::now();
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        lock(&self.known).len()
+    }
+
+    /// Drops those that nobody uses and that are not among `used`.
+    pub(super) fn drop_all_but(&self, used: &BTreeSet<&Key>) {
+        lock(&self.known).retain(|key, followed| used.contains(key) || Arc::strong_count(&followed.secret) > 1);
+    }
+
+    /// Drops those that nobody has used since the last look. Called now and then.
+    pub(super) fn drop_idle(&self) {
+        lock(&self.known).retain(|_, followed| {
+            let idle = Arc::strong_count(&followed.secret) == 1;
+            let keep = !(idle && followed.idle);
+            followed.idle = idle;
+            keep
+        });
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The Secrets that one cluster names.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterSecrets {
+    /// Who the controller is to the brokers.
+    pub secret: Option<Arc<KnownSecret>>,
+    /// The authority that brokers' certificates are checked against.
+    pub authority: Option<Arc<KnownSecret>>,
+}
+
+impl ClusterSecrets {
+    /// Whether the API server has said something about each.
+    pub(super) fn are_read(&self) -> bool {
+        self.secret.iter().chain(&self.authority).all(|secret| secret.is_read())
+    }
+}
+
+/// The Secret that the configuration means; `own` is the controller's namespace.
+pub fn secret_key(reference: &SecretRef, own: &str) -> Key {
+    let namespace = reference.namespace.clone().unwrap_or_else(|| own.to_owned());
+    Key { namespace, name: reference.name.clone() }
+}
+
+/// What the Kafka client needs to know of a configured cluster. Files are not read yet.
+pub fn settings_of(cluster: &Cluster, secrets: ClusterSecrets) -> ClusterSettings {
+    let mut settings = ClusterSettings::new(&cluster.name, &cluster.bootstrap_servers);
+    settings.poll_interval = cluster.poll_interval;
+    settings.deadline = cluster.deadline;
+    settings.properties = cluster.properties.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    settings.settle_request_timeout(cluster.request_timeout);
+    let properties = settings.properties.clone();
+    let files = cluster.property_files.clone();
+    settings.source = Credentials::source(properties, files, secrets, Origin::Configuration);
+    settings
+}
+
+/// What the Kafka client needs to know of a cluster that a ScaledConsumer gives itself.
+pub fn inline_settings(name: &str, bootstrap_servers: &str, secrets: ClusterSecrets) -> ClusterSettings {
+    let mut settings = ClusterSettings::new(name, bootstrap_servers);
+    settings.source = Credentials::source(BTreeMap::new(), BTreeMap::new(), secrets, Origin::ScaledConsumer);
+    settings
+}
+
+/// The changing part of a cluster's properties.
+struct Credentials {
+    /// The properties that do not change.
+    base: BTreeMap<String, String>,
+    files: BTreeMap<String, PathBuf>,
+    secrets: ClusterSecrets,
+    origin: Origin,
+    /// What was last said of keys that are not used.
+    said: Mutex<String>,
+}
+
+impl Credentials {
+    /// Nothing where nothing changes.
+    fn source(
+        base: BTreeMap<String, String>,
+        files: BTreeMap<String, PathBuf>,
+        secrets: ClusterSecrets,
+        origin: Origin,
+    ) -> Option<Arc<dyn PropertySource>> {
+        if files.is_empty() && secrets.secret.is_none() && secrets.authority.is_none() {
+            return None;
+        }
+        Some(Arc::new(Self { base, files, secrets, origin, said: Mutex::default() }))
+    }
+
+    /// Tells once which keys are not used.
+    fn say_unused(&self, secret: &KnownSecret, unused: String) {
+        let mut said = lock(&self.said);
+        if *said != unused {
+            let Key { namespace, name } = &secret.key;
+            if !unused.is_empty() {
+                info!(namespace, name, unused, "Not all keys of a Secret with credentials for Kafka are used.");
+            }
+            *said = unused;
+        }
+    }
+}
+
+impl PropertySource for Credentials {
+    fn load(&self) -> Result<BTreeMap<String, String>, String> {
+        let mut all = self.base.clone();
+        let mut files = BTreeMap::new();
+        for (property, file) in &self.files {
+            files.insert(property.clone(), read_property(property, file)?);
+        }
+        let ClusterSecrets { secret, authority } = &self.secrets;
+        if secret.is_none() && authority.is_none() {
+            return Ok(files);
+        }
+        all.extend(files.clone());
+        let secret = secret.as_deref().map(|secret| {
+            let found = secret
+                .state
+                .borrow()
+                .content()
+                .and_then(|it| properties_of_secret(&secret.key.name, &it.kind, &it.data, self.origin))
+                .map_err(|why| secret.about(&why))?;
+            self.say_unused(secret, found.unused_text());
+            Ok::<_, String>(found)
+        });
+        let authority = authority.as_deref().map(|secret| {
+            let content = secret.state.borrow().content();
+            content.and_then(|it| authority_of_secret(&it.data)).map_err(|why| secret.about(&why))
+        });
+        let mut new = merge(&all, secret.transpose()?, authority.transpose()?);
+        if self.origin == Origin::ScaledConsumer {
+            for (property, value) in &new {
+                if let Some(why) = refusal_from_tenant(property, value) {
+                    return Err(format!("a ScaledConsumer's Secret can't give {property}: {why}"));
+                }
+            }
+        }
+        for (property, value) in files {
+            new.entry(property).or_insert(value);
+        }
+        Ok(new)
+    }
+}
+
+/// A property's value from a file. The error names the property and the file.
+fn read_property(property: &str, file: &Path) -> Result<String, String> {
+    let wrong = |what: String| format!("{file:?}, the file with the value of {property}, {what}");
+    let mut bytes = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(LARGEST_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|error| wrong(format!("can't be read: {error}")))?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(wrong("is larger than 1 MiB".to_owned()));
+    }
+    value_of(property, &bytes).map_err(|why| wrong(format!("has a value that {why}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kubernetes::kafka_secret::SecretContent;
+
+    fn known(name: &str, entries: &[(&str, &str)]) -> (watch::Sender<SecretState>, Arc<KnownSecret>) {
+        let (sender, state) = watch::channel(read(entries));
+        let key = Key { namespace: "shop".into(), name: name.into() };
+        (sender, Arc::new(KnownSecret { key, state, _stop: None }))
+    }
+
+    fn read(entries: &[(&str, &str)]) -> SecretState {
+        let data = entries.iter().map(|(key, value)| ((*key).to_owned(), value.as_bytes().to_owned())).collect();
+        SecretState::Read(Arc::new(SecretContent { kind: "Opaque".into(), data }))
+    }
+
+    #[test]
+    fn a_changed_file_gives_its_new_value_and_an_odd_one_is_named_without_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("password");
+        let mut cluster = Cluster::new("main", "a:9092");
+        cluster.property_files.insert("sasl.password".into(), file.clone());
+        let source = settings_of(&cluster, ClusterSecrets::default()).source.expect("a file is a source");
+        for (text, expected) in [("one\n", Ok("one")), ("two\r\n", Ok("two")), ("hunter2\n\n", Err("several lines"))] {
+            std::fs::write(&file, text).expect("written");
+            match (source.load(), expected) {
+                (Ok(all), Ok(value)) => assert_eq!(all["sasl.password"], value),
+                (Err(error), Err(why)) => {
+                    assert!(error.contains(why) && error.contains("sasl.password"), "{error}");
+                    assert!(!error.contains("hunter2"), "{error}");
+                }
+                (got, expected) => panic!("{got:?} {expected:?}"),
+            }
+        }
+        std::fs::write(&file, vec![b'x'; 2 * 1024 * 1024]).expect("written");
+        assert!(source.load().expect_err("too large").contains("larger than 1 MiB"));
+        std::fs::remove_file(&file).expect("removed");
+        assert!(source.load().expect_err("gone").contains("can't be read"));
+    }
+
+    #[test]
+    fn a_secret_that_changes_is_seen_and_one_that_is_not_there_is_named() {
+        let (sender, secret) = known("orders-user", &[("username", "me"), ("password", "one")]);
+        let (authority_sender, authority) = known("ca", &[("ca.crt", "-----BEGIN CERTIFICATE-----")]);
+        let secrets = ClusterSecrets { secret: Some(secret), authority: Some(authority) };
+        let source = inline_settings("a:9092", "a:9092", secrets).source.expect("a Secret is a source");
+        let all = source.load().expect("usable");
+        assert_eq!((all["sasl.password"].as_str(), all["security.protocol"].as_str()), ("one", "SASL_SSL"));
+        assert!(all["ssl.ca.pem"].contains("BEGIN"));
+        sender.send_replace(read(&[("username", "me"), ("password", "two")]));
+        assert_eq!(source.load().expect("usable")["sasl.password"], "two");
+
+        let rows = [
+            (SecretState::Missing, "Secret shop/orders-user does not exist"),
+            (SecretState::NotReadYet, "Secret shop/orders-user has not been read yet"),
+            (
+                SecretState::Forbidden("secrets is forbidden: User \"x\" cannot list".into()),
+                "cannot list; let the controller's ServiceAccount list and watch it by a Role as in manifests/examples/",
+            ),
+            (read(&[("username", "hunter2")]), "Secret shop/orders-user has username but nothing for sasl.password"),
+        ];
+        for (state, expected) in rows {
+            sender.send_replace(state);
+            let error = source.load().expect_err(expected);
+            assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
+        }
+        sender.send_replace(read(&[("username", "me"), ("password", "two")]));
+        authority_sender.send_replace(SecretState::Missing);
+        assert!(source.load().expect_err("no authority").contains("Secret shop/ca does not exist"));
+    }
+
+    #[test]
+    fn a_secret_goes_before_files_and_they_before_properties() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("user");
+        std::fs::write(&file, "of-the-file").expect("written");
+        let mut cluster = Cluster::new("main", "a:9092");
+        cluster.properties.set("security.protocol", "SASL_PLAINTEXT");
+        cluster.property_files.insert("sasl.username".into(), file.clone());
+        cluster.property_files.insert("client.id".into(), file);
+        let (_sender, secret) = known("user", &[("sasl.username", "of-the-secret"), ("sasl.password", "p")]);
+        let settings = settings_of(&cluster, ClusterSecrets { secret: Some(secret), authority: None });
+        let all = settings.source.expect("a source").load().expect("usable");
+        assert_eq!((all["sasl.username"].as_str(), all["client.id"].as_str()), ("of-the-secret", "of-the-file"));
+        assert!(!all.contains_key("security.protocol"), "what the configuration says stays");
+    }
+}

@@ -1,0 +1,550 @@
+//! The ScaledConsumer as users write it and as the API server checks it. Nothing in here acts; the inner code never
+//! sees these types but what [`crate::kubernetes::scaledconsumer::validate`] makes of them.
+
+// The schema derive repeats each type inside of a function, where no `pub` can be reached.
+#![allow(unreachable_pub)]
+// Each printer column repeats the keys of the others.
+#![allow(clippy::duplicated_attributes)]
+
+mod status;
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+pub use status::{
+    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, ModelStatus, PastDecision, ScaledConsumerStatus, WhatIf,
+};
+
+/// Pauses: nothing is written while this annotation is there with any value but `false`.
+pub const PAUSED: &str = "paceline.dev/paused";
+/// Pauses at so many replicas.
+pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
+
+/// The CRD, as the API server takes it.
+pub fn crd() -> CustomResourceDefinition {
+    let mut crd = serde_json::to_value(ScaledConsumer::crd()).expect("a derived CRD is plain data");
+    drop_nullable(&mut crd);
+    serde_json::from_value(crd).expect("only optional keys were taken out")
+}
+
+/// The CRD as YAML: what `paceline crd` prints and `manifests/base/crd.yaml` holds.
+pub fn crd_yaml() -> String {
+    let mut crd = serde_json::to_value(crd()).expect("a CRD is plain data");
+    write_whole_numbers_whole(&mut crd);
+    serde_yaml::to_string(&crd).expect("a CRD is plain data")
+}
+
+/// `minimum: 1` instead of `minimum: 1.0`: the type of a schema's bounds is a float, and all of ours are whole.
+fn write_whole_numbers_whole(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => map.values_mut().for_each(write_whole_numbers_whole),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(write_whole_numbers_whole),
+        serde_json::Value::Number(number) => {
+            if let Some(float) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < 1e15) {
+                *number = (float as i64).into();
+            }
+        }
+        serde_json::Value::Null | serde_json::Value::Bool(_) | serde_json::Value::String(_) => {}
+    }
+}
+
+/// Takes every `nullable` out, so that the API server drops a `null` instead of keeping it: then a rule's `has()` and
+/// a default mean the same for an absent field and for a null one.
+fn drop_nullable(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            if map.get("nullable").is_some_and(serde_json::Value::is_boolean) {
+                map.remove("nullable");
+            }
+            map.values_mut().for_each(drop_nullable);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(drop_nullable),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => {}
+    }
+}
+
+/// What shall be scaled, by which consumer group's lag, and how.
+#[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "paceline.dev",
+    version = "v1alpha1",
+    kind = "ScaledConsumer",
+    plural = "scaledconsumers",
+    shortname = "sco",
+    category = "all",
+    namespaced,
+    status = "ScaledConsumerStatus",
+    derive = "PartialEq",
+    doc = "A ScaledConsumer scales a workload by the lag of its Kafka consumer group.",
+    printcolumn(
+        name = "Target",
+        type_ = "string",
+        json_path = ".spec.scaleTargetRef.name",
+        description = "The workload that is scaled."
+    ),
+    printcolumn(
+        name = "Lag",
+        type_ = "integer",
+        json_path = ".status.lag",
+        description = "Records not yet read, as far as known."
+    ),
+    printcolumn(
+        name = "Time lag",
+        type_ = "string",
+        json_path = ".status.timeLag",
+        description = "The age of the oldest record not yet read."
+    ),
+    printcolumn(
+        name = "Replicas",
+        type_ = "integer",
+        json_path = ".status.replicas",
+        description = "Replicas asked of the target now."
+    ),
+    printcolumn(
+        name = "Desired",
+        type_ = "integer",
+        json_path = ".status.desired",
+        description = "Replicas that there should be."
+    ),
+    printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Scale, Metrics or DryRun."),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status",
+        description = "Whether everything needed is there."
+    ),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.reason",
+        description = "What bound the last decision.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp",
+        description = "Since when it exists."
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    // Not a minimum: the API server cuts one with a fraction for whole numbers.
+    validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
+    validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas").message("minReplicas is above maxReplicas").field_path(".minReplicas"),
+    validation = Rule::new("!has(self.fallback.replicas) || self.fallback.replicas >= self.minReplicas").message("fallback.replicas is below minReplicas").field_path(".fallback.replicas"),
+    validation = Rule::new("!has(self.fallback.replicas) || !has(self.maxReplicas) || self.fallback.replicas <= self.maxReplicas").message("fallback.replicas is above maxReplicas").field_path(".fallback.replicas"),
+)]
+pub struct ScaledConsumerSpec {
+    /// The workload that is scaled: anything with the scale subresource, in this namespace.
+    pub scale_target_ref: ScaleTargetRef,
+    /// What is done with a decision.
+    #[serde(default)]
+    pub mode: Mode,
+    /// The least replicas. 0 allows scale to zero, after idle.after without anything to do.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub min_replicas: i32,
+    /// The most replicas. Default: as many as the partitions can use. More than that are never asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_replicas: Option<i32>,
+    /// Members of the consumer group that one replica runs (consumer threads).
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub threads_per_replica: i32,
+    /// The consumer group and its topics.
+    pub kafka: KafkaSource,
+    /// How the number of replicas follows from what is seen: timeLag, which is the default, or lagPerReplica.
+    #[serde(default)]
+    pub policy: ScalingPolicy,
+    /// What one replica can do, in records/s, as long as nothing has been measured. Default: it is learned once replicas have a backlog.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000_000))]
+    pub capacity_per_replica: Option<f64>,
+    /// How fast replicas may change, in the words of the HorizontalPodAutoscaler's behavior.
+    #[serde(default)]
+    pub behavior: Behavior,
+    /// When the group counts as having nothing to do. It matters where minReplicas is 0.
+    #[serde(default)]
+    pub idle: Idle,
+    /// What to do once nothing could be read from Kafka for long.
+    #[serde(default)]
+    pub fallback: Fallback,
+}
+
+/// The workload that is scaled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleTargetRef {
+    /// The workload's API group and version.
+    #[serde(default = "apps_v1")]
+    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9.-]+/)?v[a-z0-9]+$"))]
+    pub api_version: String,
+    /// The workload's kind.
+    #[serde(default = "deployment")]
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// The workload's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// What is done with a decision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// The target's replicas are set.
+    #[default]
+    Scale,
+    /// The numbers are served as external metrics (external.metrics.k8s.io), and a HorizontalPodAutoscaler acts on them: nothing is ever written to the target. The condition Autoscaled says whether one does, and what keeps it from it.
+    Metrics,
+    /// Nothing is ever written to the target; status, Events and metrics say what would be.
+    DryRun,
+}
+
+/// The consumer group and its topics.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.cluster) != has(self.bootstrapServers)").message("give either cluster or bootstrapServers"),
+    validation = Rule::new("!has(self.authentication) || has(self.bootstrapServers)").message("authentication goes with bootstrapServers only: a cluster of the controller's configuration has its own").field_path(".authentication"),
+    validation = Rule::new("!(has(self.topics) && has(self.topicPattern))").message("give topics or topicPattern, not both"),
+    validation = Rule::new("!(has(self.topics) && has(self.topicExclude))").message("topicExclude goes with topicPattern, or without topics"),
+)]
+pub struct KafkaSource {
+    /// A Kafka cluster by its name in the controller's configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub cluster: Option<String>,
+    /// A Kafka cluster by its brokers, as host:port,host:port. Only where the controller's configuration allows these hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 2048), regex(pattern = r"^[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})*$"))]
+    pub bootstrap_servers: Option<String>,
+    /// Who the controller is to these brokers, and which authority of theirs it trusts. Only with bootstrapServers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<KafkaAuthentication>,
+    /// The consumer group's id.
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1F\x7F]+$"))]
+    pub consumer_group: String,
+    /// The topics whose lag counts. Default: every topic that the group has committed to or is assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$")))]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub topics: Option<Vec<String>>,
+    /// A regular expression instead of topics: every topic whose whole name matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub topic_pattern: Option<String>,
+    /// A regular expression for topics that are left out, with topicPattern or without topics: every topic whose whole name matches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub topic_exclude: Option<String>,
+    /// Only these partitions of each topic, as numbers and ranges: 0-11,20. Default: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))]
+    pub partitions: Option<String>,
+    /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is.
+    #[serde(default)]
+    pub offset_reset: OffsetReset,
+    /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins.
+    #[serde(default)]
+    pub isolation_level: IsolationLevel,
+}
+
+/// The Secrets that credentials come from, in the ScaledConsumer's namespace. They are followed: what changes in them is used at the next poll.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("has(self.secretRef) || has(self.caSecretRef)").message("give secretRef, caSecretRef, or both"),
+)]
+pub struct KafkaAuthentication {
+    /// A user name and a password, or a client certificate: a Secret of Strimzi's KafkaUser, of cert-manager's Certificate, of the type kubernetes.io/basic-auth or kubernetes.io/tls, or one whose keys are names of settings, such as sasl.username.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalSecretRef>,
+    /// The authority that has signed the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public authorities.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<LocalSecretRef>,
+}
+
+/// A Secret in the ScaledConsumer's namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalSecretRef {
+    /// The Secret's name.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
+    )]
+    pub name: String,
+}
+
+/// What a partition without a commit means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OffsetReset {
+    /// The group starts at the end.
+    #[default]
+    Latest,
+    /// The group starts at the oldest record.
+    Earliest,
+}
+
+/// Up to where consumers read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum IsolationLevel {
+    /// Up to the high watermark.
+    #[default]
+    ReadUncommitted,
+    /// Up to the last stable offset.
+    ReadCommitted,
+}
+
+/// How the number of replicas follows from what is seen.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!(has(self.timeLag) && has(self.lagPerReplica))").message("give timeLag or lagPerReplica, not both"),
+)]
+pub struct ScalingPolicy {
+    /// The fewest replicas that are predicted to keep the time lag within an objective. This is the default policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_lag: Option<TimeLagPolicy>,
+    /// Records of lag that one replica may have: replicas = ceil(lag / lagPerReplica). It knows neither what a replica can do nor what a rescale costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub lag_per_replica: Option<i64>,
+}
+
+/// The fewest replicas that are predicted to keep the time lag within an objective.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.objective) >= duration('1s')").message("must be at least 1s").field_path(".objective"),
+)]
+pub struct TimeLagPolicy {
+    /// The age that the oldest record not yet read may reach. There is no time to set within which a backlog must be gone: every second that records are late has its price, which is weighed against that of more replicas, and the status shows how long it will take.
+    #[serde(default = "TimeLagPolicy::objective")]
+    pub objective: DurationText,
+}
+
+/// How fast replicas may change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Behavior {
+    /// Limits on going up.
+    #[serde(default)]
+    pub scale_up: ScaleUp,
+    /// Limits on going down.
+    #[serde(default)]
+    pub scale_down: ScaleDown,
+}
+
+/// Limits on going up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleUp {
+    /// Going up takes the lowest recommendation of so many seconds. 0: at once.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 3600))]
+    pub stabilization_window_seconds: i32,
+    /// Which of the policies binds.
+    #[serde(default)]
+    pub select_policy: SelectPolicy,
+    /// The steps that are allowed. None: any step.
+    #[serde(default)]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub policies: Vec<StepPolicy>,
+}
+
+/// Limits on going down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScaleDown {
+    /// Going down takes the highest recommendation of so many seconds, all of which must have been seen. Default: 300 with lagPerReplica, 0 with timeLag, which goes down once fewer replicas have proved to be enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub stabilization_window_seconds: Option<i32>,
+    /// Which of the policies binds.
+    #[serde(default)]
+    pub select_policy: SelectPolicy,
+    /// The steps that are allowed. None: any step.
+    #[serde(default)]
+    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
+    pub policies: Vec<StepPolicy>,
+}
+
+/// Which of several policies binds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum SelectPolicy {
+    /// The one that allows most.
+    #[default]
+    Max,
+    /// The one that allows least.
+    Min,
+    /// No change in this direction.
+    Disabled,
+}
+
+/// A change that is allowed within a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StepPolicy {
+    /// Whether value counts replicas, or per cent of the replicas at the start of the period.
+    #[serde(rename = "type")]
+    pub kind: StepKind,
+    /// How much may change within the period.
+    #[schemars(range(min = 1))]
+    pub value: i32,
+    /// The period.
+    #[schemars(range(min = 1, max = 1800))]
+    pub period_seconds: i32,
+}
+
+/// What a step counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StepKind {
+    /// Replicas.
+    Pods,
+    /// Per cent of the replicas.
+    Percent,
+}
+
+/// When a group counts as having nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Idle {
+    /// So long without lag and without arrivals, before the last replica is stopped.
+    #[serde(default = "Idle::after")]
+    pub after: DurationText,
+    /// Lag up to here, in records, is nothing to do: what transaction markers leave behind for ever.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub activation_lag: i64,
+}
+
+/// What to do once nothing could be read from Kafka for long.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.policy == 'Hold' || has(self.replicas)").message("replicas is required for AtLeast and Exactly").field_path(".replicas"),
+    validation = Rule::new("self.policy != 'Hold' || !has(self.replicas)").message("replicas has no meaning with Hold").field_path(".replicas"),
+)]
+pub struct Fallback {
+    /// For so long nothing could be read.
+    #[serde(default = "Fallback::after")]
+    pub after: DurationText,
+    /// What then: stay, at least so many replicas, or exactly so many.
+    #[serde(default)]
+    pub policy: FallbackPolicy,
+    /// The replicas of AtLeast and Exactly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub replicas: Option<i32>,
+}
+
+/// What to do when Kafka can't be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum FallbackPolicy {
+    /// Stay.
+    #[default]
+    Hold,
+    /// Up to so many, never down.
+    AtLeast,
+    /// To so many, even down.
+    Exactly,
+}
+
+/// A duration as people write it: `90s`, `5m`, `1h30m`. Text, because what it holds is checked by [`crate::kubernetes::scaledconsumer::validate`],
+/// which can name the field.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DurationText(pub String);
+
+impl JsonSchema for DurationText {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "minLength": 2,
+            "maxLength": 16,
+            "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
+            "x-kubernetes-validations": [{
+                "rule": "duration(self) <= duration('24h')",
+                "message": "must be at most 24h",
+            }],
+        })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+}
+
+impl Default for ScaleUp {
+    fn default() -> Self {
+        Self { stabilization_window_seconds: 0, select_policy: SelectPolicy::Max, policies: Vec::new() }
+    }
+}
+
+impl Default for ScaleDown {
+    fn default() -> Self {
+        Self { stabilization_window_seconds: None, select_policy: SelectPolicy::Max, policies: Vec::new() }
+    }
+}
+
+impl TimeLagPolicy {
+    fn objective() -> DurationText {
+        DurationText("60s".into())
+    }
+}
+
+impl Default for TimeLagPolicy {
+    fn default() -> Self {
+        Self { objective: Self::objective() }
+    }
+}
+
+impl Idle {
+    fn after() -> DurationText {
+        DurationText("5m".into())
+    }
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { after: Self::after(), activation_lag: 0 }
+    }
+}
+
+impl Fallback {
+    fn after() -> DurationText {
+        DurationText("3m".into())
+    }
+}
+
+impl Default for Fallback {
+    fn default() -> Self {
+        Self { after: Self::after(), policy: FallbackPolicy::Hold, replicas: None }
+    }
+}
+
+fn one() -> i32 {
+    1
+}
+
+fn apps_v1() -> String {
+    "apps/v1".into()
+}
+
+fn deployment() -> String {
+    "Deployment".into()
+}

@@ -1,0 +1,518 @@
+//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so files and the
+//! API server's objects go through the same door. Each problem names its field, what is wrong and what to do.
+
+mod policy;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt;
+
+use crate::core;
+use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
+use crate::kubernetes::scaledconsumer::resource::{
+    DurationText, IsolationLevel, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer,
+    ScaledConsumerSpec,
+};
+use crate::kubernetes::scaledconsumer::watch::Key;
+
+/// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Validated {
+    /// The object's namespace.
+    pub namespace: String,
+    /// The object's name.
+    pub name: String,
+    /// The workload that is scaled, in the same namespace.
+    pub target: TargetRef,
+    /// What is done with a decision.
+    pub mode: Mode,
+    /// The Kafka cluster.
+    pub cluster: ClusterRef,
+    /// What a poll shall look at.
+    pub query: GroupQuery,
+    /// How to decide. Its `gap` is a guess until the cluster's poll interval is known.
+    pub policy: Policy,
+    /// What all of this was made of, to be kept beside what is observed.
+    pub spec: Arc<ScaledConsumerSpec>,
+}
+
+/// The workload that is scaled.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TargetRef {
+    /// API group and version, as `apps/v1`.
+    pub api_version: String,
+    /// Kind.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+impl TargetRef {
+    /// The API group; empty for the core group.
+    pub fn group(&self) -> &str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The version.
+    pub fn version(&self) -> &str {
+        self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
+    }
+
+    /// Whether both name the same workload: versions of one group share their objects.
+    pub fn is_same_workload(&self, other: &Self) -> bool {
+        self.group() == other.group() && self.kind == other.kind && self.name == other.name
+    }
+}
+
+impl fmt::Display for TargetRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\"", self.kind, self.name)
+    }
+}
+
+/// A Kafka cluster, as a ScaledConsumer names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ClusterRef {
+    /// By its name in the controller's configuration.
+    Named(String),
+    /// By its brokers.
+    Inline(InlineCluster),
+}
+
+/// A Kafka cluster that a ScaledConsumer gives itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InlineCluster {
+    /// `host:port,host:port`, as it is written.
+    pub servers: String,
+    /// The Secret with the credentials, in the ScaledConsumer's namespace.
+    pub secret: Option<Key>,
+    /// The Secret with the brokers' authority, in the ScaledConsumer's namespace.
+    pub authority: Option<Key>,
+}
+
+impl fmt::Display for ClusterRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Named(name) => name,
+            Self::Inline(cluster) => &cluster.servers,
+        })
+    }
+}
+
+/// Everything that is wrong with a ScaledConsumer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Invalid {
+    /// The problems, in the order of the fields. Never empty.
+    pub problems: Vec<Problem>,
+}
+
+/// One field that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The field's path, as `spec.kafka.topics`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.field, self.text)
+    }
+}
+
+/// Checks a ScaledConsumer. The API server has checked most of it already where it comes from there; files come
+/// unchecked.
+pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
+    let mut problems = Problems::default();
+    let name = object.name_any();
+    if name.is_empty() {
+        problems.add("metadata.name", "is missing");
+    }
+    let spec = &object.spec;
+    let target = TargetRef {
+        api_version: spec.scale_target_ref.api_version.clone(),
+        kind: spec.scale_target_ref.kind.clone(),
+        name: spec.scale_target_ref.name.clone(),
+    };
+    for (field, value) in [("apiVersion", &target.api_version), ("kind", &target.kind), ("name", &target.name)] {
+        problems.must_not_be_empty(&format!("spec.scaleTargetRef.{field}"), value);
+    }
+    let namespace = object.namespace().unwrap_or_else(|| "default".into());
+    let cluster = cluster(&spec.kafka, &namespace, &mut problems);
+    let query = query(&spec.kafka, &mut problems);
+    let policy = policy::policy(object, &mut problems);
+    match (cluster, query, policy, problems.0.is_empty()) {
+        (Some(cluster), Some(query), Some(policy), true) => Ok(Validated {
+            namespace,
+            name,
+            target,
+            mode: spec.mode,
+            cluster,
+            query,
+            policy,
+            spec: Arc::new(spec.clone()),
+        }),
+        _ => Err(Invalid { problems: problems.0 }),
+    }
+}
+
+#[derive(Default)]
+struct Problems(Vec<Problem>);
+
+impl Problems {
+    fn add(&mut self, field: &str, text: impl Into<String>) {
+        self.0.push(Problem { field: field.to_owned(), text: text.into() });
+    }
+
+    fn must_not_be_empty(&mut self, field: &str, value: &str) {
+        if value.trim().is_empty() {
+            self.add(field, "is empty");
+        }
+    }
+
+    /// The number, where it lies within `range`.
+    fn number(&mut self, field: &str, value: i32, range: std::ops::RangeInclusive<i32>) -> Option<u32> {
+        if !range.contains(&value) {
+            self.add(field, format!("is {value}; it must be between {} and {}", range.start(), range.end()));
+            return None;
+        }
+        u32::try_from(value).ok()
+    }
+
+    fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
+        /// As long as the longest window that makes sense; a longer one is a typing error.
+        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        match humantime::parse_duration(&value.0) {
+            Ok(duration) if duration <= LONGEST => Some(duration),
+            Ok(_) => {
+                self.add(field, format!("is {}; it must be at most 24h", value.0));
+                None
+            }
+            Err(error) => {
+                self.add(
+                    field,
+                    format!(
+                        "\"{}\" is not a duration ({error}); write for example 90s or 5m",
+                        core::printable(&value.0)
+                    ),
+                );
+                None
+            }
+        }
+    }
+}
+
+fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Option<ClusterRef> {
+    let (secret, authority) = secrets(kafka, namespace, problems);
+    match (&kafka.cluster, &kafka.bootstrap_servers) {
+        (Some(name), None) if !name.trim().is_empty() => Some(ClusterRef::Named(name.clone())),
+        (None, Some(servers)) => match addresses(servers) {
+            Ok(_) => Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority })),
+            Err(why) => {
+                problems.add("spec.kafka.bootstrapServers", why);
+                None
+            }
+        },
+        (Some(_), None) => {
+            problems.add("spec.kafka.cluster", "is empty; name a cluster of the controller's configuration");
+            None
+        }
+        (Some(_), Some(_)) => {
+            problems.add("spec.kafka", "has both cluster and bootstrapServers; keep one of them");
+            None
+        }
+        (None, None) => {
+            problems.add(
+                "spec.kafka",
+                "has neither cluster (a name in the controller's configuration) nor bootstrapServers; give one of them",
+            );
+            None
+        }
+    }
+}
+
+/// The Secrets with the credentials and with the authority.
+fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Option<Key>, Option<Key>) {
+    const FIELD: &str = "spec.kafka.authentication";
+    let Some(authentication) = &kafka.authentication else { return (None, None) };
+    if kafka.bootstrap_servers.is_none() {
+        problems.add(
+            FIELD,
+            "goes with bootstrapServers only; a cluster of the controller's configuration has its authentication there",
+        );
+    }
+    let KafkaAuthentication { secret_ref, ca_secret_ref } = authentication;
+    if secret_ref.is_none() && ca_secret_ref.is_none() {
+        problems.add(FIELD, "names no Secret; give secretRef, caSecretRef, or both");
+    }
+    let mut key = |field: &str, reference: &Option<LocalSecretRef>| {
+        let LocalSecretRef { name } = reference.as_ref()?;
+        if !is_object_name(name) {
+            problems.add(&format!("{FIELD}.{field}.name"), format!("{name:?} is not the name of a Secret"));
+        }
+        Some(Key { namespace: namespace.to_owned(), name: name.clone() })
+    };
+    (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
+}
+
+/// Whether it can be an object's name (RFC 1123 subdomain): it goes into a request's path.
+fn is_object_name(name: &str) -> bool {
+    let is_label = |label: &str| {
+        let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+        !label.is_empty() && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
+fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
+    if let Err(wrong) = core::check_group(&kafka.consumer_group) {
+        problems.add("spec.kafka.consumerGroup", wrong);
+    }
+    let partitions = match kafka.partitions.as_deref().map(str::parse).transpose() {
+        Ok(partitions) => partitions,
+        Err(error) => {
+            problems.add("spec.kafka.partitions", error);
+            None
+        }
+    };
+    Some(GroupQuery {
+        group: kafka.consumer_group.clone(),
+        topics: topics(kafka, problems)?,
+        partitions,
+        isolation: match kafka.isolation_level {
+            IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
+            IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
+        },
+        exclude: exclude(kafka, problems),
+    })
+}
+
+fn exclude(kafka: &KafkaSource, problems: &mut Problems) -> Option<Pattern> {
+    let exclude = kafka.topic_exclude.as_ref()?;
+    if kafka.topics.is_some() {
+        problems.add("spec.kafka.topicExclude", "has no meaning with topics; leave the topics out there");
+        return None;
+    }
+    pattern("spec.kafka.topicExclude", exclude, problems)
+}
+
+fn pattern(field: &str, source: &str, problems: &mut Problems) -> Option<Pattern> {
+    if source.trim().is_empty() {
+        problems.add(field, "is empty; write a regular expression, or leave it out");
+        return None;
+    }
+    Pattern::new(source).map_err(|wrong| problems.add(field, wrong.to_string())).ok()
+}
+
+fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection> {
+    match (&kafka.topics, &kafka.topic_pattern) {
+        (Some(_), Some(_)) => {
+            problems.add("spec.kafka", "has both topics and topicPattern; keep one of them");
+            None
+        }
+        (Some(topics), None) if topics.is_empty() => {
+            problems.add("spec.kafka.topics", "is empty; name topics, or leave it out to take the group's own");
+            None
+        }
+        (Some(topics), None) => {
+            for (i, topic) in topics.iter().enumerate() {
+                if let Err(wrong) = core::check_topic(topic) {
+                    problems.add(&format!("spec.kafka.topics[{i}]"), wrong);
+                }
+            }
+            let mut topics = topics.clone();
+            topics.sort();
+            topics.dedup();
+            Some(TopicSelection::Named(topics))
+        }
+        (None, Some(source)) => pattern("spec.kafka.topicPattern", source, problems).map(TopicSelection::Pattern),
+        (None, None) => Some(TopicSelection::OfGroup),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+
+    use super::*;
+    use crate::core::{Bounds, Objective, Pause, RecordsPerSecond, Replicas, Rule};
+    use crate::kubernetes::scaledconsumer::manifest;
+    use crate::yaml::Source;
+
+    /// A ScaledConsumer of which one line is replaced.
+    fn with(line: &str, instead: &str) -> Result<Validated, String> {
+        const WHOLE: &str = "
+apiVersion: paceline.dev/v1alpha1
+kind: ScaledConsumer
+metadata:
+  name: orders
+  annotations: {}
+spec:
+  scaleTargetRef: {name: orders-worker}
+  minReplicas: 1
+  maxReplicas: 24
+  kafka:
+    cluster: main
+    consumerGroup: orders
+    topics: [orders]
+  policy: {lagPerReplica: 1000}
+  behavior: {}
+  idle: {}
+  fallback: {}
+";
+        assert!(WHOLE.contains(line), "{line}");
+        let source = Source { name: "orders.yaml".into(), text: WHOLE.replace(line, instead) };
+        let mut found = manifest::parse(&source).map_err(|invalid| invalid.to_string())?;
+        Ok(found.consumers.pop().expect("one document"))
+    }
+
+    #[test]
+    fn every_problem_names_its_field_and_what_to_do() {
+        let rows = [
+            ("  name: orders", "  labels: {}", "metadata.name: is missing"),
+            (
+                "minReplicas: 1",
+                "minReplicas: 25",
+                "spec.minReplicas: minReplicas is 25, above maxReplicas, which is 24",
+            ),
+            ("minReplicas: 1", "minReplicas: -1", "spec.minReplicas: is -1; it must be between 0 and 10000"),
+            ("maxReplicas: 24", "maxReplicas: 0", "spec.maxReplicas: maxReplicas is 0; leave it out"),
+            ("maxReplicas: 24", "threadsPerReplica: 0", "spec.threadsPerReplica: is 0"),
+            ("cluster: main", "cluster: ''", "spec.kafka.cluster: is empty"),
+            ("cluster: main", "offsetReset: latest", "spec.kafka: has neither cluster"),
+            ("cluster: main", "{cluster: main, bootstrapServers: 'a:9092'}", "mapping"),
+            ("topics: [orders]", "bootstrapServers: a:9092", "spec.kafka: has both cluster and bootstrapServers"),
+            (
+                "topics: [orders]",
+                "authentication: {secretRef: {name: a}}",
+                "spec.kafka.authentication: goes with bootstrapServers only",
+            ),
+            ("cluster: main", "{bootstrapServers: 'a:9092', authentication: {}}", "mapping"),
+            ("topics: [orders]", "topics: []", "spec.kafka.topics: is empty; name topics"),
+            ("topics: [orders]", "topics: [orders, '']", "spec.kafka.topics[1]: is empty"),
+            ("topics: [orders]", "topics: ['a,b']", "spec.kafka.topics[0]: \"a,b\" looks like several topics"),
+            ("topics: [orders]", "topics: ['a ']", "spec.kafka.topics[0]: \"a \" ends with a blank; leave it out"),
+            ("topics: [orders]", "topicPattern: ''", "spec.kafka.topicPattern: is empty"),
+            ("topics: [orders]", "topicPattern: '(?!.*dlq).*'", "spec.kafka.topicPattern: uses look-around"),
+            ("topics: [orders]", "topicPattern: 'one)|(pay'", "spec.kafka.topicPattern: is not a regular expression"),
+            ("topics: [orders]", "topicExclude: 'a{9}{9}{9}{9}{9}'", "spec.kafka.topicExclude: needs more than 48 KiB"),
+            (
+                "topics: [orders]",
+                "topics: [a]\n    topicExclude: b",
+                "spec.kafka.topicExclude: has no meaning with topics",
+            ),
+            (
+                "consumerGroup: orders",
+                "consumerGroup: \"a\\n\"",
+                "spec.kafka.consumerGroup: \"a\\n\" ends with a line break",
+            ),
+            ("topics: [orders]", "topicPattern: 'orders('", "spec.kafka.topicPattern: is not a regular expression"),
+            ("topics: [orders]", "partitions: 3-1", "spec.kafka.partitions: the range 3-1 runs backwards"),
+            ("consumerGroup: orders", "consumerGroup: ''", "spec.kafka.consumerGroup: is empty"),
+            (
+                "lagPerReplica: 1000",
+                "lagPerReplica: 0",
+                "spec.policy.lagPerReplica: is 0; it must be at least 1 record",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "lagPerReplica: 1000, timeLag: {objective: 60s}",
+                "spec.policy: has both timeLag and lagPerReplica; keep one of them",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "timeLag: {objective: soon}",
+                "spec.policy.timeLag.objective: \"soon\" is not a duration",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "timeLag: {objective: 500ms}",
+                "spec.policy.timeLag.objective: is 500ms; it must be at least 1s",
+            ),
+            (
+                "lagPerReplica: 1000",
+                "timeLag: {objective: 60s, recovery: 2m}",
+                "spec.policy.timeLag.recovery: unknown field",
+            ),
+            ("idle: {}", "capacityPerReplica: 0", "spec.capacityPerReplica: is 0; it must be above 0"),
+            (
+                "lagPerReplica: 1000",
+                "lagPerReplica: 1, lagperReplica: 2",
+                "spec.policy.lagperReplica: unknown field; did you mean \"lagPerReplica\"?",
+            ),
+            (
+                "behavior: {}",
+                "behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}",
+                "spec.behavior.scaleDown.stabilizationWindowSeconds: is 3601; it must be between 0 and 3600",
+            ),
+            (
+                "behavior: {}",
+                "behavior: {scaleUp: {policies: [{type: Pods, value: 0, periodSeconds: 60}]}}",
+                "spec.behavior.scaleUp.policies[0].value: is 0",
+            ),
+            ("idle: {}", "idle: {after: soon}", "spec.idle.after: \"soon\" is not a duration"),
+            ("idle: {}", "idle: {after: 25h}", "spec.idle.after: is 25h; it must be at most 24h"),
+            ("idle: {}", "idle: {activationLag: -1}", "spec.idle.activationLag: is -1; it must not be negative"),
+            ("fallback: {}", "fallback: {policy: Exactly}", "spec.fallback.replicas: is missing"),
+            ("fallback: {}", "fallback: {replicas: 2}", "spec.fallback.replicas: has no meaning with policy Hold"),
+            (
+                "fallback: {}",
+                "fallback: {policy: AtLeast, replicas: 30}",
+                "spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas",
+            ),
+            (
+                "annotations: {}",
+                "annotations: {paceline.dev/paused-replicas: many}",
+                "metadata.annotations: paceline.dev/paused-replicas is \"many\", which is not a number",
+            ),
+        ];
+        for (line, instead, expected) in rows {
+            let error = with(line, instead).expect_err(instead);
+            assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_engine() {
+        let validated = with("maxReplicas: 24", "").expect("valid");
+        let rule = Rule::LagPerReplica(NonZeroU64::new(1000).expect("not zero"));
+        let bounds = Bounds::new(1, None).expect("possible");
+        assert_eq!(validated.policy, Policy::new(rule, bounds));
+        assert_eq!(validated.namespace, "default");
+
+        let time_lag = |seconds| Rule::TimeLag(Objective::new(Duration::from_secs(seconds)).expect("possible"));
+        let rows = [
+            ("", time_lag(60)),
+            ("  policy: {}", time_lag(60)),
+            ("  policy: {timeLag: {}}", time_lag(60)),
+            ("  policy: {timeLag: {objective: 5m}}", time_lag(300)),
+        ];
+        for (text, rule) in rows {
+            let policy = with("  policy: {lagPerReplica: 1000}", text).expect("valid").policy;
+            let bounds = Bounds::new(1, Some(24)).expect("possible");
+            assert_eq!(policy, Policy::new(rule, bounds), "{text}");
+        }
+        let hinted = with("behavior: {}", "capacityPerReplica: 100").expect("valid").policy;
+        assert_eq!(hinted.capacity_hint, Some(RecordsPerSecond(100.0)));
+    }
+
+    #[test]
+    fn the_pause_annotations_are_read() {
+        let rows = [
+            ("{}", None),
+            ("{paceline.dev/paused: ''}", Some(Pause::AsIs)),
+            ("{paceline.dev/paused: 'true'}", Some(Pause::AsIs)),
+            ("{paceline.dev/paused: 'false'}", None),
+            ("{paceline.dev/paused-replicas: '3'}", Some(Pause::At(Replicas(3)))),
+            ("{paceline.dev/paused: 'true', paceline.dev/paused-replicas: '0'}", Some(Pause::At(Replicas(0)))),
+        ];
+        for (annotations, expected) in rows {
+            let validated = with("annotations: {}", &format!("annotations: {annotations}")).expect("valid");
+            assert_eq!(validated.policy.pause, expected, "{annotations}");
+        }
+    }
+}

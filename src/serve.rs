@@ -1,0 +1,5 @@
+//! What the controller serves over HTTP: health and metrics on one port, the external metrics API on another.
+
+pub mod external_metrics;
+pub mod metrics;
+pub mod web;
