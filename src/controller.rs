@@ -27,10 +27,12 @@ use tracing::{error, info, warn};
 pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 
 use crate::config::Configuration;
+use crate::kubernetes;
 use crate::kubernetes::conflict::{self, Claims};
-use crate::kubernetes::lease::{self, Candidate, Leadership};
+use crate::kubernetes::lease::{Candidate, LeaderElection, Leadership};
 use crate::kubernetes::scaledconsumer::watch;
-use crate::kubernetes::workload::scale::Scales;
+use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::workload::Workloads;
 use crate::serve::external_metrics::Board;
 use crate::serve::metrics::Metrics;
 use crate::serve::web::{self, Health};
@@ -57,12 +59,12 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;
-    let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
+    let client = kubernetes::client(config).context("Can't make a client of the Kubernetes API server")?;
     let metrics = Arc::new(Metrics::new()?);
     let identity = identity();
 
     let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
-    let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
+    let (leadership, election) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
     let namespaces = namespaces(&configuration);
     let lists = if from.is_some() { 1 } else { namespaces.len() };
     // The lists of HPAs and those of ScaledConsumers.
@@ -105,9 +107,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         outside: outside.clone(),
     });
     let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
-    let scales = Scales::new(client.clone());
+    let workloads = Workloads::new(client.clone(), WatchStates::default(), namespaces, stop.clone());
     let not_served = outside.not_served;
-    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, postings, identity, not_served });
+    let shared = Arc::new(Shared { client, workloads, claims, leadership, metrics, postings, identity, not_served });
     let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
 
     tokio::select! {
@@ -119,9 +121,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         error!(%panic, "The main loop did not end as it should.");
     }
     stop_leading.cancel();
-    if let Some(contest) = contest {
+    if let Some(election) = election {
         // If it takes longer, the lease runs out by itself.
-        let _ = tokio::time::timeout(GIVING_BACK, contest).await;
+        let _ = tokio::time::timeout(GIVING_BACK, election).await;
     }
     stop_serving.cancel();
     server.abort();
@@ -157,7 +159,7 @@ async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
     all
 }
 
-/// Contends for the lease, or leads without one.
+/// Takes part in the leader election, or leads without one.
 fn lead(
     client: &Client,
     configuration: &Configuration,
@@ -167,23 +169,16 @@ fn lead(
 ) -> (Leadership, Option<tokio::task::JoinHandle<()>>) {
     let election = &configuration.leader_election;
     if !election.enabled {
-        let (standing, leadership) = lease::alone();
-        // Whoever looks at it would take a closed channel for the end of the contest.
-        tokio::spawn(async move {
-            stop.cancelled().await;
-            drop(standing);
-        });
-        return (leadership, None);
+        return (Leadership::always(), None);
     }
-    let (standing, leadership) = lease::contest();
     let candidate = Candidate {
         namespace: election.namespace.clone().unwrap_or_else(|| own_namespace.to_owned()),
         lease: election.lease_name.clone(),
         identity: identity.to_owned(),
     };
-    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Contending for the lease.");
-    let contest = tokio::spawn(lease::contend(client.clone(), candidate, standing, stop));
-    (leadership, Some(contest))
+    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Taking part in the leader election.");
+    let (election, leadership) = LeaderElection::new(client.clone(), candidate);
+    (leadership, Some(tokio::spawn(election.run(stop))))
 }
 
 /// The namespaces that are watched; `None` is all of them.

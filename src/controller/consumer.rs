@@ -18,8 +18,7 @@ use crate::kubernetes::scaledconsumer::resource::Mode;
 use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::kubernetes::scaledconsumer::watch::{Object, Record};
-use crate::kubernetes::workload::pods::Pods;
-use crate::kubernetes::workload::scale::{Read, ScaleError, Scales};
+use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
 use crate::serve::metrics::Metrics;
 
 use super::clusters::Subscription;
@@ -28,7 +27,7 @@ use super::postings::Postings;
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
     pub(super) client: Client,
-    pub(super) scales: Scales,
+    pub(super) workloads: Workloads,
     pub(super) claims: Claims,
     pub(super) leadership: Leadership,
     pub(super) metrics: Arc<Metrics>,
@@ -52,8 +51,7 @@ pub(super) struct Consumer {
     subscription: Subscription,
     leadership: Leadership,
     reporter: Reporter,
-    read: Option<Read>,
-    pods: Pods,
+    workload: WorkloadHandle,
     war: ConflictDetector,
 }
 
@@ -67,16 +65,11 @@ impl Consumer {
         let reporter =
             Reporter::new(shared.client.clone(), object.key.clone(), object.record.clone(), shared.identity.clone());
         let leadership = shared.leadership.clone();
-        Self {
-            shared,
-            asked,
-            subscription,
-            leadership,
-            reporter,
-            read: None,
-            pods: Pods::default(),
-            war: ConflictDetector::default(),
-        }
+        let workload = {
+            let asked = asked.borrow();
+            shared.workloads.follow(&asked.validated.namespace, &asked.validated.target)
+        };
+        Self { shared, asked, subscription, leadership, reporter, workload, war: ConflictDetector::default() }
     }
 
     fn validated(&self) -> Validated {
@@ -101,19 +94,18 @@ impl Consumer {
 
     /// Writes the replicas, if that is our business at all.
     async fn write(&mut self, asked: &Validated, decision: &Decision) -> Result<(), ScaleError> {
-        let Some(read) = &self.read else { return Ok(()) };
         let (namespace, name) = (&asked.namespace, &asked.name);
-        let written =
-            self.shared.scales.write(namespace, &asked.target, read, decision.desired, &self.shared.leadership).await;
+        let written = self.workload.write(decision.current(), decision.desired, &self.shared.leadership).await;
         let result = match &written {
-            Ok(Some(())) => {
+            Ok(true) => {
                 let (from, to) = (decision.current().0, decision.desired.0);
                 info!(namespace, name, from, to, reason = decision.reason.name(), "Scaled the target.");
                 self.war.wrote(decision.desired);
                 "done"
             }
             // Somebody else leads now.
-            Ok(None) => return Ok(()),
+            Ok(false) => return Ok(()),
+            Err(error @ ScaleError::Postponed(_)) => return Err(error.clone()),
             Err(ScaleError::Conflict(_)) => "conflict",
             Err(error) => {
                 warn!(namespace, name, %error, "The target was not scaled.");
@@ -151,9 +143,7 @@ impl Consumer {
         if !self.war.read(current, Instant::now()) || rival.as_ref().is_some_and(Competitor::forbids_writing) {
             return rival;
         }
-        let read = self.read.as_ref()?;
-        let manager = self.shared.scales.last_writer(&asked.namespace, &asked.target, read).await;
-        Some(Competitor::ChangedBack(manager))
+        Some(Competitor::ChangedBack(self.workload.last_writer().await))
     }
 }
 
@@ -172,13 +162,8 @@ impl Target for Consumer {
     type Error = ScaleError;
 
     async fn read(&mut self) -> Result<Workload, ScaleError> {
-        let asked = self.validated();
-        let read = self.shared.scales.read(&asked.namespace, &asked.target).await?;
-        let read_at = Some(now());
-        let workload = self.pods.complete(&self.shared.scales, &asked.namespace, &asked.target, &read).await;
-        let workload = Workload { read_at, ..workload };
-        self.read = Some(read);
-        Ok(workload)
+        let workload = self.workload.read().await?;
+        Ok(Workload { read_at: Some(now()), ..workload })
     }
 
     async fn act(&mut self, seen: &Observation, decision: &Decision, engine: &Engine) -> Acted {
@@ -216,7 +201,6 @@ impl Target for Consumer {
     }
 
     async fn unreadable(&mut self, seen: &Observation, error: ScaleError) {
-        self.read = None;
         let (name, text) = (error.name(), error.to_string());
         let asked = self.validated();
         self.shared.postings.undecided(
