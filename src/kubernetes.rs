@@ -15,6 +15,7 @@ pub mod scaledconsumer;
 pub(crate) mod single;
 pub mod watch_state;
 pub mod workload;
+pub mod workload_key;
 
 pub use client::{FIELD_MANAGER, client};
 pub use k8s_openapi::api::core::v1::ObjectReference;

@@ -247,3 +247,52 @@ async fn write_within<T>(
     };
     lane.count(answer).map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_lane_delays_no_other_and_fails_after_a_while() {
+        // Ten times as many as the lane takes, on an API server that never answers.
+        let hung = || tokio::spawn(call(Lane::Status, pending::<kube::Result<()>>()));
+        let statuses: Vec<_> = (0..80).map(|_| hung()).collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let start = Instant::now();
+        for lane in [Lane::Lease, Lane::Scale, Lane::ScaleRead, Lane::Events, Lane::Other] {
+            let written = write(lane, || true, ready(Ok(()))).await;
+            assert!(matches!(written, Ok(Some(()))), "{lane:?}: {written:?}");
+        }
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let mut errors = Vec::new();
+        for status in statuses {
+            let error = status.await.expect("it does not panic").expect_err("it never ends");
+            errors.push((error.class(), error.to_string()));
+        }
+        let (_, timed_out) = &errors[0];
+        assert_eq!(timed_out, "the API server did not answer within 4 s");
+        let (class, no_permit) = &errors[79];
+        assert_eq!(*class, CallResult::NoPermit);
+        assert!(no_permit.contains("10 s passed before one of the lane \"status\" could be"), "{no_permit}");
+        assert!(start.elapsed() < Duration::from_secs(15), "nothing waits for longer than both limits");
+        let counted = |wanted| counts().find(|(lane, result, _)| (*lane, *result) == (Lane::Status, wanted));
+        assert!(counted(CallResult::TimedOut).is_some_and(|(_, _, count)| count >= 8));
+        assert!(counted(CallResult::NoPermit).is_some_and(|(_, _, count)| count >= 40));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_error_names_the_time_out_of_its_request() {
+        let error = within(Lane::Other, Duration::from_millis(1500), pending::<kube::Result<()>>()).await;
+        assert_eq!(error.expect_err("it never ends").to_string(), "the API server did not answer within 1.5 s");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_after_the_end_of_a_leadership() {
+        let sent = write(Lane::Other, || false, async { panic!("it is sent") as kube::Result<()> }).await;
+        assert!(matches!(sent, Ok(None)), "{sent:?}");
+    }
+}

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -29,9 +30,11 @@ use crate::kubernetes::watch_state::WatchStates;
 const PAGE: u32 = 250;
 /// How long a refused watch waits for its next attempt. A right that is granted takes effect within this time.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
-/// Errors further apart than this belong to two outages: the watcher tries again at least every 30 s, plus jitter, and
-/// each attempt ends after the client's time-out for connecting.
-const SAME_OUTAGE: Duration = Duration::from_secs(75);
+/// The longest pause between two attempts in an outage. There is one watch per kind, so it costs little.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Errors further apart than this belong to two outages: an attempt comes after [`LONGEST_PAUSE`] and ends after the
+/// client's 5 s for connecting. A watch that is back says nothing before something changes.
+const SAME_OUTAGE: Duration = Duration::from_secs(20);
 
 /// What a watch knows of one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,7 +184,7 @@ impl Feed<'_> {
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let config = watcher::Config::default().page_size(PAGE);
-        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut events = watcher(api, config).backoff(ShortBackoff::default()).boxed();
         while let Some(event) = events.next().await {
             match event {
                 Ok(event) => {
@@ -216,6 +219,24 @@ impl Feed<'_> {
                 }
             }
         }
+    }
+}
+
+/// The watcher's own back-off with shorter pauses, so that an outage is told from a watch that has nothing to say.
+#[derive(Default)]
+struct ShortBackoff(watcher::DefaultBackoff);
+
+impl Iterator for ShortBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for ShortBackoff {
+    fn reset(&mut self) {
+        self.0.reset();
     }
 }
 
