@@ -30,10 +30,11 @@ pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, 
 
 use crate::config::Configuration;
 use crate::kafka::now;
+use crate::kubernetes;
 use crate::kubernetes::hpa::Autoscalers;
-use crate::kubernetes::lease::{self, Candidate, Leadership};
+use crate::kubernetes::lease::{Candidate, LeaderElection, Leadership};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
-use crate::kubernetes::workload::scale::Scales;
+use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
 use crate::serve::external_metrics::Board;
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
@@ -62,11 +63,11 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;
-    let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
+    let client = kubernetes::client(config).context("Can't make a client of the Kubernetes API server")?;
     let identity = identity();
 
     let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
-    let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
+    let (leadership, election) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
     let (writer, registry) = Registry::new();
     let watches = registry.watches();
     let namespaces = namespaces(&configuration);
@@ -119,9 +120,10 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         external: Box::new(move || of_external.reads()),
     })?;
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
-    let scales = Scales::new(client.clone());
+    let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
     let not_served = outside.not_served;
-    let shared = Shared { client, registry: writer, scales, autoscalers, leadership, postings, identity, not_served };
+    let shared =
+        Shared { client, registry: writer, workloads, autoscalers, leadership, postings, identity, not_served };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {
@@ -133,9 +135,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         error!(%panic, "The main loop did not end as it should.");
     }
     stop_leading.cancel();
-    if let Some(contest) = contest {
+    if let Some(election) = election {
         // If it takes longer, the lease runs out by itself.
-        let _ = tokio::time::timeout(GIVING_BACK, contest).await;
+        let _ = tokio::time::timeout(GIVING_BACK, election).await;
     }
     stop_serving.cancel();
     server.abort();
@@ -171,7 +173,7 @@ async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
     all
 }
 
-/// Contends for the lease, or leads without one.
+/// Takes part in the leader election, or leads without one.
 fn lead(
     client: &Client,
     configuration: &Configuration,
@@ -181,23 +183,16 @@ fn lead(
 ) -> (Leadership, Option<tokio::task::JoinHandle<()>>) {
     let election = &configuration.leader_election;
     if !election.enabled {
-        let (standing, leadership) = lease::alone();
-        // Whoever looks at it would take a closed channel for the end of the contest.
-        tokio::spawn(async move {
-            stop.cancelled().await;
-            drop(standing);
-        });
-        return (leadership, None);
+        return (Leadership::always(), None);
     }
-    let (standing, leadership) = lease::contest();
     let candidate = Candidate {
         namespace: election.namespace.clone().unwrap_or_else(|| own_namespace.to_owned()),
         lease: election.lease_name.clone(),
         identity: identity.to_owned(),
     };
-    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Contending for the lease.");
-    let contest = tokio::spawn(lease::contend(client.clone(), candidate, standing, stop));
-    (leadership, Some(contest))
+    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Taking part in the leader election.");
+    let (election, leadership) = LeaderElection::new(client.clone(), candidate);
+    (leadership, Some(tokio::spawn(election.run(stop))))
 }
 
 /// The namespaces that are watched; `None` is all of them.

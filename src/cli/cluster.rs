@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
+use crate::kubernetes::client as client_of;
+
 /// An API server that is there answers a read within milliseconds; a kubeconfig of a cluster that is gone must not
 /// hold up who asks.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -14,5 +16,5 @@ pub(super) async fn client() -> anyhow::Result<(Client, String)> {
     config.connect_timeout = Some(PATIENCE);
     config.read_timeout = Some(PATIENCE);
     let address = config.cluster_url.to_string();
-    Ok((Client::try_from(config)?, address))
+    Ok((client_of(config)?, address))
 }

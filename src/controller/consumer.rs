@@ -20,15 +20,14 @@ use crate::kubernetes::scaledconsumer::resource::Mode;
 use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::kubernetes::scaledconsumer::watch::{self as objects, Key};
-use crate::kubernetes::workload::pods::Pods;
-use crate::kubernetes::workload::scale::{Read, ScaleError, Scales};
+use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
     pub(super) client: Client,
     pub(super) registry: RegistryWriter,
-    pub(super) scales: Scales,
+    pub(super) workloads: Workloads,
     pub(super) autoscalers: Autoscalers,
     pub(super) leadership: Leadership,
     pub(super) postings: Postings,
@@ -46,8 +45,7 @@ pub(super) struct Consumer {
     subscription: Subscription,
     leadership: Leadership,
     reporter: Reporter,
-    read: Option<Read>,
-    pods: Pods,
+    workload: WorkloadHandle,
     conflicts: ConflictDetector,
 }
 
@@ -62,6 +60,10 @@ impl Consumer {
         let record = known.record.as_deref().cloned();
         let reporter = Reporter::new(shared.client.clone(), Key::clone(&known.key), record, shared.identity.clone());
         let leadership = shared.leadership.clone();
+        let workload = {
+            let spec = specs.borrow();
+            shared.workloads.follow(&spec.namespace, &spec.target)
+        };
         Self {
             shared,
             entry,
@@ -69,8 +71,7 @@ impl Consumer {
             subscription,
             leadership,
             reporter,
-            read: None,
-            pods: Pods::default(),
+            workload,
             conflicts: ConflictDetector::default(),
         }
     }
@@ -90,18 +91,16 @@ impl Consumer {
 
     /// Writes the replicas.
     async fn write(&mut self, spec: &Validated, decision: &Decision) -> Result<ActionResult, ScaleError> {
-        let Some(read) = &self.read else { return Ok(ActionResult::NothingToDo) };
         let (namespace, name) = (&spec.namespace, &spec.name);
-        let leadership = &self.shared.leadership;
-        match self.shared.scales.write(namespace, &spec.target, read, decision.desired, leadership).await {
-            Ok(Some(())) => {
+        match self.workload.write(decision.current(), decision.desired, &self.shared.leadership).await {
+            Ok(true) => {
                 let (from, to) = (decision.current().0, decision.desired.0);
                 info!(namespace, name, from, to, reason = decision.reason.name(), "Scaled the target.");
                 self.conflicts.wrote(decision.desired);
                 Ok(ActionResult::Written)
             }
-            Ok(None) => Ok(ActionResult::NotLeader),
-            Err(error @ ScaleError::Conflict(_)) => Err(error),
+            Ok(false) => Ok(ActionResult::NotLeader),
+            Err(error @ (ScaleError::Conflict(_) | ScaleError::Postponed(_))) => Err(error),
             Err(error) => {
                 warn!(namespace, name, %error, "The target was not scaled.");
                 Err(error)
@@ -159,9 +158,7 @@ impl Consumer {
         if !is_set_back || competitor.as_ref().is_some_and(Competitor::forbids_writing) {
             return competitor;
         }
-        let read = self.read.as_ref()?;
-        let manager = self.shared.scales.last_writer(&spec.namespace, &spec.target, read).await;
-        Some(Competitor::ChangedBack(manager))
+        Some(Competitor::ChangedBack(self.workload.last_writer().await))
     }
 
     /// What becomes of a decision, and who else scales the workload; nothing where it must be decided again.
@@ -212,16 +209,10 @@ fn most_useful(spec: &Validated, decision: &Decision) -> Option<u32> {
 
 impl Actuator for Consumer {
     async fn read(&mut self) -> Result<Workload, TargetError> {
-        let spec = self.spec();
-        self.read = None;
-        match self.shared.scales.read(&spec.namespace, &spec.target).await {
-            Ok(read) => {
-                let read_at = Some(now());
-                let workload = self.pods.complete(&self.shared.scales, &spec.namespace, &spec.target, &read).await;
-                self.read = Some(read);
-                Ok(Workload { read_at, ..workload })
-            }
+        match self.workload.read().await {
+            Ok(workload) => Ok(Workload { read_at: Some(now()), ..workload }),
             Err(error) => {
+                let spec = self.spec();
                 let (name, text) = (error.name(), error.to_string());
                 let seen = self.subscription.observations.borrow().clone();
                 if let Some(seen) = seen {
@@ -270,9 +261,10 @@ impl Actuator for Consumer {
 
     async fn changed(&mut self) {
         // Whoever has just become the leader acts on what it knows, and not only at the next poll.
-        let (leadership, specs) = (&mut self.leadership, &mut self.specs);
+        let (leadership, specs, workload) = (&mut self.leadership, &mut self.specs, &mut self.workload);
         tokio::select! {
             () = leadership.changed() => {}
+            () = workload.changed() => {}
             Ok(()) = specs.changed() => {}
         }
     }

@@ -9,7 +9,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::checks::{Row, Verdict};
-use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::serve::external_metrics::aggregation::api_service::{NAME, Registration, Service};
@@ -53,7 +53,7 @@ pub struct ExternalMetrics {
 
 /// Whether the API server answers. `address` is where it is asked.
 pub async fn api_server(client: &Client, address: &str) -> Row {
-    match call::call(client.apiserver_version()).await {
+    match call::call(Lane::Other, client.apiserver_version()).await {
         Ok(version) => Row::new(API_SERVER, Verdict::Ok, format!("{address} answers as {}.", version.git_version)),
         Err(error) => unreachable(address, &error.to_string()),
     }
@@ -112,7 +112,8 @@ pub fn skipped(why: &str) -> Vec<Row> {
 
 /// Whether HPAs can read our metrics.
 pub async fn external_metrics(client: &Client, meant: &ExternalMetrics) -> Vec<Row> {
-    let (registration, row) = match call::call(Api::<APIService>::all(client.clone()).get_opt(NAME)).await {
+    let (registration, row) = match call::call(Lane::Other, Api::<APIService>::all(client.clone()).get_opt(NAME)).await
+    {
         Ok(object) => {
             let registration = Registration::of(object.as_ref(), &meant.service);
             let row = api_service(&registration, meant.enabled, &meant.service);
@@ -190,7 +191,7 @@ fn sentence(clause: &str) -> String {
 async fn service(client: &Client, service: &Service) -> Row {
     let Service { namespace, name } = service;
     let services: Api<CoreService> = Api::namespaced(client.clone(), namespace);
-    let found = match call::call(services.get_opt(name)).await {
+    let found = match call::call(Lane::Other, services.get_opt(name)).await {
         Ok(Some(found)) => found.spec.unwrap_or_default(),
         Ok(None) => {
             return Row::new(SERVICE, Verdict::Failed, format!("There is no Service {service}."))
@@ -204,7 +205,7 @@ async fn service(client: &Client, service: &Service) -> Row {
     }
     let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
-    match call::call(slices.list(&of_service)).await {
+    match call::call(Lane::Other, slices.list(&of_service)).await {
         Ok(slices) => match slices.items.iter().map(ready).sum::<usize>() {
             0 => Row::new(SERVICE, Verdict::Failed, format!("{service} has no ready endpoint."))
                 .todo("Check that the controller's pods are Ready, and that the Service's selector fits their labels."),
@@ -244,7 +245,7 @@ async fn certificate(client: &Client, meant: &ExternalMetrics, registration: &Re
     };
     let what = format!("Secret {}/{name}", meant.namespace);
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &meant.namespace);
-    match call::call(secrets.get_opt(name)).await {
+    match call::call(Lane::Other, secrets.get_opt(name)).await {
         Ok(Some(secret)) => {
             let chain = secret.data.unwrap_or_default().remove("tls.crt").unwrap_or_default();
             judge_certificate(&what, &String::from_utf8_lossy(&chain.0), bundle, meant)
@@ -286,7 +287,7 @@ async fn front_proxy(client: &Client) -> Row {
     let Source { namespace, name } = Source::default();
     let what = format!("ConfigMap {namespace}/{name}");
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
-    match call::call(maps.get_opt(&name)).await {
+    match call::call(Lane::Other, maps.get_opt(&name)).await {
         Ok(Some(map)) => match front_proxy::parse(&map) {
             Ok(known) => {
                 let names = match known.allowed_names.as_slice() {
@@ -315,7 +316,12 @@ fn unread(check: &'static str, what: &str, error: &CallError) -> Row {
         CallError::Forbidden(_) => {
             Row::new(check, Verdict::Skipped, text).todo("Ask somebody who may read it to run this.")
         }
-        CallError::NotFound(_) | CallError::Conflict(_) | CallError::TimedOut | CallError::Other(_) => {
+        CallError::NotFound(_)
+        | CallError::Conflict(_)
+        | CallError::TimedOut(_)
+        | CallError::NoPermit(_)
+        | CallError::Invalid(_)
+        | CallError::Other(_) => {
             Row::new(check, Verdict::Failed, text).todo("Try again; if it stays, see the API server's log.")
         }
     }

@@ -15,7 +15,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use tracing::debug;
 
-use crate::kubernetes::call;
+use crate::kubernetes::call::{self, Lane};
 use crate::kubernetes::lease::Leadership;
 
 /// Events about one object within [`WINDOW`]: a flapping one must not fill the API server's store.
@@ -71,7 +71,7 @@ impl Events {
         let event = self.event(about, note);
         let api: Api<Event> = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or("default"));
         let params = PostParams::default();
-        if let Err(error) = call::write(|| leadership.may_write(), api.create(&params, &event)).await {
+        if let Err(error) = call::write(Lane::Events, || leadership.may_write(), api.create(&params, &event)).await {
             debug!(name = about.name, %error, "An Event was lost.");
         }
     }

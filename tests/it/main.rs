@@ -3,6 +3,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod allocations;
+mod fake_api_server;
 mod scripted_broker;
 mod story;
 mod world;
@@ -39,6 +40,7 @@ mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
 mod kubernetes_supervision;
+mod kubernetes_workloads;
 mod lag;
 mod leadership;
 mod manifests;

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::kubernetes::single::{self, Unwatchable};
 
@@ -130,12 +130,16 @@ pub async fn follow(
 /// Reads a Secret once, with the rights of whoever asks.
 pub async fn read(client: &Client, key: &Key) -> SecretState {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    match call::call(secrets.get_opt(&key.name)).await {
+    match call::call(Lane::Other, secrets.get_opt(&key.name)).await {
         Ok(found) => SecretState::from(found),
         Err(CallError::NotFound(_)) => SecretState::Missing,
         Err(CallError::Forbidden(why)) => SecretState::Forbidden(why),
-        Err(error @ (CallError::Conflict(_) | CallError::TimedOut | CallError::Other(_))) => {
-            SecretState::Unreadable(error.to_string())
-        }
+        Err(
+            error @ (CallError::Conflict(_)
+            | CallError::TimedOut(_)
+            | CallError::NoPermit(_)
+            | CallError::Invalid(_)
+            | CallError::Other(_)),
+        ) => SecretState::Unreadable(error.to_string()),
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::core::{Decision, Replicas, TimeLag, Unknown};
-use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::conflict::Competitor;
 use crate::kubernetes::events::{Events, Note, Severity};
 use crate::kubernetes::hpa::Judgement;
@@ -214,7 +214,9 @@ impl Reporter {
         let api: Api<ScaledConsumer> = Api::namespaced(self.client.clone(), &self.key.namespace);
         let patch = json!({ "status": whole(&status) });
         let (params, patch) = (PatchParams::default(), Patch::Merge(&patch));
-        match call::write(|| leadership.may_write(), api.patch_status(&self.key.name, &params, &patch)).await {
+        match call::write(Lane::Status, || leadership.may_write(), api.patch_status(&self.key.name, &params, &patch))
+            .await
+        {
             Ok(Some(_)) => {
                 self.told = status;
                 self.written = Some(Instant::now());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use paceline::kubernetes::lease::{self, Candidate, Leadership, Standing};
+use paceline::kubernetes::lease::{Candidate, LeaderElection, Leadership};
 use paceline::serve::external_metrics::aggregation::api_service::{self, Registration, Service};
 use paceline::serve::external_metrics::aggregation::certificates::{self, Certificates, Lifetimes, Settings};
 use tokio::sync::watch;
@@ -25,7 +25,6 @@ pub(super) struct Replica {
     pub(super) certificates: Certificates,
     pub(super) registration: watch::Receiver<Registration>,
     pub(super) leadership: Leadership,
-    standing: Option<watch::Sender<Standing>>,
     _stop: DropGuard,
 }
 
@@ -36,28 +35,21 @@ pub(super) enum Rank {
     Leader,
     /// It never leads.
     Follower,
-    /// It contends for a Lease of the namespace.
+    /// It takes part in the election for a Lease of the namespace.
     Candidate,
 }
 
 impl Replica {
     pub(super) fn start(client: &Client, namespace: &str, rank: Rank, lifetimes: Lifetimes) -> Self {
         let stop = CancellationToken::new();
-        let (standing, leadership) = match rank {
-            Rank::Leader => lease::alone(),
-            Rank::Follower | Rank::Candidate => lease::contest(),
-        };
-        let standing = match rank {
+        let leadership = match rank {
+            Rank::Leader => Leadership::always(),
+            Rank::Follower => follows(client.clone(), namespace),
             Rank::Candidate => {
-                let candidate = Candidate {
-                    namespace: namespace.to_owned(),
-                    lease: "paceline".to_owned(),
-                    identity: unique("replica"),
-                };
-                tokio::spawn(lease::contend(client.clone(), candidate, standing, stop.clone()));
-                None
+                let (election, leadership) = election(client.clone(), namespace);
+                tokio::spawn(election.run(stop.clone()));
+                leadership
             }
-            Rank::Leader | Rank::Follower => Some(standing),
         };
         let service = service(namespace);
         let settings = Settings {
@@ -84,7 +76,7 @@ impl Replica {
             registered,
             stop.clone(),
         ));
-        Self { certificates, registration, leadership, standing, _stop: stop.drop_guard() }
+        Self { certificates, registration, leadership, _stop: stop.drop_guard() }
     }
 
     /// The certificate that it serves with now.
@@ -98,11 +90,17 @@ impl Replica {
         let found = tokio::time::timeout(SOON, pair.wait_for(Option::is_some)).await;
         found.expect("a certificate comes").unwrap().as_ref().unwrap().certificate_chain.clone()
     }
+}
 
-    /// Keeps the end of the contest that nobody else holds.
-    pub(super) fn has_own_standing(&self) -> bool {
-        self.standing.is_some()
-    }
+fn election(client: Client, namespace: &str) -> (LeaderElection, Leadership) {
+    let candidate =
+        Candidate { namespace: namespace.to_owned(), lease: "paceline".to_owned(), identity: unique("replica") };
+    LeaderElection::new(client, candidate)
+}
+
+/// The leadership of one that never leads.
+pub(super) fn follows(client: Client, namespace: &str) -> Leadership {
+    election(client, namespace).1
 }
 
 /// The Service of a namespace.

@@ -18,10 +18,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::kubernetes::FIELD_MANAGER;
 use crate::kubernetes::call;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::single::{self, Complaint, Unwatchable};
-use crate::kubernetes::workload::scale::FIELD_MANAGER;
 
 /// The only name that it can have: VERSION.GROUP.
 pub const NAME: &str = "v1beta1.external.metrics.k8s.io";
@@ -299,7 +299,7 @@ impl Keeper {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let leadership = self.leadership.clone();
         self.patched = Some(Instant::now());
-        match call::write(|| leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
+        match call::write(call::Lane::Other, || leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
             Ok(Some(_)) => {
                 info!(name = NAME, "The APIService trusts the authority of our serving certificate now.");
                 self.complaint.settled();

@@ -25,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::api_service::{Registration, Service, changed};
-use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::FIELD_MANAGER;
+use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::single::{self, Complaint, Unwatchable, replace};
-use crate::kubernetes::workload::scale::FIELD_MANAGER;
 pub use material::{Damage, Lifetimes};
 use material::{Material, Step};
 pub use pki::KeyPairPem;
@@ -293,9 +293,9 @@ impl Keeper {
         let may_write = || self.leadership.may_write();
         self.written = Some(Instant::now());
         let answer = if replaces {
-            call::write(may_write, self.api.replace(name, &params, secret)).await
+            call::write(Lane::Other, may_write, self.api.replace(name, &params, secret)).await
         } else {
-            call::write(may_write, self.api.create(&params, secret)).await
+            call::write(Lane::Other, may_write, self.api.create(&params, secret)).await
         };
         match answer {
             Ok(Some(_)) => {
@@ -321,7 +321,13 @@ impl Keeper {
                 self.seen = Seen::NotYet;
                 LONGEST_REST
             }
-            Err(error @ (CallError::Forbidden(_) | CallError::TimedOut | CallError::Other(_))) => {
+            Err(
+                error @ (CallError::Forbidden(_)
+                | CallError::TimedOut(_)
+                | CallError::NoPermit(_)
+                | CallError::Invalid(_)
+                | CallError::Other(_)),
+            ) => {
                 if self.complaint.is_new(&error.to_string()) {
                     warn!(
                         namespace,
