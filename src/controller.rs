@@ -10,6 +10,7 @@ mod external_metrics;
 mod folder;
 mod patterns;
 mod postings;
+mod status_writer;
 mod supervisor;
 
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
+pub use status_writer::{StatusBudget, StatusWriter};
 
 use crate::config::Configuration;
 use crate::kubernetes::conflict::{self, Claims};

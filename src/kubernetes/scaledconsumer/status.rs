@@ -2,11 +2,12 @@
 //! what has changed and tells each change of a condition as an Event.
 
 mod conditions;
-mod rows;
+mod patch;
+pub(crate) mod rows;
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
@@ -17,13 +18,15 @@ use tracing::{debug, info, warn};
 use crate::core::{Decision, Engine, Replicas, TimeLag, Unknown};
 use crate::kubernetes::call::{self, CallError};
 use crate::kubernetes::conflict::Competitor;
-use crate::kubernetes::events::{Events, Note, Severity};
+use crate::kubernetes::events::{EventLimit, ObjectEvent, Severity, write_event};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::{
     DECISIONS_KEPT, LONGEST_MEMORY, Mode, PastDecision, ScaledConsumer, ScaledConsumerStatus,
 };
 use crate::kubernetes::scaledconsumer::watch::{Key, Record};
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+pub use patch::{FIELD_MANAGER, difference, write_status};
 
 /// Numbers that only move, such as the lag, are written this seldom: a thousand objects are then 67 writes/s at most.
 const NUMBERS_EVERY: Duration = Duration::from_secs(15);
@@ -77,7 +80,8 @@ pub struct Reporter {
     client: Client,
     key: Key,
     record: Option<Record>,
-    events: Events,
+    reporter: String,
+    limit: EventLimit,
     /// The status as the API server has it, as far as we know.
     told: ScaledConsumerStatus,
     /// When it was written last.
@@ -90,8 +94,7 @@ impl Reporter {
     /// For an object of the API server, or one from a file, which has logs only.
     pub fn new(client: Client, key: Key, record: Option<Record>, reporter: String) -> Self {
         let told = record.as_ref().map(|record| record.status.clone()).unwrap_or_default();
-        let events = Events::new(client.clone(), reporter);
-        Self { client, key, record, events, told, written: None, last_change: None }
+        Self { client, key, record, reporter, limit: EventLimit::default(), told, written: None, last_change: None }
     }
 
     /// A new version of the object was seen.
@@ -126,7 +129,7 @@ impl Reporter {
         let verdicts = conditions::of(outcome, &status.conditions);
         conditions::forget(&mut status.conditions, outcome);
         let transitions = conditions::merge(&mut status.conditions, verdicts, generation);
-        let notes: Vec<Note> = change.into_iter().chain(transitions).collect();
+        let notes: Vec<ObjectEvent> = change.into_iter().chain(transitions).collect();
         for note in &notes {
             let Key { namespace, name } = &self.key;
             match note.severity {
@@ -136,7 +139,10 @@ impl Reporter {
         }
         if let Some(record) = &self.record {
             for note in &notes {
-                self.events.tell(&record.reference, note, leadership).await;
+                if self.limit.allow(Instant::now()) {
+                    let (client, about) = (self.client.clone(), &record.reference);
+                    let _ = write_event(client, &self.reporter, about, note, leadership).await;
+                }
             }
         }
         if self.record.is_some() && self.is_due(&status) {
@@ -159,7 +165,7 @@ impl Reporter {
     }
 
     /// Sets the numbers; gives the change that is to be told.
-    fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
+    fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<ObjectEvent> {
         let Outcome::Decided { decision, mode, rival, failed, .. } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
         let known = decision.lag.is_anything_known();
@@ -208,7 +214,7 @@ impl Reporter {
                 ("Serve", format!("{from} -> {to}, served for a HorizontalPodAutoscaler to act on: {message}"))
             }
         };
-        Some(Note { severity: Severity::Normal, reason, action, text })
+        Some(ObjectEvent { severity: Severity::Normal, reason, action, text })
     }
 
     async fn write(&mut self, status: ScaledConsumerStatus, leadership: &Leadership) {

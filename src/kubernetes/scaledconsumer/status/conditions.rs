@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{CertificateWarning, Outcome};
 use crate::core::{Decision, Finding, Reason, Unknown};
 use crate::kubernetes::conflict::Competitor;
-use crate::kubernetes::events::{Note, Severity};
+use crate::kubernetes::events::{ObjectEvent, Severity};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::scaledconsumer::resource::Mode;
 
@@ -204,7 +204,11 @@ fn is_found(kind: &str, is: Option<bool>) -> bool {
 }
 
 /// Puts the verdicts in the place of the conditions; gives a note for each that changed from something to another.
-pub(super) fn merge(conditions: &mut Vec<Condition>, verdicts: Vec<Verdict>, generation: Option<i64>) -> Vec<Note> {
+pub(super) fn merge(
+    conditions: &mut Vec<Condition>,
+    verdicts: Vec<Verdict>,
+    generation: Option<i64>,
+) -> Vec<ObjectEvent> {
     let mut notes = Vec::new();
     for Verdict { kind, is, reason, message } in verdicts {
         let status = match is {
@@ -220,7 +224,7 @@ pub(super) fn merge(conditions: &mut Vec<Condition>, verdicts: Vec<Verdict>, gen
         // That all is well from the start is not worth an Event.
         if is_news && (is_bad || is_found(kind, is) || before.is_some_and(|before| before.status != status)) {
             let severity = if is_bad { Severity::Warning } else { Severity::Normal };
-            notes.push(Note {
+            notes.push(ObjectEvent {
                 severity,
                 reason: reason.clone(),
                 action: "Check",
