@@ -61,7 +61,7 @@ fn allowed(part: &str) -> &'static [&'static str] {
         "registry" => &["core", "kafka", "kubernetes"],
         "serve" => &["core", "kubernetes", "registry", "checks"],
         "control_loop" => &["core", "kubernetes", "registry"],
-        "demo" => &["core", "kafka", "registry", "control_loop"],
+        "demo" => &["core", "kafka", "kubernetes", "registry", "control_loop"],
         "controller" => &["core", "yaml", "kafka", "kubernetes", "registry", "serve", "control_loop", "config"],
         "cli" | "main" | "lib" => &[
             "core",
