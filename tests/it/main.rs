@@ -4,6 +4,7 @@
 
 mod allocations;
 mod scripted_broker;
+mod status_writer;
 mod story;
 mod world;
 

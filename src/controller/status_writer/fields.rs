@@ -51,15 +51,14 @@ pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<
     step.filter(|_| age > most)
 }
 
-/// Whether an entry says something that can be written: what has been decided is carried out first.
+/// Whether an entry says something that can be written: what has been decided is carried out first, and whoever has just
+/// begun to lead decides again.
 pub(super) fn is_settled(entry: &Entry) -> bool {
     let Some(snapshot) = &entry.snapshot else { return entry.refused.is_some() };
     match snapshot.action {
-        ActionResult::Pending => entry.refused.is_some() || snapshot.decision.is_err(),
+        ActionResult::Pending | ActionResult::NotLeader | ActionResult::WaitingForLists => entry.refused.is_some(),
         ActionResult::NothingToDo
         | ActionResult::Written
-        | ActionResult::NotLeader
-        | ActionResult::WaitingForLists
         | ActionResult::Refused
         | ActionResult::Failed(_)
         | ActionResult::NotWritten => true,
