@@ -362,9 +362,9 @@ impl<'a> LeaderTerm<'a> {
         object.urgency = Urgency::Nothing;
         let Some(plan) = object.plan(&entry, judgement.as_ref(), at) else { return false };
         let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
-        let new = entry.changes.iter().filter(|change| change.at > object.reported);
+        let new = object.new_changes(&entry);
         let mut events: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
-        object.reported = entry.changes.back().map_or(object.reported, |change| change.at.max(object.reported));
+        object.set_reported(&entry);
         let in_outage = object.cause.is_some() || object.was_in_outage;
         events.extend(conditions::transitions(&mut object.known, plan.checks, in_outage));
         object.was_in_outage = object.cause.is_some();

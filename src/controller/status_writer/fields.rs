@@ -141,7 +141,8 @@ pub(super) fn time(at: Duration) -> Time {
     Time(i64::try_from(at.as_secs()).ok().and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::MAX))
 }
 
-fn past(change: &ReplicaChange) -> PastDecision {
+/// A change as the status has it.
+pub(super) fn past(change: &ReplicaChange) -> PastDecision {
     let count = |replicas: u32| i32::try_from(replicas).unwrap_or(i32::MAX);
     PastDecision {
         time: time(change.at),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::core::Replicas;
 use crate::kubernetes::events::EventLimit;
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
 use crate::kubernetes::scaledconsumer::status::difference;
 use crate::kubernetes::scaledconsumer::validate::ClusterRef;
-use crate::registry::{Entry, Snapshot};
+use crate::registry::{Entry, ReplicaChange, Snapshot};
 
 use super::conditions::{self, CheckResult, KnownCondition};
 use super::fields::{self, Urgency};
@@ -33,8 +34,8 @@ pub(super) struct TrackedObject {
     pub(super) since: Duration,
     /// Changes up to this time are in the status or of another leader.
     changes_since: Duration,
-    /// The last change that was reported.
-    pub(super) reported: Duration,
+    /// The last change that was reported, by its time and its replicas.
+    reported: Option<(Duration, Replicas, Replicas)>,
     pub(super) known: Vec<KnownCondition>,
     pending: Option<Box<(ScaledConsumerStatus, Instant)>>,
     pub(super) memory_sent: Option<Arc<str>>,
@@ -67,15 +68,11 @@ impl TrackedObject {
         let record = entry.record.as_deref();
         let known: Vec<_> =
             record.map_or_else(Vec::new, |record| record.status.conditions.iter().map(KnownCondition::of).collect());
-        let last = record.and_then(|record| record.status.decisions.first());
-        let changes_since = term_began.saturating_sub(TERM_SLACK);
-        let last_written = last.and_then(|last| u64::try_from(last.time.0.as_second()).ok()).map(Duration::from_secs);
-        // Times in the status are whole seconds, rounded down.
-        let reported = entry.changes.iter().map(|change| change.at).filter(|at| last_written == Some(whole(*at)));
-        let memory = entry
-            .memory
-            .as_ref()
-            .filter(|memory| record.is_some_and(|record| record.status.memory.as_deref() == Some(&***memory)));
+        let is_written = |change: &&ReplicaChange| {
+            record.is_some_and(|record| record.status.decisions.contains(&fields::past(change)))
+        };
+        // What another leader has saved is as good as what this controller had learned as a follower.
+        let memory = entry.memory.as_ref().filter(|_| record.is_some_and(|record| record.status.memory.is_some()));
         let spread = Duration::from_secs_f64(fastrand::f64() * FIRST_SPREAD);
         Self {
             uid: uid(entry),
@@ -83,8 +80,8 @@ impl TrackedObject {
             generation: record.and_then(|record| record.generation),
             of_old_spec: None,
             since: now,
-            changes_since,
-            reported: reported.max().unwrap_or(changes_since).max(changes_since),
+            changes_since: term_began.saturating_sub(TERM_SLACK),
+            reported: entry.changes.iter().rfind(is_written).map(identity),
             was_in_outage: known.iter().any(KnownCondition::is_of_outage),
             known,
             pending: None,
@@ -145,6 +142,18 @@ impl TrackedObject {
         entry.record.is_some() && entry.memory.is_some() && entry.memory != self.memory_sent
     }
 
+    /// The changes of replicas that have not been reported.
+    pub(super) fn new_changes<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a ReplicaChange> + use<'a> {
+        let last = entry.changes.iter().rposition(|change| Some(identity(change)) == self.reported);
+        let (first, since) = (last.map_or(0, |last| last + 1), self.changes_since);
+        entry.changes.iter().skip(first).filter(move |change| change.at > since)
+    }
+
+    /// All changes so far have been reported.
+    pub(super) fn set_reported(&mut self, entry: &Entry) {
+        self.reported = entry.changes.back().map(identity).or(self.reported);
+    }
+
     /// The status that there should be; nothing where nothing is known yet.
     pub(super) fn plan(&self, entry: &Entry, judgement: Option<&Judgement>, now: Duration) -> Option<StatusPlan> {
         let outdated = fields::outdated(entry, self.since, now);
@@ -155,7 +164,7 @@ impl TrackedObject {
         let mut urgency =
             if conditions::are_new(&checks, &self.known) { Urgency::Conditions } else { Urgency::Nothing };
         let Some(before) = self.written(entry) else {
-            if entry.changes.back().is_some_and(|change| change.at > self.reported) {
+            if self.new_changes(entry).next().is_some() {
                 urgency = Urgency::Change;
             }
             return Some(StatusPlan { status: ScaledConsumerStatus::default(), checks, urgency });
@@ -179,6 +188,6 @@ fn uid(entry: &Entry) -> Option<String> {
     entry.record.as_ref()?.reference.uid.clone()
 }
 
-fn whole(at: Duration) -> Duration {
-    Duration::from_secs(at.as_secs())
+fn identity(change: &ReplicaChange) -> (Duration, Replicas, Replicas) {
+    (change.at, change.from, change.to)
 }
