@@ -3,6 +3,7 @@
 //! At the end, deciding stops first, the write in hand is finished or abandoned, and only then is the lease given back,
 //! so that nobody else begins to write while we still do.
 
+mod autoscaled;
 mod clusters;
 mod consumer;
 mod credentials;
@@ -11,6 +12,7 @@ mod folder;
 mod health;
 mod patterns;
 mod postings;
+mod status_writer;
 mod supervisor;
 mod tasks;
 
@@ -27,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
+pub use status_writer::{StatusBudget, StatusWriter};
 
 use crate::config::Configuration;
 use crate::kafka::now;
@@ -39,6 +42,7 @@ use crate::registry::Registry;
 use crate::serve::external_metrics::Board;
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
 use crate::serve::web;
+use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
 use consumer::Shared;
 use external_metrics::{Outside, Place};
@@ -48,6 +52,8 @@ use supervisor::Supervisor;
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
 const CHANGES: usize = 256;
+/// How long the last statuses may take, those with what was learned among them. The lease is held meanwhile.
+const LAST_STATUSES: Duration = Duration::from_millis(1500);
 /// How long giving the lease back may take.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 /// How long the look-up of the API server's name may hold up the start.
@@ -121,9 +127,17 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     })?;
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
     let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
-    let not_served = outside.not_served;
-    let shared =
-        Shared { client, registry: writer, workloads, autoscalers, leadership, postings, identity, not_served };
+    let stop_statuses = CancellationToken::new();
+    let check = AutoscalerCheck {
+        registry: registry.clone(),
+        autoscalers: autoscalers.clone(),
+        not_served: outside.not_served,
+    };
+    let judge = move |entry: &_| check.judge(entry);
+    let statuses =
+        StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());
+    let mut statuses = tokio::spawn(statuses.run(stop_statuses.clone()));
+    let shared = Shared { registry: writer, workloads, autoscalers, leadership, postings };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {
@@ -133,6 +147,11 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     stop.cancel();
     if let Err(panic) = supervisor.await {
         error!(%panic, "The main loop did not end as it should.");
+    }
+    stop_statuses.cancel();
+    if tokio::time::timeout(LAST_STATUSES, &mut statuses).await.is_err() {
+        statuses.abort();
+        warn!("Not all of what was learned was written to the statuses in time.");
     }
     stop_leading.cancel();
     if let Some(election) = election {

@@ -16,7 +16,6 @@ use super::health::Heartbeat;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, TargetRef, Validated};
 use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer, RESOURCE};
 use crate::registry::ConsumerSource;
@@ -194,14 +193,6 @@ impl Supervisor {
         }
         if let Ok(spec) = &loaded.spec {
             self.shared.postings.refused(spec, why);
-        }
-        if self.shared.leadership.is_leader() {
-            let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
-            let mut reporter = Reporter::new(client, loaded.key.clone(), loaded.record.as_deref().cloned(), identity);
-            // In a task of its own: the API server's answer must not hold up the others.
-            let shared = Arc::clone(&self.shared);
-            let invalid = Outcome::Invalid(why.to_owned());
-            tokio::spawn(async move { reporter.report(&invalid, &shared.leadership).await });
         }
     }
 

@@ -131,7 +131,7 @@ async fn the_status_shows_what_is_believed_predicted_and_found_and_events_tell_w
 
     merge(cluster, &namespace, json!({"spec": {"capacityPerReplica": 50}}), false).await;
     wait_for("the capacity to be known", SOON, || async {
-        condition(&status(cluster, &namespace, "orders").await, "CapacityUnknown", "False", Some("Over"))
+        condition(&status(cluster, &namespace, "orders").await, "CapacityUnknown", "False", Some("Resolved"))
     })
     .await;
     let predicted = |status: &ScaledConsumerStatus| !status.candidates.is_empty() && status.memory.is_some();

@@ -5,6 +5,7 @@
 mod allocations;
 mod fake_api_server;
 mod scripted_broker;
+mod status_writer;
 mod story;
 mod world;
 

@@ -119,6 +119,13 @@ fn drop_nullable(value: &mut serde_json::Value) {
         description = "Whether everything needed is there."
     ),
     printcolumn(
+        name = "Oldest record",
+        type_ = "date",
+        json_path = ".status.oldestRecordTime",
+        description = "Since when the oldest record not yet read waits.",
+        priority = 1
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.reason",

@@ -33,9 +33,12 @@ pub struct ScaledConsumerStatus {
     /// Whether every partition's lag is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_complete: Option<bool>,
-    /// The age of the oldest record not yet read, from the history of end offsets; with > where it is older than that history.
+    /// The age of the oldest record not yet read, when the status was written; from the history of end offsets, with > where it is older than that history. A lag that stands still gets older without a new status; see oldestRecordTime.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub time_lag: Option<String>,
+    /// When the oldest record not yet read arrived, or a time after that where it is older than the history of end offsets; absent where all is read, or nothing is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_record_time: Option<Time>,
     /// What bound the last decision, in one word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -4,7 +4,7 @@ use crate::core::{Candidate, Decision, Model, Prediction, RecordsPerSecond};
 use crate::kubernetes::scaledconsumer::resource::{CANDIDATES_KEPT, ModelStatus, WhatIf};
 
 /// What is believed of the group.
-pub(super) fn model(model: &Model) -> ModelStatus {
+pub(crate) fn model(model: &Model) -> ModelStatus {
     let rate = |rate: Option<RecordsPerSecond>| rate.map(|rate| tenths(rate.0));
     ModelStatus {
         arrival_rate: rate(model.arrival_rate),
@@ -16,7 +16,7 @@ pub(super) fn model(model: &Model) -> ModelStatus {
 }
 
 /// The what-if table: the rows next to what was decided, fewest replicas first.
-pub(super) fn candidates(decision: &Decision) -> Vec<WhatIf> {
+pub(crate) fn candidates(decision: &Decision) -> Vec<WhatIf> {
     let mut rows: Vec<_> =
         decision.candidates.iter().filter_map(|candidate| Some((candidate, candidate.prediction.as_ref()?))).collect();
     rows.sort_by_key(|(candidate, _)| candidate.replicas.0.abs_diff(decision.desired.0));
