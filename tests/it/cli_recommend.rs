@@ -237,7 +237,7 @@ fn manifests_from_files_and_stdin_in_several_documents() {
         .collect();
     // The wide one may not be made smaller: two replicas without members are a change under way.
     assert_eq!(told, [json!(["shop", "narrow", 3]), json!(["shop", "wide", 2])], "{all:#}");
-    assert_eq!((&all[1]["reason"], &all[1]["wantedReplicas"]), (&json!("InFlight"), &json!(1)), "{all:#}");
+    assert_eq!((&all[1]["reason"], &all[1]["wantedReplicas"]), (&json!("ChangePending"), &json!(1)), "{all:#}");
 
     let from_stdin = run_with_stdin(&mut paceline(&[&["recommend", "-f", "-"][..], &flags].concat()), &text);
     assert_eq!(from_stdin.json(), all);

@@ -179,14 +179,14 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         chain(vec![
             every_ten_seconds(0, 290, &quiet, 1, 1, wait),
             vec![Poll(300, quiet.clone(), 1, 0, "Idle")],
-            every_ten_seconds(310, 900, &quiet, 0, 0, "Asleep"),
-            vec![Poll(910, lags(&[0, 0, 1, 0]), 0, 1, "Wake")],
+            every_ten_seconds(310, 900, &quiet, 0, 0, "ScaledToZero"),
+            vec![Poll(910, lags(&[0, 0, 1, 0]), 0, 1, "Activated")],
         ]),
     );
     check(
         "wakes with as many as the lag asks for",
         policy(10, 0, None),
-        vec![Poll(0, quiet.clone(), 0, 0, "Asleep"), Poll(10, spread(35, 4), 0, 4, "Wake")],
+        vec![Poll(0, quiet.clone(), 0, 0, "ScaledToZero"), Poll(10, spread(35, 4), 0, 4, "Activated")],
     );
     check(
         "blind at zero",
@@ -205,7 +205,7 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         tolerant,
         chain(vec![
             every_ten_seconds(0, 290, &markers, 1, 1, wait),
-            vec![Poll(300, markers.clone(), 1, 0, "Idle"), Poll(310, markers, 0, 0, "Asleep")],
+            vec![Poll(300, markers.clone(), 1, 0, "Idle"), Poll(310, markers, 0, 0, "ScaledToZero")],
         ]),
     );
 }
@@ -239,22 +239,26 @@ fn a_group_without_commits_does_not_look_idle_and_wakes_by_movement() {
     check(
         "asleep until the end moves",
         policy(10, 0, None),
-        vec![Poll(0, none(70), 0, 0, "Asleep"), Poll(10, none(70), 0, 0, "Asleep"), Poll(20, none(71), 0, 1, "Wake")],
+        vec![
+            Poll(0, none(70), 0, 0, "ScaledToZero"),
+            Poll(10, none(70), 0, 0, "ScaledToZero"),
+            Poll(20, none(71), 0, 1, "Activated"),
+        ],
     );
     let mut earliest = policy(10, 0, None);
     earliest.offset_reset = OffsetReset::Earliest;
-    check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Wake")]);
+    check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Activated")]);
 }
 
 #[test]
 fn nothing_is_taken_away_while_a_change_is_under_way() {
     let low = || spread(0, 12);
     let rows: Vec<(&str, Group, Option<u32>, &str)> = vec![
-        ("replicas missing", low(), Some(3), "InFlight"),
-        ("replicas too many", low(), Some(7), "InFlight"),
-        ("rebalancing", low().described(GroupState::PreparingRebalance, 5), Some(5), "InFlight"),
-        ("reconciling", low().described(GroupState::Reconciling, 5), Some(5), "InFlight"),
-        ("members missing", low().described(GroupState::Stable, 4), Some(5), "InFlight"),
+        ("replicas missing", low(), Some(3), "ChangePending"),
+        ("replicas too many", low(), Some(7), "ChangePending"),
+        ("rebalancing", low().described(GroupState::PreparingRebalance, 5), Some(5), "ChangePending"),
+        ("reconciling", low().described(GroupState::Reconciling, 5), Some(5), "ChangePending"),
+        ("members missing", low().described(GroupState::Stable, 4), Some(5), "ChangePending"),
         ("all there", low().described(GroupState::Stable, 5), Some(5), "LagBelowThreshold"),
         ("more members than ours", low().described(GroupState::Stable, 9), Some(5), "LagBelowThreshold"),
         ("group not describable", low(), Some(5), "LagBelowThreshold"),

@@ -1,38 +1,38 @@
 //! What could not be read at all, for whoever is on call: what was tried, on what, why it failed and what to do.
 
-use super::observe::Seen;
+use super::observe::ObservedGroup;
 use crate::core::{Unknown, printable};
 
 /// Why there is nothing to recommend for a group.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct UnreadableGroup {
     group: String,
     servers: String,
     reason: Unknown,
     text: String,
 }
 
-impl Failure {
+impl UnreadableGroup {
     /// Nothing where at least one partition's lag is known.
-    pub(super) fn of(seen: &Seen) -> Option<Self> {
-        let lag = &seen.decision.lag;
+    pub(super) fn of(observed: &ObservedGroup) -> Option<Self> {
+        let lag = &observed.decision.lag;
         if lag.is_anything_known() {
             return None;
         }
         let missing = lag.incomplete_because.as_ref()?;
-        let (group, reason) = (seen.decision.consumer_group.clone(), missing.reason.clone());
+        let (group, reason) = (observed.decision.consumer_group.clone(), missing.reason.clone());
         let mut text = reason.to_string();
         let about_the_group = missing.what == format!("group \"{}\"", printable(&group));
         if !about_the_group && !text.contains(&missing.what) {
             text = format!("{missing}");
         }
-        Some(Self { group, servers: seen.subject.cluster.bootstrap_servers.clone(), reason, text })
+        Some(Self { group, servers: observed.target.cluster.bootstrap_servers.clone(), reason, text })
     }
 }
 
 /// One message per cause, however many groups it keeps from being read.
-pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
-    let mut causes: Vec<(&Failure, Vec<String>)> = Vec::new();
+pub(super) fn messages(failures: &[&UnreadableGroup]) -> Vec<String> {
+    let mut causes: Vec<(&UnreadableGroup, Vec<String>)> = Vec::new();
     for failure in failures {
         let group = format!("\"{}\"", printable(&failure.group));
         match causes.iter_mut().find(|(first, _)| first.servers == failure.servers && first.text == failure.text) {

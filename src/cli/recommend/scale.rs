@@ -2,17 +2,17 @@
 
 use kube::Client;
 
-use super::subjects::Current;
+use super::targets::CurrentReplicas;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 use crate::kubernetes::workload::scale::Scales;
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
-pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> Current {
+pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> CurrentReplicas {
     match Scales::new(client.clone()).read(namespace, target).await {
-        Ok(read) => Current::Known(read.workload.spec),
-        Err(error) => {
-            Current::Unknown(format!("the scale of {target} in namespace \"{namespace}\" can't be read: {error}"))
-        }
+        Ok(read) => CurrentReplicas::Known(read.workload.spec),
+        Err(error) => CurrentReplicas::Unknown(format!(
+            "the scale of {target} in namespace \"{namespace}\" can't be read: {error}"
+        )),
     }
 }
 

@@ -2,7 +2,6 @@
 //! what has changed and tells each change of a condition as an Event.
 
 mod conditions;
-mod rows;
 
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::core::{Decision, Engine, Replicas, TimeLag, Unknown};
+use crate::core::{Candidate, Decision, DecisionView, Engine, Replicas, Unknown};
 use crate::kubernetes::call::{self, CallError};
 use crate::kubernetes::conflict::Rival;
 use crate::kubernetes::events::{Events, Note, Severity};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::{
-    DECISIONS_KEPT, LONGEST_MEMORY, Mode, PastDecision, ScaledConsumer, ScaledConsumerStatus,
+    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, Mode, PastDecision, ScaledConsumer, ScaledConsumerStatus,
 };
 use crate::kubernetes::scaledconsumer::watch::{Key, Record};
 
@@ -162,19 +161,16 @@ impl Reporter {
     fn fill(&mut self, status: &mut ScaledConsumerStatus, outcome: &Outcome<'_>) -> Option<Note> {
         let Outcome::Decided { decision, mode, rival, failed, .. } = outcome else { return None };
         let (current, desired) = (decision.current(), decision.desired);
-        let known = decision.lag.is_anything_known();
+        let view = DecisionView::of(decision);
         status.replicas = i32::try_from(current.0).ok();
         status.desired = i32::try_from(desired.0).ok();
-        status.lag = known.then(|| i64::try_from(decision.lag.total.0).unwrap_or(i64::MAX));
-        status.lag_complete = Some(decision.lag.complete);
-        status.time_lag = match decision.model.time_lag {
-            TimeLag::Unknown => None,
-            known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => Some(known.to_string()),
-        };
-        status.model = Some(rows::model(&decision.model));
-        status.candidates = rows::candidates(decision);
-        status.reason = Some(decision.reason.name().to_owned());
-        status.message = Some(decision.reason.to_string());
+        status.lag = view.lag.total_records.map(|records| i64::try_from(records).unwrap_or(i64::MAX));
+        status.lag_complete = Some(view.lag.complete);
+        status.time_lag = view.time_lag.map(|_| view.time_lag_text());
+        status.reason = Some(view.reason.name.to_owned());
+        status.message = Some(view.reason.message.clone());
+        status.candidates = rows_to_keep(view.candidates.clone(), desired);
+        status.model = Some(view.model.clone());
         let is_told_again = match mode {
             Mode::Scale => {
                 let refused = failed.is_some() || rival.as_ref().is_some_and(Rival::forbids_writing);
@@ -191,24 +187,21 @@ impl Reporter {
         if !decision.is_change() || is_told_again {
             return None;
         }
-        let (reason, message) = (decision.reason.name().to_owned(), decision.reason.to_string());
         let past = PastDecision {
             time: Time(Timestamp::now()),
             from: i32::try_from(current.0).unwrap_or(i32::MAX),
             to: i32::try_from(desired.0).unwrap_or(i32::MAX),
-            reason: reason.clone(),
-            message: message.clone(),
+            reason: view.reason.name.to_owned(),
+            message: view.reason.message.clone(),
         };
         status.decisions.insert(0, past);
         status.decisions.truncate(DECISIONS_KEPT);
-        let (from, to) = (current.0, desired.0);
-        let (action, text) = match mode {
-            Mode::Scale | Mode::DryRun => ("Scale", format!("{from} -> {to}: {message}")),
-            Mode::Metrics => {
-                ("Serve", format!("{from} -> {to}, served for a HorizontalPodAutoscaler to act on: {message}"))
-            }
+        let (action, how) = match mode {
+            Mode::Scale | Mode::DryRun => ("Scale", ""),
+            Mode::Metrics => ("Serve", ", served for a HorizontalPodAutoscaler to act on"),
         };
-        Some(Note { severity: Severity::Normal, reason, action, text })
+        let text = view.change_text(how);
+        Some(Note { severity: Severity::Normal, reason: view.reason.name.to_owned(), action, text })
     }
 
     async fn write(&mut self, status: ScaledConsumerStatus, leadership: &Leadership) {
@@ -252,6 +245,15 @@ impl Reporter {
         let settled = self.written.is_some_and(|written| written.elapsed() < NUMBERS_EVERY);
         numbers_aside != self.told || !settled
     }
+}
+
+/// The rows of the what-if table next to what was decided, fewest replicas first.
+fn rows_to_keep(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<Candidate> {
+    rows.retain(|row| row.prediction.is_some());
+    rows.sort_by_key(|row| row.replicas.0.abs_diff(desired.0));
+    rows.truncate(CANDIDATES_KEPT);
+    rows.sort_by_key(|row| row.replicas);
+    rows
 }
 
 /// Every field, null where there is nothing: a merge patch leaves out what it does not name.

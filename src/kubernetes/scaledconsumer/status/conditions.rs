@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{CertificateWarning, Outcome};
-use crate::core::{Decision, Finding, Reason, Unknown};
+use crate::core::{Decision, Finding, NamedMessage, Reason, Unknown};
 use crate::kubernetes::conflict::Rival;
 use crate::kubernetes::events::{Note, Severity};
 use crate::kubernetes::hpa::Judgement;
@@ -130,13 +130,14 @@ fn active(decision: &Decision) -> Verdict {
     if decision.current().0 > 0 || decision.desired.0 > 0 {
         verdict("Active", true, "Running", "There are replicas.")
     } else {
-        verdict("Active", false, "Asleep", "Scaled to zero.")
+        verdict("Active", false, "ScaledToZero", "Scaled to zero.")
     }
 }
 
 fn limited(reason: &Reason) -> Verdict {
     if reason.is_limit() {
-        verdict("ScalingLimited", true, reason.name(), reason.to_string())
+        let NamedMessage { name, message } = NamedMessage::from(reason);
+        verdict("ScalingLimited", true, name, message)
     } else {
         verdict("ScalingLimited", false, "WithinBounds", "No bound keeps the policy from having its way.")
     }
