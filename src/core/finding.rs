@@ -51,9 +51,9 @@ pub enum Finding {
         /// What is missing, and why.
         missing: String,
     },
-    /// Replicas that were asked for have not come.
+    /// Replicas of the last change have not joined the group.
     RescaleTimeout {
-        /// What was asked for.
+        /// How many there should be.
         wanted: Replicas,
         /// How long ago, in whole seconds.
         waited: Duration,
@@ -129,7 +129,7 @@ impl fmt::Display for Finding {
             Self::DataIncomplete { missing } => write!(f, "Not everything can be read: {missing}."),
             Self::RescaleTimeout { wanted, waited } => write!(
                 f,
-                "{wanted} were asked for {} ago and have not all joined the group: look at the pods.",
+                "{wanted} were set {} ago and have not all joined the group: look at the pods.",
                 short(*waited)
             ),
             Self::RetentionRisk { partition, left } => write!(

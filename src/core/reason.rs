@@ -24,39 +24,39 @@ pub enum Reason {
     },
     /// Paused by annotation.
     Paused,
-    /// The rule asks for more.
+    /// The rule needs more replicas.
     LagAboveThreshold(LagRule),
-    /// The rule asks for less, and has for the whole window.
+    /// The rule needs fewer replicas, and did for the whole window.
     LagBelowThreshold(LagRule),
-    /// The rule asks for what is there.
+    /// The rule needs as many replicas as there are.
     Steady(RuleResult),
-    /// The rule asks for more than the user allows.
+    /// The rule needs more than maxReplicas.
     MaxReplicas(RuleResult),
-    /// The rule asks for more than the partitions can use.
+    /// The rule needs more than the partitions can use.
     PartitionBound {
-        /// What the rule asked for.
+        /// What the rule resulted in.
         rule: RuleResult,
         /// Group members that can have a partition.
         useful_members: u32,
         /// Members that one replica runs.
         threads_per_replica: u32,
     },
-    /// The rule asks for less than the user allows.
+    /// The rule needs less than minReplicas.
     MinReplicas(RuleResult),
     /// The number of partitions is not known, so nothing is added.
     PartitionsUnknown(RuleResult),
-    /// The rule asks for less, but not for long enough.
+    /// The rule needs fewer replicas, but not for long enough.
     ScaleDownWindow {
-        /// What the rule asks for now.
+        /// What the rule results in now.
         rule: RuleResult,
         /// What the window's highest recommendation is; nothing while the window has not been seen whole.
         highest: Option<Replicas>,
         /// How long it must still look like this, in whole seconds.
         remaining: Duration,
     },
-    /// The rule results in more, but not for long enough.
+    /// The rule needs more replicas, but not for long enough.
     ScaleUpWindow {
-        /// What the rule asks for now.
+        /// What the rule results in now.
         rule: RuleResult,
         /// How long it must still look like this, in whole seconds.
         remaining: Duration,
@@ -75,7 +75,7 @@ pub enum Reason {
     },
     /// `behavior` allows a smaller step only.
     StepLimit {
-        /// What the rule asks for.
+        /// What the rule results in.
         rule: RuleResult,
     },
     /// The capacity of a replica is not known, and there is a backlog to measure it by.
@@ -98,14 +98,14 @@ pub enum Reason {
     CanWait(Comparison),
     /// The group has been raised and its effect can't be seen yet.
     WaitingForEffect {
-        /// What is asked for now.
+        /// What the rule results in now.
         rule: RuleResult,
         /// How long it is waited for at most, in whole seconds.
         remaining: Duration,
     },
     /// The group does not get beyond a throughput, so more replicas are no help.
     ThroughputCeiling {
-        /// What is asked for now.
+        /// What the rule results in now.
         rule: RuleResult,
         /// The throughput.
         ceiling: RecordsPerSecond,
@@ -115,7 +115,7 @@ pub enum Reason {
         /// The throughput that was not got beyond.
         ceiling: RecordsPerSecond,
     },
-    /// A backlog is being worked off, and nothing is taken away before it is gone.
+    /// A backlog is draining, and no replica is removed before it is gone.
     Draining {
         /// The age of its oldest record, in whole seconds.
         time_lag: Duration,
@@ -126,7 +126,7 @@ pub enum Reason {
     ScaleDownUnproven(ScaleDownSaving),
     /// Fewer replicas have proved to be enough.
     ScaleDownProven(ScaleDownSaving),
-    /// The capacity of a replica is not known and there is little to do: one level down, to see what a replica can do.
+    /// The capacity of a replica is unknown and the load is low: one level down, to measure it.
     CapacityProbe {
         /// For how long there has been no backlog, in whole seconds.
         quiet_for: Duration,
@@ -159,19 +159,19 @@ pub enum Reason {
     },
 }
 
-/// What the policy's rule asks for, with its numbers.
+/// What the rule of the policy results in, with its numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RuleResult {
     /// `lagPerReplica`.
     Lag(LagRule),
     /// `timeLag`.
     TimeLag(Comparison),
-    /// `timeLag`, where what a replica can do is not known.
+    /// `timeLag`, where the capacity of a replica is unknown.
     Unmeasured,
 }
 
 impl RuleResult {
-    /// The replicas it asks for, before any bound.
+    /// The replicas that the rule needs, before any bound.
     pub fn replicas(&self) -> Option<Replicas> {
         match self {
             Self::Lag(rule) => Some(rule.wanted),
@@ -209,7 +209,7 @@ impl fmt::Display for LagRule {
         let at_least = if self.complete { "" } else { "at least " };
         write!(
             f,
-            "a lag of {at_least}{} at {} per replica asks for {}",
+            "a lag of {at_least}{} at {} per replica needs {}",
             self.lag,
             grouped(self.threshold),
             grouped(u64::from(self.wanted.0))
@@ -395,7 +395,7 @@ impl fmt::Display for Reason {
                 Some(highest) => sentence(
                     f,
                     &format!(
-                        "{rule}; {} was asked for within the scale-down window, so it waits {} more.",
+                        "{rule}; {} was needed within the scale-down window, so it waits {} more.",
                         highest.0,
                         short(*remaining)
                     ),

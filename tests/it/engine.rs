@@ -184,7 +184,7 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         ]),
     );
     check(
-        "wakes with as many as the lag asks for",
+        "it is activated with as many as the lag needs",
         policy(10, 0, None),
         vec![Poll(0, quiet.clone(), 0, 0, "ScaledToZero"), Poll(10, spread(35, 4), 0, 4, "Activated")],
     );
@@ -237,7 +237,7 @@ fn a_group_without_commits_does_not_look_idle_and_wakes_by_movement() {
         ]),
     );
     check(
-        "asleep until the end moves",
+        "at zero until the end moves",
         policy(10, 0, None),
         vec![
             Poll(0, none(70), 0, 0, "ScaledToZero"),
@@ -454,17 +454,17 @@ fn a_recreated_topic_starts_a_new_history() {
 fn a_decision_explains_itself() {
     let mut engine = Engine::new(policy(1_000, 1, 24));
     let decision = engine.observe(&spread(6_000, 12).observe(0), Workload::of(1));
-    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica asks for 6.");
+    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica needs 6.");
     assert_eq!(decision.outlook.to_string(), "up above a lag of 6,000; down at 5,000 or less for 5m");
     let levels: Vec<_> =
         decision.candidates.iter().map(|level| (level.replicas.0, level.lag_per_replica, level.verdict)).collect();
     assert_eq!(
         levels,
         [
-            (1, Some(6_000), Verdict::MissesObjective),
-            (5, Some(1_200), Verdict::MissesObjective),
-            (6, Some(1_000), Verdict::Chosen),
-            (7, Some(858), Verdict::MoreThanNeeded),
+            (1, Some(6_000), CandidateVerdict::MissesObjective),
+            (5, Some(1_200), CandidateVerdict::MissesObjective),
+            (6, Some(1_000), CandidateVerdict::Chosen),
+            (7, Some(858), CandidateVerdict::MoreThanNeeded),
         ]
     );
     let blind = engine.observe(&spread(0, 12).failed().observe(10), Workload::of(6));
