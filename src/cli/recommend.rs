@@ -34,16 +34,16 @@ const EXAMPLES: &str = "Examples:
 #[command(group = ArgGroup::new("source").args(["files", "namespace", "group"]).required(true))]
 pub(super) struct RecommendArguments {
     /// ScaledConsumer manifests; `-` reads stdin. Documents of other kinds are passed over.
-    #[arg(short = 'f', long = "filename", value_name = "FILE", num_args = 1.., help_heading = "What to look at")]
+    #[arg(short = 'f', long = "filename", value_name = "FILE", num_args = 1.., help_heading = "What to observe")]
     files: Vec<PathBuf>,
     /// The ScaledConsumers of a namespace, read from the cluster of the kubeconfig.
-    #[arg(short, long, value_name = "NAMESPACE", help_heading = "What to look at")]
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "What to observe")]
     namespace: Option<String>,
     /// Only this ScaledConsumer of the namespace.
-    #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to look at")]
+    #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to observe")]
     name: Option<String>,
     /// A consumer group, without any file.
-    #[arg(long, value_name = "GROUP", requires = "bootstrap_servers", help_heading = "What to look at")]
+    #[arg(long, value_name = "GROUP", requires = "bootstrap_servers", help_heading = "What to observe")]
     group: Option<String>,
     #[command(flatten)]
     group_policy: GroupPolicy,
@@ -68,10 +68,10 @@ pub(super) struct RecommendArguments {
     /// The replicas there are now, where no cluster can be asked.
     #[arg(long, value_name = "N")]
     current: Option<u32>,
-    /// How long to look: rates and time lag need some polls, and a commit or two in between.
+    /// How long to observe: rates and time lag need some polls, and a commit or two in between.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     observe: Duration,
-    /// Look once: the lag, but neither rates nor time lag.
+    /// Poll once: gives the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
     once: bool,
     /// Keep what is observed as JSON lines, for `paceline replay`. One group only; of files that exist only a recording is

@@ -1,5 +1,5 @@
-//! `paceline replay`: the engine as a filter. Observations come in as JSON lines, a decision goes out for each at once, so
-//! that another program can drive the engine over a pipe, and what was recorded can be decided on again.
+//! `paceline replay`: observations in as JSON lines, decisions out. Each decision is written before the next line is read,
+//! so that another program can drive the engine over a pipe.
 
 use std::collections::BTreeMap;
 use std::fs::File;

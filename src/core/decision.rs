@@ -45,7 +45,7 @@ impl Workload {
 
 /// What is known of the group, estimated from the observations so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Model {
     /// Records that producers add per second; null until two complete polls have been compared.
     #[serde(rename = "arrivalRecordsPerSecond", serialize_with = "rounded_rate")]
@@ -77,7 +77,7 @@ pub struct Model {
 
 /// The throughput of one replica at full load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Capacity {
     /// The estimate; null where there is neither a measurement nor a hint.
     #[serde(rename = "recordsPerSecondPerReplica", serialize_with = "rounded_rate")]
@@ -152,7 +152,7 @@ pub struct Candidate {
 /// What a replica count is predicted to bring within the next ten minutes or so, in whole numbers, and how it would have
 /// done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 pub struct Prediction {
     /// Records that would be read later than the objective.
     pub late_records: u64,

@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::Serialize;
+use serde_json::Value;
 
 use super::decision::{Candidate, CandidateVerdict, Decision, Model, Outlook, TimeLag, Workload};
 use super::finding::Finding;
@@ -51,7 +54,7 @@ pub struct DecisionView {
     pub assumed_replicas: Option<Replicas>,
     /// Replicas that there should be now.
     pub desired_replicas: Replicas,
-    /// Replicas that the policy asks for within the bounds, before windows and step limits.
+    /// Replicas that the policy results in within the bounds, before windows and step limits.
     pub wanted_replicas: Replicas,
     /// Whether the workload must be changed; null where the current replicas are not known.
     pub is_change: Option<bool>,
@@ -191,9 +194,17 @@ impl DecisionView {
 
     /// The schema of this format, as docs/decision.schema.json holds it.
     pub fn schema() -> Schema {
-        let mut schema = SchemaGenerator::default().into_root_schema_for::<Self>();
+        let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(one_line));
+        let mut schema = settings.into_generator().into_root_schema_for::<Self>();
         schema.insert("$id".to_owned(), "decision.schema.json".into());
         schema
+    }
+}
+
+/// Joins the lines of a description, which are those of the source.
+pub fn one_line(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }
 

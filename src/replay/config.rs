@@ -29,16 +29,16 @@ pub struct Config {
     pub consumer_group: String,
     /// The time from one observation to the next.
     pub poll: Duration,
-    /// How to decide.
+    /// The policy, or where it comes from.
     pub policy: PolicySource,
 }
 
-/// How to decide, in short or in full.
+/// Where the policy comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum PolicySource {
     /// Objective, bounds and hints; everything else has its default.
     Policy(Box<Policy>),
-    /// A ScaledConsumer, for whoever can read one.
+    /// A ScaledConsumer, which the command line reads: this part does not know Kubernetes.
     Spec {
         /// Its `spec`.
         spec: Map<String, Value>,

@@ -1,5 +1,5 @@
-//! From lines to the core's types. A line that is not right is refused with its number and its field, and nothing after
-//! it is read.
+//! From lines to the core's types. A line that is not valid is refused with its number and its field, and nothing after it
+//! is read.
 
 use std::collections::HashSet;
 use std::io::{BufRead, Read};
@@ -20,15 +20,15 @@ use crate::core::{
     TopicObservation, Unknown, Workload,
 };
 
-/// The longest line, in bytes: 100,000 partitions with all that can be said of them.
+/// The longest line, in bytes: enough for all fields of 100,000 partitions.
 pub const MAX_LINE: u64 = 32 << 20;
-/// What a topic is called that has no name.
+/// The name of a topic whose lines leave it out.
 const TOPIC: &str = "topic";
 
 /// Why reading ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A line is not right.
+    /// A line is not valid.
     #[error("line {line}: {wrong}")]
     Malformed {
         /// Its number, from 1.
@@ -93,7 +93,7 @@ impl<R: BufRead> ObservationReader<R> {
     }
 }
 
-/// The line as `T`. Only where that fails is it read again, slowly, to find out which field it was.
+/// The line as `T`. Where that fails it is parsed again, slower, to find out which field is wrong.
 fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Wrong> {
     if let Ok(parsed) = serde_json::from_slice(line) {
         return Ok(parsed);
@@ -334,9 +334,9 @@ fn member(line: MemberLine<'_>, names: &mut TopicNames, i: usize) -> Result<Memb
 struct TopicNames {
     /// Bounded by the topics of the group, of which a line of bounded length names so many.
     known: HashSet<Arc<str>>,
-    /// The last one asked for: partitions come topic by topic.
+    /// The last one used: partitions come topic by topic.
     last: Arc<str>,
-    /// The one topic, while a line names no second one.
+    /// The only topic, until a line names a second one.
     sole: Option<Arc<str>>,
 }
 
@@ -366,7 +366,7 @@ impl TopicNames {
         self.sole.clone()
     }
 
-    /// Finds out whether the line names one topic or several. One that names none goes on with what was before.
+    /// Finds out whether the line names one topic or several. A line that names none leaves it as it was.
     fn learn(&mut self, line: &ObservationLine<'_>) {
         let listed = line.topics.iter().flatten().map(|topic| &topic.name.0);
         let used = line.partitions.iter().flatten().filter_map(|partition| Some(&partition.topic.as_ref()?.0));

@@ -1,7 +1,7 @@
 //! The one format of a decision: every kind of decision fits docs/decision.schema.json, holds no number for what is not
 //! known, and has no name that the schema lacks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jsonschema::Validator;
@@ -11,31 +11,46 @@ use serde_json::{Value, json};
 use crate::replay::assert_valid;
 use crate::story::{Group, lags, policy, spread};
 
-pub(crate) fn schema() -> Value {
-    serde_json::from_str(include_str!("../../docs/decision.schema.json")).unwrap()
+fn schema_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decision.schema.json")
 }
 
-/// A validator of the format, or of one of its parts such as `Model`, that refuses fields which the schema does not name.
-pub(crate) fn strict(part: Option<&str>) -> Validator {
-    fn close(schema: &mut Value) {
+pub(crate) fn schema() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(schema_file()).unwrap()).unwrap()
+}
+
+/// A validator of the format that refuses fields which the schema does not name.
+pub(crate) fn strict() -> Validator {
+    jsonschema::validator_for(&closed(false)).unwrap()
+}
+
+/// The same for a part such as `Model`, of which fields may be absent: the API server keeps no null.
+pub(crate) fn strict_part(part: &str) -> Validator {
+    let schema = closed(true);
+    assert!(schema["$defs"][part].is_object(), "the schema has no {part}");
+    let schema = json!({"$defs": schema["$defs"], "$ref": format!("#/$defs/{part}")});
+    jsonschema::validator_for(&schema).unwrap()
+}
+
+fn closed(optional: bool) -> Value {
+    fn close(schema: &mut Value, optional: bool) {
         match schema {
             Value::Object(map) => {
+                if optional {
+                    map.remove("required");
+                }
                 if map.get("properties").is_some_and(Value::is_object) {
                     map.insert("additionalProperties".to_owned(), json!(false));
                 }
-                map.values_mut().for_each(close);
+                map.values_mut().for_each(|value| close(value, optional));
             }
-            Value::Array(items) => items.iter_mut().for_each(close),
+            Value::Array(items) => items.iter_mut().for_each(|value| close(value, optional)),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
         }
     }
     let mut schema = schema();
-    close(&mut schema);
-    if let Some(part) = part {
-        assert!(schema["$defs"][part].is_object(), "the schema has no {part}");
-        schema = json!({"$defs": schema["$defs"], "$ref": format!("#/$defs/{part}")});
-    }
-    jsonschema::validator_for(&schema).unwrap()
+    close(&mut schema, optional);
+    schema
 }
 
 /// Checks a decision that has more fields beside those of the format.
@@ -45,7 +60,7 @@ pub(crate) fn assert_decision(value: &Value, beside: &[&str]) {
     for field in beside {
         assert!(decision.as_object_mut().unwrap().remove(*field).is_some(), "{field} is missing: {value:#}");
     }
-    assert_valid(&strict(None), &decision);
+    assert_valid(&strict(), &decision);
 }
 
 /// What is null or absent where nothing is known.
@@ -55,7 +70,7 @@ fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
 
 #[test]
 fn the_schema_in_the_documents_is_the_one_of_the_code() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/decision.schema.json");
+    let file = schema_file();
     let schema = serde_json::to_string_pretty(&DecisionView::schema()).unwrap() + "\n";
     if std::env::var_os("RENEW_SCHEMA").is_some() {
         std::fs::write(&file, &schema).unwrap();
@@ -237,7 +252,7 @@ fn a_time_lag_predicts_whole_numbers_for_each_replica_count() {
         for (field, number) in row["prediction"].as_object().unwrap() {
             assert!(number.is_null() || number.is_u64() || number.is_i64(), "{field}: {row:#}");
         }
-        assert_valid(&strict(Some("Candidate")), row);
+        assert_valid(&strict_part("Candidate"), row);
     }
     assert!(rows.iter().any(|row| row["prediction"]["lateRecords"] != 0), "{value:#}");
 }

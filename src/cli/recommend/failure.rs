@@ -1,4 +1,4 @@
-//! What could not be read at all, for whoever is on call: what was tried, on what, why it failed and what to do.
+//! Groups of which nothing could be read: what was tried, where, why it failed and what to do.
 
 use super::observe::ObservedGroup;
 use crate::core::{Unknown, printable};
@@ -52,7 +52,7 @@ pub(super) fn messages(failures: &[&UnreadableGroup]) -> Vec<String> {
         .collect()
 }
 
-/// What to do, where the reason itself does not say it in the words of the command line.
+/// What to do, where the reason itself does not name the flags of the command line.
 fn advice(reason: &Unknown) -> Option<&'static str> {
     match reason {
         Unknown::Unreachable { detail } if detail.contains("advertised listener") => Some(
@@ -94,7 +94,7 @@ const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or S
 
 const SASL_ADVICE: &str = "If it does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password.";
 
-/// Nothing where the client's own text says what to do.
+/// What to do about security settings; nothing where the client's own text says it.
 fn security_advice(detail: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["SSL listener?", "expect TLS"]) {

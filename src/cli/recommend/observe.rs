@@ -1,5 +1,5 @@
-//! Looking for a while: a task per Kafka cluster, one poll after the other, each observation through the consumer's
-//! engine.
+//! Observing for a while: a task per Kafka cluster, one poll after the other, each observation through the engine of its
+//! group.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,27 +22,28 @@ pub(super) struct ObservedGroup {
     pub(super) polls: u32,
 }
 
-/// Consumers commit every 5 s by default, so faster shows little more; short looks get some polls all the same.
-const SLOWEST: Duration = Duration::from_secs(5);
-const FASTEST: Duration = Duration::from_secs(1);
-/// How long a poll may take here: some ten answers, one after the other, of brokers that are a second away.
+/// The longest time between two polls: consumers commit every 5 s by default, so polling more often shows little more.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
+/// The shortest time between two polls, so that short observations get some polls.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Deadline of a poll: enough for ten answers in a row from brokers that take a second each.
 const POLL_TIMEOUT: Duration = Duration::from_secs(20);
-/// Polls wanted in the time there is.
+/// Polls wanted within the time of the observation.
 const POLLS: u32 = 10;
 
-/// The time between two polls of a look that takes so long.
+/// The time between two polls of an observation that takes so long.
 pub(super) fn interval(span: Duration) -> Duration {
-    (span / POLLS).clamp(FASTEST, SLOWEST)
+    (span / POLLS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
 }
 
-/// As fine as a recorded time is: what is decided on again later must be what was decided on now.
+/// The time in whole microseconds, as a recording keeps it, so that `replay` decides on the same times.
 fn now() -> Duration {
     let now = kafka::now();
     now - Duration::from_nanos(u64::from(now.subsec_nanos() % 1_000))
 }
 
-/// Looks at all targets for `span`, once if it is zero; Ctrl-C ends it early with what was seen so far. In the order of
-/// the targets. What is seen is recorded where that is asked for, which it is for one target only.
+/// Observes all targets for `span`, once if it is zero. Ctrl-C ends it early with what was observed so far. The result is
+/// in the order of the targets. A recording has one target only.
 pub(super) async fn observe(
     targets: Vec<GroupTarget>,
     span: Duration,
@@ -55,8 +56,8 @@ pub(super) async fn observe(
     let mut record = record;
     for (settings, members) in by_cluster(&targets) {
         let results = Arc::clone(&results);
-        let watch = Watch { settings, members, span, began, results, record: record.take() };
-        tasks.spawn(watch.run());
+        let observer = ClusterObserver { settings, members, span, began, results, record: record.take() };
+        tasks.spawn(observer.run());
     }
     let mut progress = ObservationProgress::new(span, began);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
@@ -76,7 +77,7 @@ pub(super) async fn observe(
         if seen.is_empty() {
             anyhow::bail!("Interrupted before the first poll had ended");
         }
-        eprintln!("note: interrupted; this is what was seen so far");
+        eprintln!("note: interrupted; this is what was observed so far");
     }
     Ok(seen)
 }
@@ -94,7 +95,7 @@ fn by_cluster(targets: &[GroupTarget]) -> Vec<(ClusterSettings, Vec<(usize, Grou
 }
 
 /// One cluster's task.
-struct Watch {
+struct ClusterObserver {
     settings: ClusterSettings,
     members: Vec<(usize, GroupTarget)>,
     span: Duration,
@@ -103,7 +104,7 @@ struct Watch {
     record: Option<Recording>,
 }
 
-impl Watch {
+impl ClusterObserver {
     async fn run(mut self) -> anyhow::Result<()> {
         let interval = interval(self.span);
         self.settings.poll_interval = interval;
@@ -122,7 +123,7 @@ impl Watch {
             let mut any = false;
             for (((place, target), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
                 any |= observation.failure.is_none();
-                let observed = look(target, engine, observation, polls);
+                let observed = decide(target, engine, observation, polls);
                 if let Some(record) = &mut self.record {
                     record.write(&observed.observation, &observed.decision.workload);
                 }
@@ -130,7 +131,7 @@ impl Watch {
                     *slot = Some(observed);
                 }
             }
-            // Where nothing at all can be read, looking longer shows the same.
+            // Where nothing at all can be read, observing longer shows the same.
             if !any || self.began.elapsed() >= self.span {
                 return Ok(());
             }
@@ -139,7 +140,7 @@ impl Watch {
     }
 }
 
-fn look(target: &GroupTarget, engine: &mut Engine, observation: Observation, polls: u32) -> ObservedGroup {
+fn decide(target: &GroupTarget, engine: &mut Engine, observation: Observation, polls: u32) -> ObservedGroup {
     let assumed = match target.current {
         CurrentReplicas::Known(replicas) => replicas,
         CurrentReplicas::Unknown(_) => members(target, &observation),
@@ -148,7 +149,7 @@ fn look(target: &GroupTarget, engine: &mut Engine, observation: Observation, pol
     ObservedGroup { target: target.clone(), observation: Arc::new(observation), decision, polls }
 }
 
-/// As many replicas as would make the members that the group has; the least allowed where that is not known.
+/// The replicas that would run the members that the group has; the fewest allowed where those are not known.
 fn members(target: &GroupTarget, observation: &Observation) -> Replicas {
     let members = observation.group.as_ref().ok().map(|group| group.members.len()).filter(|members| *members > 0);
     let members = members.and_then(|members| u32::try_from(members).ok());
@@ -162,7 +163,7 @@ fn lock(results: &Mutex<Vec<Option<ObservedGroup>>>) -> MutexGuard<'_, Vec<Optio
     results.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One line on stderr that is written over and over, on a terminal only.
+/// One line on stderr that is rewritten every second, on a terminal only.
 struct ObservationProgress {
     shown: bool,
     span: Duration,
@@ -184,7 +185,7 @@ impl ObservationProgress {
         });
         let so_far = if polls == 0 { "connecting".to_owned() } else { format!("lag {}", grouped(lag)) };
         let (now, all) = (self.began.elapsed().as_secs().min(self.span.as_secs()), self.span.as_secs());
-        let _ = write!(std::io::stderr(), "\r\x1b[KLooking: {now} s of {all} s, {so_far} (Ctrl-C: print now)");
+        let _ = write!(std::io::stderr(), "\r\x1b[KObserving: {now} s of {all} s, {so_far} (Ctrl-C: print now)");
     }
 
     fn clear(&mut self) {

@@ -1,4 +1,4 @@
-//! What to look at: from files, from the cluster, or from the command line alone, each with its Kafka cluster and its
+//! What to observe: from files, from the cluster, or from the command line alone, each with its Kafka cluster and its
 //! current replicas.
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::kubernetes::scaledconsumer::manifest::Manifests;
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, Validated, validate};
 
-/// One consumer to decide on.
+/// One consumer group to decide on.
 #[derive(Clone, Debug)]
 pub(super) struct GroupTarget {
     /// The namespace, where there is one.
@@ -31,9 +31,9 @@ pub(super) struct GroupTarget {
     pub(super) cluster: ClusterSettings,
     /// What to read.
     pub(super) query: GroupQuery,
-    /// How to decide.
+    /// The policy.
     pub(super) policy: Policy,
-    /// The ScaledConsumer that says all of this, where there is one.
+    /// The ScaledConsumer that all of this comes from, where there is one.
     pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
     /// The replicas now.
     pub(super) current: CurrentReplicas,
@@ -42,9 +42,9 @@ pub(super) struct GroupTarget {
 /// The replicas there are now.
 #[derive(Clone, Debug)]
 pub(super) enum CurrentReplicas {
-    /// So many.
+    /// They are known.
     Known(Replicas),
-    /// Not known, and why; as many as the group has members are taken instead.
+    /// Why they are not known. The replicas that would run the group's members are assumed instead.
     Unknown(String),
 }
 
@@ -57,7 +57,7 @@ impl CurrentReplicas {
     }
 }
 
-/// The groups, and whether something was asked for that can't be looked at (which has been told).
+/// The groups, and whether some of the ScaledConsumers are invalid, which has been printed.
 pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<GroupTarget>, bool)> {
     let configuration = match &arguments.config {
         Some(file) => Configuration::read(file)?,
@@ -106,8 +106,8 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
     Ok((targets, broken))
 }
 
-/// The time to wait for the API server: a list of one namespace takes it milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time-out for the API server: it lists one namespace within milliseconds.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn of_cluster(
     client: &Client,
@@ -126,9 +126,9 @@ async fn of_cluster(
             None => api.list(&ListParams::default()).await.map(|list| list.items),
         }
     };
-    let objects = tokio::time::timeout(PATIENCE, read)
+    let objects = tokio::time::timeout(API_TIMEOUT, read)
         .await
-        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(PATIENCE)))?
+        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(API_TIMEOUT)))?
         .map_err(|error| scale::plainly(&error))
         .context(what)?;
     if objects.is_empty() {
@@ -170,7 +170,7 @@ fn of_group(group: &str, arguments: &RecommendArguments) -> anyhow::Result<Group
     Ok(GroupTarget { namespace: None, name: group.to_owned(), cluster, query, policy, spec: None, current })
 }
 
-/// What the flags say is to be read. They are checked here and not by clap, which repeats what it refuses as it is.
+/// What to read, from the flags. They are checked here and not by clap, whose errors repeat any value as it is.
 fn query(group: &str, given: &GroupPolicy) -> Result<GroupQuery, WrongInput> {
     check_group(group).map_err(|wrong| WrongInput(format!("--group: {wrong}")))?;
     let mut topics = given.topics.clone();

@@ -4,11 +4,13 @@
 #![allow(unreachable_pub)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use schemars::JsonSchema;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
-use crate::core::{Candidate, Model};
+use crate::core::{Candidate, Model, one_line};
 
 /// How many decisions the status keeps: enough to see a flap, few enough to read.
 pub const DECISIONS_KEPT: usize = 10;
@@ -47,10 +49,15 @@ pub struct ScaledConsumerStatus {
     pub message: Option<String>,
     /// What is known of the group, estimated from the observations so far.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    #[schemars(transform = RecursiveTransform(part_of_view))]
     pub model: Option<Model>,
     /// What other replica counts are predicted to bring, fewest replicas first; only with the policy timeLag, and once the capacity of a replica is known.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(
+        length(max = 16),
+        extend("x-kubernetes-list-type" = "atomic"),
+        transform = RecursiveTransform(part_of_view)
+    )]
     pub candidates: Vec<Candidate>,
     /// What has been learned, in a form of the controller's own, so that one that is restarted goes on where the one before was. Delete it to begin anew.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,9 +89,19 @@ pub struct PastDecision {
     pub message: String,
 }
 
-/// Reads what an other version of the controller may have written in another form: then it is as if nothing was there, as
-/// the next decision writes it again. An object whose status can't be read could not be watched.
+/// Takes nothing where the value has another form, because another version of the controller wrote it: the next decision
+/// replaces it. An object whose status can't be parsed could not be watched at all.
 fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
+    let value = Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// The API server requires nothing here, so that another version of the controller can write its own fields, and knows
+/// signed formats only.
+fn part_of_view(schema: &mut Schema) {
+    one_line(schema);
+    schema.remove("required");
+    if let Some(Value::String(format)) = schema.get_mut("format") {
+        *format = format.trim_start_matches('u').to_owned();
+    }
 }
