@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::watch;
 
-use crate::core::{Decision, Replicas};
+use crate::core::{Decision, NamedMessage, Replicas};
 use crate::kubernetes::Timestamp;
 pub use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
@@ -102,12 +102,13 @@ pub struct ReplicaChange {
 impl ReplicaChange {
     /// The change that a decision asks for.
     pub fn of(decision: &Decision) -> Self {
+        let NamedMessage { name: reason, message } = NamedMessage::from(&decision.reason);
         Self {
             at: decision.at,
             from: decision.current(),
             to: decision.desired,
-            reason: decision.reason.name(),
-            message: decision.reason.to_string(),
+            reason,
+            message,
         }
     }
 }

@@ -14,6 +14,7 @@ mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
 mod config;
+mod decision_view;
 mod demo;
 mod end_to_end;
 mod engine;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::core::{Decision, Finding, Reason, Unknown, short};
+use crate::core::{Decision, Finding, NamedMessage, Reason, Unknown, short};
 use crate::kubernetes::conflict::Competitor;
 use crate::kubernetes::events::{ObjectEvent, Severity};
 use crate::kubernetes::hpa::Judgement;
@@ -217,7 +217,8 @@ fn active(decision: &Decision) -> CheckResult {
 fn limited(reason: &Reason) -> CheckResult {
     const KIND: &str = "ScalingLimited";
     if reason.is_limit() {
-        check(KIND, true, reason.name(), reason.to_string())
+        let NamedMessage { name, message } = NamedMessage::from(reason);
+        check(KIND, true, name, message)
     } else {
         check(KIND, false, "WithinBounds", "The policy's replica count is within all bounds.")
     }

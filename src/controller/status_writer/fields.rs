@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use crate::core::{Decision, TimeLag};
+use crate::core::{Candidate, Decision, DecisionView, Replicas, TimeLag};
 use crate::kubernetes::Timestamp;
 use crate::kubernetes::events::{ObjectEvent, Severity};
-use crate::kubernetes::scaledconsumer::resource::{DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus};
-use crate::kubernetes::scaledconsumer::status::{Time, rows};
+use crate::kubernetes::scaledconsumer::resource::{
+    CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus,
+};
+use crate::kubernetes::scaledconsumer::status::Time;
 use crate::registry::{ActionResult, Entry, ReplicaChange};
 
 use super::conditions::differ;
@@ -103,21 +105,26 @@ pub(super) fn without_memory(status: &ScaledConsumerStatus) -> ScaledConsumerSta
 
 /// Sets the numbers of the last decision.
 pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decision: &Decision) {
-    let count = |replicas: u32| i32::try_from(replicas).ok();
-    status.replicas = count(decision.current().0);
-    status.desired = count(decision.desired.0);
-    let is_known = decision.lag.is_anything_known();
-    status.lag = is_known.then(|| i64::try_from(decision.lag.total.0).unwrap_or(i64::MAX));
-    status.lag_complete = Some(decision.lag.complete);
-    status.time_lag = match decision.model.time_lag {
-        TimeLag::Unknown => None,
-        known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => Some(known.to_string()),
-    };
+    let view = DecisionView::of(decision);
+    status.replicas = i32::try_from(decision.current().0).ok();
+    status.desired = i32::try_from(decision.desired.0).ok();
+    status.lag = view.lag.total_records.map(|records| i64::try_from(records).unwrap_or(i64::MAX));
+    status.lag_complete = Some(view.lag.complete);
+    status.time_lag = view.time_lag.map(|_| view.time_lag_text());
     status.oldest_record_time = oldest_record(decision, status.oldest_record_time.take());
-    status.model = Some(rows::model(&decision.model));
-    status.candidates = rows::candidates(decision);
-    status.reason = Some(decision.reason.name().to_owned());
-    status.message = Some(decision.reason.to_string());
+    status.candidates = rows_to_keep(view.candidates, decision.desired);
+    status.model = Some(view.model);
+    status.reason = Some(view.reason.name.to_owned());
+    status.message = Some(view.reason.message);
+}
+
+/// The rows of the what-if table next to what was decided, fewest replicas first.
+fn rows_to_keep(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<Candidate> {
+    rows.retain(|row| row.prediction.is_some());
+    rows.sort_by_key(|row| row.replicas.0.abs_diff(desired.0));
+    rows.truncate(CANDIDATES_KEPT);
+    rows.sort_by_key(|row| row.replicas);
+    rows
 }
 
 /// When the oldest unread record came. What is written stays while it fits: an age that grows with the clock is no news.

@@ -13,9 +13,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use status::{
-    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, ModelStatus, PastDecision, ScaledConsumerStatus, WhatIf,
-};
+pub use status::{CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, PastDecision, ScaledConsumerStatus};
 
 /// Pauses: nothing is written while this annotation is there with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";

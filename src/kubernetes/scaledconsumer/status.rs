@@ -2,7 +2,6 @@
 //! controller's.
 
 mod patch;
-pub(crate) mod rows;
 
 pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub use patch::{difference, write_status};

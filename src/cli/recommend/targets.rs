@@ -1,4 +1,4 @@
-//! What to look at: from files, from the cluster, or from the command line alone, each with its Kafka cluster and its
+//! What to observe: from files, from the cluster, or from the command line alone, each with its Kafka cluster and its
 //! current replicas.
 
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use anyhow::Context;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::{Arguments, GroupPolicy, Isolation, Reset, scale};
+use super::{GroupPolicy, IsolationOption, OffsetResetOption, RecommendArguments, scale};
 use crate::cli::{WrongInput, cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{
@@ -20,9 +20,9 @@ use crate::kubernetes::scaledconsumer::manifest::Manifests;
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, Validated, validate};
 
-/// One consumer to decide on.
+/// One consumer group to decide on.
 #[derive(Clone, Debug)]
-pub(super) struct Subject {
+pub(super) struct GroupTarget {
     /// The namespace, where there is one.
     pub(super) namespace: Option<String>,
     /// The ScaledConsumer's name, or the group's where there is none.
@@ -31,24 +31,24 @@ pub(super) struct Subject {
     pub(super) cluster: ClusterSettings,
     /// What to read.
     pub(super) query: GroupQuery,
-    /// How to decide.
+    /// The policy.
     pub(super) policy: Policy,
-    /// The ScaledConsumer that says all of this, where there is one.
+    /// The ScaledConsumer that all of this comes from, where there is one.
     pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
     /// The replicas now.
-    pub(super) current: Current,
+    pub(super) current: CurrentReplicas,
 }
 
 /// The replicas there are now.
 #[derive(Clone, Debug)]
-pub(super) enum Current {
-    /// So many.
+pub(super) enum CurrentReplicas {
+    /// They are known.
     Known(Replicas),
-    /// Not known, and why; as many as the group has members are taken instead.
+    /// Why they are not known. The replicas that would run the group's members are assumed instead.
     Unknown(String),
 }
 
-impl Current {
+impl CurrentReplicas {
     pub(super) fn unknown(&self) -> Option<&str> {
         match self {
             Self::Known(_) => None,
@@ -57,8 +57,8 @@ impl Current {
     }
 }
 
-/// The subjects, and whether something was asked for that can't be looked at (which has been told).
-pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>, bool)> {
+/// The groups, and whether some of the ScaledConsumers are invalid, which has been printed.
+pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<GroupTarget>, bool)> {
     let configuration = match &arguments.config {
         Some(file) => Configuration::read(file)?,
         None => Configuration::default(),
@@ -82,7 +82,7 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
             (consumers, client, false)
         }
     };
-    let mut subjects = Vec::with_capacity(consumers.len());
+    let mut targets = Vec::with_capacity(consumers.len());
     // One for each cluster, so that it is asked over one connection.
     let mut clusters: Vec<(ClusterRef, ClusterSettings)> = Vec::new();
     for consumer in consumers {
@@ -95,19 +95,19 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
             }
         };
         let current = match (arguments.current, &client) {
-            (Some(current), _) => Current::Known(Replicas(current)),
+            (Some(current), _) => CurrentReplicas::Known(Replicas(current)),
             (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
-            (None, None) => Current::Unknown("no cluster can be asked for them".to_owned()),
+            (None, None) => CurrentReplicas::Unknown("no cluster can be asked for them".to_owned()),
         };
         let Validated { namespace, name, query, policy, spec, .. } = consumer;
         let namespace = Some(namespace);
-        subjects.push(Subject { namespace, name, cluster, query, policy, spec: Some(spec), current });
+        targets.push(GroupTarget { namespace, name, cluster, query, policy, spec: Some(spec), current });
     }
-    Ok((subjects, broken))
+    Ok((targets, broken))
 }
 
-/// The time to wait for the API server: a list of one namespace takes it milliseconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time-out for the API server: it lists one namespace within milliseconds.
+const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn of_cluster(
     client: &Client,
@@ -126,9 +126,9 @@ async fn of_cluster(
             None => api.list(&ListParams::default()).await.map(|list| list.items),
         }
     };
-    let objects = tokio::time::timeout(PATIENCE, read)
+    let objects = tokio::time::timeout(API_TIMEOUT, read)
         .await
-        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(PATIENCE)))?
+        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(API_TIMEOUT)))?
         .map_err(|error| scale::plainly(&error))
         .context(what)?;
     if objects.is_empty() {
@@ -148,15 +148,15 @@ async fn of_cluster(
     Ok((valid, broken))
 }
 
-fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
+fn of_group(group: &str, arguments: &RecommendArguments) -> anyhow::Result<GroupTarget> {
     let given = &arguments.group_policy;
     let bounds = Bounds::new(given.min, given.max).map_err(|error| WrongInput(format!("--min and --max: {error}")))?;
     let query = query(group, given)?;
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,
         offset_reset: match given.offset_reset {
-            Reset::Latest => OffsetReset::Latest,
-            Reset::Earliest => OffsetReset::Earliest,
+            OffsetResetOption::Latest => OffsetReset::Latest,
+            OffsetResetOption::Earliest => OffsetReset::Earliest,
         },
         capacity_hint: given.capacity,
         ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
@@ -164,13 +164,13 @@ fn of_group(group: &str, arguments: &Arguments) -> anyhow::Result<Subject> {
     let servers = arguments.bootstrap_servers.as_deref().unwrap_or_default();
     let cluster = clusters::inline(servers, &arguments.properties)?;
     let current = match arguments.current {
-        Some(current) => Current::Known(Replicas(current)),
-        None => Current::Unknown("no workload is named".to_owned()),
+        Some(current) => CurrentReplicas::Known(Replicas(current)),
+        None => CurrentReplicas::Unknown("no workload is named".to_owned()),
     };
-    Ok(Subject { namespace: None, name: group.to_owned(), cluster, query, policy, spec: None, current })
+    Ok(GroupTarget { namespace: None, name: group.to_owned(), cluster, query, policy, spec: None, current })
 }
 
-/// What the flags say is to be read. They are checked here and not by clap, which repeats what it refuses as it is.
+/// What to read, from the flags. They are checked here and not by clap, whose errors repeat any value as it is.
 fn query(group: &str, given: &GroupPolicy) -> Result<GroupQuery, WrongInput> {
     check_group(group).map_err(|wrong| WrongInput(format!("--group: {wrong}")))?;
     let mut topics = given.topics.clone();
@@ -194,15 +194,15 @@ fn query(group: &str, given: &GroupPolicy) -> Result<GroupQuery, WrongInput> {
         exclude: pattern("topic-exclude", &given.topic_exclude)?,
         partitions: None,
         isolation: match given.isolation_level {
-            Isolation::ReadUncommitted => IsolationLevel::ReadUncommitted,
-            Isolation::ReadCommitted => IsolationLevel::ReadCommitted,
+            IsolationOption::ReadUncommitted => IsolationLevel::ReadUncommitted,
+            IsolationOption::ReadCommitted => IsolationLevel::ReadCommitted,
         },
     })
 }
 
 async fn cluster(
     consumer: &Validated,
-    arguments: &Arguments,
+    arguments: &RecommendArguments,
     configuration: &Configuration,
 ) -> anyhow::Result<ClusterSettings> {
     let named = match (&arguments.bootstrap_servers, &consumer.cluster) {
