@@ -9,7 +9,6 @@ mod credentials;
 mod external_metrics;
 mod folder;
 mod patterns;
-mod postings;
 mod supervisor;
 
 use std::net::IpAddr;
@@ -31,13 +30,12 @@ use crate::kubernetes::conflict::{self, Claims};
 use crate::kubernetes::lease::{self, Candidate, Leadership};
 use crate::kubernetes::scaledconsumer::watch;
 use crate::kubernetes::workload::scale::Scales;
-use crate::serve::external_metrics::Board;
+use crate::registry::Registry;
+use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
 use crate::serve::metrics::Metrics;
 use crate::serve::web::{self, Health};
 use clusters::Clusters;
 use consumer::Shared;
-use external_metrics::{Outside, Place};
-use postings::Postings;
 use supervisor::{Pulse, Supervisor};
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
@@ -84,16 +82,20 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     // It serves to the end: a probe, or an HPA, must not fail while the last act is done.
     let stop_serving = CancellationToken::new();
-    let board = configuration.external_metrics.enabled.then(Board::new);
-    let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
-    let (outside, last_answers) = if let Some(board) = board {
-        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace.clone());
-        let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
-        let settings = configuration.external_metrics.clone();
-        let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
-        (outside, Some(server))
+    let (registry_writer, registry) = Registry::new();
+    for namespace in &namespaces {
+        registry.watches().begin("scaledconsumers.paceline.dev", namespace.as_deref());
+    }
+    let (external_metrics, last_answers) = if configuration.external_metrics.enabled {
+        let configured = configuration.external_metrics.clone();
+        let reader = MetricReader::new(registry, crate::kafka::now, configured.max_age);
+        let settings = external_metrics::settings(configured, &own_namespace);
+        let (client, leadership) = (client.clone(), leadership.clone());
+        let (state, server) =
+            serving::start(settings, reader, client, leadership, stop.clone(), stop_serving.clone()).await?;
+        (state, Some(server))
     } else {
-        (Outside::off(), None)
+        (ExternalMetricsState::off(), None)
     };
     let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
     let clusters = Arc::new(clusters);
@@ -102,12 +104,20 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         pulse: Arc::clone(&pulse),
         clusters: Arc::clone(&clusters),
         leadership: leadership.clone(),
-        outside: outside.clone(),
+        external_metrics: external_metrics.clone(),
     });
     let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
     let scales = Scales::new(client.clone());
-    let not_served = outside.not_served;
-    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, postings, identity, not_served });
+    let shared = Arc::new(Shared {
+        client,
+        scales,
+        claims,
+        leadership,
+        metrics,
+        registry: registry_writer,
+        identity,
+        external_metrics,
+    });
     let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
 
     tokio::select! {
@@ -206,7 +216,7 @@ struct Vitals {
     pulse: Arc<Pulse>,
     clusters: Arc<Clusters>,
     leadership: Leadership,
-    outside: Outside,
+    external_metrics: ExternalMetricsState,
 }
 
 impl Health for Vitals {
@@ -215,12 +225,14 @@ impl Health for Vitals {
     }
 
     fn is_ready(&self) -> bool {
-        self.pulse.is_ready()
+        self.pulse.is_ready() && self.external_metrics.readiness().is_ok()
     }
 
     fn refresh(&self, metrics: &Metrics) {
         metrics.leads(self.leadership.is_leader());
         self.clusters.refresh(metrics);
-        self.outside.refresh(metrics);
+        if let Some(reads) = self.external_metrics.reads() {
+            metrics.served(&reads);
+        }
     }
 }

@@ -12,18 +12,19 @@ use crate::control_loop::{Acted, Target};
 use crate::core::{Decision, Engine, Observation, Replicas, Workload};
 use crate::kafka::now;
 use crate::kubernetes::conflict::{Claims, Competitor, ConflictDetector};
-use crate::kubernetes::hpa::{Judgement, NotServed, Situation};
+use crate::kubernetes::hpa::{Judgement, Situation};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::Mode;
 use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch::{Object, Record};
+use crate::kubernetes::scaledconsumer::watch::{Key, Object, Record};
 use crate::kubernetes::workload::pods::Pods;
 use crate::kubernetes::workload::scale::{Read, ScaleError, Scales};
+use crate::registry::{ActionResult, RegistryWriter, Snapshot, TargetError};
+use crate::serve::external_metrics::ExternalMetricsState;
 use crate::serve::metrics::Metrics;
 
 use super::clusters::Subscription;
-use super::postings::Postings;
 
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
@@ -32,10 +33,9 @@ pub(super) struct Shared {
     pub(super) claims: Claims,
     pub(super) leadership: Leadership,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) postings: Postings,
+    pub(super) registry: RegistryWriter,
     pub(super) identity: String,
-    /// Why the external metrics are not served, as long as they are not.
-    pub(super) not_served: watch::Receiver<Option<NotServed>>,
+    pub(super) external_metrics: ExternalMetricsState,
 }
 
 /// A ScaledConsumer as it is now; what changes it sends a new one.
@@ -81,6 +81,19 @@ impl Consumer {
 
     fn validated(&self) -> Validated {
         self.asked.borrow().validated.clone()
+    }
+
+    fn record(&self, asked: &Validated, seen: &Observation, decision: Result<Arc<Decision>, TargetError>) {
+        let snapshot = Snapshot {
+            observation: Arc::new(seen.clone()),
+            decision,
+            action: ActionResult::Pending,
+            competitor: None,
+            certificate: None,
+            poll_interval: self.subscription.interval,
+        };
+        let key = Key { namespace: asked.namespace.clone(), name: asked.name.clone() };
+        self.shared.registry.update(&key, |entry| entry.record(snapshot, true));
     }
 
     async fn report(&mut self, outcome: Outcome<'_>) {
@@ -129,7 +142,7 @@ impl Consumer {
         match asked.mode {
             Mode::Scale | Mode::DryRun => None,
             Mode::Metrics => {
-                let not_served = self.shared.not_served.borrow().clone();
+                let not_served = self.shared.external_metrics.not_served();
                 Some(self.shared.claims.judge(&Situation {
                     consumer: asked,
                     current: decision.current(),
@@ -185,7 +198,7 @@ impl Target for Consumer {
         let asked = self.validated();
         self.subscription.members.are_changing(decision.is_change() || !is_settled(&decision.workload));
         // Every controller serves what it knows, whoever leads.
-        self.shared.postings.decided(&asked, seen, decision, self.subscription.interval);
+        self.record(&asked, seen, Ok(Arc::new(decision.clone())));
         self.shared.metrics.decided(&asked.namespace, &asked.name, decision);
         if !self.shared.leadership.is_leader() {
             self.step_back();
@@ -219,12 +232,7 @@ impl Target for Consumer {
         self.read = None;
         let (name, text) = (error.name(), error.to_string());
         let asked = self.validated();
-        self.shared.postings.undecided(
-            &asked,
-            seen,
-            &format!("its target can't be read: {text}"),
-            self.subscription.interval,
-        );
+        self.record(&asked, seen, Err(TargetError { reason: name, message: text.clone() }));
         let mode = asked.mode;
         self.report(Outcome::Unreadable { name, text, failure: seen.failure.as_ref(), mode }).await;
     }

@@ -109,7 +109,7 @@ impl Supervisor {
                 }
                 if self.missing_lists == 0 {
                     self.pulse.ready.store(true, Ordering::Relaxed);
-                    self.shared.postings.listed();
+                    self.shared.registry.watches().listed("scaledconsumers.paceline.dev", None);
                 }
             }
         }
@@ -128,7 +128,10 @@ impl Supervisor {
         self.shared.claims.set(&validated, object.created);
         let history = (validated.cluster.clone(), validated.query.clone(), validated.target.clone());
         match self.running.get_mut(&object.key) {
-            Some(running) if running.history == history => running.renew(validated, &object),
+            Some(running) if running.history == history => {
+                self.shared.registry.apply(&object.key, validated.clone(), object.created, object.record.clone());
+                running.renew(validated, &object);
+            }
             Some(_) => {
                 self.stop(&object.key).await;
                 self.start(object, validated, history, told.as_deref());
@@ -156,7 +159,8 @@ impl Supervisor {
         };
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
-        self.shared.postings.announce(&validated);
+        self.shared.registry.remove(&object.key);
+        self.shared.registry.apply(&object.key, validated.clone(), object.created, object.record.clone());
         let (observations, gap) = (subscription.observations.clone(), subscription.gap);
         let policy = Policy { gap, ..validated.policy.clone() };
         let engine = self.engine(&object, policy.clone());
@@ -190,9 +194,8 @@ impl Supervisor {
         if told != Some(why.as_str()) {
             warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
         }
-        if let Ok(asked) = &object.asked {
-            self.shared.postings.refused(asked, &why);
-        }
+        let spec = object.asked.as_ref().ok().cloned();
+        self.shared.registry.refuse(&object.key, spec, &why, object.created, object.record.clone());
         if self.shared.leadership.is_leader() {
             let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
             let mut reporter = Reporter::new(client, object.key.clone(), object.record.clone(), identity);
@@ -236,7 +239,7 @@ impl Supervisor {
         }
         self.clusters.release(key);
         self.shared.metrics.forget(&key.namespace, &key.name);
-        self.shared.postings.withdraw(key);
+        self.shared.registry.remove(key);
     }
 
     /// Lets the acts in hand end, all at once; what takes too long is abandoned.

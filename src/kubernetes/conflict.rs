@@ -89,7 +89,7 @@ struct State {
     /// The namespaces whose HPAs are seen; `None` is all of them.
     seen: BTreeSet<Option<String>>,
     /// HPAs by namespace and name.
-    autoscalers: BTreeMap<(String, String), Autoscaler>,
+    autoscalers: BTreeMap<(String, String), Arc<Autoscaler>>,
     /// ScaledConsumers by namespace and name.
     consumers: BTreeMap<(String, String), Claim>,
 }
@@ -98,7 +98,7 @@ struct Claim {
     target: TargetRef,
     mode: Mode,
     created: Option<Timestamp>,
-    labels: Labels,
+    spec: Arc<Validated>,
 }
 
 impl Claim {
@@ -135,8 +135,8 @@ impl Claims {
     /// Notes what a ScaledConsumer targets.
     pub fn set(&self, consumer: &Validated, created: Option<Timestamp>) {
         let key = (consumer.namespace.clone(), consumer.name.clone());
-        let (target, labels) = (consumer.target.clone(), Labels::of(consumer));
-        let claim = Claim { target, mode: consumer.mode, created, labels };
+        let (target, spec) = (consumer.target.clone(), Arc::new(consumer.clone()));
+        let claim = Claim { target, mode: consumer.mode, created, spec };
         self.state().consumers.insert(key, claim);
     }
 
@@ -173,10 +173,14 @@ impl Claims {
     pub fn judge(&self, situation: &Situation<'_>) -> Judgement {
         let state = self.state();
         let consumer = situation.consumer;
-        let autoscalers = state.sees(&consumer.namespace).then(|| state.autoscalers_of(consumer).collect::<Vec<_>>());
+        let autoscalers =
+            state.sees(&consumer.namespace).then(|| state.autoscalers_of(consumer).cloned().collect::<Vec<_>>());
         judge(situation, autoscalers.as_deref(), |selector| {
             let all = in_namespace(&state.consumers, &consumer.namespace);
-            let others = all.filter(|(name, claim)| *name != consumer.name && selector.matches(&claim.labels));
+            let others = all.filter(|(name, claim)| {
+                let labels = Labels::of(name, Some(&claim.spec));
+                *name != consumer.name && selector.matches(|key| labels.get(key))
+            });
             others.map(|(name, _)| name.to_owned()).collect()
         })
     }
@@ -188,7 +192,7 @@ impl Claims {
 
     fn apply(&self, object: &HorizontalPodAutoscaler) {
         if let Some(autoscaler) = Autoscaler::of(object) {
-            self.state().autoscalers.insert(key(object), autoscaler);
+            self.state().autoscalers.insert(key(object), Arc::new(autoscaler));
         }
     }
 }
@@ -198,7 +202,7 @@ impl State {
         self.seen.contains(&None) || self.seen.contains(&Some(namespace.to_owned()))
     }
 
-    fn autoscalers_of<'a>(&'a self, consumer: &'a Validated) -> impl Iterator<Item = &'a Autoscaler> {
+    fn autoscalers_of<'a>(&'a self, consumer: &'a Validated) -> impl Iterator<Item = &'a Arc<Autoscaler>> {
         in_namespace(&self.autoscalers, &consumer.namespace)
             .map(|(_, autoscaler)| autoscaler)
             .filter(|autoscaler| autoscaler.target.is_same_workload(&consumer.target))
