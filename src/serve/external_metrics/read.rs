@@ -9,12 +9,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::values::value;
 use super::wire::quantity;
 use crate::kubernetes::hpa::{Labels, Metric, NAME_LABEL, Selector};
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::scaledconsumer::watch::{Key, RESOURCE};
 use crate::kubernetes::watch_state::ListState;
 use crate::registry::{Entry, Registry, Snapshot};
 
-/// The ScaledConsumers' name among the watches.
-const SCALED_CONSUMERS: &str = "scaledconsumers.paceline.dev";
 /// Poll intervals that an observation counts for, unless the configuration says otherwise: one poll may be lost and one
 /// late.
 const MAX_AGE_IN_POLLS: u32 = 3;
@@ -63,7 +61,7 @@ impl MetricReader {
         metric: Metric,
         selector: &Selector,
     ) -> Result<Vec<MetricValue>, String> {
-        match self.registry.watches().list_state(SCALED_CONSUMERS, namespace) {
+        match self.registry.watches().list_state(RESOURCE, namespace) {
             Some(ListState::Listed) => {}
             Some(ListState::Waiting(_)) => return Err("the ScaledConsumers have not been listed yet".to_owned()),
             Some(ListState::Refused(why)) => return Err(format!("the ScaledConsumers can't be listed: {why}")),
