@@ -121,15 +121,15 @@ impl ExternalMetricsState {
         Some(ExternalReads {
             requests: ResponseClass::ALL.map(|class| (class.name(), counters.requests(class))).to_vec(),
             refused: RefusalCause::ALL.map(|cause| (cause.name(), counters.refused(cause))).to_vec(),
-            believed_connections: counters.open_connections(),
-            other_connections: counters.pending_handshakes(),
+            open_connections: counters.open_connections(),
+            pending_handshakes: counters.pending_handshakes(),
             certificate_expires: certificate.not_after().map(|at| at.as_second()),
         })
     }
 }
 
 /// Starts to serve, until `stop`; the task ends with the last answers. The cluster is written to until `stop_writing`,
-/// which has to come before the lease is given back. That the port is in use is told before anything else begins.
+/// which has to come before the lease is given back. A port that is in use is an error before anything else begins.
 pub async fn start(
     settings: ExternalMetricsSettings,
     reader: MetricReader,

@@ -130,3 +130,26 @@ impl Drop for OpenConnection {
         self.connections.count_open();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_handshake_gives_way_and_no_more_connections_are_opened_than_may_be() {
+        let counters = Arc::<Counters>::default();
+        let connections = Connections::new(Arc::clone(&counters));
+        let mut pending: Vec<_> = (0..MAX_PENDING).map(|_| connections.begin_handshake()).collect();
+        assert!(pending.iter().all(|handshake| !handshake.closed.is_cancelled()));
+        pending.push(connections.begin_handshake());
+        assert!(pending[0].closed.is_cancelled() && !pending[1].closed.is_cancelled());
+        assert_eq!(counters.pending_handshakes(), MAX_PENDING as u64);
+
+        let mut open: Vec<_> = (0..MAX_OPEN).map(|_| connections.open(Vec::new()).expect("there is room")).collect();
+        assert!(connections.open(Vec::new()).is_none());
+        open.pop();
+        assert!(connections.open(Vec::new()).is_some());
+        drop((pending, open));
+        assert_eq!((counters.pending_handshakes(), counters.open_connections()), (0, 0));
+    }
+}

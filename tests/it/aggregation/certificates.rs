@@ -82,7 +82,7 @@ async fn whoever_leads_next_goes_on_with_what_the_one_before_has_made() {
     let cluster = cluster();
     let namespace = cluster.namespace("certificate").await;
     let seconds = Duration::from_secs;
-    let lifetimes = Lifetimes { serving: seconds(12), skew: seconds(1), settle: seconds(1) };
+    let lifetimes = Lifetimes { serving: seconds(36), skew: seconds(1), settle: seconds(1) };
     let client = cluster.admin();
     let first = Replica::start(&client, &namespace, Rank::Candidate, lifetimes);
     let chain = first.wait_for_chain().await;
@@ -92,7 +92,7 @@ async fn whoever_leads_next_goes_on_with_what_the_one_before_has_made() {
     drop(first);
 
     // The second one leads soon, and then renews it. Whoever trusts what it says trusts both.
-    wait_for("a new certificate by the next leader", SOON, || async {
+    wait_for("a new certificate by the next leader", 2 * SOON, || async {
         let now = second.chain().ok_or("none")?;
         if second.leadership.is_leader() && now != chain { Ok(()) } else { Err("still the old one") }
     })

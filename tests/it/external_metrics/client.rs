@@ -218,7 +218,7 @@ pub(super) fn snapshot(desired: u32) -> Snapshot {
     let partition = PartitionObservation {
         topic: Arc::from("topic"),
         partition: 0,
-        committed: Ok(Offset::new(0).unwrap()),
+        committed: Ok(Offset::new(0)),
         start: Ok(Offset::new(0).unwrap()),
         end: Ok(Offset::new(1200).unwrap()),
         high_watermark: None,
