@@ -11,7 +11,6 @@ mod external_metrics;
 mod folder;
 mod health;
 mod patterns;
-mod postings;
 mod status_writer;
 mod supervisor;
 mod tasks;
@@ -39,15 +38,13 @@ use crate::kubernetes::lease::{Candidate, LeaderElection, Leadership};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
 use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
-use crate::serve::external_metrics::Board;
+use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
 use crate::serve::web;
 use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
 use consumer::Shared;
-use external_metrics::{Outside, Place};
 use health::{ControllerHealth, Heartbeat};
-use postings::Postings;
 use supervisor::Supervisor;
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
@@ -90,6 +87,8 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         }
         None => {
             for namespace in &namespaces {
+                // Before anything reads it: a namespace without a watch has no ScaledConsumers.
+                watches.begin(RESOURCE, namespace.as_deref());
                 let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
                 tokio::spawn(watch(client, namespace, None, watches, sender.clone(), stop.clone()));
             }
@@ -97,27 +96,28 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     // It serves to the end: a probe, or an HPA, must not fail while the last action is under way.
     let stop_serving = CancellationToken::new();
-    let board = configuration.external_metrics.enabled.then(Board::new);
-    let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
-    let (outside, last_answers) = if let Some(board) = board {
-        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace.clone());
-        let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
-        let settings = configuration.external_metrics.clone();
-        let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
-        (outside, Some(server))
+    let (external_metrics, last_answers) = if configuration.external_metrics.enabled {
+        let configured = configuration.external_metrics.clone();
+        let reader = MetricReader::new(registry.clone(), now, configured.max_age);
+        let settings = external_metrics::settings(configured, &own_namespace);
+        let (client, leadership) = (client.clone(), leadership.clone());
+        let (state, server) =
+            serving::start(settings, reader, client, leadership, stop.clone(), stop_serving.clone()).await?;
+        (state, Some(server))
     } else {
-        (Outside::off(), None)
+        (ExternalMetricsState::off(), None)
     };
     let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
     let clusters = Arc::new(clusters);
     let heartbeat = Arc::new(Heartbeat::new());
+    let (of_health, of_external) = (external_metrics.clone(), external_metrics.clone());
     let health = ControllerHealth {
         heartbeat: Arc::clone(&heartbeat),
         registry: registry.clone(),
         leadership: leadership.clone(),
-        external_metrics: Box::new(|| Ok(())),
+        external_metrics: Box::new(move || of_health.readiness()),
     };
-    let (of_controller, of_clusters, of_external) = (leadership.clone(), Arc::clone(&clusters), outside.clone());
+    let (of_controller, of_clusters) = (leadership.clone(), Arc::clone(&clusters));
     let metrics = Metrics::new(MetricSources {
         registry: registry.clone(),
         now,
@@ -131,13 +131,13 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let check = AutoscalerCheck {
         registry: registry.clone(),
         autoscalers: autoscalers.clone(),
-        not_served: outside.not_served,
+        external_metrics,
     };
     let judge = move |entry: &_| check.judge(entry);
     let statuses =
         StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());
     let mut statuses = tokio::spawn(statuses.run(stop_statuses.clone()));
-    let shared = Shared { registry: writer, workloads, autoscalers, leadership, postings };
+    let shared = Shared { registry: writer, workloads, autoscalers, leadership };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {

@@ -1,20 +1,18 @@
 //! Whether HorizontalPodAutoscalers act on what ScaledConsumers in mode `Metrics` decide, judged from the registry and the
 //! HPAs that are watched.
 
-use tokio::sync::watch;
-
 use crate::core::Decision;
-use crate::kubernetes::hpa::{self, Autoscalers, Judgement, NotServed, Situation};
+use crate::kubernetes::hpa::{self, Autoscalers, Judgement, Labels, Situation};
 use crate::kubernetes::scaledconsumer::resource::Mode;
 use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::registry::{Entry, Registry};
+use crate::serve::external_metrics::ExternalMetricsState;
 
 /// What the judgement rests on.
 pub(super) struct AutoscalerCheck {
     pub(super) registry: Registry,
     pub(super) autoscalers: Autoscalers,
-    /// Why the external metrics are not served, as long as they are not.
-    pub(super) not_served: watch::Receiver<Option<NotServed>>,
+    pub(super) external_metrics: ExternalMetricsState,
 }
 
 impl AutoscalerCheck {
@@ -26,7 +24,7 @@ impl AutoscalerCheck {
             Mode::Scale | Mode::DryRun => return None,
             Mode::Metrics => {}
         }
-        let not_served = self.not_served.borrow().clone();
+        let not_served = self.external_metrics.not_served();
         let situation = Situation {
             consumer: spec,
             current: decision.current(),
@@ -34,13 +32,14 @@ impl AutoscalerCheck {
             not_served: not_served.as_ref(),
         };
         let autoscalers = self.autoscalers.of(&spec.namespace, &spec.target);
-        let autoscalers: Vec<_> = autoscalers.iter().map(AsRef::as_ref).collect();
         let is_listed = self.registry.watches().is_listed(hpa::store::RESOURCE, &spec.namespace);
         Some(hpa::judge(&situation, is_listed.then_some(autoscalers.as_slice()), |selector| {
             let others = self.registry.in_namespace(&spec.namespace);
             let others = others.iter().filter(|other| other.key.name != spec.name);
-            let matched = others
-                .filter(|other| other.spec.as_deref().is_some_and(|spec| selector.matches(&hpa::Labels::of(spec))));
+            let matched = others.filter(|other| {
+                let labels = Labels::of(&other.key.name, other.spec.as_deref());
+                selector.matches(|key| labels.get(key))
+            });
             matched.map(|other| other.key.name.clone()).collect()
         }))
     }

@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::clusters::Subscription;
-use super::postings::Postings;
 use crate::control_loop::{Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Replicas, Workload};
 use crate::kafka::now;
@@ -20,6 +19,7 @@ use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::kubernetes::scaledconsumer::watch as objects;
 use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
+use crate::serve::external_metrics::ExternalMetricsState;
 
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
@@ -27,7 +27,6 @@ pub(super) struct Shared {
     pub(super) workloads: Workloads,
     pub(super) autoscalers: Autoscalers,
     pub(super) leadership: Leadership,
-    pub(super) postings: Postings,
 }
 
 /// One ScaledConsumer's workload.
@@ -157,25 +156,13 @@ impl Actuator for Consumer {
     async fn read(&mut self) -> Result<Workload, TargetError> {
         match self.workload.read().await {
             Ok(workload) => Ok(Workload { read_at: Some(now()), ..workload }),
-            Err(error) => {
-                let spec = self.spec();
-                let seen = self.subscription.observations.borrow().clone();
-                if let Some(seen) = seen {
-                    let why = format!("its target can't be read: {error}");
-                    self.shared.postings.undecided(&spec, &seen, &why, self.subscription.interval);
-                }
-                Err(target_error(&error))
-            }
+            Err(error) => Err(target_error(&error)),
         }
     }
 
     async fn act(&mut self, decision: &Decision) -> Acted {
         let spec = self.spec();
         self.subscription.members.are_changing(decision.is_change() || !is_settled(&decision.workload));
-        let seen = self.subscription.observations.borrow().clone();
-        if let Some(seen) = seen {
-            self.shared.postings.decided(&spec, &seen, decision, self.subscription.interval);
-        }
         let Some((action, competitor)) = self.carry_out(&spec, decision).await else { return Acted::Retry };
         Acted::Done { action, competitor }
     }

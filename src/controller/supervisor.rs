@@ -102,7 +102,6 @@ impl Supervisor {
                     self.remove(&key);
                 }
                 self.shared.registry.watches().listed(RESOURCE, namespace.as_deref());
-                self.shared.postings.listed();
             }
         }
     }
@@ -122,11 +121,6 @@ impl Supervisor {
                 self.shared.registry.begin_anew(&source(&loaded), loaded.spec.as_ref().ok().cloned());
             }
             (_, None) => {}
-        }
-        if let Ok(spec) = &loaded.spec
-            && consumer.task.is_none()
-        {
-            self.shared.postings.announce(spec);
         }
         consumer.loaded = Some(loaded);
         self.try_start(&key);
@@ -184,15 +178,13 @@ impl Supervisor {
     /// Says why it can't be scaled. It is tried again later, where the reason is not in its spec.
     fn refuse(&mut self, loaded: &LoadedConsumer, why: &str) {
         let Key { namespace, name } = &loaded.key;
-        let entry = self.shared.registry.apply(&source(loaded), loaded.spec.as_ref().ok().cloned());
-        entry.update(|entry| entry.refused = Some(why.to_owned()));
+        let spec = loaded.spec.as_ref().ok().cloned();
+        self.shared.registry.refuse(&source(loaded), spec, why);
         let Some(consumer) = self.consumers.get_mut(&loaded.key) else { return };
         if consumer.refused.as_deref() != Some(why) {
             warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
             consumer.refused = Some(why.to_owned());
         }
-        if let Ok(spec) = &loaded.spec {
-            self.shared.postings.refused(spec, why);
         }
     }
 
@@ -235,11 +227,10 @@ impl Supervisor {
             error!(namespace = key.namespace, name = key.name, why, "A ScaledConsumer is not scaled for a while.");
             consumer.refused = Some(why.clone());
             self.clusters.release(key);
-            self.refuse(&loaded, &why);
-            let entry = self.shared.registry.apply(&source(&loaded), loaded.spec.as_ref().ok().cloned());
+            let spec = loaded.spec.as_ref().ok().cloned();
+            let entry = self.shared.registry.refuse(&source(&loaded), spec, &why);
             entry.update(|entry| {
                 entry.counts.restarts += 1;
-                entry.refused = Some(why);
                 entry.snapshot = None;
             });
         } else {
@@ -253,7 +244,6 @@ impl Supervisor {
         self.tasks.stop(key);
         self.clusters.release(key);
         self.shared.registry.remove(key);
-        self.shared.postings.withdraw(key);
         if self.tasks.is_taken(key) {
             // Nobody takes its key before its task has ended.
             if let Some(consumer) = self.consumers.get_mut(key) {

@@ -7,21 +7,12 @@ use crate::kubernetes::scaledconsumer::validate::TargetRef;
 use crate::kubernetes::workload::read_once;
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
-<<<<<<< HEAD
-pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> Current {
-    match read_once(client, namespace, target).await {
-        Ok(workload) => Current::Known(workload.spec),
-        Err(error) => {
-            Current::Unknown(format!("the scale of {target} in namespace \"{namespace}\" can't be read: {error}"))
-        }
-=======
 pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> CurrentReplicas {
-    match Scales::new(client.clone()).read(namespace, target).await {
-        Ok(read) => CurrentReplicas::Known(read.workload.spec),
+    match read_once(client, namespace, target).await {
+        Ok(workload) => CurrentReplicas::Known(workload.spec),
         Err(error) => CurrentReplicas::Unknown(format!(
             "the scale of {target} in namespace \"{namespace}\" can't be read: {error}"
         )),
->>>>>>> refs/heads/view
     }
 }
 

@@ -229,9 +229,9 @@ fn weight(before: Option<i64>, after: Option<i64>) -> u8 {
 fn rates(status: &ScaledConsumerStatus) -> [Option<f64>; 3] {
     let model = status.model.as_ref();
     [
-        model.and_then(|model| model.arrival_rate),
-        model.and_then(|model| model.capacity_per_replica),
-        model.and_then(|model| model.ceiling),
+        model.and_then(|model| model.arrival_rate).map(|rate| rate.0),
+        model.and_then(|model| model.capacity.per_replica).map(|rate| rate.0),
+        model.and_then(|model| model.ceiling).map(|rate| rate.0),
     ]
 }
 

@@ -1,14 +1,15 @@
 //! The APIService v1beta1.external.metrics.k8s.io: whose it is, whether it works, and, where it is ours, which
-//! authorities it trusts. It knows that one object.
+//! certificates it trusts.
 //!
-//! Architecture invariant: an APIService that does not name our Service is never written, not even a label. There can be
-//! only one of that name in a cluster, and another adapter's HPAs hang on it.
+//! Architecture invariant: an APIService that does not name our Service is never written. There can be only one of that
+//! name in a cluster, and the HPAs of another adapter depend on it. None is ever created or deleted: it belongs to the
+//! manifests.
 
 use std::fmt;
-use std::pin::pin;
 use std::time::Duration;
 
 use futures::StreamExt;
+use k8s_openapi::ByteString;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
@@ -19,29 +20,42 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call;
+use crate::kubernetes::call::{self, Lane};
+use crate::kubernetes::hpa::NotServed;
 use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::single::{self, Complaint, Unwatchable};
+use crate::kubernetes::single::{self, LastError, Unwatchable};
 
-/// The only name that it can have: VERSION.GROUP.
+/// The APIService's name: VERSION.GROUP.
 pub const NAME: &str = "v1beta1.external.metrics.k8s.io";
 
-/// How cert-manager's annotations begin that make it fill in the bundle.
+/// Prefix of the annotations that make cert-manager fill in the caBundle.
 const CERT_MANAGER: &str = "cert-manager.io/inject-";
 
-/// The least time between two patches: somebody who keeps setting the bundle back costs a patch per so long, no more.
-const PAUSE: Duration = Duration::from_secs(5);
+/// The least time between two patches, should somebody keep changing the bundle back.
+const MIN_PATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A Service, as an APIService names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceName {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
     pub name: String,
 }
 
-impl fmt::Display for Service {
+impl ServiceName {
+    /// The DNS names that it has within the cluster. The API server asks for the first.
+    pub fn dns_names(&self) -> Vec<String> {
+        let Self { namespace, name } = self;
+        vec![
+            format!("{name}.{namespace}.svc"),
+            format!("{name}.{namespace}.svc.cluster.local"),
+            format!("{name}.{namespace}"),
+        ]
+    }
+}
+
+impl fmt::Display for ServiceName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
@@ -50,18 +64,18 @@ impl fmt::Display for Service {
 /// Whose the APIService is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Registration {
-    /// Nobody has looked yet.
+    /// It has not been read yet.
     #[default]
-    NotLooked,
+    Unknown,
     /// There is none: no HPA can read external metrics.
     Missing,
     /// It sends requests to our Service.
     Ours {
         /// Whether the API server reaches us; nothing while it has not said.
         available: Option<bool>,
-        /// Its own words.
+        /// Its message.
         message: String,
-        /// The authorities that it trusts, as PEM; nothing where it trusts the system's, or checks nothing.
+        /// The certificates that it trusts, as PEM; nothing where it trusts the system's, or checks nothing.
         ca_bundle: Option<String>,
     },
     /// It belongs to somebody else.
@@ -76,8 +90,8 @@ pub enum Registration {
 }
 
 impl Registration {
-    /// Whose the object is, seen from `service`.
-    pub fn of(object: Option<&APIService>, service: &Service) -> Self {
+    /// Whose the object is; ours if it names `service`.
+    pub fn of(object: Option<&APIService>, service: &ServiceName) -> Self {
         let Some(object) = object else { return Self::Missing };
         match named_service(object) {
             Some(named) if named == *service => Self::ours(object),
@@ -88,7 +102,7 @@ impl Registration {
     /// A short name for conditions, in the CamelCase of Kubernetes' reasons.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::NotLooked => "NotLookedYet",
+            Self::Unknown => "NotLookedYet",
             Self::Missing => "APIServiceMissing",
             Self::Ours { available: Some(true), .. } => "Registered",
             Self::Ours { available: Some(false), .. } => "APIServiceUnavailable",
@@ -102,11 +116,21 @@ impl Registration {
     pub fn is_ours(&self) -> bool {
         match self {
             Self::Ours { .. } => true,
-            Self::NotLooked | Self::Missing | Self::OwnedBy { .. } | Self::Unreadable(_) => false,
+            Self::Unknown | Self::Missing | Self::OwnedBy { .. } | Self::Unreadable(_) => false,
         }
     }
 
-    /// What to do where it belongs to somebody else.
+    /// Why HPAs can't read our metrics, by name and in a sentence; nothing where they can, as far as is known.
+    pub fn not_served(&self) -> Option<NotServed> {
+        match self {
+            Self::Unknown | Self::Ours { available: Some(true) | None, .. } => None,
+            Self::Missing | Self::Ours { available: Some(false), .. } | Self::OwnedBy { .. } | Self::Unreadable(_) => {
+                Some((self.name(), self.to_string()))
+            }
+        }
+    }
+
+    /// What to do where it belongs to another.
     pub(crate) fn advice(service: Option<&str>) -> &'static str {
         if service.is_some_and(|service| service.contains("keda")) {
             "a cluster has one external metrics adapter: beside KEDA use mode Scale, which needs none, or remove KEDA's"
@@ -132,7 +156,7 @@ impl Registration {
 impl fmt::Display for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLooked => write!(f, "APIService {NAME} has not been looked at yet."),
+            Self::Unknown => write!(f, "APIService {NAME} has not been read yet."),
             Self::Missing => write!(
                 f,
                 "There is no APIService {NAME}, so no HPA can read our metrics; apply the manifests that have it."
@@ -165,12 +189,12 @@ impl fmt::Display for Registration {
     }
 }
 
-/// Follows the APIService until `stop`, and says whose it is whenever that changes. While we lead, it makes one that is
-/// ours trust the authorities in `ca_bundle` (PEM); nothing in there: that is somebody else's business, such as
-/// cert-manager's.
-pub async fn follow(
+/// Follows the APIService until `stop`, and says whose it is whenever that changes. While we lead, an APIService that is
+/// ours gets the certificates in `ca_bundle` (PEM) to trust. Nothing in there: another one fills them in, such as
+/// cert-manager.
+pub async fn follow_api_service(
     client: Client,
-    service: Service,
+    service: ServiceName,
     ca_bundle: watch::Receiver<Option<String>>,
     mut leadership: Leadership,
     registration: watch::Sender<Registration>,
@@ -178,88 +202,86 @@ pub async fn follow(
 ) {
     let api: Api<APIService> = Api::all(client);
     let mut objects = single::follow(api.clone(), NAME);
-    let mut wanted = ca_bundle.clone();
-    let mut keeper = Keeper {
+    let mut bundle_changes = ca_bundle.clone();
+    let mut follower = ApiServiceFollower {
         api,
         service,
         ca_bundle,
         leadership: leadership.clone(),
         registration,
         object: None,
-        patched: None,
-        complaint: Complaint::default(),
+        last_patch: None,
+        last_error: LastError::default(),
     };
     loop {
-        let again = keeper.trust().await;
+        let again = follower.write_bundle().await;
         let wait = async {
             match again {
                 Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };
-        let changed = pin!(changed(&mut wanted));
         tokio::select! {
             () = stop.cancelled() => return,
-            seen = objects.next() => match seen {
-                Some(seen) => keeper.see(seen),
+            object = objects.next() => match object {
+                Some(object) => follower.read(object),
                 None => return,
             },
-            () = changed => {}
+            () = changed(&mut bundle_changes) => {}
             () = leadership.changed() => {}
             () = wait => {}
         }
     }
 }
 
-/// Returns when there is something new; never, once nothing new can come.
+/// Returns when there is a new value; never, once none can come.
 pub(super) async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending::<()>().await;
     }
 }
 
-struct Keeper {
+struct ApiServiceFollower {
     api: Api<APIService>,
-    service: Service,
+    service: ServiceName,
     ca_bundle: watch::Receiver<Option<String>>,
     leadership: Leadership,
     registration: watch::Sender<Registration>,
-    /// The object as it was seen last; nothing where it is not ours to patch, or was patched since.
+    /// The object as it was last read; nothing where it is not ours to patch, or was patched since.
     object: Option<APIService>,
-    /// When we patched it last.
-    patched: Option<Instant>,
-    complaint: Complaint,
+    last_patch: Option<Instant>,
+    last_error: LastError,
 }
 
-impl Keeper {
-    fn see(&mut self, seen: Result<Option<APIService>, Unwatchable>) {
-        let new = match seen {
+impl ApiServiceFollower {
+    fn read(&mut self, object: Result<Option<APIService>, Unwatchable>) {
+        let new = match object {
             Ok(object) => {
                 let new = Registration::of(object.as_ref(), &self.service);
                 self.object = object.filter(|_| new.is_ours());
                 new
             }
-            // What is known of it is not forgotten for an outage, which the API server's HPAs share.
-            Err(Unwatchable::Other(_)) if *self.registration.borrow() != Registration::NotLooked => return,
+            // An outage of the API server changes nothing: HPAs need it as well.
+            Err(Unwatchable::Other(_)) if *self.registration.borrow() != Registration::Unknown => return,
             Err(error) => Registration::Unreadable(error.to_string()),
         };
         let differs = *self.registration.borrow() != new;
         if differs {
-            self.tell(&new);
+            self.log(&new);
             self.registration.send_replace(new);
         }
     }
 
-    /// Each transition once; that only the message or the bundle differs is none.
-    fn tell(&self, new: &Registration) {
+    /// Logs each transition once; another message or bundle is none.
+    fn log(&self, new: &Registration) {
         let old = self.registration.borrow();
-        let same_owner = matches!(new, Registration::OwnedBy { .. }) && *old != *new;
-        if old.name() == new.name() && !same_owner {
+        let is_another_owner = matches!(new, Registration::OwnedBy { .. }) && *old != *new;
+        if old.name() == new.name() && !is_another_owner {
             return;
         }
         let (reason, text) = (new.name(), new.to_string());
         match new {
-            Registration::Ours { available: Some(true) | None, .. } | Registration::NotLooked => {
+            Registration::Ours { available: Some(true) | None, .. } | Registration::Unknown => {
                 info!(reason, "{text}")
             }
             Registration::Ours { available: Some(false), .. }
@@ -269,16 +291,16 @@ impl Keeper {
         }
     }
 
-    /// Makes the APIService trust our authorities, where it is ours, does not yet, and we lead. When to come back.
-    async fn trust(&mut self) -> Option<Instant> {
+    /// Writes our certificates into the APIService, where it is ours, has others, and we lead. Gives when to try again.
+    async fn write_bundle(&mut self) -> Option<Instant> {
         let bundle = self.ca_bundle.borrow().clone()?;
         let object = self.object.as_ref()?;
         if !self.leadership.is_leader() {
-            // Becoming leader wakes us, but for the moment between this look and the wait.
-            return Some(Instant::now() + PAUSE);
+            // A change of the leadership ends the wait, unless it comes between this look and the wait.
+            return Some(Instant::now() + MIN_PATCH_INTERVAL);
         }
         if object.annotations().keys().any(|key| key.starts_with(CERT_MANAGER)) {
-            if self.complaint.is_new("cert-manager") {
+            if self.last_error.is_new("cert-manager") {
                 warn!(
                     "cert-manager fills in the APIService's caBundle, but the controller makes its certificate itself; take the annotation off, or mount cert-manager's Secret and name it in externalMetrics.certificate.directory."
                 );
@@ -288,45 +310,41 @@ impl Keeper {
         if ca_bundle(object).as_deref() == Some(bundle.as_str()) && !skips_verification(object) {
             return None;
         }
-        if let Some(next) = self.patched.map(|at| at + PAUSE).filter(|next| Instant::now() < *next) {
+        if let Some(next) = self.last_patch.map(|at| at + MIN_PATCH_INTERVAL).filter(|next| Instant::now() < *next) {
             return Some(next);
         }
         let patch = json!({
             "metadata": { "resourceVersion": object.resource_version() },
-            "spec": { "caBundle": encoded(&bundle), "insecureSkipTLSVerify": false },
+            "spec": { "caBundle": ByteString(bundle.into_bytes()), "insecureSkipTLSVerify": false },
         });
         let patch = Patch::Merge(&patch);
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let leadership = self.leadership.clone();
-        self.patched = Some(Instant::now());
-        match call::write(call::Lane::Other, || leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
+        self.last_patch = Some(Instant::now());
+        let again = Some(Instant::now() + MIN_PATCH_INTERVAL);
+        match call::write(Lane::Other, || leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
             Ok(Some(_)) => {
-                info!(name = NAME, "The APIService trusts the authority of our serving certificate now.");
-                self.complaint.settled();
-                // Whatever comes next comes by the watch.
+                info!(name = NAME, "The APIService trusts our serving certificate now.");
+                self.last_error.clear();
+                // The new one comes by the watch.
                 self.object = None;
                 None
             }
-            Ok(None) => Some(Instant::now() + PAUSE),
-            // Its new state is on its way; if it is lost, another look costs a refused patch.
-            Err(call::CallError::Conflict(_) | call::CallError::NotFound(_)) => Some(Instant::now() + PAUSE),
+            // Its new state comes by the watch; should it not come, another try costs a refused patch.
+            Ok(None) | Err(call::CallError::Conflict(_) | call::CallError::NotFound(_)) => again,
             Err(error) => {
-                if self.complaint.is_new(&error.to_string()) {
+                if self.last_error.is_new(&error.to_string()) {
                     warn!(name = NAME, %error, "The APIService's caBundle can't be written, so the API server may not trust us; trying again.");
                 }
-                Some(Instant::now() + PAUSE)
+                again
             }
         }
     }
 }
 
-fn encoded(pem: &str) -> serde_json::Value {
-    serde_json::to_value(k8s_openapi::ByteString(pem.as_bytes().to_vec())).unwrap_or_default()
-}
-
-fn named_service(object: &APIService) -> Option<Service> {
+fn named_service(object: &APIService) -> Option<ServiceName> {
     let service = object.spec.as_ref()?.service.as_ref()?;
-    Some(Service { namespace: service.namespace.clone()?, name: service.name.clone()? })
+    Some(ServiceName { namespace: service.namespace.clone()?, name: service.name.clone()? })
 }
 
 fn skips_verification(object: &APIService) -> bool {

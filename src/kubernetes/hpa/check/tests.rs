@@ -1,4 +1,4 @@
-//! HPAs of every kind beside a ScaledConsumer, and what is said of each.
+//! HPAs of every kind beside a ScaledConsumer, and the message for each.
 
 // Values are written in place, with json!.
 #![allow(clippy::needless_pass_by_value)]
@@ -34,7 +34,7 @@ fn average(number: &str) -> Value {
 }
 
 fn desired() -> Value {
-    external(DESIRED_REPLICAS, own_labels(), average("1"))
+    external(Metric::DesiredReplicas.name(), own_labels(), average("1"))
 }
 
 fn cpu() -> Value {
@@ -58,17 +58,13 @@ fn hpa(name: &str, metrics: &[Value], spec: Value) -> Autoscaler {
 }
 
 fn judged(consumer: &Validated, current: u32, not_served: Option<NotServed>, hpas: &[Autoscaler]) -> Judgement {
-    let hpas: Vec<_> = hpas.iter().collect();
+    let hpas: Vec<_> = hpas.iter().cloned().map(Arc::new).collect();
     let situation =
         Situation { consumer, current: Replicas(current), most_useful: Some(24), not_served: not_served.as_ref() };
     // Another ScaledConsumer of the namespace, with a group of its own and the same topic.
-    let other = Labels {
-        scaled_consumer: "billing".to_owned(),
-        consumer_group: "billing-group".to_owned(),
-        topic: Some("orders".to_owned()),
-    };
+    let other = Labels { scaled_consumer: "billing", consumer_group: Some("billing-group"), topic: Some("orders") };
     judge(&situation, Some(hpas.as_slice()), |selector| {
-        if selector.matches(&other) { vec![other.scaled_consumer.clone()] } else { Vec::new() }
+        if selector.matches(|key| other.get(key)) { vec![other.scaled_consumer.to_owned()] } else { Vec::new() }
     })
 }
 
@@ -107,7 +103,11 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
         ),
         (
             ours(),
-            vec![hpa("a", &[external(DESIRED_REPLICAS, json!({"scaledconsumer": "order"}), average("1"))], json!({}))],
+            vec![hpa(
+                "a",
+                &[external(Metric::DesiredReplicas.name(), json!({"scaledconsumer": "order"}), average("1"))],
+                json!({}),
+            )],
             "OtherMetric",
             &[
                 "selector scaledconsumer=order, which does not match the labels here (scaledconsumer=orders, consumer_group=orders-group, topic=orders)",
@@ -115,13 +115,17 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
         ),
         (
             ours(),
-            vec![hpa("a", &[external(DESIRED_REPLICAS, json!({}), average("1"))], json!({}))],
+            vec![hpa("a", &[external(Metric::DesiredReplicas.name(), json!({}), average("1"))], json!({}))],
             "OtherMetric",
             &["without a selector, which ScaledConsumer \"billing\" has as well, and it sums"],
         ),
         (
             ours(),
-            vec![hpa("a", &[external(DESIRED_REPLICAS, json!({"topic": "orders"}), average("1"))], json!({}))],
+            vec![hpa(
+                "a",
+                &[external(Metric::DesiredReplicas.name(), json!({"topic": "orders"}), average("1"))],
+                json!({}),
+            )],
             "OtherMetric",
             &["with the selector topic=orders, which ScaledConsumer \"billing\" has as well"],
         ),
@@ -129,7 +133,11 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             ours(),
             vec![hpa(
                 "a",
-                &[external(DESIRED_REPLICAS, json!({"consumer_group": "orders-group"}), average("1000m"))],
+                &[external(
+                    Metric::DesiredReplicas.name(),
+                    json!({"consumer_group": "orders-group"}),
+                    average("1000m"),
+                )],
                 json!({}),
             )],
             "Autoscaling",
@@ -139,7 +147,7 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             ours(),
             vec![hpa(
                 "a",
-                &[external(DESIRED_REPLICAS, own_labels(), json!({"type": "Value", "value": "1"}))],
+                &[external(Metric::DesiredReplicas.name(), own_labels(), json!({"type": "Value", "value": "1"}))],
                 json!({}),
             )],
             "OtherMetric",
@@ -147,7 +155,7 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
         ),
         (
             ours(),
-            vec![hpa("a", &[external(DESIRED_REPLICAS, own_labels(), average("2"))], json!({}))],
+            vec![hpa("a", &[external(Metric::DesiredReplicas.name(), own_labels(), average("2"))], json!({}))],
             "OtherMetric",
             &["with averageValue 2"],
         ),

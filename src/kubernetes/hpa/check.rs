@@ -1,7 +1,9 @@
 //! Whether the native HPA does what a ScaledConsumer in mode `Metrics` decides, and if not, why and what to do. A pure
-//! function over what is known; the HPA's side of it is that of pkg/controller/podautoscaler in Kubernetes 1.35.
+//! function; the HPA's side of it is that of pkg/controller/podautoscaler in Kubernetes 1.35.
 
-use super::{Autoscaler, DESIRED_REPLICAS, ExternalMetric, Labels, METRICS, MetricTarget, Selector};
+use std::sync::Arc;
+
+use super::{Autoscaler, ExternalMetric, Labels, Metric, MetricTarget, NAME_LABEL, Selector};
 use crate::core::Replicas;
 use crate::kubernetes::scaledconsumer::validate::Validated;
 
@@ -10,10 +12,10 @@ pub type NotServed = (&'static str, String);
 
 /// The HPA's tolerance where neither it nor the flag --horizontal-pod-autoscaler-tolerance says otherwise.
 const DEFAULT_TOLERANCE: f64 = 0.1;
-/// As many replicas as a ScaledConsumer may ask for; looking for steps ends there.
-const MOST: u32 = 10_000;
-/// With more HPAs than this on one target, nobody reads what is wrong with each.
-const EXAMINED: usize = 3;
+/// The largest `maxReplicas` of a ScaledConsumer; the search for lost steps ends there.
+const MAX_REPLICAS: u32 = 10_000;
+/// HPAs on one target that are checked one by one. Of more, only the number is in the message.
+const MAX_CHECKED: usize = 3;
 
 /// What is known of a ScaledConsumer in mode `Metrics`, beside its HPAs.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +30,12 @@ pub struct Situation<'a> {
     pub not_served: Option<&'a NotServed>,
 }
 
+impl Situation<'_> {
+    fn labels(&self) -> Labels<'_> {
+        Labels::of(&self.consumer.name, Some(self.consumer))
+    }
+}
+
 /// Whether an HPA acts as was decided: a condition without its type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
@@ -39,17 +47,18 @@ pub struct Judgement {
     pub message: String,
 }
 
-/// Why nothing is served where nobody has turned it on.
+/// Why nothing is served where external metrics are off.
 pub fn off() -> NotServed {
     let text = "The external metrics API is off: set externalMetrics.enabled in the controller's configuration (manifests/external-metrics does).";
     ("NotServed", text.to_owned())
 }
 
-/// Judges what the HPAs on the target make of our metrics; without a list of them, that is not known. `others` gives the
-/// names of the other ScaledConsumers in the namespace that a selector matches.
+/// Whether the HPAs on the target act as decided. `autoscalers` is nothing where they have not been listed. `others` gives
+/// the names of the other ScaledConsumers in the namespace that a selector matches; it is not called for a selector that
+/// only this one can match.
 pub fn judge(
     situation: &Situation<'_>,
-    autoscalers: Option<&[&Autoscaler]>,
+    autoscalers: Option<&[Arc<Autoscaler>]>,
     others: impl Fn(&Selector) -> Vec<String>,
 ) -> Judgement {
     let mut faults = Faults::default();
@@ -61,11 +70,11 @@ pub fn judge(
         None => {}
         Some([]) => faults.add(
             "NoAutoscaler",
-            format!("No HorizontalPodAutoscaler targets {target}, so nothing scales it: create one on {DESIRED_REPLICAS} (manifests/examples/hpa.yaml), or set mode Scale."),
+            format!("No HorizontalPodAutoscaler targets {target}, so nothing scales it: create one on {} (manifests/examples/hpa.yaml), or set mode Scale.", Metric::DesiredReplicas.name()),
         ),
         Some([one]) => faults.of_autoscaler(situation, one, &others),
         Some(several) => {
-            let names: Vec<_> = several.iter().take(EXAMINED).map(|one| format!("\"{}\"", one.name)).collect();
+            let names: Vec<_> = several.iter().take(MAX_CHECKED).map(|one| format!("\"{}\"", one.name)).collect();
             let more = several.len() - names.len();
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             let names = names.join(", ");
@@ -73,7 +82,7 @@ pub fn judge(
                 "SeveralAutoscalers",
                 format!("The HorizontalPodAutoscalers {names}{more} target {target}, and then none of them acts (their condition is AmbiguousSelector): keep one."),
             );
-            several.iter().take(EXAMINED).for_each(|one| faults.of_autoscaler(situation, one, &others));
+            several.iter().take(MAX_CHECKED).for_each(|one| faults.of_autoscaler(situation, one, &others));
         }
     }
     match (faults.reason, autoscalers) {
@@ -88,10 +97,10 @@ pub fn judge(
 }
 
 /// Nothing is wrong, so there is one HPA and it has a metric for us.
-fn acts(situation: &Situation<'_>, autoscalers: &[&Autoscaler]) -> Judgement {
-    let labels = Labels::of(situation.consumer);
+fn acts(situation: &Situation<'_>, autoscalers: &[Arc<Autoscaler>]) -> Judgement {
+    let labels = situation.labels();
     let sentences = autoscalers.iter().map(|autoscaler| {
-        let names: Vec<_> = for_us(autoscaler, &labels).map(|metric| metric.name.as_str()).collect();
+        let names: Vec<_> = for_us(autoscaler, &labels).map(|metric| metric.metric.name()).collect();
         let beside = match autoscaler.others.as_slice() {
             [] => String::new(),
             others => {
@@ -104,8 +113,8 @@ fn acts(situation: &Situation<'_>, autoscalers: &[&Autoscaler]) -> Judgement {
 }
 
 /// The metrics of an HPA that take our values.
-fn for_us<'a>(autoscaler: &'a Autoscaler, labels: &Labels) -> impl Iterator<Item = &'a ExternalMetric> {
-    autoscaler.metrics.iter().filter(|metric| metric.selector.matches(labels))
+fn for_us<'a>(autoscaler: &'a Autoscaler, labels: &Labels<'_>) -> impl Iterator<Item = &'a ExternalMetric> {
+    autoscaler.metrics.iter().filter(|metric| metric.selector.matches(|key| labels.get(key)))
 }
 
 /// What is wrong: the first one's reason, and a sentence for each.
@@ -129,7 +138,7 @@ impl Faults {
         autoscaler: &Autoscaler,
         others: &impl Fn(&Selector) -> Vec<String>,
     ) {
-        let labels = Labels::of(situation.consumer);
+        let labels = situation.labels();
         let metrics: Vec<_> = for_us(autoscaler, &labels).collect();
         if metrics.is_empty() {
             return self.add("OtherMetric", no_metric_for_us(autoscaler, &labels));
@@ -144,19 +153,22 @@ impl Faults {
             );
         }
         for metric in &metrics {
-            self.of_metric(&autoscaler.name, metric, &others(&metric.selector), &labels);
+            // A selector by name matches no other one, so that the namespace need not be searched.
+            let is_by_name = metric.selector.only_value_of(NAME_LABEL).is_some();
+            let others = if is_by_name { Vec::new() } else { others(&metric.selector) };
+            self.of_metric(&autoscaler.name, metric, &others, &labels);
         }
         for sentence in bounds(situation, autoscaler, &metrics) {
             self.add("BoundsDiffer", sentence);
         }
-        let is_on_desired = metrics.iter().any(|metric| metric.name == DESIRED_REPLICAS);
+        let is_on_desired = metrics.iter().any(|metric| metric.metric == Metric::DesiredReplicas);
         if let Some(sentence) = tolerance(situation, autoscaler).filter(|_| is_on_desired) {
             self.add("ToleranceSwallowsSteps", sentence);
         }
     }
 
-    fn of_metric(&mut self, autoscaler: &str, metric: &ExternalMetric, others: &[String], labels: &Labels) {
-        let name = &metric.name;
+    fn of_metric(&mut self, autoscaler: &str, metric: &ExternalMetric, others: &[String], labels: &Labels<'_>) {
+        let name = metric.metric.name();
         if let [first, rest @ ..] = others {
             let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
             let selector = match metric.selector.to_string() {
@@ -169,7 +181,7 @@ impl Faults {
             );
         }
         let is_one = metric.target == MetricTarget::AverageValue(1.0);
-        if name == DESIRED_REPLICAS && !is_one {
+        if metric.metric == Metric::DesiredReplicas && !is_one {
             let instead = match metric.target {
                 MetricTarget::AverageValue(number) => format!("averageValue {number}"),
                 MetricTarget::Value(number) => format!("value {number}"),
@@ -183,10 +195,10 @@ impl Faults {
     }
 }
 
-fn no_metric_for_us(autoscaler: &Autoscaler, labels: &Labels) -> String {
+fn no_metric_for_us(autoscaler: &Autoscaler, labels: &Labels<'_>) -> String {
     let name = &autoscaler.name;
     if let Some(metric) = autoscaler.metrics.first() {
-        let (ours, selector) = (&metric.name, &metric.selector);
+        let (ours, selector) = (metric.metric.name(), &metric.selector);
         return format!(
             "HorizontalPodAutoscaler \"{name}\" asks for {ours} with the selector {selector}, which does not match the labels here ({labels}): set matchLabels scaledconsumer: {}.",
             labels.scaled_consumer
@@ -197,9 +209,10 @@ fn no_metric_for_us(autoscaler: &Autoscaler, labels: &Labels) -> String {
         others => format!("acts on {}", others.join(", ")),
     };
     format!(
-        "HorizontalPodAutoscaler \"{name}\" {has}, and none of it is served here: give it the external metric {DESIRED_REPLICAS} with matchLabels scaledconsumer: {} (or one of {}).",
+        "HorizontalPodAutoscaler \"{name}\" {has}, and none of it is served here: give it the external metric {} with matchLabels scaledconsumer: {} (or one of {}).",
+        Metric::DesiredReplicas.name(),
         labels.scaled_consumer,
-        METRICS[1..].join(", ")
+        Metric::ALL[1..].iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", ")
     )
 }
 
@@ -217,10 +230,10 @@ fn bounds(situation: &Situation<'_>, autoscaler: &Autoscaler, metrics: &[&Extern
         found.push(format!("HorizontalPodAutoscaler \"{name}\" acts, but its maxReplicas {high} is below {what} ({wanted}), which it never gets to: make the two equal."));
     }
     // The desired replicas keep to our bounds; the other metrics know none.
-    let free = metrics.iter().find(|metric| metric.name != DESIRED_REPLICAS);
+    let free = metrics.iter().find(|metric| metric.metric != Metric::DesiredReplicas);
     let most = [ours.max().map(|max| max.0), situation.most_useful].into_iter().flatten().min();
     if let Some((metric, most)) = free.zip(most.filter(|most| high > *most)) {
-        found.push(format!("HorizontalPodAutoscaler \"{name}\" acts on {}, which knows no bounds, and its maxReplicas {high} is above the {most} that are of use: make it {most}.", metric.name));
+        found.push(format!("HorizontalPodAutoscaler \"{name}\" acts on {}, which knows no bounds, and its maxReplicas {high} is above the {most} that are of use: make it {most}.", metric.metric.name()));
     }
     match (ours.min().0, low) {
         (0, 1..) => found.push(format!("minReplicas is 0 here, but HorizontalPodAutoscaler \"{name}\" acts from {low} on: an HPA gets to 0 only with the feature gate HPAScaleToZero (alpha) and minReplicas 0 of its own; set minReplicas {low} here, or mode Scale.")),
@@ -236,7 +249,8 @@ fn tolerance(situation: &Situation<'_>, autoscaler: &Autoscaler) -> Option<Strin
     let (up, down) = (autoscaler.tolerance_up, autoscaler.tolerance_down);
     let bounds = situation.consumer.policy.bounds;
     let lowest = autoscaler.min_replicas.max(bounds.min().0).max(1);
-    let limits = [bounds.max().map(|max| max.0), situation.most_useful, Some(autoscaler.max_replicas), Some(MOST)];
+    let limits =
+        [bounds.max().map(|max| max.0), situation.most_useful, Some(autoscaler.max_replicas), Some(MAX_REPLICAS)];
     let highest = limits.into_iter().flatten().min()?;
     let first_up = (lowest..highest).find(|now| is_within(up, down, *now, now + 1));
     let first_down = (lowest + 1..=highest).find(|now| is_within(up, down, *now, now - 1));
@@ -265,4 +279,4 @@ fn is_within(up: Option<f64>, down: Option<f64>, current: u32, desired: u32) -> 
 }
 
 #[cfg(test)]
-mod table;
+mod tests;
