@@ -128,11 +128,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
     let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
     let stop_statuses = CancellationToken::new();
-    let check = AutoscalerCheck {
-        registry: registry.clone(),
-        autoscalers: autoscalers.clone(),
-        external_metrics,
-    };
+    let check = AutoscalerCheck { registry: registry.clone(), autoscalers: autoscalers.clone(), external_metrics };
     let judge = move |entry: &_| check.judge(entry);
     let statuses =
         StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());

@@ -19,7 +19,6 @@ use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::kubernetes::scaledconsumer::watch as objects;
 use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
-use crate::serve::external_metrics::ExternalMetricsState;
 
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
@@ -53,15 +52,7 @@ impl Consumer {
             let spec = specs.borrow();
             shared.workloads.follow(&spec.namespace, &spec.target)
         };
-        Self {
-            shared,
-            entry,
-            specs,
-            subscription,
-            leadership,
-            workload,
-            conflicts: ConflictDetector::default(),
-        }
+        Self { shared, entry, specs, subscription, leadership, workload, conflicts: ConflictDetector::default() }
     }
 
     fn spec(&self) -> Arc<Validated> {

@@ -111,7 +111,7 @@ impl Supervisor {
         let consumer = self.consumers.entry(key.clone()).or_insert_with(Supervised::new);
         match (&loaded.spec, &consumer.task) {
             (Ok(spec), Some(task)) if task.history == history(spec) => {
-                self.shared.registry.apply(&source(&loaded), Some(spec.clone()));
+                self.shared.registry.apply(&source(&loaded), spec.clone());
                 task.renew(spec);
             }
             (_, Some(_)) => {
@@ -147,7 +147,7 @@ impl Supervisor {
             Ok(subscription) => self.start(&loaded, spec, subscription),
             // Its Secret is being read.
             Err(NotSubscribed::NotYet) => {
-                self.shared.registry.apply(&source(&loaded), Some(spec));
+                self.shared.registry.apply(&source(&loaded), spec);
             }
             Err(NotSubscribed::Refused(why)) => self.refuse(&loaded, &why),
         }
@@ -184,7 +184,6 @@ impl Supervisor {
         if consumer.refused.as_deref() != Some(why) {
             warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
             consumer.refused = Some(why.to_owned());
-        }
         }
     }
 

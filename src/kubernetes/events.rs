@@ -14,9 +14,9 @@ use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::Instant;
 
+use crate::kubernetes::FIELD_MANAGER;
 use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::FIELD_MANAGER;
 
 /// The most Events about one object within ten minutes: one that flaps must not fill the API server's store.
 const MAX_PER_WINDOW: usize = 20;
@@ -74,7 +74,9 @@ pub async fn write_event(
     let api: Api<Event> = Api::namespaced(client, about.namespace.as_deref().unwrap_or("default"));
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let event = of(controller, about, event);
-    call::write(Lane::Events, || leadership.may_write(), api.create(&params, &event)).await.map(|written| written.map(drop))
+    call::write(Lane::Events, || leadership.may_write(), api.create(&params, &event))
+        .await
+        .map(|written| written.map(drop))
 }
 
 fn of(controller: &str, about: &ObjectReference, event: &ObjectEvent) -> Event {

@@ -43,7 +43,8 @@ pub fn skipped(why: &str) -> Vec<Row> {
 
 /// Whether HPAs can read our metrics.
 pub async fn check(client: &Client, meant: &ExternalMetricsCheck) -> Vec<Row> {
-    let (registration, row) = match call::call(Lane::Other, Api::<APIService>::all(client.clone()).get_opt(NAME)).await {
+    let (registration, row) = match call::call(Lane::Other, Api::<APIService>::all(client.clone()).get_opt(NAME)).await
+    {
         Ok(object) => {
             let registration = Registration::of(object.as_ref(), &meant.service);
             let row = api_service(&registration, meant.enabled, &meant.service);

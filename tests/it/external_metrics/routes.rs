@@ -222,8 +222,7 @@ async fn a_value_that_does_not_count_is_an_error_that_says_why() {
 async fn one_without_a_valid_spec_is_known_by_its_name_only() {
     let stage = Stage::start().await;
     stage.insert("shop", "refunds", snapshot(2));
-    let entry = stage.registry.apply(&source("shop", "orders"), None);
-    entry.update(|entry| entry.refused = Some("spec.kafka is missing".to_owned()));
+    stage.registry.refuse(&source("shop", "orders"), None, "spec.kafka is missing");
     let path = format!("{V1BETA1}/namespaces/shop/paceline_desired_replicas");
     let refused = "paceline_desired_replicas of ScaledConsumer shop/orders: spec.kafka is missing";
     for (selector, expected) in [

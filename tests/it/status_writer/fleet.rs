@@ -136,7 +136,7 @@ impl FakeApiServer {
         drop(state);
         let is_refused = self.1.get(&key).is_some_and(|entry| entry.refused.is_some());
         // What is refused is applied by who refuses it.
-        if !is_refused {
+        if let Some(spec) = spec.filter(|_| !is_refused) {
             self.1.apply(&source, spec);
         }
         (200, answer)
@@ -265,10 +265,7 @@ impl Fleet {
     pub fn refuse(&self, number: usize, why: &str) {
         let key = self.key(number);
         let source = self.server().objects.get(&key).unwrap().source.clone();
-        self.writer.apply(&source, None).update(|entry| {
-            entry.refused = Some(why.to_owned());
-            entry.snapshot = None;
-        });
+        self.writer.refuse(&source, None, why).update(|entry| entry.snapshot = None);
     }
 
     /// The status of one as the API server has it.
