@@ -79,7 +79,9 @@ fn allowed(part: &str) -> &'static [&'static str] {
             "controller",
             "cli",
         ],
-        other => panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in ARCHITECTURE.md what it is"),
+        other => {
+            panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in ARCHITECTURE.md what it is")
+        }
     }
 }
 
