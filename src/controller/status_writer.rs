@@ -45,6 +45,9 @@ const LEADERSHIP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an object is left alone after a write that was not made: it is gone, or another controller leads.
 const NOT_WRITTEN_PAUSE: Duration = Duration::from_secs(2);
 
+/// After so many failures of one object, while writes of others succeed, its error is logged.
+const OWN_FAILURES: u32 = 3;
+
 type Judge = Box<dyn Fn(&Entry) -> Option<Judgement> + Send + Sync>;
 
 /// The one task that writes statuses and Events.
@@ -472,8 +475,12 @@ impl<'a> LeaderTerm<'a> {
                 object.failures = 1;
                 object.retry_at = Some(now + NOT_WRITTEN_PAUSE);
             }
-            Err(_) => {
+            Err(error) => {
                 object.failures = object.failures.saturating_add(1);
+                if object.failures == OWN_FAILURES && !self.requests.is_outage() {
+                    let Key { namespace, name } = &*key;
+                    warn!(namespace, name, %error, "The status can't be written; trying again, at longer intervals.");
+                }
                 object.retry_at = Some(now + back_off(object.failures));
             }
         }

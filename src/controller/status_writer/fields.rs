@@ -213,16 +213,11 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
     if is_moved { Urgency::Numbers(1) } else { Urgency::Nothing }
 }
 
-/// 4 where more than half of the lag is another, 2 from a tenth on, else 1. No object waits more than four times as long
-/// as another.
+/// 2 where more than a tenth of the lag is another, else 1: no object waits more than twice as long as another.
 fn weight(before: Option<i64>, after: Option<i64>) -> u8 {
     let (before, after) = (before.unwrap_or(0), after.unwrap_or(0));
-    let share = before.abs_diff(after) as f64 / before.max(after).max(1) as f64;
-    match share {
-        share if share > 0.5 => 4,
-        share if share > 0.1 => 2,
-        _ => 1,
-    }
+    let most = before.max(after).unsigned_abs();
+    if before.abs_diff(after) > most / 10 { 2 } else { 1 }
 }
 
 /// The numbers of the model that people look at.

@@ -83,6 +83,11 @@ impl Requests {
         writes < if is_change { self.concurrency } else { self.concurrency.div_ceil(2) }
     }
 
+    /// Whether the API server takes no writes.
+    pub(super) fn is_outage(&self) -> bool {
+        self.failures.is_outage
+    }
+
     /// Writes fields of a status.
     pub(super) fn write(&self, key: Arc<Key>, fields: Map<String, Value>, status: ScaledConsumerStatus) {
         self.begin(fields, Arc::clone(&key), Written::Status(key, Box::new(status)));

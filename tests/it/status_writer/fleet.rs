@@ -14,7 +14,7 @@ use kube::client::Body;
 use paceline::controller::{StatusBudget, StatusWriter};
 use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload};
 use paceline::kubernetes::ObjectReference;
-use paceline::kubernetes::lease::Leadership;
+use paceline::kubernetes::lease::{self, Leadership, Standing};
 use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
 use paceline::kubernetes::scaledconsumer::validate::{Validated, validate};
 use paceline::kubernetes::scaledconsumer::watch::{Key, Record};
@@ -22,6 +22,7 @@ use paceline::registry::{
     ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot,
 };
 use serde_json::{Map, Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,26 @@ pub fn now() -> Duration {
 /// Lets time pass, whatever happens meanwhile.
 pub async fn pass(duration: Duration) {
     let _ = tokio::time::timeout(duration, std::future::pending::<()>()).await;
+}
+
+/// Makes a controller leader or not.
+#[derive(Clone)]
+pub struct LeadershipSwitch {
+    sender: watch::Sender<Standing>,
+    leads: Standing,
+}
+
+impl LeadershipSwitch {
+    /// It leads.
+    pub fn new() -> (Self, Leadership) {
+        let (sender, leadership) = lease::alone();
+        let leads = *sender.borrow();
+        (Self { sender, leads }, leadership)
+    }
+
+    pub fn set(&self, leads: bool) {
+        self.sender.send_replace(if leads { self.leads } else { Standing::default() });
+    }
 }
 
 /// A request that was answered.
