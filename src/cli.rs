@@ -53,9 +53,9 @@ enum Command {
     /// Run the controller, in a cluster or outside of one with a kubeconfig.
     Run(run::Arguments),
     /// Say how many replicas there should be, and why. Reads Kafka and writes to nothing.
-    Recommend(recommend::Arguments),
+    Recommend(recommend::RecommendArguments),
     /// Decide on observations in JSON lines, one decision per line: what was recorded, or what another program simulates.
-    Replay(replay::Arguments),
+    Replay(replay::ReplayArguments),
     /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
     Demo(demo::Arguments),
     /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.

@@ -3,6 +3,7 @@
 //! At the end, deciding stops first, the write in hand is finished or abandoned, and only then is the lease given back,
 //! so that nobody else begins to write while we still do.
 
+mod autoscaled;
 mod clusters;
 mod consumer;
 mod credentials;
@@ -10,7 +11,7 @@ mod external_metrics;
 mod folder;
 mod health;
 mod patterns;
-mod postings;
+mod status_writer;
 mod supervisor;
 mod tasks;
 
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
+pub use status_writer::{StatusBudget, StatusWriter};
 
 use crate::config::Configuration;
 use crate::kafka::now;
@@ -36,18 +38,19 @@ use crate::kubernetes::lease::{Candidate, LeaderElection, Leadership};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
 use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
-use crate::serve::external_metrics::Board;
+use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
 use crate::serve::web;
+use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
 use consumer::Shared;
-use external_metrics::{Outside, Place};
 use health::{ControllerHealth, Heartbeat};
-use postings::Postings;
 use supervisor::Supervisor;
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
 const CHANGES: usize = 256;
+/// How long the last statuses may take, those with what was learned among them. The lease is held meanwhile.
+const LAST_STATUSES: Duration = Duration::from_millis(1500);
 /// How long giving the lease back may take.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 /// How long the look-up of the API server's name may hold up the start.
@@ -84,6 +87,8 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         }
         None => {
             for namespace in &namespaces {
+                // Before anything reads it: a namespace without a watch has no ScaledConsumers.
+                watches.begin(RESOURCE, namespace.as_deref());
                 let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
                 tokio::spawn(watch(client, namespace, None, watches, sender.clone(), stop.clone()));
             }
@@ -91,27 +96,28 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     // It serves to the end: a probe, or an HPA, must not fail while the last action is under way.
     let stop_serving = CancellationToken::new();
-    let board = configuration.external_metrics.enabled.then(Board::new);
-    let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
-    let (outside, last_answers) = if let Some(board) = board {
-        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace.clone());
-        let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
-        let settings = configuration.external_metrics.clone();
-        let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
-        (outside, Some(server))
+    let (external_metrics, last_answers) = if configuration.external_metrics.enabled {
+        let configured = configuration.external_metrics.clone();
+        let reader = MetricReader::new(registry.clone(), now, configured.max_age);
+        let settings = external_metrics::settings(configured, &own_namespace);
+        let (client, leadership) = (client.clone(), leadership.clone());
+        let (state, server) =
+            serving::start(settings, reader, client, leadership, stop.clone(), stop_serving.clone()).await?;
+        (state, Some(server))
     } else {
-        (Outside::off(), None)
+        (ExternalMetricsState::off(), None)
     };
     let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
     let clusters = Arc::new(clusters);
     let heartbeat = Arc::new(Heartbeat::new());
+    let (of_health, of_external) = (external_metrics.clone(), external_metrics.clone());
     let health = ControllerHealth {
         heartbeat: Arc::clone(&heartbeat),
         registry: registry.clone(),
         leadership: leadership.clone(),
-        external_metrics: Box::new(|| Ok(())),
+        external_metrics: Box::new(move || of_health.readiness()),
     };
-    let (of_controller, of_clusters, of_external) = (leadership.clone(), Arc::clone(&clusters), outside.clone());
+    let (of_controller, of_clusters) = (leadership.clone(), Arc::clone(&clusters));
     let metrics = Metrics::new(MetricSources {
         registry: registry.clone(),
         now,
@@ -121,9 +127,13 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     })?;
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
     let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
-    let not_served = outside.not_served;
-    let shared =
-        Shared { client, registry: writer, workloads, autoscalers, leadership, postings, identity, not_served };
+    let stop_statuses = CancellationToken::new();
+    let check = AutoscalerCheck { registry: registry.clone(), autoscalers: autoscalers.clone(), external_metrics };
+    let judge = move |entry: &_| check.judge(entry);
+    let statuses =
+        StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());
+    let mut statuses = tokio::spawn(statuses.run(stop_statuses.clone()));
+    let shared = Shared { registry: writer, workloads, autoscalers, leadership };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {
@@ -133,6 +143,11 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     stop.cancel();
     if let Err(panic) = supervisor.await {
         error!(%panic, "The main loop did not end as it should.");
+    }
+    stop_statuses.cancel();
+    if tokio::time::timeout(LAST_STATUSES, &mut statuses).await.is_err() {
+        statuses.abort();
+        warn!("Not all of what was learned was written to the statuses in time.");
     }
     stop_leading.cancel();
     if let Some(election) = election {

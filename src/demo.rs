@@ -87,7 +87,7 @@ async fn play(
     let engine = Engine::new(scene.spec.policy.clone());
     let key = Key { namespace: scene.spec.namespace.clone(), name: scene.spec.name.clone() };
     let (registry, _) = Registry::new();
-    let entry = registry.apply(&ConsumerSource { key, created: None, record: None }, Some(scene.spec.clone()));
+    let entry = registry.apply(&ConsumerSource { key, created: None, record: None }, scene.spec.clone());
     let local = LocalWorkers { fleet, screen, poll_interval: scene.poll_interval };
     // The loop ends at its next wait, so an action is never cut in two: actions here do not wait.
     tokio::select! {

@@ -3,37 +3,29 @@
 
 use std::sync::Arc;
 
-use kube::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::clusters::Subscription;
-use super::postings::Postings;
 use crate::control_loop::{Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Replicas, Workload};
 use crate::kafka::now;
 use crate::kubernetes::conflict::{Claimant, Competitor, ConflictDetector, competitor_of};
-use crate::kubernetes::hpa::{self, Autoscalers, Judgement, NotServed, Situation};
+use crate::kubernetes::hpa::{self, Autoscalers};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch::{self as objects, Key};
+use crate::kubernetes::scaledconsumer::watch as objects;
 use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
 /// What all ScaledConsumers share.
 pub(super) struct Shared {
-    pub(super) client: Client,
     pub(super) registry: RegistryWriter,
     pub(super) workloads: Workloads,
     pub(super) autoscalers: Autoscalers,
     pub(super) leadership: Leadership,
-    pub(super) postings: Postings,
-    pub(super) identity: String,
-    /// Why the external metrics are not served, as long as they are not.
-    pub(super) not_served: watch::Receiver<Option<NotServed>>,
 }
 
 /// One ScaledConsumer's workload.
@@ -44,7 +36,6 @@ pub(super) struct Consumer {
     specs: watch::Receiver<Arc<Validated>>,
     subscription: Subscription,
     leadership: Leadership,
-    reporter: Reporter,
     workload: WorkloadHandle,
     conflicts: ConflictDetector,
 }
@@ -56,37 +47,16 @@ impl Consumer {
         specs: watch::Receiver<Arc<Validated>>,
         subscription: Subscription,
     ) -> Self {
-        let known = entry.entry();
-        let record = known.record.as_deref().cloned();
-        let reporter = Reporter::new(shared.client.clone(), Key::clone(&known.key), record, shared.identity.clone());
         let leadership = shared.leadership.clone();
         let workload = {
             let spec = specs.borrow();
             shared.workloads.follow(&spec.namespace, &spec.target)
         };
-        Self {
-            shared,
-            entry,
-            specs,
-            subscription,
-            leadership,
-            reporter,
-            workload,
-            conflicts: ConflictDetector::default(),
-        }
+        Self { shared, entry, specs, subscription, leadership, workload, conflicts: ConflictDetector::default() }
     }
 
     fn spec(&self) -> Arc<Validated> {
         Arc::clone(&self.specs.borrow())
-    }
-
-    async fn report(&mut self, outcome: Outcome<'_>) {
-        if !self.shared.leadership.is_leader() {
-            self.reporter.step_back();
-            return;
-        }
-        self.reporter.renew(self.entry.entry().record.as_deref().cloned());
-        self.reporter.report(&outcome, &self.shared.leadership).await;
     }
 
     /// Writes the replicas.
@@ -104,34 +74,6 @@ impl Consumer {
             Err(error) => {
                 warn!(namespace, name, %error, "The target was not scaled.");
                 Err(error)
-            }
-        }
-    }
-
-    /// Whether an HPA acts as was decided, where that is its business.
-    fn autoscaled(&self, spec: &Validated, decision: &Decision) -> Option<Judgement> {
-        match spec.mode {
-            Mode::Scale | Mode::DryRun => None,
-            Mode::Metrics => {
-                let registry = self.entry.registry();
-                let not_served = self.shared.not_served.borrow().clone();
-                let situation = Situation {
-                    consumer: spec,
-                    current: decision.current(),
-                    most_useful: most_useful(spec, decision),
-                    not_served: not_served.as_ref(),
-                };
-                let autoscalers = self.shared.autoscalers.of(&spec.namespace, &spec.target);
-                let autoscalers: Vec<_> = autoscalers.iter().map(AsRef::as_ref).collect();
-                let is_listed = registry.watches().is_listed(hpa::store::RESOURCE, &spec.namespace);
-                Some(hpa::judge(&situation, is_listed.then_some(autoscalers.as_slice()), |selector| {
-                    let others = registry.in_namespace(&spec.namespace);
-                    let others = others.iter().filter(|other| other.key.name != spec.name);
-                    let matched = others.filter(|other| {
-                        other.spec.as_deref().is_some_and(|spec| selector.matches(&hpa::Labels::of(spec)))
-                    });
-                    matched.map(|other| other.key.name.clone()).collect()
-                }))
             }
         }
     }
@@ -201,54 +143,18 @@ fn is_settled(workload: &Workload) -> bool {
     [workload.actual, workload.ready].into_iter().flatten().all(|replicas| replicas == workload.spec)
 }
 
-/// The most replicas that the partitions can use.
-fn most_useful(spec: &Validated, decision: &Decision) -> Option<u32> {
-    let members = decision.model.useful_members?;
-    Some(members.div_ceil(spec.policy.threads_per_replica.get()))
-}
-
 impl Actuator for Consumer {
     async fn read(&mut self) -> Result<Workload, TargetError> {
         match self.workload.read().await {
             Ok(workload) => Ok(Workload { read_at: Some(now()), ..workload }),
-            Err(error) => {
-                let spec = self.spec();
-                let (name, text) = (error.name(), error.to_string());
-                let seen = self.subscription.observations.borrow().clone();
-                if let Some(seen) = seen {
-                    let why = format!("its target can't be read: {text}");
-                    self.shared.postings.undecided(&spec, &seen, &why, self.subscription.interval);
-                    let failure = seen.failure.as_ref();
-                    self.report(Outcome::Unreadable { name, text, failure, mode: spec.mode }).await;
-                }
-                Err(target_error(&error))
-            }
+            Err(error) => Err(target_error(&error)),
         }
     }
 
     async fn act(&mut self, decision: &Decision) -> Acted {
         let spec = self.spec();
         self.subscription.members.are_changing(decision.is_change() || !is_settled(&decision.workload));
-        let seen = self.subscription.observations.borrow().clone();
-        if let Some(seen) = seen {
-            self.shared.postings.decided(&spec, &seen, decision, self.subscription.interval);
-        }
         let Some((action, competitor)) = self.carry_out(&spec, decision).await else { return Acted::Retry };
-        let autoscaled = self.autoscaled(&spec, decision);
-        let expiring = self.subscription.expiring.borrow().clone();
-        let failed = match &action {
-            ActionResult::Failed(error) => Some((error.reason, error.message.clone())),
-            ActionResult::WaitingForLists => return Acted::Done { action, competitor },
-            ActionResult::Pending
-            | ActionResult::NothingToDo
-            | ActionResult::Written
-            | ActionResult::NotLeader
-            | ActionResult::Refused
-            | ActionResult::NotWritten => None,
-        };
-        let memory = self.entry.entry().memory.clone();
-        let (rival, memory) = (competitor.clone(), memory.as_deref());
-        self.report(Outcome::Decided { decision, memory, mode: spec.mode, autoscaled, rival, failed, expiring }).await;
         Acted::Done { action, competitor }
     }
 

@@ -14,7 +14,7 @@ use super::finding::Finding;
 use super::lag::{Anomaly, GroupLag};
 use super::observation::Observation;
 use super::policy::{FallbackAction, Pause, Policy, Rule};
-use super::reason::{Asked, Reason};
+use super::reason::{Reason, RuleResult};
 use super::units::{RecordsPerSecond, Replicas};
 use behavior::{Direction, limit};
 
@@ -161,12 +161,12 @@ impl Step<'_> {
     fn asleep(&self) -> Reason {
         match &self.lag.incomplete_because {
             Some(missing) => Reason::DataIncomplete { missing: missing.to_string() },
-            None => Reason::Asleep,
+            None => Reason::ScaledToZero,
         }
     }
 
     /// The upper bound as a reason, where it keeps the rule from having its way.
-    fn bound(&self, asked: &Asked) -> Option<Reason> {
+    fn bound(&self, asked: &RuleResult) -> Option<Reason> {
         if asked.replicas().is_none_or(|replicas| replicas <= self.allowed.ceiling) {
             return None;
         }

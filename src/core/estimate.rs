@@ -341,9 +341,9 @@ impl Estimator {
             consumption_rate: self.sum(observation.at, lag, History::consumption_rate),
             time_lag: self.time_lag(observation.at, lag),
             useful_members,
-            start_delay: self.delays.longest_start(),
-            rebalance_pause: self.delays.mean_pause(),
-            commit_interval: self.commit_interval,
+            start_delay_seconds: self.delays.longest_start(),
+            rebalance_pause_seconds: self.delays.mean_pause(),
+            commit_interval_seconds: (self.commit_interval > 0.0).then_some(self.commit_interval),
             ceiling: self.ceiling.throughput().map(RecordsPerSecond),
             ..Model::default()
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::kind::GroupKind;
@@ -129,7 +130,7 @@ pub struct GroupDescription {
 }
 
 /// The states of a consumer group, of the classic protocol and of KIP-848.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum GroupState {
     /// Every member has its assignment and works.
     Stable,

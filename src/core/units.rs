@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Records between a committed offset and the end of the log.
@@ -22,7 +23,7 @@ impl std::iter::Sum for Lag {
 }
 
 /// Copies of the workload that is scaled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Replicas(pub u32);
 
@@ -33,7 +34,7 @@ impl fmt::Display for Replicas {
 }
 
 /// A rate. Never negative, never infinite.
-#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RecordsPerSecond(pub f64);
 

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-use crate::core::{Decision, Replicas, TimeLag, grouped, short};
+use crate::core::{Decision, DecisionView, RecordsPerSecond, Replicas, TimeLag, grouped, short};
 
 /// The demo's terminal, or whatever stdout is.
 pub(super) struct Screen {
@@ -137,26 +137,17 @@ fn columns([time, arrival, lag, age, capacity, replicas, desired, reason]: [&str
 }
 
 fn row(decision: &Decision, elapsed: Duration) -> String {
+    let view = DecisionView::of(decision);
     let seconds = elapsed.as_secs();
-    let arrival = decision.model.arrival_rate.map_or("?".to_owned(), |rate| format!("{rate}/s"));
-    let lag = match (decision.lag.complete, decision.lag.total.0) {
-        (true, total) => grouped(total),
-        (false, 0) => "?".to_owned(),
-        (false, total) => format!(">{}", grouped(total)),
-    };
-    let age = match decision.model.time_lag {
-        TimeLag::Unknown => "?".to_owned(),
-        known @ (TimeLag::Seconds(_) | TimeLag::AtLeast(_)) => known.to_string(),
-    };
-    let capacity = decision.model.capacity.per_replica.map_or("?".to_owned(), |rate| format!("{rate}/s"));
+    let per_second = |rate: Option<RecordsPerSecond>| rate.map_or("?".to_owned(), |rate| format!("{rate}/s"));
     columns([
         &format!("{}:{:02}", seconds / 60, seconds % 60),
-        &arrival,
-        &lag,
-        &age,
-        &capacity,
+        &per_second(view.model.arrival_rate),
+        &view.lag.text(),
+        &view.time_lag_text(),
+        &per_second(view.model.capacity.per_replica),
         &decision.current().0.to_string(),
-        &decision.desired.0.to_string(),
-        &decision.reason.to_string(),
+        &view.desired_replicas.0.to_string(),
+        &view.reason.message,
     ])
 }

@@ -54,19 +54,12 @@ impl From<watcher::Error> for Unwatchable {
     }
 }
 
-/// Puts what was read in place of what was known. Whether that changes anything.
-pub(crate) fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
-    let differs = known.as_ref() != Some(&new);
-    *known = Some(new);
-    differs
-}
-
-/// What was said last, so that an outage is not one line per attempt.
+/// The error that was logged last, so that an outage is not one line per attempt.
 #[derive(Debug, Default)]
-pub(crate) struct Complaint(Option<String>);
+pub(crate) struct LastError(Option<String>);
 
-impl Complaint {
-    /// Whether this has not been said since things were last in order.
+impl LastError {
+    /// Whether this error has not been logged since the last success.
     pub(crate) fn is_new(&mut self, what: &str) -> bool {
         let is_new = self.0.as_deref() != Some(what);
         if is_new {
@@ -75,8 +68,8 @@ impl Complaint {
         is_new
     }
 
-    /// Things are in order.
-    pub(crate) fn settled(&mut self) {
+    /// Notes a success.
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 }

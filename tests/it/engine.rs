@@ -179,14 +179,14 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         chain(vec![
             every_ten_seconds(0, 290, &quiet, 1, 1, wait),
             vec![Poll(300, quiet.clone(), 1, 0, "Idle")],
-            every_ten_seconds(310, 900, &quiet, 0, 0, "Asleep"),
-            vec![Poll(910, lags(&[0, 0, 1, 0]), 0, 1, "Wake")],
+            every_ten_seconds(310, 900, &quiet, 0, 0, "ScaledToZero"),
+            vec![Poll(910, lags(&[0, 0, 1, 0]), 0, 1, "Activated")],
         ]),
     );
     check(
-        "wakes with as many as the lag asks for",
+        "it is activated with as many as the lag needs",
         policy(10, 0, None),
-        vec![Poll(0, quiet.clone(), 0, 0, "Asleep"), Poll(10, spread(35, 4), 0, 4, "Wake")],
+        vec![Poll(0, quiet.clone(), 0, 0, "ScaledToZero"), Poll(10, spread(35, 4), 0, 4, "Activated")],
     );
     check(
         "blind at zero",
@@ -205,7 +205,7 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         tolerant,
         chain(vec![
             every_ten_seconds(0, 290, &markers, 1, 1, wait),
-            vec![Poll(300, markers.clone(), 1, 0, "Idle"), Poll(310, markers, 0, 0, "Asleep")],
+            vec![Poll(300, markers.clone(), 1, 0, "Idle"), Poll(310, markers, 0, 0, "ScaledToZero")],
         ]),
     );
 }
@@ -237,24 +237,28 @@ fn a_group_without_commits_does_not_look_idle_and_wakes_by_movement() {
         ]),
     );
     check(
-        "asleep until the end moves",
+        "at zero until the end moves",
         policy(10, 0, None),
-        vec![Poll(0, none(70), 0, 0, "Asleep"), Poll(10, none(70), 0, 0, "Asleep"), Poll(20, none(71), 0, 1, "Wake")],
+        vec![
+            Poll(0, none(70), 0, 0, "ScaledToZero"),
+            Poll(10, none(70), 0, 0, "ScaledToZero"),
+            Poll(20, none(71), 0, 1, "Activated"),
+        ],
     );
     let mut earliest = policy(10, 0, None);
     earliest.offset_reset = OffsetReset::Earliest;
-    check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Wake")]);
+    check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Activated")]);
 }
 
 #[test]
 fn nothing_is_taken_away_while_a_change_is_under_way() {
     let low = || spread(0, 12);
     let rows: Vec<(&str, Group, Option<u32>, &str)> = vec![
-        ("replicas missing", low(), Some(3), "InFlight"),
-        ("replicas too many", low(), Some(7), "InFlight"),
-        ("rebalancing", low().described(GroupState::PreparingRebalance, 5), Some(5), "InFlight"),
-        ("reconciling", low().described(GroupState::Reconciling, 5), Some(5), "InFlight"),
-        ("members missing", low().described(GroupState::Stable, 4), Some(5), "InFlight"),
+        ("replicas missing", low(), Some(3), "ChangePending"),
+        ("replicas too many", low(), Some(7), "ChangePending"),
+        ("rebalancing", low().described(GroupState::PreparingRebalance, 5), Some(5), "ChangePending"),
+        ("reconciling", low().described(GroupState::Reconciling, 5), Some(5), "ChangePending"),
+        ("members missing", low().described(GroupState::Stable, 4), Some(5), "ChangePending"),
         ("all there", low().described(GroupState::Stable, 5), Some(5), "LagBelowThreshold"),
         ("more members than ours", low().described(GroupState::Stable, 9), Some(5), "LagBelowThreshold"),
         ("group not describable", low(), Some(5), "LagBelowThreshold"),
@@ -450,17 +454,17 @@ fn a_recreated_topic_starts_a_new_history() {
 fn a_decision_explains_itself() {
     let mut engine = Engine::new(policy(1_000, 1, 24));
     let decision = engine.observe(&spread(6_000, 12).observe(0), Workload::of(1));
-    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica asks for 6.");
+    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica needs 6.");
     assert_eq!(decision.outlook.to_string(), "up above a lag of 6,000; down at 5,000 or less for 5m");
     let levels: Vec<_> =
         decision.candidates.iter().map(|level| (level.replicas.0, level.lag_per_replica, level.verdict)).collect();
     assert_eq!(
         levels,
         [
-            (1, Some(6_000), Verdict::MissesObjective),
-            (5, Some(1_200), Verdict::MissesObjective),
-            (6, Some(1_000), Verdict::Chosen),
-            (7, Some(858), Verdict::MoreThanNeeded),
+            (1, Some(6_000), CandidateVerdict::MissesObjective),
+            (5, Some(1_200), CandidateVerdict::MissesObjective),
+            (6, Some(1_000), CandidateVerdict::Chosen),
+            (7, Some(858), CandidateVerdict::MoreThanNeeded),
         ]
     );
     let blind = engine.observe(&spread(0, 12).failed().observe(10), Workload::of(6));

@@ -100,7 +100,7 @@ fn a_restored_engine_decides_as_the_old_one_within_a_window() {
             let observation = group.step(rate(group.t));
             let decisions = [&mut old, &mut new].map(|engine| engine.observe(&observation, group.workload()));
             for (released, decision) in released.iter_mut().zip(&decisions) {
-                if decision.reason.name() == "Released" {
+                if decision.reason.name() == "ScaleDownProven" {
                     released.get_or_insert((group.t, decision.desired));
                 }
             }
@@ -120,7 +120,7 @@ fn an_engine_without_a_memory_releases_nothing_before_it_knows_what_a_replica_ca
     for _ in 0..60 {
         let decision = engine.observe(&group.step(240), group.workload());
         assert_eq!(decision.model.capacity.per_replica, None);
-        assert!(decision.desired.0 >= 4 && decision.reason.name() != "Released", "{}", decision.reason);
+        assert!(decision.desired.0 >= 4 && decision.reason.name() != "ScaleDownProven", "{}", decision.reason);
     }
 }
 

@@ -215,7 +215,7 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
     // Whoever was in the way is gone: now it is scaled.
     autoscalers.delete("other", &DeleteParams::default()).await.unwrap();
     wait_for_wanted(cluster, &namespace, "with-hpa", 4).await;
-    wait_for_condition(cluster, &namespace, "with-hpa", ("Conflict", "False", "Alone")).await;
+    wait_for_condition(cluster, &namespace, "with-hpa", ("Conflict", "False", "NoCompetitor")).await;
     scaled_consumers(cluster, &namespace).delete("a-first", &DeleteParams::default()).await.unwrap();
     wait_for_wanted(cluster, &namespace, "shared", 4).await;
     assert!(controller.stop().success());

@@ -5,6 +5,7 @@
 mod allocations;
 mod fake_api_server;
 mod scripted_broker;
+mod status_writer;
 mod story;
 mod world;
 
@@ -13,6 +14,7 @@ mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
 mod config;
+mod decision_view;
 mod demo;
 mod end_to_end;
 mod engine;
@@ -39,6 +41,7 @@ mod kubernetes;
 mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
+mod kubernetes_supervision;
 mod kubernetes_workloads;
 mod lag;
 mod leadership;

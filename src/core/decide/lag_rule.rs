@@ -3,10 +3,10 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::super::decision::{Candidate, Outlook, Verdict};
+use super::super::decision::{Candidate, CandidateVerdict, Outlook};
 use super::super::engine::Memory;
 use super::super::lag::GroupLag;
-use super::super::reason::{Asked, LagRule, Reason};
+use super::super::reason::{LagRule, Reason, RuleResult};
 use super::super::units::Replicas;
 use super::{Allowed, IN_FLIGHT_LIMIT, Ruling, Step, Verdicts};
 
@@ -50,8 +50,8 @@ struct ByLag<'a> {
 }
 
 impl ByLag<'_> {
-    fn asked(&self) -> Asked {
-        Asked::Lag(self.wanted.rule)
+    fn asked(&self) -> RuleResult {
+        RuleResult::Lag(self.wanted.rule)
     }
 
     fn run(&self, memory: &mut Memory) -> Verdicts {
@@ -92,7 +92,7 @@ impl ByLag<'_> {
             return (Replicas(0), self.step.asleep());
         }
         let desired = self.step.limit_up(memory, self.wanted.clamped).max(Replicas(1));
-        (desired, Reason::Wake { lag: self.step.lag.total, arrived: memory.unclaimed })
+        (desired, Reason::Activated { lag: self.step.lag.total, arrived: memory.unclaimed })
     }
 
     fn up(&self, memory: &Memory) -> Verdicts {
@@ -175,7 +175,7 @@ impl ByLag<'_> {
         memory.in_flight_since = waiting_for.as_ref().and(memory.in_flight_since.or(Some(self.step.now)));
         let since = memory.in_flight_since?;
         let waiting_for = waiting_for.filter(|_| self.step.now.saturating_sub(since) < IN_FLIGHT_LIMIT)?;
-        Some(Reason::InFlight { waiting_for })
+        Some(Reason::ChangePending { waiting_for })
     }
 
     /// The highest recommendation of the window, or why it is no reason to go down.
@@ -224,15 +224,15 @@ impl ByLag<'_> {
         let candidate = |replicas: Replicas| {
             let lag_per_replica = (replicas.0 > 0).then(|| rule.lag.0.div_ceil(u64::from(replicas.0)));
             let verdict = if replicas == desired {
-                Verdict::Chosen
+                CandidateVerdict::Chosen
             } else if replicas < min || replicas > ceiling {
-                Verdict::OutOfBounds
+                CandidateVerdict::OutOfBounds
             } else if replicas == clamped {
-                Verdict::Wanted
+                CandidateVerdict::Wanted
             } else if replicas < clamped {
-                Verdict::MissesObjective
+                CandidateVerdict::MissesObjective
             } else {
-                Verdict::MoreThanNeeded
+                CandidateVerdict::MoreThanNeeded
             };
             Candidate { replicas, lag_per_replica, verdict, prediction: None }
         };
@@ -245,12 +245,12 @@ impl ByLag<'_> {
         }
         let rule = self.wanted.rule;
         let Allowed { floor, ceiling, .. } = self.step.allowed;
-        let up_above_lag = match desired {
+        let scale_up_above_lag_records = match desired {
             Replicas(0) => Some(self.step.policy.idle.activation_lag),
             Replicas(n) if desired < ceiling => Some(rule.threshold.saturating_mul(u64::from(n))),
             Replicas(_) => None,
         };
-        let down_at_lag = match desired {
+        let scale_down_at_lag_records = match desired {
             _ if desired > floor => Some(rule.threshold.saturating_mul(u64::from(desired.0 - 1))),
             Replicas(1) if self.step.policy.bounds.allow_zero() => Some(self.step.policy.idle.activation_lag),
             Replicas(_) => None,
@@ -260,7 +260,14 @@ impl ByLag<'_> {
             _ if desired.0 == 1 => self.step.policy.idle.after,
             _ => self.step.policy.scale_down.stabilization,
         };
-        let needs = self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
-        Outlook { up_above_lag, down_at_lag, down_after: down_at_lag.map(|_| after), needs, ..Outlook::default() }
+        let waiting_for =
+            self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
+        Outlook {
+            scale_up_above_lag_records,
+            scale_down_at_lag_records,
+            scale_down_after_seconds: scale_down_at_lag_records.map(|_| after.as_secs()),
+            waiting_for,
+            ..Outlook::default()
+        }
     }
 }

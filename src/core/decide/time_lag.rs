@@ -12,7 +12,7 @@ use super::super::engine::Memory;
 use super::super::estimate::capacity::ENOUGH;
 use super::super::policy::Objective;
 use super::super::predict::{Cost, Outcome, Situation};
-use super::super::reason::{Asked, Forecast, Reason};
+use super::super::reason::{Forecast, Reason, RuleResult};
 use super::super::shadow::Claim;
 use super::super::situation::Levels;
 use super::super::units::{RecordsPerSecond, Replicas};
@@ -181,7 +181,7 @@ impl<'a> ByTimeLag<'a> {
         });
         let wanted = Replicas(cheapest.map_or(self.step.allowed.floor.0, |row| row.replicas));
         let desired = self.step.limit_up(memory, wanted).max(Replicas(1));
-        (desired, Reason::Wake { lag: self.step.lag.total, arrived: memory.unclaimed })
+        (desired, Reason::Activated { lag: self.step.lag.total, arrived: memory.unclaimed })
     }
 
     /// Records that will be lost count for more than any price.
@@ -197,11 +197,11 @@ impl<'a> ByTimeLag<'a> {
     }
 
     /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.
-    fn asked(&self) -> Asked {
-        let Some(known) = &self.known else { return Asked::Unmeasured };
+    fn asked(&self) -> RuleResult {
+        let Some(known) = &self.known else { return RuleResult::Unmeasured };
         match known.best(|_| true) {
-            Some(best) => Asked::TimeLag(self.comparison(known, best)),
-            None => Asked::Unmeasured,
+            Some(best) => RuleResult::TimeLag(self.comparison(known, best)),
+            None => RuleResult::Unmeasured,
         }
     }
 
@@ -219,10 +219,10 @@ impl<'a> ByTimeLag<'a> {
 
     fn up(&self, known: &Known<'_>, best: &Row, memory: &Memory) -> Verdicts {
         let stay = self.step.workload.spec;
-        let asked = Asked::TimeLag(self.comparison(known, best));
+        let asked = RuleResult::TimeLag(self.comparison(known, best));
         let ceiling = &memory.estimator.ceiling;
         if let Some(waiting_for) = self.gate(memory, best.replicas) {
-            return (stay, Reason::InFlight { waiting_for });
+            return (stay, Reason::ChangePending { waiting_for });
         }
         if let Some(remaining) = self.effect_awaited(known, memory) {
             return (stay, Reason::WaitingForEffect { rule: asked, remaining });
@@ -283,7 +283,7 @@ impl<'a> ByTimeLag<'a> {
             return Some(Reason::DataIncomplete { missing: missing.to_string() });
         }
         if let Some(waiting_for) = self.gate(memory, 0) {
-            return Some(Reason::InFlight { waiting_for });
+            return Some(Reason::ChangePending { waiting_for });
         }
         self.step.inconsistent(memory, INCONSISTENT_FOR)
     }
@@ -302,7 +302,7 @@ impl<'a> ByTimeLag<'a> {
         let released =
             claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
         if let Some((level, claim)) = released {
-            return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
+            return (Replicas(*level), Reason::ScaleDownProven(self.earning(memory, *level, claim)));
         }
         (stay, self.hold(known, &claims, memory))
     }
@@ -363,7 +363,7 @@ impl<'a> ByTimeLag<'a> {
                 let level = self.levels.allowed.iter().copied().find(|level| *level >= doubled && *level > stay.0);
                 if let Some(level) = level {
                     let time_lag = Duration::from_secs_f64(age);
-                    return (Replicas(level), Reason::BlindScaleUp { time_lag, objective });
+                    return (Replicas(level), Reason::CapacityUnknownScaleUp { time_lag, objective });
                 }
             }
         }
@@ -374,7 +374,7 @@ impl<'a> ByTimeLag<'a> {
             let evidence_seconds = memory.estimator.capacity.evidence_seconds();
             return (stay, Reason::MeasuringCapacity { evidence_seconds, needed_seconds: ENOUGH });
         }
-        self.probe(memory).unwrap_or((stay, Reason::Steady(Asked::Unmeasured)))
+        self.probe(memory).unwrap_or((stay, Reason::Steady(RuleResult::Unmeasured)))
     }
 
     /// One level down, to see what a replica can do, once the surplus has cost as much as the way there and back.
@@ -393,7 +393,7 @@ impl<'a> ByTimeLag<'a> {
             situation.move_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_for;
         let quiet = quiet_for.as_secs_f64();
         let enough = quiet >= PROBE_HOLD.max(IDLE_COMMITS * commit_interval) && quiet * saved >= price;
-        enough.then_some((Replicas(next), Reason::ProbeDown { quiet_for }))
+        enough.then_some((Replicas(next), Reason::CapacityProbe { quiet_for }))
     }
 
     /// What `behavior` lets through.

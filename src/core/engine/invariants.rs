@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::core::decision::Verdict;
+use crate::core::decision::CandidateVerdict;
 use crate::core::kind::GroupKind;
 use crate::core::observation::{GroupDescription, GroupState, Member, Offset, PartitionObservation, TopicObservation};
 use crate::core::policy::Bounds;
@@ -179,7 +179,7 @@ proptest! {
     #[test]
     fn a_release_has_earned_its_price(course in courses()) {
         play(&course, |turn| {
-            let Reason::Released(_) = &turn.decision.reason else { return };
+            let Reason::ScaleDownProven(_) = &turn.decision.reason else { return };
             let (current, level) = (turn.decision.current().0, turn.decision.desired.0);
             let shadow = turn.after.shadows.of(level).expect("every level has a shadow");
             let situation = turn.after.situation.as_ref().expect("there was one to decide in");
@@ -189,7 +189,7 @@ proptest! {
             assert!(shadow.credit >= 60.0 * f64::from(current - level), "{}", shadow.credit);
             let since = turn.changed_at.map(|at| turn.decision.at.as_secs_f64() - at);
             assert!(since.is_none_or(|since| since >= 60.0), "{since:?} s after the last change");
-            let chosen = turn.decision.candidates.iter().find(|candidate| candidate.verdict == Verdict::Chosen);
+            let chosen = turn.decision.candidates.iter().find(|candidate| candidate.verdict == CandidateVerdict::Chosen);
             assert_eq!(chosen.map(|candidate| candidate.replicas), Some(turn.decision.desired));
         });
     }
@@ -217,12 +217,12 @@ proptest! {
                 return;
             }
             match &turn.decision.reason {
-                Reason::Released(_) => assert!(turn.after.capacity_of_member(&Policy {
+                Reason::ScaleDownProven(_) => assert!(turn.after.capacity_of_member(&Policy {
                     capacity_hint: None,
                     ..Policy::new(Rule::TimeLag(Objective::default()), Bounds::new(1, None).expect("possible"))
                 }).is_some()),
                 reason => {
-                    assert!(matches!(reason, Reason::ProbeDown { .. }), "{reason}");
+                    assert!(matches!(reason, Reason::CapacityProbe { .. }), "{reason}");
                     let quiet = turn.after.no_backlog_since.map(|since| turn.decision.at - since);
                     assert!(quiet.is_some_and(|quiet| quiet >= Duration::from_secs(60)), "{quiet:?}");
                 }
@@ -238,7 +238,7 @@ proptest! {
             let since = turn.decision.at.as_secs_f64() - changed_at;
             let patience = 2.0 * turn.after.estimator.delays.longest_start() + 60.0;
             let (current, desired) = (turn.decision.current().0, turn.decision.desired.0);
-            if let Reason::InFlight { .. } = turn.decision.reason {
+            if let Reason::ChangePending { .. } = turn.decision.reason {
                 assert!(since <= patience + POLL, "waits since {since} s: {}", turn.decision.reason);
             }
             if turn.is_arrived || since > patience || !turn.decision.is_change() {

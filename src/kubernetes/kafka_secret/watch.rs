@@ -88,7 +88,7 @@ pub async fn follow(
         return changed.notify_one();
     }
     let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
-    let mut complaint = single::Complaint::default();
+    let mut complaint = single::LastError::default();
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
@@ -97,7 +97,7 @@ pub async fn follow(
         let new = match seen {
             None => return,
             Some(Ok(object)) => {
-                complaint.settled();
+                complaint.clear();
                 SecretState::from(object)
             }
             Some(Err(error)) => {

@@ -13,9 +13,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use status::{
-    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, ModelStatus, PastDecision, ScaledConsumerStatus, WhatIf,
-};
+pub use status::{CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, PastDecision, ScaledConsumerStatus};
 
 /// Pauses: nothing is written while this annotation is there with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
@@ -117,6 +115,13 @@ fn drop_nullable(value: &mut serde_json::Value) {
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",
         description = "Whether everything needed is there."
+    ),
+    printcolumn(
+        name = "Oldest record",
+        type_ = "date",
+        json_path = ".status.oldestRecordTime",
+        description = "Since when the oldest record not yet read waits.",
+        priority = 1
     ),
     printcolumn(
         name = "Reason",

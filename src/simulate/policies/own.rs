@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Autoscaler, PolicyName, Wish};
 use crate::core::{
-    Bounds, Decision, Engine, Objective, Observation, OffsetReset, Policy, RecordsPerSecond, Rule, Workload,
+    Bounds, Decision, Engine, NamedMessage, Objective, Observation, OffsetReset, Policy, RecordsPerSecond, Rule,
+    Workload,
 };
 use crate::simulate::scenario::{Reset, Restart, Scenario};
 
@@ -47,10 +48,11 @@ impl Autoscaler for Paceline {
 
     fn look(&mut self, seen: &Observation, workload: Workload) -> Wish {
         let Decision { desired, reason, model, findings, .. } = self.engine.observe(seen, workload);
+        let reason = NamedMessage::from(&reason);
         Wish {
             replicas: desired.0,
-            reason: reason.name().to_owned(),
-            message: reason.to_string(),
+            reason: reason.name.to_owned(),
+            message: reason.message,
             capacity: model.capacity.per_replica,
             findings: findings.iter().map(|finding| finding.name()).collect(),
         }

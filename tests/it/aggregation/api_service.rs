@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use paceline::kubernetes::lease::Leadership;
-use paceline::serve::external_metrics::aggregation::api_service::{NAME, Registration, Service, follow};
+use paceline::serve::external_metrics::{API_SERVICE, Registration, ServiceName, follow_api_service};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -20,11 +20,11 @@ struct Follower {
     _stop: DropGuard,
 }
 
-fn start(cluster: &ControlPlane, service: Service, leadership: Leadership) -> Follower {
+fn start(cluster: &ControlPlane, service: ServiceName, leadership: Leadership) -> Follower {
     let (registered, registration) = watch::channel(Registration::default());
     let (ca_bundle, bundles) = watch::channel(None);
     let stop = CancellationToken::new();
-    tokio::spawn(follow(cluster.admin(), service, bundles, leadership, registered, stop.clone()));
+    tokio::spawn(follow_api_service(cluster.admin(), service, bundles, leadership, registered, stop.clone()));
     Follower { registration, ca_bundle, _stop: stop.drop_guard() }
 }
 
@@ -61,7 +61,7 @@ async fn settled(turn: &Turn) -> APIService {
 /// The writes to it that the tests' user, who is the controller here too, has made.
 fn writes(cluster: &ControlPlane) -> usize {
     let writes = cluster.writes("");
-    writes.iter().filter(|write| write.user == ADMIN && write.name == NAME && write.verb != "delete").count()
+    writes.iter().filter(|write| write.user == ADMIN && write.name == API_SERVICE && write.verb != "delete").count()
 }
 
 #[tokio::test]

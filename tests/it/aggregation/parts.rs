@@ -1,15 +1,16 @@
-//! The parts of the cluster's side, started as the app starts them, and stopped with the test.
+//! What follows the Secret and the APIService, started as the controller starts it, and stopped with the test.
 
 use std::time::Duration;
 
 use kube::Client;
 use paceline::kubernetes::lease::{Candidate, LeaderElection, Leadership};
-use paceline::serve::external_metrics::aggregation::api_service::{self, Registration, Service};
-use paceline::serve::external_metrics::aggregation::certificates::{self, Certificates, Lifetimes, Settings};
+use paceline::serve::external_metrics::{
+    Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
+};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::world::unique;
+use crate::world::{unique, wait_for};
 
 /// The longest that a test waits for something that takes milliseconds on an idle machine.
 pub(super) const SOON: Duration = Duration::from_secs(30);
@@ -22,7 +23,8 @@ pub(super) const SECRET: &str = "external-metrics-tls";
 
 /// One replica of the controller, as far as it goes here.
 pub(super) struct Replica {
-    pub(super) certificates: Certificates,
+    pub(super) certificate: ServedCertificate,
+    pub(super) ca_bundle: watch::Receiver<Option<String>>,
     pub(super) registration: watch::Receiver<Registration>,
     pub(super) leadership: Leadership,
     _stop: DropGuard,
@@ -52,43 +54,37 @@ impl Replica {
             }
         };
         let service = service(namespace);
-        let settings = Settings {
+        let settings = SecretSettings {
             namespace: namespace.to_owned(),
-            secret: SECRET.to_owned(),
+            name: SECRET.to_owned(),
             service: service.clone(),
             lifetimes,
         };
-        let (delivery, certificates) = certificates::channel();
+        let certificate = ServedCertificate::default();
+        let (bundle, ca_bundle) = watch::channel(None);
         let (registered, registration) = watch::channel(Registration::default());
-        tokio::spawn(certificates::follow(
+        tokio::spawn(follow_secret(
             client.clone(),
             settings,
             leadership.clone(),
             registration.clone(),
-            delivery,
+            certificate.clone(),
+            bundle,
             stop.clone(),
         ));
-        tokio::spawn(api_service::follow(
-            client.clone(),
-            service,
-            certificates.ca_bundle.clone(),
-            leadership.clone(),
-            registered,
-            stop.clone(),
-        ));
-        Self { certificates, registration, leadership, _stop: stop.drop_guard() }
+        let (leads, bundles) = (leadership.clone(), ca_bundle.clone());
+        tokio::spawn(follow_api_service(client.clone(), service, bundles, leads, registered, stop.clone()));
+        Self { certificate, ca_bundle, registration, leadership, _stop: stop.drop_guard() }
     }
 
     /// The certificate that it serves with now.
     pub(super) fn chain(&self) -> Option<String> {
-        self.certificates.pair.borrow().as_ref().map(|pair| pair.certificate_chain.clone())
+        self.certificate.pair().map(|pair| pair.certificate_chain_pem)
     }
 
     /// The certificate once there is one.
     pub(super) async fn wait_for_chain(&self) -> String {
-        let mut pair = self.certificates.pair.clone();
-        let found = tokio::time::timeout(SOON, pair.wait_for(Option::is_some)).await;
-        found.expect("a certificate comes").unwrap().as_ref().unwrap().certificate_chain.clone()
+        wait_for("a certificate", SOON, || async { self.chain().ok_or("there is none") }).await
     }
 }
 
@@ -104,6 +100,6 @@ pub(super) fn follows(client: Client, namespace: &str) -> Leadership {
 }
 
 /// The Service of a namespace.
-pub(super) fn service(namespace: &str) -> Service {
-    Service { namespace: namespace.to_owned(), name: SERVICE.to_owned() }
+pub(super) fn service(namespace: &str) -> ServiceName {
+    ServiceName { namespace: namespace.to_owned(), name: SERVICE.to_owned() }
 }

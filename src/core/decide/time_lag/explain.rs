@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use super::super::super::decision::{Candidate, Outlook, Prediction, Verdict};
+use super::super::super::decision::{Candidate, CandidateVerdict, Outlook, Prediction};
 use super::super::super::engine::Memory;
 use super::super::super::finding::Finding;
-use super::super::super::reason::{Asked, Comparison, Earning, Reason};
+use super::super::super::reason::{Comparison, Reason, RuleResult, ScaleDownSaving};
 use super::super::super::shadow::Claim;
 use super::super::super::units::{RecordsPerSecond, Replicas};
 use super::{ByTimeLag, Known, Row, restored};
@@ -33,13 +33,13 @@ impl ByTimeLag<'_> {
         }
     }
 
-    pub(super) fn earning(&self, memory: &Memory, level: u32, claim: &Claim) -> Earning {
+    pub(super) fn earning(&self, memory: &Memory, level: u32, claim: &Claim) -> ScaleDownSaving {
         let now = self.step.now.as_secs_f64();
-        Earning {
+        ScaleDownSaving {
             replicas: Replicas(level),
-            gain: claim.gain.round() as u64,
-            need: claim.need.round() as u64,
-            calm_for: memory.shadows.of(level).map_or(0.0, |shadow| shadow.calm_for(now)) as u64,
+            saving_replica_seconds: claim.gain.round() as u64,
+            switching_cost_replica_seconds: claim.need.round() as u64,
+            steady_seconds: memory.shadows.of(level).map_or(0.0, |shadow| shadow.calm_for(now)) as u64,
             remaining: Duration::from_secs_f64(claim.remaining()),
         }
     }
@@ -62,15 +62,16 @@ impl ByTimeLag<'_> {
         // The level that is nearest to being released, unless it is hopeless.
         let earning = claims.iter().filter(|(_, claim)| claim.gain > 0.0 && claim.remaining() < situation.horizon());
         match earning.min_by(|(_, a), (_, b)| a.remaining().total_cmp(&b.remaining())) {
-            Some((level, claim)) => Reason::Earning(self.earning(memory, *level, claim)),
-            None => Reason::Steady(Asked::TimeLag(self.comparison(known, row))),
+            Some((level, claim)) => Reason::ScaleDownUnproven(self.earning(memory, *level, claim)),
+            None => Reason::Steady(RuleResult::TimeLag(self.comparison(known, row))),
         }
     }
 
     pub(super) fn candidates(&self, memory: &Memory, desired: Replicas) -> Vec<Candidate> {
         let Some(known) = &self.known else {
             let candidate = |replicas: u32| {
-                let verdict = if replicas == desired.0 { Verdict::Chosen } else { Verdict::Unmeasured };
+                let verdict =
+                    if replicas == desired.0 { CandidateVerdict::Chosen } else { CandidateVerdict::Unmeasured };
                 Candidate { replicas: Replicas(replicas), lag_per_replica: None, verdict, prediction: None }
             };
             return self.levels.allowed.iter().copied().map(candidate).collect();
@@ -93,29 +94,29 @@ impl ByTimeLag<'_> {
         let shadow = memory.shadows.of(row.replicas);
         let chosen_late = wanted.and_then(|wanted| known.row(wanted)).map_or(0.0, |row| row.outcome.late);
         let verdict = if row.replicas == desired.0 {
-            Verdict::Chosen
+            CandidateVerdict::Chosen
         } else if !self.levels.allowed.contains(&row.replicas) {
-            Verdict::OutOfBounds
+            CandidateVerdict::OutOfBounds
         } else if Some(row.replicas) == wanted && row.replicas > desired.0 {
-            Verdict::Wanted
+            CandidateVerdict::Wanted
         } else if row.outcome.late >= chosen_late + known.situation.negligible().max(1.0) {
-            Verdict::MissesObjective
+            CandidateVerdict::MissesObjective
         } else if row.replicas < desired.0 {
-            Verdict::NotProvedYet
+            CandidateVerdict::NotProvedYet
         } else {
-            Verdict::MoreThanNeeded
+            CandidateVerdict::MoreThanNeeded
         };
         let prediction = Prediction {
-            late_records: row.outcome.late,
-            restore_seconds: restored(row, known.situation.horizon() + 3_000.0),
-            replica_seconds: row.cost.replica_seconds,
-            move_price: row.cost.moves,
-            cost: row.cost.total,
-            shadow_delay: shadow.map_or(0.0, |shadow| shadow.delay),
-            calm_for: shadow.map_or(0.0, |shadow| shadow.calm_for(self.step.now.as_secs_f64())),
-            past_spells: shadow.map_or(0, |shadow| shadow.spells.len()),
-            gain: claim.map(|claim| claim.gain),
-            need: claim.map(|claim| claim.need),
+            late_records: whole(row.outcome.late),
+            restore_seconds: restored(row, known.situation.horizon() + 3_000.0).map(whole),
+            replica_seconds: whole(row.cost.replica_seconds),
+            move_cost_replica_seconds: whole(row.cost.moves),
+            total_cost_replica_seconds: whole(row.cost.total),
+            what_if_time_lag_seconds: shadow.map(|shadow| whole(shadow.delay)),
+            steady_seconds: shadow.map(|shadow| whole(shadow.calm_for(self.step.now.as_secs_f64()))),
+            past_failures: shadow.map(|shadow| shadow.spells.len() as u64),
+            saving_replica_seconds: claim.map(|claim| claim.gain.round() as i64),
+            switching_cost_replica_seconds: claim.map(|claim| claim.need.round() as i64),
         };
         let lag = self.step.lag.total.0;
         let lag_per_replica = (row.replicas > 0).then(|| lag.div_ceil(u64::from(row.replicas)));
@@ -126,15 +127,24 @@ impl ByTimeLag<'_> {
         if self.step.policy.pause.is_some() {
             return Outlook::default();
         }
-        let needs = self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
-        let unmeasured = || self.known.is_none().then(|| "a backlog to measure what a replica can do by".to_owned());
-        let needs = needs.or_else(unmeasured);
-        let up_above_rate = self.known.as_ref().and_then(|known| known.situation.sustainable()).map(RecordsPerSecond);
-        let (down_to, down_after) = match reason {
-            Reason::Earning(earning) => (Some(earning.replicas), Some(earning.remaining)),
+        let unreadable =
+            self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
+        let unmeasured =
+            || self.known.is_none().then(|| "a backlog to measure the capacity of a replica by".to_owned());
+        let waiting_for = unreadable.or_else(unmeasured);
+        let scale_up_above_arrival_rate =
+            self.known.as_ref().and_then(|known| known.situation.sustainable()).map(RecordsPerSecond);
+        let (scale_down_to_replicas, remaining) = match reason {
+            Reason::ScaleDownUnproven(saving) => (Some(saving.replicas), Some(saving.remaining)),
             _ => (None, None),
         };
-        Outlook { needs, up_above_rate, down_to, down_after, ..Outlook::default() }
+        Outlook {
+            scale_up_above_arrival_rate,
+            scale_down_to_replicas,
+            scale_down_after_seconds: remaining.map(|remaining| remaining.as_secs()),
+            waiting_for,
+            ..Outlook::default()
+        }
     }
 
     pub(super) fn findings(&self, memory: &Memory) -> Vec<Finding> {
@@ -179,4 +189,9 @@ impl ByTimeLag<'_> {
             });
         }
     }
+}
+
+/// The nearest whole number; 0 for what is below.
+fn whole(number: f64) -> u64 {
+    number.round() as u64
 }
