@@ -177,7 +177,7 @@ impl From<kube::Error> for CallError {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) if status.is_not_found() => Self::NotFound(status.message),
-            kube::Error::Api(status) if status.is_forbidden() => Self::Forbidden(status.message),
+            kube::Error::Api(status) if status.is_forbidden() || status.code == 403 => Self::Forbidden(status.message),
             kube::Error::Api(status) if status.is_conflict() || status.is_already_exists() => {
                 Self::Conflict(status.message)
             }

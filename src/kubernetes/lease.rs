@@ -84,7 +84,7 @@ pub struct LeaderElection {
     held_until: watch::Sender<Option<Instant>>,
     /// The lease as we wrote it last, while we hold it.
     held: Option<Lease>,
-    /// A renewal that timed out: what it wrote, if it wrote, and when it was sent.
+    /// A write that timed out: the time of renewal that it wrote, if it wrote, and when it was sent.
     unconfirmed: Option<(MicroTime, Instant)>,
     /// The lease as another candidate wrote it: its resourceVersion, and when we read that first.
     other: Option<(String, Instant)>,
@@ -131,7 +131,7 @@ impl LeaderElection {
             Ok(()) => self.last_error = None,
             Err(error) => self.log_once(&error.to_string()),
         }
-        if self.held_until.borrow().is_none_or(|until| Instant::now() >= until) {
+        if self.held_until.borrow().is_some_and(|until| Instant::now() >= until) {
             self.step_down("The lease ran out before it could be renewed; another controller may write now.");
         }
         let expiry = self.other.as_ref().map(|(_, since)| *since + DURATION).filter(|expiry| *expiry > begun);
@@ -163,10 +163,15 @@ impl LeaderElection {
 
     async fn renew_once(&mut self, lease: &Lease, begun: Instant) -> Result<(), CallError> {
         let mut renewed = lease.clone();
-        let time = MicroTime(Timestamp::now());
-        renewed.spec.get_or_insert_default().renew_time = Some(time.clone());
-        let result = self.replace(&renewed).await;
-        match result {
+        renewed.spec.get_or_insert_default().renew_time = Some(now());
+        let answer = self.replace(&renewed).await;
+        self.held = Some(lease.clone());
+        self.settle(answer, &renewed, begun)
+    }
+
+    /// Takes in the answer to a write of the lease that was sent at `begun`.
+    fn settle(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
+        match answer {
             Ok(lease) => {
                 self.confirm(lease, begun);
                 Ok(())
@@ -174,9 +179,8 @@ impl LeaderElection {
             Err(error) => {
                 if matches!(error, CallError::TimedOut(_) | CallError::Other(_)) {
                     // It may have been written all the same.
-                    self.unconfirmed = Some((time, begun));
+                    self.unconfirmed = renew_time(sent).map(|time| (time, begun));
                 }
-                self.held = Some(lease.clone());
                 Err(error)
             }
         }
@@ -184,31 +188,34 @@ impl LeaderElection {
 
     /// The lease was renewed by a request sent at `begun`: whoever watches it can't have seen that earlier.
     fn confirm(&mut self, lease: Lease, begun: Instant) {
+        if self.held_until.borrow().is_none() {
+            info!(identity = self.candidate.identity, lease = self.candidate.lease, "Leading.");
+        }
         self.held = Some(lease);
         self.unconfirmed = None;
         self.other = None;
         self.held_until.send_replace(Some(begun + DURATION));
     }
 
-    /// The lease as it is now, if it is still ours. A renewal that timed out and was written all the same counts from
-    /// when it was sent.
+    /// The lease as it is now, if it is still ours.
     async fn reread(&mut self) -> Result<Option<Lease>, CallError> {
-        let lease = match call::within(Lane::Lease, TIMEOUT, self.api.get(&self.candidate.lease)).await {
-            Ok(lease) => lease,
-            Err(CallError::NotFound(_)) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let spec = lease.spec.as_ref();
-        let is_ours = spec.and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.candidate.identity);
-        if !is_ours {
-            return Ok(None);
-        }
-        if let Some((time, begun)) = self.unconfirmed.take()
-            && spec.and_then(|spec| spec.renew_time.as_ref()) == Some(&time)
-        {
+        let Some(lease) = self.read().await? else { return Ok(None) };
+        self.confirm_late(&lease);
+        Ok((holder(&lease) == self.candidate.identity).then_some(lease))
+    }
+
+    async fn read(&self) -> Result<Option<Lease>, CallError> {
+        call::within(Lane::Lease, TIMEOUT, self.api.get_opt(&self.candidate.lease)).await
+    }
+
+    /// A write that timed out and was done all the same counts from when it was sent. Whether there was one.
+    fn confirm_late(&mut self, lease: &Lease) -> bool {
+        let is_ours = holder(lease) == self.candidate.identity;
+        let sent = self.unconfirmed.take().filter(|(time, _)| is_ours && renew_time(lease).as_ref() == Some(time));
+        if let Some((_, begun)) = sent {
             self.confirm(lease.clone(), begun);
         }
-        Ok(Some(lease))
+        sent.is_some()
     }
 
     async fn lose(&mut self, begun: Instant) -> Result<(), CallError> {
@@ -218,22 +225,29 @@ impl LeaderElection {
 
     /// Reads a lease that we don't hold, and takes it where it is free.
     async fn take_if_free(&mut self, begun: Instant) -> Result<(), CallError> {
-        let lease = match call::within(Lane::Lease, TIMEOUT, self.api.get(&self.candidate.lease)).await {
-            Ok(lease) => lease,
-            Err(CallError::NotFound(_)) => {
-                let (params, new) = (PostParams::default(), self.claimed(None));
-                let created = call::within(Lane::Lease, TIMEOUT, self.api.create(&params, &new)).await;
-                return self.taken(created, begun);
-            }
-            Err(error) => return Err(error),
+        let Some(lease) = self.read().await? else {
+            let (params, new) = (PostParams::default(), self.claimed(None));
+            let created = call::within(Lane::Lease, TIMEOUT, self.api.create(&params, &new)).await;
+            return self.taken(created, &new, begun);
         };
-        let spec = lease.spec.clone().unwrap_or_default();
-        let holder = spec.holder_identity.unwrap_or_default();
+        if self.confirm_late(&lease) {
+            return Ok(());
+        }
+        let holder = holder(&lease);
         if holder.is_empty() || holder == self.candidate.identity || self.has_expired(&lease) {
-            let claimed = self.replace(&self.claimed(Some(lease))).await;
-            return self.taken(claimed, begun);
+            let claimed = self.claimed(Some(lease));
+            let answer = self.replace(&claimed).await;
+            return self.taken(answer, &claimed, begun);
         }
         Ok(())
+    }
+
+    fn taken(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
+        match self.settle(answer, sent, begun) {
+            // Another candidate was faster.
+            Err(CallError::Conflict(_)) => Ok(()),
+            result => result,
+        }
     }
 
     /// Whether the lease has not been renewed for its duration, by our own clock alone: the times in it are another
@@ -251,7 +265,7 @@ impl LeaderElection {
 
     /// The lease as ours: a new one, or over from whoever held it.
     fn claimed(&self, previous: Option<Lease>) -> Lease {
-        let now = MicroTime(Timestamp::now());
+        let now = now();
         let metadata = previous.as_ref().map_or_else(
             || ObjectMeta { name: Some(self.candidate.lease.clone()), ..ObjectMeta::default() },
             |lease| lease.metadata.clone(),
@@ -274,19 +288,6 @@ impl LeaderElection {
         let params = PostParams::default();
         let request = self.api.replace(&self.candidate.lease, &params, lease);
         call::within(Lane::Lease, TIMEOUT, request).await
-    }
-
-    fn taken(&mut self, answer: Result<Lease, CallError>, begun: Instant) -> Result<(), CallError> {
-        match answer {
-            Ok(lease) => {
-                info!(identity = self.candidate.identity, lease = self.candidate.lease, "Leading.");
-                self.confirm(lease, begun);
-                Ok(())
-            }
-            // Another candidate was faster.
-            Err(CallError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
     }
 
     fn step_down(&mut self, why: &str) {
@@ -315,8 +316,7 @@ impl LeaderElection {
                 // A renewal that timed out may have been written all the same.
                 Err(kube::Error::Api(status)) if status.is_conflict() => {
                     let lease = self.api.get(name).await?;
-                    let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref());
-                    if holder != Some(&self.candidate.identity) {
+                    if holder(&lease) != self.candidate.identity {
                         return Ok(());
                     }
                     self.api.replace(name, &PostParams::default(), &released(lease)).await.map(|_| ())
@@ -335,7 +335,21 @@ impl LeaderElection {
 fn released(mut lease: Lease) -> Lease {
     if let Some(spec) = &mut lease.spec {
         spec.holder_identity = Some(String::new());
-        spec.renew_time = Some(MicroTime(Timestamp::now()));
+        spec.renew_time = Some(now());
     }
     lease
+}
+
+fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+fn renew_time(lease: &Lease) -> Option<MicroTime> {
+    lease.spec.as_ref()?.renew_time.clone()
+}
+
+/// Now, in microseconds as a Lease has it, so that it can be compared with what is read back.
+fn now() -> MicroTime {
+    let now = Timestamp::now();
+    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
 }

@@ -1,4 +1,4 @@
-//! One object by its name, as it comes and goes. It knows how to watch, and nothing of what is watched.
+//! A watch of one object by its name. It knows nothing of what is watched.
 
 use std::fmt::Debug;
 
@@ -6,6 +6,8 @@ use futures::stream::{BoxStream, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+
+use crate::kubernetes::client::path_segment;
 
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +20,17 @@ pub(crate) enum Unwatchable {
     Other(String),
 }
 
-/// The object whenever it changes, nothing where it does not exist. It is asked for by its name, so that a role may
-/// name it. After an error it goes on, at last every half minute.
+/// The object at each change, `None` where it does not exist. The request names it, so that a role can be limited to it.
+/// After an error it tries again, at least every half minute or so.
 pub(crate) fn follow<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, Unwatchable>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
+    if let Err(error) = path_segment(name) {
+        // The name is part of a field selector, where a comma would ask for something else.
+        let error = futures::stream::iter([Err(Unwatchable::Refused(error.to_string()))]);
+        return error.chain(futures::stream::pending()).boxed();
+    }
     watcher::watch_object(api, name).default_backoff().map(|seen| seen.map_err(Unwatchable::from)).boxed()
 }
 

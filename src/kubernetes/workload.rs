@@ -24,7 +24,7 @@ use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::kubernetes::watch_state::WatchStates;
-use discovery::{Discovery, resource_name};
+use discovery::Discovery;
 use facts::is_newer;
 use scale::{LiveScale, ScaleApi};
 use watch::{Failing, KindWatch, TargetState, Unusable};
@@ -147,10 +147,6 @@ async fn run(shared: Arc<Shared>, kind: KindKey, target: TargetRef, watch: Arc<K
         () = shared.stop.cancelled() => {}
         () = unused => {}
         () = watch.run(&shared.client, &shared.discovery, &shared.states, &target, scope) => {}
-    }
-    // Found before or never watched: no request is made in either case.
-    if let Ok(resource) = shared.discovery.resource(&target).await {
-        shared.states.end(&resource_name(&resource), scope);
     }
 }
 

@@ -72,8 +72,9 @@ async fn what_is_watched_is_read_without_a_request() {
     });
     let mut handle = stage.workloads.follow("shop", &orders());
     let mut missing = stage.workloads.follow("shop", &target("apps/v1", "Deployment", "payments"));
-    handle.read().await.expect("it is there");
-    handle.changed().await;
+    while handle.read().await.expect("it is there").ready != Some(Replicas(2)) {
+        sleep(Duration::from_millis(100)).await;
+    }
     for _ in 0..60 {
         let workload = handle.read().await.expect("it is there");
         assert_eq!(

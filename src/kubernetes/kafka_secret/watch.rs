@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::client::path_segment;
 use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::kubernetes::single::{self, Unwatchable};
 
@@ -82,6 +83,10 @@ pub async fn follow(
     stop: CancellationToken,
 ) {
     let Key { namespace, name } = &key;
+    if let Err(error) = path_segment(namespace).and(path_segment(name)) {
+        state.send_replace(SecretState::Unreadable(error.to_string()));
+        return changed.notify_one();
+    }
     let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
     let mut complaint = single::LastError::default();
     loop {
@@ -129,6 +134,9 @@ pub async fn follow(
 
 /// Reads a Secret once, with the rights of whoever asks.
 pub async fn read(client: &Client, key: &Key) -> SecretState {
+    if let Err(error) = path_segment(&key.namespace).and(path_segment(&key.name)) {
+        return SecretState::Unreadable(error.to_string());
+    }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
     match call::call(Lane::Other, secrets.get_opt(&key.name)).await {
         Ok(found) => SecretState::from(found),

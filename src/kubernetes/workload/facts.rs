@@ -223,7 +223,7 @@ mod tests {
             assert_eq!(template(object) != template(deployment()), is_another, "{path}");
         }
         // What is saved in a status today must be known tomorrow.
-        assert_eq!(template(deployment()), Some(0));
+        assert_eq!(template(deployment()), Some(0xed8e_e9f4_9ed9_a773));
         let empty = |resources: Value| {
             let mut object = deployment();
             object["spec"]["template"]["spec"]["containers"][0]["resources"] = resources;

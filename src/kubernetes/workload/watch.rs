@@ -30,6 +30,8 @@ use crate::kubernetes::watch_state::WatchStates;
 const PAGE: u32 = 250;
 /// How long a refused watch waits for its next attempt. A right that is granted takes effect within this time.
 const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// How long a failed discovery, or one that may be out of date, waits for its next attempt.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// The longest pause between two attempts in an outage. There is one watch per kind, so it costs little.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Errors further apart than this belong to two outages: an attempt comes after [`LONGEST_PAUSE`] and ends after the
@@ -125,31 +127,79 @@ impl KindWatch {
         target: &TargetRef,
         scope: Option<&str>,
     ) {
+        let mut registration = None;
         loop {
             let pause = match discovery.resource(target).await {
                 Ok(resource) => {
-                    let name = resource_name(&resource);
-                    states.begin(&name, scope);
-                    let feed = Feed { watch: self, states, resource: &name, scope };
-                    if built_in(target).is_some() {
-                        feed.run(api::<WatchedObject>(client, scope, &resource), Facts::of_object).await
+                    let registration =
+                        registration.get_or_insert_with(|| Registration::new(states, resource_name(&resource), scope));
+                    let end = if built_in(target).is_some() {
+                        self.feed(api::<WatchedObject>(client, scope, &resource), registration, Facts::of_object).await
                     } else {
                         let api = api::<PartialObjectMeta<DynamicObject>>(client, scope, &resource);
-                        feed.run(api, Facts::of_partial).await
-                    }
+                        self.feed(api, registration, Facts::of_partial).await
+                    };
                     discovery.doubt(target).await;
-                    REFUSED_PAUSE
+                    match end {
+                        End::Refused => REFUSED_PAUSE,
+                        End::Gone => RETRY_PAUSE,
+                    }
                 }
                 Err(error @ ScaleError::Other(_)) => {
                     self.store().fail(error.to_string());
-                    Duration::from_secs(5)
+                    RETRY_PAUSE
                 }
                 Err(error) => {
+                    registration = None;
                     self.store().set_base(TargetState::Unusable(Unusable(error)));
                     UNKNOWN_TTL
                 }
             };
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Puts the events of a watch into the store, until the watch is refused or its kind is gone.
+    async fn feed<K>(&self, api: Api<K>, registration: &Registration<'_>, trim: fn(K) -> Facts) -> End
+    where
+        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+    {
+        let Registration { states, resource, scope } = registration;
+        let config = watcher::Config::default().page_size(PAGE);
+        let mut events = watcher(api, config).backoff(ShortBackoff::default()).boxed();
+        loop {
+            let error = match events.next().await.expect("a watcher never ends") {
+                Ok(event) => {
+                    let is_list = matches!(event, Event::InitDone);
+                    self.store().apply(event, trim);
+                    if is_list {
+                        states.listed(resource, *scope);
+                    }
+                    continue;
+                }
+                Err(error) => error,
+            };
+            let (end, text) = (End::of(&error), chain(&error));
+            states.failed(resource, *scope, end == Some(End::Refused), &text);
+            let mut store = self.store();
+            match end {
+                Some(End::Refused) => {
+                    if store.set_base(TargetState::Unwatched) {
+                        info!(
+                            resource,
+                            namespace = scope,
+                            "Workloads are not watched; the scale of each target is read every 30 s instead."
+                        );
+                    }
+                    return End::Refused;
+                }
+                Some(End::Gone) => {
+                    store.set_base(TargetState::Waiting);
+                    store.fail(text);
+                    return End::Gone;
+                }
+                None => store.fail(text),
+            }
         }
     }
 
@@ -169,56 +219,23 @@ where
     }
 }
 
-/// Puts the events of a watch into its store.
-struct Feed<'a> {
-    watch: &'a KindWatch,
+/// An entry in the states of all watches, as long as it lives.
+struct Registration<'a> {
     states: &'a WatchStates,
-    resource: &'a str,
+    resource: String,
     scope: Option<&'a str>,
 }
 
-impl Feed<'_> {
-    /// Until the watch is refused, or its kind is gone.
-    async fn run<K>(&self, api: Api<K>, trim: fn(K) -> Facts)
-    where
-        K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-    {
-        let config = watcher::Config::default().page_size(PAGE);
-        let mut events = watcher(api, config).backoff(ShortBackoff::default()).boxed();
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(event) => {
-                    if matches!(event, Event::InitDone) {
-                        self.states.listed(self.resource, self.scope);
-                    }
-                    self.watch.store().apply(event, trim);
-                }
-                Err(error) => {
-                    let end = End::of(&error);
-                    let text = chain(&error);
-                    self.states.failed(self.resource, self.scope, end.is_some(), &text);
-                    let mut store = self.watch.store();
-                    match end {
-                        Some(End::Refused) => {
-                            if store.set_base(TargetState::Unwatched) {
-                                info!(
-                                    resource = self.resource,
-                                    namespace = self.scope,
-                                    "Workloads are not watched; the scale of each target is read every 30 s instead."
-                                );
-                            }
-                            return;
-                        }
-                        Some(End::Gone) => {
-                            store.set_base(TargetState::Waiting);
-                            store.fail(text);
-                            return;
-                        }
-                        None => store.fail(text),
-                    }
-                }
-            }
-        }
+impl<'a> Registration<'a> {
+    fn new(states: &'a WatchStates, resource: String, scope: Option<&'a str>) -> Self {
+        states.begin(&resource, scope);
+        Self { states, resource, scope }
+    }
+}
+
+impl Drop for Registration<'_> {
+    fn drop(&mut self) {
+        self.states.end(&self.resource, self.scope);
     }
 }
 
