@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
 use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -73,9 +72,7 @@ pub(super) async fn start(
     stop: CancellationToken,
 ) -> anyhow::Result<(Outside, JoinHandle<()>)> {
     let listen = settings.listen;
-    let listener = tokio::net::TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("Can't listen on {listen} (the configuration's externalMetrics.listen)"))?;
+    let listener = crate::serve::listen(listen, "externalMetrics.listen").await?;
     let Place { client, leadership, namespace, stop_writing } = place;
     let service = Service {
         namespace: settings.service.namespace.unwrap_or_else(|| namespace.clone()),
