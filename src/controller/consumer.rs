@@ -237,7 +237,7 @@ impl Actuator for Consumer {
 
     async fn act(&mut self, decision: &Decision) -> Acted {
         let spec = self.spec();
-        self.subscription.members.are_changing(decision.is_change() || !is_settled(&decision.workload));
+        self.subscription.members.set_changing(decision.is_change() || !is_settled(&decision.workload));
         let seen = self.subscription.observations.borrow().clone();
         if let Some(seen) = seen {
             self.shared.postings.decided(&spec, &seen, decision, self.subscription.interval);
