@@ -17,7 +17,7 @@ pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
 use crate::core::addresses;
-use crate::kafka::AddressPattern;
+use crate::kafka::{AddressPattern, PropertyError, check_property};
 use crate::yaml::{Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
@@ -110,18 +110,6 @@ impl Properties {
     /// The settings with their values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-
-    /// Why a setting is not the user's to choose.
-    pub fn refusal(key: &str) -> Option<&'static str> {
-        match key {
-            "bootstrap.servers" | "metadata.broker.list" => Some("belongs into bootstrapServers"),
-            // A poll must never become a member of a group, commit, or make a topic.
-            "enable.auto.commit" | "allow.auto.create.topics" | "group.instance.id" => {
-                Some("is Paceline's own: it only ever reads offsets")
-            }
-            _ => None,
-        }
     }
 }
 
@@ -359,6 +347,12 @@ impl Check<'_> {
         LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
     }
 
+    fn property(&mut self, at: &str, field: &str, cluster: &str, checked: Result<(), PropertyError>) {
+        if let Err(PropertyError { property, message }) = checked {
+            self.wrong(&format!("{at}.{field}"), format!("\"{property}\" of cluster \"{cluster}\": {message}"));
+        }
+    }
+
     fn cluster(&mut self, at: &str, raw: RawCluster) -> Cluster {
         if raw.name.is_empty() {
             self.wrong(&format!("{at}.name"), "must not be empty; a ScaledConsumer refers to it");
@@ -381,15 +375,14 @@ impl Check<'_> {
         }
         let mut properties = Properties::default();
         for (key, value) in &raw.properties {
-            if let Some(why) = Properties::refusal(key) {
-                self.wrong(&format!("{at}.properties"), format!("{key} {why}"));
-            }
-            properties.set(key, &value.to_string());
+            let value = value.to_string();
+            self.property(at, "properties", &raw.name, check_property(key, Some(&value)));
+            properties.set(key, &value);
         }
         for key in raw.property_files.keys() {
-            let twice = raw.properties.contains_key(key).then_some("is in properties as well; keep one of them");
-            if let Some(why) = twice.or_else(|| Properties::refusal(key)) {
-                self.wrong(&format!("{at}.propertyFiles"), format!("{key} {why}"));
+            self.property(at, "propertyFiles", &raw.name, check_property(key, None));
+            if raw.properties.contains_key(key) {
+                self.wrong(&format!("{at}.propertyFiles"), format!("{key} is in properties as well; keep one of them"));
             }
         }
         let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;

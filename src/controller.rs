@@ -39,6 +39,7 @@ use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
 use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
 use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
+use crate::serve::listen;
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
 use crate::serve::web;
 use autoscaled::AutoscalerCheck;
@@ -62,7 +63,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow::Result<()> {
     // First of all, so that a signal that comes early is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let listener = web::bind(configuration.listen).await?;
+    let listener = listen(configuration.listen, "listen").await?;
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;

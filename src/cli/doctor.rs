@@ -17,7 +17,7 @@ use crate::serve::external_metrics::diagnosis::{self as external_metrics, Extern
 
 /// What `doctor` takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct DoctorArguments {
     /// The controller's configuration file: what is meant to be on, and how it is named.
     #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
     config: Option<PathBuf>,
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 /// Where the terminal does not say: a line that fits beside another window.
 const WIDTH: u16 = 110;
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
     let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
     let rows = super::runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
@@ -48,7 +48,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 }
 
 /// What is meant to be there. Without a configuration nobody has said whether external metrics are.
-fn meant(arguments: &Arguments, configuration: Option<Configuration>) -> ExternalMetricsCheck {
+fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> ExternalMetricsCheck {
     let enabled = configuration.as_ref().map(|configuration| configuration.external_metrics.enabled);
     let ExternalMetrics { service, certificate, .. } =
         configuration.map(|configuration| configuration.external_metrics).unwrap_or_default();

@@ -12,8 +12,10 @@ mod history;
 #[cfg(test)]
 mod invariants;
 pub(super) mod surges;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -190,6 +192,18 @@ impl Estimator {
                 self.partitions.forget_topic(&topic.name);
             }
         }
+        // Only a complete list of topics says which ones are gone.
+        if observation.failure.is_none() && self.topic_ids.len() > observation.topics.len() {
+            let listed: HashSet<&Arc<str>> = observation.topics.iter().map(|topic| &topic.name).collect();
+            let partitions = &mut self.partitions;
+            self.topic_ids.retain(|name, _| {
+                let keep = listed.contains(name);
+                if !keep {
+                    partitions.forget_topic(name);
+                }
+                keep
+            });
+        }
     }
 
     /// Members that come, go or are given other partitions leave what they did before without meaning.
@@ -198,11 +212,15 @@ impl Estimator {
         self.unsettled_at = self.unsettled_at.or(Some(observation.at));
         self.described = observation.group.is_ok();
         let Ok(group) = &observation.group else { return };
-        let mut hasher = DefaultHasher::new();
+        // A sum of the members' hashes does not depend on the order in which the broker lists them.
+        let mut members = 0_u64;
         for member in &group.members {
-            (&member.id, &member.assignment).hash(&mut hasher);
+            let mut assignment: Vec<_> = member.assignment.iter().collect();
+            assignment.sort_unstable();
+            let mut hasher = DefaultHasher::new();
+            (&member.id, assignment).hash(&mut hasher);
+            members = members.wrapping_add(hasher.finish());
         }
-        let members = hasher.finish();
         let changed = std::mem::replace(&mut self.members, members) != members;
         if changed || group.state != GroupState::Stable {
             self.unsettled_at = Some(observation.at);

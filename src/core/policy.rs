@@ -3,6 +3,7 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::units::{RecordsPerSecond, Replicas};
@@ -140,13 +141,13 @@ pub enum ImpossibleBounds {
 }
 
 /// What a partition without a committed offset means (the consumers' `auto.offset.reset`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OffsetReset {
-    /// The group starts at the end: what is there now is not its work.
+    /// The group starts at the end.
     #[default]
     Latest,
-    /// The group starts at the oldest record: all that is there is its work.
+    /// The group starts at the oldest record.
     Earliest,
 }
 

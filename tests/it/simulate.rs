@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use paceline::simulate::{Figures, Job, PolicyName, Run, Scenario, run, run_all, scenario};
+use paceline::simulate::{Figures, Job, PolicyName, Run, Scenario, parse, read, run, run_all};
 use paceline::yaml::Source;
 
 use crate::world::command::{paceline, run as end_of};
@@ -57,13 +57,13 @@ fn folder_of_scenarios() -> PathBuf {
 }
 
 fn of_folder(name: &str) -> Scenario {
-    scenario::read(&folder_of_scenarios().join(format!("{name}.yaml"))).unwrap()
+    read(&folder_of_scenarios().join(format!("{name}.yaml"))).unwrap()
 }
 
 /// A scenario from text.
 fn written(yaml: &str) -> Scenario {
     let source = Source { name: "test.yaml".to_owned(), text: yaml.to_owned() };
-    scenario::parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}"))
+    parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
 /// A row of [`BOUNDS`] for what was seen. Seeds differ from each other by less than what is added.
@@ -115,7 +115,7 @@ fn every_scenario_has_bounds_and_a_comment() {
 #[test]
 fn the_example_shows_every_field_and_every_scenario_is_one_that_it_could_be() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenario.yaml");
-    let example = scenario::read(&file).unwrap_or_else(|invalid| panic!("{invalid}"));
+    let example = read(&file).unwrap_or_else(|invalid| panic!("{invalid}"));
     assert!(run(&example, PolicyName::TimeLag, 1).figures.records > 0.0);
     let text = std::fs::read_to_string(file).unwrap();
     let schema = schemars::schema_for!(Scenario).to_value();
@@ -180,6 +180,15 @@ fn a_shared_limit_holds_whatever_the_members() {
 }
 
 #[test]
+fn capacity_zero_with_an_end_restores_the_capacity() {
+    let yaml = "{duration: 20m, arrival: {constant: 150}, events: [{at: 5m, until: 10m, capacity: 0}]}";
+    let it = static_run(2, yaml);
+    let rates = |from: usize, to: usize| it.series[from..to].iter().map(|sample| sample.processed);
+    assert_eq!(rates(31, 59).fold(0.0, f64::max), 0.0, "nothing is processed meanwhile");
+    near("the throughput from the 11th minute on", rates(61, 119).fold(0.0, f64::max), 200.0, 1.0);
+}
+
+#[test]
 fn a_hot_partition_is_worked_on_by_one_member_only() {
     let yaml = "{duration: 20m, arrival: {constant: 300}, topics: [{partitions: 3, weights: [4, 1, 1]}]}";
     let it = static_run(3, yaml);
@@ -235,7 +244,7 @@ fn what_outlives_the_retention_is_lost() {
 }
 
 #[test]
-fn what_a_stuck_partition_holds_up_is_not_held_against_anybody() {
+fn records_behind_a_stuck_partition_are_not_late() {
     let yaml = "{duration: 30m, arrival: {constant: 300}, events: [{at: 10m, stuck: 3}]}";
     let it = static_run(4, yaml);
     assert_eq!(it.figures.late_percent, 0.0);
@@ -314,7 +323,7 @@ fn a_recording_is_replayed_to_the_record() {
     std::fs::write(folder.path().join("tuesday.jsonl"), &lines).unwrap();
     let file = folder.path().join("tuesday.yaml");
     std::fs::write(&file, "{arrival: {trace: tuesday.jsonl}, pods: {replicas: 2}}").unwrap();
-    let scenario = scenario::read(&file).unwrap();
+    let scenario = read(&file).unwrap();
     let topics: Vec<_> = scenario.topics.iter().map(|topic| (topic.name.as_str(), topic.partitions)).collect();
     assert_eq!((topics, scenario.duration.as_secs()), (vec![("a", 1), ("b", 2)], 600));
     let it = run(&scenario, PolicyName::Static, 1);
@@ -322,7 +331,7 @@ fn a_recording_is_replayed_to_the_record() {
 
     lines += "{\"type\":\"observation\",\"t\":5,\"partitions\":[]}\n";
     std::fs::write(folder.path().join("tuesday.jsonl"), &lines).unwrap();
-    let wrong = scenario::read(&file).unwrap_err().to_string();
+    let wrong = read(&file).unwrap_err().to_string();
     assert!(wrong.ends_with("tuesday.jsonl:63: t: not later than in the observation before"), "{wrong}");
 }
 
@@ -332,15 +341,15 @@ fn rates_from_a_csv_are_followed() {
     std::fs::write(folder.path().join("r.csv"), "seconds,rate\n0,100\n300,0\n600,200\n900,0\n").unwrap();
     let file = folder.path().join("r.yaml");
     std::fs::write(&file, "arrival: {csv: r.csv}").unwrap();
-    let it = run(&scenario::read(&file).unwrap(), PolicyName::Static, 1);
+    let it = run(&read(&file).unwrap(), PolicyName::Static, 1);
     near("records", it.figures.records, 300.0 * 300.0, 1_000.0);
     std::fs::write(folder.path().join("r.csv"), "0,100\n300;0\n").unwrap();
-    let wrong = scenario::read(&file).unwrap_err().to_string();
+    let wrong = read(&file).unwrap_err().to_string();
     assert!(wrong.ends_with("r.csv:2: not of the form seconds,rate"), "{wrong}");
 }
 
 #[test]
-fn what_is_wrong_with_a_scenario_is_named_and_is_the_users_to_mend() {
+fn errors_in_a_scenario_are_named_and_end_with_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let rows: &[(&str, &[&str])] = &[
         ("arrivall: {constant: 5}", &[":1: arrivall: unknown field; did you mean \"arrival\"?"]),
@@ -354,6 +363,8 @@ fn what_is_wrong_with_a_scenario_is_named_and_is_the_users_to_mend() {
         ("arrival: {constant: 5}\nduration: soon", &["duration"]),
         ("arrival: {constant: 5}\ngroup: {protocol: lazy}", &["unknown variant", "eager"]),
         ("arrival: {trace: nowhere.jsonl}", &["nowhere.jsonl: can't be read"]),
+        // A device without an end, which would fill the memory.
+        ("arrival: {csv: /dev/zero}", &["/dev/zero: can't be read: not a regular file"]),
         (
             "arrival: {constant: 5}\nobjective: 0s\nduration: 1s",
             &["duration: 1s is too short", "objective: not between"],

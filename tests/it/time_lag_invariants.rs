@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use paceline::simulate::{PolicyName, Run, Sample, Scenario, run, scenario};
+use paceline::simulate::{PolicyName, Run, Sample, Scenario, parse, run};
 use paceline::yaml::Source;
 use proptest::prelude::*;
 
 fn written(yaml: &str) -> Scenario {
     let source = Source { name: "test.yaml".to_owned(), text: yaml.to_owned() };
-    scenario::parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}\n{yaml}"))
+    parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}\n{yaml}"))
 }
 
 fn time_lag(yaml: &str, seed: u64) -> Run {

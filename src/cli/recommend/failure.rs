@@ -99,7 +99,7 @@ fn security_advice(detail: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["SSL listener?", "expect TLS"]) {
         Some(TLS_ADVICE)
-    } else if has(&["require SASL", "SASL listener?", "want a user and a password"]) {
+    } else if has(&["require SASL", "SASL listener?"]) {
         Some(SASL_ADVICE)
     } else if has(&["PLAINTEXT"]) {
         Some(

@@ -3,23 +3,22 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use super::{Autoscaler, PolicyName, Wish};
+use super::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
 use crate::core::{
-    Bounds, Decision, Engine, NamedMessage, Objective, Observation, OffsetReset, Policy, RecordsPerSecond, Rule,
-    Workload,
+    Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
 };
-use crate::simulate::scenario::{Reset, Restart, Scenario};
+use crate::simulate::scenario::{RestartKind, Scenario};
 
-/// The deadline of a poll, by default; part of what counts as a gap.
+/// The default deadline of a poll, which counts towards the longest gap between observations.
 const POLL_DEADLINE: Duration = Duration::from_secs(5);
 
-pub(super) struct Paceline {
+pub(super) struct PacelineEngine {
     engine: Engine,
     policy: Policy,
     interval: f64,
 }
 
-impl Paceline {
+impl PacelineEngine {
     pub(super) fn new(name: PolicyName, scenario: &Scenario) -> Self {
         let settings = &scenario.policy;
         let by_lag = || NonZeroU64::new(settings.lag_per_replica).map(Rule::LagPerReplica);
@@ -30,10 +29,7 @@ impl Paceline {
         let mut policy = Policy::new(rule, bounds);
         policy.threads_per_replica =
             NonZeroU32::new(scenario.members.threads_per_replica).unwrap_or(policy.threads_per_replica);
-        policy.offset_reset = match scenario.members.offset_reset {
-            Reset::Latest => OffsetReset::Latest,
-            Reset::Earliest => OffsetReset::Earliest,
-        };
+        policy.offset_reset = scenario.members.offset_reset;
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
         policy.gap = scenario.polls.interval * 3 + POLL_DEADLINE;
         let interval = scenario.polls.interval.as_secs_f64();
@@ -41,15 +37,15 @@ impl Paceline {
     }
 }
 
-impl Autoscaler for Paceline {
+impl SimulatedAutoscaler for PacelineEngine {
     fn interval(&self) -> f64 {
         self.interval
     }
 
-    fn look(&mut self, seen: &Observation, workload: Workload) -> Wish {
-        let Decision { desired, reason, model, findings, .. } = self.engine.observe(seen, workload);
+    fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
+        let Decision { desired, reason, model, findings, .. } = self.engine.observe(observation, workload);
         let reason = NamedMessage::from(&reason);
-        Wish {
+        PolicyRecommendation {
             replicas: desired.0,
             reason: reason.name.to_owned(),
             message: reason.message,
@@ -58,9 +54,9 @@ impl Autoscaler for Paceline {
         }
     }
 
-    fn restart(&mut self, how: Restart) {
+    fn restart(&mut self, how: RestartKind) {
         let mut engine = Engine::new(self.policy.clone());
-        if how == Restart::Warm {
+        if how == RestartKind::Warm {
             engine.restore(&self.engine.save()).expect("an engine reads what an engine has written");
         }
         self.engine = engine;

@@ -12,8 +12,8 @@ use crate::core::{
     Select, Step, StepSize,
 };
 use crate::kubernetes::scaledconsumer::resource::{
-    Fallback, FallbackPolicy, OffsetReset, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy,
-    StepKind, StepPolicy, TimeLagPolicy,
+    Fallback, FallbackPolicy, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy, StepKind,
+    StepPolicy, TimeLagPolicy,
 };
 
 pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
@@ -32,10 +32,7 @@ pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option
     let pause = pause(object, problems);
     Some(Policy {
         threads_per_replica: NonZeroU32::new(threads?)?,
-        offset_reset: match spec.kafka.offset_reset {
-            OffsetReset::Latest => core::OffsetReset::Latest,
-            OffsetReset::Earliest => core::OffsetReset::Earliest,
-        },
+        offset_reset: spec.kafka.offset_reset,
         scale_up: up?,
         scale_down: down?,
         idle: idle?,

@@ -1,4 +1,4 @@
-//! The replicas: real consumer processes on this machine, started and stopped as a Deployment's controller would.
+//! The replicas: real consumer processes on this machine, started and stopped as a Deployment's controller does.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,11 +22,11 @@ pub(super) struct Program {
 
 /// The running replicas. Clones share them.
 #[derive(Clone)]
-pub(super) struct Fleet(Arc<Mutex<State>>);
+pub(super) struct LocalReplicas(Arc<Mutex<ReplicaState>>);
 
-struct State {
+struct ReplicaState {
     program: Program,
-    wanted: u32,
+    desired: u32,
     running: Vec<Replica>,
     leaving: Vec<tokio::task::JoinHandle<()>>,
     /// Of the replicas that have ended.
@@ -38,39 +38,44 @@ struct Replica {
     started: Instant,
 }
 
-/// How long a replica may take to leave its group: it has an answer from a broker on this machine to wait for.
-const GRACE: Duration = Duration::from_secs(3);
+/// Time for a replica to leave its group before it is killed. It waits for a response from a broker on this machine.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
-impl Fleet {
+impl LocalReplicas {
     pub(super) fn new(program: Program) -> Self {
-        let state =
-            State { program, wanted: 0, running: Vec::new(), leaving: Vec::new(), replica_time: Duration::ZERO };
+        let state = ReplicaState {
+            program,
+            desired: 0,
+            running: Vec::new(),
+            leaving: Vec::new(),
+            replica_time: Duration::ZERO,
+        };
         Self(Arc::new(Mutex::new(state)))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        // The state is whole between any two statements, so a panic elsewhere does not spoil it.
+    fn state(&self) -> MutexGuard<'_, ReplicaState> {
+        // The state is consistent between any two statements, so a panic elsewhere does not corrupt it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The replicas wanted, and those that run.
+    /// The desired replicas, and the running ones.
     pub(super) fn workload(&self) -> Workload {
         let mut state = self.state();
         state.reap();
         let running = u32::try_from(state.running.len()).unwrap_or(u32::MAX);
-        Workload { actual: Some(Replicas(running)), ready: Some(Replicas(running)), ..Workload::of(state.wanted) }
+        Workload { actual: Some(Replicas(running)), ready: Some(Replicas(running)), ..Workload::of(state.desired) }
     }
 
     /// Starts or stops replicas until there are so many; the newest stop first. Must be called within the runtime.
     pub(super) fn scale(&self, to: Replicas) -> std::io::Result<()> {
         let mut state = self.state();
-        state.wanted = to.0;
+        state.desired = to.0;
         state.reap();
-        let wanted = usize::try_from(to.0).unwrap_or(usize::MAX);
-        while state.running.len() < wanted {
+        let desired = usize::try_from(to.0).unwrap_or(usize::MAX);
+        while state.running.len() < desired {
             state.start()?;
         }
-        while state.running.len() > wanted {
+        while state.running.len() > desired {
             state.stop_newest();
         }
         state.leaving.retain(|leaving| !leaving.is_finished());
@@ -87,7 +92,7 @@ impl Fleet {
     pub(super) async fn stop(&self) {
         let leaving = {
             let mut state = self.state();
-            state.wanted = 0;
+            state.desired = 0;
             while !state.running.is_empty() {
                 state.stop_newest();
             }
@@ -99,8 +104,8 @@ impl Fleet {
     }
 }
 
-impl State {
-    /// Forgets replicas that ended by themselves; the next `scale` replaces them.
+impl ReplicaState {
+    /// Removes replicas that ended by themselves; the next `scale` replaces them.
     fn reap(&mut self) {
         let mut i = 0;
         while let Some(replica) = self.running.get_mut(i) {
@@ -118,10 +123,11 @@ impl State {
     fn start(&mut self) -> std::io::Result<()> {
         let child = Command::new(&self.program.executable)
             .args(&self.program.arguments)
-            // The worker ends when its stdin does, so it outlives nothing, not even a SIGKILL of this process.
+            // The worker ends when its stdin does, so it never outlives this process, not even after a SIGKILL.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // Its own group: a Ctrl-C on the terminal reaches this process, which stops the workers in order.
+            // A process group of its own: a Ctrl-C on the terminal reaches this process only, which stops the workers
+            // in order.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
@@ -133,11 +139,11 @@ impl State {
         let Some(Replica { mut child, started }) = self.running.pop() else { return };
         self.replica_time += started.elapsed();
         self.leaving.push(tokio::spawn(async move {
-            // A process id is there until its end has been waited for, which only this task does.
+            // A process id stays valid until the process has been waited for, which only this task does.
             if let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) {
                 let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
             }
-            if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
+            if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
                 let _ = child.kill().await;
             }
         }));

@@ -1,4 +1,4 @@
-//! A scripted cluster is worth something only if it speaks as a real one does: another client reads it.
+//! Verifies the scripted cluster itself: another client reads it as it would read a real one.
 
 use std::time::Duration;
 
@@ -30,10 +30,10 @@ fn librdkafka_reads_a_scripted_cluster_as_it_is_meant() {
         for partition in 0..4 {
             assert_eq!(consumer.fetch_watermarks("orders", partition, PATIENCE).unwrap(), (0, 25), "{partition}");
         }
-        let mut asked = TopicPartitionList::new();
-        asked.add_partition("orders", 0);
-        asked.add_partition("orders", 1);
-        let committed = consumer.committed_offsets(asked, PATIENCE).unwrap();
+        let mut requested = TopicPartitionList::new();
+        requested.add_partition("orders", 0);
+        requested.add_partition("orders", 1);
+        let committed = consumer.committed_offsets(requested, PATIENCE).unwrap();
         let offsets: Vec<_> = committed.elements().iter().map(|of| (of.partition(), of.offset())).collect();
         assert_eq!(offsets, [(0, Offset::Invalid), (1, Offset::Offset(7))]);
         let groups = consumer.fetch_group_list(Some("shop"), PATIENCE).unwrap();

@@ -1,4 +1,4 @@
-//! The answers of a scripted broker: what the model holds, as a real broker would say it, bent by a fault.
+//! The responses of a scripted broker: the model's data as a real broker sends it, changed by a fault.
 
 use bytes::Bytes;
 use kafka_protocol::messages::*;
@@ -16,15 +16,15 @@ const NOT_COORDINATOR: i16 = 16;
 const UNSUPPORTED_SASL_MECHANISM: i16 = 33;
 const GROUP_ID_NOT_FOUND: i16 = 69;
 
-/// Who answers, and what goes wrong.
+/// The broker that responds, and its faults.
 pub(super) struct Answering<'m> {
     pub(super) model: &'m ClusterModel,
     pub(super) broker: i32,
     pub(super) fault: Option<&'m Fault>,
 }
 
-/// A request that this broker speaks.
-pub(super) struct Asked<'r> {
+/// A request that this broker supports.
+pub(super) struct ReceivedRequest<'r> {
     pub(super) key: i16,
     pub(super) version: i16,
     pub(super) body: &'r [u8],
@@ -35,26 +35,32 @@ fn text(text: &str) -> StrBytes {
 }
 
 impl Answering<'_> {
-    /// The answer with its header but for the correlation id. `None`: a request that is never answered.
-    pub(super) fn answer(&self, asked: &Asked<'_>) -> Option<Vec<u8>> {
-        let key = ApiKey::try_from(asked.key).ok();
-        if asked.key == STREAMS_GROUP_DESCRIBE {
-            let names = streams::groups_of(asked.body);
+    /// The response with its header but without the correlation id. `None`: no response.
+    pub(super) fn answer(&self, requested: &ReceivedRequest<'_>) -> Option<Vec<u8>> {
+        let key = ApiKey::try_from(requested.key).ok();
+        if requested.key == STREAMS_GROUP_DESCRIBE {
+            let names = streams::groups_of(requested.body);
             let body = streams::answer(self.model, self.broker, &names, self.error());
             return Some([vec![0], body].concat());
         }
         Some(match key? {
-            ApiKey::ApiVersions => encoded(&self.api_versions(asked.version), asked.version),
-            ApiKey::Metadata => encoded(&self.metadata(&decoded(asked)), asked.version),
-            ApiKey::FindCoordinator => encoded(&self.find_coordinator(&decoded(asked), asked.version), asked.version),
-            ApiKey::ListGroups => encoded(&self.list_groups(), asked.version),
-            ApiKey::OffsetFetch => encoded(&self.offset_fetch(&decoded(asked), asked.version), asked.version),
-            ApiKey::DescribeGroups => encoded(&self.describe_groups(&decoded(asked), asked.version), asked.version),
-            ApiKey::ConsumerGroupDescribe => encoded(&self.consumer_groups(&decoded(asked)), asked.version),
-            ApiKey::ShareGroupDescribe => encoded(&self.share_groups(&decoded(asked)), asked.version),
-            ApiKey::ListOffsets => encoded(&self.list_offsets(&decoded(asked)), asked.version),
-            ApiKey::DescribeConfigs => encoded(&self.describe_configs(&decoded(asked)), asked.version),
-            ApiKey::SaslHandshake => encoded(&self.sasl_handshake(&decoded(asked)), asked.version),
+            ApiKey::ApiVersions => encoded(&self.api_versions(requested.version), requested.version),
+            ApiKey::Metadata => encoded(&self.metadata(&decoded(requested)), requested.version),
+            ApiKey::FindCoordinator => {
+                encoded(&self.find_coordinator(&decoded(requested), requested.version), requested.version)
+            }
+            ApiKey::ListGroups => encoded(&self.list_groups(), requested.version),
+            ApiKey::OffsetFetch => {
+                encoded(&self.offset_fetch(&decoded(requested), requested.version), requested.version)
+            }
+            ApiKey::DescribeGroups => {
+                encoded(&self.describe_groups(&decoded(requested), requested.version), requested.version)
+            }
+            ApiKey::ConsumerGroupDescribe => encoded(&self.consumer_groups(&decoded(requested)), requested.version),
+            ApiKey::ShareGroupDescribe => encoded(&self.share_groups(&decoded(requested)), requested.version),
+            ApiKey::ListOffsets => encoded(&self.list_offsets(&decoded(requested)), requested.version),
+            ApiKey::DescribeConfigs => encoded(&self.describe_configs(&decoded(requested)), requested.version),
+            ApiKey::SaslHandshake => encoded(&self.sasl_handshake(&decoded(requested)), requested.version),
             _ => return None,
         })
     }
@@ -143,7 +149,7 @@ impl Answering<'_> {
 
     fn find_coordinator(&self, request: &FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
         let of_group = |name: &StrBytes| {
-            // Groups that nobody knows yet have a coordinator too.
+            // Unknown groups have a coordinator too.
             let first = self.model.advertised.keys().next().copied().unwrap_or(-1);
             let node = self.model.groups.get(&**name).map_or(first, |group| group.coordinator);
             let error = self.error();
@@ -184,7 +190,7 @@ impl Answering<'_> {
         response.with_error_code(self.error()).with_groups(if self.error() == 0 { groups } else { Vec::new() })
     }
 
-    /// The error that a group's own coordinator, and only it, does not give.
+    /// The error that every broker but the group's coordinator returns.
     fn group_error(&self, name: &str) -> i16 {
         let elsewhere = self.model.groups.get(name).is_some_and(|group| group.coordinator != self.broker);
         match self.error() {
@@ -193,13 +199,13 @@ impl Answering<'_> {
         }
     }
 
-    /// What a group has committed of what it is asked for, by topic.
-    fn commits(&self, name: &str, asked: Option<Vec<(String, Vec<i32>)>>) -> Vec<(String, Vec<(i32, i64)>)> {
+    /// A group's requested commits, by topic.
+    fn commits(&self, name: &str, requested: Option<Vec<(String, Vec<i32>)>>) -> Vec<(String, Vec<(i32, i64)>)> {
         let group = self.model.groups.get(name);
         let committed = |topic: &str, partition: i32| {
             group.and_then(|group| group.commits.get(&(topic.to_owned(), partition))).copied().unwrap_or(-1)
         };
-        let asked = asked.unwrap_or_else(|| {
+        let requested = requested.unwrap_or_else(|| {
             let mut all: Vec<(String, Vec<i32>)> = Vec::new();
             for (topic, partition) in group.map(|group| group.commits.keys()).into_iter().flatten() {
                 match all.last_mut().filter(|(last, _)| last == topic) {
@@ -213,7 +219,7 @@ impl Answering<'_> {
             let offsets = partitions.iter().map(|p| (self.partition(*p), self.offset(committed(&topic, *p))));
             (self.name(&topic).to_string(), offsets.collect())
         };
-        asked.into_iter().map(with_offsets).collect()
+        requested.into_iter().map(with_offsets).collect()
     }
 
     fn offset_fetch(&self, request: &OffsetFetchRequest, version: i16) -> OffsetFetchResponse {
@@ -225,11 +231,11 @@ impl Answering<'_> {
             OffsetFetchResponse::default().with_throttle_time_ms(if version >= 3 { self.throttle() } else { 0 });
         if version < 8 {
             let name = request.group_id.to_string();
-            let asked = request.topics.as_ref().map(|topics| {
+            let requested = request.topics.as_ref().map(|topics| {
                 topics.iter().map(|topic| (topic.name.to_string(), topic.partition_indexes.clone())).collect()
             });
             let error = self.group_error(&name);
-            let commits = if error == 0 { self.commits(&name, asked) } else { Vec::new() };
+            let commits = if error == 0 { self.commits(&name, requested) } else { Vec::new() };
             let topics = commits.into_iter().map(|(topic, partitions)| {
                 let partitions = partitions.into_iter().map(|(partition, offset)| {
                     let committed = OffsetFetchResponsePartition::default().with_partition_index(partition);
@@ -242,11 +248,11 @@ impl Answering<'_> {
         }
         let groups = request.groups.iter().map(|group| {
             let name = group.group_id.to_string();
-            let asked = group.topics.as_ref().map(|topics| {
+            let requested = group.topics.as_ref().map(|topics| {
                 topics.iter().map(|topic| (topic.name.to_string(), topic.partition_indexes.clone())).collect()
             });
             let error = self.group_error(&name);
-            let commits = if error == 0 { self.commits(&name, asked) } else { Vec::new() };
+            let commits = if error == 0 { self.commits(&name, requested) } else { Vec::new() };
             let topics = commits.into_iter().map(|(topic, partitions)| {
                 let partitions = partitions.into_iter().map(|(partition, offset)| {
                     let committed = OffsetFetchResponsePartitions::default().with_partition_index(partition);
@@ -277,7 +283,7 @@ impl Answering<'_> {
         use describe_groups_response::{DescribedGroup, DescribedGroupMember};
         let groups = request.groups.iter().map(|name| {
             let (group, error) = self.described(name, Protocol::Classic);
-            // Before KIP-1043 a group that isn't there was a dead one, and no error.
+            // Before KIP-1043 an unknown group was a dead one, and no error.
             let error = if error == GROUP_ID_NOT_FOUND && version < 6 && self.error() == 0 { 0 } else { error };
             let member = |member: &GroupMember| {
                 DescribedGroupMember::default()
@@ -375,9 +381,9 @@ impl Answering<'_> {
 
     fn list_offsets(&self, request: &ListOffsetsRequest) -> ListOffsetsResponse {
         use list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
-        let topics = request.topics.iter().map(|asked| {
-            let topic: Option<&Topic> = self.model.topics.get(&*asked.name.0);
-            let partitions = asked.partitions.iter().map(|partition| {
+        let topics = request.topics.iter().map(|requested| {
+            let topic: Option<&Topic> = self.model.topics.get(&*requested.name.0);
+            let partitions = requested.partitions.iter().map(|partition| {
                 let known = topic.and_then(|topic| topic.partitions.get(partition.partition_index as usize));
                 let error = match (self.error(), known) {
                     (0, None) => UNKNOWN_TOPIC_OR_PARTITION,
@@ -396,7 +402,7 @@ impl Answering<'_> {
                     .with_error_code(error)
                     .with_offset(self.offset(offset))
             });
-            let of_topic = ListOffsetsTopicResponse::default().with_name(self.name(&asked.name).into());
+            let of_topic = ListOffsetsTopicResponse::default().with_name(self.name(&requested.name).into());
             of_topic.with_partitions(partitions.collect())
         });
         let response = ListOffsetsResponse::default().with_throttle_time_ms(self.throttle());
@@ -405,22 +411,23 @@ impl Answering<'_> {
 
     fn describe_configs(&self, request: &DescribeConfigsRequest) -> DescribeConfigsResponse {
         use describe_configs_response::{DescribeConfigsResourceResult, DescribeConfigsResult};
-        let results = request.resources.iter().map(|asked| {
-            let topic = self.model.topics.get(&*asked.resource_name);
+        let results = request.resources.iter().map(|requested| {
+            let topic = self.model.topics.get(&*requested.resource_name);
             let error = match (self.error(), topic) {
                 (0, None) => UNKNOWN_TOPIC_OR_PARTITION,
                 (error, _) => error,
             };
-            let wanted =
-                |name: &str| asked.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| &**key == name));
+            let wanted = |name: &str| {
+                requested.configuration_keys.as_ref().is_none_or(|keys| keys.iter().any(|key| &**key == name))
+            };
             let configs = topic.filter(|_| error == 0).into_iter().flat_map(|topic| &topic.configs);
             let configs = configs.filter(|(name, _)| wanted(name)).map(|(name, value)| {
                 DescribeConfigsResourceResult::default().with_name(text(name)).with_value(Some(text(value)))
             });
             DescribeConfigsResult::default()
                 .with_error_code(error)
-                .with_resource_type(asked.resource_type)
-                .with_resource_name(self.name(&asked.resource_name))
+                .with_resource_type(requested.resource_type)
+                .with_resource_name(self.name(&requested.resource_name))
                 .with_configs(configs.collect())
         });
         let response = DescribeConfigsResponse::default().with_throttle_time_ms(self.throttle());
@@ -437,13 +444,13 @@ impl Answering<'_> {
 }
 
 /// A request's body. librdkafka leaves bytes behind some.
-pub(super) fn decoded<T: Decodable>(asked: &Asked<'_>) -> T {
-    let mut bytes = asked.body;
-    T::decode(&mut bytes, asked.version)
-        .unwrap_or_else(|error| panic!("request {} {}: {error}", asked.key, asked.version))
+pub(super) fn decoded<T: Decodable>(requested: &ReceivedRequest<'_>) -> T {
+    let mut bytes = requested.body;
+    T::decode(&mut bytes, requested.version)
+        .unwrap_or_else(|error| panic!("request {} {}: {error}", requested.key, requested.version))
 }
 
-/// An answer with its header but for the correlation id.
+/// A response with its header but without the correlation id.
 pub(super) fn encoded<T: Encodable + HeaderVersion>(answer: &T, version: i16) -> Vec<u8> {
     let mut bytes = Vec::new();
     ResponseHeader::default().encode(&mut bytes, T::header_version(version)).unwrap();

@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use crate::core::{Decision, DecisionView, RecordsPerSecond, Replicas, TimeLag, grouped, short};
 
-/// The demo's terminal, or whatever stdout is.
-pub(super) struct Screen {
+/// The demo's output: a terminal, or whatever stdout is.
+pub(super) struct Console {
     terminal: bool,
     width: Option<usize>,
     rows: usize,
     began: Option<Duration>,
-    seen: Seen,
+    counters: ScalingSummary,
 }
 
-/// What the summary tells.
+/// The counters of the summary.
 #[derive(Default)]
-struct Seen {
+struct ScalingSummary {
     up: u32,
     down: u32,
     fewest: Option<Replicas>,
@@ -26,37 +26,37 @@ struct Seen {
     last: Duration,
 }
 
-/// What the summary needs besides what the rows showed.
-pub(super) struct Totals {
+/// The counters of the summary that rows don't have.
+pub(super) struct RunTotals {
     pub(super) produced: u64,
     pub(super) replica_time: Duration,
-    /// Replicas that would be needed at all times to keep up with the highest rate.
+    /// Replicas that a fixed level needs to keep up with the highest rate.
     pub(super) fixed: u32,
 }
 
 /// On a terminal the header is repeated before it scrolls away.
 const ROWS_PER_HEADER: usize = 20;
-/// Below this the reason would be cut to nothing.
-const LEAST_WIDTH: usize = 80;
+/// The smallest width, in characters: below this the reason would be cut to nothing.
+const MIN_WIDTH: usize = 80;
 
-impl Screen {
+impl Console {
     pub(super) fn new() -> Self {
         let terminal = std::io::stdout().is_terminal();
         let width = terminal.then(|| comfy_table::Table::new().width()).flatten();
-        let width = width.map(|width| usize::from(width).max(LEAST_WIDTH));
-        Self { terminal, width, rows: 0, began: None, seen: Seen::default() }
+        let width = width.map(|width| usize::from(width).max(MIN_WIDTH));
+        Self { terminal, width, rows: 0, began: None, counters: ScalingSummary::default() }
     }
 
     /// Prints a line as it is.
     pub(super) fn line(&self, text: &str) {
-        // Whoever closed the pipe does not want to see more; the demo goes on until it is told to end.
+        // An error means that the reader closed the pipe; the demo continues until it is stopped.
         let _ = writeln!(std::io::stdout(), "{text}");
     }
 
     /// Prints one decision.
     pub(super) fn row(&mut self, decision: &Decision) {
         let began = *self.began.get_or_insert(decision.at);
-        self.seen.note(decision, decision.at.saturating_sub(began));
+        self.counters.note(decision, decision.at.saturating_sub(began));
         if self.rows == 0 || (self.terminal && self.rows.is_multiple_of(ROWS_PER_HEADER)) {
             self.line(&self.styled("1", &header()));
         }
@@ -79,9 +79,9 @@ impl Screen {
         if plain { text.to_owned() } else { format!("\x1b[{style}m{text}\x1b[0m") }
     }
 
-    /// Prints what it all came to.
-    pub(super) fn summary(&self, totals: &Totals) {
-        let Seen { up, down, fewest, most, worst, consumed, last } = &self.seen;
+    /// Prints the summary.
+    pub(super) fn summary(&self, totals: &RunTotals) {
+        let ScalingSummary { up, down, fewest, most, worst, consumed, last } = &self.counters;
         let seconds = totals.replica_time.as_secs();
         let fixed = last.as_secs().saturating_mul(u64::from(totals.fixed));
         let range = match (fewest, most) {
@@ -102,7 +102,7 @@ impl Screen {
     }
 }
 
-impl Seen {
+impl ScalingSummary {
     fn note(&mut self, decision: &Decision, elapsed: Duration) {
         self.last = elapsed;
         match decision.desired.cmp(&decision.current()) {
@@ -115,7 +115,7 @@ impl Seen {
         if age(decision.model.time_lag) >= age(self.worst) {
             self.worst = decision.model.time_lag;
         }
-        let committed = |seen: &crate::core::PartitionObservation| seen.committed.as_ref().ok().copied().flatten();
+        let committed = |it: &crate::core::PartitionObservation| it.committed.as_ref().ok().copied().flatten();
         let commits = decision.lag.by_partition.iter().filter_map(|partition| committed(&partition.seen));
         self.consumed = self.consumed.max(commits.map(|offset| offset.get()).sum());
     }

@@ -1,5 +1,5 @@
-//! A client of a scripted cluster, on the test's own thread and on a runtime of its own, so that its tasks and the bytes
-//! that it holds can be counted; and in short what it has read.
+//! A client of a scripted cluster, on the test's own thread and on a runtime of its own, so that its tasks and its
+//! memory can be measured; and short texts of its observations.
 
 use std::collections::{BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use super::ScriptedCluster;
 use crate::allocations::most_held;
 
-/// How long a cycle of these tests may take.
+/// The deadline of a cycle in these tests.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
 
 /// Short limits, so that tests of broken brokers are short.
@@ -37,7 +37,7 @@ pub(crate) fn query(group: &str, topic: &str) -> GroupQuery {
 pub(crate) struct ClientUnderTest {
     runtime: Runtime,
     pub(crate) client: KafkaClient,
-    /// The most bytes that it held at once in the last cycle, beyond what it held before.
+    /// The most bytes that it allocated in the last cycle, beyond those before.
     pub(crate) most_held: usize,
     deadline: Duration,
 }
@@ -57,12 +57,13 @@ impl ClientUnderTest {
         Self { runtime, client, most_held: 0, deadline }
     }
 
-    /// One cycle, with what holds for every cycle, whatever the brokers do: it ends in time, and answers what was asked.
+    /// One cycle, with the assertions that hold for every cycle: it ends in time, and returns an observation for each
+    /// query.
     pub(crate) fn poll(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
         let started = Instant::now();
         let (observations, most) = most_held(|| self.runtime.block_on(self.client.poll(queries, now)));
         let took = started.elapsed();
-        // A slow machine is late by itself; twice the deadline is not.
+        // A slow machine may be late by itself, but not twice the deadline.
         assert!(took < 2 * self.deadline, "a cycle keeps its deadline: {took:?}");
         self.most_held = most;
         assert_eq!(observations.len(), queries.len());
@@ -72,18 +73,18 @@ impl ClientUnderTest {
         observations
     }
 
-    /// One cycle about one group and topic, in short.
-    pub(crate) fn told(&mut self, query: &GroupQuery) -> String {
-        told(&self.poll(std::slice::from_ref(query))[0])
+    /// One cycle of one group and topic, as a short text.
+    pub(crate) fn reported(&mut self, query: &GroupQuery) -> String {
+        reported(&self.poll(std::slice::from_ref(query))[0])
     }
 
-    /// Tasks of the client that live.
+    /// Running tasks of the client.
     pub(crate) fn tasks(&self) -> usize {
         self.runtime.metrics().num_alive_tasks()
     }
 }
 
-/// The observation is about the query and nothing else, however odd the answers were.
+/// The observation is about the query and nothing else, whatever the responses.
 fn is_about(query: &GroupQuery, observation: &Observation) {
     assert_eq!(query.group, observation.consumer_group, "observations come in the order of the queries");
     if let TopicSelection::Named(names) = &query.topics {
@@ -107,8 +108,8 @@ fn all(names: impl Iterator<Item = &'static str>) -> String {
     if names.is_empty() { "none".to_owned() } else { names.into_iter().collect::<Vec<_>>().join("+") }
 }
 
-/// What an observation knows, in a line: "committed known, ends known, members known", or a failure.
-pub(crate) fn told(observation: &Observation) -> String {
+/// An observation in a line: "committed known, ends known, members known", or a failure.
+pub(crate) fn reported(observation: &Observation) -> String {
     if let Some(failure) = &observation.failure {
         return format!("failed {}", failure.name());
     }
@@ -120,5 +121,5 @@ pub(crate) fn told(observation: &Observation) -> String {
     format!("{topics}committed {committed}, ends {ends}, members {}", name(&observation.group))
 }
 
-/// What a healthy cluster's group reads as.
+/// The text of a healthy cluster's group.
 pub(crate) const ALL_KNOWN: &str = "committed known, ends known, members known";
