@@ -139,9 +139,7 @@ pub async fn start(
     stop: CancellationToken,
 ) -> anyhow::Result<(ExternalMetricsState, JoinHandle<()>)> {
     let ExternalMetricsSettings { listen, service, certificate: source } = settings;
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("Can't listen on {listen} (the configuration's externalMetrics.listen)"))?;
+    let listener = super::listen(listen, "externalMetrics.listen").await?;
     info!(%listen, %service, "Serving external metrics.");
 
     let certificate = ServedCertificate::default();
