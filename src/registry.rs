@@ -103,13 +103,7 @@ impl ReplicaChange {
     /// The change that a decision asks for.
     pub fn of(decision: &Decision) -> Self {
         let NamedMessage { name: reason, message } = NamedMessage::from(&decision.reason);
-        Self {
-            at: decision.at,
-            from: decision.current(),
-            to: decision.desired,
-            reason,
-            message,
-        }
+        Self { at: decision.at, from: decision.current(), to: decision.desired, reason, message }
     }
 }
 
