@@ -303,7 +303,7 @@ fn a_whole_spec_is_the_controllers_own_and_its_annotations_count() {
         let ended = replay(&[config.to_string(), observation(10.0, 500, 1).to_string()]);
         assert_eq!(ended.code, 0, "{ended:?}");
         let decision = lines(&ended.stdout).remove(0);
-        (decision["reason"].as_str().unwrap().to_owned(), decision["desired"].as_u64().unwrap())
+        (decision["reason"]["name"].as_str().unwrap().to_owned(), decision["desiredReplicas"].as_u64().unwrap())
     };
     assert_eq!(told(&config(json!({}))), ("MaxReplicas".to_owned(), 2));
     assert_eq!(told(&config(json!({"paceline.dev/paused": "true"}))), ("Paused".to_owned(), 1));

@@ -187,7 +187,7 @@ fn the_core_does_no_io_and_reads_no_clock() {
 #[test]
 fn a_decision_is_put_into_words_in_one_place() {
     for source in files("src", ".rs").iter().filter(|source| source.part() != "core") {
-        for text in ["decision.reason.to_string()", "decision.reason)", "decision.outlook.to_string()"] {
+        for text in ["decision.reason.to_string()", "decision.outlook.to_string()"] {
             assert!(
                 !source.code().contains(text),
                 "{} has {text}; DecisionView and explain have the text",
