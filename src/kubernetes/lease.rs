@@ -57,6 +57,11 @@ impl Leadership {
         Self(watch::channel(Some(forever)).1)
     }
 
+    /// A leadership that somebody else decides about: until the time in the channel, and not at all without one.
+    pub fn until(held_until: watch::Receiver<Option<Instant>>) -> Self {
+        Self(held_until)
+    }
+
     /// Whether we hold the lease now.
     pub fn is_leader(&self) -> bool {
         self.0.borrow().is_some_and(|until| Instant::now() < until)

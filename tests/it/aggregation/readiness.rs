@@ -1,14 +1,14 @@
 //! When a replica is ready: not before it can answer the API server.
 
 use kube::Client;
-use paceline::kubernetes::lease::{self, Leadership};
+use paceline::kubernetes::lease::Leadership;
 use paceline::registry::Registry;
 use paceline::serve::external_metrics::{
     CertificateSource, ExternalMetricsSettings, ExternalMetricsState, MetricReader, start,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::parts::{SECRET, SOON, service};
+use super::parts::{SECRET, SOON, follows, service};
 use super::rights::{allow, create_account};
 use crate::world::api_service::api_service_lock;
 use crate::world::{cluster, wait_for};
@@ -39,15 +39,13 @@ async fn a_replica_is_ready_once_it_has_a_certificate_and_knows_whom_to_trust() 
     assert_eq!(ExternalMetricsState::off().readiness(), Ok(()), "nothing is served");
     let (cluster, _turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("readiness").await;
-    let (_contest, follows) = lease::contest();
-    let (follower, _stop) = replica(cluster.admin(), &namespace, follows).await;
+    let (follower, _stop) = replica(cluster.admin(), &namespace, follows(cluster.admin(), &namespace)).await;
     let why = follower.readiness().unwrap_err();
     assert!(why.contains("no serving certificate yet"), "{why}");
 
     // A leader without rights is not ready, and says which one it lacks.
     let client = create_account(cluster, &namespace).await;
-    let (_standing, leads) = lease::alone();
-    let (leader, _stop) = replica(client, &namespace, leads).await;
+    let (leader, _stop) = replica(client, &namespace, Leadership::always()).await;
     let is_forbidden =
         |readiness: Result<(), String>| readiness.is_err_and(|why| why.contains(SECRET) && why.contains("forbidden"));
     wait_for_state(&leader, "the right that is missing", is_forbidden).await;

@@ -14,7 +14,7 @@ use kube::client::Body;
 use paceline::controller::{StatusBudget, StatusWriter};
 use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload};
 use paceline::kubernetes::ObjectReference;
-use paceline::kubernetes::lease::{self, Leadership, Standing};
+use paceline::kubernetes::lease::Leadership;
 use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
 use paceline::kubernetes::scaledconsumer::validate::{Validated, validate};
 use paceline::kubernetes::scaledconsumer::watch::{Key, Record};
@@ -47,21 +47,19 @@ pub async fn pass(duration: Duration) {
 
 /// Makes a controller leader or not.
 #[derive(Clone)]
-pub struct LeadershipSwitch {
-    sender: watch::Sender<Standing>,
-    leads: Standing,
-}
+pub struct LeadershipSwitch(watch::Sender<Option<Instant>>);
 
 impl LeadershipSwitch {
     /// It leads.
     pub fn new() -> (Self, Leadership) {
-        let (sender, leadership) = lease::alone();
-        let leads = *sender.borrow();
-        (Self { sender, leads }, leadership)
+        let (sender, receiver) = watch::channel(None);
+        let switch = Self(sender);
+        switch.set(true);
+        (switch, Leadership::until(receiver))
     }
 
     pub fn set(&self, leads: bool) {
-        self.sender.send_replace(if leads { self.leads } else { Standing::default() });
+        self.0.send_replace(leads.then(|| Instant::now() + Duration::from_secs(365 * 24 * 3600)));
     }
 }
 
