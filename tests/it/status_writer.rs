@@ -125,7 +125,7 @@ async fn all_that_move_get_their_turn_and_fifty_are_ten_seconds_old_at_most() {
         let fleet = fleet(count).await;
         let mut last: BTreeMap<_, _> = (0..count).map(|number| (fleet.key(number), Instant::now())).collect();
         let mut oldest = Duration::ZERO;
-        for second in 1..600 {
+        for second in 1..300 {
             // Half of them move a little, half of them a lot.
             let lag = |number: usize| if number % 2 == 0 { 10_000 + second } else { 1 << (second % 30) };
             if count <= 50 || second % 10 == 0 {
@@ -183,8 +183,10 @@ async fn an_outage_of_a_poll_changes_no_condition() {
     let fleet = fleet(1000).await;
     fleet.fail_all(&Unknown::TimedOut { after: seconds(5) });
     pass(POLL_INTERVAL).await;
-    fleet.observe_all(|_| 100, Duration::ZERO);
-    pass(MINUTE).await;
+    for _ in 0..3 {
+        fleet.observe_all(|_| 100, Duration::ZERO);
+        pass(POLL_INTERVAL).await;
+    }
     let (statuses, events) = fleet.take_written();
     assert_eq!(statuses.len(), 0, "{statuses:?}");
     assert!(events.len() <= 2, "{events:?}");

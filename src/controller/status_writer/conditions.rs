@@ -262,7 +262,7 @@ pub(super) fn merged(
     checks: &[CheckResult],
     entry: &Entry,
     generation: Option<i64>,
-    now: Time,
+    now: &Time,
 ) -> Vec<Condition> {
     let mut conditions = before.to_vec();
     let mode = entry.spec.as_ref().filter(|_| entry.refused.is_none()).map(|spec| spec.mode);

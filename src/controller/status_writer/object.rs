@@ -178,7 +178,7 @@ impl TrackedObject {
         }
         fields::add_changes(&mut status, entry, self.changes_since);
         status.conditions =
-            conditions::merged(&before.conditions, &checks, entry, status.observed_generation, fields::time(now));
+            conditions::merged(&before.conditions, &checks, entry, status.observed_generation, &fields::time(now));
         urgency = urgency.max(fields::urgency(before, &status));
         Some(StatusPlan { status, checks, urgency })
     }
