@@ -1,3 +1,5 @@
+//! What is in the registry after each kind of write, and what a reader sees of it.
+
 use super::*;
 
 use serde_json::json;

@@ -11,7 +11,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use paceline::core::{
     Bounds, Engine, GroupKind, Observation, Offset, PartitionObservation, Pause, Policy, RecordsPerSecond, Replicas,
-    Rule, TimeLag, Unknown, Workload,
+    Rule, TimeLag, TopicObservation, Unknown, Workload,
 };
 use paceline::kubernetes::scaledconsumer::validate::validate;
 use paceline::kubernetes::scaledconsumer::watch::Key;
@@ -228,7 +228,7 @@ pub(super) fn snapshot(desired: u32) -> Snapshot {
         consumer_group: "group".to_owned(),
         at: now(),
         failure: None,
-        topics: vec![],
+        topics: vec![TopicObservation { name: Arc::from("topic"), id: None, partitions: Ok(1), config: None }],
         partitions: vec![partition],
         group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
         kind: GroupKind::Classic,
