@@ -34,7 +34,7 @@ pub(super) struct Outside {
 impl Outside {
     /// Nothing is served.
     pub(super) fn off() -> Self {
-        let (_, not_served) = watch::channel(Some(autoscaler::off()));
+        let (_, not_served) = watch::channel(Some(hpa::off()));
         Self { not_served, counters: Arc::default(), certificate: Served::default(), is_on: false }
     }
 
