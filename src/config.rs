@@ -16,7 +16,7 @@ use serde::Deserialize;
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
-use crate::core::addresses;
+use crate::core::{DEFAULT_POLL_DEADLINE, addresses, default_poll_deadline};
 use crate::kafka::AddressPattern;
 use crate::yaml::{Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
@@ -88,7 +88,7 @@ impl Cluster {
             name: name.to_owned(),
             bootstrap_servers: bootstrap_servers.to_owned(),
             poll_interval: POLL_INTERVAL,
-            deadline: DEADLINE,
+            deadline: DEFAULT_POLL_DEADLINE,
             request_timeout: None,
             properties: Properties::default(),
             property_files: BTreeMap::new(),
@@ -161,8 +161,6 @@ pub enum LogFormat {
 
 /// Kafka's consumers commit every 5 s by default; polling much faster sees the same commits again.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// A broker's leader moves within seconds; a poll that has not ended by now would not end well.
-pub const DEADLINE: Duration = Duration::from_secs(8);
 /// A team has a cluster or two, and one for its tests; each costs the controller a connection to every broker.
 const INLINE_CLUSTERS: usize = 20;
 /// More pollers than that are not what a namespace needs.
@@ -370,7 +368,7 @@ impl Check<'_> {
         if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&poll_interval) {
             self.wrong(&format!("{at}.pollInterval"), "must be from 1s to 15m");
         }
-        let deadline = raw.deadline.unwrap_or_else(|| DEADLINE.min(poll_interval));
+        let deadline = raw.deadline.unwrap_or_else(|| default_poll_deadline(poll_interval));
         if deadline.is_zero() || deadline > LONGEST_DEADLINE {
             self.wrong(&format!("{at}.deadline"), "must be above 0 and at most 5m");
         }

@@ -10,7 +10,7 @@ mod read;
 mod unknown;
 mod write;
 
-pub use config::{Asked, Config, gap};
+pub use config::{Asked, Config};
 pub use read::{MAX_LINE, ReadError, Reader};
 pub use write::{Recorder, write_decision};
 

@@ -62,7 +62,7 @@ type History = (ClusterRef, GroupQuery, TargetRef);
 
 struct Running {
     history: History,
-    gap: Duration,
+    max_observation_gap: Duration,
     asked: watch::Sender<Asked>,
     policies: watch::Sender<Policy>,
     stop: CancellationToken,
@@ -157,15 +157,15 @@ impl Supervisor {
         let Key { namespace, name } = object.key.clone();
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
         self.shared.postings.announce(&validated);
-        let (observations, gap) = (subscription.observations.clone(), subscription.gap);
-        let policy = Policy { gap, ..validated.policy.clone() };
+        let (observations, max_observation_gap) = (subscription.observations.clone(), subscription.max_observation_gap);
+        let policy = Policy { max_observation_gap, ..validated.policy.clone() };
         let engine = self.engine(&object, policy.clone());
         let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
         let (policies, policies_now) = watch::channel(policy.clone());
         let stop = CancellationToken::new();
         let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, subscription);
         let task = tokio::spawn(steer(engine, observations, policies_now, consumer, stop.clone()));
-        self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
+        self.running.insert(object.key, Running { history, max_observation_gap, asked, policies, stop, task });
     }
 
     /// An engine that goes on where the last one was, this controller's before a restart or another one's.
@@ -257,7 +257,7 @@ impl Supervisor {
 impl Running {
     /// Goes on with what is asked now; what was observed stays.
     fn renew(&mut self, validated: Validated, object: &Object) {
-        let policy = Policy { gap: self.gap, ..validated.policy.clone() };
+        let policy = Policy { max_observation_gap: self.max_observation_gap, ..validated.policy.clone() };
         self.policies.send_if_modified(|old| {
             let is_new = *old != policy;
             if is_new {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::addresses::AddressPolicy;
 use super::options::ConnectionOptions;
 use super::properties::{Fault, Given};
-use crate::core::{Address, addresses};
+use crate::core::{Address, DEFAULT_POLL_DEADLINE, addresses};
 
 /// What a cluster's connection is made of.
 #[derive(Clone)]
@@ -80,8 +80,6 @@ pub enum SettingsError {
 const LEAST_INTERVAL: Duration = Duration::from_millis(500);
 /// Consumers commit every 5 s by default: polling faster sees the same commits again.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
-/// Two phases may each run into the request time-out before the cycle is over, with a second to spare.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
 /// Brokers answer these requests from memory; three seconds is a broker in trouble, not a slow one.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest cycle. Whoever waits longer for brokers learns of a backlog too late to act on it.
@@ -90,7 +88,7 @@ const LONGEST_DEADLINE: Duration = Duration::from_secs(300);
 /// How long a request may take where only the cycle's deadline is known: 3 s up to a deadline of 8 s, and the same share
 /// of a longer one (9.4 s of 25 s), so that a longer deadline alone is more patience with slow brokers.
 fn request_timeout_within(deadline: Duration) -> Duration {
-    if deadline <= DEFAULT_DEADLINE { DEFAULT_REQUEST_TIMEOUT.min(deadline) } else { deadline * 3 / 8 }
+    if deadline <= DEFAULT_POLL_DEADLINE { DEFAULT_REQUEST_TIMEOUT.min(deadline) } else { deadline * 3 / 8 }
 }
 
 impl ClusterSettings {
@@ -102,7 +100,7 @@ impl ClusterSettings {
             properties: BTreeMap::new(),
             source: None,
             poll_interval: DEFAULT_INTERVAL,
-            deadline: DEFAULT_DEADLINE,
+            deadline: DEFAULT_POLL_DEADLINE,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             addresses: AddressPolicy::default(),
         }

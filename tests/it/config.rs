@@ -16,7 +16,7 @@ fn the_example_is_valid_and_shows_every_default() {
     let example = Configuration::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml"))).unwrap();
     let main = &example.clusters["main"];
     assert_eq!(main.poll_interval, paceline::config::POLL_INTERVAL);
-    assert_eq!(main.deadline, paceline::config::DEADLINE);
+    assert_eq!(main.deadline, paceline::core::DEFAULT_POLL_DEADLINE);
     let payments = &example.clusters["payments"];
     assert_eq!(payments.properties.iter().count(), 4);
     assert_eq!(Configuration { clusters: Default::default(), ..example }, Configuration::default());

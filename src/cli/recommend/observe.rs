@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::record::Record;
 use super::subjects::{Current, Subject};
-use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped};
+use crate::core::{
+    Decision, Engine, Observation, Policy, Replicas, Workload, default_poll_deadline, grouped, max_observation_gap,
+};
 use crate::kafka::{self, ClusterSettings, KafkaClient};
-use crate::replay;
 
 /// What was seen of a subject, and what follows.
 #[derive(Clone, Debug)]
@@ -113,8 +114,9 @@ impl Watch {
         self.settings.deadline = self.settings.deadline.max(PATIENCE);
         let mut client = KafkaClient::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
-        let gap = replay::gap(interval);
-        let engine = |subject: &Subject| Engine::new(Policy { gap, ..subject.policy.clone() });
+        // As a replay of the recording has it, which knows the interval only.
+        let max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let engine = |subject: &Subject| Engine::new(Policy { max_observation_gap, ..subject.policy.clone() });
         let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| engine(subject)).collect();
         let mut polls = 0;
         loop {

@@ -32,7 +32,7 @@ pub struct Validated {
     pub cluster: ClusterRef,
     /// What a poll shall look at.
     pub query: GroupQuery,
-    /// How to decide. Its `gap` is a guess until the cluster's poll interval is known.
+    /// How to decide. Its `max_observation_gap` is a default until the cluster's poll interval is known.
     pub policy: Policy,
     /// What all of this was made of, to be kept beside what is observed.
     pub spec: Arc<ScaledConsumerSpec>,

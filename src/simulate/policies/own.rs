@@ -1,16 +1,13 @@
 //! Paceline itself: the engine that `run` and `recommend` use, driven by simulated polls.
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::time::Duration;
 
 use super::{Autoscaler, PolicyName, Wish};
 use crate::core::{
     Bounds, Decision, Engine, Objective, Observation, OffsetReset, Policy, RecordsPerSecond, Rule, Workload,
+    default_poll_deadline, max_observation_gap,
 };
 use crate::simulate::scenario::{Reset, Restart, Scenario};
-
-/// The deadline of a poll, by default; part of what counts as a gap.
-const POLL_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) struct Paceline {
     engine: Engine,
@@ -34,8 +31,9 @@ impl Paceline {
             Reset::Earliest => OffsetReset::Earliest,
         };
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
-        policy.gap = scenario.polls.interval * 3 + POLL_DEADLINE;
-        let interval = scenario.polls.interval.as_secs_f64();
+        let interval = scenario.polls.interval;
+        policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let interval = interval.as_secs_f64();
         Self { engine: Engine::new(policy.clone()), policy, interval }
     }
 }
