@@ -16,7 +16,7 @@ use serde::Deserialize;
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
-use crate::core::{DEFAULT_POLL_DEADLINE, addresses, default_poll_deadline};
+use crate::core::{DEFAULT_POLL_DEADLINE, addresses, default_poll_deadline, duration, format_duration};
 use crate::kafka::AddressPattern;
 use crate::yaml::{Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
@@ -250,13 +250,13 @@ impl Default for Raw {
 struct RawCluster {
     name: String,
     bootstrap_servers: String,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     poll_interval: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     deadline: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     request_timeout: Option<Duration>,
     #[serde(default)]
@@ -373,8 +373,7 @@ impl Check<'_> {
             self.wrong(&format!("{at}.deadline"), "must be above 0 and at most 5m");
         }
         if raw.request_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > deadline) {
-            let message =
-                format!("must be above 0 and at most the deadline ({})", humantime::format_duration(deadline));
+            let message = format!("must be above 0 and at most the deadline ({})", format_duration(deadline));
             self.wrong(&format!("{at}.requestTimeout"), message);
         }
         let mut properties = Properties::default();

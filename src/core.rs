@@ -7,6 +7,7 @@ mod address;
 mod assignment;
 mod decide;
 pub mod decision;
+pub mod duration;
 pub mod engine;
 pub mod estimate;
 pub mod finding;
@@ -29,6 +30,7 @@ mod window;
 
 pub use address::*;
 pub use decision::*;
+pub use duration::{InvalidDuration, format_duration, parse_duration};
 pub use engine::Engine;
 pub use finding::Finding;
 pub use kind::GroupKind;

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{Acted, Target, steer};
-use crate::core::{Decision, Engine, GroupQuery, Observation, Policy, Replicas, Workload};
+use crate::core::{Decision, Engine, GroupQuery, Observation, Policy, Replicas, Workload, format_duration};
 use crate::kafka::{ClusterSettings, Poller, now};
 use broker::Broker;
 use fleet::{Fleet, Program};
@@ -101,7 +101,7 @@ fn program(scene: &Scene, servers: &str) -> Program {
     add("--bootstrap-servers", servers.to_owned());
     add("--group", scene.query.group.clone());
     add("--capacity", scene.capacity.to_string());
-    add("--start-delay", humantime::format_duration(scene.start_delay).to_string());
+    add("--start-delay", format_duration(scene.start_delay));
     scene.topics.iter().for_each(|topic| add("--topic", topic.clone()));
     // KIP-848, because the embedded broker has few classic manners: there each rebalance lasts nearly a session time-out, and
     // no commit is taken meanwhile.

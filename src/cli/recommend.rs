@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ValueEnum};
 
 use super::{Outcome, WrongInput};
-use crate::core::{Objective, RecordsPerSecond};
+use crate::core::{Objective, RecordsPerSecond, parse_duration};
 
 const EXAMPLES: &str = "Examples:
   A group, without any file:
@@ -68,7 +68,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N")]
     current: Option<u32>,
     /// How long to look: rates and time lag need some polls, and a commit or two in between.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     observe: Duration,
     /// Look once: the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
@@ -158,7 +158,7 @@ fn property(text: &str) -> Result<(String, String), std::convert::Infallible> {
 }
 
 fn objective(text: &str) -> Result<Objective, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
     Objective::new(duration).ok_or_else(|| "it must be between 1s and 24h".to_owned())
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 use super::Check;
 
 /// How external.metrics.k8s.io is served.
@@ -64,7 +66,7 @@ const LONGEST_AGE: Duration = Duration::from_secs(3600);
 pub(super) struct RawExternalMetrics {
     enabled: bool,
     listen: String,
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     max_age: Option<Duration>,
     service: RawService,

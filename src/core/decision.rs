@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::duration::format_duration;
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
@@ -137,7 +138,7 @@ impl Serialize for TimeLag {
 
 /// `90s` as `1m 30s`, without fractions.
 pub fn short(duration: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+    format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 /// One replica count that was considered.

@@ -18,7 +18,7 @@ use super::options::ConnectionOptions;
 use super::settings::{ClusterSettings, SettingsError};
 use super::tls::Tls;
 use super::wire::MetadataBroker;
-use crate::core::Address;
+use crate::core::{Address, format_duration};
 
 /// Brokers of one cluster that are followed. The largest clusters that are known of have a few hundred.
 const MOST_BROKERS: usize = 1_000;
@@ -201,7 +201,7 @@ impl Brokers {
             )),
             ConnectError::TimedOut(after) if is_new_name => ConnectError::Unreachable(format!(
                 "a broker answered and says that broker {id} is to be reached as {address} (its advertised listener), but nothing answers there within {}",
-                humantime::format_duration(rounded(after))
+                format_duration(rounded(after))
             )),
             other => other,
         })

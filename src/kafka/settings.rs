@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::addresses::AddressPolicy;
 use super::options::ConnectionOptions;
 use super::properties::{Fault, Given};
-use crate::core::{Address, DEFAULT_POLL_DEADLINE, addresses};
+use crate::core::{Address, DEFAULT_POLL_DEADLINE, addresses, format_duration};
 
 /// What a cluster's connection is made of.
 #[derive(Clone)]
@@ -148,11 +148,11 @@ impl ClusterSettings {
         let cluster = self.name.clone();
         self.bootstrap_addresses()?;
         let fault = if self.poll_interval < LEAST_INTERVAL {
-            format!("pollInterval must be at least {}", humantime::format_duration(LEAST_INTERVAL))
+            format!("pollInterval must be at least {}", format_duration(LEAST_INTERVAL))
         } else if self.request_timeout.is_zero() || self.request_timeout > self.deadline {
             "requestTimeout must be above 0 and at most the cycle's deadline".to_owned()
         } else if self.deadline > LONGEST_DEADLINE {
-            format!("the cycle's deadline must be at most {}", humantime::format_duration(LONGEST_DEADLINE))
+            format!("the cycle's deadline must be at most {}", format_duration(LONGEST_DEADLINE))
         } else {
             return Ok(());
         };

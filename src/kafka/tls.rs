@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use super::connect_error::ConnectError;
 use super::files::Files;
 use super::properties::{Fault, Given};
+pub(super) use explain::date;
 use material::{Authorities, Identity};
 use verify::{Recorder, Rule};
 

@@ -19,6 +19,7 @@ pub use consumers::*;
 pub use event::*;
 
 use super::recorded::{Rates, Trace};
+use crate::core::duration;
 use crate::yaml::{Invalid, Problem, Source};
 
 /// Shorter runs show nothing, and longer ones nothing that a week does not.
@@ -33,11 +34,11 @@ pub struct Scenario {
     /// One sentence for whoever reads the results.
     pub description: String,
     /// How much virtual time passes.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub duration: Duration,
     /// The age that a record may reach before it is processed.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub objective: Duration,
     /// What producers send; what several kinds give is added up.
@@ -53,7 +54,7 @@ pub struct Scenario {
     /// What all members share, such as a database.
     pub downstream: Option<Downstream>,
     /// Records older than this are deleted.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub retention: Option<Duration>,
     /// How the policies see the group.
@@ -132,7 +133,7 @@ pub struct Downstream {
 #[serde(rename_all = "camelCase", default)]
 pub struct Polls {
     /// Paceline's poll interval. The baselines have their own: 15 s and 30 s.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub interval: Duration,
     /// The share of polls in which some partitions can't be read.

@@ -13,7 +13,7 @@ use crate::cli::{WrongInput, cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{
     Bounds, GroupQuery, IsolationLevel, OffsetReset, Pattern, Policy, Replicas, Rule, TopicSelection, check_group,
-    check_topic,
+    check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
@@ -128,7 +128,7 @@ async fn of_cluster(
     };
     let objects = tokio::time::timeout(PATIENCE, read)
         .await
-        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(PATIENCE)))?
+        .with_context(|| format!("{what}: no answer within {}", format_duration(PATIENCE)))?
         .map_err(|error| scale::plainly(&error))
         .context(what)?;
     if objects.is_empty() {

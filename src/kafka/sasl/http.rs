@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::core::format_duration;
+
 /// A request.
 pub(super) struct Call<'a> {
     pub(super) method: Method,
@@ -45,7 +47,7 @@ pub(super) async fn send(call: Call<'_>) -> Result<Reply, String> {
 
 /// The same with another patience.
 pub(super) async fn send_within(patience: Duration, call: Call<'_>) -> Result<Reply, String> {
-    let elapsed = || format!("no answer within {}", humantime::format_duration(patience));
+    let elapsed = || format!("no answer within {}", format_duration(patience));
     tokio::time::timeout(patience, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
 }
 

@@ -13,6 +13,7 @@ use super::oidc::Oidc;
 use crate::kafka::connect_error::ConnectError;
 use crate::kafka::files::{Files, Secret};
 use crate::kafka::properties::{Fault, Given};
+use crate::kafka::tls::date;
 
 /// Where tokens are from, and what is sent along. Cheap to clone; clones share what is in use.
 #[derive(Clone)]
@@ -107,7 +108,7 @@ async fn from_file(path: &str) -> Result<Secret, String> {
     let token = checked(text.trim_start_matches('\u{feff}').trim()).map_err(|why| format!("{why} ({TOKEN_FILE})"))?;
     match jwt_expiry(token.reveal()) {
         Some(expiry) if expiry <= SystemTime::now() => {
-            let when = humantime::format_rfc3339_seconds(expiry);
+            let when = date(expiry);
             Err(format!("the token in the file of {TOKEN_FILE} expired at {when}; whatever renews the file has not"))
         }
         Some(_) | None => Ok(token),

@@ -186,20 +186,14 @@ impl Problems {
     fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
         /// As long as the longest window that makes sense; a longer one is a typing error.
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        match humantime::parse_duration(&value.0) {
+        match core::parse_duration(&value.0) {
             Ok(duration) if duration <= LONGEST => Some(duration),
             Ok(_) => {
                 self.add(field, format!("is {}; it must be at most 24h", value.0));
                 None
             }
             Err(error) => {
-                self.add(
-                    field,
-                    format!(
-                        "\"{}\" is not a duration ({error}); write for example 90s or 5m",
-                        core::printable(&value.0)
-                    ),
-                );
+                self.add(field, format!("\"{}\" is {error}", core::printable(&value.0)));
                 None
             }
         }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 /// What producers send, in records/s over all topics. The counts are drawn around it (Poisson).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -36,7 +38,7 @@ pub struct Arrival {
 #[serde(rename_all = "camelCase")]
 pub struct StepTo {
     /// From when on.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
     /// In records/s.
@@ -52,11 +54,11 @@ pub struct Ramp {
     /// In records/s, at `end` and after.
     pub to: f64,
     /// When it begins.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub start: Duration,
     /// When it is there.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub end: Duration,
 }
@@ -70,7 +72,7 @@ pub struct Wave {
     /// In records/s.
     pub high: f64,
     /// From low to low.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub period: Duration,
 }
@@ -82,23 +84,23 @@ pub struct Flash {
     /// On top of everything else, in records/s.
     pub rate: f64,
     /// When it begins to come.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
     /// From nothing to all of it.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub rise: Duration,
     /// How long all of it stays.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
     /// From all of it to nothing.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub fall: Duration,
     /// Once, or again so long after it began.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub every: Option<Duration>,
 }
@@ -110,15 +112,15 @@ pub struct Batch {
     /// How many.
     pub records: f64,
     /// From one to the next.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub every: Duration,
     /// How long one takes to be written.
-    #[serde(with = "humantime_serde", default = "a_second")]
+    #[serde(deserialize_with = "duration::required", default = "a_second")]
     #[schemars(with = "String")]
     pub over: Duration,
     /// When the first one comes; one `every` after the start where absent.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub first: Option<Duration>,
 }
@@ -134,11 +136,11 @@ pub struct Bursts {
     /// In records/s while one lasts.
     pub rate: f64,
     /// The mean time between the end of one and the start of the next.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub pause: Duration,
     /// The mean length.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Arrival, DURATIONS, Event, Scenario};
+use crate::core::{Objective, format_duration};
 use crate::simulate::TICK;
 use crate::yaml::{Invalid, Problem, Source, path};
 
@@ -40,8 +41,8 @@ impl Check<'_> {
 
     fn at_least(&mut self, field: &str, value: Duration, least: Duration) {
         if value < least {
-            let least = humantime::format_duration(least);
-            self.problem(field, format!("{} is too short; {least} is the shortest", humantime::format_duration(value)));
+            let (value, least) = (format_duration(value), format_duration(least));
+            self.problem(field, format!("{value} is too short; {least} is the shortest"));
         }
     }
 
@@ -49,9 +50,9 @@ impl Check<'_> {
         let tick = Duration::from_secs_f64(TICK);
         self.at_least("duration", it.duration, *DURATIONS.start());
         if it.duration > *DURATIONS.end() {
-            self.problem("duration", format!("longer than {}", humantime::format_duration(*DURATIONS.end())));
+            self.problem("duration", format!("longer than {}", format_duration(*DURATIONS.end())));
         }
-        if crate::core::Objective::new(it.objective).is_none() {
+        if Objective::new(it.objective).is_none() {
             self.problem("objective", "not between 1s and 1day");
         }
         self.arrival(&it.arrival);

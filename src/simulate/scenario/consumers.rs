@@ -5,6 +5,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 /// The consumers.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -16,7 +18,7 @@ pub struct Members {
     /// How much members differ from each other: each has between 1 - spread and 1 + spread of the capacity.
     pub spread: f64,
     /// The time between two commits of a member.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub commit_interval: Duration,
     /// Whether members commit before they give partitions away. Otherwise what was read since the last commit is read
@@ -64,11 +66,11 @@ pub struct Group {
     /// Who gets which partition.
     pub assignor: Assignor,
     /// How long a rebalance takes.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub pause: Duration,
     /// When the group notices that a member died.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub session_timeout: Duration,
 }
@@ -134,11 +136,11 @@ pub struct Pods {
     /// How many there are at the start, at work.
     pub replicas: u32,
     /// From a new pod to its members in the group.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub start_delay: Duration,
     /// How much later each further pod of the same scale-up is there.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub stagger: Duration,
 }
