@@ -12,6 +12,7 @@ pub mod kafka_secret;
 pub mod lease;
 pub mod scaledconsumer;
 pub(crate) mod single;
+pub mod watch_state;
 pub mod workload;
 
 pub use k8s_openapi::api::core::v1::ObjectReference;

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::control_loop::{Acted, Target};
 use crate::core::{Decision, Engine, Observation, Replicas, Workload};
 use crate::kafka::now;
-use crate::kubernetes::conflict::{Claims, Rival, TugOfWar};
+use crate::kubernetes::conflict::{Claims, Competitor, ConflictDetector};
 use crate::kubernetes::hpa::{Judgement, NotServed, Situation};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::Mode;
@@ -54,7 +54,7 @@ pub(super) struct Consumer {
     reporter: Reporter,
     read: Option<Read>,
     pods: Pods,
-    war: TugOfWar,
+    war: ConflictDetector,
 }
 
 impl Consumer {
@@ -75,7 +75,7 @@ impl Consumer {
             reporter,
             read: None,
             pods: Pods::default(),
-            war: TugOfWar::default(),
+            war: ConflictDetector::default(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Consumer {
     /// While another one leads, the status is its own, and what it writes to the target sets nothing back.
     fn step_back(&mut self) {
         self.reporter.step_back();
-        self.war = TugOfWar::default();
+        self.war = ConflictDetector::default();
     }
 
     /// Writes the replicas, if that is our business at all.
@@ -141,19 +141,19 @@ impl Consumer {
     }
 
     /// Who else scales the target, the one who keeps changing it back included.
-    async fn rival(&mut self, asked: &Validated, current: Replicas) -> Option<Rival> {
-        let rival = self.shared.claims.rival_of(asked);
+    async fn rival(&mut self, asked: &Validated, current: Replicas) -> Option<Competitor> {
+        let rival = self.shared.claims.competitor_of(asked);
         match asked.mode {
             Mode::Scale | Mode::DryRun => {}
             // The HPA sets the replicas now; what was written before is none of its business.
-            Mode::Metrics => self.war = TugOfWar::default(),
+            Mode::Metrics => self.war = ConflictDetector::default(),
         }
-        if !self.war.read(current, Instant::now()) || rival.as_ref().is_some_and(Rival::forbids_writing) {
+        if !self.war.read(current, Instant::now()) || rival.as_ref().is_some_and(Competitor::forbids_writing) {
             return rival;
         }
         let read = self.read.as_ref()?;
         let manager = self.shared.scales.last_writer(&asked.namespace, &asked.target, read).await;
-        Some(Rival::ChangedBack(manager))
+        Some(Competitor::ChangedBack(manager))
     }
 }
 
@@ -197,7 +197,7 @@ impl Target for Consumer {
         }
         let rival = self.rival(&asked, decision.current()).await;
         let allowed = match asked.mode {
-            Mode::Scale => !rival.as_ref().is_some_and(Rival::forbids_writing),
+            Mode::Scale => !rival.as_ref().is_some_and(Competitor::forbids_writing),
             Mode::DryRun | Mode::Metrics => false,
         };
         let mut failed = None;

@@ -21,23 +21,23 @@ use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
 
 /// Somebody else who scales the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rival {
+pub enum Competitor {
     /// An HPA, by name; KEDA's are among them.
     HorizontalPodAutoscaler(String),
     /// An older ScaledConsumer, by name.
-    Elder(String),
+    Older(String),
     /// A younger ScaledConsumer, by name. It gives way.
-    Younger(String),
+    Newer(String),
     /// Somebody who sets the replicas back, by field manager where that can be read.
     ChangedBack(Option<String>),
 }
 
-impl Rival {
+impl Competitor {
     /// Whether nothing may be written while it is there.
     pub fn forbids_writing(&self) -> bool {
         match self {
-            Self::HorizontalPodAutoscaler(_) | Self::Elder(_) | Self::ChangedBack(_) => true,
-            Self::Younger(_) => false,
+            Self::HorizontalPodAutoscaler(_) | Self::Older(_) | Self::ChangedBack(_) => true,
+            Self::Newer(_) => false,
         }
     }
 
@@ -45,24 +45,24 @@ impl Rival {
     pub fn name(&self) -> &'static str {
         match self {
             Self::HorizontalPodAutoscaler(_) => "HorizontalPodAutoscaler",
-            Self::Elder(_) | Self::Younger(_) => "ScaledConsumer",
+            Self::Older(_) | Self::Newer(_) => "ScaledConsumer",
             Self::ChangedBack(_) => "ChangedBack",
         }
     }
 }
 
-impl std::fmt::Display for Rival {
+impl std::fmt::Display for Competitor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::HorizontalPodAutoscaler(name) => write!(
                 f,
                 "HorizontalPodAutoscaler \"{name}\" scales the same workload, so nothing is written; delete one of the two (an HPA keda-hpa-… belongs to KEDA's ScaledObject)."
             ),
-            Self::Elder(name) => write!(
+            Self::Older(name) => write!(
                 f,
                 "ScaledConsumer \"{name}\" is older and scales the same workload, so nothing is written by this one; delete one of the two."
             ),
-            Self::Younger(name) => write!(
+            Self::Newer(name) => write!(
                 f,
                 "ScaledConsumer \"{name}\" names the same workload; it is younger, so it writes nothing. Delete one of the two."
             ),
@@ -148,13 +148,13 @@ impl Claims {
     /// Who else scales what this ScaledConsumer scales; first those that forbid to write. The older of two
     /// ScaledConsumers goes first (by creation, then by name), so that a new one never takes over what runs. In mode
     /// `Metrics` an HPA is no rival but the one who acts.
-    pub fn rival_of(&self, consumer: &Validated) -> Option<Rival> {
+    pub fn competitor_of(&self, consumer: &Validated) -> Option<Competitor> {
         let state = self.state();
         let autoscaler = state.autoscalers_of(consumer).next();
         match consumer.mode {
             Mode::Scale | Mode::DryRun => {
                 if let Some(autoscaler) = autoscaler {
-                    return Some(Rival::HorizontalPodAutoscaler(autoscaler.name.clone()));
+                    return Some(Competitor::HorizontalPodAutoscaler(autoscaler.name.clone()));
                 }
             }
             Mode::Metrics => {}
@@ -166,7 +166,7 @@ impl Claims {
             .map(|(name, claim)| rank(name, claim));
         let (created, name) = others.min()?;
         let is_elder = (created, name.clone()) < rank(&consumer.name, own);
-        Some(if is_elder { Rival::Elder(name) } else { Rival::Younger(name) })
+        Some(if is_elder { Competitor::Older(name) } else { Competitor::Newer(name) })
     }
 
     /// Whether an HPA does what a ScaledConsumer in mode `Metrics` decides.
@@ -295,13 +295,13 @@ const TRUCE: Duration = Duration::from_secs(600);
 
 /// Notices when somebody keeps setting the replicas back to something else.
 #[derive(Debug, Default)]
-pub struct TugOfWar {
+pub struct ConflictDetector {
     written: Option<Replicas>,
     set_back: VecDeque<Instant>,
     truce_until: Option<Instant>,
 }
 
-impl TugOfWar {
+impl ConflictDetector {
     /// We wrote so many.
     pub fn wrote(&mut self, replicas: Replicas) {
         self.written = Some(replicas);
@@ -351,8 +351,8 @@ mod tests {
     #[test]
     fn the_older_of_two_scaled_consumers_goes_first_where_both_may_have_a_say() {
         use Mode::{DryRun, Metrics, Scale};
-        let elder = |name: &str| Some(Rival::Elder(name.to_owned()));
-        let younger = |name: &str| Some(Rival::Younger(name.to_owned()));
+        let elder = |name: &str| Some(Competitor::Older(name.to_owned()));
+        let younger = |name: &str| Some(Competitor::Newer(name.to_owned()));
         // The modes of a, which is the older one, and of b; the rival of a, and that of b.
         let rows = [
             (Scale, Scale, younger("b"), elder("a")),
@@ -369,7 +369,11 @@ mod tests {
             for consumer in [&a, &b, &consumer("c", Scale, "another")] {
                 claims.set(consumer, None);
             }
-            assert_eq!((claims.rival_of(&a), claims.rival_of(&b)), (of_first, of_second), "{first:?} {second:?}");
+            assert_eq!(
+                (claims.competitor_of(&a), claims.competitor_of(&b)),
+                (of_first, of_second),
+                "{first:?} {second:?}"
+            );
         }
     }
 
@@ -380,19 +384,19 @@ mod tests {
             "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "shared"}, "maxReplicas": 3},
         });
         let hpa = serde_json::from_value(hpa).expect("it is one");
-        let rival = || Some(Rival::HorizontalPodAutoscaler("hpa".to_owned()));
+        let rival = || Some(Competitor::HorizontalPodAutoscaler("hpa".to_owned()));
         for (mode, wanted) in [(Mode::Scale, rival()), (Mode::DryRun, rival()), (Mode::Metrics, None)] {
             let claims = Claims::default();
             claims.apply(&hpa);
             let consumer = consumer("a", mode, "shared");
             claims.set(&consumer, None);
-            assert_eq!(claims.rival_of(&consumer), wanted, "{mode:?}");
+            assert_eq!(claims.competitor_of(&consumer), wanted, "{mode:?}");
         }
     }
 
     #[test]
     fn whoever_sets_the_replicas_back_three_times_is_left_alone_for_a_while() {
-        let mut war = TugOfWar::default();
+        let mut war = ConflictDetector::default();
         let start = Instant::now();
         for round in 0..3_u64 {
             let now = start + Duration::from_secs(20 * round);
@@ -407,7 +411,7 @@ mod tests {
 
     #[test]
     fn changes_far_apart_are_no_fight() {
-        let mut war = TugOfWar::default();
+        let mut war = ConflictDetector::default();
         let start = Instant::now();
         for round in 0..6 {
             war.wrote(Replicas(6));

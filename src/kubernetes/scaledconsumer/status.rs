@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use crate::core::{Decision, Engine, Replicas, TimeLag, Unknown};
 use crate::kubernetes::call::{self, CallError};
-use crate::kubernetes::conflict::Rival;
+use crate::kubernetes::conflict::Competitor;
 use crate::kubernetes::events::{Events, Note, Severity};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::lease::Leadership;
@@ -42,7 +42,7 @@ pub enum Outcome<'a> {
         /// What becomes of it where an HPA is to act on it: in mode `Metrics`.
         autoscaled: Option<Judgement>,
         /// Who else scales the workload.
-        rival: Option<Rival>,
+        rival: Option<Competitor>,
         /// Why the write failed, by name and in a sentence.
         failed: Option<(&'static str, String)>,
         /// The certificate of its Kafka cluster's that expires soon, or has expired.
@@ -177,7 +177,7 @@ impl Reporter {
         status.message = Some(decision.reason.to_string());
         let is_told_again = match mode {
             Mode::Scale => {
-                let refused = failed.is_some() || rival.as_ref().is_some_and(Rival::forbids_writing);
+                let refused = failed.is_some() || rival.as_ref().is_some_and(Competitor::forbids_writing);
                 if refused {
                     return None;
                 }
