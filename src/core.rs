@@ -35,7 +35,7 @@ pub use engine::Engine;
 pub use finding::Finding;
 pub use kind::GroupKind;
 pub use lag::*;
-pub use names::{check_group, check_topic};
+pub use names::{check_cluster_name, check_group, check_label_name, check_object_name, check_topic};
 pub use observation::*;
 pub use pattern::{MAX_PATTERN, MAX_PROGRAM, Matcher, Pattern, PatternError};
 pub use policy::*;

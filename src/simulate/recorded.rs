@@ -192,15 +192,11 @@ fn text(file: &Path) -> Result<String, Invalid> {
         Ok(_) => std::fs::read_to_string(file),
         Err(error) => Err(error),
     };
-    text.map_err(|error| Invalid(vec![problem(file, None, &format!("can't be read: {error}"))]))
-}
-
-fn problem(file: &Path, line: Option<usize>, message: &str) -> Problem {
-    Problem { file: file.display().to_string(), line, field: String::new(), message: message.to_owned() }
+    text.map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))
 }
 
 fn at_line(file: &Path, index: usize, message: &str) -> Invalid {
-    Invalid(vec![problem(file, Some(index + 1), message)])
+    Invalid(vec![Problem::of_file(file, Some(index + 1), message.to_owned())])
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub use event::*;
 
 use super::recorded::{Rates, Trace};
 use crate::core::duration;
-use crate::yaml::{Invalid, Problem, Source};
+use crate::yaml::{Invalid, Problem, Source, path};
 
 /// Shorter runs show nothing, and longer ones nothing that a week does not.
 pub const DURATIONS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 86_400);
@@ -181,10 +181,8 @@ impl Default for PolicySettings {
 
 /// Reads a scenario from its file.
 pub fn read(file: &Path) -> Result<Scenario, Invalid> {
-    let source = Source::read(file).map_err(|error| {
-        let (file, message) = (file.display().to_string(), format!("can't be read: {error}"));
-        Invalid(vec![Problem { file, line: None, field: String::new(), message }])
-    })?;
+    let source = Source::read(file)
+        .map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     parse(&source, &stem, file.parent().unwrap_or(Path::new("")))
 }
@@ -192,16 +190,18 @@ pub fn read(file: &Path) -> Result<Scenario, Invalid> {
 /// Reads a scenario from text. `name` is used where the text gives none; files are found from `folder`.
 pub fn parse(source: &Source, name: &str, folder: &Path) -> Result<Scenario, Invalid> {
     let schema = schemars::schema_for!(Scenario).to_value();
-    let document = source.documents()?.into_iter().next().unwrap_or_default();
-    let mut scenario = if document.is_null() { Scenario::default() } else { source.parse(0, &schema, &[])? };
+    let documents = source.documents()?;
+    let document = documents.first();
+    let mut scenario: Scenario = document.map(|it| it.parse(&[], &schema, &[])).transpose()?.unwrap_or_default();
     if scenario.name.is_empty() {
         name.clone_into(&mut scenario.name);
     }
     let length = load(&mut scenario, folder)?;
-    if let Some(length) = length.filter(|_| document.get("duration").is_none()) {
+    if let Some(length) = length.filter(|_| !document.is_some_and(|it| it.has(&path("duration")))) {
         scenario.duration = length;
     }
-    check::check(source, &scenario)?;
+    // Without a document every value is a default, and those are right.
+    document.map_or(Ok(()), |document| check::check(document, &scenario))?;
     Ok(scenario)
 }
 

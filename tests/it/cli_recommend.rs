@@ -46,7 +46,7 @@ impl Backlog {
 }
 
 fn yaml(value: &Value) -> String {
-    serde_yaml::to_string(value).unwrap()
+    serde_saphyr::to_string(value).unwrap()
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
 
     // The same in YAML.
     let ended = backlog.recommend(kafka, &["--lag-per-replica", "300", "--current", "1", "--once", "-o", "yaml"]);
-    let same: Value = serde_yaml::from_str(&ended.stdout).unwrap();
+    let same: Value = serde_saphyr::from_str(&ended.stdout).unwrap();
     assert_eq!(same, all);
 
     // What a partition without a commit means is the user's to say.

@@ -46,7 +46,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, watchNamespaces",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, watchNamespaces, watchSelector",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
@@ -94,7 +94,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication: {secretRef: {name: ../b}}\n",
-            "paceline.yaml:4: clusters[0].authentication.secretRef.name: \"../b\" is no name: lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
+            "paceline.yaml:4: clusters[0].authentication.secretRef.name: \"../b\" is no name: at most 253 lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {ssl.ca.location: /ca}\n    authentication: {caSecretRef: {name: b}}\n",
@@ -111,6 +111,22 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         (
             "externalMetrics:\n  enabled: true\n  listen: \"[::]:8080\"\n",
             "paceline.yaml:3: externalMetrics.listen: is the same as listen; it needs a port of its own",
+        ),
+        (
+            "watchSelector: shard:a\n",
+            "paceline.yaml:1: watchSelector: \"shard:a\" is no requirement on a label; write for example shard=a, shard!=a, shard in (a,b) or !shard",
+        ),
+        (
+            "watchNamespaces: [shop, a/b]\n",
+            "paceline.yaml:1: watchNamespaces[1]: \"a/b\" is no name: at most 63 lower-case letters, digits and \"-\", and no \"-\" at either end",
+        ),
+        (
+            "leaderElection: {leaseName: a?b}\n",
+            "paceline.yaml:1: leaderElection.leaseName: \"a?b\" is no name: at most 253 lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
+        ),
+        (
+            "clusters:\n  - name: a b\n    bootstrapServers: a:9092\n",
+            "paceline.yaml:2: clusters[0].name: \"a b\" is no name: at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends",
         ),
         ("externalMetrics:\n  maxAge: 2h\n", "paceline.yaml:2: externalMetrics.maxAge: must be from 1s to 1h"),
         (
@@ -186,7 +202,7 @@ fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_r
         ("clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: hunter2}\n", "expected a map"),
         (
             "clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: {sasl.password: [hunter2]}}\n",
-            "expected a text",
+            "expected a string",
         ),
         (
             "clusters:\n  - {name: a, bootstrapServers: \"a:1\", propertyFiles: {sasl.password: [hunter2]}}\n",

@@ -75,7 +75,7 @@ pub(super) async fn find(arguments: &Arguments) -> anyhow::Result<(Vec<Subject>,
             (consumers, Some(client), broken)
         }
         None => {
-            let Manifests { consumers, notes } = manifests::read(&arguments.files)?;
+            let Manifests { consumers, notes, .. } = manifests::read(&arguments.files)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
             let client =
                 if arguments.current.is_none() { cluster::client().await.ok().map(|(client, _)| client) } else { None };

@@ -1,5 +1,6 @@
 //! Kubernetes' Quantity as a number: digits, and a binary suffix, a decimal one or an exponent
-//! (k8s.io/apimachinery, pkg/api/resource). No crate that is kept up fits the version of Kubernetes' types here.
+//! (k8s.io/apimachinery, pkg/api/resource). The crate `kube_quantity` (0.9) does not do: it reads a suffix without digits
+//! (`m`) as 0, and refuses `2E` and `1Ei`.
 
 /// The number, as near as a float comes; nothing where the text is not a Quantity.
 pub(super) fn number(text: &str) -> Option<f64> {

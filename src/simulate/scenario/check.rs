@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Arrival, DURATIONS, Event, Scenario};
 use crate::core::{Objective, format_duration};
 use crate::simulate::TICK;
-use crate::yaml::{Invalid, Problem, Source, path};
+use crate::yaml::{Document, Invalid, Problem, path};
 
 /// Beyond this a run takes minutes.
 const MOST_PARTITIONS: u32 = 10_000;
@@ -13,19 +13,19 @@ const MOST_PARTITIONS: u32 = 10_000;
 const FASTEST: f64 = 1e7;
 
 struct Check<'a> {
-    source: &'a Source,
+    document: &'a Document<'a>,
     problems: Vec<Problem>,
 }
 
-pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<(), Invalid> {
-    let mut check = Check { source, problems: Vec::new() };
+pub(super) fn check(document: &Document<'_>, scenario: &Scenario) -> Result<(), Invalid> {
+    let mut check = Check { document, problems: Vec::new() };
     check.all(scenario);
     if check.problems.is_empty() { Ok(()) } else { Err(Invalid(check.problems)) }
 }
 
 impl Check<'_> {
     fn problem(&mut self, field: &str, message: impl Into<String>) {
-        let problem = self.source.problem(0, &path(field), message.into());
+        let problem = self.document.problem(&path(field), message.into());
         self.problems.push(problem);
     }
 
