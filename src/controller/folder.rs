@@ -12,7 +12,7 @@ use tracing::{error, warn};
 
 use crate::kubernetes::scaledconsumer::manifest::{self, Manifests};
 use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch::{Change, Key, Object};
+use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer};
 use crate::yaml::Source;
 
 /// Time between two readings of the files. A ConfigMap's mount follows its changes within a minute anyway.
@@ -60,8 +60,8 @@ async fn send(
     changes: &mpsc::Sender<Change>,
 ) -> Result<(), mpsc::error::SendError<Change>> {
     for (key, consumer) in consumers.iter().filter(|(key, consumer)| sent.get(key) != Some(consumer)) {
-        let object = Object { key: key.clone(), asked: Ok(consumer.clone()), created: None, record: None };
-        changes.send(Change::Applied(Box::new(object))).await?;
+        let loaded = LoadedConsumer { key: key.clone(), spec: Ok(consumer.clone()), created: None, record: None };
+        changes.send(Change::Applied(Box::new(loaded))).await?;
     }
     changes.send(Change::Listed(None, consumers.keys().cloned().collect())).await
 }
