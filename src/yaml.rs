@@ -12,6 +12,7 @@ use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
@@ -219,13 +220,19 @@ impl Document<'_> {
     }
 }
 
+/// A value as YAML, with each text on one line.
+pub fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::SerializeError> {
+    serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { prefer_block_scalars: false })
+}
+
 /// What is wrong with text that is not YAML, or not what we take for YAML.
 fn syntax_error(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error::{
-        AliasExpansionLimitExceeded, AliasReplayLimitExceeded, AliasReplayStackDepthExceeded, Budget,
+        AliasError, AliasExpansionLimitExceeded, AliasReplayLimitExceeded, AliasReplayStackDepthExceeded, Budget,
         DuplicateMappingKey, ExternalMessage, MergeKeyNotAllowed,
     };
     match error.without_snippet() {
+        AliasError { error, .. } => syntax_error(error),
         DuplicateMappingKey { key: Some(key), .. } => {
             format!("\"{}\" is there twice; keep one of them", foreign::name(key))
         }

@@ -190,7 +190,7 @@ async fn recommend(arguments: &Arguments) -> anyhow::Result<Outcome> {
     super::print(&match arguments.output {
         Output::Table => table::render(&recommendations),
         Output::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&recommendations)?,
+        Output::Yaml => crate::yaml::to_string(&recommendations)?,
     })?;
     let failures: Vec<_> = recommendations.iter().filter_map(|it| it.failure.as_ref()).collect();
     failure::messages(&failures).iter().for_each(|message| eprintln!("error: {message}"));

@@ -148,7 +148,7 @@ fn an_excerpt_marks_the_place_and_holds_no_secret() {
         ("sasl.password: \"hunter2\n", Some("1 | sasl.password: …\n   | ")),
         ("sasl.password: hunter2: hunter2\n", Some("1 | sasl.password: …\n   | ")),
         ("{sasl.password: hunter2\n", None),
-        ("https://me:hunter2@a: [\n", None),
+        ("https://me:hunter2@a: [\n", Some("1 | https: …\n   | ")),
         ("watchNamespaces: &hunter2 5\n", Some("1 | watchNamespaces: …\n   | ^")),
         ("hunter2\n", None),
         ("- hunter2\n", None),

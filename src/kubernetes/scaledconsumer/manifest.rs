@@ -154,7 +154,7 @@ mod tests {
                 swap("consumerGroup: demo", "consumerGrop: demo"),
                 format!(
                     "orders.yaml:{group}: spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?\norders.yaml:{}: spec.kafka: missing field `consumerGroup`",
-                    line("cluster: demo")
+                    line("kafka:")
                 ),
             ),
             (

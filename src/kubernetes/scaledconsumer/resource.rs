@@ -38,7 +38,7 @@ pub fn crd() -> CustomResourceDefinition {
 pub fn crd_yaml() -> String {
     let mut crd = serde_json::to_value(crd()).expect("a CRD is plain data");
     write_whole_numbers_whole(&mut crd);
-    serde_saphyr::to_string(&crd).expect("a CRD is plain data")
+    crate::yaml::to_string(&crd).expect("a CRD is plain data")
 }
 
 /// `minimum: 1` instead of `minimum: 1.0`: the type of a schema's bounds is a float, and all of ours are whole.

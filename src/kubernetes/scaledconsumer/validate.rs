@@ -1,5 +1,5 @@
-//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so files and the
-//! API server's objects go through the same door. Each problem names its field, what is wrong and what to do.
+//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so objects from files
+//! and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
 mod policy;
 
@@ -17,7 +17,7 @@ use crate::kubernetes::scaledconsumer::resource::{
 };
 use crate::kubernetes::scaledconsumer::watch::Key;
 
-/// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
+/// A valid ScaledConsumer, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validated {
     /// The object's namespace.
