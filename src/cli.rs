@@ -175,9 +175,10 @@ fn is_input(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<WrongInput>() || cause.is::<Invalid>() || cause.is::<ConfigurationError>())
 }
 
-/// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice.
+/// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice. Problems with YAML
+/// show excerpts in the alternate form.
 fn print_error(error: &anyhow::Error) {
-    let mut text = format!("error: {error}\n");
+    let mut text = error.chain().take(1).map(|first| format!("error: {first:#}\n")).collect::<String>();
     let mut above = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();

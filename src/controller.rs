@@ -91,7 +91,8 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
                 // Before anything reads it: a namespace without a watch has no ScaledConsumers.
                 watches.begin(RESOURCE, namespace.as_deref());
                 let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
-                tokio::spawn(watch(client, namespace, None, watches, sender.clone(), stop.clone()));
+                let selector = configuration.watch_selector.clone();
+                tokio::spawn(watch(client, namespace, selector, watches, sender.clone(), stop.clone()));
             }
         }
     }

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
-use crate::core::{Decision, Engine, Replicas, Workload};
+use crate::core::{Decision, Engine, Replicas, Workload, format_duration};
 use crate::kafka::{ClusterSettings, Poller, now};
 use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::kubernetes::scaledconsumer::watch::Key;
@@ -107,7 +107,7 @@ fn program(parameters: &DemoSettings, servers: &str) -> Program {
     add("--bootstrap-servers", servers.to_owned());
     add("--group", parameters.spec.query.group.clone());
     add("--capacity", parameters.capacity.to_string());
-    add("--start-delay", humantime::format_duration(parameters.start_delay).to_string());
+    add("--start-delay", format_duration(parameters.start_delay));
     parameters.topics.iter().for_each(|topic| add("--topic", topic.clone()));
     // KIP-848, because the embedded broker supports the classic protocol badly: each rebalance lasts nearly a session
     // time-out, and no commit is accepted meanwhile.

@@ -10,7 +10,7 @@ mod read;
 mod unknown;
 mod write;
 
-pub use config::{Config, PolicySource, max_observation_gap};
+pub use config::{Config, PolicySource};
 pub use read::{MAX_LINE, ObservationReader, ReadError};
 pub use write::{ObservationRecorder, write_decision};
 

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Outcome, WrongInput, manifests};
-use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, short};
+use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, parse_duration, short};
 use crate::demo::{DemoSettings, SineLoad, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
 use crate::yaml::Source;
@@ -17,7 +17,7 @@ use crate::yaml::Source;
 #[derive(Debug, Args)]
 pub(super) struct DemoArguments {
     /// End after this time with a summary; otherwise Ctrl-C ends it.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     span: Option<Duration>,
     /// A ScaledConsumer to demonstrate instead of the embedded one. Its group and topics are made on the embedded broker.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]

@@ -7,7 +7,7 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{Outcome, Output, cluster};
-use crate::checks::{Row, Verdict};
+use crate::checks::{CheckResult, Row};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
 use crate::kubernetes::Timestamp;
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
         Output::Table => table(&rows),
         Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
     })?;
-    let failed = rows.iter().any(|row| row.verdict == Verdict::Failed);
+    let failed = rows.iter().any(|row| row.verdict == CheckResult::Failed);
     Ok(if failed { Outcome::Partly } else { Outcome::Fine })
 }
 
@@ -90,7 +90,7 @@ async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row
         Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &error.to_string())),
     };
     let api_server = diagnosis::api_server(&client, &address).await;
-    if api_server.verdict == Verdict::Failed {
+    if api_server.verdict == CheckResult::Failed {
         return without_api_server(api_server);
     }
     let mut rows = vec![api_server];
@@ -117,7 +117,7 @@ fn table(rows: &[Row]) -> String {
         table.add_row([row.check, row.verdict.name(), &format!("{}{todo}", row.text)]);
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
-    let failed = rows.iter().filter(|row| row.verdict == Verdict::Failed).count();
+    let failed = rows.iter().filter(|row| row.verdict == CheckResult::Failed).count();
     let summary = match failed {
         0 => "Nothing failed.".to_owned(),
         1 => "One check failed.".to_owned(),

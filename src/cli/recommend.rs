@@ -16,7 +16,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 use self::record::Recording;
 use super::{Outcome, WrongInput};
-use crate::core::{Objective, RecordsPerSecond};
+use crate::core::{Objective, RecordsPerSecond, parse_duration};
 
 const EXAMPLES: &str = "Examples:
   A group, without any file:
@@ -69,7 +69,7 @@ pub(super) struct RecommendArguments {
     #[arg(long, value_name = "N")]
     current: Option<u32>,
     /// How long to observe: rates and time lag need some polls, and a commit or two in between.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     observe: Duration,
     /// Poll once: gives the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
@@ -160,7 +160,7 @@ fn property(text: &str) -> Result<(String, String), std::convert::Infallible> {
 }
 
 fn objective(text: &str) -> Result<Objective, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
     Objective::new(duration).ok_or_else(|| "it must be between 1s and 24h".to_owned())
 }
 
@@ -194,7 +194,7 @@ async fn recommend(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
     super::print(&match arguments.output {
         OutputFormat::Table => table::render(&recommendations),
         OutputFormat::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
-        OutputFormat::Yaml => serde_yaml::to_string(&recommendations)?,
+        OutputFormat::Yaml => crate::yaml::to_string(&recommendations)?,
     })?;
     let failures: Vec<_> = recommendations.iter().filter_map(|it| it.failure.as_ref()).collect();
     failure::messages(&failures).iter().for_each(|message| eprintln!("error: {message}"));

@@ -1,4 +1,4 @@
-//! `paceline run`: the controller. Reads the configuration, starts the log, and hands over to the wiring.
+//! `paceline run`: the controller. Reads the configuration and starts the log and the controller.
 
 use std::path::PathBuf;
 

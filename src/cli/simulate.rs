@@ -10,6 +10,7 @@ use clap::Args;
 
 use self::report::Outcomes;
 use super::{Outcome, Output, WrongInput};
+use crate::core::parse_duration;
 use crate::simulate::{DURATIONS, Job, PolicyName, Run, Scenario, read, run_all, svg};
 use crate::yaml::Invalid;
 
@@ -41,7 +42,7 @@ pub(super) struct SimulateArguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// Run for so long instead of each scenario's own duration, such as 24h.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     span: Option<std::time::Duration>,
     /// Write what was every ten seconds to this file, as CSV; of the first seed. `-` prints it instead of the table, or
     /// with `-o json` for every seed as part of it.

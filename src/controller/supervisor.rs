@@ -157,8 +157,8 @@ impl Supervisor {
         let Key { namespace, name } = &loaded.key;
         info!(namespace, name, group = spec.query.group, target = %spec.target, "Following a ScaledConsumer.");
         let entry = self.shared.registry.begin_anew(&source(loaded), Some(spec.clone()));
-        let max_observation_gap = subscription.gap;
-        let policy = Policy { gap: max_observation_gap, ..spec.policy.clone() };
+        let max_observation_gap = subscription.max_observation_gap;
+        let policy = Policy { max_observation_gap, ..spec.policy.clone() };
         let engine = engine(loaded, policy.clone());
         let history = history(&spec);
         let (specs, specs_now) = watch::channel(Arc::new(spec));
@@ -263,7 +263,7 @@ impl Supervised {
 impl TaskInput {
     /// Goes on with the new spec; what was observed stays.
     fn renew(&self, spec: &Validated) {
-        let policy = Policy { gap: self.max_observation_gap, ..spec.policy.clone() };
+        let policy = Policy { max_observation_gap: self.max_observation_gap, ..spec.policy.clone() };
         self.policies.send_if_modified(|old| {
             let is_new = *old != policy;
             if is_new {

@@ -7,7 +7,7 @@ mod time_lag;
 
 use std::time::Duration;
 
-use super::decision::{Candidate, Decision, Outlook, Workload};
+use super::decision::{Candidate, Decision, Outlook, Workload, short};
 use super::engine::{Memory, not_quiet};
 use super::estimate::useful_members;
 use super::finding::Finding;
@@ -205,8 +205,7 @@ impl Step<'_> {
         }
         let quiet_for = memory.quiet.map_or(Duration::ZERO, |quiet| self.now.saturating_sub(quiet.since));
         if quiet_for < after {
-            let missing = humantime::format_duration(Duration::from_secs((after - quiet_for).as_secs()));
-            return Err(format!("{missing} of quiet are missing"));
+            return Err(format!("{} of quiet are missing", short(after - quiet_for)));
         }
         Ok(quiet_for)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::duration::format_duration;
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
@@ -131,7 +132,7 @@ impl fmt::Display for TimeLag {
 
 /// `90s` as `1m 30s`, without fractions.
 pub fn short(duration: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
+    format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 /// One replica count that was considered.

@@ -184,7 +184,7 @@ impl Engine {
         }
         // A clock that went backwards, by another machine's hand or by a restart, leaves no rate either.
         let backwards = memory.last.is_some_and(|last| now < last);
-        let gap = backwards || memory.last.is_some_and(|last| now - last > policy.gap);
+        let gap = backwards || memory.last.is_some_and(|last| now - last > policy.max_observation_gap);
         if backwards {
             memory.estimator.forget_offsets();
         }

@@ -31,8 +31,9 @@ pub struct Policy {
     pub pause: Option<Pause>,
     /// What one replica can do, in records/s, as long as nothing has been measured.
     pub capacity_hint: Option<RecordsPerSecond>,
-    /// Two observations further apart than this leave a gap: what happened in between is not known. A few poll intervals.
-    pub gap: Duration,
+    /// The longest time between two observations that still count as consecutive. After a longer one it is unknown what
+    /// happened in between. See [`max_observation_gap`].
+    pub max_observation_gap: Duration,
 }
 
 impl Policy {
@@ -49,9 +50,24 @@ impl Policy {
             fallback: Fallback::default(),
             pause: None,
             capacity_hint: None,
-            gap: Duration::from_secs(60),
+            max_observation_gap: Duration::from_secs(60),
         }
     }
+}
+
+/// How long one poll of a Kafka cluster may take where nothing is configured. Two phases of it may each run into the
+/// request time-out of 3 s, with 2 s to spare.
+pub const DEFAULT_POLL_DEADLINE: Duration = Duration::from_secs(8);
+
+/// The deadline of a poll where none is configured: a poll ends before the next one is due.
+pub fn default_poll_deadline(poll_interval: Duration) -> Duration {
+    DEFAULT_POLL_DEADLINE.min(poll_interval)
+}
+
+/// The longest time between two observations that still count as consecutive. Up to two polls in a row may fail, and the
+/// next one may take until its deadline.
+pub fn max_observation_gap(poll_interval: Duration, deadline: Duration) -> Duration {
+    poll_interval * 3 + deadline
 }
 
 /// How the number of replicas follows from what was seen.

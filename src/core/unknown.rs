@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::duration::format_duration;
 use super::kind::GroupKind;
 use super::printable::printable;
 
@@ -208,7 +209,7 @@ impl fmt::Display for Unknown {
                     "not authorized: allow the operation Describe on {resource} \"{name}\" (kafka-acls --add --allow-principal User:… --operation Describe --{resource} {name})"
                 )
             }
-            Self::TimedOut { after } => write!(f, "no answer within {}", humantime::format_duration(*after)),
+            Self::TimedOut { after } => write!(f, "no answer within {}", format_duration(*after)),
             Self::TopicMissing { topic } => write!(f, "topic \"{}\" does not exist", printable(topic)),
             Self::NoTopicMatches { pattern } => write!(f, "no topic matches /{}/", printable(pattern)),
             Self::NothingSelected { selection, topics } => {

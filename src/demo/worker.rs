@@ -21,6 +21,7 @@ use rdkafka::{ClientConfig, Message, TopicPartitionList};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
+use crate::core::parse_duration;
 use downstream::DownstreamClient;
 
 /// What one worker consumes, and how fast.
@@ -39,11 +40,11 @@ pub struct WorkerSettings {
     #[arg(long, value_name = "RECORDS/S", default_value = "100", value_parser = capacity)]
     pub capacity: f64,
     /// How often it commits what it has processed.
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
-    pub commit_interval: humantime::Duration,
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    pub commit_interval: Duration,
     /// How long it takes to start before it joins the group.
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
-    pub start_delay: humantime::Duration,
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub start_delay: Duration,
     /// A server that grants tokens to process records, shared by all workers: for example the limit of a database
     /// behind them.
     #[arg(long, value_name = "HOST:PORT")]
@@ -74,7 +75,7 @@ pub struct StuckPartition {
 /// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
 pub fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     let stop = StopSignal::listen(settings.with_parent)?;
-    if stop.within(settings.start_delay.into()) {
+    if stop.within(settings.start_delay) {
         return Ok(());
     }
     let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
@@ -166,7 +167,7 @@ fn store(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) {
 
 fn client_config(settings: &WorkerSettings) -> ClientConfig {
     let given: HashMap<&str, &str> = settings.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let commit_interval = Duration::from(settings.commit_interval).as_millis().to_string();
+    let commit_interval = settings.commit_interval.as_millis().to_string();
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)

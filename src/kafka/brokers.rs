@@ -18,7 +18,7 @@ use super::options::ConnectionOptions;
 use super::settings::{ClusterSettings, SettingsError};
 use super::tls::Tls;
 use super::wire::MetadataBroker;
-use crate::core::Address;
+use crate::core::{Address, format_duration};
 
 /// The most brokers of one cluster. The largest known clusters have a few hundred.
 const MAX_BROKERS: usize = 1_000;
@@ -202,7 +202,7 @@ impl Brokers {
             )),
             ConnectError::TimedOut(after) if is_new_name => ConnectError::Unreachable(format!(
                 "a broker answered, and broker {id} has the advertised listener {address}, but nothing answers there within {}",
-                humantime::format_duration(rounded(after))
+                format_duration(rounded(after))
             )),
             other => other,
         })

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::core::Unknown;
+use crate::core::{Unknown, format_duration};
 
 /// Why a connection could not be made, or why it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(text) | Self::Security(text) | Self::Protocol(text) => f.write_str(text),
-            Self::TimedOut(after) => write!(f, "no answer within {}", humantime::format_duration(rounded(*after))),
+            Self::TimedOut(after) => write!(f, "no answer within {}", format_duration(rounded(*after))),
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::addresses::AddressPolicy;
 use super::options::ConnectionOptions;
 use super::properties::{ParsedProperties, PropertyError};
-use crate::core::{Address, addresses};
+use crate::core::{Address, DEFAULT_POLL_DEADLINE, addresses, format_duration};
 
 /// How to connect to a cluster, and how to poll it.
 #[derive(Clone)]
@@ -80,8 +80,6 @@ pub enum SettingsError {
 const MIN_INTERVAL: Duration = Duration::from_millis(500);
 /// Consumers commit every 5 s by default: polling faster reads the same commits again.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
-/// Two steps may each reach the request time-out before the cycle is over, with a second to spare.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
 /// Brokers answer these requests from memory within milliseconds. After 3 s a broker is in trouble.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 /// The longest cycle. A backlog that is read later than that is read too late to act on.
@@ -90,7 +88,7 @@ const MAX_DEADLINE: Duration = Duration::from_secs(300);
 /// The request time-out where only the cycle's deadline is known: 3 s up to a deadline of 8 s, and the same share of a
 /// longer one (9.4 s of 25 s). So a longer deadline alone suffices for slow brokers.
 fn request_timeout_within(deadline: Duration) -> Duration {
-    if deadline <= DEFAULT_DEADLINE { DEFAULT_REQUEST_TIMEOUT.min(deadline) } else { deadline * 3 / 8 }
+    if deadline <= DEFAULT_POLL_DEADLINE { DEFAULT_REQUEST_TIMEOUT.min(deadline) } else { deadline * 3 / 8 }
 }
 
 impl ClusterSettings {
@@ -102,7 +100,7 @@ impl ClusterSettings {
             properties: BTreeMap::new(),
             source: None,
             poll_interval: DEFAULT_INTERVAL,
-            deadline: DEFAULT_DEADLINE,
+            deadline: DEFAULT_POLL_DEADLINE,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             addresses: AddressPolicy::default(),
         }
@@ -150,11 +148,11 @@ impl ClusterSettings {
         let cluster = self.name.clone();
         self.bootstrap_addresses()?;
         let fault = if self.poll_interval < MIN_INTERVAL {
-            format!("pollInterval must be at least {}", humantime::format_duration(MIN_INTERVAL))
+            format!("pollInterval must be at least {}", format_duration(MIN_INTERVAL))
         } else if self.request_timeout.is_zero() || self.request_timeout > self.deadline {
             "requestTimeout must be above 0 and at most the cycle's deadline".to_owned()
         } else if self.deadline > MAX_DEADLINE {
-            format!("the cycle's deadline must be at most {}", humantime::format_duration(MAX_DEADLINE))
+            format!("the cycle's deadline must be at most {}", format_duration(MAX_DEADLINE))
         } else {
             return Ok(());
         };

@@ -20,6 +20,7 @@ use tokio_rustls::client::TlsStream;
 use super::connect_error::ConnectError;
 use super::files::PropertyFiles;
 use super::properties::{ParsedProperties, PropertyError};
+pub(super) use explain::date;
 use material::{Authorities, ClientIdentity};
 use verify::{RecordingVerifier, VerificationMode};
 

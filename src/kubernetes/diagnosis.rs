@@ -3,7 +3,7 @@
 
 use kube::Client;
 
-use crate::checks::{Row, Verdict};
+use crate::checks::{CheckResult, Row};
 use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::scaledconsumer::watch::Key;
@@ -26,7 +26,7 @@ const API_SERVER: &str = "API server";
 /// Whether the API server answers. `address` is where it is asked.
 pub async fn api_server(client: &Client, address: &str) -> Row {
     match call::call(Lane::Other, client.apiserver_version()).await {
-        Ok(version) => Row::new(API_SERVER, Verdict::Ok, format!("{address} answers as {}.", version.git_version)),
+        Ok(version) => Row::new(API_SERVER, CheckResult::Ok, format!("{address} answers as {}.", version.git_version)),
         Err(error) => unreachable(address, &error.to_string()),
     }
 }
@@ -34,7 +34,7 @@ pub async fn api_server(client: &Client, address: &str) -> Row {
 /// That the API server can't be reached.
 pub fn unreachable(address: &str, why: &str) -> Row {
     let text = format!("Tried {address}, in vain: {}.", why.trim_end_matches('.'));
-    Row::new(API_SERVER, Verdict::Failed, text)
+    Row::new(API_SERVER, CheckResult::Failed, text)
         .todo("Check the kubeconfig (KUBECONFIG or ~/.kube/config), that its address can be reached from here, and that its credentials are not expired.")
 }
 
@@ -53,7 +53,8 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
     let content = match state {
         SecretState::Forbidden(why) => {
             let text = format!("Can't read {what}: {}.", why.trim_end_matches('.'));
-            return Row::new(KAFKA_SECRET, Verdict::Skipped, text).todo("Ask somebody who may read it to run this.");
+            return Row::new(KAFKA_SECRET, CheckResult::Skipped, text)
+                .todo("Ask somebody who may read it to run this.");
         }
         SecretState::NotReadYet | SecretState::Missing | SecretState::Unreadable(_) | SecretState::Read(_) => {
             state.content()
@@ -70,9 +71,9 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
         Ok(format!("{}{unused}", names.join(", ")))
     });
     match given {
-        Ok(given) => Row::new(KAFKA_SECRET, Verdict::Ok, format!("{what} gives {given}."))
+        Ok(given) => Row::new(KAFKA_SECRET, CheckResult::Ok, format!("{what} gives {given}."))
             .todo("The controller reads it with rights of its own: manifests/examples/kafka-secret-role.yaml."),
-        Err(why) => Row::new(KAFKA_SECRET, Verdict::Failed, format!("{what} {why}."))
+        Err(why) => Row::new(KAFKA_SECRET, CheckResult::Failed, format!("{what} {why}."))
             .todo("README.md, \"Kafka credentials\", has what a Secret may hold."),
     }
 }
@@ -82,7 +83,7 @@ pub(crate) fn unread(check: &'static str, what: &str, error: &CallError) -> Row 
     let text = format!("Can't read {what}: {}.", error.to_string().trim_end_matches('.'));
     match error {
         CallError::Forbidden(_) => {
-            Row::new(check, Verdict::Skipped, text).todo("Ask somebody who may read it to run this.")
+            Row::new(check, CheckResult::Skipped, text).todo("Ask somebody who may read it to run this.")
         }
         CallError::NotFound(_)
         | CallError::Conflict(_)
@@ -90,7 +91,7 @@ pub(crate) fn unread(check: &'static str, what: &str, error: &CallError) -> Row 
         | CallError::NoPermit(_)
         | CallError::Invalid(_)
         | CallError::Other(_) => {
-            Row::new(check, Verdict::Failed, text).todo("Try again; if it stays, see the API server's log.")
+            Row::new(check, CheckResult::Failed, text).todo("Try again; if it stays, see the API server's log.")
         }
     }
 }

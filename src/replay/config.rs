@@ -7,20 +7,14 @@ use serde_json::{Map, Value};
 
 use super::line::{CONFIG, ConfigLine, Hints, ObjectiveLine};
 use super::{VERSION, Wrong};
-use crate::core::{Bounds, Objective, Policy, RecordsPerSecond, Rule};
+use crate::core::{Bounds, Objective, Policy, RecordsPerSecond, Rule, default_poll_deadline, max_observation_gap};
 
 /// The time between two polls, where the line does not say it: the controller's default.
 const POLL: Duration = Duration::from_secs(10);
 /// The consumer group's id where the line has none.
 const GROUP: &str = "replay";
-/// A poll interval above a day is a typing error, and four times as much could overflow.
+/// Longest poll interval, in seconds: a longer one is a typing error, and could overflow what is computed from it.
 const LONGEST_POLL: f64 = 86_400.0;
-
-/// The longest time between two observations after which what happened in between still counts as known. One poll may be
-/// lost and one may be late.
-pub fn max_observation_gap(poll: Duration) -> Duration {
-    poll * 4
-}
 
 /// The first line of a recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -136,7 +130,7 @@ fn policy(line: &ConfigLine, poll: Duration) -> Result<Policy, Wrong> {
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
         offset_reset: line.offset_reset.unwrap_or_default(),
         capacity_hint: capacity(line.hints.as_ref())?,
-        gap: max_observation_gap(poll),
+        max_observation_gap: max_observation_gap(poll, default_poll_deadline(poll)),
         ..Policy::new(rule(line.objective.as_ref())?, bounds)
     })
 }

@@ -189,7 +189,7 @@ impl ArrivalCounts {
 }
 
 fn text(file: &Path) -> Result<String, Invalid> {
-    bounded_text(file).map_err(|error| Invalid(vec![problem(file, None, &format!("can't be read: {error}"))]))
+    bounded_text(file).map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))
 }
 
 /// A device such as /dev/zero has no size and no end, so only regular files are read, and no more than the limit.
@@ -206,12 +206,8 @@ fn bounded_text(file: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-fn problem(file: &Path, line: Option<usize>, message: &str) -> Problem {
-    Problem { file: file.display().to_string(), line, field: String::new(), message: message.to_owned() }
-}
-
 fn at_line(file: &Path, index: usize, message: &str) -> Invalid {
-    Invalid(vec![problem(file, Some(index + 1), message)])
+    Invalid(vec![Problem::of_file(file, Some(index + 1), message.to_owned())])
 }
 
 #[cfg(test)]

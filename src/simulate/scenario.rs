@@ -19,7 +19,8 @@ pub(super) use consumers::*;
 pub(super) use event::*;
 
 use super::recorded::{Rates, Trace};
-use crate::yaml::{Invalid, Problem, Source};
+use crate::core::duration;
+use crate::yaml::{Invalid, Problem, Source, path};
 
 /// The durations that are allowed. Shorter runs show nothing, and longer ones nothing that a week does not.
 pub const DURATIONS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 86_400);
@@ -33,11 +34,11 @@ pub struct Scenario {
     /// One sentence for readers of the results.
     pub description: String,
     /// How much virtual time passes.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub duration: Duration,
     /// The age that a record may reach before it is processed.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub objective: Duration,
     /// What producers send; the rates of several kinds are added.
@@ -53,7 +54,7 @@ pub struct Scenario {
     /// A limit that all members share, such as a database.
     pub downstream: Option<DownstreamSettings>,
     /// Records older than this are deleted.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub retention: Option<Duration>,
     /// How the policies observe the group.
@@ -132,7 +133,7 @@ pub struct DownstreamSettings {
 #[serde(rename_all = "camelCase", default)]
 pub struct PollSettings {
     /// Paceline's poll interval. The baselines have their own: 15 s and 30 s.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub interval: Duration,
     /// The share of polls in which some partitions can't be read.
@@ -180,10 +181,8 @@ impl Default for PolicySettings {
 
 /// Reads a scenario from its file.
 pub fn read(file: &Path) -> Result<Scenario, Invalid> {
-    let source = Source::read(file).map_err(|error| {
-        let (file, message) = (file.display().to_string(), format!("can't be read: {error}"));
-        Invalid(vec![Problem { file, line: None, field: String::new(), message }])
-    })?;
+    let source = Source::read(file)
+        .map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     parse(&source, &stem, file.parent().unwrap_or(Path::new("")))
 }
@@ -191,16 +190,18 @@ pub fn read(file: &Path) -> Result<Scenario, Invalid> {
 /// Parses a scenario from text. `name` is used where the text has none; `folder` is the base of relative paths.
 pub fn parse(source: &Source, name: &str, folder: &Path) -> Result<Scenario, Invalid> {
     let schema = schemars::schema_for!(Scenario).to_value();
-    let document = source.documents()?.into_iter().next().unwrap_or_default();
-    let mut scenario = if document.is_null() { Scenario::default() } else { source.parse(0, &schema, &[])? };
+    let documents = source.documents()?;
+    let document = documents.first();
+    let mut scenario: Scenario = document.map(|it| it.parse(&[], &schema, &[])).transpose()?.unwrap_or_default();
     if scenario.name.is_empty() {
         name.clone_into(&mut scenario.name);
     }
     let length = load(&mut scenario, folder)?;
-    if let Some(length) = length.filter(|_| document.get("duration").is_none()) {
+    if let Some(length) = length.filter(|_| !document.is_some_and(|it| it.has(&path("duration")))) {
         scenario.duration = length;
     }
-    check::check(source, &scenario)?;
+    // Without a document every value is a default, and those are right.
+    document.map_or(Ok(()), |document| check::check(document, &scenario))?;
     Ok(scenario)
 }
 

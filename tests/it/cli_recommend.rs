@@ -54,7 +54,7 @@ fn assert_recommendation(it: &Value) {
 }
 
 fn yaml(value: &Value) -> String {
-    serde_yaml::to_string(value).unwrap()
+    serde_saphyr::to_string(value).unwrap()
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
 
     // The same in YAML.
     let ended = backlog.recommend(kafka, &["--lag-per-replica", "300", "--current", "1", "--once", "-o", "yaml"]);
-    let mut same: Value = serde_yaml::from_str(&ended.stdout).unwrap();
+    let mut same: Value = serde_saphyr::from_str(&ended.stdout).unwrap();
     assert_recommendation(&same[0]);
     same[0]["observedAtSeconds"] = all[0]["observedAtSeconds"].clone();
     assert_eq!(same, all);

@@ -418,7 +418,7 @@ async fn scaled_consumers_are_read_from_a_folder_as_well() {
     let write = |name: &str, lag_per_replica: u64| {
         let mut object = scaled_consumer("orders", &group, &topic, lag_per_replica);
         object["metadata"]["namespace"] = json!(namespace);
-        std::fs::write(folder.join(name), serde_yaml::to_string(&object).unwrap()).unwrap();
+        std::fs::write(folder.join(name), serde_saphyr::to_string(&object).unwrap()).unwrap();
     };
     write("orders.yaml", 200);
     std::fs::write(folder.join("broken.yaml"), "kind: ScaledConsumer\nspec: [").unwrap();

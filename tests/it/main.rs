@@ -55,3 +55,4 @@ mod time_lag;
 mod time_lag_invariants;
 mod workers;
 mod world_smoke;
+mod yaml;

@@ -87,8 +87,7 @@ fn get(path: &str) -> http::Request<Vec<u8>> {
 async fn autoscale(cluster: &ControlPlane, namespace: &str, name: &str, example: &str, more: Value) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples").join(example);
     let text = std::fs::read_to_string(file).unwrap();
-    let documents =
-        serde_yaml::Deserializer::from_str(&text).map(|it| <Value as serde::Deserialize>::deserialize(it).unwrap());
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let mut hpa = documents.into_iter().find(|it| it["kind"] == "HorizontalPodAutoscaler").expect("it has an HPA");
     hpa["metadata"] = json!({"name": name});
     hpa["spec"]["scaleTargetRef"]["name"] = json!(name);

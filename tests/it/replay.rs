@@ -10,11 +10,9 @@ use jsonschema::Validator;
 use paceline::core::{
     Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
     PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Task, TaskRole, TopicConfig,
-    TopicObservation, Unknown, Workload,
+    TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
 };
-use paceline::replay::{
-    Config, ObservationReader, ObservationRecorder, PolicySource, max_observation_gap, write_decision,
-};
+use paceline::replay::{Config, ObservationReader, ObservationRecorder, PolicySource, write_decision};
 use serde_json::{Value, json};
 
 use crate::decision_view::assert_decision;
@@ -429,7 +427,7 @@ fn what_is_recorded_is_read_again_as_it_was_and_gives_the_same_decisions() {
     for rule in [Rule::TimeLag(Objective::default()), Rule::LagPerReplica(100.try_into().unwrap())] {
         let policy = Policy {
             capacity_hint: Some(RecordsPerSecond(99.5)),
-            gap: max_observation_gap(poll),
+            max_observation_gap: max_observation_gap(poll, default_poll_deadline(poll)),
             ..Policy::new(rule, bounds)
         };
         let config =

@@ -9,9 +9,10 @@ use tokio::time::Instant;
 
 use super::record::Recording;
 use super::targets::{CurrentReplicas, GroupTarget};
-use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped};
+use crate::core::{
+    Decision, Engine, Observation, Policy, Replicas, Workload, default_poll_deadline, grouped, max_observation_gap,
+};
 use crate::kafka::{self, ClusterSettings, KafkaClient};
-use crate::replay;
 
 /// What was observed of a group, and what follows.
 #[derive(Clone, Debug)]
@@ -112,8 +113,9 @@ impl ClusterObserver {
         self.settings.deadline = self.settings.deadline.max(POLL_TIMEOUT);
         let mut client = KafkaClient::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, target)| target.query.clone()).collect();
-        let gap = replay::max_observation_gap(interval);
-        let engine = |target: &GroupTarget| Engine::new(Policy { gap, ..target.policy.clone() });
+        // As a replay of the recording has it, which knows the interval only.
+        let max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let engine = |target: &GroupTarget| Engine::new(Policy { max_observation_gap, ..target.policy.clone() });
         let mut engines: Vec<_> = self.members.iter().map(|(_, target)| engine(target)).collect();
         let mut polls = 0;
         loop {

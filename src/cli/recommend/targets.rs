@@ -13,7 +13,7 @@ use crate::cli::{WrongInput, cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{
     Bounds, GroupQuery, IsolationLevel, OffsetReset, Pattern, Policy, Replicas, Rule, TopicSelection, check_group,
-    check_topic,
+    check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
@@ -75,7 +75,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
             (consumers, Some(client), broken)
         }
         None => {
-            let Manifests { consumers, notes } = manifests::read(&arguments.files)?;
+            let Manifests { consumers, notes, .. } = manifests::read(&arguments.files)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
             let client =
                 if arguments.current.is_none() { cluster::client().await.ok().map(|(client, _)| client) } else { None };
@@ -128,7 +128,7 @@ async fn of_cluster(
     };
     let objects = tokio::time::timeout(API_TIMEOUT, read)
         .await
-        .with_context(|| format!("{what}: no answer within {}", humantime::format_duration(API_TIMEOUT)))?
+        .with_context(|| format!("{what}: no answer within {}", format_duration(API_TIMEOUT)))?
         .map_err(|error| scale::plainly(&error))
         .context(what)?;
     if objects.is_empty() {

@@ -23,7 +23,7 @@ const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
 
 /// What is found of one condition, before it has a time.
 #[derive(Clone, Debug)]
-pub(super) struct CheckResult {
+pub(super) struct ConditionCheck {
     kind: &'static str,
     /// `None`: not known, because it could not be looked at.
     is: Option<bool>,
@@ -36,8 +36,8 @@ fn check(
     is: impl Into<Option<bool>>,
     reason: &'static str,
     message: impl Into<String>,
-) -> CheckResult {
-    CheckResult { kind, is: is.into(), reason, message: message.into() }
+) -> ConditionCheck {
+    ConditionCheck { kind, is: is.into(), reason, message: message.into() }
 }
 
 /// A condition as it was last logged: without its text and times, as there is one per object and kind.
@@ -68,7 +68,7 @@ impl KnownCondition {
     }
 }
 
-impl CheckResult {
+impl ConditionCheck {
     fn status(&self) -> &'static str {
         match self.is {
             Some(true) => "True",
@@ -103,7 +103,7 @@ pub(super) fn checks(
     judgement: Option<&Judgement>,
     outdated: Option<Duration>,
     before: &[KnownCondition],
-) -> Vec<CheckResult> {
+) -> Vec<ConditionCheck> {
     if let Some(why) = &entry.refused {
         return vec![check(READY, false, "Invalid", why.clone())];
     }
@@ -131,7 +131,7 @@ fn of_decision(
     mode: Mode,
     judgement: Option<&Judgement>,
     before: &[KnownCondition],
-) -> Vec<CheckResult> {
+) -> Vec<ConditionCheck> {
     let was = |kind: &str| before.iter().any(|known| known.kind == kind);
     let mut checks = vec![
         ready(snapshot, decision, mode),
@@ -157,7 +157,7 @@ fn outdated_text(entry: &Entry, age: Duration) -> String {
     }
 }
 
-fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> CheckResult {
+fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck {
     let blocking = match mode {
         Mode::Scale | Mode::Metrics => snapshot.competitor.as_ref().filter(|competitor| competitor.forbids_writing()),
         // A dry run beside an HPA is how one is tried before it takes over.
@@ -176,7 +176,7 @@ fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> CheckResult {
 }
 
 /// Kafka is not reachable where no broker can be asked; a group or topic that is not there is another matter.
-fn kafka_reachable(failure: Option<&Unknown>) -> CheckResult {
+fn kafka_reachable(failure: Option<&Unknown>) -> ConditionCheck {
     match failure {
         None
         | Some(
@@ -206,7 +206,7 @@ fn kafka_reachable(failure: Option<&Unknown>) -> CheckResult {
     }
 }
 
-fn active(decision: &Decision) -> CheckResult {
+fn active(decision: &Decision) -> ConditionCheck {
     if decision.current().0 > 0 || decision.desired.0 > 0 {
         check("Active", true, "Running", "There are replicas.")
     } else {
@@ -214,7 +214,7 @@ fn active(decision: &Decision) -> CheckResult {
     }
 }
 
-fn limited(reason: &Reason) -> CheckResult {
+fn limited(reason: &Reason) -> ConditionCheck {
     const KIND: &str = "ScalingLimited";
     if reason.is_limit() {
         let NamedMessage { name, message } = NamedMessage::from(reason);
@@ -224,7 +224,7 @@ fn limited(reason: &Reason) -> CheckResult {
     }
 }
 
-fn conflict(competitor: Option<&Competitor>) -> CheckResult {
+fn conflict(competitor: Option<&Competitor>) -> ConditionCheck {
     match competitor {
         Some(competitor) => check(CONFLICT, true, competitor.name(), competitor.to_string()),
         None => check(CONFLICT, false, "NoCompetitor", "Nothing else scales the target."),
@@ -232,7 +232,7 @@ fn conflict(competitor: Option<&Competitor>) -> CheckResult {
 }
 
 /// True with its sentence while one expires, False once it was renewed, and nothing for what never was.
-fn certificate(warning: Option<&CertificateWarning>, was: bool) -> Option<CheckResult> {
+fn certificate(warning: Option<&CertificateWarning>, was: bool) -> Option<ConditionCheck> {
     match warning {
         Some(CertificateWarning { reason, message }) => {
             Some(check(CERTIFICATE_EXPIRING, true, reason, message.clone()))
@@ -242,7 +242,7 @@ fn certificate(warning: Option<&CertificateWarning>, was: bool) -> Option<CheckR
 }
 
 /// True with its sentence for what is found, False for what was found once, and nothing for what never was.
-fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<CheckResult> {
+fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<ConditionCheck> {
     let mut found = findings.iter().filter(|finding| finding.name() == name);
     match found.next() {
         Some(first) => {
@@ -259,7 +259,7 @@ fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<CheckR
 /// The conditions with what was found put in their places.
 pub(super) fn merged(
     before: &[Condition],
-    checks: &[CheckResult],
+    checks: &[ConditionCheck],
     entry: &Entry,
     generation: Option<i64>,
     now: &Time,
@@ -300,7 +300,7 @@ pub(super) fn differ(before: &[Condition], after: &[Condition]) -> bool {
 }
 
 /// Whether a check is another one than was last logged.
-pub(super) fn are_new(checks: &[CheckResult], known: &[KnownCondition]) -> bool {
+pub(super) fn are_new(checks: &[ConditionCheck], known: &[KnownCondition]) -> bool {
     checks.iter().any(|check| !known.iter().any(|known| known.kind == check.kind && check.is_as(known)))
 }
 
@@ -308,7 +308,7 @@ pub(super) fn are_new(checks: &[CheckResult], known: &[KnownCondition]) -> bool 
 /// none: the outage is reported once for all. `in_outage`: it is or was one of those that the outage affects.
 pub(super) fn transitions(
     known: &mut Vec<KnownCondition>,
-    checks: Vec<CheckResult>,
+    checks: Vec<ConditionCheck>,
     in_outage: bool,
 ) -> Vec<ObjectEvent> {
     let mut events = Vec::new();
@@ -333,7 +333,7 @@ pub(super) fn transitions(
 }
 
 /// Whether the outage of a Kafka cluster, or its end, explains a change.
-fn is_explained(check: &CheckResult, old: Option<&KnownCondition>) -> bool {
+fn is_explained(check: &ConditionCheck, old: Option<&KnownCondition>) -> bool {
     match check.kind {
         READY | KAFKA_REACHABLE => {
             is_outage(check.reason) || (check.is != Some(false) && old.is_some_and(|old| is_outage(&old.reason)))

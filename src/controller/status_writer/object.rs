@@ -14,7 +14,7 @@ use crate::kubernetes::scaledconsumer::status::difference;
 use crate::kubernetes::scaledconsumer::validate::ClusterRef;
 use crate::registry::{Entry, ReplicaChange, Snapshot};
 
-use super::conditions::{self, CheckResult, KnownCondition};
+use super::conditions::{self, ConditionCheck, KnownCondition};
 use super::fields::{self, Urgency};
 
 /// How long the watch may take to bring a written status back; then what the watch has shown counts.
@@ -57,7 +57,7 @@ pub(super) struct TrackedObject {
 /// A status to write and the checks that it follows from.
 pub(super) struct StatusPlan {
     pub(super) status: ScaledConsumerStatus,
-    pub(super) checks: Vec<CheckResult>,
+    pub(super) checks: Vec<ConditionCheck>,
     pub(super) urgency: Urgency,
 }
 

@@ -13,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use jiff::Timestamp;
 use rustls::ClientConfig;
 use serde::Deserialize;
 
@@ -206,7 +207,7 @@ struct Container {
 
 /// The token: a presigned URL, with the caller's name added after signing, in base64url without padding.
 fn presigned(credentials: &AwsCredentials, region: &str, now: SystemTime) -> Secret {
-    let at: String = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
+    let at = Timestamp::try_from(now).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string();
     let signer = Signer {
         access_key: &credentials.access_key,
         secret_key: credentials.secret_key.reveal(),
@@ -248,9 +249,9 @@ fn may_hold_credentials(address: &str) -> bool {
 }
 
 fn lifetime(expiration: &str) -> Result<Duration, String> {
-    let expiry = humantime::parse_rfc3339_weak(expiration)
-        .map_err(|_| "no AWS credentials: their expiration is no date".to_owned())?;
-    expiry
+    let expiry: Timestamp =
+        expiration.parse().map_err(|_| "no AWS credentials: their expiration is no date".to_owned())?;
+    SystemTime::from(expiry)
         .duration_since(SystemTime::now())
         .map_err(|_| "no AWS credentials: those that were given have expired; is the clock right?".to_owned())
 }

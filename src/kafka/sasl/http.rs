@@ -17,6 +17,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::core::format_duration;
+
 /// A request.
 pub(super) struct HttpRequest<'a> {
     pub(super) method: Method,
@@ -46,7 +48,7 @@ pub(super) async fn send(call: HttpRequest<'_>) -> Result<HttpResponse, String> 
 
 /// The same with another time-out.
 pub(super) async fn send_within(timeout: Duration, call: HttpRequest<'_>) -> Result<HttpResponse, String> {
-    let elapsed = || format!("no answer within {}", humantime::format_duration(timeout));
+    let elapsed = || format!("no answer within {}", format_duration(timeout));
     tokio::time::timeout(timeout, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
 }
 

@@ -13,6 +13,7 @@ use super::oidc::Oidc;
 use crate::kafka::connect_error::ConnectError;
 use crate::kafka::files::{PropertyFiles, Secret};
 use crate::kafka::properties::{ParsedProperties, PropertyError};
+use crate::kafka::tls::date;
 
 /// The source of tokens, and the extensions that are sent with them. Cheap to clone; clones share the current token.
 #[derive(Clone)]
@@ -107,7 +108,7 @@ async fn from_file(path: &str) -> Result<Secret, String> {
     let token = checked(text.trim_start_matches('\u{feff}').trim()).map_err(|why| format!("{why} ({TOKEN_FILE})"))?;
     match jwt_expiry(token.reveal()) {
         Some(expiry) if expiry <= SystemTime::now() => {
-            let when = humantime::format_rfc3339_seconds(expiry);
+            let when = date(expiry);
             Err(format!(
                 "the token in the file of {TOKEN_FILE} expired at {when}; the program that renews the file has failed"
             ))

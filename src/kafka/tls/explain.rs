@@ -219,8 +219,9 @@ pub(super) fn subject_of(certificate: &CertificateDer<'_>) -> String {
     X509Certificate::from_der(certificate).map(|(_, parsed)| short(&parsed.subject().to_string())).unwrap_or_default()
 }
 
-fn date(time: std::time::SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+/// A time in UTC, to the second. A time beyond the year 9999 is shown as the latest possible one.
+pub(in crate::kafka) fn date(time: std::time::SystemTime) -> String {
+    jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn short(text: &str) -> String {

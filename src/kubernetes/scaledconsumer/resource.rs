@@ -22,6 +22,11 @@ pub const PAUSED: &str = "paceline.dev/paused";
 /// Pauses at so many replicas.
 pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
 
+/// A DNS subdomain (RFC 1123), as the names of objects are.
+const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// An API group and a version, or the version alone for the core group.
+const API_VERSION: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]+$";
+
 /// The CRD, as the API server takes it.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = serde_json::to_value(ScaledConsumer::crd()).expect("a derived CRD is plain data");
@@ -33,7 +38,7 @@ pub fn crd() -> CustomResourceDefinition {
 pub fn crd_yaml() -> String {
     let mut crd = serde_json::to_value(crd()).expect("a CRD is plain data");
     write_whole_numbers_whole(&mut crd);
-    serde_yaml::to_string(&crd).expect("a CRD is plain data")
+    crate::yaml::to_string(&crd).expect("a CRD is plain data")
 }
 
 /// `minimum: 1` instead of `minimum: 1.0`: the type of a schema's bounds is a float, and all of ours are whole.
@@ -191,14 +196,14 @@ pub struct ScaledConsumerSpec {
 pub struct ScaleTargetRef {
     /// The workload's API group and version.
     #[serde(default = "apps_v1")]
-    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9.-]+/)?v[a-z0-9]+$"))]
+    #[schemars(length(min = 1, max = 317), regex(pattern = API_VERSION))]
     pub api_version: String,
     /// The workload's kind.
     #[serde(default = "deployment")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
     pub kind: String,
     /// The workload's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 
@@ -226,7 +231,7 @@ pub enum Mode {
 pub struct KafkaSource {
     /// A Kafka cluster by its name in the controller's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$"))]
     pub cluster: Option<String>,
     /// A Kafka cluster by its brokers, as host:port,host:port. Only where the controller's configuration allows these hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -283,10 +288,7 @@ pub struct KafkaAuthentication {
 #[serde(rename_all = "camelCase")]
 pub struct LocalSecretRef {
     /// The Secret's name.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 

@@ -1,16 +1,13 @@
 //! Paceline itself: the engine that `run` and `recommend` use, driven by simulated polls.
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::time::Duration;
 
 use super::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
 use crate::core::{
     Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
+    default_poll_deadline, max_observation_gap,
 };
 use crate::simulate::scenario::{RestartKind, Scenario};
-
-/// The default deadline of a poll, which counts towards the longest gap between observations.
-const POLL_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) struct PacelineEngine {
     engine: Engine,
@@ -31,8 +28,9 @@ impl PacelineEngine {
             NonZeroU32::new(scenario.members.threads_per_replica).unwrap_or(policy.threads_per_replica);
         policy.offset_reset = scenario.members.offset_reset;
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
-        policy.gap = scenario.polls.interval * 3 + POLL_DEADLINE;
-        let interval = scenario.polls.interval.as_secs_f64();
+        let interval = scenario.polls.interval;
+        policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let interval = interval.as_secs_f64();
         Self { engine: Engine::new(policy.clone()), policy, interval }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 /// What producers send, in records/s over all topics. The counts are drawn around it (Poisson).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -36,7 +38,7 @@ pub struct Arrival {
 #[serde(rename_all = "camelCase")]
 pub struct StepTo {
     /// The time from which the rate applies.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
     /// In records/s.
@@ -52,11 +54,11 @@ pub struct Ramp {
     /// In records/s, at `end` and after.
     pub to: f64,
     /// The start of the change.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub start: Duration,
     /// The end of the change.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub end: Duration,
 }
@@ -70,7 +72,7 @@ pub struct SineArrival {
     /// In records/s.
     pub high: f64,
     /// The time from low to low.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub period: Duration,
 }
@@ -82,23 +84,23 @@ pub struct FlashCrowd {
     /// In records/s, added to everything else.
     pub rate: f64,
     /// The start of the rise.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
     /// How long it rises from 0 to `rate`.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub rise: Duration,
     /// How long the full rate lasts.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
     /// How long it falls from `rate` to 0.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub fall: Duration,
     /// The time from one start to the next; once where absent.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub every: Option<Duration>,
 }
@@ -110,15 +112,15 @@ pub struct Batch {
     /// Records per batch.
     pub records: f64,
     /// The time from one batch to the next.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub every: Duration,
     /// How long one batch takes to be written.
-    #[serde(with = "humantime_serde", default = "a_second")]
+    #[serde(deserialize_with = "duration::required", default = "a_second")]
     #[schemars(with = "String")]
     pub over: Duration,
     /// The start of the first one; one `every` after the start where absent.
-    #[serde(with = "humantime_serde", default)]
+    #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub first: Option<Duration>,
 }
@@ -134,11 +136,11 @@ pub struct Bursts {
     /// In records/s while one lasts.
     pub rate: f64,
     /// The mean time between the end of one and the start of the next.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub pause: Duration,
     /// The mean length.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
 }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Arrival, DURATIONS, Event, Scenario};
+use crate::core::{Objective, format_duration};
 use crate::simulate::TICK;
-use crate::yaml::{Invalid, Problem, Source, path};
+use crate::yaml::{Document, Invalid, Problem, path};
 
 /// The most partitions; with more, a run takes minutes.
 const MAX_PARTITIONS: u32 = 10_000;
@@ -12,19 +13,19 @@ const MAX_PARTITIONS: u32 = 10_000;
 const FASTEST: f64 = 1e7;
 
 struct ScenarioCheck<'a> {
-    source: &'a Source,
+    document: &'a Document<'a>,
     problems: Vec<Problem>,
 }
 
-pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<(), Invalid> {
-    let mut check = ScenarioCheck { source, problems: Vec::new() };
+pub(super) fn check(document: &Document<'_>, scenario: &Scenario) -> Result<(), Invalid> {
+    let mut check = ScenarioCheck { document, problems: Vec::new() };
     check.all(scenario);
     if check.problems.is_empty() { Ok(()) } else { Err(Invalid(check.problems)) }
 }
 
 impl ScenarioCheck<'_> {
     fn problem(&mut self, field: &str, message: impl Into<String>) {
-        let problem = self.source.problem(0, &path(field), message.into());
+        let problem = self.document.problem(&path(field), message.into());
         self.problems.push(problem);
     }
 
@@ -40,8 +41,8 @@ impl ScenarioCheck<'_> {
 
     fn at_least(&mut self, field: &str, value: Duration, least: Duration) {
         if value < least {
-            let least = humantime::format_duration(least);
-            self.problem(field, format!("{} is too short; {least} is the shortest", humantime::format_duration(value)));
+            let (value, least) = (format_duration(value), format_duration(least));
+            self.problem(field, format!("{value} is too short; {least} is the shortest"));
         }
     }
 
@@ -49,9 +50,9 @@ impl ScenarioCheck<'_> {
         let tick = Duration::from_secs_f64(TICK);
         self.at_least("duration", it.duration, *DURATIONS.start());
         if it.duration > *DURATIONS.end() {
-            self.problem("duration", format!("longer than {}", humantime::format_duration(*DURATIONS.end())));
+            self.problem("duration", format!("longer than {}", format_duration(*DURATIONS.end())));
         }
-        if crate::core::Objective::new(it.objective).is_none() {
+        if Objective::new(it.objective).is_none() {
             self.problem("objective", "not between 1s and 1day");
         }
         self.arrival(&it.arrival);

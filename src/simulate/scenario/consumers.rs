@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::core::OffsetReset;
+use crate::core::{OffsetReset, duration};
 
 /// The consumers.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -18,7 +18,7 @@ pub struct MemberSettings {
     /// How much members differ from each other: each has between 1 - spread and 1 + spread of the capacity.
     pub spread: f64,
     /// The time between two commits of a member.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub commit_interval: Duration,
     /// Whether members commit before partitions are revoked. Otherwise the next owner reads again what was read since
@@ -56,11 +56,11 @@ pub struct GroupSettings {
     /// The assignor.
     pub assignor: AssignorName,
     /// How long a rebalance takes.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub pause: Duration,
     /// When the group notices that a member is gone.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub session_timeout: Duration,
 }
@@ -126,11 +126,11 @@ pub struct PodSettings {
     /// The ready replicas at the start.
     pub replicas: u32,
     /// The time from a pod's creation to its members in the group.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub start_delay: Duration,
     /// The additional start delay of each further pod of the same scale-up.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub stagger: Duration,
 }

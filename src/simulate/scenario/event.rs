@@ -5,16 +5,18 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 /// An event. Exactly one of the kinds.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Event {
     /// The time of its start.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
     /// The time of its end; never where absent. For `capacity`, `stuck`, `weight` and `downstream`.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub until: Option<Duration>,
     /// Every member's capacity is multiplied by this.

@@ -51,8 +51,7 @@ fn rule(policy: &ScalingPolicy, problems: &mut Problems) -> Option<Rule> {
             let duration = problems.duration(FIELD, objective)?;
             let objective = Objective::new(duration);
             if objective.is_none() {
-                let (given, shortest) = (humantime::format_duration(duration), Objective::SHORTEST);
-                let shortest = humantime::format_duration(shortest);
+                let (given, shortest) = (core::format_duration(duration), core::format_duration(Objective::SHORTEST));
                 problems.add(FIELD, format!("is {given}; it must be at least {shortest}"));
             }
             objective.map(Rule::TimeLag)
