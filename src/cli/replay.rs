@@ -87,7 +87,7 @@ fn of_spec(config: &Config, spec: &Map<String, Value>, annotations: &Map<String,
     let mut object = ScaledConsumer::new("replay", spec);
     object.metadata.annotations = Some(annotations);
     let validated = validate(&object).map_err(|invalid| invalid.to_string())?;
-    Ok(Policy { gap: gap(config.poll), ..validated.policy })
+    Ok(Policy { max_observation_gap: gap(config.poll), ..validated.policy })
 }
 
 #[derive(Deserialize)]

@@ -164,8 +164,7 @@ fn is_settled(workload: &Workload) -> bool {
 
 /// The most replicas that the partitions can use.
 fn most_useful(asked: &Validated, decision: &Decision) -> Option<u32> {
-    let members = decision.model.useful_members?;
-    Some(members.div_ceil(asked.policy.threads_per_replica.get()))
+    Some(asked.policy.sizing().replicas(decision.model.useful_members?))
 }
 
 impl Target for Consumer {

@@ -158,7 +158,7 @@ impl Supervisor {
         info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
         self.shared.postings.announce(&validated);
         let (observations, gap) = (subscription.observations.clone(), subscription.gap);
-        let policy = Policy { gap, ..validated.policy.clone() };
+        let policy = Policy { max_observation_gap: gap, ..validated.policy.clone() };
         let engine = self.engine(&object, policy.clone());
         let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
         let (policies, policies_now) = watch::channel(policy.clone());
@@ -257,7 +257,7 @@ impl Supervisor {
 impl Running {
     /// Goes on with what is asked now; what was observed stays.
     fn renew(&mut self, validated: Validated, object: &Object) {
-        let policy = Policy { gap: self.gap, ..validated.policy.clone() };
+        let policy = Policy { max_observation_gap: self.gap, ..validated.policy.clone() };
         self.policies.send_if_modified(|old| {
             let is_new = *old != policy;
             if is_new {

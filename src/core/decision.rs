@@ -11,7 +11,7 @@ use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::observation::GroupState;
 use super::reason::Reason;
-use super::units::{RecordsPerSecond, Replicas, grouped};
+use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
 
 /// The workload that is scaled, as it is now.
@@ -135,11 +135,6 @@ impl Serialize for TimeLag {
     }
 }
 
-/// `90s` as `1m 30s`, without fractions.
-pub fn short(duration: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
-}
-
 /// One replica count that was considered.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -149,7 +144,7 @@ pub struct Candidate {
     /// The lag that each would have, in records; nothing at 0 replicas.
     pub lag_per_replica: Option<u64>,
     /// What speaks for or against it.
-    pub verdict: Verdict,
+    pub verdict: CandidateVerdict,
     /// What it would bring; only where the capacity of a replica is known and the policy is `timeLag`.
     pub prediction: Option<Prediction>,
 }
@@ -182,7 +177,7 @@ pub struct Prediction {
 
 /// What speaks for or against a replica count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Verdict {
+pub enum CandidateVerdict {
     /// It was chosen.
     Chosen,
     /// The fewest that keep the objective, but something holds the decision back: see the reason.

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::decision::short;
 use super::lag::Anomaly;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,26 +32,26 @@ pub enum Reason {
     /// The rule asks for less, and has for the whole window.
     LagBelowThreshold(LagRule),
     /// The rule asks for what is there.
-    Steady(Asked),
+    Steady(RuleResult),
     /// The rule asks for more than the user allows.
-    MaxReplicas(Asked),
+    MaxReplicas(RuleResult),
     /// The rule asks for more than the partitions can use.
     PartitionBound {
         /// What the rule asked for.
-        rule: Asked,
+        rule: RuleResult,
         /// Group members that can have a partition.
         useful_members: u32,
         /// Members that one replica runs.
         threads_per_replica: u32,
     },
     /// The rule asks for less than the user allows.
-    MinReplicas(Asked),
+    MinReplicas(RuleResult),
     /// The number of partitions is not known, so nothing is added.
-    PartitionsUnknown(Asked),
+    PartitionsUnknown(RuleResult),
     /// The rule asks for less, but not for long enough.
     ScaleDownWindow {
         /// What the rule asks for now.
-        rule: Asked,
+        rule: RuleResult,
         /// What the window's highest recommendation is; nothing while the window has not been seen whole.
         highest: Option<Replicas>,
         /// How long it must still look like this, in whole seconds.
@@ -62,7 +61,7 @@ pub enum Reason {
     /// The rule asks for more, but not for long enough.
     ScaleUpWindow {
         /// What the rule asks for now.
-        rule: Asked,
+        rule: RuleResult,
         /// How long it must still look like this, in whole seconds.
         #[serde(serialize_with = "seconds")]
         remaining: Duration,
@@ -82,7 +81,7 @@ pub enum Reason {
     /// `behavior` allows a smaller step only.
     StepLimit {
         /// What the rule asks for.
-        rule: Asked,
+        rule: RuleResult,
     },
     /// The capacity of a replica is not known, and there is a backlog to measure it by.
     MeasuringCapacity {
@@ -107,7 +106,7 @@ pub enum Reason {
     /// The group has been raised and its effect can't be seen yet.
     WaitingForEffect {
         /// What is asked for now.
-        rule: Asked,
+        rule: RuleResult,
         /// How long it is waited for at most, in whole seconds.
         #[serde(serialize_with = "seconds")]
         remaining: Duration,
@@ -115,7 +114,7 @@ pub enum Reason {
     /// The group does not get beyond a throughput, so more replicas are no help.
     ThroughputCeiling {
         /// What is asked for now.
-        rule: Asked,
+        rule: RuleResult,
         /// The throughput.
         ceiling: RecordsPerSecond,
     },
@@ -176,7 +175,7 @@ pub enum Reason {
 /// What the policy's rule asks for, with its numbers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Asked {
+pub enum RuleResult {
     /// `lagPerReplica`.
     Lag(LagRule),
     /// `timeLag`.
@@ -185,7 +184,7 @@ pub enum Asked {
     Unmeasured,
 }
 
-impl Asked {
+impl RuleResult {
     /// The replicas it asks for, before any bound.
     pub fn replicas(&self) -> Option<Replicas> {
         match self {
@@ -196,7 +195,7 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for RuleResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lag(rule) => rule.fmt(f),

@@ -135,7 +135,7 @@ fn policy(line: &ConfigLine, poll: Duration) -> Result<Policy, Wrong> {
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
         offset_reset: line.offset_reset.unwrap_or_default(),
         capacity_hint: capacity(line.hints.as_ref())?,
-        gap: gap(poll),
+        max_observation_gap: gap(poll),
         ..Policy::new(rule(line.objective.as_ref())?, bounds)
     })
 }

@@ -270,11 +270,12 @@ fn nothing_is_taken_away_while_a_change_is_under_way() {
 
 #[test]
 fn behavior_limits_steps_as_the_hpa_does() {
-    let pods = |n, period| Step { size: StepSize::Pods(NonZeroU32::new(n).unwrap()), period: seconds(period) };
-    let percent = |n, period| Step { size: StepSize::Percent(NonZeroU32::new(n).unwrap()), period: seconds(period) };
+    let pods = |n, period| ScalingStep { size: StepSize::Pods(NonZeroU32::new(n).unwrap()), period: seconds(period) };
+    let percent =
+        |n, period| ScalingStep { size: StepSize::Percent(NonZeroU32::new(n).unwrap()), period: seconds(period) };
     let up = |select, steps| {
         let mut policy = policy(1, 1, None);
-        policy.scale_up = Limits { stabilization: seconds(0), select, steps };
+        policy.scale_up = ScalingRules { stabilization: seconds(0), select, steps };
         policy
     };
     let lots = spread(1_000_000, 48);
@@ -294,7 +295,7 @@ fn behavior_limits_steps_as_the_hpa_does() {
     check("no limit", up(Select::Max, vec![]), vec![at(0, 3, 48)]);
 
     let mut slow = policy(10, 1, None);
-    slow.scale_down = Limits { stabilization: seconds(30), select: Select::Max, steps: vec![percent(50, 60)] };
+    slow.scale_down = ScalingRules { stabilization: seconds(30), select: Select::Max, steps: vec![percent(50, 60)] };
     let idle = spread(0, 48);
     let polls = chain(vec![
         every_ten_seconds(0, 20, &idle, 40, 40, "ScaleDownWindow"),
@@ -320,8 +321,8 @@ fn behavior_limits_steps_as_the_hpa_does() {
 #[test]
 fn a_change_counts_from_when_it_was_read_and_not_from_the_poll_before() {
     let mut limited = policy(1, 1, None);
-    let step = Step { size: StepSize::Pods(NonZeroU32::new(2).unwrap()), period: seconds(12) };
-    limited.scale_up = Limits { stabilization: seconds(0), select: Select::Max, steps: vec![step] };
+    let step = ScalingStep { size: StepSize::Pods(NonZeroU32::new(2).unwrap()), period: seconds(12) };
+    limited.scale_up = ScalingRules { stabilization: seconds(0), select: Select::Max, steps: vec![step] };
     let mut engine = Engine::new(limited);
     let mut desired = |t, replicas, read_at| {
         let workload = Workload { read_at: Some(seconds(read_at)), ..Workload::of(replicas) };
@@ -457,10 +458,10 @@ fn a_decision_explains_itself() {
     assert_eq!(
         levels,
         [
-            (1, Some(6_000), Verdict::MissesObjective),
-            (5, Some(1_200), Verdict::MissesObjective),
-            (6, Some(1_000), Verdict::Chosen),
-            (7, Some(858), Verdict::MoreThanNeeded),
+            (1, Some(6_000), CandidateVerdict::MissesObjective),
+            (5, Some(1_200), CandidateVerdict::MissesObjective),
+            (6, Some(1_000), CandidateVerdict::Chosen),
+            (7, Some(858), CandidateVerdict::MoreThanNeeded),
         ]
     );
     let blind = engine.observe(&spread(0, 12).failed().observe(10), Workload::of(6));

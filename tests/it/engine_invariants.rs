@@ -150,7 +150,7 @@ proptest! {
             let since = now.saturating_sub(policy.scale_down.stabilization);
             let first = seen.iter().rposition(|o| o.at <= since).expect("an observation as old as the window");
             for pair in seen[first..].windows(2) {
-                assert!(pair[1].at - pair[0].at <= policy.gap, "a gap before {:?}", pair[1].at);
+                assert!(pair[1].at - pair[0].at <= policy.max_observation_gap, "a gap before {:?}", pair[1].at);
             }
             for observation in &seen[first..] {
                 assert!(lag_of(observation).complete, "incomplete at {:?}, down at {now:?}: {}", observation.at, decision.reason);

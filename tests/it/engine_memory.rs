@@ -141,7 +141,7 @@ fn a_memory_has_a_bound_and_says_what_is_wrong_with_it() {
         ("", "can't be read"),
         ("{}", "can't be read"),
         (&saved[..saved.len() / 2], "can't be read"),
-        (&saved.replacen("\"version\":1", "\"version\":7", 1), "of version 7"),
+        (&saved.replacen("\"version\":2", "\"version\":7", 1), "of version 7"),
     ] {
         let error = fresh.restore(text).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");

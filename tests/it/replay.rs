@@ -438,8 +438,11 @@ fn what_is_recorded_is_read_again_as_it_was_and_gives_the_same_decisions() {
     let poll = Duration::from_secs(10);
     let bounds = Bounds::new(0, Some(24)).unwrap();
     for rule in [Rule::TimeLag(Objective::default()), Rule::LagPerReplica(100.try_into().unwrap())] {
-        let policy =
-            Policy { capacity_hint: Some(RecordsPerSecond(99.5)), gap: gap(poll), ..Policy::new(rule, bounds) };
+        let policy = Policy {
+            capacity_hint: Some(RecordsPerSecond(99.5)),
+            max_observation_gap: gap(poll),
+            ..Policy::new(rule, bounds)
+        };
         let config = Config { consumer_group: "orders".into(), poll, asked: Asked::Policy(Box::new(policy.clone())) };
         let mut recorded = Vec::new();
         let mut live = Vec::new();

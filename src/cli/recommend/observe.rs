@@ -114,7 +114,7 @@ impl Watch {
         let mut client = KafkaClient::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
         let gap = replay::gap(interval);
-        let engine = |subject: &Subject| Engine::new(Policy { gap, ..subject.policy.clone() });
+        let engine = |subject: &Subject| Engine::new(Policy { max_observation_gap: gap, ..subject.policy.clone() });
         let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| engine(subject)).collect();
         let mut polls = 0;
         loop {
@@ -154,9 +154,7 @@ fn look(subject: &Subject, engine: &mut Engine, observation: Observation, polls:
 fn members(subject: &Subject, observation: &Observation) -> Replicas {
     let members = observation.group.as_ref().ok().map(|group| group.members.len()).filter(|members| *members > 0);
     let members = members.and_then(|members| u32::try_from(members).ok());
-    members.map_or(subject.policy.bounds.min(), |members| {
-        Replicas(members.div_ceil(subject.policy.threads_per_replica.get()))
-    })
+    members.map_or(subject.policy.bounds.min(), |members| Replicas(subject.policy.sizing().replicas(members)))
 }
 
 fn lock(results: &Mutex<Vec<Option<Seen>>>) -> MutexGuard<'_, Vec<Option<Seen>>> {

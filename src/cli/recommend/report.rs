@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::observe::Seen;
 use crate::core::{
-    Candidate, Capacity, Decision, Finding, GroupKind, GroupState, LagOfPartition, Outlook, PartitionLag,
-    RecordsPerSecond, Replicas, TimeLag, Verdict,
+    Candidate, CandidateVerdict, Capacity, Decision, Finding, GroupKind, GroupState, LagOfPartition, Outlook,
+    PartitionLag, RecordsPerSecond, Replicas, TimeLag,
 };
 
 /// What is recommended for one consumer, and all that it follows from.
@@ -166,7 +166,7 @@ impl Recommendation {
 }
 
 fn wanted(decision: &Decision) -> Replicas {
-    let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == Verdict::Wanted);
+    let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == CandidateVerdict::Wanted);
     wanted.map_or(decision.desired, |candidate| candidate.replicas)
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 
 use super::report::{Partition, Recommendation};
-use crate::core::{Capacity, CapacitySource, GroupKind, RecordsPerSecond, Verdict, grouped, printable, short};
+use crate::core::{CandidateVerdict, Capacity, CapacitySource, GroupKind, RecordsPerSecond, grouped, printable, short};
 
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
@@ -154,13 +154,13 @@ fn what_if(it: &Recommendation) -> String {
             prediction.map_or_else(unknown, |it| whole(it.replica_seconds)),
             prediction.map_or_else(unknown, |it| whole(it.cost)),
             match candidate.verdict {
-                Verdict::Wanted => "asked for, but held back (see why)",
-                Verdict::MissesObjective => "too few: leaves more records late",
-                verdict @ (Verdict::Chosen
-                | Verdict::MoreThanNeeded
-                | Verdict::NotProvedYet
-                | Verdict::Unmeasured
-                | Verdict::OutOfBounds) => told(verdict),
+                CandidateVerdict::Wanted => "asked for, but held back (see why)",
+                CandidateVerdict::MissesObjective => "too few: leaves more records late",
+                verdict @ (CandidateVerdict::Chosen
+                | CandidateVerdict::MoreThanNeeded
+                | CandidateVerdict::NotProvedYet
+                | CandidateVerdict::Unmeasured
+                | CandidateVerdict::OutOfBounds) => told(verdict),
             }
             .to_owned(),
         ]);
@@ -176,15 +176,15 @@ fn restored(seconds: Option<f64>) -> String {
     }
 }
 
-fn told(verdict: Verdict) -> &'static str {
+fn told(verdict: CandidateVerdict) -> &'static str {
     match verdict {
-        Verdict::Chosen => "chosen",
-        Verdict::Wanted => "asked for by the lag, but held back (see why)",
-        Verdict::MissesObjective => "too few: more lag each than the threshold",
-        Verdict::MoreThanNeeded => "more than needed",
-        Verdict::NotProvedYet => "may be enough, but has not proved it yet",
-        Verdict::Unmeasured => "not known: what a replica can do was not measured",
-        Verdict::OutOfBounds => "outside of what the limits and the partitions allow",
+        CandidateVerdict::Chosen => "chosen",
+        CandidateVerdict::Wanted => "asked for by the lag, but held back (see why)",
+        CandidateVerdict::MissesObjective => "too few: more lag each than the threshold",
+        CandidateVerdict::MoreThanNeeded => "more than needed",
+        CandidateVerdict::NotProvedYet => "may be enough, but has not proved it yet",
+        CandidateVerdict::Unmeasured => "not known: what a replica can do was not measured",
+        CandidateVerdict::OutOfBounds => "outside of what the limits and the partitions allow",
     }
 }
 

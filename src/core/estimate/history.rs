@@ -6,8 +6,15 @@ use std::time::Duration;
 use super::super::decision::TimeLag;
 use super::super::lag::{LagOfPartition, PartitionLag};
 use super::super::observation::{Offset, PartitionObservation};
-use super::{CONSUMPTION_WINDOW, FAST, SHARES};
 
+/// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds
+/// and for two polls of 10 s, and short enough to show what has just changed.
+pub(super) const FAST: Duration = Duration::from_secs(20);
+/// Each partition's share of the group's rate is its share over this time: the noise of a single partition would
+/// otherwise decide what the fullest member gets.
+pub(super) const SHARES: Duration = Duration::from_secs(120);
+/// Consumption rates are means over this time: two commit intervals of a slow committer (60 s).
+const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
 /// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the
 /// history reaches further back and gets coarser.
 const MAX_POINTS: usize = 32;
@@ -24,7 +31,7 @@ pub(super) struct History {
     /// The first commit that was seen.
     first_commit: Option<Point>,
     /// Seconds of a stable group in which there was something to read and nothing was.
-    pub(super) frozen: f64,
+    pub(super) frozen_s: f64,
     /// Log start offsets: when one was first seen, when it moved last, and where it was then.
     start: Option<StartMoves>,
 }
@@ -223,15 +230,15 @@ impl History {
 
     /// Records that have been read since the last commit, as it seems from the pace of the commits before: at most as
     /// many as fit into one and a half commit intervals.
-    pub(super) fn read_since_commit(&self, now: Duration, commit_interval: f64) -> f64 {
+    pub(super) fn read_since_commit(&self, now: Duration, commit_interval_s: f64) -> f64 {
         let Some(&last) = self.edges.back() else { return 0.0 };
-        let span = (2.0 * commit_interval).max(30.0);
+        let span = (2.0 * commit_interval_s).max(30.0);
         let before = self.edges.iter().rev().find(|edge| seconds(edge.at, last.at) >= span);
         let Some(&from) = before.or_else(|| self.edges.front()).filter(|edge| edge.at < last.at) else {
             return 0.0;
         };
         let pace = last.offset.since(from.offset) as f64 / seconds(from.at, last.at);
-        pace * seconds(last.at, nanos(now)).min(1.5 * commit_interval)
+        pace * seconds(last.at, nanos(now)).min(1.5 * commit_interval_s)
     }
 
     /// The age of the record `behind` the end, in seconds; 0 where it has not arrived yet.

@@ -34,7 +34,7 @@ impl Paceline {
             Reset::Earliest => OffsetReset::Earliest,
         };
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
-        policy.gap = scenario.polls.interval * 3 + POLL_DEADLINE;
+        policy.max_observation_gap = scenario.polls.interval * 3 + POLL_DEADLINE;
         let interval = scenario.polls.interval.as_secs_f64();
         Self { engine: Engine::new(policy.clone()), policy, interval }
     }

@@ -1,0 +1,61 @@
+//! An engine's memory as text, so that a controller that has just started decides as the one before would have. What is
+//! saved of each type, and what is not, stands at its fields.
+
+use serde::{Deserialize, Serialize};
+
+use super::facts::Facts;
+use super::persisted::{Persisted, persisted};
+use super::state::PolicyState;
+
+/// What this version writes, and the only one that it reads.
+const VERSION: u32 = 2;
+
+/// All that an engine remembers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
+    version: u32,
+    pub(super) facts: Facts,
+    pub(super) state: PolicyState,
+}
+persisted!(Memory { facts, state } not { version });
+
+/// Why a saved memory can't be used. The engine then begins anew.
+#[derive(Debug, thiserror::Error)]
+pub enum UnusableMemory {
+    /// It is not what an engine writes.
+    #[error("the saved memory can't be read: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Another version wrote it.
+    #[error("the saved memory is of version {0}, and this program knows version {VERSION} only")]
+    Version(u32),
+    /// It has a number that no engine can have written.
+    #[error("the saved memory can't be read: it has a time after its last observation, or a number out of range")]
+    Implausible,
+}
+
+impl Memory {
+    pub(super) fn new(facts: Facts, state: PolicyState) -> Self {
+        Self { version: VERSION, facts, state }
+    }
+
+    /// As JSON, a few KiB. Every list in it has a bound, so the text has one too.
+    pub(super) fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("numbers and lists are JSON")
+    }
+
+    /// What [`Self::to_text`] has written, where nothing in it is impossible.
+    pub(super) fn of_text(text: &str) -> Result<Self, UnusableMemory> {
+        #[derive(Deserialize)]
+        struct AnyVersion {
+            version: u32,
+        }
+        let AnyVersion { version } = serde_json::from_str(text)?;
+        if version != VERSION {
+            return Err(UnusableMemory::Version(version));
+        }
+        let mut memory: Self = serde_json::from_str(text)?;
+        let (last, mut is_plausible) = (memory.facts.last_observed.unwrap_or_default(), true);
+        memory.visit(&mut |value| is_plausible &= value.is_plausible(last));
+        if is_plausible { Ok(memory) } else { Err(UnusableMemory::Implausible) }
+    }
+}
