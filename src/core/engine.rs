@@ -60,6 +60,7 @@ impl Engine {
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         self.add(observation, &lag, &sizing);
         let awaited = decide::awaited(observation, workload, &sizing);
+        self.memory.state.note_awaited(observation.at, awaited.is_some());
         self.add_workload(observation, workload, &sizing, awaited.is_none());
         let Self { policy, memory: Memory { facts, state, .. } } = self;
         let allowed = AllowedReplicas::of(policy, facts, &sizing);
@@ -117,15 +118,19 @@ impl Engine {
     fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) {
         let Self { policy, memory } = self;
         let now = observation.at;
-        if memory.facts.last_observed.is_some_and(|last| now < last) {
-            memory.visit(&mut |value| value.not_after(now));
+        let continuity = memory.facts.continuity(now, policy.max_observation_gap);
+        match continuity {
+            Continuity::Repeated => return,
+            Continuity::Continued => {}
+            Continuity::AfterGap => memory.forget_evidence(),
+            Continuity::ClockWentBack { last } => {
+                memory.visit(&mut |value| value.move_back(last, now));
+                memory.facts.estimator.forget_offsets();
+                memory.forget_evidence();
+            }
         }
         let Memory { facts, state, .. } = memory;
-        match facts.observe(observation, lag, sizing, policy.max_observation_gap) {
-            Continuity::Repeated => return,
-            Continuity::AfterGap => state.forget_evidence(),
-            Continuity::Continued => {}
-        }
+        facts.observe(observation, lag, sizing, continuity != Continuity::Continued);
         state.observe(policy, facts, now, lag);
         let Rule::LagPerReplica(threshold) = policy.rule else { return };
         let wanted = lag_rule::wanted(threshold, AllowedReplicas::of(policy, facts, sizing), lag).clamped;

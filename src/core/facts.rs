@@ -89,46 +89,44 @@ struct DecidedChange {
 }
 persisted!(DecidedChange { at, to });
 
-/// What is new with an observation.
+/// What an observation is to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Continuity {
-    /// Nothing: it was added before.
+    /// It was added before.
     Repeated,
-    /// What happened since the last one is not known: it is too long ago, or the clock went backwards.
-    AfterGap,
-    /// It follows the last one.
+    /// It follows the last one, or is the first.
     Continued,
+    /// It follows so late that what happened in between is not known.
+    AfterGap,
+    /// It is earlier than the last one, which was at this time: another process started by another wall clock.
+    ClockWentBack { last: Duration },
 }
 
 impl Facts {
-    /// Adds an observation.
-    pub(super) fn observe(
-        &mut self,
-        observation: &Observation,
-        lag: &GroupLag,
-        sizing: &Sizing,
-        max_gap: Duration,
-    ) -> Continuity {
+    /// What an observation at this time would be.
+    pub(super) fn continuity(&self, now: Duration, max_gap: Duration) -> Continuity {
+        match self.last_observed {
+            Some(last) if now == last => Continuity::Repeated,
+            Some(last) if now < last => Continuity::ClockWentBack { last },
+            Some(last) if now - last > max_gap => Continuity::AfterGap,
+            Some(_) | None => Continuity::Continued,
+        }
+    }
+
+    /// What happened while nobody looked is not known, nor for how long nothing could be read.
+    pub(super) fn forget_evidence(&mut self) {
+        self.unread_since = None;
+    }
+
+    /// Adds an observation, after a gap or not.
+    pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing, is_after_gap: bool) {
         let now = observation.at;
-        if self.last_observed == Some(now) {
-            return Continuity::Repeated;
-        }
-        // A clock that went backwards, by another machine's hand or by a restart, leaves no rate either.
-        let backwards = self.last_observed.is_some_and(|last| now < last);
-        let gap = backwards || self.last_observed.is_some_and(|last| now - last > max_gap);
-        if backwards {
-            self.estimator.forget_offsets();
-        }
-        if gap {
-            self.unread_since = None;
-        }
         self.last_observed = Some(now);
-        self.estimator.observe(observation, lag, gap);
+        self.estimator.observe(observation, lag, is_after_gap);
         self.arrived_without_commit = self.arrived_without_commit.saturating_add(self.estimator.arrived_without_commit);
         self.useful_members = sizing.all_useful_members().or(self.useful_members);
         self.note_anomalies(now, lag);
         self.unread_since = if lag.is_anything_known() { None } else { self.unread_since.or(Some(now)) };
-        if gap { Continuity::AfterGap } else { Continuity::Continued }
     }
 
     fn note_anomalies(&mut self, now: Duration, lag: &GroupLag) {

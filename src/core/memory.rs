@@ -1,6 +1,8 @@
 //! An engine's memory as text, so that a controller that has just started decides as the one before would have. What is
 //! saved of each type, and what is not, stands at its fields.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::facts::Facts;
@@ -9,6 +11,11 @@ use super::state::PolicyState;
 
 /// What this version writes, and the only one that it reads.
 const VERSION: u32 = 2;
+
+/// Bytes of a saved memory at most: it is a part of an object's status, which a watch sends to every controller.
+const MOST_BYTES: usize = 16 << 10;
+/// A workload may be read so much later than the last observation was made: longer than any request takes.
+const MOST_READ_DELAY: Duration = Duration::from_secs(600);
 
 /// All that an engine remembers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -38,9 +45,23 @@ impl Memory {
         Self { version: VERSION, facts, state }
     }
 
-    /// As JSON, a few KiB. Every list in it has a bound, so the text has one too.
+    /// What happened while nobody looked is not known, so nothing counts as seen whole.
+    pub(super) fn forget_evidence(&mut self) {
+        self.facts.forget_evidence();
+        self.state.forget_evidence();
+    }
+
+    /// As JSON, a few KiB and at most [`MOST_BYTES`]: every list has a bound, and with many levels the older failures of
+    /// each are left out.
     pub(super) fn to_text(&self) -> String {
-        serde_json::to_string(self).expect("numbers and lists are JSON")
+        let text = |memory: &Self| serde_json::to_string(memory).expect("numbers and lists are JSON");
+        let whole = text(self);
+        if whole.len() <= MOST_BYTES {
+            return whole;
+        }
+        let mut smaller = self.clone();
+        smaller.state.forget_older_failures();
+        text(&smaller)
     }
 
     /// What [`Self::to_text`] has written, where nothing in it is impossible.
@@ -54,8 +75,9 @@ impl Memory {
             return Err(UnusableMemory::Version(version));
         }
         let mut memory: Self = serde_json::from_str(text)?;
-        let (last, mut is_plausible) = (memory.facts.last_observed.unwrap_or_default(), true);
-        memory.visit(&mut |value| is_plausible &= value.is_plausible(last));
+        let latest = memory.facts.last_observed.unwrap_or_default() + MOST_READ_DELAY;
+        let mut is_plausible = true;
+        memory.visit(&mut |value| is_plausible &= value.is_plausible(latest));
         if is_plausible { Ok(memory) } else { Err(UnusableMemory::Implausible) }
     }
 }

@@ -24,19 +24,19 @@ const MOST_AMOUNT: f64 = 1e15;
 const MOST_COUNT: u32 = 10_000_000;
 
 impl PersistedValue<'_> {
-    /// Whether an engine can have written it. `now` is the time of its last observation.
-    pub(super) fn is_plausible(&self, now: Duration) -> bool {
+    /// Whether an engine can have written it, where no time is later than `latest`.
+    pub(super) fn is_plausible(&self, latest: Duration) -> bool {
         match self {
-            Self::Time(time) => **time <= now,
+            Self::Time(time) => **time <= latest,
             Self::Amount(amount) => (0.0..=MOST_AMOUNT).contains(amount),
             Self::Count(count) => *count <= MOST_COUNT,
         }
     }
 
-    /// Moves a point in time after `now` to `now`.
-    pub(super) fn not_after(self, now: Duration) {
+    /// Moves a point in time back with its clock: `last` is `now` from here on, and nothing is later.
+    pub(super) fn move_back(self, last: Duration, now: Duration) {
         if let Self::Time(time) = self {
-            *time = now.min(*time);
+            *time = time.saturating_sub(last.saturating_sub(now)).min(now);
         }
     }
 }
@@ -174,6 +174,11 @@ impl<T, const MOST: usize> Recent<T, MOST> {
     /// Forgets all values.
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Keeps so many of the newest.
+    pub(super) fn keep_newest(&mut self, count: usize) {
+        self.0.drain(..self.0.len().saturating_sub(count));
     }
 
     /// Drops the values for which this is false.

@@ -27,6 +27,13 @@ pub enum Reason {
     },
     /// The user holds it.
     Paused,
+    /// Paused at a number of replicas that minReplicas, maxReplicas or the partitions do not allow.
+    PausedAtLimit {
+        /// The number in the annotation.
+        requested: Replicas,
+        /// The nearest one that is allowed.
+        limit: Replicas,
+    },
     /// The rule asks for more.
     LagAboveThreshold(LagRule),
     /// The rule asks for less, and has for the whole window.
@@ -340,6 +347,7 @@ impl Reason {
             Self::DataIncomplete { .. } => "DataIncomplete",
             Self::Fallback { .. } => "Fallback",
             Self::Paused => "Paused",
+            Self::PausedAtLimit { .. } => "PausedAtLimit",
             Self::LagAboveThreshold(_) => "LagAboveThreshold",
             Self::LagBelowThreshold(_) => "LagBelowThreshold",
             Self::Steady(_) => "Steady",
@@ -380,6 +388,7 @@ impl Reason {
                 | Self::MinReplicas(_)
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
+                | Self::PausedAtLimit { .. }
         )
     }
 }
@@ -393,6 +402,11 @@ impl fmt::Display for Reason {
             }
             Self::Paused => f.write_str(
                 "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to go on.",
+            ),
+            Self::PausedAtLimit { requested, limit } => write!(
+                f,
+                "Paused by annotation at {limit} instead of {}: minReplicas, maxReplicas and the partitions limit paceline.dev/paused-replicas.",
+                requested.0
             ),
             Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) => sentence(f, &format!("{rule}.")),
             Self::Steady(rule) => sentence(f, &format!("{rule}.")),

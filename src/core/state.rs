@@ -117,7 +117,7 @@ impl PolicyState {
         self.recommendations = Recommendations::default();
         self.quiet = None;
         match &mut self.rule {
-            RuleState::LagPerReplica(state) => state.settling_since = None,
+            RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => (state.no_backlog_since, state.beyond_since) = (None, None),
         }
     }
@@ -137,10 +137,28 @@ impl PolicyState {
         self.quiet = Some(if is_active { Quiet { since: now, arrived: 0 } } else { Quiet { since, arrived } });
     }
 
+    /// Leaves out what a saved memory can do without.
+    pub(super) fn forget_older_failures(&mut self) {
+        match &mut self.rule {
+            RuleState::LagPerReplica(_) => {}
+            RuleState::TimeLag(state) => state.what_if.forget_older_failures(),
+        }
+    }
+
+    /// Notes whether something has not followed the last change yet.
+    pub(super) fn note_awaited(&mut self, now: Duration, is_awaited: bool) {
+        match &mut self.rule {
+            RuleState::LagPerReplica(state) => {
+                state.pending_since = state.pending_since.or(Some(now)).filter(|_| is_awaited);
+            }
+            RuleState::TimeLag(_) => {}
+        }
+    }
+
     /// The replicas were changed.
     pub(super) fn note_change(&mut self, change: ReplicaChange) {
         match &mut self.rule {
-            RuleState::LagPerReplica(state) => state.settling_since = None,
+            RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => {
                 state.no_backlog_since = None;
                 state.what_if.note_change(change.from.0, change.to.0);

@@ -56,6 +56,7 @@ pub(super) struct WhatIfGroup {
     /// Whether its queues flow over now.
     failing: bool,
     /// Seconds for which it carried the load before each failure.
+    #[serde(serialize_with = "rounded")]
     pub(super) steady_s: Recent<f64, KEPT>,
     /// Replica-seconds that being at this level would have cost at each failure, until a scale-up would have helped.
     #[serde(serialize_with = "rounded")]
@@ -188,7 +189,7 @@ impl WhatIfGroup {
 
 /// Whole numbers: nothing depends on the digits behind them, and they take half of the space.
 fn rounded<S: serde::Serializer>(values: &Recent<f64, KEPT>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(values.iter().map(|value| value.round()))
+    serializer.collect_seq(values.iter().map(|value| value.round() as u64))
 }
 
 impl WhatIfGroups {
@@ -208,6 +209,14 @@ impl WhatIfGroups {
             if level.replicas == to && to < from && std::mem::take(&mut level.contradicted) {
                 level.mistakes = level.mistakes.saturating_add(1);
             }
+        }
+    }
+
+    /// Forgets all but the last few failures of each level.
+    pub(super) fn forget_older_failures(&mut self) {
+        for level in self.levels.iter_mut() {
+            level.steady_s.keep_newest(KEPT / 4);
+            level.failure_costs.keep_newest(KEPT / 4);
         }
     }
 

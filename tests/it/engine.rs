@@ -470,3 +470,66 @@ fn a_decision_explains_itself() {
         "Holding, because not everything could be read: group \"orders\": no answer within 5s."
     );
 }
+
+/// A pod that was late long ago says nothing about the pods of the next scale-up.
+#[test]
+fn nothing_is_taken_away_while_pods_of_the_last_scale_up_are_missing() {
+    let mut engine = Engine::new(policy(10, 1, None));
+    let mut observe = |t, lag, replicas, ready| {
+        let workload = Workload { ready: Some(Replicas(ready)), ..Workload::of(replicas) };
+        engine.observe(&spread(lag, 12).observe(t), workload)
+    };
+    for t in (0..=690).step_by(10) {
+        observe(t, 30, 4, 3);
+    }
+    assert_eq!(observe(700, 1_000, 4, 4).desired.0, 12);
+    for t in (710..=1_300).step_by(10) {
+        let decision = observe(t, 30, 12, 8);
+        assert_eq!(decision.desired.0, 12, "at {t} s, with 8 of 12 ready: {}", decision.reason);
+    }
+    let mut last = observe(1_310, 30, 12, 8);
+    for t in (1_320..=1_900).step_by(10) {
+        last = observe(t, 30, 12, 8);
+    }
+    assert_eq!(last.desired.0, 3, "after ten minutes they are waited for no longer: {}", last.reason);
+}
+
+#[test]
+fn a_pause_keeps_to_the_bounds_and_to_the_partitions_and_says_so() {
+    let rows = [
+        ("above maxReplicas", policy(1, 1, 3), spread(9, 4), 40, 3),
+        ("above the partitions", policy(1, 1, None), spread(9, 4), 40, 4),
+        ("below minReplicas", policy(1, 2, None), spread(9, 4), 1, 2),
+        ("as asked", policy(1, 1, 9), spread(9, 4), 3, 3),
+        ("zero stops the workload", policy(1, 2, None), spread(9, 4), 0, 0),
+        ("the partitions are unknown", policy(1, 1, None), spread(9, 4).failed(), 40, 40),
+        ("the partitions are unknown, above maxReplicas", policy(1, 1, 5), spread(9, 4).failed(), 40, 5),
+    ];
+    for (name, mut policy, group, asked, desired) in rows {
+        policy.pause = Some(Pause::At(Replicas(asked)));
+        let decision = Engine::new(policy).observe(&group.observe(0), Workload::of(2));
+        assert_eq!(decision.desired.0, desired, "{name}");
+        assert_eq!(decision.reason.is_limit(), asked != desired, "{name}: {}", decision.reason);
+    }
+}
+
+/// `replay` can be given two observations with one time and different partitions.
+#[test]
+fn other_partitions_at_the_same_time_are_no_panic() {
+    let hot = |partitions: usize, end| {
+        let seen = |partition| Seen { committed: 0, start: 0, end: if partition + 1 == partitions { end } else { 10 } };
+        (0..partitions).fold(lags(&vec![0; partitions]), |group, partition| group.with(partition, seen(partition)))
+    };
+    for (first, second) in [(6, 2), (2, 6)] {
+        let policy = Policy {
+            capacity_hint: Some(RecordsPerSecond(5.0)),
+            ..Policy::new(Rule::TimeLag(Objective::default()), Bounds::new(1, None).unwrap())
+        };
+        let mut engine = Engine::new(policy);
+        for t in 0..6 {
+            engine.observe(&hot(first, 10_000 * t as i64).observe(10 * t), Workload::of(2));
+        }
+        let decision = engine.observe(&hot(second, 60_000).observe(50), Workload::of(2));
+        assert_eq!(decision.lag.by_partition.len(), second);
+    }
+}

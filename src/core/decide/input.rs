@@ -56,8 +56,23 @@ impl RuleInput<'_> {
     pub(super) fn held(&self) -> Option<Choice> {
         match self.policy.pause {
             Some(Pause::AsIs) => Some((self.current(), Reason::Paused)),
-            Some(Pause::At(replicas)) => Some((replicas, Reason::Paused)),
+            Some(Pause::At(replicas)) => Some(self.paused_at(replicas)),
             None => self.fallback(),
+        }
+    }
+
+    /// Zero stops the workload. Any other count keeps to the bounds, and to the partitions as far as they are known.
+    fn paused_at(&self, requested: Replicas) -> Choice {
+        let floor = self.allowed.floor;
+        let ceiling = match self.allowed.bound {
+            UpperBound::MaxReplicas | UpperBound::Partitions { .. } => self.allowed.ceiling,
+            UpperBound::Unknown => self.policy.bounds.max().unwrap_or(requested).max(floor),
+        };
+        let limit = requested.clamp(floor, ceiling);
+        if requested.0 == 0 || limit == requested {
+            (requested, Reason::Paused)
+        } else {
+            (limit, Reason::PausedAtLimit { requested, limit })
         }
     }
 

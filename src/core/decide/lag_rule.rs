@@ -169,7 +169,7 @@ impl ByLag<'_> {
     }
 
     /// What forbids every scale-down, whatever the window says.
-    fn holds_everything(&self, state: &mut LagRuleState) -> Option<Reason> {
+    fn holds_everything(&self, state: &LagRuleState) -> Option<Reason> {
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Some(
                 self.input
@@ -181,10 +181,8 @@ impl ByLag<'_> {
         if let Some(reason) = self.input.inconsistent(window) {
             return Some(reason);
         }
-        let waiting_for = self.input.awaited.clone();
-        state.pending_since = waiting_for.as_ref().and(state.pending_since.or(Some(self.input.now())));
-        let since = state.pending_since?;
-        let waiting_for = waiting_for.filter(|_| self.input.now().saturating_sub(since) < PENDING_LIMIT)?;
+        let waited = self.input.now().saturating_sub(state.pending_since?);
+        let waiting_for = self.input.awaited.clone().filter(|_| waited < PENDING_LIMIT)?;
         Some(Reason::InFlight { waiting_for })
     }
 

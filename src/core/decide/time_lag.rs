@@ -300,15 +300,27 @@ impl Evaluation<'_> {
             return if desired < wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
         }
         if wanted < stay {
-            let highest =
-                recommendations.highest.extreme_since(now.saturating_sub(down.stabilization)).unwrap_or(wanted);
+            let window = down.stabilization;
+            let seen_for = recommendations.complete_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+            if seen_for < window {
+                let remaining = window - seen_for;
+                return (stay, Reason::ScaleDownWindow { rule: asked, highest: None, remaining });
+            }
+            let highest = recommendations.highest.extreme_since(now.saturating_sub(window)).unwrap_or(wanted);
+            let in_window = |beyond: Replicas| {
+                let last = recommendations.highest.last_beyond(beyond).unwrap_or(now);
+                let remaining = (last + window).saturating_sub(now);
+                Reason::ScaleDownWindow { rule: asked.clone(), highest: Some(highest), remaining }
+            };
             if highest >= stay {
-                let last = recommendations.highest.last_beyond(Replicas(stay.0 - 1)).unwrap_or(now);
-                let remaining = (last + down.stabilization).saturating_sub(now);
-                return (stay, Reason::ScaleDownWindow { rule: asked, highest: Some(highest), remaining });
+                return (stay, in_window(Replicas(stay.0 - 1)));
             }
             let desired = self.input.limit_down(highest);
-            return if desired > wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
+            return match desired {
+                _ if desired > highest => (desired, Reason::StepLimit { rule: asked }),
+                _ if highest > wanted => (desired, in_window(wanted)),
+                _ => (desired, reason),
+            };
         }
         (wanted, reason)
     }

@@ -239,9 +239,10 @@ impl CapacityEstimate {
         let sum: f64 = committed.map(as_f64).sum();
         let before = window.edge.replace((timing.now, sum, busy));
         if let Some((at, then, true)) = before.filter(|_| busy) {
-            window
-                .pending
-                .add(Evidence { seconds: seconds_between(at, timing.now), records: (sum - then) / count as f64 }, 1.0);
+            window.pending.add(
+                Evidence { seconds: seconds_between(at, timing.now), records: (sum - then).max(0.0) / count as f64 },
+                1.0,
+            );
             if window.busy_for_s(timing.now) >= timing.proof_s() {
                 let own = std::mem::take(&mut window.pending);
                 window.since.add(own, 1.0);
@@ -335,7 +336,7 @@ impl CapacityEstimate {
         let age_s = |at: Duration| seconds_between(at, timing.now);
         let (then, sum) = self.committed.iter().rev().find(|(at, _)| age_s(*at) >= timing.window_s())?;
         let (_, now) = self.committed.back()?;
-        self.busy(|since| seconds_between(*then, since) <= timing.poll_s).then(|| (now - sum) / age_s(*then))
+        self.busy(|since| seconds_between(*then, since) <= timing.poll_s).then(|| (now - sum).max(0.0) / age_s(*then))
     }
 
     /// What members at their limit do since the last rebalance, as a share of what they did before it; of new members,
