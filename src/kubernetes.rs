@@ -12,7 +12,9 @@ pub mod kafka_secret;
 pub mod lease;
 pub mod scaledconsumer;
 pub(crate) mod single;
+pub mod watch_state;
 pub mod workload;
+pub mod workload_key;
 
 pub use k8s_openapi::api::core::v1::ObjectReference;
 pub use k8s_openapi::jiff::Timestamp;

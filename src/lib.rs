@@ -7,6 +7,8 @@ pub mod core;
 // The edges: where observations come from, and where decisions go.
 pub mod kafka;
 pub mod kubernetes;
+// What is known of every ScaledConsumer.
+pub mod registry;
 // The loop that joins them: an observation, the workload, a decision, an act.
 pub mod control_loop;
 // Observations and decisions as lines of text, for another day or another program.

@@ -27,7 +27,7 @@ pub(super) fn run(arguments: &Arguments, log: &Log) -> anyhow::Result<Outcome> {
     };
     log.start("info", configuration.log_format)?;
     let runtime = super::runtime()?;
-    runtime.block_on(app::run(configuration, arguments.from.clone()))?;
+    runtime.block_on(controller::run(configuration, arguments.from.clone()))?;
     // A file on a volume that hangs must not keep the process: everything that matters has ended.
     runtime.shutdown_background();
     Ok(Outcome::Fine)

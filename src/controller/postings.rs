@@ -112,7 +112,8 @@ fn values(decision: &Decision, rule: &Rule) -> Values {
 /// What is known is a lower bound, so more replicas are asked for whatever is missing. A pause and a fallback promise a
 /// number.
 fn desired(decision: &Decision, whole: &Result<(), String>) -> Result<f64, String> {
-    let is_promised = matches!(decision.reason, Reason::Paused | Reason::Fallback { .. });
+    let is_promised =
+        matches!(decision.reason, Reason::Paused | Reason::PausedAtLimit { .. } | Reason::Fallback { .. });
     let is_safe = decision.desired > decision.current();
     if !is_promised && !is_safe {
         whole.clone()?;

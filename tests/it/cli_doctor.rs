@@ -112,7 +112,7 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
 }
 
 /// The controller's side as it runs: the certificate in its Secret and in the APIService.
-fn lead(cluster: &ControlPlane, namespace: &str) -> (DropGuard, watch::Sender<leadership::Standing>) {
+fn lead(cluster: &ControlPlane, namespace: &str) -> (DropGuard, watch::Sender<lease::Standing>) {
     let (standing, leadership) = lease::alone();
     let stop = CancellationToken::new();
     let service = api_service::Service { namespace: namespace.to_owned(), name: SERVICE.to_owned() };

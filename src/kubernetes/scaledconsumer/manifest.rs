@@ -142,7 +142,7 @@ fn text(value: &serde_yaml::Value, key: &str) -> String {
 mod tests {
     use super::*;
 
-    const GOOD: &str = include_str!("../../config/demo.yaml");
+    const GOOD: &str = include_str!("../../../config/demo.yaml");
 
     fn told(text: &str) -> String {
         let source = Source { name: "orders.yaml".into(), text: text.into() };

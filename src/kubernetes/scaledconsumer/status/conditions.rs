@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{CertificateWarning, Outcome};
 use crate::core::{Decision, Finding, Reason, Unknown};
-use crate::kubernetes::conflict::Rival;
+use crate::kubernetes::conflict::Competitor;
 use crate::kubernetes::events::{Note, Severity};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::scaledconsumer::resource::Mode;
@@ -35,7 +35,7 @@ pub(super) fn of(outcome: &Outcome<'_>, before: &[Condition]) -> Vec<Verdict> {
         Outcome::Unreadable { name, text, failure, mode: _ } => {
             vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
         }
-        Outcome::Decided { decision, mode, rival, failed, autoscaled, expiring, engine: _ } => {
+        Outcome::Decided { decision, mode, rival, failed, autoscaled, expiring, memory: _ } => {
             let failure = decision.group_failure();
             let mut verdicts = vec![
                 ready(decision, *mode, rival.as_ref(), failed.as_ref()),
@@ -74,7 +74,12 @@ pub(super) fn tells_news(kind: &str) -> bool {
     kind == AUTOSCALED
 }
 
-fn ready(decision: &Decision, mode: Mode, rival: Option<&Rival>, failed: Option<&(&'static str, String)>) -> Verdict {
+fn ready(
+    decision: &Decision,
+    mode: Mode,
+    rival: Option<&Competitor>,
+    failed: Option<&(&'static str, String)>,
+) -> Verdict {
     let stands_aside = match mode {
         Mode::Scale | Mode::Metrics => rival.filter(|rival| rival.forbids_writing()),
         // A dry run beside an HPA is how one is tried before it takes over.
@@ -142,7 +147,7 @@ fn limited(reason: &Reason) -> Verdict {
     }
 }
 
-fn conflict(rival: Option<&Rival>) -> Verdict {
+fn conflict(rival: Option<&Competitor>) -> Verdict {
     match rival {
         Some(rival) => verdict("Conflict", true, rival.name(), rival.to_string()),
         None => verdict("Conflict", false, "Alone", "Nothing else scales the target."),

@@ -1,0 +1,369 @@
+//! What is known of every ScaledConsumer, in one place: its spec or why it is refused, the last snapshot, past points and
+//! changes. The controller and the demo write it through [`RegistryWriter`]; metrics, external metrics, status and pages
+//! read it.
+//!
+//! Architecture invariant: a reader never waits for a writer. Entries are replaced whole behind an atomic pointer, so a
+//! scrape of thousands of them delays no poll.
+
+mod history;
+mod snapshot;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use imbl::{OrdMap, OrdSet};
+use tokio::sync::watch;
+
+use crate::core::{Decision, Replicas};
+use crate::kubernetes::Timestamp;
+pub use crate::kubernetes::scaledconsumer::status::CertificateWarning;
+use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
+use crate::kubernetes::scaledconsumer::watch::{Key, Record};
+use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::workload_key::WorkloadKey;
+pub use history::{History, MAX_HISTORY_BYTES, Point};
+pub use snapshot::{ActionResult, Snapshot, TargetError};
+
+/// Changes kept per ScaledConsumer: an hour of one every three minutes, which is a lot.
+pub const CHANGES_KEPT: usize = 20;
+
+/// Reads what is known. Clones share it.
+#[derive(Clone, Default)]
+pub struct Registry(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    /// Persistent maps: an insertion copies a few nodes, whatever the size.
+    index: ArcSwap<Index>,
+    /// Serialises writers of the index, and gives revisions.
+    revision: Mutex<u64>,
+    changed: watch::Sender<u64>,
+    watches: WatchStates,
+}
+
+#[derive(Clone, Default)]
+struct Index {
+    slots: OrdMap<Arc<Key>, Arc<Slot>>,
+    /// By workload: whoever else scales the same one is found without a walk through the namespace.
+    by_workload: OrdSet<(WorkloadKey, Arc<Key>)>,
+}
+
+struct Slot {
+    entry: ArcSwap<Entry>,
+    /// Serialises the writers of this entry: its own task and the supervisor.
+    writing: Mutex<()>,
+}
+
+/// What is known of one ScaledConsumer. Never changed in place.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Its namespace and name.
+    pub key: Arc<Key>,
+    /// The registry's revision that this state came with; grows with each change.
+    pub revision: u64,
+    /// What it asks for; the last valid one where it is refused for a reason outside of its spec.
+    pub spec: Option<Arc<Validated>>,
+    /// Why it is not scaled at all, in a sentence.
+    pub refused: Option<String>,
+    /// When it was created, where it comes from the API server.
+    pub created: Option<Timestamp>,
+    /// Its object in the API server, for its status and Events; nothing for one from a file.
+    pub record: Option<Arc<Record>>,
+    /// What the last observation led to; nothing before the first one.
+    pub snapshot: Option<Arc<Snapshot>>,
+    /// What the engine has learned, as text, when it was last saved.
+    pub memory: Option<Arc<str>>,
+    /// Past points, for pictures.
+    pub history: History,
+    /// Changes of the replicas, newest last; at most [`CHANGES_KEPT`].
+    pub changes: VecDeque<ReplicaChange>,
+    /// What has happened since the ScaledConsumer was first seen by this process.
+    pub counts: Counts,
+}
+
+/// A change of the replicas that was written, served or, in a dry run, would have been.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReplicaChange {
+    /// When it was decided, on the observations' clock.
+    pub at: Duration,
+    /// Replicas before.
+    pub from: Replicas,
+    /// Replicas after.
+    pub to: Replicas,
+    /// The reason's name.
+    pub reason: &'static str,
+    /// The reason in a sentence.
+    pub message: String,
+}
+
+impl ReplicaChange {
+    /// The change that a decision asks for.
+    pub fn of(decision: &Decision) -> Self {
+        Self {
+            at: decision.at,
+            from: decision.current(),
+            to: decision.desired,
+            reason: decision.reason.name(),
+            message: decision.reason.to_string(),
+        }
+    }
+}
+
+/// Where a ScaledConsumer comes from, as far as it is no part of its spec.
+#[derive(Clone, Debug)]
+pub struct ConsumerSource {
+    /// Its namespace and name.
+    pub key: Key,
+    /// When it was created, where it comes from the API server.
+    pub created: Option<Timestamp>,
+    /// Its object in the API server; nothing for one from a file.
+    pub record: Option<Arc<Record>>,
+}
+
+/// Counts of one ScaledConsumer; they survive a new start of its task.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Decisions by the name of their reason.
+    pub decisions: BTreeMap<&'static str, u64>,
+    /// Writes to the target by their result: `done`, `conflict`, `failed`.
+    pub writes: BTreeMap<&'static str, u64>,
+    /// Times that its task ended by a panic and was started anew.
+    pub restarts: u64,
+}
+
+impl Registry {
+    /// An empty one, with its only writer.
+    pub fn new() -> (RegistryWriter, Self) {
+        let registry = Self::default();
+        (RegistryWriter(registry.clone()), registry)
+    }
+
+    /// What is known of one.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.0.index.load().slots.get(key).map(|slot| slot.entry.load_full())
+    }
+
+    /// All entries, by namespace and name.
+    pub fn entries(&self) -> Vec<Arc<Entry>> {
+        self.0.index.load().slots.values().map(|slot| slot.entry.load_full()).collect()
+    }
+
+    /// The entries of a namespace, by name.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<Entry>> {
+        let first = Key { namespace: namespace.to_owned(), name: String::new() };
+        let index = self.0.index.load();
+        let rest = index.slots.range(first..);
+        rest.take_while(|(key, _)| key.namespace == namespace).map(|(_, slot)| slot.entry.load_full()).collect()
+    }
+
+    /// The entries whose spec names this workload.
+    pub fn of_workload(&self, namespace: &str, target: &TargetRef) -> Vec<Arc<Entry>> {
+        let workload = WorkloadKey::of(namespace, target);
+        let first = Arc::new(Key { namespace: String::new(), name: String::new() });
+        let index = self.0.index.load();
+        let rest = index.by_workload.range((workload.clone(), first)..);
+        let keys = rest.take_while(|(of, _)| *of == workload).map(|(_, key)| key);
+        keys.filter_map(|key| index.slots.get(key)).map(|slot| slot.entry.load_full()).collect()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.index.load().slots.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Tells each new revision. A reader keeps the last one that it has seen, and looks for entries above it; what has
+    /// been removed is what it knows and the registry does not.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
+    }
+
+    /// The state of the watches that fill it.
+    pub fn watches(&self) -> &WatchStates {
+        &self.0.watches
+    }
+}
+
+/// Writes what is known. There is one per process; the tidy test holds who may name it.
+#[derive(Clone)]
+pub struct RegistryWriter(Registry);
+
+/// Writes one entry, as long as it is in the registry: an entry that was removed, or begun anew, is beyond the reach of
+/// whoever wrote it before.
+#[derive(Clone)]
+pub struct EntryWriter {
+    registry: RegistryWriter,
+    slot: Arc<Slot>,
+}
+
+impl Deref for RegistryWriter {
+    type Target = Registry;
+
+    fn deref(&self) -> &Registry {
+        &self.0
+    }
+}
+
+impl RegistryWriter {
+    /// Puts in a ScaledConsumer, or what is new of it. Without a spec its workload is nobody's.
+    pub fn apply(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
+        self.upsert(source, spec, false)
+    }
+
+    /// The same, for a spec that makes another history: what was observed does not count any more.
+    pub fn begin_anew(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
+        self.upsert(source, spec, true)
+    }
+
+    fn upsert(&self, source: &ConsumerSource, spec: Option<Validated>, is_new: bool) -> EntryWriter {
+        let shared = &self.0.0;
+        let workload = |spec: &Validated| WorkloadKey::of(&source.key.namespace, &spec.target);
+        let mut revision = lock(&shared.revision);
+        let mut index = Index::clone(&shared.index.load());
+        *revision += 1;
+        let old = index.slots.get_key_value(&source.key).map(|(key, slot)| (Arc::clone(key), Arc::clone(slot)));
+        let key = old.as_ref().map_or_else(|| Arc::new(source.key.clone()), |(key, _)| Arc::clone(key));
+        let before = old.as_ref().and_then(|(_, slot)| slot.entry.load().spec.as_deref().map(workload));
+        let after = spec.as_ref().map(workload);
+        let fill = |entry: &mut Entry| {
+            entry.created = source.created;
+            entry.record = source.record.clone();
+            entry.spec = spec.map(Arc::new);
+            entry.refused = None;
+        };
+        let slot = match old {
+            Some((_, slot)) if !is_new => {
+                slot.change(*revision, fill);
+                slot
+            }
+            old => {
+                let mut entry = Entry::new(Arc::clone(&key));
+                if let Some((_, slot)) = old {
+                    let old = slot.entry.load();
+                    (entry.counts, entry.changes) = (old.counts.clone(), old.changes.clone());
+                }
+                let slot = Arc::new(Slot { entry: ArcSwap::from_pointee(entry), writing: Mutex::new(()) });
+                slot.change(*revision, fill);
+                index.slots.insert(Arc::clone(&key), Arc::clone(&slot));
+                slot
+            }
+        };
+        if before != after {
+            before.map(|workload| index.by_workload.remove(&(workload, Arc::clone(&key))));
+            after.map(|workload| index.by_workload.insert((workload, key)));
+        }
+        shared.index.store(Arc::new(index));
+        shared.changed.send_replace(*revision);
+        EntryWriter { registry: self.clone(), slot }
+    }
+
+    /// Removes one that is gone.
+    pub fn remove(&self, key: &Key) {
+        let shared = &self.0.0;
+        let mut revision = lock(&shared.revision);
+        let mut index = Index::clone(&shared.index.load());
+        let Some(slot) = index.slots.remove(key) else { return };
+        if let Some(spec) = &slot.entry.load().spec {
+            let workload = WorkloadKey::of(&key.namespace, &spec.target);
+            index.by_workload.remove(&(workload, Arc::new(key.clone())));
+        }
+        *revision += 1;
+        shared.index.store(Arc::new(index));
+        shared.changed.send_replace(*revision);
+    }
+}
+
+impl EntryWriter {
+    /// What is known now.
+    pub fn entry(&self) -> Arc<Entry> {
+        self.slot.entry.load_full()
+    }
+
+    /// Everything else that is known.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Changes the entry.
+    pub fn update(&self, change: impl FnOnce(&mut Entry)) {
+        let shared = &self.registry.0.0;
+        let revision = {
+            let mut revision = lock(&shared.revision);
+            *revision += 1;
+            *revision
+        };
+        self.slot.change(revision, change);
+        shared.changed.send_if_modified(|newest| {
+            let is_newer = *newest < revision;
+            *newest = revision.max(*newest);
+            is_newer
+        });
+    }
+}
+
+impl Slot {
+    fn change(&self, revision: u64, change: impl FnOnce(&mut Entry)) {
+        let _writing = lock(&self.writing);
+        let mut entry = Entry::clone(&self.entry.load());
+        change(&mut entry);
+        entry.revision = revision;
+        self.entry.store(Arc::new(entry));
+    }
+}
+
+impl Entry {
+    fn new(key: Arc<Key>) -> Self {
+        Self {
+            key,
+            revision: 0,
+            spec: None,
+            refused: None,
+            created: None,
+            record: None,
+            snapshot: None,
+            memory: None,
+            history: History::default(),
+            changes: VecDeque::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Takes in what an observation led to. `is_new`: a first result for this observation, and not a later one.
+    pub fn record(&mut self, snapshot: Snapshot, is_new: bool) {
+        if let Some(decision) = snapshot.decision()
+            && is_new
+        {
+            self.history.push(Point::of(decision));
+            *self.counts.decisions.entry(decision.reason.name()).or_default() += 1;
+        }
+        self.snapshot = Some(Arc::new(snapshot));
+    }
+
+    /// Counts a write to the target by its result.
+    pub fn count_write(&mut self, result: &'static str) {
+        *self.counts.writes.entry(result).or_default() += 1;
+    }
+
+    /// Takes in a change of the replicas.
+    pub fn add_change(&mut self, change: ReplicaChange) {
+        if self.changes.len() >= CHANGES_KEPT {
+            self.changes.pop_front();
+        }
+        self.changes.push_back(change);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each holder makes one change, so a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

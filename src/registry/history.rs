@@ -1,0 +1,109 @@
+//! Past points of one ScaledConsumer, for pictures: the last hour at the poll's pace, four hours before that at a tenth of
+//! it. Bounded in bytes; a copy shares all but the newest points.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::core::{Decision, TimeLag};
+
+/// Points of a block. A block that is full is shared by all copies.
+const BLOCK: usize = 60;
+/// Full blocks at the poll's pace: 360 points, an hour at polls of 10 s.
+const RECENT_BLOCKS: usize = 6;
+/// Of an older block one point in so many stays: the one with the highest lag.
+const THINNING: usize = 10;
+/// Thinned blocks: 144 points, four hours at polls of 10 s.
+const OLDER_BLOCKS: usize = 24;
+
+/// The state at one poll. 32 bytes; what is not known is NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// When, in whole seconds on the observations' clock.
+    pub at_seconds: u32,
+    /// Unread records, as far as known.
+    pub lag_records: f32,
+    /// The age of the oldest unread record.
+    pub time_lag_seconds: f32,
+    /// Records/s that producers add.
+    pub arrival_rate: f32,
+    /// Records/s that the group commits.
+    pub consumption_rate: f32,
+    /// Replicas asked of the target.
+    pub replicas: u16,
+    /// Replicas that there should be.
+    pub desired: u16,
+    /// Replicas that the partitions can use; 0 where that is not known.
+    pub useful_replicas: u16,
+    /// Whether the lag of every partition was known.
+    pub is_complete: bool,
+}
+
+/// Bytes that a history may take: 510 points and the lists around them.
+pub const MAX_HISTORY_BYTES: usize = 20 * 1024;
+
+/// Points, oldest first.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    older: VecDeque<Arc<[Point]>>,
+    recent: VecDeque<Arc<[Point]>>,
+    newest: Vec<Point>,
+}
+
+impl Point {
+    /// The point that a decision stands for.
+    pub fn of(decision: &Decision) -> Self {
+        let rate = |rate: Option<crate::core::RecordsPerSecond>| rate.map_or(f32::NAN, |rate| rate.0 as f32);
+        let count = |replicas: u32| u16::try_from(replicas).unwrap_or(u16::MAX);
+        Self {
+            at_seconds: u32::try_from(decision.at.as_secs()).unwrap_or(u32::MAX),
+            lag_records: if decision.lag.is_anything_known() { decision.lag.total.0 as f32 } else { f32::NAN },
+            time_lag_seconds: match decision.model.time_lag {
+                TimeLag::Unknown => f32::NAN,
+                TimeLag::Seconds(age) | TimeLag::AtLeast(age) => age.as_secs_f32(),
+            },
+            arrival_rate: rate(decision.model.arrival_rate),
+            consumption_rate: rate(decision.model.consumption_rate),
+            replicas: count(decision.current().0),
+            desired: count(decision.desired.0),
+            useful_replicas: decision.model.useful_members.map_or(0, count),
+            is_complete: decision.lag.complete,
+        }
+    }
+}
+
+impl History {
+    /// Adds the newest point; thins or drops the oldest ones.
+    pub fn push(&mut self, point: Point) {
+        self.newest.push(point);
+        if self.newest.len() < BLOCK {
+            return;
+        }
+        self.recent.push_back(std::mem::take(&mut self.newest).into());
+        if self.recent.len() > RECENT_BLOCKS
+            && let Some(block) = self.recent.pop_front()
+        {
+            self.older.push_back(thinned(&block));
+            if self.older.len() > OLDER_BLOCKS {
+                self.older.pop_front();
+            }
+        }
+    }
+
+    /// All points, oldest first.
+    pub fn points(&self) -> impl Iterator<Item = &Point> {
+        self.older.iter().chain(&self.recent).flat_map(|block| block.iter()).chain(&self.newest)
+    }
+
+    /// Bytes that it takes, those that copies share included.
+    pub fn bytes(&self) -> usize {
+        let blocks = self.older.iter().chain(&self.recent).map(|block| size_of_val(&**block));
+        let lists = (self.older.capacity() + self.recent.capacity()) * size_of::<Arc<[Point]>>();
+        blocks.sum::<usize>() + lists + self.newest.capacity() * size_of::<Point>()
+    }
+}
+
+/// The highest lag of each few points: a peak must not vanish from a picture.
+fn thinned(block: &[Point]) -> Arc<[Point]> {
+    let highest = |points: &[Point]| points.iter().copied().max_by(|a, b| a.lag_records.total_cmp(&b.lag_records));
+    block.chunks(THINNING).filter_map(highest).collect()
+}
