@@ -73,7 +73,7 @@ impl Assignor {
     /// its first ones up to its quota, and what is left over goes round the others (`AbstractStickyAssignor`,
     /// constrained). Of members that go, which ones is not known; the last of the list are taken.
     pub(super) fn deal_sticky(owners: &[u32], present: u32, members: u32) -> Vec<u32> {
-        const NOBODY: u32 = u32::MAX;
+        const UNASSIGNED: u32 = u32::MAX;
         let partitions = owners.len() as u32;
         let members = members.clamp(1, partitions.max(1));
         let (least, more) = (partitions / members, partitions % members);
@@ -95,13 +95,13 @@ impl Assignor {
         counts.fill(0);
         for owner in owners {
             let keeps = *owner < members && counts[*owner as usize] < quotas[*owner as usize];
-            dealt.push(if keeps { *owner } else { NOBODY });
+            dealt.push(if keeps { *owner } else { UNASSIGNED });
             if keeps {
                 counts[*owner as usize] += 1;
             }
         }
         let mut next = 0_usize;
-        for owner in dealt.iter_mut().filter(|owner| **owner == NOBODY) {
+        for owner in dealt.iter_mut().filter(|owner| **owner == UNASSIGNED) {
             while counts[next] >= quotas[next] {
                 next = (next + 1) % counts.len();
             }

@@ -143,7 +143,7 @@ impl Engine {
         recommendations.lowest.push(now, wanted, policy.scale_up.stabilization);
     }
 
-    /// Adds the workload as it is now, and whether all that was asked for is there.
+    /// Adds the workload as it is now, and completes the pending change where nothing of it is missing.
     fn add_workload(&mut self, observation: &Observation, workload: Workload, sizing: &Sizing, is_there: bool) {
         let Memory { facts, state, .. } = &mut self.memory;
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));

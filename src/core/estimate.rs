@@ -1,4 +1,4 @@
-//! Observations over time -> what is believed of the group: arrival, backlog, time lag, what a member can do.
+//! Observations over time -> estimates of the group: arrival rate, backlog, time lag, capacity of a member.
 //!
 //! Arrival is read off end offsets. Consumption is read off commits that changed, never off polls: with a commit
 //! interval of 60 s and a poll every 10 s the latter gives 0, 0, 0, 0, 0, 6x. Time lag is read off our own history of
@@ -138,7 +138,7 @@ impl Estimator {
         self.last = None;
     }
 
-    /// Whether every member has its assignment and works. Where the group can never be described, it is believed to.
+    /// Whether every member has its assignment and works. A group that can never be described is taken for stable.
     pub(super) fn is_stable(&self, observation: &Observation) -> bool {
         match &observation.group {
             Ok(group) => group.state == GroupState::Stable,
@@ -286,7 +286,7 @@ impl Estimator {
         rates.sum()
     }
 
-    /// What members could do, where they were at their limit.
+    /// Measures the capacity of members that were at their limit.
     fn learn(&mut self, observation: &Observation, lag: &GroupLag) {
         let now = observation.at;
         if !lag.complete || !self.is_stable(observation) || !self.is_settled(now) {
@@ -349,7 +349,7 @@ impl Estimator {
         self.partitions.of(&partition.seen).map_or(0.0, |history| history.frozen_s)
     }
 
-    /// What is believed of the group now, for people.
+    /// The estimates that a decision shows.
     pub(super) fn model(&self, observation: &Observation, lag: &GroupLag, useful_members: Option<u32>) -> Model {
         Model {
             arrival_rate: self.sum(observation.at, lag, History::recent_arrival_rate),

@@ -23,8 +23,8 @@ const MAX_CHANGES: usize = 64;
 /// The longest period that a step of `behavior` can have (autoscaling/v2).
 const LONGEST_PERIOD: Duration = Duration::from_secs(1800);
 
-/// What is known of a group and its workload. What is not saved is known again after one observation, or must not
-/// outlive a restart, as nobody has looked since.
+/// What is known of a group and its workload. What is not saved is known again after one observation, or depends on what
+/// happened between two controllers.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Facts {
     pub(super) estimator: Estimator,
@@ -113,7 +113,7 @@ impl Facts {
         }
     }
 
-    /// What happened while nobody looked is not known, nor for how long nothing could be read.
+    /// Forgets what only counts without a gap: what happened in between is unknown.
     pub(super) fn forget_evidence(&mut self) {
         self.unread_since = None;
     }
@@ -188,7 +188,7 @@ impl Facts {
         self.workload.decided = Some(DecidedChange { at, to });
     }
 
-    /// Records/s of one member, measured or by the user's hint.
+    /// The capacity of a member, in records/s: measured, or from `capacityPerReplica`.
     pub(super) fn capacity_of_member(&self, policy: &Policy) -> Option<f64> {
         let hint = || Some(policy.sizing().rate_of_member(policy.capacity_hint?.0));
         let now = self.last_observed.unwrap_or_default();

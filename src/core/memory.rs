@@ -45,7 +45,7 @@ impl Memory {
         Self { version: VERSION, facts, state }
     }
 
-    /// What happened while nobody looked is not known, so nothing counts as seen whole.
+    /// Forgets what only counts without a gap: what happened in between is unknown.
     pub(super) fn forget_evidence(&mut self) {
         self.facts.forget_evidence();
         self.state.forget_evidence();

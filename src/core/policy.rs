@@ -27,11 +27,12 @@ pub struct Policy {
     pub idle: Idle,
     /// What to do once nothing could be read for long.
     pub fallback: Fallback,
-    /// A hold by the user's hand.
+    /// A pause by annotation.
     pub pause: Option<Pause>,
-    /// What one replica can do, in records/s, as long as nothing has been measured.
+    /// The capacity of a replica, in records/s, as long as none has been measured.
     pub capacity_hint: Option<RecordsPerSecond>,
-    /// Two observations further apart than this leave a gap: what happened in between is not known. A few poll intervals.
+    /// The longest time between two observations that still count as consecutive. After a longer one it is unknown what
+    /// happened in between. A few poll intervals.
     pub max_observation_gap: Duration,
 }
 
@@ -250,11 +251,11 @@ pub enum FallbackAction {
     Hold,
     /// At least so many: up, never down.
     AtLeast(Replicas),
-    /// Exactly so many, even down: the user's word.
+    /// Exactly so many, even down.
     Exactly(Replicas),
 }
 
-/// A hold by the user's hand.
+/// A pause by annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// Leave the replicas as they are; nothing is written.

@@ -1,4 +1,4 @@
-//! What is believed of the group and a replica count -> what would happen within the next ten minutes or so.
+//! The estimates and a replica count -> what would happen within the next ten minutes or so.
 //!
 //! A roll-out of queues, one per member: the present members until new ones are there, a standstill while partitions
 //! move, then as many members as asked for. Arrivals go on as they are, a little higher, until the surge that they may
@@ -31,7 +31,7 @@ pub(super) const LATE_PRICE: f64 = 20.0;
 pub(super) const SPEED: f64 = 0.95;
 /// One member standing still for a second costs so many replica-seconds.
 const PAUSE_PRICE: f64 = 1.5;
-/// This share of the horizon's records may be late without anybody minding: less is noise of the prediction.
+/// This share of the horizon's records may be late without consequence: less is noise of the prediction.
 const NEGLIGIBLE: f64 = 0.002;
 
 /// Everything that a prediction rests on.
@@ -441,7 +441,7 @@ impl PredictionInput {
             } else {
                 (0.0, 0.0, self.queues(replicas, |partition| -self.backlogs[partition]))
             };
-            // Nobody works while partitions move.
+            // No member works while partitions move.
             let works_from_s = if replicas == self.current { from_s } else { from_s + self.pause_s };
             let restored_s = self.work(&mut queues, (works_from_s, horizon_s), course, &mut late);
             let (late_after, restored_after_s) = self.tail(&queues, horizon_s, course);

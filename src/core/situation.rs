@@ -1,4 +1,4 @@
-//! Facts, policy and an observation -> the situation that predictions start from.
+//! Facts, policy and an observation -> what predictions start from.
 
 use super::allowed::Levels;
 use super::facts::Facts;
@@ -13,7 +13,7 @@ use super::units::Replicas;
 const PAST_POINTS: f64 = 6.0;
 
 impl PredictionInput {
-    /// The situation now; nothing where no partition is known. Where the capacity is not known either, one record a
+    /// The input now; nothing where no partition is known. Where the capacity is not known either, one record a
     /// second stands for it, and nothing but the price of a change may be asked.
     pub(super) fn of(
         policy: &Policy,
@@ -75,8 +75,8 @@ fn present(facts: &Facts, observation: &Observation, lag: &GroupLag, capacity: f
     if !facts.estimator.is_stable(observation) {
         return Present::default();
     }
-    const NOBODY: u32 = u32::MAX;
-    let mut owners = vec![NOBODY; lag.by_partition.len()];
+    const UNASSIGNED: u32 = u32::MAX;
+    let mut owners = vec![UNASSIGNED; lag.by_partition.len()];
     let mut capacities = Vec::with_capacity(group.members.len());
     for (member, number) in group.members.iter().zip(0..) {
         capacities.push(facts.estimator.capacity.of_member(&member.id, capacity));
@@ -86,7 +86,7 @@ fn present(facts: &Facts, observation: &Observation, lag: &GroupLag, capacity: f
             }
         }
     }
-    if owners.contains(&NOBODY) {
+    if owners.contains(&UNASSIGNED) {
         return Present::default();
     }
     Present { owners: Some(owners), capacities }

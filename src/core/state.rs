@@ -18,7 +18,7 @@ use super::window::{SlidingHighest, SlidingLowest};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct PolicyState {
     pub(super) recommendations: Recommendations,
-    /// Since when there has been nothing to do. Not saved, as what happens while nobody looks is not known.
+    /// Since when there has been nothing to do. Not saved, because what happens between two controllers is unknown.
     #[serde(skip)]
     pub(super) quiet: Option<Quiet>,
     pub(super) rule: RuleState,
@@ -112,7 +112,7 @@ impl PolicyState {
         }
     }
 
-    /// What happened while nobody looked is not known, so nothing counts as seen whole.
+    /// Forgets what only counts without a gap: what happened in between is unknown.
     pub(super) fn forget_evidence(&mut self) {
         self.recommendations = Recommendations::default();
         self.quiet = None;

@@ -11,13 +11,13 @@ use super::super::state::{LagRuleState, Recommendations};
 use super::super::units::Replicas;
 use super::input::{Choice, RuleInput, RuleOutput};
 
-/// A change that has not arrived after this time does not hold back the next one any more: the default
+/// A change that is pending for longer does not hold back a scale-down: the default
 /// `progressDeadlineSeconds` of a Deployment.
 const PENDING_LIMIT: Duration = Duration::from_secs(600);
 /// Replica counts listed in a decision.
 const MAX_CANDIDATES: usize = 8;
 
-/// What the rule asks for.
+/// What the rule recommends.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::core) struct LagRecommendation {
     /// The rule with its numbers.
@@ -26,7 +26,7 @@ pub(in crate::core) struct LagRecommendation {
     pub(in crate::core) clamped: Replicas,
 }
 
-/// What the rule asks for, within the bounds.
+/// What the rule recommends, within the bounds.
 pub(in crate::core) fn wanted(threshold: NonZeroU64, allowed: AllowedReplicas, lag: &GroupLag) -> LagRecommendation {
     let threshold = threshold.get();
     let raw = Replicas(u32::try_from(lag.total.0.div_ceil(threshold)).unwrap_or(u32::MAX));
@@ -70,7 +70,7 @@ impl ByLag<'_> {
             return verdict;
         }
         if current.0 == 0 {
-            return self.wake();
+            return self.activate();
         }
         if self.wanted.clamped > current {
             state.settling_since = None;
@@ -97,7 +97,7 @@ impl ByLag<'_> {
         }
     }
 
-    fn wake(&self) -> Choice {
+    fn activate(&self) -> Choice {
         if !self.input.is_activated() {
             return (Replicas(0), self.input.stays_at_zero());
         }
@@ -140,7 +140,7 @@ impl ByLag<'_> {
 
     fn down(&self, state: &mut LagRuleState) -> Choice {
         let current = self.input.current();
-        if let Some(reason) = self.holds_everything(state) {
+        if let Some(reason) = self.forbids_scale_down(state) {
             state.settling_since = None;
             return (current, reason);
         }
@@ -169,7 +169,7 @@ impl ByLag<'_> {
     }
 
     /// What forbids every scale-down, whatever the window says.
-    fn holds_everything(&self, state: &LagRuleState) -> Option<Reason> {
+    fn forbids_scale_down(&self, state: &LagRuleState) -> Option<Reason> {
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Some(
                 self.input
@@ -212,7 +212,7 @@ impl ByLag<'_> {
             return Err(wait(Some(highest), remaining));
         }
         // While a backlog drains, the window's highest falls from poll to poll, and each step down would be a rebalance.
-        // So one window longer at most, until its newer half asks for as many as the whole.
+        // So one window longer at most, until its newer half recommends as many as the whole.
         let settling_since = *state.settling_since.get_or_insert(self.input.now());
         if recent < highest && self.input.now().saturating_sub(settling_since) < window {
             return Err(wait(Some(highest), until(recent)));

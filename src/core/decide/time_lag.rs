@@ -1,8 +1,8 @@
 //! `timeLag`: the cheapest replica count that keeps the objective, by what is predicted for each.
 //!
-//! Up where late records would cost more than replicas and moving do. Down where a level has proved, by its shadow, that
-//! it carries the load, and has earned the price of the way down and back. While it is not known what a replica can do,
-//! that is found out first.
+//! Up where late records would cost more than replicas and rebalances do. Down where the what-if group of a lower level
+//! carried the load for so long that the saving covers the way down and back. While the capacity of a replica is unknown,
+//! it is measured first.
 
 mod evaluation;
 mod explain;
@@ -21,22 +21,22 @@ use super::input::{Choice, RuleInput, RuleOutput};
 use evaluation::Evaluation;
 use prediction::{LevelPrediction, Predictions};
 
-/// A further scale-up while one is under way must be worth its own rebalance: so much more than what is coming,
+/// A further scale-up while one is pending must be this much larger than the pending one, to be worth its own rebalance.
 const ESCALATION: f64 = 1.5;
-/// and only after so many seconds, when the first shows.
+/// Seconds after which a further scale-up is possible while one is pending: then the first shows its effect.
 const ESCALATES_AFTER_S: f64 = 20.0;
-/// The effect of a scale-up on a busy group is waited for at most so many seconds after its rebalance,
+/// Seconds after a rebalance for which the effect of a scale-up on a busy group is awaited, at most.
 const EFFECT_SHOWS_WITHIN_S: f64 = 70.0;
-/// unless this much more arrives than when it was made.
+/// The effect of a scale-up is not awaited where this much more arrives than when it was made.
 const MORE_DEMAND: f64 = 1.15;
 /// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
 /// no reason to keep replicas.
 const PATIENCE: f64 = 0.25;
-/// So many seconds beyond the objective without a measurement, and two commit intervals: then up by trial.
+/// Seconds beyond the objective, and two commit intervals, after which replicas are added though the capacity is unknown.
 const BLIND_AFTER_S: f64 = 40.0;
-/// Seconds without backlog, at least, before a level is left to find out what a replica can do.
+/// Seconds without backlog, at least, before a level is left to measure the capacity of a replica.
 const PROBE_HOLD_S: f64 = 60.0;
-/// Where offsets contradict each other nothing is taken away for this long.
+/// For how long no replica is removed where offsets contradict each other.
 const INCONSISTENT_FOR: Duration = Duration::from_secs(300);
 /// An idle group must have been quiet for so many commit intervals.
 const IDLE_COMMITS: f64 = 3.0;
@@ -80,7 +80,7 @@ impl Evaluation<'_> {
             return (max, Reason::MaxReplicas(self.asked()));
         }
         if current.0 == 0 {
-            return self.wake();
+            return self.activate();
         }
         let choice = match self.input.idle(self.idle_after()) {
             Ok(quiet_for) => (Replicas(0), Reason::Idle { quiet_for }),
@@ -97,7 +97,7 @@ impl Evaluation<'_> {
         self.input.policy.idle.after.max(commits)
     }
 
-    fn wake(&self) -> Choice {
+    fn activate(&self) -> Choice {
         if !self.input.is_activated() {
             return (Replicas(0), self.input.stays_at_zero());
         }
@@ -133,7 +133,7 @@ impl Evaluation<'_> {
         let stay = self.input.current();
         let asked = RuleResult::TimeLag(self.comparison(predictions, best));
         let ceiling = &self.input.facts.estimator.ceiling;
-        if let Some(waiting_for) = self.gate(best.replicas) {
+        if let Some(waiting_for) = self.pending_change(best.replicas) {
             return (stay, Reason::InFlight { waiting_for });
         }
         if let Some(remaining) = self.effect_awaited(predictions) {
@@ -152,8 +152,8 @@ impl Evaluation<'_> {
         (Replicas(best.replicas), reason)
     }
 
-    /// What an up to so many replicas must wait for, because the last change has not arrived.
-    fn gate(&self, wanted: u32) -> Option<String> {
+    /// What a scale-up to so many replicas must wait for, because the last change is pending.
+    fn pending_change(&self, wanted: u32) -> Option<String> {
         let (now, estimator) = (self.input.now(), &self.input.facts.estimator);
         let change = estimator.delays.pending.filter(|_| !estimator.delays.is_overdue(now))?;
         let escalates = change.to > change.from
@@ -190,11 +190,11 @@ impl Evaluation<'_> {
     }
 
     /// What forbids every scale-down.
-    fn keeps_all(&self) -> Option<Reason> {
+    fn forbids_scale_down(&self) -> Option<Reason> {
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Some(Reason::DataIncomplete { missing: missing.to_string() });
         }
-        if let Some(waiting_for) = self.gate(0) {
+        if let Some(waiting_for) = self.pending_change(0) {
             return Some(Reason::InFlight { waiting_for });
         }
         self.input.inconsistent(INCONSISTENT_FOR)
@@ -202,7 +202,7 @@ impl Evaluation<'_> {
 
     fn down(&self, predictions: &Predictions<'_>) -> Choice {
         let stay = self.input.current();
-        if let Some(reason) = self.keeps_all() {
+        if let Some(reason) = self.forbids_scale_down() {
             return (stay, reason);
         }
         if let Some(reason) = self.draining(predictions) {
@@ -228,7 +228,7 @@ impl Evaluation<'_> {
         soon.then(|| Reason::Draining { time_lag: length(age_s.ceil()), remaining: length(restored_s.ceil()) })
     }
 
-    /// What to do while it is not known what a replica can do.
+    /// What to do while the capacity of a replica is unknown.
     fn unmeasured(&self, beyond_since: &mut Option<Duration>) -> Choice {
         let stay = self.input.current();
         let now = self.input.now();
@@ -252,7 +252,7 @@ impl Evaluation<'_> {
                 }
             }
         }
-        if let Some(reason) = self.keeps_all() {
+        if let Some(reason) = self.forbids_scale_down() {
             return (stay, reason);
         }
         if busy {
@@ -262,7 +262,7 @@ impl Evaluation<'_> {
         self.probe().unwrap_or((stay, Reason::Steady(RuleResult::Unmeasured)))
     }
 
-    /// One level down, to see what a replica can do, once the surplus has cost as much as the way there and back.
+    /// One level down, to measure the capacity of a replica, once the surplus has cost as much as the way there and back.
     fn probe(&self) -> Option<Choice> {
         let current = self.current();
         let next = self.levels.allowed.iter().copied().rev().find(|level| *level < current)?;

@@ -1,4 +1,4 @@
-//! What one member can do, from members that provably had work waiting all the time.
+//! The capacity of a member, measured from members that provably had work waiting all the time.
 //!
 //! A member is at its limit at a commit when a partition of it has moved and still has more waiting than what arrives
 //! from poll to poll. Records committed between two such commits, and the seconds between them, are evidence; sums of
@@ -21,10 +21,10 @@ use super::load::Load;
 
 /// Evidence is half forgotten after so many seconds of work at the limit; without any, nothing is forgotten.
 const HALF_LIFE_S: f64 = 40.0;
-/// What members usually do is half forgotten after so many seconds of work at the limit,
+/// The usual capacity is half forgotten after so many seconds of work at the limit.
 const USUAL_HALF_LIFE_S: f64 = 1200.0;
-/// and where nothing was at its limit for longer than this, it is believed again, half of it in the same time once more:
-/// what was slow may have been mended, and nobody would notice.
+/// Seconds without a member at its limit after which the usual capacity counts again: half of it after as long once more.
+/// A slow member may have recovered, and no measurement would show it.
 const STALE_AFTER_S: f64 = 600.0;
 /// Seconds at the limit before a member's rate means anything, at least; and between two and three polls.
 const PROOF_S: f64 = 10.0;
@@ -32,7 +32,7 @@ const PROOF_S: f64 = 10.0;
 pub(in crate::core) const ENOUGH_S: f64 = 20.0;
 /// A lower bound is a mean over at least this long.
 const BOUND_WINDOW_S: f64 = 60.0;
-/// And it is half forgotten after an hour: programs and machines change.
+/// A lower bound is half forgotten after so many seconds: programs and machines change.
 const BOUND_HALF_LIFE_S: f64 = 3600.0;
 /// Rates of members that are not at their limit count a little less than what was seen.
 const BOUND_SHARE: f64 = 0.97;
@@ -44,12 +44,12 @@ const SPARE_RECORDS: f64 = 5.0;
 /// Arrivals between polls are noisy.
 const SPARE_SHARE: f64 = 1.3;
 
-/// What was learnt of the members' capacity.
+/// The measured capacity of a member.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::core) struct CapacityEstimate {
     /// Records and seconds of members at their limit; what is old counts for less.
     evidence: Evidence,
-    /// The same over a longer time: what members usually do.
+    /// The same over a longer time: the usual capacity.
     usual: Evidence,
     /// Whether there was ever enough evidence.
     believed: bool,
@@ -116,7 +116,7 @@ impl MemberWindow {
         self.busy_since.map_or(0.0, |since| seconds_between(since, now))
     }
 
-    /// What was counted is not comparable with what comes; what the member could do still holds.
+    /// Begins new counts, because earlier ones are not comparable. The member's own capacity is kept.
     fn begin_anew(&mut self) {
         // Polls during one rebalance begin anew many times; only what came in between would be a new rate.
         let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH_S && self.since.seconds > 0.0);
@@ -156,7 +156,7 @@ impl CapacityEstimate {
         self.committed.clear();
     }
 
-    /// Another program runs: what the last one could do means nothing.
+    /// Forgets everything, because another program runs.
     pub(in crate::core) fn forget(&mut self) {
         *self = Self::default();
     }

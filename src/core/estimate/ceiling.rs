@@ -15,9 +15,9 @@ use super::delays::PendingChange;
 /// Less of the predicted gain than this is none. Half: a jump from one member to twelve that ends at a ceiling of four
 /// still gains a quarter.
 const GAIN: f64 = 0.5;
-/// A ceiling is believed for this long at first, in seconds, and twice as long each time it proves true again.
+/// Seconds for which a ceiling is believed at first. It is believed twice as long each time it proves true again.
 const BELIEVED_FOR_S: f64 = 600.0;
-/// And never longer than this.
+/// Seconds for which a ceiling is believed at most.
 const BELIEVED_AT_MOST_S: f64 = 4.0 * 3600.0;
 /// An experiment that has shown nothing after so many seconds is void.
 const TRIAL_LASTS_S: f64 = 600.0;
@@ -28,12 +28,12 @@ const NOISE: f64 = 0.97;
 const KEEPS_UP: f64 = 0.05;
 /// A throughput this much above a ceiling refutes it.
 const REFUTED: f64 = 1.15;
-/// And one that is this much below what is possible under the ceiling contradicts it.
+/// A throughput this much below what is possible under a ceiling contradicts it.
 const CONTRADICTED: f64 = 0.85;
 /// A throughput this much below the one before the scale-up was made worse by it.
 const WORSE: f64 = 0.95;
 
-/// What was learnt of the throughput that the group does not get beyond.
+/// The throughput that the group does not exceed, whatever its members.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::core) struct Ceiling {
     /// The ceiling that is believed.
@@ -73,7 +73,7 @@ pub(in crate::core) struct Trial {
     to: u32,
     /// The group's throughput before, in records/s.
     before: f64,
-    /// What a member was believed to do, in records/s.
+    /// The capacity of a member before, in records/s.
     capacity: f64,
     /// Records/s that arrived then.
     pub(in crate::core) demand: f64,
@@ -101,7 +101,7 @@ impl Ceiling {
         self.believed.is_some() || self.trial.is_some()
     }
 
-    /// Another program runs.
+    /// Forgets everything, because another program runs.
     pub(in crate::core) fn forget(&mut self) {
         *self = Self::default();
     }
