@@ -30,7 +30,7 @@ use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
 use delays::{Delays, PendingChange};
 use histories::Histories;
-use history::{FAST, History, SHARES};
+use history::{FAST, PartitionHistory, SHARES};
 use load::Load;
 use surges::Surges;
 
@@ -115,7 +115,7 @@ impl Estimator {
         if gap {
             self.rates_since = now;
             self.unsettled_at = Some(now);
-            self.partitions.all_mut().for_each(History::forget_commits);
+            self.partitions.all_mut().for_each(PartitionHistory::forget_commits);
             self.capacity.forget_windows();
         }
         self.forget_recreated_topics(observation);
@@ -257,7 +257,7 @@ impl Estimator {
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let newest = self.partitions.all().filter_map(History::last_edge).max();
+        let newest = self.partitions.all().filter_map(PartitionHistory::last_edge).max();
         let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.commit_interval_s);
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
@@ -352,8 +352,8 @@ impl Estimator {
     /// The estimates that a decision shows.
     pub(super) fn model(&self, observation: &Observation, lag: &GroupLag, useful_members: Option<u32>) -> Model {
         Model {
-            arrival_rate: self.sum(observation.at, lag, History::recent_arrival_rate),
-            consumption_rate: self.sum(observation.at, lag, History::consumption_rate),
+            arrival_rate: self.sum(observation.at, lag, PartitionHistory::recent_arrival_rate),
+            consumption_rate: self.sum(observation.at, lag, PartitionHistory::consumption_rate),
             time_lag: self.time_lag(observation.at, lag),
             useful_members,
             start_delay: self.delays.longest_start_s(),
@@ -400,4 +400,4 @@ impl Estimator {
     }
 }
 
-type RateOf = fn(&History, Duration, Duration, &LagOfPartition) -> Option<f64>;
+type RateOf = fn(&PartitionHistory, Duration, Duration, &LagOfPartition) -> Option<f64>;

@@ -54,7 +54,7 @@ pub(super) struct WorkloadFacts {
     pub(super) replicas: Option<Replicas>,
     template: Option<Template>,
     /// Its changes, whoever made them.
-    pub(super) changes: Recent<ReplicaChange, MAX_CHANGES>,
+    pub(super) changes: Recent<ObservedChange, MAX_CHANGES>,
     /// The last decision that was a change.
     decided: Option<DecidedChange>,
 }
@@ -72,13 +72,13 @@ impl Persisted for Template {
 
 /// A change of the replicas as it was seen.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct ReplicaChange {
+pub(super) struct ObservedChange {
     #[serde(with = "time")]
     pub(super) at: Duration,
     pub(super) from: Replicas,
     pub(super) to: Replicas,
 }
-persisted!(ReplicaChange { at, from, to });
+persisted!(ObservedChange { at, from, to });
 
 /// A change of the replicas as it was decided.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -146,11 +146,11 @@ impl Facts {
         sizing: &Sizing,
         now: Duration,
         workload: Workload,
-    ) -> Option<ReplicaChange> {
+    ) -> Option<ObservedChange> {
         let replicas = workload.spec;
         self.estimator.wanted_members = sizing.members(replicas.0);
         let before = self.workload.replicas.replace(replicas).filter(|before| *before != replicas);
-        let change = before.map(|from| ReplicaChange { at: now, from, to: replicas });
+        let change = before.map(|from| ObservedChange { at: now, from, to: replicas });
         if let Some(change) = change {
             self.note_change(policy, sizing, change);
         }
@@ -168,7 +168,7 @@ impl Facts {
         change
     }
 
-    fn note_change(&mut self, policy: &Policy, sizing: &Sizing, change: ReplicaChange) {
+    fn note_change(&mut self, policy: &Policy, sizing: &Sizing, change: ObservedChange) {
         self.workload.changes.push(change);
         self.estimator.note_change(change.at);
         // A change of our own was made when it was decided, and not when it is seen first.

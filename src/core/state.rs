@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allowed::Levels;
 use super::clock::optional_time;
-use super::facts::{Facts, ReplicaChange};
+use super::facts::{Facts, ObservedChange};
 use super::lag::{Anomaly, GroupLag, PartitionLag};
 use super::persisted::{Persisted, PersistedValue, persisted};
 use super::policy::{Policy, Rule};
@@ -156,7 +156,7 @@ impl PolicyState {
     }
 
     /// The replicas were changed.
-    pub(super) fn note_change(&mut self, change: ReplicaChange) {
+    pub(super) fn note_change(&mut self, change: ObservedChange) {
         match &mut self.rule {
             RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => {

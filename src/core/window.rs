@@ -21,7 +21,7 @@ const MOST_ENTRIES: usize = 128;
 /// ends now. So it never holds more entries than there are different replica counts.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(super) struct SlidingExtreme<const HIGHEST: bool>(Recent<Recommendation, MOST_ENTRIES>);
+pub(super) struct SlidingExtreme<const HIGHEST: bool>(Recent<WindowEntry, MOST_ENTRIES>);
 
 impl<const HIGHEST: bool> Persisted for SlidingExtreme<HIGHEST> {
     fn visit(&mut self, visit: &mut dyn FnMut(PersistedValue<'_>)) {
@@ -30,12 +30,12 @@ impl<const HIGHEST: bool> Persisted for SlidingExtreme<HIGHEST> {
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Recommendation {
+struct WindowEntry {
     #[serde(with = "time")]
     at: Duration,
     replicas: Replicas,
 }
-persisted!(Recommendation { at, replicas });
+persisted!(WindowEntry { at, replicas });
 
 impl<const HIGHEST: bool> SlidingExtreme<HIGHEST> {
     /// Whether the first is more extreme than the second.
@@ -49,7 +49,7 @@ impl<const HIGHEST: bool> SlidingExtreme<HIGHEST> {
             self.0.pop_newest();
         }
         if self.0.len() < MOST_ENTRIES {
-            self.0.push(Recommendation { at, replicas });
+            self.0.push(WindowEntry { at, replicas });
         } else if let Some(newest) = self.0.newest_mut() {
             newest.at = at;
         }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::facts::ReplicaChange;
+use super::super::facts::ObservedChange;
 use super::super::policy::{ScalingRules, Select, StepSize};
 use super::super::units::Replicas;
 
@@ -17,7 +17,7 @@ pub(super) enum Direction {
 /// `calculateScaleDownLimitWithBehaviors` of its controller); nothing where there is no limit.
 pub(super) fn limit(
     limits: &ScalingRules,
-    changes: &VecDeque<ReplicaChange>,
+    changes: &VecDeque<ObservedChange>,
     current: Replicas,
     now: Duration,
     direction: Direction,

@@ -23,13 +23,13 @@ const MAX_EDGES: usize = 16;
 
 /// One partition's past.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History {
+pub(super) struct PartitionHistory {
     /// End offsets, oldest first; a plateau has only its first and last point.
-    ends: VecDeque<Point>,
+    ends: VecDeque<OffsetPoint>,
     /// Every commit that changed something, when it was first seen, oldest first.
-    edges: VecDeque<Point>,
+    edges: VecDeque<OffsetPoint>,
     /// The first commit that was seen.
-    first_commit: Option<Point>,
+    first_commit: Option<OffsetPoint>,
     /// Seconds of a stable group in which there was something to read and nothing was.
     pub(super) frozen_s: f64,
     /// Log start offsets: when one was first seen, when it moved last, and where it was then.
@@ -38,7 +38,7 @@ pub(super) struct History {
 
 /// An offset at a time. There are dozens per partition, so the time is 8 bytes and not the 16 of a `Duration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Point {
+pub(super) struct OffsetPoint {
     at: Nanos,
     offset: Offset,
 }
@@ -58,15 +58,15 @@ fn seconds(from: Nanos, to: Nanos) -> f64 {
 /// The movement of a log start offset.
 #[derive(Clone, Copy, Debug)]
 struct StartMoves {
-    first: Point,
-    last: Point,
+    first: OffsetPoint,
+    last: OffsetPoint,
 }
 
 /// Retention deletes in steps of a segment; a mean over less than a few of them says nothing, and one over hours says
 /// nothing about now.
 const RETENTION_WINDOW: Duration = Duration::from_secs(1800);
 
-impl History {
+impl PartitionHistory {
     /// Adds what was seen; gives the records that arrived since the last time.
     pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation) -> u64 {
         let (now, mut arrived) = (nanos(at), 0);
@@ -75,19 +75,19 @@ impl History {
                 *self = Self::default();
             }
             arrived = self.ends.back().map_or(0, |last| end.since(last.offset));
-            self.push_end(Point { at: now, offset: end });
+            self.push_end(OffsetPoint { at: now, offset: end });
         }
         if let Ok(Some(committed)) = seen.committed {
-            self.push_commit(Point { at: now, offset: committed });
+            self.push_commit(OffsetPoint { at: now, offset: committed });
         }
         if let Ok(start) = seen.start {
-            self.push_start(Point { at: now, offset: start });
+            self.push_start(OffsetPoint { at: now, offset: start });
         }
         self.forget_consumed(at, seen);
         arrived
     }
 
-    fn push_end(&mut self, end: Point) {
+    fn push_end(&mut self, end: OffsetPoint) {
         let plateau = self.ends.len() >= 2 && self.ends.iter().rev().take(2).all(|before| before.offset == end.offset);
         if plateau {
             self.ends.pop_back();
@@ -101,7 +101,7 @@ impl History {
         self.ends.push_back(end);
     }
 
-    fn push_commit(&mut self, commit: Point) {
+    fn push_commit(&mut self, commit: OffsetPoint) {
         match self.last_commit() {
             None => self.first_commit = Some(commit),
             Some(last) if commit.offset == last.offset => {}
@@ -119,7 +119,7 @@ impl History {
         }
     }
 
-    fn push_start(&mut self, start: Point) {
+    fn push_start(&mut self, start: OffsetPoint) {
         match &mut self.start {
             Some(moves) if start.offset >= moves.last.offset => {
                 if start.offset > moves.last.offset {
@@ -130,7 +130,7 @@ impl History {
                     // Halfway from the old beginning: about half of the window is kept.
                     let middle = first.offset.get().midpoint(moves.last.offset.get());
                     let middle = i64::try_from(middle).ok().and_then(Offset::new).unwrap_or(moves.last.offset);
-                    moves.first = Point { at: first.at.midpoint(start.at), offset: middle };
+                    moves.first = OffsetPoint { at: first.at.midpoint(start.at), offset: middle };
                 }
             }
             Some(_) | None => self.start = Some(StartMoves { first: start, last: start }),
@@ -154,7 +154,7 @@ impl History {
     }
 
     /// The last commit that changed something, or the first that was seen.
-    pub(super) fn last_commit(&self) -> Option<Point> {
+    pub(super) fn last_commit(&self) -> Option<OffsetPoint> {
         self.edges.back().or(self.first_commit.as_ref()).copied()
     }
 
@@ -193,7 +193,7 @@ impl History {
     }
 
     /// The end offset at this place of the history, and the one before.
-    fn around(&self, place: usize) -> Option<(Option<Point>, Point)> {
+    fn around(&self, place: usize) -> Option<(Option<OffsetPoint>, OffsetPoint)> {
         let after = *self.ends.get(place)?;
         Some((place.checked_sub(1).map(|before| self.ends[before]), after))
     }
