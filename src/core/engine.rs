@@ -60,8 +60,8 @@ impl Engine {
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         self.add(observation, &lag, &sizing);
         let awaited = decide::awaited(observation, workload, &sizing);
-        self.memory.state.note_awaited(observation.at, awaited.is_some());
         self.add_workload(observation, workload, &sizing, awaited.is_none());
+        self.memory.state.note_awaited(observation.at, awaited.is_some());
         let Self { policy, memory: Memory { facts, state, .. } } = self;
         let allowed = AllowedReplicas::of(policy, facts, &sizing);
         prepare(policy, facts, state, observation, &lag, &sizing, allowed, workload.spec);
