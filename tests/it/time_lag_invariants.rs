@@ -47,7 +47,7 @@ fn a_constant_load_comes_to_rest() {
             let partitions = rng.u32(1..40);
             let rate = between(rng, 0.1, 0.8) * f64::from(partitions) * 100.0;
             let of_a_member = |level: &u32| rate / f64::from(partitions) * f64::from(partitions.div_ceil(*level));
-            if !levels(partitions).iter().any(|level| (80.0..103.0).contains(&of_a_member(level))) {
+            if !levels(partitions).iter().any(|level| (80.0..110.0).contains(&of_a_member(level))) {
                 break (partitions, rate);
             }
         };
