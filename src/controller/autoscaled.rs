@@ -47,6 +47,5 @@ impl AutoscalerCheck {
 
 /// The most replicas that the partitions can use.
 fn most_useful(spec: &Validated, decision: &Decision) -> Option<u32> {
-    let members = decision.model.useful_members?;
-    Some(members.div_ceil(spec.policy.threads_per_replica.get()))
+    Some(spec.policy.sizing().replicas(decision.model.useful_members?))
 }

@@ -7,13 +7,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::duration::format_duration;
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::observation::GroupState;
 use super::reason::Reason;
-use super::units::{RecordsPerSecond, Replicas, grouped};
+use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
 
 /// The workload that is scaled, as it is now.
@@ -128,11 +127,6 @@ impl fmt::Display for TimeLag {
             Self::AtLeast(age) => write!(f, ">{}", short(*age)),
         }
     }
-}
-
-/// `90s` as `1m 30s`, without fractions.
-pub fn short(duration: Duration) -> String {
-    format_duration(Duration::from_secs(duration.as_secs()))
 }
 
 /// One replica count that was considered.

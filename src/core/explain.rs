@@ -4,10 +4,10 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource, short};
+use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource};
 use super::kind::GroupKind;
 use super::printable::printable;
-use super::units::{RecordsPerSecond, grouped};
+use super::units::{RecordsPerSecond, grouped, short};
 use super::view::{DecisionView, LagView, PartitionView};
 
 /// Partitions listed: about a screen. The rest is summed up.

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::decision::short;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
 #[derive(Clone, Debug, PartialEq)]

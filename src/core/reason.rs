@@ -3,9 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::decision::short;
 use super::lag::Anomaly;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +23,13 @@ pub enum Reason {
     },
     /// Paused by annotation.
     Paused,
+    /// Paused at a number of replicas that minReplicas, maxReplicas or the partitions do not allow.
+    PausedAtLimit {
+        /// The number in the annotation.
+        requested: Replicas,
+        /// The nearest one that is allowed.
+        limit: Replicas,
+    },
     /// The rule needs more replicas.
     LagAboveThreshold(LagRule),
     /// The rule needs fewer replicas, and did for the whole window.
@@ -317,6 +323,7 @@ impl Reason {
             Self::DataIncomplete { .. } => "DataIncomplete",
             Self::Fallback { .. } => "Fallback",
             Self::Paused => "Paused",
+            Self::PausedAtLimit { .. } => "PausedAtLimit",
             Self::LagAboveThreshold(_) => "LagAboveThreshold",
             Self::LagBelowThreshold(_) => "LagBelowThreshold",
             Self::Steady(_) => "Steady",
@@ -357,6 +364,7 @@ impl Reason {
                 | Self::MinReplicas(_)
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
+                | Self::PausedAtLimit { .. }
         )
     }
 }
@@ -370,6 +378,11 @@ impl fmt::Display for Reason {
             }
             Self::Paused => f.write_str(
                 "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to go on.",
+            ),
+            Self::PausedAtLimit { requested, limit } => write!(
+                f,
+                "Paused by annotation at {limit} instead of {}: minReplicas, maxReplicas and the partitions limit paceline.dev/paused-replicas.",
+                requested.0
             ),
             Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) => sentence(f, &format!("{rule}.")),
             Self::Steady(rule) => sentence(f, &format!("{rule}.")),

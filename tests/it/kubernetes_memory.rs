@@ -91,7 +91,7 @@ async fn a_restarted_controller_knows_the_steps_that_the_one_before_took() {
     };
     let status = wait_for_status(cluster, &namespace, "the limit in the status", limited).await;
     let memory: Value = serde_json::from_str(&status.memory.unwrap()).unwrap();
-    assert!(memory["template"].is_u64(), "the Deployment's revision is known: {memory:#}");
+    assert!(memory["facts"]["workload"]["template"].is_u64(), "the Deployment's revision is known: {memory:#}");
     first.kill();
 
     let second = Controller::start(cluster, kafka, &namespace).await;

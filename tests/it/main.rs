@@ -51,6 +51,7 @@ mod native_hpa;
 mod replay;
 mod simulate;
 mod tidy;
+mod tidy_imports;
 mod time_lag;
 mod time_lag_invariants;
 mod workers;

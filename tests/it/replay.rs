@@ -305,7 +305,8 @@ fn a_whole_spec_is_the_controllers_own_and_its_annotations_count() {
     };
     assert_eq!(told(&config(json!({}))), ("MaxReplicas".to_owned(), 2));
     assert_eq!(told(&config(json!({"paceline.dev/paused": "true"}))), ("Paused".to_owned(), 1));
-    assert_eq!(told(&config(json!({"paceline.dev/paused-replicas": "5"}))), ("Paused".to_owned(), 5));
+    assert_eq!(told(&config(json!({"paceline.dev/paused-replicas": "2"}))), ("Paused".to_owned(), 2));
+    assert_eq!(told(&config(json!({"paceline.dev/paused-replicas": "5"}))), ("PausedAtLimit".to_owned(), 2));
 }
 
 /// One of each kind of observation, as real polls make them.

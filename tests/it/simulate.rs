@@ -13,43 +13,44 @@ use crate::world::command::{paceline, run as end_of};
 const SEEDS: [u64; 2] = [1, 2];
 
 /// What `timeLag` may cost at most on a scenario, in the mean of the seeds: records later than the objective in per cent,
-/// replica-hours, and changes of the replicas. The test prints rows as they would be for the present engine, with what
-/// is left for noise (see [`bounds_for`]); a better engine should get lower ones.
+/// replica-hours, and changes of the replicas. A run depends on nothing but its seed, so a bound is what was reached, and
+/// next to nothing more (see [`bounds_for`]): it holds an engine to the figures of docs/decisions.md. The test prints the
+/// rows of the present engine; a better one gets lower bounds.
 const BOUNDS: &[(&str, f64, f64, f64)] = &[
     // scenario             late %  hours  changes
-    ("batch", 2.1, 6.0, 18.0),
-    ("bursts", 0.1, 9.5, 44.0),
-    ("collapse", 0.1, 28.0, 8.0),
-    ("commit-60s", 0.1, 19.5, 4.0),
-    ("constant-050", 0.1, 4.0, 5.0),
-    ("constant-1000", 0.1, 38.5, 5.0),
-    ("constant-300", 0.1, 13.0, 6.0),
-    ("constant-550", 0.1, 20.0, 5.0),
-    ("constant-570-edge", 0.1, 20.0, 5.0),
-    ("consumer-protocol", 0.1, 19.5, 7.0),
-    ("cooperative", 0.1, 24.0, 19.0),
-    ("crashes", 0.2, 20.0, 5.0),
-    ("diurnal", 0.1, 42.0, 38.0),
-    ("downstream-400", 56.6, 12.5, 16.0),
-    ("eager-long-pause", 0.1, 17.0, 19.0),
-    ("faster-build", 0.1, 28.0, 5.0),
-    ("flash", 0.1, 13.5, 18.0),
-    ("hot-partition", 5.9, 18.0, 11.0),
-    ("idle-to-zero", 0.6, 5.5, 15.0),
-    ("negative-return", 26.6, 10.5, 10.0),
-    ("never-committed", 1.4, 13.5, 5.0),
-    ("noisy-members", 0.1, 20.5, 13.0),
-    ("partial-polls", 0.2, 22.0, 20.0),
-    ("partitions-100", 0.1, 160.0, 65.0),
-    ("ramp", 0.1, 24.5, 8.0),
-    ("restarts", 0.1, 22.0, 25.0),
-    ("retention", 9.8, 7.5, 8.0),
-    ("slow-start", 1.0, 24.0, 8.0),
-    ("step", 0.1, 19.5, 6.0),
-    ("stuck-partition", 0.1, 13.0, 5.0),
-    ("threads-2", 0.1, 12.5, 17.0),
-    ("two-topics-range", 0.1, 14.5, 6.0),
-    ("uneven-members", 0.1, 35.0, 27.0),
+    ("batch", 1.9, 5.5, 13.5),
+    ("bursts", 0.1, 8.6, 35.0),
+    ("collapse", 0.1, 26.4, 5.0),
+    ("commit-60s", 0.1, 18.0, 1.5),
+    ("constant-050", 0.1, 3.2, 2.5),
+    ("constant-1000", 0.1, 36.3, 2.5),
+    ("constant-300", 0.1, 12.1, 3.5),
+    ("constant-550", 0.1, 18.4, 2.5),
+    ("constant-570-edge", 0.1, 18.4, 2.5),
+    ("consumer-protocol", 0.1, 18.3, 4.5),
+    ("cooperative", 0.1, 22.5, 14.0),
+    ("crashes", 0.1, 18.5, 2.5),
+    ("diurnal", 0.1, 39.6, 30.5),
+    ("downstream-400", 50.2, 11.4, 11.5),
+    ("eager-long-pause", 0.1, 15.7, 14.5),
+    ("faster-build", 0.1, 26.2, 2.5),
+    ("flash", 0.1, 12.4, 13.5),
+    ("hot-partition", 5.2, 16.8, 7.5),
+    ("idle-to-zero", 0.5, 4.7, 11.0),
+    ("negative-return", 23.6, 9.7, 6.5),
+    ("never-committed", 1.2, 12.4, 2.5),
+    ("noisy-members", 0.1, 19.2, 9.5),
+    ("partial-polls", 0.1, 20.3, 15.0),
+    ("partitions-100", 0.1, 152.1, 52.5),
+    ("ramp", 0.1, 22.7, 5.5),
+    ("restarts", 0.1, 20.4, 19.0),
+    ("retention", 8.7, 6.7, 5.5),
+    ("slow-start", 0.9, 22.5, 5.5),
+    ("step", 0.1, 18.3, 3.5),
+    ("stuck-partition", 0.1, 12.1, 2.5),
+    ("threads-2", 0.1, 11.4, 12.5),
+    ("two-topics-range", 0.1, 13.2, 3.5),
+    ("uneven-members", 0.1, 32.7, 21.0),
 ];
 
 fn folder_of_scenarios() -> PathBuf {
@@ -66,14 +67,10 @@ fn written(yaml: &str) -> Scenario {
     parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
-/// A row of [`BOUNDS`] for what was seen. Seeds differ from each other by less than what is added.
+/// A row of [`BOUNDS`] for what was seen: what another machine's last digits may change, and half a change.
 fn bounds_for(seen: &Figures) -> (f64, f64, f64) {
     let up = |value: f64, digit: f64| (value / digit).ceil() * digit;
-    (
-        up(1.15 * seen.late_percent + 0.1, 0.1),
-        up(1.06 * seen.replica_hours + 0.3, 0.5),
-        up(1.2 * seen.rescales + 2.0, 1.0),
-    )
+    (up(1.02 * seen.late_percent + 0.05, 0.1), up(1.01 * seen.replica_hours, 0.1), seen.rescales + 0.5)
 }
 
 #[test]
@@ -94,6 +91,23 @@ fn the_engine_is_as_good_as_it_was_on_every_scenario() {
         }
     }
     assert!(worse.is_empty(), "worse than it was:\n{}", worse.join("\n"));
+}
+
+/// What docs/decisions.md claims, against others that know nothing of the engine.
+#[test]
+fn over_all_scenarios_any_other_autoscaler_is_later_and_costs_more() {
+    let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
+    let mean = |policy| {
+        let jobs: Vec<_> = scenarios.iter().map(|scenario| Job { scenario, policy, seed: 1 }).collect();
+        Figures::mean(&run_all(&jobs, |_, _| {}).iter().map(|run| run.figures).collect::<Vec<_>>())
+    };
+    let own = mean(PolicyName::TimeLag);
+    for policy in [PolicyName::LagPerReplica, PolicyName::Keda, PolicyName::Hpa] {
+        let other = mean(policy);
+        assert!(1.5 * own.late_percent < other.late_percent, "{policy:?}: {own:?}, {other:?}");
+        assert!(1.1 * own.replica_hours < other.replica_hours, "{policy:?}: {own:?}, {other:?}");
+        assert!(5.0 * own.rescales < other.rescales, "{policy:?}: {own:?}, {other:?}");
+    }
 }
 
 #[test]

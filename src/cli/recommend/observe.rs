@@ -155,9 +155,7 @@ fn decide(target: &GroupTarget, engine: &mut Engine, observation: Observation, p
 fn members(target: &GroupTarget, observation: &Observation) -> Replicas {
     let members = observation.group.as_ref().ok().map(|group| group.members.len()).filter(|members| *members > 0);
     let members = members.and_then(|members| u32::try_from(members).ok());
-    members.map_or(target.policy.bounds.min(), |members| {
-        Replicas(members.div_ceil(target.policy.threads_per_replica.get()))
-    })
+    members.map_or(target.policy.bounds.min(), |members| Replicas(target.policy.sizing().replicas(members)))
 }
 
 fn lock(results: &Mutex<Vec<Option<ObservedGroup>>>) -> MutexGuard<'_, Vec<Option<ObservedGroup>>> {

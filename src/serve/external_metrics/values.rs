@@ -31,7 +31,8 @@ fn check_complete(decision: &Decision) -> Result<(), String> {
 /// The known lag is a lower bound, so a number above the present replicas holds whatever is missing. A pause and a
 /// fallback promise a number.
 fn desired_replicas(decision: &Decision) -> Result<f64, String> {
-    let is_promised = matches!(decision.reason, Reason::Paused | Reason::Fallback { .. });
+    let is_promised =
+        matches!(decision.reason, Reason::Paused | Reason::PausedAtLimit { .. } | Reason::Fallback { .. });
     if !is_promised && decision.desired <= decision.current() {
         check_complete(decision)?;
     }
