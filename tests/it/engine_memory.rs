@@ -145,17 +145,26 @@ fn a_memory_has_a_bound_and_says_what_is_wrong_with_it() {
     let saved = engine.save();
     assert!(saved.len() < 4_096, "{} bytes", saved.len());
 
-    // As many levels as there can be, each of which fails again and again.
-    let mut large = Group::of(1_000, 1_000, 0);
-    let mut of_large = Engine::new(Policy { capacity_hint: Some(RecordsPerSecond(100.0)), ..policy() });
-    for round in 0..4_000_u64 {
-        of_large.observe(&large.step([200_000, 0, 0, 0, 0, 0, 0, 0][(round % 8) as usize]), large.workload());
+    // As many levels as there can be, each with as many failures as are kept.
+    let mut large = Group::of(300, 12, 0);
+    let mut engine = Engine::new(Policy { capacity_hint: Some(RecordsPerSecond(100.0)), ..policy() });
+    for _ in 0..3 {
+        engine.observe(&large.step(600), large.workload());
     }
-    let saved_of_large = of_large.save();
-    assert!((8_192..16_384).contains(&saved_of_large.len()), "{} bytes", saved_of_large.len());
-    Engine::new(policy()).restore(&saved_of_large).unwrap();
+    let mut memory: Value = serde_json::from_str(&engine.save()).unwrap();
+    let levels = memory["state"]["rule"]["TimeLag"]["what_if"].as_array_mut().unwrap();
+    assert!(levels.len() > 30, "{} levels", levels.len());
+    for level in levels {
+        (level["steady_s"], level["failure_costs"]) = (vec![864_000; 20].into(), vec![123_456_789; 20].into());
+    }
+    assert!(memory.to_string().len() > 16_384);
+    engine.restore(&memory.to_string()).unwrap();
+    let smaller = engine.save();
+    assert!(smaller.len() <= 16_384, "{} bytes", smaller.len());
+    Engine::new(policy()).restore(&smaller).unwrap();
 
     let mut fresh = Engine::new(policy());
+    let last_observed = format!("\"last_observed\":{}.0", 1_000_000 + group.t);
     for (text, told) in [
         ("", "can't be read"),
         ("{}", "can't be read"),
@@ -163,8 +172,8 @@ fn a_memory_has_a_bound_and_says_what_is_wrong_with_it() {
         (&saved.replacen("\"version\":2", "\"version\":7", 1), "of version 7"),
         (&saved.replacen("\"version\":2", "\"version\":1", 1), "of version 1"),
         (&saved.replacen("\"paused_s\":", "\"paused_s\":-1", 1), "out of range"),
-        (&saved.replacen("\"last_observed\":1", "\"last_observed\":0.1", 1), "out of range"),
-        (&saved.replacen("\"last_observed\":1", "\"last_observed\":1e300", 1), "can't be read"),
+        (&saved.replacen(&last_observed, "\"last_observed\":1.0", 1), "out of range"),
+        (&saved.replacen(&last_observed, "\"last_observed\":1e300", 1), "no point in time"),
     ] {
         let error = fresh.restore(text).unwrap_err().to_string();
         assert!(error.contains(told), "{error}");
