@@ -27,10 +27,6 @@ async fn wait_for_holder(cluster: &ControlPlane, namespace: &str, controller: &C
     start.elapsed()
 }
 
-fn leads(controller: &Controller) -> bool {
-    controller.metrics().lines().any(|line| line == "paceline_leader 1")
-}
-
 #[tokio::test]
 async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_from_who_dies() {
     let (kafka, cluster) = world();
@@ -38,7 +34,7 @@ async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_f
     let first = Controller::start(cluster, kafka, &namespace).await;
     wait_for_holder(cluster, &namespace, &first).await;
     let second = Controller::start(cluster, kafka, &namespace).await;
-    assert!(leads(&first) && !leads(&second));
+    assert!(first.leads() && !second.leads());
 
     assert!(first.stop().success(), "SIGTERM ends it with 0");
     let after_end = wait_for_holder(cluster, &namespace, &second).await;
@@ -46,7 +42,7 @@ async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_f
     assert!(after_end < Duration::from_secs(5), "{after_end:?}");
 
     let third = Controller::start(cluster, kafka, &namespace).await;
-    assert!(leads(&second) && !leads(&third));
+    assert!(second.leads() && !third.leads());
     second.kill();
     let after_death = wait_for_holder(cluster, &namespace, &third).await;
     assert!(after_death < Duration::from_secs(15), "{after_death:?}");

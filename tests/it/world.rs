@@ -23,9 +23,11 @@ pub(crate) mod downstream;
 pub(crate) mod kafka;
 pub(crate) mod kubelet;
 pub(crate) mod kustomize;
+pub(crate) mod many;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod producer;
+pub(crate) mod usage;
 pub(crate) mod workers;
 
 use control_plane::ControlPlane;
