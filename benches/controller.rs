@@ -29,14 +29,11 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 use world::control_plane::ControlPlane;
-use world::controller::{Controller, Launch, install_crd_in};
+use world::controller::{Controller, INSTALLED, Launch, prepare_installed};
 use world::kafka::Kafka;
-use world::kustomize::{apply, render};
 use world::many::{Consumers, Load, moves, settle_all};
 use world::usage::{Requests, count, requests, since, sum};
 
-/// Where manifests/ installs the controller.
-const HOME: &str = "paceline";
 const POLL: Duration = Duration::from_secs(10);
 /// How long the API server is looked at before anybody asks it anything: what it asks itself is taken off.
 const IDLE: Duration = Duration::from_secs(20);
@@ -150,8 +147,7 @@ async fn measure(arguments: &Arguments, kafka: &Kafka, consumers: &Consumers) ->
     say(&format!("{} ScaledConsumers: starting etcd and the API server.", consumers.count));
     let mut plane = ControlPlane::start_own();
     let client = plane.admin();
-    install(&plane).await;
-    let namespace = plane.namespace_without_account("bench").await;
+    let namespace = prepare_installed(&plane, "bench").await;
     consumers.create(&client, &namespace).await;
     say("Objects are made. The API server alone.");
     let before = Look::take(&plane, [].into()).await;
@@ -186,8 +182,7 @@ async fn measure(arguments: &Arguments, kafka: &Kafka, consumers: &Consumers) ->
     say("A change of spec.");
     let mut changes = Changes { client: client.clone(), namespace: namespace.clone(), consumers, next: 0 };
     let change = changes.apply(Instant::now()).await;
-    let outage = kafka_outage(arguments, &plane, kafka, consumers, load, &pair).await;
-    let _load = consumers.start_load(kafka);
+    let (outage, _load) = kafka_outage(arguments, &plane, kafka, consumers, load, &pair).await;
 
     say("The leader is killed.");
     let killed = Instant::now();
@@ -211,16 +206,6 @@ async fn measure(arguments: &Arguments, kafka: &Kafka, consumers: &Consumers) ->
     };
     say(&serde_json::to_string(&row).unwrap());
     row
-}
-
-/// What manifests/ installs, but for the controller itself.
-async fn install(plane: &ControlPlane) {
-    install_crd_in(plane).await;
-    let client = plane.admin();
-    for document in render(".").iter().filter(|document| document["kind"] != "Deployment") {
-        let what = format!("{} {}", document["kind"], document["metadata"]["name"]);
-        world::wait_for(&what, Duration::from_secs(60), || apply(&client, document, false)).await;
-    }
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> Option<T> {
@@ -250,7 +235,7 @@ impl Pair {
     }
 
     async fn launch(arguments: &Arguments, plane: &ControlPlane, kafka: &Kafka) -> Controller {
-        let own = Launch { poll: POLL, log: "info", ..Launch::new(&[], HOME) };
+        let own = Launch { poll: POLL, log: "info", ..Launch::new(&[], INSTALLED) };
         let program: &Path = arguments.binary.as_deref().unwrap_or(own.program);
         Controller::launch(plane, kafka, Launch { program, ..own }).await
     }
@@ -354,7 +339,8 @@ impl Changes<'_> {
     /// and the slowest; none if one took too long.
     async fn apply(&mut self, start: Instant) -> Option<(f64, f64)> {
         let moving = (0..self.consumers.count).filter(|index| moves(*index));
-        let names: Vec<String> = moving.skip(self.next).take(CHANGED).map(|index| self.consumers.name(index)).collect();
+        let names: Vec<String> =
+            moving.cycle().skip(self.next).take(CHANGED).map(|index| self.consumers.name(index)).collect();
         self.next += CHANGED;
         let taken = join_all(names.iter().map(|name| within(self.change(name, start)))).await;
         let mut times = taken.into_iter().collect::<Option<Vec<_>>>()?;
@@ -367,11 +353,20 @@ impl Changes<'_> {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         let objects: Api<ScaledConsumer> = Api::namespaced(self.client.clone(), &self.namespace);
         let replicas = async || deployments.get(name).await.ok()?.spec?.replicas;
-        let wanted = replicas().await.expect("the Deployment exists") + 1;
+        let again = Duration::from_millis(100);
+        // The first requests after a restart may meet connections that have ended.
+        let wanted = loop {
+            match replicas().await {
+                Some(replicas) => break replicas + 1,
+                None => sleep(again).await,
+            }
+        };
         let patch = Patch::Merge(json!({"spec": {"minReplicas": wanted}}));
-        objects.patch(name, &PatchParams::default(), &patch).await.expect("a spec can be patched");
+        while objects.patch(name, &PatchParams::default(), &patch).await.is_err() {
+            sleep(again).await;
+        }
         while replicas().await.is_none_or(|replicas| replicas < wanted) {
-            sleep(Duration::from_millis(100)).await;
+            sleep(again).await;
         }
         start.elapsed().as_secs_f64()
     }
@@ -385,7 +380,7 @@ async fn kafka_outage(
     consumers: &Consumers,
     load: Load,
     pair: &Pair,
-) -> Outage {
+) -> (Outage, Load) {
     say(&format!("Kafka is away for {} s.", arguments.outage));
     drop(load);
     let lines =
@@ -394,15 +389,16 @@ async fn kafka_outage(
     kafka.kill();
     sleep(Duration::from_secs(arguments.outage)).await;
     kafka.start().expect("Kafka starts again");
-    let _load = consumers.start_load(kafka);
+    let load = consumers.start_load(kafka);
     sleep(RECOVERY).await;
     let asked = since(&before, &requests(&plane.api_server_metrics().await));
-    Outage {
+    let outage = Outage {
         seconds: arguments.outage,
         status_patches: count(&asked, &["PATCH scaledconsumers/status"]),
         events: count(&asked, &["POST events", "PATCH events"]),
         log_lines: lines() - lines_before,
-    }
+    };
+    (outage, load)
 }
 
 /// The rows as a Markdown table.

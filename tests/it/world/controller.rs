@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::control_plane::ControlPlane;
 use super::kafka::Kafka;
+use super::kustomize::{apply, render};
 use super::process::Process;
 use super::{ports, run_dir, unique, wait_for};
 
@@ -22,6 +23,8 @@ use super::{ports, run_dir, unique, wait_for};
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// The controller's own ServiceAccount in each test's namespace.
 pub(crate) const ACCOUNT: &str = "paceline";
+/// The namespace in which manifests/ installs the controller.
+pub(crate) const INSTALLED: &str = "paceline";
 const SOON: Duration = Duration::from_secs(120);
 
 /// How a controller is started.
@@ -93,6 +96,18 @@ pub(crate) async fn prepare(cluster: &ControlPlane, name: &str) -> String {
     namespace
 }
 
+/// A namespace of a cluster of the caller's own, in which all is installed that manifests/ installs, but for the controller
+/// itself. It has just the rights that it is given there, with its ServiceAccount in [`INSTALLED`].
+pub(crate) async fn prepare_installed(cluster: &ControlPlane, name: &str) -> String {
+    install_crd_in(cluster).await;
+    let client = cluster.admin();
+    for document in render(".").iter().filter(|document| document["kind"] != "Deployment") {
+        let what = format!("{} {} to be accepted", document["kind"], document["metadata"]["name"]);
+        wait_for(&what, SOON, || apply(&client, document, false)).await;
+    }
+    cluster.namespace_without_account(name).await
+}
+
 /// Installs the CRD once per run in the cluster that tests share.
 pub(crate) async fn install_crd(cluster: &ControlPlane) {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
@@ -100,7 +115,7 @@ pub(crate) async fn install_crd(cluster: &ControlPlane) {
 }
 
 /// Installs the CRD in a cluster of the caller's own.
-pub(crate) async fn install_crd_in(cluster: &ControlPlane) {
+async fn install_crd_in(cluster: &ControlPlane) {
     let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin());
     let name = "scaledconsumers.paceline.dev";
     let params = PatchParams::apply("tests").force();

@@ -27,8 +27,8 @@ const TOPICS: usize = 20;
 const RECORDS: u64 = 100;
 /// Records/s of each topic whose groups move.
 const RATE: f64 = 24.0;
-/// How often groups that move commit: well below the objective of their policy.
-const COMMIT_INTERVAL: Duration = Duration::from_secs(15);
+/// How often groups that move commit. With up to 12 records left behind, no record waits longer than the policy's objective.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Requests under way at once while objects are made.
 const AT_ONCE: usize = 16;
 /// Groups whose commits are sent together.
@@ -99,7 +99,7 @@ impl Consumers {
                 "scaleTargetRef": {"name": self.name(index)},
                 "maxReplicas": 24,
                 "kafka": {"cluster": "main", "consumerGroup": self.group(index), "topics": [self.topic(index)]},
-                "policy": {"timeLag": {"objective": "60s"}},
+                "policy": {"timeLag": {"objective": "30s"}},
             },
         })
     }
@@ -121,7 +121,7 @@ impl Consumers {
                     producers.iter().zip(&starts).map(|(producer, starts)| ends_of(producer, starts)).collect();
                 let commit = |index: usize| {
                     // No two groups and no two rounds have the same lag.
-                    let behind = |partition| ((index + 5 * partition + 7 * round) % 24) as i64;
+                    let behind = |partition| ((index + 5 * partition + 7 * round) % 12) as i64;
                     let ends = &ends[index / 2 % ends.len()];
                     let offsets = ends.iter().enumerate().map(|(partition, end)| (end - behind(partition)).max(0));
                     (consumers.group(index), consumers.topic(index), offsets.collect())
