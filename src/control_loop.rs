@@ -1,95 +1,190 @@
-//! The one loop from observations to acts, shared by the controller and by `demo`: only the [`Target`] differs. It knows
-//! the core and nothing of Kafka's client or Kubernetes'.
+//! The one loop from observations to replicas, shared by the controller and by `demo`: only the [`Actuator`] differs. It
+//! writes what it sees, decides and does into the registry, and knows nothing of Kafka's client.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::core::{Decision, Engine, Observation, Policy, Workload};
+use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, Workload};
+use crate::kubernetes::conflict::Competitor;
+use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
 
-/// How often one observation is decided upon when somebody else keeps changing the workload at the same moment. The
-/// next poll is the next chance.
+/// How often one observation is decided upon when somebody else changes the workload at the same moment. The next poll is
+/// the next chance.
 const ATTEMPTS: u32 = 3;
 
 /// What is scaled.
-pub trait Target: Send {
-    /// Why the workload can't be read.
-    type Error: Send;
-
+pub trait Actuator: Send {
     /// Reads the workload as it is now.
-    fn read(&mut self) -> impl Future<Output = Result<Workload, Self::Error>> + Send;
+    fn read(&mut self) -> impl Future<Output = Result<Workload, TargetError>> + Send;
 
-    /// Does what was decided, or only tells it. The engine is there to be saved.
-    fn act(&mut self, seen: &Observation, decision: &Decision, engine: &Engine) -> impl Future<Output = Acted> + Send;
+    /// Carries out a decision, or only says why it doesn't.
+    fn act(&mut self, decision: &Decision) -> impl Future<Output = Acted> + Send;
 
-    /// Takes note that the workload could not be read, so that nothing was decided.
-    fn unreadable(&mut self, seen: &Observation, error: Self::Error) -> impl Future<Output = ()> + Send;
+    /// The cluster that the observations come from, as it is now.
+    fn cluster(&self) -> ClusterContext;
 
-    /// Returns when the workload should be looked at again before the next observation. Must be cancel-safe.
-    fn nudged(&mut self) -> impl Future<Output = ()> + Send {
+    /// Returns when the workload should be looked at before the next observation. Must be cancel-safe.
+    fn changed(&mut self) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 }
 
-/// What became of an act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What is known of the Kafka cluster beside its observations.
+#[derive(Clone, Debug)]
+pub struct ClusterContext {
+    /// The time between two polls.
+    pub poll_interval: Duration,
+    /// A certificate of its connections that expires soon.
+    pub certificate: Option<CertificateWarning>,
+}
+
+/// How an attempt to carry out a decision ended.
+#[derive(Clone, Debug)]
 pub enum Acted {
-    /// It is done, or there was nothing to do.
-    Done,
-    /// The workload was changed in between: read it again and decide again.
+    /// It has ended, well or not.
+    Done {
+        /// What became of the decision.
+        action: ActionResult,
+        /// Who else scales the workload.
+        competitor: Option<Competitor>,
+    },
+    /// The workload was changed in between: read it and decide again.
     Retry,
 }
 
 /// Decides on every observation and on every new policy until `stop`, or until no observations will come any more. The
-/// act in hand is finished first; whoever stops must bound how long that may take.
+/// action under way is finished first; whoever stops must bound how long that may take.
 ///
 /// The engine's history survives a new policy. Another group, other topics or another cluster are another history: stop
 /// this loop and start a new one.
-pub async fn steer<T: Target>(
-    mut engine: Engine,
+pub async fn run<A: Actuator>(
+    engine: Engine,
     mut observations: watch::Receiver<Option<Arc<Observation>>>,
     mut policies: watch::Receiver<Policy>,
-    mut target: T,
+    actuator: A,
+    entry: EntryWriter,
     stop: CancellationToken,
 ) {
-    engine.set_policy(policies.borrow_and_update().clone());
+    let mut state = ControlLoop { engine, actuator, entry, last_recorded: None, last_change: None, capacity: None };
+    state.engine.set_policy(policies.borrow_and_update().clone());
     let mut seen = observations.borrow_and_update().clone();
     loop {
         if let Some(seen) = &seen {
-            once(&mut engine, seen, &mut target).await;
+            state.reconcile(seen).await;
         }
         tokio::select! {
             biased;
-            () = stop.cancelled() => return,
-            Ok(()) = policies.changed() => engine.set_policy(policies.borrow_and_update().clone()),
+            () = stop.cancelled() => break,
+            Ok(()) = policies.changed() => state.engine.set_policy(policies.borrow_and_update().clone()),
             changed = observations.changed() => {
                 if changed.is_err() {
-                    return;
+                    break;
                 }
                 seen = observations.borrow_and_update().clone();
             }
-            () = target.nudged() => {}
+            () = state.actuator.changed() => {}
         }
     }
+    state.save_memory();
 }
 
-/// Reads, decides and acts for one observation; again while the workload changes under our hands.
-async fn once<T: Target>(engine: &mut Engine, seen: &Observation, target: &mut T) {
-    for _ in 0..ATTEMPTS {
-        let workload = match target.read().await {
-            Ok(workload) => workload,
-            Err(error) => {
-                // What was seen counts later, even though nothing can be done with it now.
-                engine.remember(seen);
-                return target.unreadable(seen, error).await;
+struct ControlLoop<A> {
+    engine: Engine,
+    actuator: A,
+    entry: EntryWriter,
+    /// The observation that was recorded last, by its time.
+    last_recorded: Option<Duration>,
+    /// The last change that was decided but not written by us: in a dry run it is the same at every poll.
+    last_change: Option<(Replicas, Replicas)>,
+    /// Where the capacity came from at the last decision.
+    capacity: Option<CapacitySource>,
+}
+
+impl<A: Actuator> ControlLoop<A> {
+    /// Reads, decides and acts for one observation; again while the workload changes in between.
+    async fn reconcile(&mut self, seen: &Arc<Observation>) {
+        for _ in 0..ATTEMPTS {
+            let workload = match self.actuator.read().await {
+                Ok(workload) => workload,
+                Err(error) => {
+                    // What was seen counts later, even though nothing can be decided now.
+                    self.engine.remember(seen);
+                    return self.record(seen, Err(error), ActionResult::NothingToDo, None);
+                }
+            };
+            let decision = Arc::new(self.engine.observe(seen, workload));
+            if decision.is_change() {
+                // A write may take seconds, and readers see the decision meanwhile.
+                let competitor = self.entry.entry().snapshot.as_ref().and_then(|last| last.competitor.clone());
+                self.record(seen, Ok(Arc::clone(&decision)), ActionResult::Pending, competitor);
             }
-        };
-        let decision = engine.observe(seen, workload);
-        match target.act(seen, &decision, engine).await {
-            Acted::Done => return,
-            Acted::Retry => {}
+            match self.actuator.act(&decision).await {
+                Acted::Done { action, competitor } => return self.finish(seen, decision, action, competitor),
+                Acted::Retry => self.entry.update(|entry| entry.count_write("conflict")),
+            }
         }
+    }
+
+    fn finish(
+        &mut self,
+        seen: &Arc<Observation>,
+        decision: Arc<Decision>,
+        action: ActionResult,
+        competitor: Option<Competitor>,
+    ) {
+        let change = decision.is_change().then(|| (decision.current(), decision.desired));
+        let is_told_before = std::mem::replace(&mut self.last_change, change) == change;
+        let (is_written, is_change) = match action {
+            ActionResult::Written => (true, true),
+            ActionResult::NotWritten => (false, change.is_some() && !is_told_before),
+            ActionResult::Pending
+            | ActionResult::NothingToDo
+            | ActionResult::NotLeader
+            | ActionResult::WaitingForLists
+            | ActionResult::Refused
+            | ActionResult::Failed(_) => (false, false),
+        };
+        if is_change {
+            self.entry.update(|entry| entry.add_change(ReplicaChange::of(&decision)));
+        }
+        match &action {
+            ActionResult::Written => self.entry.update(|entry| entry.count_write("done")),
+            ActionResult::Failed(_) => self.entry.update(|entry| entry.count_write("failed")),
+            ActionResult::Pending
+            | ActionResult::NothingToDo
+            | ActionResult::NotLeader
+            | ActionResult::WaitingForLists
+            | ActionResult::Refused
+            | ActionResult::NotWritten => {}
+        }
+        let capacity = Some(decision.model.capacity.source);
+        let is_capacity_new = std::mem::replace(&mut self.capacity, capacity) != capacity;
+        self.record(seen, Ok(decision), action, competitor);
+        if is_written || is_capacity_new {
+            self.save_memory();
+        }
+    }
+
+    fn record(
+        &mut self,
+        seen: &Arc<Observation>,
+        decision: Result<Arc<Decision>, TargetError>,
+        action: ActionResult,
+        competitor: Option<Competitor>,
+    ) {
+        let ClusterContext { poll_interval, certificate } = self.actuator.cluster();
+        let observation = Arc::clone(seen);
+        let is_new = decision.is_ok() && self.last_recorded.replace(seen.at) != Some(seen.at);
+        let snapshot = Snapshot { observation, decision, action, competitor, certificate, poll_interval };
+        self.entry.update(|entry| entry.record(snapshot, is_new));
+    }
+
+    fn save_memory(&self) {
+        let memory: Arc<str> = self.engine.save().into();
+        self.entry.update(|entry| entry.memory = Some(memory));
     }
 }

@@ -8,9 +8,11 @@ mod consumer;
 mod credentials;
 mod external_metrics;
 mod folder;
+mod health;
 mod patterns;
 mod postings;
 mod supervisor;
+mod tasks;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -27,18 +29,21 @@ use tracing::{error, info, warn};
 pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 
 use crate::config::Configuration;
-use crate::kubernetes::conflict::{self, Claims};
+use crate::kafka::now;
+use crate::kubernetes::hpa::Autoscalers;
 use crate::kubernetes::lease::{self, Candidate, Leadership};
-use crate::kubernetes::scaledconsumer::watch;
+use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
 use crate::kubernetes::workload::scale::Scales;
+use crate::registry::Registry;
 use crate::serve::external_metrics::Board;
-use crate::serve::metrics::Metrics;
-use crate::serve::web::{self, Health};
+use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
+use crate::serve::web;
 use clusters::Clusters;
 use consumer::Shared;
 use external_metrics::{Outside, Place};
+use health::{ControllerHealth, Heartbeat};
 use postings::Postings;
-use supervisor::{Pulse, Supervisor};
+use supervisor::Supervisor;
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
 const CHANGES: usize = 256;
@@ -58,31 +63,32 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;
     let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
-    let metrics = Arc::new(Metrics::new()?);
     let identity = identity();
 
     let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
     let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
+    let (writer, registry) = Registry::new();
+    let watches = registry.watches();
     let namespaces = namespaces(&configuration);
-    let lists = if from.is_some() { 1 } else { namespaces.len() };
-    // The lists of HPAs and those of ScaledConsumers.
-    let claims = Claims::awaiting(namespaces.len() + lists);
+    let autoscalers = Autoscalers::default();
     for namespace in &namespaces {
-        tokio::spawn(conflict::watch_autoscalers(client.clone(), namespace.clone(), claims.clone(), stop.clone()));
+        let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
+        tokio::spawn(autoscalers.clone().watch(client, namespace, watches, stop.clone()));
     }
     let (sender, changes) = mpsc::channel(CHANGES);
     match from {
         Some(folder) => {
+            watches.begin(RESOURCE, None);
             tokio::spawn(folder::follow(folder, sender, stop.clone()));
         }
         None => {
             for namespace in &namespaces {
-                let (client, sender) = (client.clone(), sender.clone());
-                tokio::spawn(watch::watch(client, namespace.clone(), sender, stop.clone()));
+                let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
+                tokio::spawn(watch(client, namespace, None, watches, sender.clone(), stop.clone()));
             }
         }
     }
-    // It serves to the end: a probe, or an HPA, must not fail while the last act is done.
+    // It serves to the end: a probe, or an HPA, must not fail while the last action is under way.
     let stop_serving = CancellationToken::new();
     let board = configuration.external_metrics.enabled.then(Board::new);
     let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
@@ -97,18 +103,26 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     };
     let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
     let clusters = Arc::new(clusters);
-    let pulse = Arc::new(Pulse::default());
-    let health = Arc::new(Vitals {
-        pulse: Arc::clone(&pulse),
-        clusters: Arc::clone(&clusters),
+    let heartbeat = Arc::new(Heartbeat::new());
+    let health = ControllerHealth {
+        heartbeat: Arc::clone(&heartbeat),
+        registry: registry.clone(),
         leadership: leadership.clone(),
-        outside: outside.clone(),
-    });
-    let server = tokio::spawn(web::serve(listener, health, Arc::clone(&metrics), stop_serving.clone()));
+        external_metrics: Box::new(|| Ok(())),
+    };
+    let (of_controller, of_clusters, of_external) = (leadership.clone(), Arc::clone(&clusters), outside.clone());
+    let metrics = Metrics::new(MetricSources {
+        registry: registry.clone(),
+        now,
+        controller: Box::new(move || ControllerState { is_leader: of_controller.is_leader() }),
+        clusters: Box::new(move || of_clusters.polls()),
+        external: Box::new(move || of_external.reads()),
+    })?;
+    let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
     let scales = Scales::new(client.clone());
     let not_served = outside.not_served;
-    let shared = Arc::new(Shared { client, scales, claims, leadership, metrics, postings, identity, not_served });
-    let supervisor = tokio::spawn(Supervisor::new(shared, clusters, lists, pulse).run(changes, stop.clone()));
+    let shared = Shared { client, registry: writer, scales, autoscalers, leadership, postings, identity, not_served };
+    let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {
         _ = terminate.recv() => info!("Ending on SIGTERM."),
@@ -199,28 +213,4 @@ fn identity() -> String {
     let host = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
     let host = host.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok());
     format!("{}_{:08x}", host.unwrap_or_else(|| "paceline".to_owned()), fastrand::u32(..))
-}
-
-/// What the web server asks about.
-struct Vitals {
-    pulse: Arc<Pulse>,
-    clusters: Arc<Clusters>,
-    leadership: Leadership,
-    outside: Outside,
-}
-
-impl Health for Vitals {
-    fn is_alive(&self) -> bool {
-        self.pulse.is_alive()
-    }
-
-    fn is_ready(&self) -> bool {
-        self.pulse.is_ready()
-    }
-
-    fn refresh(&self, metrics: &Metrics) {
-        metrics.leads(self.leadership.is_leader());
-        self.clusters.refresh(metrics);
-        self.outside.refresh(metrics);
-    }
 }

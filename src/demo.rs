@@ -9,7 +9,6 @@ mod producer;
 mod screen;
 pub mod worker;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,9 +17,12 @@ use anyhow::Context;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::control_loop::{Acted, Target, steer};
-use crate::core::{Decision, Engine, GroupQuery, Observation, Policy, Replicas, Workload};
+use crate::control_loop::{self, Acted, Actuator, ClusterContext};
+use crate::core::{Decision, Engine, Replicas, Workload};
 use crate::kafka::{ClusterSettings, Poller, now};
+use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
 use broker::Broker;
 use fleet::{Fleet, Program};
 use producer::Producer;
@@ -42,10 +44,8 @@ pub struct Scene {
     pub start_delay: Duration,
     /// From one poll to the next.
     pub poll_interval: Duration,
-    /// What is polled.
-    pub query: GroupQuery,
-    /// How replicas are decided upon.
-    pub policy: Policy,
+    /// What is polled, and how replicas are decided upon.
+    pub spec: Validated,
     /// The executable that has the `worker` command.
     pub executable: PathBuf,
     /// Lines to print first.
@@ -75,19 +75,23 @@ async fn play(
     screen: &mut Screen,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<u64> {
-    let first = Replicas(scene.policy.bounds.min().0.max(1));
+    let first = Replicas(scene.spec.policy.bounds.min().0.max(1));
     fleet.scale(first).context("Can't start a worker process")?;
     let producer = Producer::start(servers, &scene.topics, i32::from(scene.partitions), scene.wave)?;
     let mut settings = ClusterSettings::new("demo", servers);
     settings.poll_interval = scene.poll_interval;
     let shutdown = CancellationToken::new();
     let poller = Poller::start(settings, now, &shutdown).context("Can't poll the embedded broker")?;
-    let observations = poller.subscribe(scene.query.clone());
-    let (_policy, policies) = watch::channel(scene.policy.clone());
-    let engine = Engine::new(scene.policy.clone());
-    // The loop ends at its next wait, so an act is never cut in two: acts here do not wait.
+    let observations = poller.subscribe(scene.spec.query.clone());
+    let (_policy, policies) = watch::channel(scene.spec.policy.clone());
+    let engine = Engine::new(scene.spec.policy.clone());
+    let key = Key { namespace: scene.spec.namespace.clone(), name: scene.spec.name.clone() };
+    let (registry, _) = Registry::new();
+    let entry = registry.apply(&ConsumerSource { key, created: None, record: None }, Some(scene.spec.clone()));
+    let local = LocalWorkers { fleet, screen, poll_interval: scene.poll_interval };
+    // The loop ends at its next wait, so an action is never cut in two: actions here do not wait.
     tokio::select! {
-        () = steer(engine, observations, policies, Local { fleet, screen }, shutdown.clone()) => {}
+        () = control_loop::run(engine, observations, policies, local, entry, shutdown.clone()) => {}
         () = end => {}
     }
     shutdown.cancel();
@@ -99,7 +103,7 @@ fn program(scene: &Scene, servers: &str) -> Program {
     let mut arguments = vec!["worker".to_owned(), "--with-parent".to_owned()];
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--bootstrap-servers", servers.to_owned());
-    add("--group", scene.query.group.clone());
+    add("--group", scene.spec.query.group.clone());
     add("--capacity", scene.capacity.to_string());
     add("--start-delay", humantime::format_duration(scene.start_delay).to_string());
     scene.topics.iter().for_each(|topic| add("--topic", topic.clone()));
@@ -114,28 +118,32 @@ fn program(scene: &Scene, servers: &str) -> Program {
 }
 
 /// Local processes in the place of a workload with `/scale`.
-struct Local<'a> {
+struct LocalWorkers<'a> {
     fleet: &'a Fleet,
     screen: &'a mut Screen,
+    poll_interval: Duration,
 }
 
-impl Target for Local<'_> {
-    type Error = Infallible;
-
-    async fn read(&mut self) -> Result<Workload, Infallible> {
+impl Actuator for LocalWorkers<'_> {
+    async fn read(&mut self) -> Result<Workload, TargetError> {
         Ok(self.fleet.workload())
     }
 
-    async fn act(&mut self, _seen: &Observation, decision: &Decision, _engine: &Engine) -> Acted {
+    async fn act(&mut self, decision: &Decision) -> Acted {
         self.screen.row(decision);
         // Called without a change as well: it replaces a worker that has died.
-        if let Err(error) = self.fleet.scale(decision.desired) {
-            tracing::error!(%error, "Can't start a worker process; the next poll tries again.");
-        }
-        Acted::Done
+        let action = match self.fleet.scale(decision.desired) {
+            Ok(()) if decision.is_change() => ActionResult::Written,
+            Ok(()) => ActionResult::NothingToDo,
+            Err(error) => {
+                tracing::error!(%error, "Can't start a worker process; the next poll tries again.");
+                ActionResult::Failed(TargetError { reason: "WorkerNotStarted", message: error.to_string() })
+            }
+        };
+        Acted::Done { action, competitor: None }
     }
 
-    async fn unreadable(&mut self, _seen: &Observation, error: Infallible) {
-        match error {}
+    fn cluster(&self) -> ClusterContext {
+        ClusterContext { poll_interval: self.poll_interval, certificate: None }
     }
 }

@@ -14,6 +14,7 @@ pub mod scaledconsumer;
 pub(crate) mod single;
 pub mod watch_state;
 pub mod workload;
+pub mod workload_key;
 
 pub use k8s_openapi::api::core::v1::ObjectReference;
 pub use k8s_openapi::jiff::Timestamp;

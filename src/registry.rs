@@ -17,13 +17,15 @@ use arc_swap::ArcSwap;
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::watch;
 
-use crate::core::Replicas;
+use crate::core::{Decision, Replicas};
 use crate::kubernetes::Timestamp;
+pub use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
 use crate::kubernetes::scaledconsumer::watch::{Key, Record};
 use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::workload_key::WorkloadKey;
 pub use history::{History, MAX_HISTORY_BYTES, Point};
-pub use snapshot::{ActionResult, CertificateWarning, Snapshot, TargetError};
+pub use snapshot::{ActionResult, Snapshot, TargetError};
 
 /// Changes kept per ScaledConsumer: an hour of one every three minutes, which is a lot.
 pub const CHANGES_KEPT: usize = 20;
@@ -53,26 +55,6 @@ struct Slot {
     entry: ArcSwap<Entry>,
     /// Serialises the writers of this entry: its own task and the supervisor.
     writing: Mutex<()>,
-}
-
-/// A workload, whatever version of its API group names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct WorkloadKey {
-    namespace: String,
-    group: String,
-    kind: String,
-    name: String,
-}
-
-impl WorkloadKey {
-    fn of(namespace: &str, target: &TargetRef) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            group: target.group().to_owned(),
-            kind: target.kind.clone(),
-            name: target.name.clone(),
-        }
-    }
 }
 
 /// What is known of one ScaledConsumer. Never changed in place.
@@ -115,6 +97,30 @@ pub struct ReplicaChange {
     pub reason: &'static str,
     /// The reason in a sentence.
     pub message: String,
+}
+
+impl ReplicaChange {
+    /// The change that a decision asks for.
+    pub fn of(decision: &Decision) -> Self {
+        Self {
+            at: decision.at,
+            from: decision.current(),
+            to: decision.desired,
+            reason: decision.reason.name(),
+            message: decision.reason.to_string(),
+        }
+    }
+}
+
+/// Where a ScaledConsumer comes from, as far as it is no part of its spec.
+#[derive(Clone, Debug)]
+pub struct ConsumerSource {
+    /// Its namespace and name.
+    pub key: Key,
+    /// When it was created, where it comes from the API server.
+    pub created: Option<Timestamp>,
+    /// Its object in the API server; nothing for one from a file.
+    pub record: Option<Arc<Record>>,
 }
 
 /// Counts of one ScaledConsumer; they survive a new start of its task.
@@ -189,6 +195,14 @@ impl Registry {
 #[derive(Clone)]
 pub struct RegistryWriter(Registry);
 
+/// Writes one entry, as long as it is in the registry: an entry that was removed, or begun anew, is beyond the reach of
+/// whoever wrote it before.
+#[derive(Clone)]
+pub struct EntryWriter {
+    registry: RegistryWriter,
+    slot: Arc<Slot>,
+}
+
 impl Deref for RegistryWriter {
     type Target = Registry;
 
@@ -198,103 +212,103 @@ impl Deref for RegistryWriter {
 }
 
 impl RegistryWriter {
-    /// Puts in a ScaledConsumer, or its new spec. What was observed stays.
-    pub fn apply(&self, key: &Key, spec: Validated, created: Option<Timestamp>, record: Option<Record>) {
-        let spec = Arc::new(spec);
-        self.upsert(key, Some(Arc::clone(&spec)), |entry| {
-            entry.spec = Some(spec);
-            entry.refused = None;
-            entry.created = created;
-            entry.record = record.map(Arc::new);
-        });
+    /// Puts in a ScaledConsumer, or what is new of it. Without a spec its workload is nobody's.
+    pub fn apply(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
+        self.upsert(source, spec, false)
     }
 
-    /// Puts in one that can't be scaled, and why. Without a valid spec its workload is nobody's.
-    pub fn refuse(
-        &self,
-        key: &Key,
-        spec: Option<Validated>,
-        why: &str,
-        created: Option<Timestamp>,
-        record: Option<Record>,
-    ) {
-        let spec = spec.map(Arc::new);
-        self.upsert(key, spec.clone(), |entry| {
-            entry.spec = spec;
-            entry.refused = Some(why.to_owned());
-            entry.created = created;
-            entry.record = record.map(Arc::new);
-            entry.snapshot = None;
-        });
+    /// The same, for a spec that makes another history: what was observed does not count any more.
+    pub fn begin_anew(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
+        self.upsert(source, spec, true)
+    }
+
+    fn upsert(&self, source: &ConsumerSource, spec: Option<Validated>, is_new: bool) -> EntryWriter {
+        let shared = &self.0.0;
+        let workload = |spec: &Validated| WorkloadKey::of(&source.key.namespace, &spec.target);
+        let mut revision = lock(&shared.revision);
+        let mut index = Index::clone(&shared.index.load());
+        *revision += 1;
+        let old = index.slots.get_key_value(&source.key).map(|(key, slot)| (Arc::clone(key), Arc::clone(slot)));
+        let key = old.as_ref().map_or_else(|| Arc::new(source.key.clone()), |(key, _)| Arc::clone(key));
+        let before = old.as_ref().and_then(|(_, slot)| slot.entry.load().spec.as_deref().map(workload));
+        let after = spec.as_ref().map(workload);
+        let fill = |entry: &mut Entry| {
+            entry.created = source.created;
+            entry.record = source.record.clone();
+            entry.spec = spec.map(Arc::new);
+            entry.refused = None;
+        };
+        let slot = match old {
+            Some((_, slot)) if !is_new => {
+                slot.change(*revision, fill);
+                slot
+            }
+            old => {
+                let mut entry = Entry::new(Arc::clone(&key));
+                if let Some((_, slot)) = old {
+                    let old = slot.entry.load();
+                    (entry.counts, entry.changes) = (old.counts.clone(), old.changes.clone());
+                }
+                let slot = Arc::new(Slot { entry: ArcSwap::from_pointee(entry), writing: Mutex::new(()) });
+                slot.change(*revision, fill);
+                index.slots.insert(Arc::clone(&key), Arc::clone(&slot));
+                slot
+            }
+        };
+        if before != after {
+            before.map(|workload| index.by_workload.remove(&(workload, Arc::clone(&key))));
+            after.map(|workload| index.by_workload.insert((workload, key)));
+        }
+        shared.index.store(Arc::new(index));
+        shared.changed.send_replace(*revision);
+        EntryWriter { registry: self.clone(), slot }
     }
 
     /// Removes one that is gone.
     pub fn remove(&self, key: &Key) {
-        self.change_index(|index, _| {
-            let Some(slot) = index.slots.remove(key) else { return false };
-            if let Some(spec) = &slot.entry.load().spec {
-                let workload = WorkloadKey::of(&key.namespace, &spec.target);
-                index.by_workload.remove(&(workload, Arc::new(key.clone())));
-            }
-            true
-        });
-    }
-
-    /// Changes an entry; nothing where it is gone.
-    pub fn update(&self, key: &Key, change: impl FnOnce(&mut Entry)) {
-        let Some(slot) = self.0.0.index.load().slots.get(key).cloned() else { return };
-        let revision = self.next_revision();
-        slot.change(revision, change);
-        self.0.0.changed.send_replace(revision);
-    }
-
-    fn upsert(&self, key: &Key, spec: Option<Arc<Validated>>, change: impl FnOnce(&mut Entry)) {
-        let workload = |spec: &Validated| WorkloadKey::of(&key.namespace, &spec.target);
-        self.change_index(|index, revision| {
-            let (key, slot) = match index.slots.get_key_value(key) {
-                Some((key, slot)) => (Arc::clone(key), Arc::clone(slot)),
-                None => {
-                    let key = Arc::new(key.clone());
-                    let slot = Arc::new(Slot::new(Entry::new(Arc::clone(&key))));
-                    index.slots.insert(Arc::clone(&key), Arc::clone(&slot));
-                    (key, slot)
-                }
-            };
-            let before = slot.entry.load().spec.as_deref().map(workload);
-            let after = spec.as_deref().map(workload);
-            if before != after {
-                before.map(|workload| index.by_workload.remove(&(workload, Arc::clone(&key))));
-                after.map(|workload| index.by_workload.insert((workload, key)));
-            }
-            slot.change(revision, change);
-            true
-        });
-    }
-
-    /// Publishes a changed index, if `change` says that it is one.
-    fn change_index(&self, change: impl FnOnce(&mut Index, u64) -> bool) {
         let shared = &self.0.0;
         let mut revision = lock(&shared.revision);
         let mut index = Index::clone(&shared.index.load());
-        if change(&mut index, *revision + 1) {
-            *revision += 1;
-            shared.index.store(Arc::new(index));
-            shared.changed.send_replace(*revision);
+        let Some(slot) = index.slots.remove(key) else { return };
+        if let Some(spec) = &slot.entry.load().spec {
+            let workload = WorkloadKey::of(&key.namespace, &spec.target);
+            index.by_workload.remove(&(workload, Arc::new(key.clone())));
         }
+        *revision += 1;
+        shared.index.store(Arc::new(index));
+        shared.changed.send_replace(*revision);
+    }
+}
+
+impl EntryWriter {
+    /// What is known now.
+    pub fn entry(&self) -> Arc<Entry> {
+        self.slot.entry.load_full()
     }
 
-    fn next_revision(&self) -> u64 {
-        let mut revision = lock(&self.0.0.revision);
-        *revision += 1;
-        *revision
+    /// Everything else that is known.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Changes the entry.
+    pub fn update(&self, change: impl FnOnce(&mut Entry)) {
+        let shared = &self.registry.0.0;
+        let revision = {
+            let mut revision = lock(&shared.revision);
+            *revision += 1;
+            *revision
+        };
+        self.slot.change(revision, change);
+        shared.changed.send_if_modified(|newest| {
+            let is_newer = *newest < revision;
+            *newest = revision.max(*newest);
+            is_newer
+        });
     }
 }
 
 impl Slot {
-    fn new(entry: Entry) -> Self {
-        Self { entry: ArcSwap::from_pointee(entry), writing: Mutex::new(()) }
-    }
-
     fn change(&self, revision: u64, change: impl FnOnce(&mut Entry)) {
         let _writing = lock(&self.writing);
         let mut entry = Entry::clone(&self.entry.load());
@@ -330,6 +344,11 @@ impl Entry {
             *self.counts.decisions.entry(decision.reason.name()).or_default() += 1;
         }
         self.snapshot = Some(Arc::new(snapshot));
+    }
+
+    /// Counts a write to the target by its result.
+    pub fn count_write(&mut self, result: &'static str) {
+        *self.counts.writes.entry(result).or_default() += 1;
     }
 
     /// Takes in a change of the replicas.

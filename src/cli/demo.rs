@@ -11,7 +11,6 @@ use super::{Outcome, WrongInput, manifests};
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, short};
 use crate::demo::{Scene, Wave, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
-use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::yaml::Source;
 
 /// What `demo` takes.
@@ -68,8 +67,8 @@ fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
             manifest::parse(&source)?.consumers.into_iter().next()
         }
     };
-    let Validated { query, policy, .. } = consumer.context("No ScaledConsumer to demonstrate")?;
-    let topics = match &query.topics {
+    let spec = consumer.context("No ScaledConsumer to demonstrate")?;
+    let topics = match &spec.query.topics {
         TopicSelection::Named(topics) => topics.clone(),
         TopicSelection::Pattern(_) | TopicSelection::OfGroup => {
             let why = "The demo makes the topics that the manifest names: give spec.kafka.topics";
@@ -78,15 +77,14 @@ fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
     };
     let executable = std::env::current_exe().context("Can't find this executable, which is also the worker")?;
     Ok(Scene {
-        introduction: introduction(&policy, &topics),
+        introduction: introduction(&spec.policy, &topics),
         topics,
         partitions: PARTITIONS,
         wave: WAVE,
         capacity: CAPACITY,
         start_delay: START_DELAY,
         poll_interval: POLL_INTERVAL,
-        query,
-        policy,
+        spec,
         executable,
     })
 }

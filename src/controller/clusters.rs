@@ -21,7 +21,7 @@ use crate::kafka::{AddressPolicy, ClusterSettings, MembersOf, Poller, canonical,
 use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, InlineCluster};
 use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::serve::metrics::{Metrics, Polls};
+use crate::serve::metrics::ClusterPolls;
 
 /// All pollers, by the cluster's name or, where a ScaledConsumer gives them, its brokers and Secrets.
 pub(super) struct Clusters {
@@ -271,23 +271,22 @@ impl Clusters {
         self.secrets.drop_idle();
     }
 
-    /// Brings the metrics of polls up to date.
-    pub(super) fn refresh(&self, metrics: &Metrics) {
-        let mut certificates = Vec::new();
-        for (cluster, polled) in lock(&self.pollers).iter() {
-            let cluster = cluster.to_string();
+    /// How each cluster is polled, for the metrics.
+    pub(super) fn polls(&self) -> Vec<ClusterPolls> {
+        let pollers = lock(&self.pollers);
+        let polls = pollers.iter().map(|(cluster, polled)| {
             let statistics = polled.poller.statistics();
-            let polls = Polls {
+            let certificates = expiry::first_of_each(&statistics.certificates);
+            ClusterPolls {
+                cluster: cluster.to_string(),
                 ended: statistics.cycles,
                 failed: statistics.failed_cycles,
                 late: statistics.late_cycles,
                 last_seconds: statistics.last_cycle.as_ref().map(|cycle| cycle.duration.as_secs_f64()),
-            };
-            metrics.polled(&cluster, polls);
-            let first = expiry::first_of_each(&statistics.certificates);
-            certificates.extend(first.into_iter().map(|(owner, at)| (cluster.clone(), owner.name(), at)));
-        }
-        metrics.certificates(&certificates);
+                certificates: certificates.into_iter().map(|(owner, at)| (owner.name(), at)).collect(),
+            }
+        });
+        polls.collect()
     }
 }
 

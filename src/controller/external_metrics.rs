@@ -19,7 +19,7 @@ use crate::serve::external_metrics::certificate::{Served, directory};
 use crate::serve::external_metrics::counters::Class;
 use crate::serve::external_metrics::front_proxy::Cause;
 use crate::serve::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving, serve};
-use crate::serve::metrics::{ExternalReads, Metrics};
+use crate::serve::metrics::ExternalReads;
 
 /// What is known of the server from outside.
 #[derive(Clone)]
@@ -38,19 +38,19 @@ impl Outside {
         Self { not_served, counters: Arc::default(), certificate: Served::default(), is_on: false }
     }
 
-    /// Brings the metrics up to date.
-    pub(super) fn refresh(&self, metrics: &Metrics) {
+    /// What was asked so far, for the metrics.
+    pub(super) fn reads(&self) -> Option<ExternalReads> {
         if !self.is_on {
-            return;
+            return None;
         }
         let counters = &self.counters;
-        metrics.served(&ExternalReads {
+        Some(ExternalReads {
             requests: Class::ALL.map(|class| (class.name(), counters.requests(class))).to_vec(),
             refused: Cause::ALL.map(|cause| (cause.name(), counters.refused(cause))).to_vec(),
             believed_connections: counters.trusted_connections(),
             other_connections: counters.untrusted_connections(),
             certificate_expires: self.certificate.not_after().map(|at| at.as_second()),
-        });
+        })
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use crate::kubernetes::scaledconsumer::manifest;
 use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch::{Change, Key, Object};
+use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer};
 use crate::yaml::Source;
 
 /// How often the files are read again. A ConfigMap's mount follows its changes within a minute anyway.
@@ -29,7 +29,8 @@ pub(super) async fn follow(folder: PathBuf, changes: mpsc::Sender<Change>, stop:
                 if told.get(key) == Some(consumer) {
                     continue;
                 }
-                let object = Object { key: key.clone(), asked: Ok(consumer.clone()), created: None, record: None };
+                let object =
+                    LoadedConsumer { key: key.clone(), spec: Ok(consumer.clone()), created: None, record: None };
                 if changes.send(Change::Applied(Box::new(object))).await.is_err() {
                     return;
                 }

@@ -1,263 +1,289 @@
-//! Which ScaledConsumers there are: a task for each, started, changed and ended as they come and go.
+//! Which ScaledConsumers there are: a task for each, started, changed and ended as they come and go, and started anew
+//! when it fails. Nothing in here waits: the loop takes one message after the other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::clusters::{Clusters, NotSubscribed};
-use super::consumer::{Asked, Consumer, Shared};
-use crate::control_loop::steer;
+use super::consumer::{Consumer, Shared};
+use super::health::Heartbeat;
+use super::tasks::{TaskEnd, Tasks};
+use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kafka::now;
 use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, TargetRef, Validated};
-use crate::kubernetes::scaledconsumer::watch::{Change, Key, Object};
+use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer, RESOURCE};
+use crate::registry::ConsumerSource;
 
-/// How often what could not be started is tried again, and what nobody needs is dropped.
-const TIDY: Duration = Duration::from_secs(15);
-/// How long the acts in hand may take at shutdown; what is not done by then is abandoned. The lease has to be given back
-/// within the five seconds that there are.
-const FAREWELL: Duration = Duration::from_millis(2500);
-/// The main loop that stands still for so long is dead: it waits for nothing but messages.
-const STILL: u64 = 60;
+/// How often what could not be started is tried again, and unused pollers are dropped.
+const RETRY_INTERVAL: Duration = Duration::from_secs(15);
+/// Pause before a task that failed is started anew; doubles with each failure.
+const FIRST_RESTART: Duration = Duration::from_secs(1);
+/// The longest such pause.
+const LONGEST_RESTART: Duration = Duration::from_secs(300);
+/// A task that has run for this time has not failed because of its start: the pause begins anew.
+const STEADY: Duration = Duration::from_secs(600);
 
 /// Keeps a task per ScaledConsumer.
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
     clusters: Arc<Clusters>,
-    running: BTreeMap<Key, Running>,
-    /// What could not be started, with the reason that was told, to be tried again.
-    waiting: BTreeMap<Key, (Object, String)>,
-    /// Lists that are still to come before it is ready.
-    missing_lists: usize,
-    pulse: Arc<Pulse>,
+    consumers: BTreeMap<Key, Supervised>,
+    tasks: Tasks,
+    heartbeat: Arc<Heartbeat>,
 }
 
-/// Whether the main loop turns, for whoever asks from another thread.
-#[derive(Default)]
-pub(super) struct Pulse {
-    /// Seconds since the process' start.
-    beat: AtomicU64,
-    ready: std::sync::atomic::AtomicBool,
-}
-
-impl Pulse {
-    pub(super) fn is_alive(&self) -> bool {
-        now().as_secs().saturating_sub(self.beat.load(Ordering::Relaxed)) < STILL
-    }
-
-    pub(super) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed)
-    }
+/// One ScaledConsumer.
+struct Supervised {
+    /// As it was read last; nothing once it is gone and only its task is still to end.
+    loaded: Option<LoadedConsumer>,
+    /// What its task works on, where it has one that is not about to end.
+    task: Option<TaskInput>,
+    /// Failures of its task in a row, and when it may be started again.
+    failures: u32,
+    restart_at: Option<Instant>,
+    /// Why it could not be started, when that was logged last.
+    refused: Option<String>,
 }
 
 /// What makes another history, so that a change of it means a new start.
 type History = (ClusterRef, GroupQuery, TargetRef);
 
-struct Running {
+struct TaskInput {
     history: History,
-    gap: Duration,
-    asked: watch::Sender<Asked>,
+    max_observation_gap: Duration,
+    specs: watch::Sender<Arc<Validated>>,
     policies: watch::Sender<Policy>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
+    started: Instant,
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Arc<Shared>, clusters: Arc<Clusters>, lists: usize, pulse: Arc<Pulse>) -> Self {
-        Self { shared, clusters, running: BTreeMap::new(), waiting: BTreeMap::new(), missing_lists: lists, pulse }
+    pub(super) fn new(shared: Arc<Shared>, clusters: Arc<Clusters>, heartbeat: Arc<Heartbeat>) -> Self {
+        Self { shared, clusters, consumers: BTreeMap::new(), tasks: Tasks::default(), heartbeat }
     }
 
-    /// Follows the changes until `stop`; then lets the acts in hand end.
+    /// Follows the changes until `stop`; then lets the actions under way end.
     pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>, stop: CancellationToken) {
-        let mut tidy = tokio::time::interval(TIDY);
+        let mut retry = tokio::time::interval(RETRY_INTERVAL);
         loop {
-            self.pulse.beat.store(now().as_secs(), Ordering::Relaxed);
+            self.heartbeat.beat();
+            let restart = self.next_restart();
             tokio::select! {
                 () = stop.cancelled() => break,
                 change = changes.recv() => match change {
-                    Some(change) => self.follow(change).await,
+                    Some(change) => self.follow(change),
                     None => break,
                 },
-                _ = tidy.tick() => self.tidy().await,
-                () = self.clusters.credentials_changed() => self.try_again().await,
+                (key, end) = self.tasks.ended() => self.ended(&key, end),
+                _ = retry.tick() => {
+                    self.clusters.tidy();
+                    self.start_waiting();
+                }
+                () = self.clusters.credentials_changed() => self.start_waiting(),
+                () = tokio::time::sleep_until(restart) => self.start_waiting(),
             }
         }
-        self.end().await;
+        self.tasks.shut_down().await;
     }
 
-    async fn follow(&mut self, change: Change) {
+    fn follow(&mut self, change: Change) {
         match change {
-            Change::Applied(object) => self.apply(*object).await,
-            Change::Gone(key) => self.remove(&key).await,
+            Change::Applied(loaded) => self.apply(*loaded),
+            Change::Gone(key) => self.remove(&key),
             Change::Listed(namespace, keys) => {
-                let ours = |key: &&Key| namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
-                let known = self.running.keys().chain(self.waiting.keys());
-                let gone: Vec<_> = known.filter(ours).filter(|key| !keys.contains(key)).cloned().collect();
-                for key in &gone {
-                    self.remove(key).await;
+                let is_of = |key: &Key| namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
+                let known = self.consumers.keys().filter(|key| is_of(key) && !keys.contains(*key));
+                for key in known.cloned().collect::<Vec<_>>() {
+                    self.remove(&key);
                 }
-                if self.missing_lists > 0 {
-                    self.missing_lists -= 1;
-                    self.shared.claims.listed();
-                }
-                if self.missing_lists == 0 {
-                    self.pulse.ready.store(true, Ordering::Relaxed);
-                    self.shared.postings.listed();
-                }
+                self.shared.registry.watches().listed(RESOURCE, namespace.as_deref());
+                self.shared.postings.listed();
             }
         }
     }
 
-    async fn apply(&mut self, object: Object) {
-        let told = self.waiting.remove(&object.key).map(|(_, why)| why);
-        let validated = match &object.asked {
-            Ok(validated) => validated.clone(),
-            Err(why) => {
-                self.stop(&object.key).await;
-                self.shared.claims.remove(&object.key.namespace, &object.key.name);
-                return self.refuse(object.clone(), why.clone(), told.as_deref());
+    fn apply(&mut self, loaded: LoadedConsumer) {
+        let key = loaded.key.clone();
+        let consumer = self.consumers.entry(key.clone()).or_insert_with(Supervised::new);
+        match (&loaded.spec, &consumer.task) {
+            (Ok(spec), Some(task)) if task.history == history(spec) => {
+                self.shared.registry.apply(&source(&loaded), Some(spec.clone()));
+                task.renew(spec);
             }
+            (_, Some(_)) => {
+                consumer.task = None;
+                self.tasks.stop(&key);
+                self.clusters.release(&key);
+                self.shared.registry.begin_anew(&source(&loaded), loaded.spec.as_ref().ok().cloned());
+            }
+            (_, None) => {}
+        }
+        if let Ok(spec) = &loaded.spec
+            && consumer.task.is_none()
+        {
+            self.shared.postings.announce(spec);
+        }
+        consumer.loaded = Some(loaded);
+        self.try_start(&key);
+    }
+
+    /// Starts its task, if it has none and can have one.
+    fn try_start(&mut self, key: &Key) {
+        let Some(consumer) = self.consumers.get(key) else { return };
+        let is_too_early = consumer.restart_at.is_some_and(|at| Instant::now() < at);
+        if consumer.task.is_some() || self.tasks.is_taken(key) || is_too_early {
+            return;
+        }
+        let Some(loaded) = consumer.loaded.clone() else { return };
+        let spec = match &loaded.spec {
+            Ok(spec) => spec.clone(),
+            Err(why) => return self.refuse(&loaded, why),
         };
-        self.shared.claims.set(&validated, object.created);
-        let history = (validated.cluster.clone(), validated.query.clone(), validated.target.clone());
-        match self.running.get_mut(&object.key) {
-            Some(running) if running.history == history => running.renew(validated, &object),
-            Some(_) => {
-                self.stop(&object.key).await;
-                self.start(object, validated, history, told.as_deref());
-            }
-            None => self.start(object, validated, history, told.as_deref()),
+        let others = self.consumers.iter().filter(|(other, _)| other.namespace == key.namespace);
+        let others = others.filter_map(|(_, other)| Some(&other.task.as_ref()?.history.1));
+        if let Err(why) = super::patterns::check(&key.namespace, &spec.query, others) {
+            return self.refuse(&loaded, &why);
         }
-    }
-
-    fn start(&mut self, object: Object, validated: Validated, history: History, told: Option<&str>) {
-        let of_namespace = self.running.iter().filter(|(key, _)| key.namespace == object.key.namespace);
-        let others = of_namespace.map(|(_, running)| &running.history.1);
-        if let Err(why) = super::patterns::check(&object.key.namespace, &history.1, others) {
-            return self.refuse(object, why, told);
-        }
-        let subscription = self.clusters.subscribe(&object.key, &history.0, history.1.clone());
-        let subscription = match subscription {
-            Ok(subscription) => subscription,
+        match self.clusters.subscribe(key, &spec.cluster, spec.query.clone()) {
+            Ok(subscription) => self.start(&loaded, spec, subscription),
+            // Its Secret is being read.
             Err(NotSubscribed::NotYet) => {
-                // Nothing is known to be wrong, so nothing is told.
-                let told = told.unwrap_or_default().to_owned();
-                self.waiting.insert(object.key.clone(), (object, told));
-                return;
+                self.shared.registry.apply(&source(&loaded), Some(spec));
             }
-            Err(NotSubscribed::Refused(why)) => return self.refuse(object, why, told),
-        };
-        let Key { namespace, name } = object.key.clone();
-        info!(namespace, name, group = history.1.group, target = %history.2, "Following a ScaledConsumer.");
-        self.shared.postings.announce(&validated);
-        let (observations, gap) = (subscription.observations.clone(), subscription.gap);
-        let policy = Policy { gap, ..validated.policy.clone() };
-        let engine = self.engine(&object, policy.clone());
-        let (asked, asked_now) = watch::channel(Asked { validated, record: object.record.clone() });
-        let (policies, policies_now) = watch::channel(policy.clone());
-        let stop = CancellationToken::new();
-        let consumer = Consumer::new(Arc::clone(&self.shared), &object, asked_now, subscription);
-        let task = tokio::spawn(steer(engine, observations, policies_now, consumer, stop.clone()));
-        self.running.insert(object.key, Running { history, gap, asked, policies, stop, task });
-    }
-
-    /// An engine that goes on where the last one was, this controller's before a restart or another one's.
-    fn engine(&self, object: &Object, policy: Policy) -> Engine {
-        let mut engine = Engine::new(policy);
-        let Some(record) = &object.record else { return engine };
-        // What was learned under another spec may be of another group.
-        let is_its_own = record.status.observed_generation == record.generation;
-        if let Some(memory) = record.status.memory.as_deref().filter(|_| is_its_own) {
-            let Key { namespace, name } = &object.key;
-            match engine.restore(memory) {
-                Ok(()) => debug!(namespace, name, "Going on from the memory in the status."),
-                Err(error) => warn!(namespace, name, %error, "The memory in the status is of no use; beginning anew."),
-            }
+            Err(NotSubscribed::Refused(why)) => self.refuse(&loaded, &why),
         }
-        engine
     }
 
-    /// Tells why it can't be followed, and tries again later.
-    fn refuse(&mut self, object: Object, why: String, told: Option<&str>) {
-        let Key { namespace, name } = &object.key;
-        if told != Some(why.as_str()) {
+    fn start(&mut self, loaded: &LoadedConsumer, spec: Validated, subscription: super::clusters::Subscription) {
+        let Key { namespace, name } = &loaded.key;
+        info!(namespace, name, group = spec.query.group, target = %spec.target, "Following a ScaledConsumer.");
+        let entry = self.shared.registry.begin_anew(&source(loaded), Some(spec.clone()));
+        let max_observation_gap = subscription.gap;
+        let policy = Policy { gap: max_observation_gap, ..spec.policy.clone() };
+        let engine = engine(loaded, policy.clone());
+        let history = history(&spec);
+        let (specs, specs_now) = watch::channel(Arc::new(spec));
+        let (policies, policies_now) = watch::channel(policy);
+        let observations = subscription.observations.clone();
+        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscription);
+        self.tasks.start(loaded.key.clone(), |stop| {
+            control_loop::run(engine, observations, policies_now, consumer, entry, stop)
+        });
+        if let Some(supervised) = self.consumers.get_mut(&loaded.key) {
+            let started = Instant::now();
+            supervised.task = Some(TaskInput { history, max_observation_gap, specs, policies, started });
+            (supervised.refused, supervised.restart_at) = (None, None);
+        }
+    }
+
+    /// Says why it can't be scaled. It is tried again later, where the reason is not in its spec.
+    fn refuse(&mut self, loaded: &LoadedConsumer, why: &str) {
+        let Key { namespace, name } = &loaded.key;
+        let entry = self.shared.registry.apply(&source(loaded), loaded.spec.as_ref().ok().cloned());
+        entry.update(|entry| entry.refused = Some(why.to_owned()));
+        let Some(consumer) = self.consumers.get_mut(&loaded.key) else { return };
+        if consumer.refused.as_deref() != Some(why) {
             warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
+            consumer.refused = Some(why.to_owned());
         }
-        if let Ok(asked) = &object.asked {
-            self.shared.postings.refused(asked, &why);
+        if let Ok(spec) = &loaded.spec {
+            self.shared.postings.refused(spec, why);
         }
         if self.shared.leadership.is_leader() {
             let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
-            let mut reporter = Reporter::new(client, object.key.clone(), object.record.clone(), identity);
+            let mut reporter = Reporter::new(client, loaded.key.clone(), loaded.record.as_deref().cloned(), identity);
             // In a task of its own: the API server's answer must not hold up the others.
             let shared = Arc::clone(&self.shared);
-            let invalid = Outcome::Invalid(why.clone());
+            let invalid = Outcome::Invalid(why.to_owned());
             tokio::spawn(async move { reporter.report(&invalid, &shared.leadership).await });
         }
-        self.waiting.insert(object.key.clone(), (object, why));
     }
 
-    async fn tidy(&mut self) {
-        self.clusters.tidy();
-        self.try_again().await;
-    }
-
-    /// Starts what could not be started before, if it can be now.
-    async fn try_again(&mut self) {
-        let waiting: Vec<_> = self.waiting.values().map(|(object, _)| object.clone()).collect();
-        for object in waiting {
-            self.apply(object).await;
+    /// Starts what could not be started before, if it can be now. What is wrong in a spec changes with the spec only.
+    fn start_waiting(&mut self) {
+        let is_waiting = |consumer: &Supervised| {
+            consumer.task.is_none() && consumer.loaded.as_ref().is_some_and(|loaded| loaded.spec.is_ok())
+        };
+        let waiting = self.consumers.iter().filter(|(_, consumer)| is_waiting(consumer));
+        for key in waiting.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.try_start(&key);
         }
     }
 
-    async fn remove(&mut self, key: &Key) {
+    /// When the next task that failed may be started anew.
+    fn next_restart(&self) -> Instant {
+        let next = self.consumers.values().filter_map(|consumer| consumer.restart_at).min();
+        next.unwrap_or_else(|| Instant::now() + RETRY_INTERVAL)
+    }
+
+    fn ended(&mut self, key: &Key, end: TaskEnd) {
+        let Some(consumer) = self.consumers.get_mut(key) else { return };
+        let why = match end {
+            TaskEnd::Stopped => None,
+            TaskEnd::ByItself => Some("its task has ended without a reason".to_owned()),
+            TaskEnd::Panicked(message) => Some(format!("its task has failed by an error in this program ({message})")),
+        };
+        let loaded = consumer.loaded.clone();
+        let Some(loaded) = loaded else {
+            self.consumers.remove(key);
+            return;
+        };
+        if let Some(why) = why {
+            let steady = consumer.task.take().is_some_and(|task| task.started.elapsed() >= STEADY);
+            consumer.failures = if steady { 1 } else { consumer.failures.saturating_add(1) };
+            let doubled = FIRST_RESTART * 2_u32.saturating_pow(consumer.failures.saturating_sub(1).min(16));
+            let pause = doubled.min(LONGEST_RESTART);
+            consumer.restart_at = Some(Instant::now() + pause);
+            let why = format!("{why}; it is started again in {} s", pause.as_secs());
+            error!(namespace = key.namespace, name = key.name, why, "A ScaledConsumer is not scaled for a while.");
+            consumer.refused = Some(why.clone());
+            self.clusters.release(key);
+            self.refuse(&loaded, &why);
+            let entry = self.shared.registry.apply(&source(&loaded), loaded.spec.as_ref().ok().cloned());
+            entry.update(|entry| {
+                entry.counts.restarts += 1;
+                entry.refused = Some(why);
+                entry.snapshot = None;
+            });
+        } else {
+            self.try_start(key);
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
         let Key { namespace, name } = key;
         info!(namespace, name, "A ScaledConsumer is gone; its target stays as it is.");
-        self.waiting.remove(key);
-        self.stop(key).await;
-        self.shared.claims.remove(namespace, name);
-    }
-
-    /// Ends a task and its metric series.
-    async fn stop(&mut self, key: &Key) {
-        if let Some(mut running) = self.running.remove(key) {
-            running.stop.cancel();
-            // The act in hand is bounded by the time-outs of its requests; nobody else waits as long as that.
-            if tokio::time::timeout(FAREWELL, &mut running.task).await.is_err() {
-                running.task.abort();
-            }
-        }
+        self.tasks.stop(key);
         self.clusters.release(key);
-        self.shared.metrics.forget(&key.namespace, &key.name);
+        self.shared.registry.remove(key);
         self.shared.postings.withdraw(key);
-    }
-
-    /// Lets the acts in hand end, all at once; what takes too long is abandoned.
-    async fn end(self) {
-        let mut tasks = Vec::new();
-        for running in self.running.into_values() {
-            running.stop.cancel();
-            tasks.push(running.task);
-        }
-        let aborts: Vec<_> = tasks.iter().map(JoinHandle::abort_handle).collect();
-        if tokio::time::timeout(FAREWELL, futures::future::join_all(tasks)).await.is_err() {
-            warn!("An act was not done in time and is abandoned.");
-            aborts.iter().for_each(tokio::task::AbortHandle::abort);
+        if self.tasks.is_taken(key) {
+            // Nobody takes its key before its task has ended.
+            if let Some(consumer) = self.consumers.get_mut(key) {
+                (consumer.loaded, consumer.task) = (None, None);
+            }
+        } else {
+            self.consumers.remove(key);
         }
     }
 }
 
-impl Running {
-    /// Goes on with what is asked now; what was observed stays.
-    fn renew(&mut self, validated: Validated, object: &Object) {
-        let policy = Policy { gap: self.gap, ..validated.policy.clone() };
+impl Supervised {
+    fn new() -> Self {
+        Self { loaded: None, task: None, failures: 0, restart_at: None, refused: None }
+    }
+}
+
+impl TaskInput {
+    /// Goes on with the new spec; what was observed stays.
+    fn renew(&self, spec: &Validated) {
+        let policy = Policy { gap: self.max_observation_gap, ..spec.policy.clone() };
         self.policies.send_if_modified(|old| {
             let is_new = *old != policy;
             if is_new {
@@ -265,11 +291,37 @@ impl Running {
             }
             is_new
         });
-        self.asked.send_if_modified(|old| {
-            // Our own writes of the status come back as changes, too: they are no reason to decide again.
-            let is_new = old.validated != validated;
-            *old = Asked { validated, record: object.record.clone() };
+        self.specs.send_if_modified(|old| {
+            // A status that was written comes back as a change, too: it is no reason to decide again.
+            let is_new = **old != *spec;
+            if is_new {
+                *old = Arc::new(spec.clone());
+            }
             is_new
         });
     }
+}
+
+fn history(spec: &Validated) -> History {
+    (spec.cluster.clone(), spec.query.clone(), spec.target.clone())
+}
+
+fn source(loaded: &LoadedConsumer) -> ConsumerSource {
+    ConsumerSource { key: loaded.key.clone(), created: loaded.created, record: loaded.record.clone() }
+}
+
+/// An engine that goes on where the last one was, this controller's before a restart or another one's.
+fn engine(loaded: &LoadedConsumer, policy: Policy) -> Engine {
+    let mut engine = Engine::new(policy);
+    let Some(record) = &loaded.record else { return engine };
+    // What was learned under another spec may be of another group.
+    let is_its_own = record.status.observed_generation == record.generation;
+    if let Some(memory) = record.status.memory.as_deref().filter(|_| is_its_own) {
+        let Key { namespace, name } = &loaded.key;
+        match engine.restore(memory) {
+            Ok(()) => debug!(namespace, name, "Going on from the memory in the status."),
+            Err(error) => warn!(namespace, name, %error, "The memory in the status can't be used; beginning anew."),
+        }
+    }
+    engine
 }

@@ -3,6 +3,7 @@
 
 mod labels;
 mod quantity;
+pub mod store;
 mod verdict;
 
 use k8s_openapi::api::autoscaling::v2::{ExternalMetricSource, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec};
@@ -11,6 +12,7 @@ use kube::ResourceExt;
 
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 pub use labels::{Labels, Selector};
+pub use store::Autoscalers;
 pub use verdict::{Judgement, NotServed, Situation, judge, off};
 
 /// The desired replicas: the metric to use with `AverageValue: "1"`.

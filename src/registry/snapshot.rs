@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::core::{Decision, Observation};
 use crate::kubernetes::conflict::Competitor;
+use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 
 /// What the last observation led to.
 #[derive(Clone, Debug)]
@@ -51,15 +52,6 @@ pub enum ActionResult {
     Failed(TargetError),
     /// The mode is `DryRun` or `Metrics`.
     NotWritten,
-}
-
-/// A certificate that somebody should renew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateWarning {
-    /// Whose it is, in one word, as a condition's reason.
-    pub reason: &'static str,
-    /// Which, when, and what to do. The same from poll to poll.
-    pub message: String,
 }
 
 impl Snapshot {

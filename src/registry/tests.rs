@@ -12,6 +12,10 @@ fn spec(name: &str, target: &str) -> Validated {
     validate(&serde_json::from_value(object).expect("a ScaledConsumer")).expect("valid")
 }
 
+fn source(namespace: &str, name: &str) -> ConsumerSource {
+    ConsumerSource { key: key(namespace, name), created: None, record: None }
+}
+
 fn key(namespace: &str, name: &str) -> Key {
     Key { namespace: namespace.to_owned(), name: name.to_owned() }
 }
@@ -26,7 +30,7 @@ fn entries_are_found_by_name_by_namespace_and_by_workload_until_they_are_removed
     for (namespace, name, target) in
         [("shop", "b", "worker"), ("shop", "a", "worker"), ("shop", "c", "other"), ("shops", "a", "worker")]
     {
-        writer.apply(&key(namespace, name), spec(name, target), None, None);
+        writer.apply(&source(namespace, name), Some(spec(name, target)));
     }
     let worker = spec("a", "worker").target;
     assert_eq!(registry.len(), 4);
@@ -34,9 +38,9 @@ fn entries_are_found_by_name_by_namespace_and_by_workload_until_they_are_removed
     assert_eq!(names(&registry.of_workload("shop", &worker)), ["a", "b"]);
 
     // A new target, a spec that can't be used, and one that is gone.
-    writer.apply(&key("shop", "a"), spec("a", "other"), None, None);
+    writer.apply(&source("shop", "a"), Some(spec("a", "other")));
     assert_eq!(names(&registry.of_workload("shop", &worker)), ["b"]);
-    writer.refuse(&key("shop", "b"), None, "spec.kafka is missing", None, None);
+    writer.apply(&source("shop", "b"), None).update(|entry| entry.refused = Some("spec.kafka is missing".to_owned()));
     assert!(registry.of_workload("shop", &worker).is_empty());
     let refused = registry.get(&key("shop", "b")).expect("it is there");
     assert_eq!(refused.refused.as_deref(), Some("spec.kafka is missing"));
@@ -49,19 +53,24 @@ fn entries_are_found_by_name_by_namespace_and_by_workload_until_they_are_removed
 fn a_reader_keeps_what_it_holds_and_learns_of_each_change_by_its_revision() {
     let (writer, registry) = Registry::new();
     let mut changes = registry.subscribe();
-    writer.apply(&key("shop", "a"), spec("a", "worker"), None, None);
+    let of_a = writer.apply(&source("shop", "a"), Some(spec("a", "worker")));
     let before = registry.get(&key("shop", "a")).expect("it is there");
     assert_eq!(*changes.borrow_and_update(), before.revision);
 
-    writer.update(&key("shop", "a"), |entry| entry.counts.restarts = 1);
+    of_a.update(|entry| entry.counts.restarts = 1);
     assert_eq!(before.counts.restarts, 0, "it is replaced and never changed");
     let after = registry.get(&key("shop", "a")).expect("it is there");
     assert_eq!((after.counts.restarts, *changes.borrow_and_update()), (1, after.revision));
     assert!(after.revision > before.revision);
 
-    writer.update(&key("shop", "gone"), |entry| entry.counts.restarts = 1);
-    assert!(registry.get(&key("shop", "gone")).is_none(), "nothing comes back by an update");
+    // Whoever wrote an entry that was begun anew, or is gone, writes into nothing.
+    writer.begin_anew(&source("shop", "a"), Some(spec("a", "worker")));
+    of_a.update(|entry| entry.refused = Some("an old task".to_owned()));
+    let anew = registry.get(&key("shop", "a")).expect("it is there");
+    assert_eq!((anew.refused.clone(), anew.counts.restarts), (None, 1), "counts survive");
     writer.remove(&key("shop", "a"));
+    of_a.update(|entry| entry.counts.restarts = 9);
+    assert!(registry.get(&key("shop", "a")).is_none());
     assert!(changes.has_changed().expect("the registry is there"));
 }
 

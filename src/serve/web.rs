@@ -1,73 +1,139 @@
-//! What is served: `/livez`, `/readyz` and `/metrics`, on one port. It knows metrics, and asks the app for the rest.
+//! `/livez`, `/readyz` and `/metrics`, on one port. It knows metrics, and asks the controller for the rest.
 
+use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::net::TcpListener;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
-use crate::serve::metrics::Metrics;
+use super::metrics::Metrics;
 
-/// What the app says of itself.
+/// Open connections. Kubelet, Prometheus and a few people need a dozen; where there are more, the oldest is closed, so
+/// that idle ones can't keep a probe out.
+const MAX_CONNECTIONS: usize = 128;
+/// A client that has not sent its request's head after this time is closed, also one that is kept alive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Pause after the operating system refused a connection, as at its limit of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What the controller says of itself.
 pub trait Health: Send + Sync + 'static {
-    /// Whether the main loop turns; or since when it does not.
-    fn is_alive(&self) -> bool;
-    /// Whether the ScaledConsumers have been listed. Kafka does not matter: its outage must restart nothing.
-    fn is_ready(&self) -> bool;
-    /// Brings the metrics up to date that are counted elsewhere.
-    fn refresh(&self, metrics: &Metrics);
+    /// Whether the main loop turns, or a sentence. A restart is what helps if not.
+    fn liveness(&self) -> Result<(), String>;
+    /// Everything that is looked at. Ready is it where no check has failed.
+    fn readiness(&self) -> Vec<Check>;
 }
 
-struct Shared {
+/// One line of `/readyz?verbose`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    /// What was looked at, in a word.
+    pub name: &'static str,
+    /// Why it is not ready; or nothing, or something for people to know.
+    pub result: Result<Option<String>, String>,
+}
+
+impl Check {
+    /// One that readiness depends on.
+    pub fn new(name: &'static str, result: Result<(), String>) -> Self {
+        Self { name, result: result.map(|()| None) }
+    }
+
+    /// One that only informs.
+    pub fn information(name: &'static str, text: String) -> Self {
+        Self { name, result: Ok(Some(text)) }
+    }
+}
+
+struct Sources {
     health: Arc<dyn Health>,
     metrics: Arc<Metrics>,
 }
 
-/// Binds the port, so that one in use is told before anything else begins.
+/// Binds the port, so that one in use is reported before anything else begins.
 pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("Can't listen on {address} (the configuration's listen)"))
 }
 
 /// Serves until `stop`.
-pub async fn serve(
-    listener: TcpListener,
-    health: Arc<dyn Health>,
-    metrics: Arc<Metrics>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
+pub async fn serve(listener: TcpListener, health: Arc<dyn Health>, metrics: Arc<Metrics>, stop: CancellationToken) {
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(text))
-        .with_state(Arc::new(Shared { health, metrics }));
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+        .with_state(Arc::new(Sources { health, metrics }));
+    // Oldest first.
+    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "A connection can't be accepted.");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+                continue;
+            }
+        };
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        connections.push_back(tokio::spawn(connection(stream, router.clone())).abort_handle());
+    }
+    connections.iter().for_each(AbortHandle::abort);
 }
 
-async fn livez(State(shared): State<Arc<Shared>>) -> Response {
-    answer(shared.health.is_alive(), "the main loop has stood still for too long")
+async fn connection(stream: TcpStream, router: Router) {
+    let service = TowerToHyperService::new(router);
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    // An error is the client's end of the connection, and its own business.
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    answer(shared.health.is_ready(), "the ScaledConsumers have not been listed yet")
-}
-
-fn answer(good: bool, otherwise: &'static str) -> Response {
-    if good {
-        "ok\n".into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("{otherwise}\n")).into_response()
+async fn livez(State(sources): State<Arc<Sources>>) -> Response {
+    match sources.health.liveness() {
+        Ok(()) => "ok\n".into_response(),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 
-async fn text(State(shared): State<Arc<Shared>>) -> Response {
-    shared.health.refresh(&shared.metrics);
-    match shared.metrics.text() {
+/// With `?verbose` every check, as the API server's own.
+async fn readyz(State(sources): State<Arc<Sources>>, RawQuery(query): RawQuery) -> Response {
+    let checks = sources.health.readiness();
+    let is_ready = checks.iter().all(|check| check.result.is_ok());
+    let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
+    let mut body = String::new();
+    for Check { name, result } in &checks {
+        let line = match result {
+            Err(why) => format!("[-] {name}: {why}\n"),
+            Ok(Some(text)) if is_verbose => format!("[+] {name}: {text}\n"),
+            Ok(None) if is_verbose => format!("[+] {name}: ok\n"),
+            Ok(_) => continue,
+        };
+        body.push_str(&line);
+    }
+    let (status, end) = if is_ready { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") };
+    let _ = writeln!(body, "{end}");
+    (status, body).into_response()
+}
+
+async fn text(State(sources): State<Arc<Sources>>) -> Response {
+    match sources.metrics.text() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }

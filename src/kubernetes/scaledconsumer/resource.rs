@@ -196,7 +196,7 @@ pub struct ScaleTargetRef {
 }
 
 /// What is done with a decision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// The target's replicas are set.
     #[default]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::core::{Decision, Engine, Replicas, TimeLag, Unknown};
+use crate::core::{Decision, Replicas, TimeLag, Unknown};
 use crate::kubernetes::call::{self, CallError};
 use crate::kubernetes::conflict::Competitor;
 use crate::kubernetes::events::{Events, Note, Severity};
@@ -35,8 +35,8 @@ pub enum Outcome<'a> {
     Decided {
         /// What.
         decision: &'a Decision,
-        /// Who decided, to be remembered.
-        engine: &'a Engine,
+        /// What the engine has learned, as text, when it was last saved.
+        memory: Option<&'a str>,
         /// Whether it is for the target, to be served, or only to be told.
         mode: Mode,
         /// What becomes of it where an HPA is to act on it: in mode `Metrics`.
@@ -140,18 +140,17 @@ impl Reporter {
             }
         }
         if self.record.is_some() && self.is_due(&status) {
-            if let Outcome::Decided { engine, .. } = outcome {
-                status.memory = self.memory(engine);
+            if let Outcome::Decided { memory: Some(memory), .. } = outcome {
+                status.memory = self.memory(memory);
             }
             self.write(status, leadership).await;
         }
     }
 
     /// What the engine has learned, where it is not too long for an object of the API server.
-    fn memory(&self, engine: &Engine) -> Option<String> {
-        let memory = engine.save();
+    fn memory(&self, memory: &str) -> Option<String> {
         if memory.len() <= LONGEST_MEMORY {
-            return Some(memory);
+            return Some(memory.to_owned());
         }
         let Key { namespace, name } = &self.key;
         warn!(namespace, name, length = memory.len(), "The engine's memory is too long to be kept in the status.");

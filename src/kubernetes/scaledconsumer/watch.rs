@@ -1,6 +1,9 @@
 //! The ScaledConsumers of the cluster, as they come and go. Each object is parsed on its own, so that one that this
 //! controller can't read never hides the others.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
@@ -10,10 +13,11 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
 use crate::kubernetes::scaledconsumer::validate::{Validated, validate};
+use crate::kubernetes::single::Unwatchable;
+use crate::kubernetes::watch_state::WatchStates;
 
 /// A namespace and a name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,17 +28,17 @@ pub struct Key {
     pub name: String,
 }
 
-/// One ScaledConsumer, with what is needed to speak about it.
+/// One ScaledConsumer as it was read.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub struct LoadedConsumer {
     /// Its namespace and name.
     pub key: Key,
     /// What it asks for, or what is wrong with it.
-    pub asked: Result<Validated, String>,
+    pub spec: Result<Validated, String>,
     /// When it was created, where it comes from the API server.
     pub created: Option<Timestamp>,
     /// Where its status goes; nothing for one from a file.
-    pub record: Option<Record>,
+    pub record: Option<Arc<Record>>,
 }
 
 /// An object of the API server that has a status.
@@ -52,56 +56,53 @@ pub struct Record {
 #[derive(Debug)]
 pub enum Change {
     /// A new one, or a changed one.
-    Applied(Box<Object>),
+    Applied(Box<LoadedConsumer>),
     /// One is gone.
     Gone(Key),
     /// These are all that there are; others are gone. `None` in place of a namespace: of all namespaces.
-    Listed(Option<String>, Vec<Key>),
+    Listed(Option<String>, BTreeSet<Key>),
 }
 
-/// Watches a namespace, or all of them, until `stop`.
-pub async fn watch(client: Client, namespace: Option<String>, changes: mpsc::Sender<Change>, stop: CancellationToken) {
+/// The resource's name in [`WatchStates`].
+pub const RESOURCE: &str = "scaledconsumers.paceline.dev";
+
+/// Watches a namespace, or all of them, until `stop`. Whoever takes the changes says when the list is taken in.
+pub async fn watch(
+    client: Client,
+    namespace: Option<String>,
+    selector: Option<String>,
+    watches: WatchStates,
+    changes: mpsc::Sender<Change>,
+    stop: CancellationToken,
+) {
     let resource = ApiResource::erase::<ScaledConsumer>(&());
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    let mut listed = Vec::new();
-    let mut complaint = None;
-    loop {
-        let event = tokio::select! {
-            () = stop.cancelled() => return,
-            event = events.next() => event,
-        };
+    watches.begin(RESOURCE, namespace.as_deref());
+    let config = watcher::Config { label_selector: selector, ..watcher::Config::default() };
+    let mut events = watcher(api, config).default_backoff().boxed();
+    let mut listed = BTreeSet::new();
+    while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         let change = match event {
-            None => return,
-            Some(Err(error)) => {
-                let text = error.to_string();
-                if complaint.as_ref() != Some(&text) {
-                    warn!(
-                        namespace,
-                        error = text,
-                        "ScaledConsumers can't be watched; trying again. Those known go on."
-                    );
-                    complaint = Some(text);
-                }
+            Err(error) => {
+                let error = Unwatchable::from(error);
+                let is_refusal = matches!(error, Unwatchable::Refused(_));
+                watches.failed(RESOURCE, namespace.as_deref(), is_refusal, &error.to_string());
                 continue;
             }
-            Some(Ok(watcher::Event::Init)) => {
+            Ok(watcher::Event::Init) => {
                 listed.clear();
                 continue;
             }
-            Some(Ok(watcher::Event::InitApply(object))) => {
-                listed.push(key(&object));
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.insert(key(&object));
                 Change::Applied(Box::new(parse(&object)))
             }
-            Some(Ok(watcher::Event::InitDone)) => {
-                complaint = None;
-                Change::Listed(namespace.clone(), std::mem::take(&mut listed))
-            }
-            Some(Ok(watcher::Event::Apply(object))) => Change::Applied(Box::new(parse(&object))),
-            Some(Ok(watcher::Event::Delete(object))) => Change::Gone(key(&object)),
+            Ok(watcher::Event::InitDone) => Change::Listed(namespace.clone(), std::mem::take(&mut listed)),
+            Ok(watcher::Event::Apply(object)) => Change::Applied(Box::new(parse(&object))),
+            Ok(watcher::Event::Delete(object)) => Change::Gone(key(&object)),
         };
         if changes.send(change).await.is_err() {
             return;
@@ -113,25 +114,25 @@ fn key(object: &DynamicObject) -> Key {
     Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
-fn parse(object: &DynamicObject) -> Object {
+fn parse(object: &DynamicObject) -> LoadedConsumer {
     let mut reference = object.object_ref(&ApiResource::erase::<ScaledConsumer>(&()));
     // A version of the object is not what an Event is about.
     reference.resource_version = None;
     let status = object.data.get("status").cloned().unwrap_or_default();
-    let asked = object
+    let spec = object
         .clone()
         .try_parse::<ScaledConsumer>()
         .map_err(|error| format!("it can't be read: {error}"))
         .and_then(|object| validate(&object).map_err(|invalid| invalid.to_string()));
-    Object {
+    LoadedConsumer {
         key: key(object),
-        asked,
+        spec,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
-        record: Some(Record {
+        record: Some(Arc::new(Record {
             reference,
             generation: object.metadata.generation,
             // A status that can't be read is written anew.
             status: serde_json::from_value(status).unwrap_or_default(),
-        }),
+        })),
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn of(outcome: &Outcome<'_>, before: &[Condition]) -> Vec<Verdict> {
         Outcome::Unreadable { name, text, failure, mode: _ } => {
             vec![verdict("Ready", false, name, text.clone()), reachable(*failure)]
         }
-        Outcome::Decided { decision, mode, rival, failed, autoscaled, expiring, engine: _ } => {
+        Outcome::Decided { decision, mode, rival, failed, autoscaled, expiring, memory: _ } => {
             let failure = decision.group_failure();
             let mut verdicts = vec![
                 ready(decision, *mode, rival.as_ref(), failed.as_ref()),

@@ -1,0 +1,93 @@
+//! Whether the controller is alive and ready, for probes and for people.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::scaledconsumer::watch::RESOURCE;
+use crate::kubernetes::watch_state::{ListState, WatchKey, WatchState};
+use crate::registry::Registry;
+use crate::serve::web::{Check, Health};
+
+/// Heartbeat age after which `/livez` fails. The main loop only waits for messages, so it normally beats at least every
+/// 15 s.
+const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Beats as long as the main loop turns.
+pub(super) struct Heartbeat {
+    started: Instant,
+    /// Milliseconds from the start to the last beat.
+    last: AtomicU64,
+}
+
+impl Heartbeat {
+    pub(super) fn new() -> Self {
+        Self { started: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    pub(super) fn beat(&self) {
+        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last.store(elapsed, Ordering::Relaxed);
+    }
+
+    fn age(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
+    }
+}
+
+/// What the probes ask about.
+pub(super) struct ControllerHealth {
+    pub(super) heartbeat: std::sync::Arc<Heartbeat>,
+    pub(super) registry: Registry,
+    pub(super) leadership: Leadership,
+    /// Whether HPAs can read what they are to read, or why not.
+    pub(super) external_metrics: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
+}
+
+impl Health for ControllerHealth {
+    fn liveness(&self) -> Result<(), String> {
+        let age = self.heartbeat.age();
+        if age < HEARTBEAT_TIMEOUT {
+            return Ok(());
+        }
+        Err(format!("the main loop has not moved for {} s", age.as_secs()))
+    }
+
+    /// Kafka does not matter here: its outage must restart nothing, nor take away what is served.
+    fn readiness(&self) -> Vec<Check> {
+        let watches = self.registry.watches().all();
+        let mut checks = vec![of_lists(&watches), Check::new("external-metrics", (self.external_metrics)())];
+        checks.extend(watches.iter().map(|(key, state)| of_watch(key, state)));
+        let role = if self.leadership.is_leader() { "leader" } else { "follower" };
+        checks.push(Check::information("lease", role.to_owned()));
+        checks.push(Check::information("scaledconsumers", self.registry.len().to_string()));
+        checks
+    }
+}
+
+/// Ready once something has been listed and nothing more is to come. What RBAC refuses does not come; the rest is scaled
+/// all the same.
+fn of_lists(watches: &[(WatchKey, WatchState)]) -> Check {
+    let ours: Vec<_> = watches.iter().filter(|(key, _)| key.resource == RESOURCE).collect();
+    let waiting = ours.iter().filter(|(_, state)| matches!(state.list, ListState::Waiting(_))).count();
+    let listed = ours.iter().filter(|(_, state)| state.list == ListState::Listed).count();
+    let result = match (waiting, listed) {
+        (0, 1..) => Ok(()),
+        (0, 0) => Err("ScaledConsumers can't be listed in any namespace".to_owned()),
+        (_, _) => Err("the ScaledConsumers have not been listed yet".to_owned()),
+    };
+    Check::new("lists", result)
+}
+
+/// For people: a watch that fails makes nothing unready by itself.
+fn of_watch(key: &WatchKey, state: &WatchState) -> Check {
+    let (WatchKey { resource, namespace }, WatchState { list, since }) = (key, state);
+    let scope = namespace.as_deref().map_or_else(|| "all namespaces".to_owned(), |it| format!("namespace {it}"));
+    let state = match list {
+        ListState::Waiting(None) => "waiting for the first list".to_owned(),
+        ListState::Waiting(Some(error)) => format!("waiting for the first list: {error}"),
+        ListState::Listed => "listed".to_owned(),
+        ListState::Refused(error) => format!("refused: {error}"),
+    };
+    Check::information("watch", format!("{resource} in {scope}: {state} (since {since})"))
+}
