@@ -63,7 +63,7 @@ struct Arguments {
     /// Seconds of steady state that are measured.
     #[arg(long, default_value_t = 120)]
     steady: u64,
-    /// Seconds for which Kafka is away.
+    /// Seconds after which the dead Kafka is started again.
     #[arg(long, default_value_t = 60)]
     outage: u64,
     /// Rows are appended to this file as JSON lines.
@@ -114,7 +114,7 @@ struct Replica {
 
 #[derive(Serialize, Default)]
 struct Outage {
-    seconds: u64,
+    seconds: f64,
     status_patches: f64,
     events: f64,
     log_lines: usize,
@@ -372,7 +372,7 @@ impl Changes<'_> {
     }
 }
 
-/// Kills the broker for a while and counts what that makes both replicas write.
+/// Kills the broker for a while, and counts what both replicas write until shortly after it is back.
 async fn kafka_outage(
     arguments: &Arguments,
     plane: &ControlPlane,
@@ -381,19 +381,21 @@ async fn kafka_outage(
     load: Load,
     pair: &Pair,
 ) -> (Outage, Load) {
-    say(&format!("Kafka is away for {} s.", arguments.outage));
+    say(&format!("Kafka is dead for {} s.", arguments.outage));
     drop(load);
     let lines =
         || pair.both().iter().map(|it| std::fs::read_to_string(&it.log).unwrap().lines().count()).sum::<usize>();
     let (before, lines_before) = (requests(&plane.api_server_metrics().await), lines());
+    let killed = Instant::now();
     kafka.kill();
     sleep(Duration::from_secs(arguments.outage)).await;
     kafka.start().expect("Kafka starts again");
+    let seconds = killed.elapsed().as_secs_f64();
     let load = consumers.start_load(kafka);
     sleep(RECOVERY).await;
     let asked = since(&before, &requests(&plane.api_server_metrics().await));
     let outage = Outage {
-        seconds: arguments.outage,
+        seconds,
         status_patches: count(&asked, &["PATCH scaledconsumers/status"]),
         events: count(&asked, &["POST events", "PATCH events"]),
         log_lines: lines() - lines_before,
@@ -429,6 +431,7 @@ fn print(rows: &[Row]) {
         "slowest",
         "leader killed s",
         "API server restarted s",
+        "outage s",
         "outage: PATCHes",
         "Events",
         "log lines",
@@ -464,7 +467,8 @@ fn print(rows: &[Row]) {
         let after = [row.change, row.takeover, row.restart].map(slowest);
         cells.extend([row.decided, row.statuses, change].into_iter().chain(after).map(seconds));
         let outage = &row.outage;
-        cells.extend([outage.status_patches.to_string(), outage.events.to_string(), outage.log_lines.to_string()]);
+        let counts = [outage.seconds, outage.status_patches, outage.events, outage.log_lines as f64];
+        cells.extend(counts.map(|count| format!("{count:.0}")));
         println!("| {} |", cells.join(" | "));
     }
 }
