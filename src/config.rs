@@ -21,7 +21,7 @@ use crate::core::{
     DEFAULT_POLL_DEADLINE, addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline,
     duration, format_duration,
 };
-use crate::kafka::AddressPattern;
+use crate::kafka::{AddressPattern, PropertyError, check_property};
 use crate::yaml::{Document, Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
@@ -118,18 +118,6 @@ impl Properties {
     /// The settings with their values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-
-    /// Why a setting is not the user's to choose.
-    pub fn refusal(key: &str) -> Option<&'static str> {
-        match key {
-            "bootstrap.servers" | "metadata.broker.list" => Some("belongs into bootstrapServers"),
-            // A poll must never become a member of a group, commit, or make a topic.
-            "enable.auto.commit" | "allow.auto.create.topics" | "group.instance.id" => {
-                Some("is Paceline's own: it only ever reads offsets")
-            }
-            _ => None,
-        }
     }
 }
 
@@ -364,6 +352,12 @@ impl Check<'_> {
         LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
     }
 
+    fn property(&mut self, at: &str, field: &str, cluster: &str, checked: Result<(), PropertyError>) {
+        if let Err(PropertyError { property, message }) = checked {
+            self.wrong(&format!("{at}.{field}"), format!("\"{property}\" of cluster \"{cluster}\": {message}"));
+        }
+    }
+
     fn cluster(&mut self, at: &str, raw: RawCluster) -> Cluster {
         if let Err(why) = check_cluster_name(&raw.name) {
             self.wrong(&format!("{at}.name"), why);
@@ -385,15 +379,13 @@ impl Check<'_> {
         }
         let mut properties = Properties::default();
         for (key, value) in &raw.properties {
-            if let Some(why) = Properties::refusal(key) {
-                self.wrong(&format!("{at}.properties"), format!("{key} {why}"));
-            }
+            self.property(at, "properties", &raw.name, check_property(key, Some(value)));
             properties.set(key, value);
         }
         for key in raw.property_files.keys() {
-            let twice = raw.properties.contains_key(key).then_some("is in properties as well; keep one of them");
-            if let Some(why) = twice.or_else(|| Properties::refusal(key)) {
-                self.wrong(&format!("{at}.propertyFiles"), format!("{key} {why}"));
+            self.property(at, "propertyFiles", &raw.name, check_property(key, None));
+            if raw.properties.contains_key(key) {
+                self.wrong(&format!("{at}.propertyFiles"), format!("{key} is in properties as well; keep one of them"));
             }
         }
         let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;

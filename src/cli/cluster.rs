@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
+use crate::kubernetes::client as client_of;
+
 /// Time-out of connecting and of reading. An API server answers a read within milliseconds; a kubeconfig of a cluster that
 /// no longer exists must not hold up the command.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -14,5 +16,5 @@ pub(super) async fn client() -> anyhow::Result<(Client, String)> {
     config.connect_timeout = Some(TIMEOUT);
     config.read_timeout = Some(TIMEOUT);
     let address = config.cluster_url.to_string();
-    Ok((Client::try_from(config)?, address))
+    Ok((client_of(config)?, address))
 }

@@ -17,7 +17,7 @@ use tracing::info;
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
 use crate::core::{GroupQuery, Observation, max_observation_gap};
-use crate::kafka::{AddressPolicy, ClusterSettings, MembersOf, Poller, canonical, now};
+use crate::kafka::{AddressPolicy, ClusterSettings, MembershipHint, Poller, canonical, now};
 use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, InlineCluster};
 use crate::kubernetes::scaledconsumer::watch::Key;
@@ -90,7 +90,7 @@ pub(super) struct Subscription {
     /// The certificate of the cluster's that expires soon.
     pub(super) expiring: watch::Receiver<Option<CertificateWarning>>,
     /// Where to say whether the group's members are changing.
-    pub(super) members: MembersOf,
+    pub(super) members: MembershipHint,
 }
 
 /// Why there is no subscription.
@@ -159,7 +159,7 @@ impl Clusters {
         polled.idle = false;
         let (interval, deadline) = (polled.interval, polled.deadline);
         let expiring = polled.expiring.subscribe();
-        let members = polled.poller.members_of(&query.group);
+        let members = polled.poller.membership_hint(&query.group);
         Ok(Subscription {
             observations: polled.poller.subscribe(query),
             interval,

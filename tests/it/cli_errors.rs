@@ -96,7 +96,7 @@ fn a_port_that_speaks_another_protocol() {
     let wrong_password = format!("sasl.username={}", SUPER_USER.0);
     let cases = [
         ("no TLS to a port with TLS", of(&tls, &[]), vec![&*tls, "expect TLS", "--property security.protocol=SSL"]),
-        ("no SASL to a port with SASL", of(&sasl, &[]), vec![&*sasl, "want a user", "security.protocol=SASL_"]),
+        ("no SASL to a port with SASL", of(&sasl, &[]), vec![&*sasl, "require SASL", "security.protocol=SASL_"]),
         (
             "TLS to a port without",
             of(&plain, &["security.protocol=SSL"]),

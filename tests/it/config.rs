@@ -78,7 +78,23 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {bootstrap.servers: \"b:1\"}\n",
-            "paceline.yaml:4: clusters[0].properties: bootstrap.servers belongs into bootstrapServers",
+            "paceline.yaml:4: clusters[0].properties: \"bootstrap.servers\" of cluster \"a\": it can't be set: it has a field of its own: bootstrapServers, or --bootstrap-servers",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {group.protocol: classic}\n",
+            "paceline.yaml:4: clusters[0].properties: \"group.protocol\" of cluster \"a\": it can't be set: this client never joins a group; leave it out",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {sasl.usernam: me}\n",
+            "paceline.yaml:4: clusters[0].properties: \"sasl.usernam\" of cluster \"a\": unknown property; did you mean \"sasl.username\"?",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {socket.timeout.ms: soon}\n",
+            "paceline.yaml:4: clusters[0].properties: \"socket.timeout.ms\" of cluster \"a\": its value is not allowed; it takes a whole number of milliseconds from 10 to 300000",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    propertyFiles: {group.id: /id}\n",
+            "paceline.yaml:4: clusters[0].propertyFiles: \"group.id\" of cluster \"a\": it can't be set: the group is spec.kafka.consumerGroup of the ScaledConsumer, or --group",
         ),
         (
             "allowBootstrapServers: [\"a:9092\", \"10.0.*:9092\"]\n",

@@ -140,7 +140,7 @@ proptest! {
 
     /// I2: no scale-down without a whole window of complete observations, but to the user's own maximum.
     #[test]
-    fn a_scale_down_has_seen_the_whole_window(policy in lag_policies(), events in events()) {
+    fn a_scale_down_has_seen_the_whole_window(policy in policies(), events in events()) {
         run(&policy, &events, |seen, decision| {
             let to_the_max = policy.bounds.max().is_some_and(|max| decision.current() > max);
             if decision.desired >= decision.current() || to_the_max {

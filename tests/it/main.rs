@@ -3,7 +3,9 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod allocations;
+mod fake_api_server;
 mod scripted_broker;
+mod status_writer;
 mod story;
 mod world;
 
@@ -12,6 +14,7 @@ mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
 mod config;
+mod decision_view;
 mod demo;
 mod end_to_end;
 mod engine;
@@ -39,6 +42,7 @@ mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
 mod kubernetes_supervision;
+mod kubernetes_workloads;
 mod lag;
 mod leadership;
 mod manifests;
@@ -47,6 +51,7 @@ mod native_hpa;
 mod replay;
 mod simulate;
 mod tidy;
+mod tidy_imports;
 mod time_lag;
 mod time_lag_invariants;
 mod workers;

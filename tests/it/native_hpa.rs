@@ -137,12 +137,6 @@ async fn scaling_active(cluster: &ControlPlane, namespace: &str, name: &str) -> 
     active.map(|active| (active.status, active.message.unwrap_or_default())).unwrap_or_default()
 }
 
-#[test]
-fn what_is_looked_for_in_an_hpa_is_what_is_served() {
-    let served = paceline::serve::external_metrics::Metric::ALL.map(|metric| metric.name());
-    assert_eq!(served, paceline::kubernetes::hpa::METRICS);
-}
-
 /// a. Up and down by the records that real consumers have not read; by single steps beyond ten replicas; and on the lag
 /// by the HPA's own formula.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -361,7 +355,7 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
     assert!(adapter.controller.stop().success());
 }
 
-/// Connections whose client certificate is believed, by the controller's own metrics.
+/// Open connections of the API server, by the controller's own metrics.
 fn believed_connections(controller: &Controller) -> u64 {
     let text = controller.metrics();
     let line =

@@ -13,9 +13,9 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use status::{
-    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, ModelStatus, PastDecision, ScaledConsumerStatus, WhatIf,
-};
+use crate::core::{IsolationLevel, OffsetReset};
+
+pub use status::{CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, PastDecision, ScaledConsumerStatus};
 
 /// Pauses: nothing is written while this annotation is there with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
@@ -122,6 +122,13 @@ fn drop_nullable(value: &mut serde_json::Value) {
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",
         description = "Whether everything needed is there."
+    ),
+    printcolumn(
+        name = "Oldest record",
+        type_ = "date",
+        json_path = ".status.oldestRecordTime",
+        description = "Since when the oldest record not yet read waits.",
+        priority = 1
     ),
     printcolumn(
         name = "Reason",
@@ -283,28 +290,6 @@ pub struct LocalSecretRef {
     /// The Secret's name.
     #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
-}
-
-/// What a partition without a commit means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OffsetReset {
-    /// The group starts at the end.
-    #[default]
-    Latest,
-    /// The group starts at the oldest record.
-    Earliest,
-}
-
-/// Up to where consumers read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum IsolationLevel {
-    /// Up to the high watermark.
-    #[default]
-    ReadUncommitted,
-    /// Up to the last stable offset.
-    ReadCommitted,
 }
 
 /// How the number of replicas follows from what is seen.

@@ -12,8 +12,7 @@ use kube::ResourceExt;
 use crate::core;
 use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 use crate::kubernetes::scaledconsumer::resource::{
-    DurationText, IsolationLevel, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer,
-    ScaledConsumerSpec,
+    DurationText, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
 };
 use crate::kubernetes::scaledconsumer::watch::Key;
 
@@ -293,10 +292,7 @@ fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
         group: kafka.consumer_group.clone(),
         topics: topics(kafka, problems)?,
         partitions,
-        isolation: match kafka.isolation_level {
-            IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
-            IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
-        },
+        isolation: kafka.isolation_level,
         exclude: exclude(kafka, problems),
     })
 }

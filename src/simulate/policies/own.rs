@@ -2,20 +2,20 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::{Autoscaler, PolicyName, Wish};
+use super::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
 use crate::core::{
-    Bounds, Decision, Engine, Objective, Observation, OffsetReset, Policy, RecordsPerSecond, Rule, Workload,
+    Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
     default_poll_deadline, max_observation_gap,
 };
-use crate::simulate::scenario::{Reset, Restart, Scenario};
+use crate::simulate::scenario::{RestartKind, Scenario};
 
-pub(super) struct Paceline {
+pub(super) struct PacelineEngine {
     engine: Engine,
     policy: Policy,
     interval: f64,
 }
 
-impl Paceline {
+impl PacelineEngine {
     pub(super) fn new(name: PolicyName, scenario: &Scenario) -> Self {
         let settings = &scenario.policy;
         let by_lag = || NonZeroU64::new(settings.lag_per_replica).map(Rule::LagPerReplica);
@@ -26,10 +26,7 @@ impl Paceline {
         let mut policy = Policy::new(rule, bounds);
         policy.threads_per_replica =
             NonZeroU32::new(scenario.members.threads_per_replica).unwrap_or(policy.threads_per_replica);
-        policy.offset_reset = match scenario.members.offset_reset {
-            Reset::Latest => OffsetReset::Latest,
-            Reset::Earliest => OffsetReset::Earliest,
-        };
+        policy.offset_reset = scenario.members.offset_reset;
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
         let interval = scenario.polls.interval;
         policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
@@ -38,25 +35,26 @@ impl Paceline {
     }
 }
 
-impl Autoscaler for Paceline {
+impl SimulatedAutoscaler for PacelineEngine {
     fn interval(&self) -> f64 {
         self.interval
     }
 
-    fn look(&mut self, seen: &Observation, workload: Workload) -> Wish {
-        let Decision { desired, reason, model, findings, .. } = self.engine.observe(seen, workload);
-        Wish {
+    fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
+        let Decision { desired, reason, model, findings, .. } = self.engine.observe(observation, workload);
+        let reason = NamedMessage::from(&reason);
+        PolicyRecommendation {
             replicas: desired.0,
-            reason: reason.name().to_owned(),
-            message: reason.to_string(),
+            reason: reason.name.to_owned(),
+            message: reason.message,
             capacity: model.capacity.per_replica,
             findings: findings.iter().map(|finding| finding.name()).collect(),
         }
     }
 
-    fn restart(&mut self, how: Restart) {
+    fn restart(&mut self, how: RestartKind) {
         let mut engine = Engine::new(self.policy.clone());
-        if how == Restart::Warm {
+        if how == RestartKind::Warm {
             engine.restore(&self.engine.save()).expect("an engine reads what an engine has written");
         }
         self.engine = engine;

@@ -1,4 +1,4 @@
-//! What producers send, as a scenario says it.
+//! The `arrival` section of a scenario: what producers send.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use crate::core::duration;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Arrival {
-    /// All the time.
+    /// A constant rate.
     pub constant: Option<f64>,
-    /// From each time on, this rate.
+    /// A rate from each time on.
     pub steps: Vec<StepTo>,
-    /// In a straight line from one rate to another, and there it stays.
+    /// A linear change from one rate to another, which then stays.
     pub ramp: Option<Ramp>,
-    /// A sine between two rates, which begins at the low one.
-    pub wave: Option<Wave>,
-    /// A crowd that comes, stays and goes.
-    pub flash: Option<Flash>,
-    /// So many records at once, again and again.
+    /// A sine between two rates, which starts at the low one.
+    pub wave: Option<SineArrival>,
+    /// A flash crowd: a rate that rises, stays and falls.
+    pub flash: Option<FlashCrowd>,
+    /// A batch of records, repeated.
     pub batch: Option<Batch>,
     /// At random times for random lengths (both exponentially distributed).
     pub bursts: Option<Bursts>,
@@ -33,11 +33,11 @@ pub struct Arrival {
     pub trace: Option<PathBuf>,
 }
 
-/// From a time on, a rate.
+/// A rate from a time on.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepTo {
-    /// From when on.
+    /// The time from which the rate applies.
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
@@ -45,7 +45,7 @@ pub struct StepTo {
     pub rate: f64,
 }
 
-/// A straight line.
+/// A linear change.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ramp {
@@ -53,11 +53,11 @@ pub struct Ramp {
     pub from: f64,
     /// In records/s, at `end` and after.
     pub to: f64,
-    /// When it begins.
+    /// The start of the change.
     #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub start: Duration,
-    /// When it is there.
+    /// The end of the change.
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub end: Duration,
@@ -66,60 +66,60 @@ pub struct Ramp {
 /// A sine.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Wave {
+pub struct SineArrival {
     /// In records/s.
     pub low: f64,
     /// In records/s.
     pub high: f64,
-    /// From low to low.
+    /// The time from low to low.
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub period: Duration,
 }
 
-/// A crowd.
+/// A flash crowd.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Flash {
-    /// On top of everything else, in records/s.
+pub struct FlashCrowd {
+    /// In records/s, added to everything else.
     pub rate: f64,
-    /// When it begins to come.
+    /// The start of the rise.
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
-    /// From nothing to all of it.
+    /// How long it rises from 0 to `rate`.
     #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub rise: Duration,
-    /// How long all of it stays.
+    /// How long the full rate lasts.
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
-    /// From all of it to nothing.
+    /// How long it falls from `rate` to 0.
     #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub fall: Duration,
-    /// Once, or again so long after it began.
+    /// The time from one start to the next; once where absent.
     #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub every: Option<Duration>,
 }
 
-/// Records at once.
+/// A batch of records.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Batch {
-    /// How many.
+    /// Records per batch.
     pub records: f64,
-    /// From one to the next.
+    /// The time from one batch to the next.
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub every: Duration,
-    /// How long one takes to be written.
+    /// How long one batch takes to be written.
     #[serde(deserialize_with = "duration::required", default = "a_second")]
     #[schemars(with = "String")]
     pub over: Duration,
-    /// When the first one comes; one `every` after the start where absent.
+    /// The start of the first one; one `every` after the start where absent.
     #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub first: Option<Duration>,

@@ -1,4 +1,4 @@
-//! What a scenario's types can't hold back: each check names its field, and all that is wrong is told at once.
+//! What the types of a scenario can't check: each check names its field, and all errors are reported at once.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use crate::core::{Objective, format_duration};
 use crate::simulate::TICK;
 use crate::yaml::{Document, Invalid, Problem, path};
 
-/// Beyond this a run takes minutes.
-const MOST_PARTITIONS: u32 = 10_000;
-/// Beyond this one tick takes longer than it is worth.
+/// The most partitions; with more, a run takes minutes.
+const MAX_PARTITIONS: u32 = 10_000;
+/// The highest rate, in records/s; with more, one tick takes too long.
 const FASTEST: f64 = 1e7;
 
-struct Check<'a> {
+struct ScenarioCheck<'a> {
     document: &'a Document<'a>,
     problems: Vec<Problem>,
 }
 
 pub(super) fn check(document: &Document<'_>, scenario: &Scenario) -> Result<(), Invalid> {
-    let mut check = Check { document, problems: Vec::new() };
+    let mut check = ScenarioCheck { document, problems: Vec::new() };
     check.all(scenario);
     if check.problems.is_empty() { Ok(()) } else { Err(Invalid(check.problems)) }
 }
 
-impl Check<'_> {
+impl ScenarioCheck<'_> {
     fn problem(&mut self, field: &str, message: impl Into<String>) {
         let problem = self.document.problem(&path(field), message.into());
         self.problems.push(problem);
@@ -62,7 +62,7 @@ impl Check<'_> {
         self.within("members.spread", it.members.spread, 0.0, 0.95);
         self.at_least("members.commitInterval", it.members.commit_interval, tick);
         self.within("members.threadsPerReplica", f64::from(it.members.threads_per_replica), 1.0, 1000.0);
-        self.within("pods.replicas", f64::from(it.pods.replicas), 0.0, f64::from(MOST_PARTITIONS));
+        self.within("pods.replicas", f64::from(it.pods.replicas), 0.0, f64::from(MAX_PARTITIONS));
         self.at_least("polls.interval", it.polls.interval, Duration::from_secs(1));
         self.within("polls.partial", it.polls.partial, 0.0, 1.0);
         self.within("polls.failed", it.polls.failed, 0.0, 1.0);
@@ -128,8 +128,8 @@ impl Check<'_> {
             self.problem("topics", "empty; there must be a topic");
         }
         let partitions: u64 = it.topics.iter().map(|topic| u64::from(topic.partitions)).sum();
-        if partitions > u64::from(MOST_PARTITIONS) {
-            self.problem("topics", format!("{partitions} partitions; {MOST_PARTITIONS} is the most"));
+        if partitions > u64::from(MAX_PARTITIONS) {
+            self.problem("topics", format!("{partitions} partitions; {MAX_PARTITIONS} is the most"));
         }
         for (i, topic) in it.topics.iter().enumerate() {
             let field = |name: &str| format!("topics[{i}].{name}");
