@@ -29,7 +29,8 @@ persisted!(PolicyState { recommendations, rule } not { quiet });
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum RuleState {
     LagPerReplica(LagRuleState),
-    TimeLag(TimeLagState),
+    /// Boxed, as it is many times larger.
+    TimeLag(Box<TimeLagState>),
 }
 
 impl Persisted for RuleState {
@@ -99,7 +100,7 @@ impl PolicyState {
     pub(super) fn new(rule: Rule) -> Self {
         let rule = match rule {
             Rule::LagPerReplica(_) => RuleState::LagPerReplica(LagRuleState::default()),
-            Rule::TimeLag(_) => RuleState::TimeLag(TimeLagState::default()),
+            Rule::TimeLag(_) => RuleState::TimeLag(Box::default()),
         };
         Self { recommendations: Recommendations::default(), quiet: None, rule }
     }

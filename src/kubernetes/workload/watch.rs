@@ -209,9 +209,9 @@ impl KindWatch {
     }
 }
 
-fn api<K: Resource<DynamicType = ApiResource>>(client: &Client, scope: Option<&str>, resource: &ApiResource) -> Api<K>
+fn api<K>(client: &Client, scope: Option<&str>, resource: &ApiResource) -> Api<K>
 where
-    K: Resource<Scope = kube::core::DynamicResourceScope>,
+    K: Resource<DynamicType = ApiResource, Scope = kube::core::DynamicResourceScope>,
 {
     match scope {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
