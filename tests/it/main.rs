@@ -39,6 +39,7 @@ mod kubernetes;
 mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
+mod kubernetes_supervision;
 mod lag;
 mod leadership;
 mod manifests;
