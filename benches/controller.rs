@@ -125,7 +125,7 @@ fn main() {
     let most = arguments.sizes.iter().copied().max().unwrap_or_default();
     say("Starting Kafka and making the groups.");
     let kafka = Kafka::start_own();
-    let consumers = Consumers::prepare(&kafka, most);
+    let consumers = Consumers::prepare(&kafka, most, "60s");
     let mut rows = Vec::new();
     for size in &arguments.sizes {
         let row = world::runtime().block_on(measure(&arguments, &kafka, &consumers.first(*size)));

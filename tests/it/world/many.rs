@@ -39,12 +39,14 @@ const CHUNK: usize = 500;
 pub(crate) struct Consumers {
     prefix: String,
     pub(crate) count: usize,
+    /// Of the policy. Below a poll, a rebalance and a commit together, each decision would say that it is too short.
+    objective: &'static str,
 }
 
 impl Consumers {
     /// Makes the topics and a commit of each group in each of its partitions.
-    pub(crate) fn prepare(kafka: &Clients, count: usize) -> Self {
-        let consumers = Self { prefix: unique("many"), count };
+    pub(crate) fn prepare(kafka: &Clients, count: usize, objective: &'static str) -> Self {
+        let consumers = Self { prefix: unique("many"), count, objective };
         for index in 0..TOPICS {
             kafka.create_topic(&consumers.topic(index), PARTITIONS as i32);
             kafka.produce_to_all(&consumers.topic(index), PARTITIONS as i32, RECORDS);
@@ -59,7 +61,7 @@ impl Consumers {
 
     /// The first ones only.
     pub(crate) fn first(&self, count: usize) -> Self {
-        Self { prefix: self.prefix.clone(), count }
+        Self { count, ..self.clone() }
     }
 
     /// The name of a ScaledConsumer and of its Deployment.
@@ -99,7 +101,7 @@ impl Consumers {
                 "scaleTargetRef": {"name": self.name(index)},
                 "maxReplicas": 24,
                 "kafka": {"cluster": "main", "consumerGroup": self.group(index), "topics": [self.topic(index)]},
-                "policy": {"timeLag": {"objective": "30s"}},
+                "policy": {"timeLag": {"objective": self.objective}},
             },
         })
     }
