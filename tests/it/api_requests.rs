@@ -40,7 +40,7 @@ async fn the_controller_asks_the_api_server_next_to_nothing() {
     let plane = ControlPlane::start_own();
     let client = plane.admin();
     let namespace = prepare_installed(&plane, "requests").await;
-    let consumers = Consumers::prepare(kafka, COUNT);
+    let consumers = Consumers::prepare(kafka, COUNT, "30s");
     consumers.create(&client, &namespace).await;
     let _load = consumers.start_load(kafka);
     let mut leader = Controller::launch(&plane, kafka, Launch::new(&[], INSTALLED)).await;
