@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench external_metrics
 //!
-//! The server is a process of its own that does nothing but serve and be posted to, so that the clients don't count for
-//! it. The clients are on the same machine, and open-loop: a read begins when it is due, whether or not those before it
+//! The server is a process of its own that does nothing but serve and take in observations, so that the clients don't
+//! count for it. The clients are on the same machine, and open-loop: a read begins when it is due, whether or not those before it
 //! have ended, and its time counts from when it was due.
 #![allow(missing_docs, unsafe_code, unreachable_pub, clippy::unwrap_used)]
 
@@ -19,8 +19,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Authority, Connection, Purpose, USER, V1BETA1};
-use paceline::serve::external_metrics::certificate::Served;
-use paceline::serve::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving};
+use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::registry::{EntryWriter, Registry};
+use paceline::serve::external_metrics::{
+    Counters, ExternalMetricsServer, FrontProxy, KeyPair, MetricReader, ServedCertificate,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +56,7 @@ const RATES: [u64; 3] = [50, 500, 2_000];
 const DURATION: Duration = Duration::from_secs(20);
 /// Kept connections, which is what a few API servers have.
 const CONNECTIONS: usize = 4;
-/// Between two posts of a ScaledConsumer: the default poll interval.
+/// Between two observations of a ScaledConsumer: the default poll interval.
 const POLL: Duration = Duration::from_secs(10);
 /// Reads of which the allocations are counted, after as many that are not.
 const COUNTED: u64 = 1_000;
@@ -116,7 +119,7 @@ async fn reads() {
     for (asked, query) in selectors() {
         for rate in RATES {
             let mut server = Server::start(1_000);
-            server.ask("post");
+            server.ask("observe");
             let before = server.ask("usage");
             let mut times = open_loop(&server, rate, &path(&query)).await;
             let after = server.ask("usage");
@@ -229,20 +232,16 @@ async fn serve(consumers: usize) {
     let front_proxy = FrontProxy::new(&front_proxy_authority.pem, vec![], &["X-Remote-User".to_owned()]).unwrap();
     let identity = front_proxy_authority.issue("front-proxy", Purpose::Client);
     let pair = authority.issue("localhost", Purpose::Server);
-    let board = Board::new();
-    for i in 0..consumers {
-        board.post("shop", &name(i), client::notice(&name(i), 7.0));
-    }
-    board.listed();
+    let (writer, registry) = Registry::new();
+    let entries: Vec<_> =
+        (0..consumers).map(|i| client::insert_read(&writer, "shop", &name(i), client::snapshot(7))).collect();
+    registry.watches().listed(RESOURCE, None);
     let (_front_proxies, front_proxy) = watch::channel(Some(Arc::new(front_proxy)));
-    let (_pairs, pairs) = watch::channel(Some(Arc::new(pair)));
-    let certificate = Served::default();
-    let counters = Arc::<Counters>::default();
-    let serving = Serving { board: board.clone(), front_proxy, pairs, certificate: certificate.clone(), counters };
-    tokio::spawn(paceline::serve::external_metrics::serve(listener, serving, CancellationToken::new()));
-    while certificate.not_after().is_none() {
-        tokio::task::yield_now().await;
-    }
+    let certificate = ServedCertificate::default();
+    certificate.serve(pair).unwrap();
+    let reader = MetricReader::new(registry, client::now, None);
+    let server = ExternalMetricsServer { reader, front_proxy, certificate, counters: Arc::<Counters>::default() };
+    tokio::spawn(server.serve(listener, CancellationToken::new()));
     let say = |value: Value| println!("{value}");
     say(json!({
         "address": address,
@@ -253,8 +252,8 @@ async fn serve(consumers: usize) {
     tokio::task::block_in_place(|| {
         for line in std::io::stdin().lock().lines() {
             match line.unwrap().as_str() {
-                "post" => {
-                    post(&board, consumers);
+                "observe" => {
+                    observe(&entries);
                     say(json!({}));
                 }
                 "allocations" => say(json!({"allocations": ALLOCATIONS.load(Ordering::Relaxed)})),
@@ -265,14 +264,14 @@ async fn serve(consumers: usize) {
     });
 }
 
-/// A task for each ScaledConsumer that posts at its own time.
-fn post(board: &Board, consumers: usize) {
-    for i in 0..consumers {
-        let board = board.clone();
+/// A task for each ScaledConsumer that writes an observation at its own time.
+fn observe(entries: &[EntryWriter]) {
+    let count = entries.len() as f64;
+    for (i, entry) in entries.iter().cloned().enumerate() {
         tokio::spawn(async move {
-            tokio::time::sleep(POLL.mul_f64(i as f64 / consumers as f64)).await;
+            tokio::time::sleep(POLL.mul_f64(i as f64 / count)).await;
             loop {
-                board.post("shop", &name(i), client::notice(&name(i), 7.0));
+                entry.update(|entry| entry.record(client::snapshot(7), true));
                 tokio::time::sleep(POLL).await;
             }
         });

@@ -2,7 +2,7 @@
 //!
 //!     cargo bench --bench observe
 //!
-//! The groups are in the middle of their life: members measured, shadows for every level, a load that wanders. Each row
+//! The groups are in the middle of their life: members measured, what-if groups for every level, a load that wanders. Each row
 //! is one thread and one engine; the observations are made before the clock runs.
 #![allow(missing_docs, unsafe_code, unreachable_pub, clippy::unwrap_used)]
 

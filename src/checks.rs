@@ -1,23 +1,23 @@
-//! What `paceline doctor` finds: rows, each with what was looked at, how it is, and what to do. It knows nothing of what
-//! is looked at: whoever knows a part of the world makes the rows about it.
+//! What `paceline doctor` prints: rows, each with what was checked, the result, and what to do. The checks themselves are
+//! elsewhere.
 
 use serde::Serialize;
 
-/// How something is.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Verdict {
-    /// As it should be.
+pub enum CheckResult {
+    /// All is well.
     Ok,
-    /// It works, and somebody should look.
+    /// It works, but needs attention.
     Warning,
     /// It does not work.
     Failed,
-    /// It could not be looked at, or does not matter here.
+    /// It could not be checked, or does not matter here.
     Skipped,
 }
 
-impl Verdict {
-    /// As it is printed.
+impl CheckResult {
+    /// The word that is printed.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "Ok",
@@ -28,22 +28,22 @@ impl Verdict {
     }
 }
 
-/// One thing that was looked at.
+/// One check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Row {
-    /// What was looked at, in a few words.
+    /// What was checked, in a few words.
     pub check: &'static str,
-    /// How it is.
-    pub verdict: Verdict,
-    /// What was seen, in a sentence.
+    /// The result.
+    pub verdict: CheckResult,
+    /// What was found, in a sentence.
     pub text: String,
-    /// What to do, where something is to be done.
+    /// What to do, if anything.
     pub todo: Option<String>,
 }
 
 impl Row {
     /// A row without anything to do.
-    pub fn new(check: &'static str, verdict: Verdict, text: impl Into<String>) -> Self {
+    pub fn new(check: &'static str, verdict: CheckResult, text: impl Into<String>) -> Self {
         Self { check, verdict, text: text.into(), todo: None }
     }
 

@@ -19,7 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{ConfigurationError, LogFormat};
-use crate::demo::worker;
+use crate::demo::{WorkerSettings, run_worker};
 use crate::yaml::Invalid;
 
 /// Scales Kafka consumers on Kubernetes by their lag: to the fewest replicas that keep up, never past what the
@@ -51,22 +51,22 @@ struct Log {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the controller, in a cluster or outside of one with a kubeconfig.
-    Run(run::Arguments),
+    Run(run::RunArguments),
     /// Say how many replicas there should be, and why. Reads Kafka and writes to nothing.
-    Recommend(recommend::Arguments),
+    Recommend(recommend::RecommendArguments),
     /// Decide on observations in JSON lines, one decision per line: what was recorded, or what another program simulates.
-    Replay(replay::Arguments),
+    Replay(replay::ReplayArguments),
     /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
-    Demo(demo::Arguments),
+    Demo(demo::DemoArguments),
     /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.
-    Simulate(simulate::Arguments),
+    Simulate(simulate::SimulateArguments),
     /// Check what the controller needs from the cluster, and say what to do. Reads, and writes to nothing.
-    Doctor(doctor::Arguments),
+    Doctor(doctor::DoctorArguments),
     /// Print the definition of the ScaledConsumer, for `kubectl apply -f -`.
     Crd,
     /// A consumer of fixed capacity, for the demo and the tests.
     #[command(hide = true)]
-    Worker(worker::Settings),
+    Worker(WorkerSettings),
 }
 
 /// How rows are printed.
@@ -127,7 +127,7 @@ impl Command {
             Self::Crd => crd::run(),
             Self::Worker(settings) => {
                 log.start("warn", LogFormat::default())?;
-                worker::run(&settings).map(|()| Outcome::Fine)
+                run_worker(&settings).map(|()| Outcome::Fine)
             }
         }
     }
@@ -175,9 +175,10 @@ fn is_input(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<WrongInput>() || cause.is::<Invalid>() || cause.is::<ConfigurationError>())
 }
 
-/// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice.
+/// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice. Problems with YAML
+/// show excerpts in the alternate form.
 fn print_error(error: &anyhow::Error) {
-    let mut text = format!("error: {error}\n");
+    let mut text = error.chain().take(1).map(|first| format!("error: {first:#}\n")).collect::<String>();
     let mut above = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();

@@ -3,6 +3,7 @@
 
 mod authentication;
 mod external_metrics;
+mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,9 +17,12 @@ use serde::Deserialize;
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
-use crate::core::addresses;
-use crate::kafka::AddressPattern;
-use crate::yaml::{Invalid, Problem, Source, path};
+use crate::core::{
+    DEFAULT_POLL_DEADLINE, addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline,
+    duration, format_duration,
+};
+use crate::kafka::{AddressPattern, PropertyError, check_property};
+use crate::yaml::{Document, Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
 
@@ -40,6 +44,9 @@ pub struct Configuration {
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
     pub watch_namespaces: Vec<String>,
+    /// A label selector: only ScaledConsumers that it selects count. All where absent. Several controllers share the
+    /// ScaledConsumers of a cluster by it, each with a Lease of its own.
+    pub watch_selector: Option<String>,
     /// How the log looks, unless the command line says.
     pub log_format: LogFormat,
 }
@@ -54,6 +61,7 @@ impl Default for Configuration {
             external_metrics: ExternalMetrics::default(),
             leader_election: LeaderElection::default(),
             watch_namespaces: Vec::new(),
+            watch_selector: None,
             log_format: LogFormat::default(),
         }
     }
@@ -88,7 +96,7 @@ impl Cluster {
             name: name.to_owned(),
             bootstrap_servers: bootstrap_servers.to_owned(),
             poll_interval: POLL_INTERVAL,
-            deadline: DEADLINE,
+            deadline: DEFAULT_POLL_DEADLINE,
             request_timeout: None,
             properties: Properties::default(),
             property_files: BTreeMap::new(),
@@ -110,18 +118,6 @@ impl Properties {
     /// The settings with their values, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-
-    /// Why a setting is not the user's to choose.
-    pub fn refusal(key: &str) -> Option<&'static str> {
-        match key {
-            "bootstrap.servers" | "metadata.broker.list" => Some("belongs into bootstrapServers"),
-            // A poll must never become a member of a group, commit, or make a topic.
-            "enable.auto.commit" | "allow.auto.create.topics" | "group.instance.id" => {
-                Some("is Paceline's own: it only ever reads offsets")
-            }
-            _ => None,
-        }
     }
 }
 
@@ -161,8 +157,6 @@ pub enum LogFormat {
 
 /// Kafka's consumers commit every 5 s by default; polling much faster sees the same commits again.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// A broker's leader moves within seconds; a poll that has not ended by now would not end well.
-pub const DEADLINE: Duration = Duration::from_secs(8);
 /// A team has a cluster or two, and one for its tests; each costs the controller a connection to every broker.
 const INLINE_CLUSTERS: usize = 20;
 /// More pollers than that are not what a namespace needs.
@@ -188,16 +182,14 @@ impl Configuration {
     /// Checks a text. An empty one has every default.
     pub fn parse(source: &Source) -> Result<Self, Invalid> {
         let documents = source.documents()?;
+        let Some(document) = documents.first() else { return Ok(Self::default()) };
         if documents.len() > 1 {
             let message = "a configuration is one document, but here are several (separated by ---)".to_owned();
-            return Err(Invalid(vec![source.problem(0, &[], message)]));
-        }
-        if documents.iter().all(serde_yaml::Value::is_null) {
-            return Ok(Self::default());
+            return Err(Invalid(vec![document.problem(&[], message)]));
         }
         let schema = schemars::schema_for!(Raw).to_value();
-        let raw: Raw = source.parse(0, &schema, &[])?;
-        let mut check = Check { source, problems: Vec::new() };
+        let raw: Raw = document.parse(&[], &schema, &[])?;
+        let mut check = Check { document, problems: Vec::new() };
         let configuration = check.configuration(raw);
         if check.problems.is_empty() { Ok(configuration) } else { Err(Invalid(check.problems)) }
     }
@@ -215,7 +207,7 @@ pub enum ConfigurationError {
         source: std::io::Error,
     },
     /// Something in it is wrong.
-    #[error("{0}")]
+    #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
@@ -229,6 +221,7 @@ struct Raw {
     external_metrics: RawExternalMetrics,
     leader_election: RawLeaderElection,
     watch_namespaces: Vec<String>,
+    watch_selector: Option<String>,
     log_format: LogFormat,
 }
 
@@ -242,6 +235,7 @@ impl Default for Raw {
             external_metrics: RawExternalMetrics::default(),
             leader_election: RawLeaderElection::default(),
             watch_namespaces: Vec::new(),
+            watch_selector: None,
             log_format: LogFormat::default(),
         }
     }
@@ -252,18 +246,17 @@ impl Default for Raw {
 struct RawCluster {
     name: String,
     bootstrap_servers: String,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     poll_interval: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     deadline: Option<Duration>,
-    #[serde(default, with = "humantime_serde")]
+    #[serde(default, deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     request_timeout: Option<Duration>,
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, String>")]
-    properties: BTreeMap<String, Scalar>,
+    properties: BTreeMap<String, String>,
     #[serde(default)]
     property_files: BTreeMap<String, PathBuf>,
     authentication: Option<RawAuthentication>,
@@ -284,36 +277,27 @@ impl Default for RawLeaderElection {
     }
 }
 
-/// `true`, `30000` and `text` are all texts to Kafka's settings.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a text, a number, true or false")]
-enum Scalar {
-    Text(String),
-    Truth(bool),
-    Integer(i64),
-    Number(f64),
-}
-
-impl fmt::Display for Scalar {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(text) => f.write_str(text),
-            Self::Truth(truth) => truth.fmt(f),
-            Self::Integer(integer) => integer.fmt(f),
-            Self::Number(number) => number.fmt(f),
-        }
-    }
-}
-
 /// Collects every problem, so that a file is mended in one go.
 struct Check<'a> {
-    source: &'a Source,
+    document: &'a Document<'a>,
     problems: Vec<Problem>,
 }
 
 impl Check<'_> {
     fn wrong(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push(self.source.problem(0, &path(field), message.into()));
+        self.problems.push(self.document.problem(&path(field), message.into()));
+    }
+
+    fn object_name(&mut self, field: &str, name: &str) {
+        if let Err(why) = check_object_name(name) {
+            self.wrong(field, why);
+        }
+    }
+
+    fn label_name(&mut self, field: &str, name: &str) {
+        if let Err(why) = check_label_name(name) {
+            self.wrong(field, why);
+        }
     }
 
     fn configuration(&mut self, raw: Raw) -> Configuration {
@@ -335,6 +319,13 @@ impl Check<'_> {
         if !(1..=MOST_INLINE_CLUSTERS).contains(&raw.max_inline_clusters_per_namespace) {
             self.wrong("maxInlineClustersPerNamespace", format!("must be from 1 to {MOST_INLINE_CLUSTERS}"));
         }
+        for (i, namespace) in raw.watch_namespaces.iter().enumerate() {
+            self.label_name(&format!("watchNamespaces[{i}]"), namespace);
+        }
+        let watch_selector = raw.watch_selector.filter(|selector| !selector.trim().is_empty());
+        if let Some(Err(why)) = watch_selector.as_deref().map(selector::check) {
+            self.wrong("watchSelector", why);
+        }
         let listen = raw.listen.parse().unwrap_or_else(|_| {
             let why = format!("\"{}\" is no address to listen on; write for example \"[::]:8080\"", raw.listen);
             self.wrong("listen", why);
@@ -348,20 +339,28 @@ impl Check<'_> {
             external_metrics: self.external_metrics(raw.external_metrics, listen),
             leader_election: self.leader_election(raw.leader_election),
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+            watch_selector,
             log_format: raw.log_format,
         }
     }
 
     fn leader_election(&mut self, raw: RawLeaderElection) -> LeaderElection {
-        if raw.lease_name.is_empty() {
-            self.wrong("leaderElection.leaseName", "must not be empty");
+        self.object_name("leaderElection.leaseName", &raw.lease_name);
+        if let Some(namespace) = &raw.namespace {
+            self.label_name("leaderElection.namespace", namespace);
         }
         LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
     }
 
+    fn property(&mut self, at: &str, field: &str, cluster: &str, checked: Result<(), PropertyError>) {
+        if let Err(PropertyError { property, message }) = checked {
+            self.wrong(&format!("{at}.{field}"), format!("\"{property}\" of cluster \"{cluster}\": {message}"));
+        }
+    }
+
     fn cluster(&mut self, at: &str, raw: RawCluster) -> Cluster {
-        if raw.name.is_empty() {
-            self.wrong(&format!("{at}.name"), "must not be empty; a ScaledConsumer refers to it");
+        if let Err(why) = check_cluster_name(&raw.name) {
+            self.wrong(&format!("{at}.name"), why);
         }
         if let Err(why) = addresses(&raw.bootstrap_servers) {
             self.wrong(&format!("{at}.bootstrapServers"), why);
@@ -370,26 +369,23 @@ impl Check<'_> {
         if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&poll_interval) {
             self.wrong(&format!("{at}.pollInterval"), "must be from 1s to 15m");
         }
-        let deadline = raw.deadline.unwrap_or_else(|| DEADLINE.min(poll_interval));
+        let deadline = raw.deadline.unwrap_or_else(|| default_poll_deadline(poll_interval));
         if deadline.is_zero() || deadline > LONGEST_DEADLINE {
             self.wrong(&format!("{at}.deadline"), "must be above 0 and at most 5m");
         }
         if raw.request_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > deadline) {
-            let message =
-                format!("must be above 0 and at most the deadline ({})", humantime::format_duration(deadline));
+            let message = format!("must be above 0 and at most the deadline ({})", format_duration(deadline));
             self.wrong(&format!("{at}.requestTimeout"), message);
         }
         let mut properties = Properties::default();
         for (key, value) in &raw.properties {
-            if let Some(why) = Properties::refusal(key) {
-                self.wrong(&format!("{at}.properties"), format!("{key} {why}"));
-            }
-            properties.set(key, &value.to_string());
+            self.property(at, "properties", &raw.name, check_property(key, Some(value)));
+            properties.set(key, value);
         }
         for key in raw.property_files.keys() {
-            let twice = raw.properties.contains_key(key).then_some("is in properties as well; keep one of them");
-            if let Some(why) = twice.or_else(|| Properties::refusal(key)) {
-                self.wrong(&format!("{at}.propertyFiles"), format!("{key} {why}"));
+            self.property(at, "propertyFiles", &raw.name, check_property(key, None));
+            if raw.properties.contains_key(key) {
+                self.wrong(&format!("{at}.propertyFiles"), format!("{key} is in properties as well; keep one of them"));
             }
         }
         let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;

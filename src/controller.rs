@@ -3,6 +3,7 @@
 //! At the end, deciding stops first, the write in hand is finished or abandoned, and only then is the lease given back,
 //! so that nobody else begins to write while we still do.
 
+mod autoscaled;
 mod clusters;
 mod consumer;
 mod credentials;
@@ -10,7 +11,7 @@ mod external_metrics;
 mod folder;
 mod health;
 mod patterns;
-mod postings;
+mod status_writer;
 mod supervisor;
 mod tasks;
 
@@ -27,26 +28,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
+pub use status_writer::{StatusBudget, StatusWriter};
 
 use crate::config::Configuration;
 use crate::kafka::now;
+use crate::kubernetes;
 use crate::kubernetes::hpa::Autoscalers;
-use crate::kubernetes::lease::{self, Candidate, Leadership};
+use crate::kubernetes::lease::{Candidate, LeaderElection, Leadership};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
-use crate::kubernetes::workload::scale::Scales;
+use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
-use crate::serve::external_metrics::Board;
+use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
+use crate::serve::listen;
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
 use crate::serve::web;
+use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
 use consumer::Shared;
-use external_metrics::{Outside, Place};
 use health::{ControllerHealth, Heartbeat};
-use postings::Postings;
 use supervisor::Supervisor;
 
 /// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
 const CHANGES: usize = 256;
+/// How long the last statuses may take, those with what was learned among them. The lease is held meanwhile.
+const LAST_STATUSES: Duration = Duration::from_millis(1500);
 /// How long giving the lease back may take.
 const GIVING_BACK: Duration = Duration::from_secs(2);
 /// How long the look-up of the API server's name may hold up the start.
@@ -58,15 +63,15 @@ const LAST_ANSWERS: Duration = Duration::from_millis(500);
 pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow::Result<()> {
     // First of all, so that a signal that comes early is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let listener = web::bind(configuration.listen).await?;
+    let listener = listen(configuration.listen, "listen").await?;
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;
-    let client = Client::try_from(config).context("Can't make a client of the Kubernetes API server")?;
+    let client = kubernetes::client(config).context("Can't make a client of the Kubernetes API server")?;
     let identity = identity();
 
     let (stop, stop_leading) = (CancellationToken::new(), CancellationToken::new());
-    let (leadership, contest) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
+    let (leadership, election) = lead(&client, &configuration, &own_namespace, &identity, stop_leading.clone());
     let (writer, registry) = Registry::new();
     let watches = registry.watches();
     let namespaces = namespaces(&configuration);
@@ -83,34 +88,38 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         }
         None => {
             for namespace in &namespaces {
+                // Before anything reads it: a namespace without a watch has no ScaledConsumers.
+                watches.begin(RESOURCE, namespace.as_deref());
                 let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
-                tokio::spawn(watch(client, namespace, None, watches, sender.clone(), stop.clone()));
+                let selector = configuration.watch_selector.clone();
+                tokio::spawn(watch(client, namespace, selector, watches, sender.clone(), stop.clone()));
             }
         }
     }
     // It serves to the end: a probe, or an HPA, must not fail while the last action is under way.
     let stop_serving = CancellationToken::new();
-    let board = configuration.external_metrics.enabled.then(Board::new);
-    let postings = Postings::new(board.clone(), configuration.external_metrics.max_age);
-    let (outside, last_answers) = if let Some(board) = board {
-        let (client, leadership, namespace) = (client.clone(), leadership.clone(), own_namespace.clone());
-        let place = Place { client, leadership, namespace, stop_writing: stop.clone() };
-        let settings = configuration.external_metrics.clone();
-        let (outside, server) = external_metrics::start(settings, board, place, stop_serving.clone()).await?;
-        (outside, Some(server))
+    let (external_metrics, last_answers) = if configuration.external_metrics.enabled {
+        let configured = configuration.external_metrics.clone();
+        let reader = MetricReader::new(registry.clone(), now, configured.max_age);
+        let settings = external_metrics::settings(configured, &own_namespace);
+        let (client, leadership) = (client.clone(), leadership.clone());
+        let (state, server) =
+            serving::start(settings, reader, client, leadership, stop.clone(), stop_serving.clone()).await?;
+        (state, Some(server))
     } else {
-        (Outside::off(), None)
+        (ExternalMetricsState::off(), None)
     };
     let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
     let clusters = Arc::new(clusters);
     let heartbeat = Arc::new(Heartbeat::new());
+    let (of_health, of_external) = (external_metrics.clone(), external_metrics.clone());
     let health = ControllerHealth {
         heartbeat: Arc::clone(&heartbeat),
         registry: registry.clone(),
         leadership: leadership.clone(),
-        external_metrics: Box::new(|| Ok(())),
+        external_metrics: Box::new(move || of_health.readiness()),
     };
-    let (of_controller, of_clusters, of_external) = (leadership.clone(), Arc::clone(&clusters), outside.clone());
+    let (of_controller, of_clusters) = (leadership.clone(), Arc::clone(&clusters));
     let metrics = Metrics::new(MetricSources {
         registry: registry.clone(),
         now,
@@ -119,9 +128,14 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         external: Box::new(move || of_external.reads()),
     })?;
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
-    let scales = Scales::new(client.clone());
-    let not_served = outside.not_served;
-    let shared = Shared { client, registry: writer, scales, autoscalers, leadership, postings, identity, not_served };
+    let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
+    let stop_statuses = CancellationToken::new();
+    let check = AutoscalerCheck { registry: registry.clone(), autoscalers: autoscalers.clone(), external_metrics };
+    let judge = move |entry: &_| check.judge(entry);
+    let statuses =
+        StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());
+    let mut statuses = tokio::spawn(statuses.run(stop_statuses.clone()));
+    let shared = Shared { registry: writer, workloads, autoscalers, leadership };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {
@@ -132,10 +146,15 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     if let Err(panic) = supervisor.await {
         error!(%panic, "The main loop did not end as it should.");
     }
+    stop_statuses.cancel();
+    if tokio::time::timeout(LAST_STATUSES, &mut statuses).await.is_err() {
+        statuses.abort();
+        warn!("Not all of what was learned was written to the statuses in time.");
+    }
     stop_leading.cancel();
-    if let Some(contest) = contest {
+    if let Some(election) = election {
         // If it takes longer, the lease runs out by itself.
-        let _ = tokio::time::timeout(GIVING_BACK, contest).await;
+        let _ = tokio::time::timeout(GIVING_BACK, election).await;
     }
     stop_serving.cancel();
     server.abort();
@@ -171,7 +190,7 @@ async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
     all
 }
 
-/// Contends for the lease, or leads without one.
+/// Takes part in the leader election, or leads without one.
 fn lead(
     client: &Client,
     configuration: &Configuration,
@@ -181,23 +200,16 @@ fn lead(
 ) -> (Leadership, Option<tokio::task::JoinHandle<()>>) {
     let election = &configuration.leader_election;
     if !election.enabled {
-        let (standing, leadership) = lease::alone();
-        // Whoever looks at it would take a closed channel for the end of the contest.
-        tokio::spawn(async move {
-            stop.cancelled().await;
-            drop(standing);
-        });
-        return (leadership, None);
+        return (Leadership::always(), None);
     }
-    let (standing, leadership) = lease::contest();
     let candidate = Candidate {
         namespace: election.namespace.clone().unwrap_or_else(|| own_namespace.to_owned()),
         lease: election.lease_name.clone(),
         identity: identity.to_owned(),
     };
-    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Contending for the lease.");
-    let contest = tokio::spawn(lease::contend(client.clone(), candidate, standing, stop));
-    (leadership, Some(contest))
+    info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Taking part in the leader election.");
+    let (election, leadership) = LeaderElection::new(client.clone(), candidate);
+    (leadership, Some(tokio::spawn(election.run(stop))))
 }
 
 /// The namespaces that are watched; `None` is all of them.

@@ -1,21 +1,21 @@
 //! Reading Kafka by its own protocol: one client per Kafka cluster for all of its groups, polled in cycles.
 //!
-//! Architecture invariants: nothing that a broker answers ends the process, and every wait ends. No type of the protocol
-//! leaves this module; what comes out are the core's observations.
+//! Architecture invariants: no response of a broker ends the process, and every wait ends. No type of the protocol
+//! leaves this module; its results are the core's observations.
 //!
-//! In reading order: [`ClusterSettings`] says where a cluster is and how long to wait for it; [`Poller`] is what the
-//! controller uses, a task per cluster that publishes an observation per subscription; [`KafkaClient`] is one cycle after
-//! another. Below it, `groups`, `topics` and `offsets` know what is asked and what is remembered, `brokers` the connections,
-//! `broker` one of them, and `wire` the bytes.
+//! In reading order: [`ClusterSettings`] has a cluster's addresses, properties and time-outs. [`Poller`] is what the
+//! controller uses: a task per cluster that publishes an observation per subscription. [`KafkaClient`] reads one cycle
+//! after another. Below it, `groups`, `topics` and `offsets` know what is requested and cached, `brokers` the
+//! connections, `broker` one of them, and `wire` the bytes.
 
-// What a user gives.
+// Settings that users give.
 mod addresses;
 mod certificates;
 mod files;
 mod options;
 mod properties;
 mod settings;
-// The cycle: what is asked, in which order, and what is remembered.
+// The cycle: what is requested, in which order, and what is cached.
 mod client;
 mod commits;
 mod coordinators;
@@ -35,14 +35,14 @@ mod errors;
 mod handshake;
 mod sasl;
 mod tls;
-// Bytes.
+// The protocol's encoding.
 mod wire;
 
 pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
-pub use client::{CycleReport, KafkaClient, Members};
-pub use poller::{ClusterStatistics, MembersOf, Poller};
-pub use properties::{Fault, refusal_from_tenant};
+pub use client::{CycleReport, KafkaClient, MemberScope};
+pub use poller::{ClusterStatistics, MembershipHint, Poller};
+pub use properties::{PropertyError, check_property, refusal_from_tenant};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;
@@ -50,9 +50,9 @@ pub use wire::decode_any;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The time since 1970 by the wall clock when this process first asked, and on the monotonic clock from then on: it
-/// never jumps when the wall clock is set, and a process that starts later goes on from about where this one was.
-/// What an observation's `at` is measured in.
+/// The time of observations' `at`: since 1970 by the wall clock when this process first called it, and from then on by
+/// the monotonic clock. It never jumps when the wall clock is set. A process that starts later continues from about the
+/// same time.
 pub fn now() -> Duration {
     static START: OnceLock<(Duration, Instant)> = OnceLock::new();
     let (began, start) = START.get_or_init(|| {

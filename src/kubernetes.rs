@@ -4,6 +4,7 @@
 //! [`crate::core::Observation`], and what was decided goes out as a patch of `/scale`, a status and an Event.
 
 pub mod call;
+mod client;
 pub mod conflict;
 pub mod diagnosis;
 pub mod events;
@@ -16,5 +17,6 @@ pub mod watch_state;
 pub mod workload;
 pub mod workload_key;
 
+pub use client::{FIELD_MANAGER, client};
 pub use k8s_openapi::api::core::v1::ObjectReference;
 pub use k8s_openapi::jiff::Timestamp;

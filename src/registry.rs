@@ -17,7 +17,7 @@ use arc_swap::ArcSwap;
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::watch;
 
-use crate::core::{Decision, Replicas};
+use crate::core::{Decision, NamedMessage, Replicas};
 use crate::kubernetes::Timestamp;
 pub use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
@@ -102,13 +102,8 @@ pub struct ReplicaChange {
 impl ReplicaChange {
     /// The change that a decision asks for.
     pub fn of(decision: &Decision) -> Self {
-        Self {
-            at: decision.at,
-            from: decision.current(),
-            to: decision.desired,
-            reason: decision.reason.name(),
-            message: decision.reason.to_string(),
-        }
+        let NamedMessage { name: reason, message } = NamedMessage::from(&decision.reason);
+        Self { at: decision.at, from: decision.current(), to: decision.desired, reason, message }
     }
 }
 
@@ -212,17 +207,28 @@ impl Deref for RegistryWriter {
 }
 
 impl RegistryWriter {
-    /// Puts in a ScaledConsumer, or what is new of it. Without a spec its workload is nobody's.
-    pub fn apply(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
-        self.upsert(source, spec, false)
+    /// Puts in a ScaledConsumer, or what is new of it.
+    pub fn apply(&self, source: &ConsumerSource, spec: Validated) -> EntryWriter {
+        self.upsert(source, Some(spec), None, false)
+    }
+
+    /// Puts in one that is not scaled, and why. Without a valid spec nobody has its workload.
+    pub fn refuse(&self, source: &ConsumerSource, spec: Option<Validated>, why: &str) -> EntryWriter {
+        self.upsert(source, spec, Some(why), false)
     }
 
     /// The same, for a spec that makes another history: what was observed does not count any more.
     pub fn begin_anew(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
-        self.upsert(source, spec, true)
+        self.upsert(source, spec, None, true)
     }
 
-    fn upsert(&self, source: &ConsumerSource, spec: Option<Validated>, is_new: bool) -> EntryWriter {
+    fn upsert(
+        &self,
+        source: &ConsumerSource,
+        spec: Option<Validated>,
+        refused: Option<&str>,
+        is_new: bool,
+    ) -> EntryWriter {
         let shared = &self.0.0;
         let workload = |spec: &Validated| WorkloadKey::of(&source.key.namespace, &spec.target);
         let mut revision = lock(&shared.revision);
@@ -236,7 +242,7 @@ impl RegistryWriter {
             entry.created = source.created;
             entry.record = source.record.clone();
             entry.spec = spec.map(Arc::new);
-            entry.refused = None;
+            entry.refused = refused.map(str::to_owned);
         };
         let slot = match old {
             Some((_, slot)) if !is_new => {

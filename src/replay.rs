@@ -1,8 +1,8 @@
-//! Observations and decisions as JSON lines: what `replay` reads and writes, and what `recommend --record` keeps. The
-//! format is described in docs/replay.md. It knows the core's types and nothing of where lines come from or go to.
+//! Observations and decisions as JSON lines: what `replay` reads and writes, and what `recommend --record` writes. The
+//! format is described in docs/replay.md. It knows the core's types, and not where lines come from or go to.
 //!
 //! The first line is the [`Config`], every other one an observation with the workload of that moment. The time is in the
-//! lines, so a group of years ago and one that is only simulated are decided on as if they were live.
+//! lines, so recorded and simulated groups are decided on as live ones are.
 
 mod config;
 mod line;
@@ -10,11 +10,12 @@ mod read;
 mod unknown;
 mod write;
 
-pub use config::{Asked, Config, gap};
-pub use read::{MAX_LINE, ReadError, Reader};
-pub use write::{Recorder, write_decision};
+pub use config::{Config, PolicySource};
+pub use read::{MAX_LINE, ObservationReader, ReadError};
+pub use write::{ObservationRecorder, write_decision};
 
-/// The version of the format. It changes when a line that was right would be read as something else.
+/// The version of the lines that are read. It changes when a line that was valid would be read as something else. Decisions
+/// have a version of their own.
 pub const VERSION: u32 = 1;
 
 /// What is wrong with a line.

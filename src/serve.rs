@@ -1,5 +1,8 @@
 //! What the controller serves over HTTP: health and metrics on one port, the external metrics API on another.
 
 pub mod external_metrics;
+mod listen;
 pub mod metrics;
 pub mod web;
+
+pub use listen::listen;

@@ -1,17 +1,23 @@
 //! Reading YAML strictly: whatever does not fit is named with its file, its line, its field and the nearest right name.
 //!
-//! Knows nothing of what is being read; the names that a place allows come from the type's JSON schema.
+//! Knows nothing of what is being read; the names that a place allows come from the type's JSON schema. A file is parsed
+//! once, within limits, into trees that remember where everything is.
 
+mod excerpt;
 mod foreign;
+mod limits;
+mod node;
 
 use std::fmt;
 use std::io::Read;
 use std::path::Path;
 
-use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
+
+use node::{Content, Node, NodeRef, Position};
 
 /// YAML text and where it is from.
 #[derive(Clone, Debug)]
@@ -22,9 +28,15 @@ pub struct Source {
     pub text: String,
 }
 
-/// Everything that is wrong with a source. Its `Display` has one line per problem.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+/// One document of a source. Never empty.
+#[derive(Debug)]
+pub struct Document<'s> {
+    source: &'s Source,
+    root: Node,
+}
+
+/// Everything that is wrong with a source. Its `Display` has one line per problem; `{:#}` adds excerpts of the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(pub Vec<Problem>);
 
 /// One thing that is wrong.
@@ -38,6 +50,15 @@ pub struct Problem {
     pub field: String,
     /// What is wrong with it, and what would be right.
     pub message: String,
+    /// The line with a mark under the place, where no secret can be on it.
+    pub excerpt: Option<String>,
+}
+
+impl Problem {
+    /// A problem with a file that is not about a field.
+    pub fn of_file(file: &Path, line: Option<usize>, message: String) -> Self {
+        Self { file: file.display().to_string(), line, field: String::new(), message, excerpt: None }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -49,24 +70,47 @@ impl fmt::Display for Problem {
         if !self.field.is_empty() {
             write!(f, ": {}", self.field)?;
         }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", self.message)?;
+        match &self.excerpt {
+            Some(excerpt) if f.alternate() => write!(f, "\n{excerpt}"),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str("\n")?;
+            }
+            problem.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Invalid {}
+
 impl Source {
-    /// Reads a file, up to [`MAX_BYTES`].
+    /// Reads a file of at most 16 MiB.
     pub fn read(path: &Path) -> std::io::Result<Self> {
         let file = std::fs::File::open(path)?;
         Self::from_reader(path.display().to_string(), file)
     }
 
-    /// Reads to the end of `reader`, up to [`MAX_BYTES`].
+    /// Reads to the end of `reader`, at most 16 MiB.
     pub fn from_reader(name: String, reader: impl Read) -> std::io::Result<Self> {
-        let mut text = String::new();
-        let read = reader.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-        if read as u64 > MAX_BYTES {
-            return Err(std::io::Error::other(format!("more than {} MiB", MAX_BYTES >> 20)));
+        let mut bytes = Vec::new();
+        let read = reader.take(limits::MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if read as u64 > limits::MAX_BYTES {
+            return Err(std::io::Error::other(format!("more than {} MiB", limits::MAX_BYTES >> 20)));
         }
+        let mut text = String::from_utf8(bytes).map_err(|error| {
+            let valid = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
+            std::io::Error::other(format!("line {line} is not UTF-8; save the file as UTF-8"))
+        })?;
         // Editors on Windows begin files with a byte order mark.
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
@@ -74,110 +118,147 @@ impl Source {
         Ok(Self { name, text })
     }
 
-    /// The documents as untyped values, empty ones as null.
-    pub fn documents(&self) -> Result<Vec<serde_yaml::Value>, Invalid> {
-        let documents: Result<Vec<serde_yaml::Value>, Invalid> = serde_yaml::Deserializer::from_str(&self.text)
-            .map(|document| serde::Deserialize::deserialize(document).map_err(|error| self.invalid(&error, &[])))
-            .collect();
-        let is_text = |document: &serde_yaml::Value| !document.is_null() && !document.is_mapping();
-        let odd = documents.as_ref().map_or(true, |all| all.iter().any(is_text));
-        if (odd || foreign::has_odd_keys(&documents)) && foreign::has_assignments(&self.text) {
-            return Err(Invalid(vec![self.problem(0, &[], foreign::ASSIGNMENTS.to_owned())]));
+    /// The documents. Those with nothing in them are left out.
+    pub fn documents(&self) -> Result<Vec<Document<'_>>, Invalid> {
+        let nodes = serde_saphyr::from_str_multiple_with_options::<Node, Vec<Node>>(&self.text, limits::options());
+        let is_odd = nodes.as_ref().map_or(true, |nodes| nodes.iter().any(foreign::is_odd));
+        if is_odd && foreign::has_assignments(&self.text) {
+            return Err(Invalid(vec![self.problem(None, "", foreign::ASSIGNMENTS.to_owned(), None)]));
         }
-        documents
+        match nodes {
+            Ok(nodes) => Ok(nodes.into_iter().map(|root| Document { source: self, root }).collect()),
+            Err(error) => {
+                let position = error.location().map(Position::from);
+                let excerpt = position.and_then(|position| excerpt::of(&self.text, position, ""));
+                Err(Invalid(vec![self.problem(position, "", syntax_error(&error), excerpt)]))
+            }
+        }
     }
 
-    /// One document (counted from 0) as a value. A field that the value does not know is an error, unless it is one
-    /// of `ignored` at the top. `schema` gives the names for the hint.
-    pub fn parse<T: DeserializeOwned>(&self, document: usize, schema: &Json, ignored: &[&str]) -> Result<T, Invalid> {
-        let mut unknown = Vec::new();
-        let Some(yaml) = serde_yaml::Deserializer::from_str(&self.text).nth(document) else {
-            return Err(Invalid(vec![self.problem(document, &[], "the document is missing".to_owned())]));
-        };
-        let value = serde_ignored::deserialize(yaml, |path| unknown.push(segments(&path)));
-        unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
-        let strange: Vec<_> = unknown.iter().filter(|path| path.len() == 1).cloned().collect();
-        // A misspelt name is often why another one is missing, so both are told, the cause first.
-        let unknown = unknown.iter().map(|path| self.problem(document, path, unknown_field(path, schema)));
-        let mut problems: Vec<_> = unknown.collect();
-        match value {
-            Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => {}
-            Err(error) => problems.extend(self.invalid(&error, &strange).0),
+    fn problem(&self, at: Option<Position>, field: &str, message: String, excerpt: Option<String>) -> Problem {
+        let line = at.map(|position| position.line as usize);
+        Problem { file: self.name.clone(), line, field: field.to_owned(), message, excerpt }
+    }
+}
+
+impl Document<'_> {
+    /// Whether the part at a path is a list, and how long it is.
+    pub fn items(&self, path: &[Segment]) -> Option<usize> {
+        match self.root.find(path).1.map(|node| &node.content) {
+            Some(Content::Sequence(items)) => Some(items.len()),
+            _ => None,
         }
-        Err(Invalid(problems))
     }
 
-    /// The same for a part of a document that was read already, which is at the path `within`.
-    pub fn parse_part<T: DeserializeOwned>(
+    /// The text at a path; empty where there is none.
+    pub fn text(&self, path: &[Segment]) -> &str {
+        match self.root.find(path).1.map(|node| &node.content) {
+            Some(Content::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    /// The line where the part at a path begins, from 1.
+    pub fn line(&self, path: &[Segment]) -> u32 {
+        self.root.find(path).0.line
+    }
+
+    /// Whether there is something at a path, even if it is null.
+    pub fn has(&self, path: &[Segment]) -> bool {
+        self.root.find(path).1.is_some()
+    }
+
+    /// The part at the path `within` as a value. A field that the value does not know is an error, unless it is one of
+    /// `ignored` at the top of the part. `schema` gives the names for the hint.
+    pub fn parse<T: DeserializeOwned>(
         &self,
-        (document, within): (usize, &[Segment]),
-        part: &serde_yaml::Value,
+        within: &[Segment],
         schema: &Json,
         ignored: &[&str],
     ) -> Result<T, Invalid> {
+        let Some(node) = self.root.find(within).1 else {
+            return Err(Invalid(vec![self.problem(within, "is missing".to_owned())]));
+        };
         let at = |path: &[Segment]| [within, path].concat();
         let mut unknown = Vec::new();
-        let value = serde_ignored::deserialize(part, |path| unknown.push(segments(&path)));
+        let mut track = serde_path_to_error::Track::new();
+        let tracked = NodeRef { node, text: &self.source.text };
+        let tracked = serde_path_to_error::Deserializer::new(tracked, &mut track);
+        let value = serde_ignored::deserialize(tracked, |path| unknown.push(segments(&path)));
         unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
+        // Names at the top that are not known: the file may be another program's, and its values passwords.
+        let is_foreign = unknown.iter().any(|path| path.len() == 1);
+        // A misspelt name is often why another one is missing, so both are told, the cause first.
         let mut problems: Vec<_> =
-            unknown.iter().map(|path| self.problem(document, &at(path), unknown_field(path, schema))).collect();
+            unknown.iter().map(|path| self.problem_within(&at(path), unknown_field(path, schema), false)).collect();
         match value {
             Ok(value) if problems.is_empty() => return Ok(value),
             Ok(_) => {}
-            // Read again to find out where.
-            Err(error) => problems.push(match serde_path_to_error::deserialize::<_, T>(part) {
-                Err(error) => {
-                    let text = without_type_names(&error.inner().to_string());
-                    self.problem(document, &at(&path(&error.path().to_string())), text)
-                }
-                Ok(_) => self.problem(document, within, without_type_names(&error.to_string())),
-            }),
+            Err(error) => {
+                let path = at(&tracked_segments(&track.path()));
+                let text = without_type_names(&error.to_string());
+                let is_open = !is_foreign && !path.is_empty() && !foreign::may_be_secret(&path);
+                let text = if is_open { text } else { foreign::without_values(&text) };
+                problems.push(self.problem_within(&path, text, is_open));
+            }
         }
         Err(Invalid(problems))
     }
 
-    /// A problem with the field at `path`, with its line if the field is in the document.
-    pub fn problem(&self, document: usize, path: &[Segment], message: String) -> Problem {
-        Problem { file: self.name.clone(), line: self.line_of(document, path), field: display(path), message }
+    /// A problem with the field at `path`, which one of our types knows. Its line is that of the field, or else of the
+    /// part that lacks it.
+    pub fn problem(&self, path: &[Segment], message: String) -> Problem {
+        self.problem_within(path, message, !foreign::may_be_secret(path))
     }
 
-    /// `strange` are the names at the top that are not known: a file with such may be another program's.
-    fn invalid(&self, error: &serde_yaml::Error, strange: &[Vec<Segment>]) -> Invalid {
-        let text = error.to_string();
-        // serde_yaml writes "path: what at line L column C"; the line is ours to print, at the front.
-        let text = match (error.location(), text.rfind(" at line ")) {
-            (Some(_), Some(at)) => text.get(..at).unwrap_or(&text).to_owned(),
-            _ => text,
-        };
-        let text = without_type_names(&text);
-        let text = if strange.is_empty() { foreign::without_secrets(&text) } else { foreign::without_values(&text) };
-        let line = error.location().map(|location| location.line());
-        Invalid(vec![Problem { file: self.name.clone(), line, field: String::new(), message: text }])
+    /// `is_open`: whether the value can't be a secret.
+    fn problem_within(&self, path: &[Segment], message: String, is_open: bool) -> Problem {
+        let position = Some(self.root.find(path).0).filter(|_| !path.is_empty());
+        let shown_in = if is_open { message.as_str() } else { "" };
+        let excerpt = position.and_then(|position| excerpt::of(&self.source.text, position, shown_in));
+        self.source.problem(position, &display(path), message, excerpt)
     }
+}
 
-    /// The line of a field, from 1. Walks the document along the path and stops with an error at the last key, which
-    /// serde_yaml then decorates with the position.
-    fn line_of(&self, document: usize, path: &[Segment]) -> Option<usize> {
-        if path.is_empty() {
-            return None;
+/// A value as YAML, with each text on one line.
+pub fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::SerializeError> {
+    serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { prefer_block_scalars: false })
+}
+
+/// What is wrong with text that is not YAML, or not what we take for YAML.
+fn syntax_error(error: &serde_saphyr::Error) -> String {
+    use serde_saphyr::Error::{
+        AliasError, AliasExpansionLimitExceeded, AliasReplayLimitExceeded, AliasReplayStackDepthExceeded, Budget,
+        DuplicateMappingKey, ExternalMessage, MergeKeyNotAllowed,
+    };
+    match error.without_snippet() {
+        AliasError { error, .. } => syntax_error(error),
+        DuplicateMappingKey { key: Some(key), .. } => {
+            format!("\"{}\" is there twice; keep one of them", foreign::name(key))
         }
-        let yaml = serde_yaml::Deserializer::from_str(&self.text).nth(document)?;
-        Locate(path).deserialize(yaml).err()?.location().map(|location| location.line())
+        DuplicateMappingKey { key: None, .. } => "a key is there twice; keep one of them".to_owned(),
+        MergeKeyNotAllowed { .. } => "merge keys (<<) are not read; write out what they stand for".to_owned(),
+        Budget { breach, .. } => limits::explain(breach),
+        AliasReplayLimitExceeded { .. } | AliasExpansionLimitExceeded { .. } | AliasReplayStackDepthExceeded { .. } => {
+            limits::ALIASES.to_owned()
+        }
+        ExternalMessage { msg, .. } => format!("is not YAML: {msg}"),
+        other => foreign::without_values(&DefaultMessageFormatter.format_message(other)),
     }
 }
 
 /// The types' own names say nothing to whoever writes YAML.
 fn without_type_names(text: &str) -> String {
-    if let Some((start, _)) = text.rsplit_once("expected struct ") {
-        return format!("{start}expected fields (name: value)");
+    let text = text.replacen("invalid type: unit value", "invalid type: nothing", 1);
+    for (name, instead) in [("expected struct ", "fields (name: value)"), ("expected enum ", "one of its words")] {
+        if let Some((start, _)) = text.rsplit_once(name) {
+            return format!("{start}expected {instead}");
+        }
     }
-    let number = ["i32", "i64", "u32", "u64"].iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
-    number.map_or_else(|| text.to_owned(), |start| format!("{start}expected a whole number"))
+    let number = ["i32", "i64", "u32", "u64", "usize"];
+    let start = number.iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
+    start.map_or_else(|| text.clone(), |start| format!("{start}expected a whole number"))
 }
-
-/// Larger than any manifest or configuration by far; keeps a wrong path (a log, a device) from filling the memory.
-pub const MAX_BYTES: u64 = 16 << 20;
 
 /// One step into a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -212,6 +293,16 @@ fn display(path: &[Segment]) -> String {
         }
     }
     text
+}
+
+fn tracked_segments(path: &serde_path_to_error::Path) -> Vec<Segment> {
+    use serde_path_to_error::Segment as Tracked;
+    let segment = |segment: &Tracked| match segment {
+        Tracked::Seq { index } => Some(Segment::Index(*index)),
+        Tracked::Map { key } => Some(Segment::Key(key.clone())),
+        Tracked::Enum { .. } | Tracked::Unknown => None,
+    };
+    path.iter().map_while(segment).collect()
 }
 
 fn segments(path: &serde_ignored::Path<'_>) -> Vec<Segment> {
@@ -285,71 +376,4 @@ fn resolve<'a>(root: &'a Json, mut here: &'a Json) -> &'a Json {
         }
     }
     here
-}
-
-/// Walks along a path and fails at its end.
-struct Locate<'a>(&'a [Segment]);
-
-impl<'de> DeserializeSeed<'de> for Locate<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Locate<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a mapping or a sequence on the way to a field")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((Segment::Key(wanted), rest)) = self.0.split_first() else { return Ok(()) };
-        while let Some(found) = map.next_key_seed(LocateKey { wanted, last: rest.is_empty() })? {
-            if found {
-                return map.next_value_seed(Locate(rest));
-            }
-            map.next_value::<IgnoredAny>()?;
-        }
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let Some((Segment::Index(wanted), rest)) = self.0.split_first() else { return Ok(()) };
-        for _ in 0..*wanted {
-            seq.next_element::<IgnoredAny>()?;
-        }
-        if rest.is_empty() {
-            return Err(A::Error::custom("found"));
-        }
-        seq.next_element_seed(Locate(rest)).map(|_| ())
-    }
-}
-
-/// Tells whether a key is the wanted one; fails on it if it is the last of the path.
-struct LocateKey<'a> {
-    wanted: &'a str,
-    last: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for LocateKey<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for LocateKey<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        if key == self.wanted && self.last { Err(E::custom("found")) } else { Ok(key == self.wanted) }
-    }
 }

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use kube::{Client, Config};
 
-/// An API server that is there answers a read within milliseconds; a kubeconfig of a cluster that is gone must not
-/// hold up who asks.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::kubernetes::client as client_of;
+
+/// Time-out of connecting and of reading. An API server answers a read within milliseconds; a kubeconfig of a cluster that
+/// no longer exists must not hold up the command.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of the cluster that the environment names and that cluster's address, or why there is none.
 pub(super) async fn client() -> anyhow::Result<(Client, String)> {
     let mut config = Config::infer().await?;
-    config.connect_timeout = Some(PATIENCE);
-    config.read_timeout = Some(PATIENCE);
+    config.connect_timeout = Some(TIMEOUT);
+    config.read_timeout = Some(TIMEOUT);
     let address = config.cluster_url.to_string();
-    Ok((Client::try_from(config)?, address))
+    Ok((client_of(config)?, address))
 }

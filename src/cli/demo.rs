@@ -8,16 +8,16 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Outcome, WrongInput, manifests};
-use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, short};
-use crate::demo::{Scene, Wave, run as play};
+use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, parse_duration, short};
+use crate::demo::{DemoSettings, SineLoad, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
 use crate::yaml::Source;
 
 /// What `demo` takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct DemoArguments {
     /// End after this time with a summary; otherwise Ctrl-C ends it.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     span: Option<Duration>,
     /// A ScaledConsumer to demonstrate instead of the embedded one. Its group and topics are made on the embedded broker.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
@@ -29,14 +29,14 @@ const EMBEDDED: &str = include_str!("../../config/demo.yaml");
 const PARTITIONS: u16 = 12;
 /// In records/s.
 const CAPACITY: u32 = 100;
-const WAVE: Wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
+const LOAD: SineLoad = SineLoad { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
 /// About what a small service takes from the start of its container to joining its group.
 const START_DELAY: Duration = Duration::from_secs(3);
 /// Slow enough to read the rows, fast enough for a demo of a minute.
 const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let scene = scene(arguments)?;
+pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Outcome> {
+    let parameters = parameters(arguments)?;
     super::runtime()?.block_on(async {
         let (mut interrupt, mut terminate, mut hangup) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
@@ -54,12 +54,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
                 _ = hangup.recv() => {}
             }
         };
-        play(&scene, end).await
+        play(&parameters, end).await
     })?;
     Ok(Outcome::Fine)
 }
 
-fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
+fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
     let consumer = match &arguments.file {
         Some(file) => manifests::read(std::slice::from_ref(file))?.consumers.into_iter().next(),
         None => {
@@ -76,11 +76,11 @@ fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
         }
     };
     let executable = std::env::current_exe().context("Can't find this executable, which is also the worker")?;
-    Ok(Scene {
+    Ok(DemoSettings {
         introduction: introduction(&spec.policy, &topics),
         topics,
         partitions: PARTITIONS,
-        wave: WAVE,
+        load: LOAD,
         capacity: CAPACITY,
         start_delay: START_DELAY,
         poll_interval: POLL_INTERVAL,
@@ -90,7 +90,7 @@ fn scene(arguments: &Arguments) -> anyhow::Result<Scene> {
 }
 
 fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
-    let Wave { low, high, period } = WAVE;
+    let SineLoad { low, high, period } = LOAD;
     let rule = match policy.rule {
         Rule::TimeLag(objective) => format!("a time lag of {} at most", short(objective.time_lag())),
         Rule::LagPerReplica(threshold) => format!("one replica per {} records of lag", grouped(threshold.get())),

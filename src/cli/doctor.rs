@@ -7,16 +7,17 @@ use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{Outcome, Output, cluster};
-use crate::checks::{Row, Verdict};
+use crate::checks::{CheckResult, Row};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
 use crate::kubernetes::Timestamp;
 use crate::kubernetes::diagnosis::{self, KafkaSecret};
-use crate::serve::external_metrics::aggregation::api_service::Service;
+use crate::serve::external_metrics::ServiceName;
+use crate::serve::external_metrics::diagnosis::{self as external_metrics, ExternalMetricsCheck};
 
 /// What `doctor` takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct DoctorArguments {
     /// The controller's configuration file: what is meant to be on, and how it is named.
     #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
     config: Option<PathBuf>,
@@ -34,7 +35,7 @@ pub(super) struct Arguments {
 /// Where the terminal does not say: a line that fits beside another window.
 const WIDTH: u16 = 110;
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
     let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
     let rows = super::runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
@@ -42,18 +43,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         Output::Table => table(&rows),
         Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
     })?;
-    let failed = rows.iter().any(|row| row.verdict == Verdict::Failed);
+    let failed = rows.iter().any(|row| row.verdict == CheckResult::Failed);
     Ok(if failed { Outcome::Partly } else { Outcome::Fine })
 }
 
 /// What is meant to be there. Without a configuration nobody has said whether external metrics are.
-fn meant(arguments: &Arguments, configuration: Option<Configuration>) -> diagnosis::ExternalMetrics {
+fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> ExternalMetricsCheck {
     let enabled = configuration.as_ref().map(|configuration| configuration.external_metrics.enabled);
     let ExternalMetrics { service, certificate, .. } =
         configuration.map(|configuration| configuration.external_metrics).unwrap_or_default();
-    diagnosis::ExternalMetrics {
+    ExternalMetricsCheck {
         enabled,
-        service: Service {
+        service: ServiceName {
             namespace: service.namespace.unwrap_or_else(|| arguments.namespace.clone()),
             name: arguments.service.clone().unwrap_or(service.name),
         },
@@ -83,24 +84,24 @@ fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSec
 }
 
 /// Every check, in the order in which somebody would look.
-async fn check(meant: &diagnosis::ExternalMetrics, secrets: &[KafkaSecret]) -> Vec<Row> {
+async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row> {
     let (client, address) = match cluster::client().await {
         Ok(found) => found,
         Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &error.to_string())),
     };
     let api_server = diagnosis::api_server(&client, &address).await;
-    if api_server.verdict == Verdict::Failed {
+    if api_server.verdict == CheckResult::Failed {
         return without_api_server(api_server);
     }
     let mut rows = vec![api_server];
     rows.extend(diagnosis::kafka_secrets(&client, secrets).await);
-    rows.extend(diagnosis::external_metrics(&client, meant).await);
+    rows.extend(external_metrics::check(&client, meant).await);
     rows
 }
 
 fn without_api_server(row: Row) -> Vec<Row> {
     let mut rows = vec![row];
-    rows.extend(diagnosis::skipped("The API server can't be asked."));
+    rows.extend(external_metrics::skipped("The API server can't be asked."));
     rows
 }
 
@@ -116,7 +117,7 @@ fn table(rows: &[Row]) -> String {
         table.add_row([row.check, row.verdict.name(), &format!("{}{todo}", row.text)]);
     }
     let lines = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
-    let failed = rows.iter().filter(|row| row.verdict == Verdict::Failed).count();
+    let failed = rows.iter().filter(|row| row.verdict == CheckResult::Failed).count();
     let summary = match failed {
         0 => "Nothing failed.".to_owned(),
         1 => "One check failed.".to_owned(),

@@ -14,8 +14,9 @@ pub(super) fn read(files: &[PathBuf]) -> anyhow::Result<Manifests> {
     let mut problems = Vec::new();
     for file in files {
         match parse(&open(file)?) {
-            Ok(Manifests { consumers, notes }) => {
+            Ok(Manifests { consumers, places, notes }) => {
                 all.consumers.extend(consumers);
+                all.places.extend(places);
                 all.notes.extend(notes);
             }
             Err(Invalid(more)) => problems.extend(more),

@@ -6,16 +6,17 @@ mod observe;
 mod record;
 mod report;
 mod scale;
-mod subjects;
 mod table;
+mod targets;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, ValueEnum};
 
+use self::record::Recording;
 use super::{Outcome, WrongInput};
-use crate::core::{Objective, RecordsPerSecond};
+use crate::core::{Objective, RecordsPerSecond, parse_duration};
 
 const EXAMPLES: &str = "Examples:
   A group, without any file:
@@ -31,18 +32,18 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("source").args(["files", "namespace", "group"]).required(true))]
-pub(super) struct Arguments {
+pub(super) struct RecommendArguments {
     /// ScaledConsumer manifests; `-` reads stdin. Documents of other kinds are passed over.
-    #[arg(short = 'f', long = "filename", value_name = "FILE", num_args = 1.., help_heading = "What to look at")]
+    #[arg(short = 'f', long = "filename", value_name = "FILE", num_args = 1.., help_heading = "What to observe")]
     files: Vec<PathBuf>,
     /// The ScaledConsumers of a namespace, read from the cluster of the kubeconfig.
-    #[arg(short, long, value_name = "NAMESPACE", help_heading = "What to look at")]
+    #[arg(short, long, value_name = "NAMESPACE", help_heading = "What to observe")]
     namespace: Option<String>,
     /// Only this ScaledConsumer of the namespace.
-    #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to look at")]
+    #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to observe")]
     name: Option<String>,
     /// A consumer group, without any file.
-    #[arg(long, value_name = "GROUP", requires = "bootstrap_servers", help_heading = "What to look at")]
+    #[arg(long, value_name = "GROUP", requires = "bootstrap_servers", help_heading = "What to observe")]
     group: Option<String>,
     #[command(flatten)]
     group_policy: GroupPolicy,
@@ -67,18 +68,19 @@ pub(super) struct Arguments {
     /// The replicas there are now, where no cluster can be asked.
     #[arg(long, value_name = "N")]
     current: Option<u32>,
-    /// How long to look: rates and time lag need some polls, and a commit or two in between.
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    /// How long to observe: rates and time lag need some polls, and a commit or two in between.
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     observe: Duration,
-    /// Look once: the lag, but neither rates nor time lag.
+    /// Poll once: gives the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
     once: bool,
-    /// Keep what is seen as JSON lines, for `paceline replay`. One group only.
+    /// Keep what is observed as JSON lines, for `paceline replay`. One group only; of files that exist only a recording is
+    /// replaced.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
-    output: Output,
+    output: OutputFormat,
     /// Exit with 3 where the recommendation differs from the current replicas.
     #[arg(long)]
     fail_on_change: bool,
@@ -103,7 +105,7 @@ struct GroupPolicy {
     /// Instead of an objective: records of lag that one replica may have.
     #[arg(long, value_name = "RECORDS", requires = "group", conflicts_with = "objective")]
     lag_per_replica: Option<std::num::NonZeroU64>,
-    /// What one replica can do, in records/s, as long as nothing has been measured.
+    /// The capacity of a replica, in records/s, as long as nothing has been measured.
     #[arg(long, value_name = "RECORDS/S", value_parser = capacity, requires = "group")]
     capacity: Option<RecordsPerSecond>,
     /// The least replicas.
@@ -117,14 +119,14 @@ struct GroupPolicy {
     threads_per_replica: std::num::NonZeroU32,
     /// What a partition without a commit means, as the consumers' auto.offset.reset.
     #[arg(long, value_enum, default_value = "latest", requires = "group")]
-    offset_reset: Reset,
+    offset_reset: OffsetResetOption,
     /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins.
     #[arg(long, value_enum, default_value = "read_uncommitted", requires = "group")]
-    isolation_level: Isolation,
+    isolation_level: IsolationOption,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Reset {
+enum OffsetResetOption {
     /// The group starts at the end.
     Latest,
     /// The group starts at the oldest record.
@@ -133,7 +135,7 @@ enum Reset {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
-enum Isolation {
+enum IsolationOption {
     /// Up to the high watermark.
     ReadUncommitted,
     /// Up to the last stable offset.
@@ -141,7 +143,7 @@ enum Isolation {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+enum OutputFormat {
     /// For people.
     Table,
     /// An array of objects.
@@ -158,7 +160,7 @@ fn property(text: &str) -> Result<(String, String), std::convert::Infallible> {
 }
 
 fn objective(text: &str) -> Result<Objective, String> {
-    let duration = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let duration = parse_duration(text).map_err(|error| error.to_string())?;
     Objective::new(duration).ok_or_else(|| "it must be between 1s and 24h".to_owned())
 }
 
@@ -167,7 +169,7 @@ fn capacity(text: &str) -> Result<RecordsPerSecond, String> {
     capacity.map(RecordsPerSecond).ok_or_else(|| "it must be a number above 0".to_owned())
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
     let runtime = super::runtime()?;
     let outcome = runtime.block_on(recommend(arguments));
     // After Ctrl-C a poll that hangs must not hold up the end.
@@ -175,27 +177,31 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     outcome
 }
 
-async fn recommend(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let (subjects, broken) = subjects::find(arguments).await?;
+async fn recommend(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
+    let (targets, broken) = targets::find(arguments).await?;
     if let (true, Some(unknown)) =
-        (arguments.fail_on_change, subjects.iter().find_map(|subject| subject.current.unknown()))
+        (arguments.fail_on_change, targets.iter().find_map(|target| target.current.unknown()))
     {
         let why = format!("--fail-on-change compares with the current replicas, but {unknown}; give --current N");
         return Err(WrongInput(why).into());
     }
     let span = if arguments.once { Duration::ZERO } else { arguments.observe };
-    let record = record::open(arguments.record.as_deref(), &subjects, observe::interval(span))?;
-    let seen = observe::observe(subjects, span, record).await?;
-    let recommendations: Vec<_> = seen.iter().map(report::Recommendation::of).collect();
+    let prepare = |path: &PathBuf| Recording::prepare(path, &targets, observe::interval(span));
+    let recording = arguments.record.as_ref().map(prepare).transpose()?;
+    let unrecorded = recording.as_ref().map(Recording::failure);
+    let observed = observe::observe(targets, span, recording).await?;
+    let recommendations: Vec<_> = observed.iter().map(report::Recommendation::of).collect();
     super::print(&match arguments.output {
-        Output::Table => table::render(&recommendations),
-        Output::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
-        Output::Yaml => serde_yaml::to_string(&recommendations)?,
+        OutputFormat::Table => table::render(&recommendations),
+        OutputFormat::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
+        OutputFormat::Yaml => crate::yaml::to_string(&recommendations)?,
     })?;
     let failures: Vec<_> = recommendations.iter().filter_map(|it| it.failure.as_ref()).collect();
     failure::messages(&failures).iter().for_each(|message| eprintln!("error: {message}"));
+    let unrecorded = unrecorded.as_ref().and_then(|failure| failure.get());
+    unrecorded.iter().for_each(|why| eprintln!("error: {why}"));
     let changed = recommendations.iter().any(report::Recommendation::is_change);
-    Ok(match (broken || !failures.is_empty(), arguments.fail_on_change && changed) {
+    Ok(match (broken || !failures.is_empty() || unrecorded.is_some(), arguments.fail_on_change && changed) {
         (true, _) => Outcome::Partly,
         (false, true) => Outcome::Changed,
         (false, false) => Outcome::Fine,

@@ -1,5 +1,5 @@
-//! `paceline replay`: the engine as a filter. Observations come in as JSON lines, a decision goes out for each at once, so
-//! that another program can drive the engine over a pipe, and what was recorded can be decided on again.
+//! `paceline replay`: observations in as JSON lines, decisions out. Each decision is written before the next line is read,
+//! so that another program can drive the engine over a pipe.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,10 +13,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Outcome, WrongInput};
-use crate::core::{Engine, Observation, Policy, Unknown};
+use crate::core::{Engine, Observation, Policy, Unknown, default_poll_deadline, max_observation_gap};
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::scaledconsumer::validate::validate;
-use crate::replay::{Asked, Config, ReadError, Reader, gap, write_decision};
+use crate::replay::{Config, ObservationReader, PolicySource, ReadError, write_decision};
 
 const EXAMPLES: &str = "Examples:
   Decide again on what was recorded:
@@ -28,13 +28,13 @@ const EXAMPLES: &str = "Examples:
 /// What `replay` takes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct ReplayArguments {
     /// JSON lines: the configuration first, then observations. Without it, or with `-`, they come from stdin.
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &ReplayArguments) -> anyhow::Result<Outcome> {
     match arguments.file.as_deref().filter(|file| *file != Path::new("-")) {
         None => replay("<stdin>", std::io::stdin().lock()),
         Some(file) => {
@@ -46,18 +46,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 }
 
 fn replay(name: &str, input: impl BufRead) -> anyhow::Result<Outcome> {
-    let mut reader = Reader::new(input);
-    let config = reader.config().map_err(|error| told(name, error))?;
+    let mut reader = ObservationReader::new(input);
+    let config = reader.config().map_err(|error| with_name(name, error))?;
     let mut engine = Engine::new(policy(&config).map_err(|why| WrongInput(format!("{name}:1: {why}")))?);
     let mut seen = Observation::failed(&config.consumer_group, Duration::ZERO, Unknown::NotReadYet);
     let (mut output, mut line) = (std::io::stdout().lock(), Vec::new());
-    while let Some(workload) = reader.next(&mut seen).map_err(|error| told(name, error))? {
+    while let Some(workload) = reader.next(&mut seen).map_err(|error| with_name(name, error))? {
         let decision = engine.observe(&seen, workload);
         line.clear();
         write_decision(&decision, &mut line)?;
         match output.write_all(&line).and_then(|()| output.flush()) {
             Ok(()) => {}
-            // A reader that has seen enough is no error.
+            // A reader that went away (`| head`) is no error.
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
             Err(error) => return Err(error).context("Can't write to stdout"),
         }
@@ -65,33 +65,34 @@ fn replay(name: &str, input: impl BufRead) -> anyhow::Result<Outcome> {
     Ok(Outcome::Fine)
 }
 
-fn told(name: &str, error: ReadError) -> anyhow::Error {
+fn with_name(name: &str, error: ReadError) -> anyhow::Error {
     match error {
         ReadError::Malformed { line, wrong } => WrongInput(format!("{name}:{line}: {wrong}")).into(),
         ReadError::Io(error) => anyhow::Error::new(error).context(format!("Can't read {name}")),
     }
 }
 
-/// The policy that is asked for. The error names the field.
+/// The policy of the first line. The error names the field.
 fn policy(config: &Config) -> Result<Policy, String> {
-    match &config.asked {
-        Asked::Policy(policy) => Ok((**policy).clone()),
-        Asked::Spec { spec, annotations } => of_spec(config, spec, annotations),
+    match &config.policy {
+        PolicySource::Policy(policy) => Ok((**policy).clone()),
+        PolicySource::Spec { spec, annotations } => of_spec(config, spec, annotations),
     }
 }
 
 fn of_spec(config: &Config, spec: &Map<String, Value>, annotations: &Map<String, Value>) -> Result<Policy, String> {
     let object = serde_json::json!({ "spec": spec, "annotations": annotations });
-    let Object { spec, annotations } =
+    let SpecObject { spec, annotations } =
         serde_path_to_error::deserialize(&object).map_err(|error| format!("{}: {}", error.path(), error.inner()))?;
     let mut object = ScaledConsumer::new("replay", spec);
     object.metadata.annotations = Some(annotations);
     let validated = validate(&object).map_err(|invalid| invalid.to_string())?;
-    Ok(Policy { gap: gap(config.poll), ..validated.policy })
+    let max_observation_gap = max_observation_gap(config.poll, default_poll_deadline(config.poll));
+    Ok(Policy { max_observation_gap, ..validated.policy })
 }
 
 #[derive(Deserialize)]
-struct Object {
+struct SpecObject {
     spec: ScaledConsumerSpec,
     annotations: BTreeMap<String, String>,
 }

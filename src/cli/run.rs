@@ -1,4 +1,4 @@
-//! `paceline run`: the controller. Reads the configuration, starts the log, and hands over to the wiring.
+//! `paceline run`: the controller. Reads the configuration and starts the log and the controller.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::controller;
 
 /// What `run` takes.
 #[derive(Debug, Args)]
-pub(super) struct Arguments {
+pub(super) struct RunArguments {
     /// The configuration file; every default without it.
     #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
     config: Option<PathBuf>,
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     from: Option<PathBuf>,
 }
 
-pub(super) fn run(arguments: &Arguments, log: &Log) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &RunArguments, log: &Log) -> anyhow::Result<Outcome> {
     let configuration = match &arguments.config {
         Some(file) => Configuration::read(file)?,
         None => Configuration::default(),

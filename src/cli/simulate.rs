@@ -10,9 +10,8 @@ use clap::Args;
 
 use self::report::Outcomes;
 use super::{Outcome, Output, WrongInput};
-use crate::simulate::plot::svg;
-use crate::simulate::scenario::DURATIONS;
-use crate::simulate::{Job, PolicyName, Run, Scenario, read, run_all};
+use crate::core::parse_duration;
+use crate::simulate::{DURATIONS, Job, PolicyName, Run, Scenario, read, run_all, svg};
 use crate::yaml::Invalid;
 
 const EXAMPLES: &str = "Examples:
@@ -32,7 +31,7 @@ const EXAMPLES: &str = "Examples:
 /// What `simulate` takes.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct Arguments {
+pub(super) struct SimulateArguments {
     /// Scenarios: YAML files, or folders of them.
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
@@ -43,7 +42,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=1000))]
     seeds: u64,
     /// Run for so long instead of each scenario's own duration, such as 24h.
-    #[arg(long = "for", value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     span: Option<std::time::Duration>,
     /// Write what was every ten seconds to this file, as CSV; of the first seed. `-` prints it instead of the table, or
     /// with `-o json` for every seed as part of it.
@@ -57,7 +56,7 @@ pub(super) struct Arguments {
     output: Output,
 }
 
-pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+pub(super) fn run(arguments: &SimulateArguments) -> anyhow::Result<Outcome> {
     let mut scenarios = load(&arguments.scenarios)?;
     if let Some(span) = arguments.span {
         if !DURATIONS.contains(&span) {
@@ -102,7 +101,7 @@ fn run_scenarios(scenarios: Vec<Scenario>, policies: &[PolicyName], seeds: u64) 
     let of_policy = |scenario, policy| (1..=seeds).map(move |seed| Job { scenario, policy, seed });
     let of_scenario = |scenario| policies.iter().flat_map(move |policy| of_policy(scenario, *policy));
     let jobs: Vec<Job<'_>> = scenarios.iter().flat_map(of_scenario).collect();
-    let progress = Progress { of: jobs.len(), shown: std::io::stderr().is_terminal() };
+    let progress = SimulationProgress { of: jobs.len(), shown: std::io::stderr().is_terminal() };
     let mut runs = run_all(&jobs, |job, done| progress.show(job, done)).into_iter();
     progress.end();
     let mut of_policy = || runs.by_ref().take(seeds as usize).collect::<Vec<_>>();
@@ -151,12 +150,12 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// One line on the terminal that says how far it is.
-struct Progress {
+struct SimulationProgress {
     of: usize,
     shown: bool,
 }
 
-impl Progress {
+impl SimulationProgress {
     fn show(&self, job: &Job<'_>, done: usize) {
         self.write(&format!("\r\x1b[K{}/{} {}, {}", done + 1, self.of, job.scenario.name, job.policy.name()));
     }

@@ -60,23 +60,10 @@ impl Check<'_> {
     }
 
     fn secret_ref(&mut self, at: &str, raw: RawSecretRef) -> SecretRef {
-        let names = [("name", Some(&raw.name)), ("namespace", raw.namespace.as_ref())];
-        for (field, name) in names.into_iter().filter_map(|(field, name)| Some((field, name?))) {
-            if !is_object_name(name) {
-                let why =
-                    "is no name: lower-case letters, digits, \"-\" and \".\", and none of the last two at either end";
-                self.wrong(&format!("{at}.{field}"), format!("{name:?} {why}"));
-            }
+        self.object_name(&format!("{at}.name"), &raw.name);
+        if let Some(namespace) = &raw.namespace {
+            self.label_name(&format!("{at}.namespace"), namespace);
         }
         SecretRef { namespace: raw.namespace, name: raw.name }
     }
-}
-
-/// Whether it can be an object's name (RFC 1123 subdomain): it goes into a request's path.
-fn is_object_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        !label.is_empty() && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 use super::Check;
 
 /// How external.metrics.k8s.io is served.
@@ -64,7 +66,7 @@ const LONGEST_AGE: Duration = Duration::from_secs(3600);
 pub(super) struct RawExternalMetrics {
     enabled: bool,
     listen: String,
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     max_age: Option<Duration>,
     service: RawService,
@@ -114,9 +116,9 @@ impl Check<'_> {
         if raw.max_age.is_some_and(|age| !(SHORTEST_AGE..=LONGEST_AGE).contains(&age)) {
             self.wrong("externalMetrics.maxAge", "must be from 1s to 1h");
         }
-        self.name("externalMetrics.service.name", &raw.service.name);
+        self.label_name("externalMetrics.service.name", &raw.service.name);
         if let Some(namespace) = &raw.service.namespace {
-            self.name("externalMetrics.service.namespace", namespace);
+            self.label_name("externalMetrics.service.namespace", namespace);
         }
         let RawService { name, namespace } = raw.service;
         ExternalMetrics {
@@ -132,7 +134,7 @@ impl Check<'_> {
         match (raw.secret_name, raw.directory) {
             (None, None) => default,
             (Some(name), None) => {
-                self.name("externalMetrics.certificate.secretName", &name);
+                self.object_name("externalMetrics.certificate.secretName", &name);
                 Certificate::SelfManaged(name)
             }
             (None, Some(directory)) => {
@@ -146,22 +148,6 @@ impl Check<'_> {
                 self.wrong("externalMetrics.certificate", why);
                 default
             }
-        }
-    }
-
-    /// Names that objects of Kubernetes can have, as far as ours go: a Secret's could have dots too.
-    fn name(&mut self, field: &str, name: &str) {
-        let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        let is_good = !name.is_empty()
-            && name.len() <= 63
-            && name.bytes().all(is_inner)
-            && !name.starts_with('-')
-            && !name.ends_with('-');
-        if !is_good {
-            let why = format!(
-                "\"{name}\" is no name: at most 63 lower-case letters, digits and \"-\", and no \"-\" at either end"
-            );
-            self.wrong(field, why);
         }
     }
 }

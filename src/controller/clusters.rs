@@ -16,8 +16,8 @@ use tracing::info;
 
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
-use crate::core::{GroupQuery, Observation};
-use crate::kafka::{AddressPolicy, ClusterSettings, MembersOf, Poller, canonical, now};
+use crate::core::{GroupQuery, Observation, max_observation_gap};
+use crate::kafka::{AddressPolicy, ClusterSettings, MembershipHint, Poller, canonical, now};
 use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, InlineCluster};
 use crate::kubernetes::scaledconsumer::watch::Key;
@@ -85,12 +85,12 @@ pub(super) struct Subscription {
     pub(super) observations: watch::Receiver<Option<Arc<Observation>>>,
     /// The time between two polls.
     pub(super) interval: Duration,
-    /// Observations further apart than this leave a gap.
-    pub(super) gap: Duration,
+    /// The longest time between two observations that still count as consecutive.
+    pub(super) max_observation_gap: Duration,
     /// The certificate of the cluster's that expires soon.
     pub(super) expiring: watch::Receiver<Option<CertificateWarning>>,
     /// Where to say whether the group's members are changing.
-    pub(super) members: MembersOf,
+    pub(super) members: MembershipHint,
 }
 
 /// Why there is no subscription.
@@ -157,11 +157,16 @@ impl Clusters {
         }
         let polled = pollers.get_mut(&key).ok_or_else(|| "the cluster's poller was not started".to_owned())?;
         polled.idle = false;
-        // Three intervals: one poll that was lost, and one that was late, are no gap.
-        let (interval, gap) = (polled.interval, polled.interval * 3 + polled.deadline);
+        let (interval, deadline) = (polled.interval, polled.deadline);
         let expiring = polled.expiring.subscribe();
-        let members = polled.poller.members_of(&query.group);
-        Ok(Subscription { observations: polled.poller.subscribe(query), interval, gap, expiring, members })
+        let members = polled.poller.membership_hint(&query.group);
+        Ok(Subscription {
+            observations: polled.poller.subscribe(query),
+            interval,
+            max_observation_gap: max_observation_gap(interval, deadline),
+            expiring,
+            members,
+        })
     }
 
     /// A ScaledConsumer does not use a cluster any more.

@@ -1,50 +1,171 @@
 //! ScaledConsumers from a folder of YAML files, such as a mounted ConfigMap: for controllers without rights on CRDs.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
-use crate::kubernetes::scaledconsumer::manifest;
+use crate::kubernetes::scaledconsumer::manifest::{self, Manifests};
 use crate::kubernetes::scaledconsumer::validate::Validated;
 use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer};
 use crate::yaml::Source;
 
-/// How often the files are read again. A ConfigMap's mount follows its changes within a minute anyway.
-const EVERY: Duration = Duration::from_secs(5);
+/// Time between two readings of the files. A ConfigMap's mount follows its changes within a minute anyway.
+const READ_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Reads the folder again and again until `stop`, and tells what has changed. A file that can't be used or read keeps
-/// what it said before, and harms no other.
+/// Reads the folder every few seconds until `stop`, and sends what has changed. A file that can't be read or used keeps
+/// its last good content, and does not affect other files. Files are read and parsed on a thread of their own, so that
+/// nothing else of the controller waits.
 pub(super) async fn follow(folder: PathBuf, changes: mpsc::Sender<Change>, stop: CancellationToken) {
     let mut files = Files::default();
-    let mut told: BTreeMap<Key, Validated> = BTreeMap::new();
+    let mut sent: BTreeMap<Key, Validated> = BTreeMap::new();
     loop {
+        let path = folder.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let consumers = files.renew(&path).then(|| files.consumers());
+            (files, consumers)
+        });
+        let read = tokio::select! {
+            () = stop.cancelled() => return,
+            read = reading => read,
+        };
+        let consumers;
+        (files, consumers) = read.unwrap_or_else(|error| {
+            error!(%error, "Reading the files of ScaledConsumers failed; their last good content stays.");
+            (Files::default(), None)
+        });
         // A folder that can't be read says nothing, neither that there is something nor that there is nothing.
-        if files.renew(&folder) {
-            let now = files.consumers();
-            for (key, consumer) in &now {
-                if told.get(key) == Some(consumer) {
-                    continue;
-                }
-                let object =
-                    LoadedConsumer { key: key.clone(), spec: Ok(consumer.clone()), created: None, record: None };
-                if changes.send(Change::Applied(Box::new(object))).await.is_err() {
-                    return;
-                }
-            }
-            let listed = Change::Listed(None, now.keys().cloned().collect());
-            if changes.send(listed).await.is_err() {
+        if let Some(consumers) = consumers {
+            if send(&consumers, &sent, &changes).await.is_err() {
                 return;
             }
-            told = now;
+            sent = consumers;
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(READ_INTERVAL) => {}
         }
+    }
+}
+
+/// Sends what differs from what was `sent`, and which ScaledConsumers there are.
+async fn send(
+    consumers: &BTreeMap<Key, Validated>,
+    sent: &BTreeMap<Key, Validated>,
+    changes: &mpsc::Sender<Change>,
+) -> Result<(), mpsc::error::SendError<Change>> {
+    for (key, consumer) in consumers.iter().filter(|(key, consumer)| sent.get(key) != Some(consumer)) {
+        let loaded = LoadedConsumer { key: key.clone(), spec: Ok(consumer.clone()), created: None, record: None };
+        changes.send(Change::Applied(Box::new(loaded))).await?;
+    }
+    changes.send(Change::Listed(None, consumers.keys().cloned().collect())).await
+}
+
+/// What is known of the folder.
+#[derive(Default)]
+struct Files {
+    /// By path, in whose order the first of several ScaledConsumers of one name counts.
+    known: BTreeMap<PathBuf, File>,
+    /// What was wrong at the last reading, so that each problem is logged once.
+    last_problems: BTreeMap<String, String>,
+}
+
+/// The last good content of a file.
+#[derive(Default)]
+struct File {
+    /// Of the text that was last parsed.
+    hash: Option<u64>,
+    found: Manifests,
+}
+
+impl Files {
+    /// Reads the folder. Returns whether it could be read.
+    fn renew(&mut self, folder: &Path) -> bool {
+        let paths = match paths(folder) {
+            Ok(paths) => paths,
+            Err(error) => {
+                self.log(BTreeMap::from([(folder.display().to_string(), error.to_string())]));
+                return false;
+            }
+        };
+        self.known.retain(|path, _| paths.contains(path));
+        let mut problems = BTreeMap::new();
+        for path in paths {
+            match Source::read(&path) {
+                Ok(source) => self.known.entry(path).or_default().renew(&source),
+                Err(error) => {
+                    problems.insert(path.display().to_string(), error.to_string());
+                }
+            }
+        }
+        problems.extend(self.twice());
+        self.log(problems);
+        true
+    }
+
+    /// The ScaledConsumers with their places, in the order of the files.
+    fn all(&self) -> impl Iterator<Item = (&Validated, &str)> {
+        self.known
+            .values()
+            .flat_map(|File { found, .. }| found.consumers.iter().zip(found.places.iter().map(String::as_str)))
+    }
+
+    fn consumers(&self) -> BTreeMap<Key, Validated> {
+        let mut consumers = BTreeMap::new();
+        for (consumer, _) in self.all() {
+            consumers.entry(key(consumer)).or_insert_with(|| consumer.clone());
+        }
+        consumers
+    }
+
+    /// What is wrong with ScaledConsumers that have the name of an earlier one, by their places.
+    fn twice(&self) -> BTreeMap<String, String> {
+        let mut first = BTreeMap::new();
+        let mut problems = BTreeMap::new();
+        for (consumer, place) in self.all() {
+            match first.entry(key(consumer)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(place);
+                }
+                Entry::Occupied(entry) => {
+                    let (Key { namespace, name }, first) = (entry.key(), entry.get());
+                    let text = format!(
+                        "ScaledConsumer \"{name}\" in namespace \"{namespace}\" is ignored here, because {first} defines it already; rename or remove one of the two"
+                    );
+                    problems.insert(place.to_owned(), text);
+                }
+            }
+        }
+        problems
+    }
+
+    /// Logs the problems, by file, that were not there at the last reading.
+    fn log(&mut self, problems: BTreeMap<String, String>) {
+        for (file, error) in problems.iter().filter(|(file, error)| self.last_problems.get(*file) != Some(error)) {
+            warn!(file, error, "A file of ScaledConsumers has a problem; its last good content stays.");
+        }
+        self.last_problems = problems;
+    }
+}
+
+impl File {
+    fn renew(&mut self, source: &Source) {
+        let mut hasher = DefaultHasher::new();
+        source.text.hash(&mut hasher);
+        let hash = Some(hasher.finish());
+        if self.hash == hash {
+            return;
+        }
+        match manifest::parse(source) {
+            Ok(found) => self.found = found,
+            Err(invalid) => warn!(problems = %invalid, "A file can't be used; its last good content stays."),
+        }
+        self.hash = hash;
     }
 }
 
@@ -52,84 +173,18 @@ fn key(consumer: &Validated) -> Key {
     Key { namespace: consumer.namespace.clone(), name: consumer.name.clone() }
 }
 
-/// What is known of the folder.
-#[derive(Default)]
-struct Files {
-    known: BTreeMap<PathBuf, File>,
-    /// What was wrong the last time, so that it is not one line every few seconds.
-    complaint: String,
-}
-
-#[derive(Default)]
-struct File {
-    text: Option<String>,
-    consumers: Vec<Validated>,
-}
-
-impl Files {
-    /// Reads the folder; whether that could be done.
-    fn renew(&mut self, folder: &Path) -> bool {
-        let texts = match texts(folder) {
-            Ok(texts) => texts,
-            Err(error) => {
-                self.complain(format!("{}: {error}", folder.display()));
-                return false;
-            }
-        };
-        self.known.retain(|path, _| texts.contains_key(path));
-        let mut complaints = Vec::new();
-        for (path, text) in texts {
-            match text {
-                Ok(text) => self.known.entry(path.clone()).or_default().renew(&path, text),
-                Err(error) => complaints.push(format!("{}: {error}", path.display())),
-            }
-        }
-        self.complain(complaints.join("; "));
-        true
-    }
-
-    fn consumers(&self) -> BTreeMap<Key, Validated> {
-        let all = self.known.values().flat_map(|file| &file.consumers);
-        all.map(|consumer| (key(consumer), consumer.clone())).collect()
-    }
-
-    fn complain(&mut self, complaint: String) {
-        if self.complaint != complaint {
-            if !complaint.is_empty() {
-                warn!(error = complaint, "Files with ScaledConsumers can't be read; what they said before goes on.");
-            }
-            self.complaint = complaint;
-        }
-    }
-}
-
-impl File {
-    fn renew(&mut self, path: &Path, text: String) {
-        if self.text.as_ref() == Some(&text) {
-            return;
-        }
-        match manifest::parse(&Source { name: path.display().to_string(), text: text.clone() }) {
-            Ok(found) => self.consumers = found.consumers,
-            Err(invalid) => warn!(problems = %invalid, "A file can't be used; what it said before goes on."),
-        }
-        self.text = Some(text);
-    }
-}
-
-/// The YAML files of a folder with their texts, or why they can't be read. Hidden ones are a mount's own affair
-/// (`..data`).
-fn texts(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, std::io::Result<String>>> {
-    let mut texts = BTreeMap::new();
+/// The YAML files of a folder, in the order of their names. Hidden ones belong to a mount (`..data`).
+fn paths(folder: &Path) -> std::io::Result<BTreeSet<PathBuf>> {
+    let mut paths = BTreeSet::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        let yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !hidden && yaml && !path.is_dir() {
-            let text = Source::read(&path).map(|source| source.text);
-            texts.insert(path, text);
+        let is_hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
+        if !is_hidden && is_yaml && !path.is_dir() {
+            paths.insert(path);
         }
     }
-    Ok(texts)
+    Ok(paths)
 }
 
 #[cfg(test)]
@@ -141,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_can_not_be_read_keeps_what_it_said_and_one_that_is_gone_does_not() {
+    fn a_file_that_can_not_be_read_keeps_its_content_and_one_that_is_gone_does_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("demo.yaml");
         std::fs::write(&file, include_str!("../../config/demo.yaml")).expect("written");
@@ -154,11 +209,35 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &file).expect("linked");
         assert!(files.renew(folder.path()));
         assert_eq!(names(&files), ["demo"]);
-        assert!(files.complaint.contains("demo.yaml"), "{}", files.complaint);
+        assert!(files.last_problems.contains_key(&file.display().to_string()), "{:?}", files.last_problems);
         assert!(!files.renew(&folder.path().join("missing")), "a folder that is not there says nothing");
 
         std::fs::remove_file(&file).expect("removed");
         assert!(files.renew(folder.path()));
         assert!(names(&files).is_empty());
+    }
+    #[test]
+    fn of_two_with_one_name_the_first_counts_and_the_later_is_named_with_both_files() {
+        const DEMO: &str = include_str!("../../config/demo.yaml");
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+        let later = DEMO.replace("minReplicas: 1", "minReplicas: 2");
+        write("b.yaml", &later);
+        write("a.yaml", &format!("{DEMO}---\n{later}"));
+        let mut files = Files::default();
+        assert!(files.renew(folder.path()));
+        let minimum = |files: &Files| files.consumers().values().map(|it| it.policy.bounds.min().0).collect::<Vec<_>>();
+        assert_eq!(minimum(&files), [1]);
+        let problems: Vec<_> = files.last_problems.iter().map(|(place, text)| format!("{place}: {text}")).collect();
+        assert_eq!(problems.len(), 2, "{problems:?}");
+        let line = DEMO.lines().position(|line| line.starts_with("apiVersion")).expect("a manifest") + 1;
+        for (problem, place) in problems.iter().zip(["a.yaml:", "b.yaml:"]) {
+            assert!(problem.contains(place), "{problem}");
+            assert!(problem.contains(&format!("a.yaml:{line} defines it already")), "{problem}");
+        }
+
+        write("a.yaml", "");
+        assert!(files.renew(folder.path()));
+        assert_eq!((minimum(&files), files.last_problems.len()), (vec![2], 0), "the later one counts once it is alone");
     }
 }

@@ -1,15 +1,15 @@
-//! How much memory the topic patterns of one namespace may take, so that no tenant fills the controller's.
+//! Limits the memory that the topic patterns of one namespace take, so that no tenant uses up the controller's.
 
 use std::collections::HashMap;
 
 use crate::core::{GroupQuery, TopicSelection};
 
-/// Bytes of compiled patterns of one namespace: 20 of the largest, or hundreds of usual ones. The manifests give the
-/// controller 256 MiB.
-const MOST: usize = 1 << 20;
+/// Limit of the compiled patterns of one namespace, in bytes: 20 of the largest, or hundreds of usual ones. The manifests
+/// give the controller 256 MiB.
+const MAX_NAMESPACE_BYTES: usize = 1 << 20;
 
-/// Why one more ScaledConsumer of `namespace` can't have its patterns beside those of the others, which are followed
-/// already. The same text counts once, as it is kept once.
+/// Whether the patterns of one more ScaledConsumer of `namespace` fit beside those of the others. The same text counts
+/// once, as it is compiled once.
 pub(super) fn check<'q>(
     namespace: &str,
     query: &'q GroupQuery,
@@ -30,13 +30,13 @@ pub(super) fn check<'q>(
     let before = texts.len();
     texts.extend(of(query).map(|pattern| (pattern.as_str(), pattern.memory())));
     let all: usize = texts.values().sum();
-    if texts.len() == before || all <= MOST {
+    if texts.len() == before || all <= MAX_NAMESPACE_BYTES {
         return Ok(());
     }
     Err(format!(
         "spec.kafka: the topic patterns of namespace \"{namespace}\" would take {} KiB when compiled, of {} KiB that are allowed; write simpler patterns, or use the same one in several ScaledConsumers",
         all >> 10,
-        MOST >> 10
+        MAX_NAMESPACE_BYTES >> 10
     ))
 }
 

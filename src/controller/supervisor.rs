@@ -16,7 +16,6 @@ use super::health::Heartbeat;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kubernetes::scaledconsumer::status::{Outcome, Reporter};
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, TargetRef, Validated};
 use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer, RESOURCE};
 use crate::registry::ConsumerSource;
@@ -103,7 +102,6 @@ impl Supervisor {
                     self.remove(&key);
                 }
                 self.shared.registry.watches().listed(RESOURCE, namespace.as_deref());
-                self.shared.postings.listed();
             }
         }
     }
@@ -113,7 +111,7 @@ impl Supervisor {
         let consumer = self.consumers.entry(key.clone()).or_insert_with(Supervised::new);
         match (&loaded.spec, &consumer.task) {
             (Ok(spec), Some(task)) if task.history == history(spec) => {
-                self.shared.registry.apply(&source(&loaded), Some(spec.clone()));
+                self.shared.registry.apply(&source(&loaded), spec.clone());
                 task.renew(spec);
             }
             (_, Some(_)) => {
@@ -123,11 +121,6 @@ impl Supervisor {
                 self.shared.registry.begin_anew(&source(&loaded), loaded.spec.as_ref().ok().cloned());
             }
             (_, None) => {}
-        }
-        if let Ok(spec) = &loaded.spec
-            && consumer.task.is_none()
-        {
-            self.shared.postings.announce(spec);
         }
         consumer.loaded = Some(loaded);
         self.try_start(&key);
@@ -154,7 +147,7 @@ impl Supervisor {
             Ok(subscription) => self.start(&loaded, spec, subscription),
             // Its Secret is being read.
             Err(NotSubscribed::NotYet) => {
-                self.shared.registry.apply(&source(&loaded), Some(spec));
+                self.shared.registry.apply(&source(&loaded), spec);
             }
             Err(NotSubscribed::Refused(why)) => self.refuse(&loaded, &why),
         }
@@ -164,8 +157,8 @@ impl Supervisor {
         let Key { namespace, name } = &loaded.key;
         info!(namespace, name, group = spec.query.group, target = %spec.target, "Following a ScaledConsumer.");
         let entry = self.shared.registry.begin_anew(&source(loaded), Some(spec.clone()));
-        let max_observation_gap = subscription.gap;
-        let policy = Policy { gap: max_observation_gap, ..spec.policy.clone() };
+        let max_observation_gap = subscription.max_observation_gap;
+        let policy = Policy { max_observation_gap, ..spec.policy.clone() };
         let engine = engine(loaded, policy.clone());
         let history = history(&spec);
         let (specs, specs_now) = watch::channel(Arc::new(spec));
@@ -185,23 +178,12 @@ impl Supervisor {
     /// Says why it can't be scaled. It is tried again later, where the reason is not in its spec.
     fn refuse(&mut self, loaded: &LoadedConsumer, why: &str) {
         let Key { namespace, name } = &loaded.key;
-        let entry = self.shared.registry.apply(&source(loaded), loaded.spec.as_ref().ok().cloned());
-        entry.update(|entry| entry.refused = Some(why.to_owned()));
+        let spec = loaded.spec.as_ref().ok().cloned();
+        self.shared.registry.refuse(&source(loaded), spec, why);
         let Some(consumer) = self.consumers.get_mut(&loaded.key) else { return };
         if consumer.refused.as_deref() != Some(why) {
             warn!(namespace, name, why, "A ScaledConsumer can't be followed.");
             consumer.refused = Some(why.to_owned());
-        }
-        if let Ok(spec) = &loaded.spec {
-            self.shared.postings.refused(spec, why);
-        }
-        if self.shared.leadership.is_leader() {
-            let (client, identity) = (self.shared.client.clone(), self.shared.identity.clone());
-            let mut reporter = Reporter::new(client, loaded.key.clone(), loaded.record.as_deref().cloned(), identity);
-            // In a task of its own: the API server's answer must not hold up the others.
-            let shared = Arc::clone(&self.shared);
-            let invalid = Outcome::Invalid(why.to_owned());
-            tokio::spawn(async move { reporter.report(&invalid, &shared.leadership).await });
         }
     }
 
@@ -244,11 +226,10 @@ impl Supervisor {
             error!(namespace = key.namespace, name = key.name, why, "A ScaledConsumer is not scaled for a while.");
             consumer.refused = Some(why.clone());
             self.clusters.release(key);
-            self.refuse(&loaded, &why);
-            let entry = self.shared.registry.apply(&source(&loaded), loaded.spec.as_ref().ok().cloned());
+            let spec = loaded.spec.as_ref().ok().cloned();
+            let entry = self.shared.registry.refuse(&source(&loaded), spec, &why);
             entry.update(|entry| {
                 entry.counts.restarts += 1;
-                entry.refused = Some(why);
                 entry.snapshot = None;
             });
         } else {
@@ -262,7 +243,6 @@ impl Supervisor {
         self.tasks.stop(key);
         self.clusters.release(key);
         self.shared.registry.remove(key);
-        self.shared.postings.withdraw(key);
         if self.tasks.is_taken(key) {
             // Nobody takes its key before its task has ended.
             if let Some(consumer) = self.consumers.get_mut(key) {
@@ -283,7 +263,7 @@ impl Supervised {
 impl TaskInput {
     /// Goes on with the new spec; what was observed stays.
     fn renew(&self, spec: &Validated) {
-        let policy = Policy { gap: self.max_observation_gap, ..spec.policy.clone() };
+        let policy = Policy { max_observation_gap: self.max_observation_gap, ..spec.policy.clone() };
         self.policies.send_if_modified(|old| {
             let is_new = *old != policy;
             if is_new {

@@ -1,11 +1,7 @@
 //! Partitions -> members, as Kafka's assignors deal them out. Only counts matter here: which member gets which share
 //! is not known before a rebalance, how large the shares are is.
 
-use super::observation::{GroupDescription, Observation};
-
-/// Replica counts that a decision considers at most. Between neighbours of so many the largest share differs by less
-/// than noise, and each costs a roll-out.
-const MAX_LEVELS: usize = 48;
+use super::observation::GroupDescription;
 
 /// How partitions are dealt out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,23 +37,23 @@ impl Assignor {
     }
 
     /// How many members can have a partition.
-    pub(super) fn useful_members(self, topics: &[u32]) -> u32 {
+    pub(super) fn useful_members(self, topics: impl Iterator<Item = u32>) -> u32 {
         match self {
-            Self::Range => topics.iter().copied().max().unwrap_or(0),
-            Self::RoundRobin | Self::Sticky | Self::Cooperative => topics.iter().sum(),
+            Self::Range => topics.max().unwrap_or(0),
+            Self::RoundRobin | Self::Sticky | Self::Cooperative => topics.fold(0, u32::saturating_add),
         }
     }
 
     /// For each partition, topic by topic, the number of its member; `members` is at least 1.
-    pub(super) fn deal(self, topics: &[u32], members: u32, into: &mut Vec<u32>) {
-        into.clear();
+    pub(super) fn deal(self, topics: &[u32], members: u32) -> Vec<u32> {
         let members = members.max(1);
+        let mut owners = Vec::with_capacity(topics.iter().sum::<u32>() as usize);
         match self {
             Self::Range => {
                 for &partitions in topics {
                     let (each, more) = (partitions / members, partitions % members);
                     let wide = (each + 1) * more;
-                    into.extend(
+                    owners.extend(
                         (0..partitions).map(
                             |p| {
                                 if p < wide { p / (each + 1) } else { more + (p - wide) / each.max(1) }
@@ -67,16 +63,17 @@ impl Assignor {
                 }
             }
             Self::RoundRobin | Self::Sticky | Self::Cooperative => {
-                into.extend((0..topics.iter().sum()).map(|p: u32| p % members));
+                owners.extend((0..topics.iter().sum()).map(|p: u32| p % members));
             }
         }
+        owners
     }
 
     /// The same where partitions stay with their member as far as an even count allows, from who has them now: each keeps
     /// its first ones up to its quota, and what is left over goes round the others (`AbstractStickyAssignor`,
     /// constrained). Of members that go, which ones is not known; the last of the list are taken.
-    pub(super) fn deal_sticky(owners: &[u32], present: u32, members: u32, into: &mut Vec<u32>) {
-        const NOBODY: u32 = u32::MAX;
+    pub(super) fn deal_sticky(owners: &[u32], present: u32, members: u32) -> Vec<u32> {
+        const UNASSIGNED: u32 = u32::MAX;
         let partitions = owners.len() as u32;
         let members = members.clamp(1, partitions.max(1));
         let (least, more) = (partitions / members, partitions % members);
@@ -94,17 +91,17 @@ impl Assignor {
         let mut quotas: Vec<u32> = counts.iter().take(present as usize).map(|count| quota(*count)).collect();
         quotas.resize(members as usize, least);
         quotas.iter_mut().rev().filter(|quota| **quota == least).take(spare as usize).for_each(|quota| *quota += 1);
-        into.clear();
+        let mut dealt = Vec::with_capacity(owners.len());
         counts.fill(0);
         for owner in owners {
             let keeps = *owner < members && counts[*owner as usize] < quotas[*owner as usize];
-            into.push(if keeps { *owner } else { NOBODY });
+            dealt.push(if keeps { *owner } else { UNASSIGNED });
             if keeps {
                 counts[*owner as usize] += 1;
             }
         }
         let mut next = 0_usize;
-        for owner in into.iter_mut().filter(|owner| **owner == NOBODY) {
+        for owner in dealt.iter_mut().filter(|owner| **owner == UNASSIGNED) {
             while counts[next] >= quotas[next] {
                 next = (next + 1) % counts.len();
             }
@@ -112,16 +109,16 @@ impl Assignor {
             counts[next] += 1;
             next = (next + 1) % counts.len();
         }
+        dealt
     }
 
-    /// The replica counts worth considering, fewest first: the fewest for each size that the largest share of a member
-    /// can have. All others have the same largest share as the next lower one of these.
-    pub(super) fn levels(self, topics: &[u32], threads: u32, into: &mut Vec<u32>) {
-        into.clear();
+    /// The members worth considering, in no order: the fewest for each size that the largest share of a member can have.
+    pub(super) fn levels(self, topics: &[u32]) -> Vec<u32> {
+        let mut levels = Vec::new();
         let mut add = |partitions: u32| {
             let mut members = partitions;
             while members > 0 {
-                into.push(members.div_ceil(threads));
+                levels.push(members);
                 let share = partitions.div_ceil(members);
                 // The most members that make the largest share bigger than it is, and of those with that share the fewest.
                 let fewer = partitions.div_ceil(share + 1);
@@ -132,43 +129,8 @@ impl Assignor {
             Self::Range => topics.iter().for_each(|partitions| add(*partitions)),
             Self::RoundRobin | Self::Sticky | Self::Cooperative => add(topics.iter().sum()),
         }
-        into.sort_unstable();
-        into.dedup();
-        thin(into);
+        levels
     }
-}
-
-/// Keeps the lowest and the highest, and of those in between about equally many of each order of magnitude.
-fn thin(levels: &mut Vec<u32>) {
-    let (Some(&first), Some(&last)) = (levels.first(), levels.last()) else { return };
-    if levels.len() <= MAX_LEVELS {
-        return;
-    }
-    let ratio = (f64::from(last) / f64::from(first)).powf(1.0 / (MAX_LEVELS as f64 - 2.0));
-    let mut next = 0.0;
-    levels.retain(|&level| {
-        let keep = f64::from(level) >= next || level == last;
-        if keep {
-            next = f64::from(level) * ratio;
-        }
-        keep
-    });
-}
-
-/// The partitions of each topic that was looked at, in the order of the observation's partitions.
-pub(super) fn topic_sizes(observation: &Observation) -> Vec<u32> {
-    let mut sizes = Vec::with_capacity(observation.topics.len().max(1));
-    let mut last = None;
-    for seen in &observation.partitions {
-        if last != Some(&seen.topic) {
-            sizes.push(0);
-            last = Some(&seen.topic);
-        }
-        if let Some(size) = sizes.last_mut() {
-            *size += 1;
-        }
-    }
-    sizes
 }
 
 #[cfg(test)]
@@ -185,9 +147,7 @@ mod tests {
             (Assignor::Cooperative, &[4], 3, &[0, 1, 2, 0]),
         ];
         for (assignor, topics, members, expected) in rows {
-            let mut dealt = Vec::new();
-            assignor.deal(topics, *members, &mut dealt);
-            assert_eq!(dealt, *expected, "{assignor:?} {topics:?} {members}");
+            assert_eq!(assignor.deal(topics, *members), *expected, "{assignor:?} {topics:?} {members}");
         }
     }
 
@@ -200,15 +160,12 @@ mod tests {
             (&[0, 0, 0], 1, 5, &[0, 1, 2]),
         ];
         for (owners, present, members, expected) in rows {
-            let mut dealt = Vec::new();
-            Assignor::deal_sticky(owners, *present, *members, &mut dealt);
-            assert_eq!(dealt, *expected, "{owners:?} to {members}");
+            assert_eq!(Assignor::deal_sticky(owners, *present, *members), *expected, "{owners:?} to {members}");
         }
         for partitions in 1..40_u32 {
             for (present, members) in (1..12_u32).flat_map(|present| (1..12).map(move |members| (present, members))) {
                 let owners: Vec<u32> = (0..partitions).map(|p| (p * 7 + p / 3) % present).collect();
-                let mut dealt = Vec::new();
-                Assignor::deal_sticky(&owners, present, members, &mut dealt);
+                let dealt = Assignor::deal_sticky(&owners, present, members);
                 let count = |member| dealt.iter().filter(|owner| **owner == member).count() as u32;
                 let members = members.min(partitions);
                 for member in 0..members {
@@ -216,36 +173,6 @@ mod tests {
                     assert!(even.contains(&count(member)), "{owners:?} to {members}: {dealt:?}");
                 }
                 assert_eq!(dealt.len(), partitions as usize);
-            }
-        }
-    }
-
-    #[test]
-    fn levels_are_where_the_largest_share_changes() {
-        let rows: &[(Assignor, &[u32], u32, &[u32])] = &[
-            (Assignor::RoundRobin, &[12], 1, &[1, 2, 3, 4, 6, 12]),
-            (Assignor::RoundRobin, &[12], 2, &[1, 2, 3, 6]),
-            (Assignor::RoundRobin, &[6, 6], 1, &[1, 2, 3, 4, 6, 12]),
-            (Assignor::Range, &[6, 4], 1, &[1, 2, 3, 4, 6]),
-            (Assignor::RoundRobin, &[1], 1, &[1]),
-            (Assignor::RoundRobin, &[0], 1, &[]),
-        ];
-        for (assignor, topics, threads, expected) in rows {
-            let mut levels = Vec::new();
-            assignor.levels(topics, *threads, &mut levels);
-            assert_eq!(levels, *expected, "{assignor:?} {topics:?} {threads}");
-        }
-        for partitions in 1..300_u32 {
-            let mut levels = Vec::new();
-            Assignor::RoundRobin.levels(&[partitions], 1, &mut levels);
-            let mut expected: Vec<u32> = (1..=partitions).map(|k| partitions.div_ceil(k)).collect();
-            expected.sort_unstable();
-            expected.dedup();
-            if expected.len() <= MAX_LEVELS {
-                assert_eq!(levels, expected, "{partitions} partitions");
-            } else {
-                assert!(levels.len() <= MAX_LEVELS, "{partitions} partitions");
-                assert_eq!((levels.first(), levels.last()), (expected.first(), expected.last()));
             }
         }
     }

@@ -1,34 +1,37 @@
-//! A decision is data: what was seen, what was considered, what bound it, and what will change its mind. The log line,
-//! the Event, the status, the metrics and the command line all render this one value.
+//! A decision as data: what was seen, what was considered, what bound it, and what will change it. `view.rs` composes what
+//! programs read of it from these types, and `explain.rs` what people read.
 
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::observation::GroupState;
 use super::reason::Reason;
-use super::units::{RecordsPerSecond, Replicas, grouped};
+use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
 
 /// The workload that is scaled, as it is now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Workload {
-    /// Replicas asked for (`spec.replicas`).
+    /// Replicas that the workload should have (`spec.replicas`).
+    #[serde(rename = "specReplicas")]
     pub spec: Replicas,
-    /// Replicas that are there (`/scale`'s `status.replicas`), where that is known.
+    /// Replicas that exist (`/scale`'s `status.replicas`); null where that is not known.
+    #[serde(rename = "actualReplicas")]
     pub actual: Option<Replicas>,
     /// When it was read, on the observations' clock, where that was later than the observation: an API server may take
     /// seconds, and what it shows then is as new as its answer.
     #[serde(skip)]
     pub read_at: Option<Duration>,
-    /// Replicas that are ready, where that is known.
+    /// Replicas that are ready; null where that is not known.
+    #[serde(rename = "readyReplicas")]
     pub ready: Option<Replicas>,
-    /// Stands for the pods' template, where that is known: another one is another program, whose capacity is not known.
+    /// Identifies the pod template, where that is known: another template is another program, whose capacity is unknown.
     #[serde(skip)]
     pub template: Option<u64>,
 }
@@ -40,56 +43,66 @@ impl Workload {
     }
 }
 
-/// What is believed of the group, from the observations so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+/// What is known of the group, estimated from the observations so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Model {
-    /// Records that producers add per second.
+    /// Records that producers add per second; null until two complete polls have been compared.
+    #[serde(rename = "arrivalRecordsPerSecond", serialize_with = "rounded_rate")]
     pub arrival_rate: Option<RecordsPerSecond>,
-    /// Records that the group commits per second.
+    /// Records that the group commits per second; null until commits of two complete polls have been compared.
+    #[serde(rename = "consumptionRecordsPerSecond", serialize_with = "rounded_rate")]
     pub consumption_rate: Option<RecordsPerSecond>,
     /// The age of the oldest record not yet consumed.
+    #[serde(skip)]
     pub time_lag: TimeLag,
-    /// Members of the group that can have a partition.
+    /// Members of the group that can have a partition; null where the partitions are not known.
     pub useful_members: Option<u32>,
-    /// What one replica can do.
+    /// The throughput of one replica at full load.
     pub capacity: Capacity,
-    /// From a scale-up to the last new member at work, in seconds: the longest of the last few.
-    pub start_delay: f64,
-    /// How long members stand still in a rebalance, in seconds: the mean of the last few.
-    pub rebalance_pause: f64,
-    /// The time between two commits of a partition, in seconds, as far as polls can tell them apart.
-    pub commit_interval: f64,
-    /// The throughput that the group did not get beyond, however many replicas there were: something that they share
-    /// (a database, a quota) is at its end.
+    /// Seconds from a scale-up until the last new member consumes: the longest of the last few, 40 until one was seen.
+    #[serde(serialize_with = "rounded")]
+    pub start_delay_seconds: f64,
+    /// Seconds that members stand still in a rebalance: the mean of the last few, 10 until one was seen.
+    #[serde(serialize_with = "rounded")]
+    pub rebalance_pause_seconds: f64,
+    /// Seconds between two commits of a partition, as far as polls can tell them apart; null before the second poll.
+    #[serde(serialize_with = "rounded_if_known")]
+    pub commit_interval_seconds: Option<f64>,
+    /// Records per second that the group did not exceed with any number of replicas, because they share something that is
+    /// at its limit, such as a database or a quota; null where none was found.
+    #[serde(rename = "ceilingRecordsPerSecond", serialize_with = "rounded_rate")]
     pub ceiling: Option<RecordsPerSecond>,
 }
 
-/// What one replica can do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// The throughput of one replica at full load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Capacity {
-    /// The estimate; nothing where neither a measurement nor a hint is there.
+    /// The estimate; null where there is neither a measurement nor a hint.
+    #[serde(rename = "recordsPerSecondPerReplica", serialize_with = "rounded_rate")]
     pub per_replica: Option<RecordsPerSecond>,
-    /// Where it comes from.
+    /// Where the estimate comes from.
     pub source: CapacitySource,
-    /// Seconds of work at full load that it rests on, summed over the members. What is old counts for less.
+    /// Seconds at full load that it was measured over, summed over the members. What is old counts for less.
+    #[serde(serialize_with = "rounded")]
     pub evidence_seconds: f64,
-    /// Seconds since a member was last seen at full load.
+    /// Seconds since a member was last seen at full load; null where none was.
+    #[serde(serialize_with = "rounded_if_known")]
     pub age_seconds: Option<f64>,
 }
 
 /// Where a capacity comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CapacitySource {
-    /// Nowhere: no member has been at full load for long enough, and there is no hint.
+    /// Unknown: no member has been at full load for long enough, and there is no hint.
     #[default]
     Unknown,
     /// `capacityPerReplica`.
     Hint,
-    /// Members that had work waiting all the time.
+    /// Measured on members that had work waiting all the time.
     Measured,
-    /// Members that were not at their limit and did more than what was measured before.
+    /// Members below full load were faster than what was measured at full load.
     LowerBound,
 }
 
@@ -116,84 +129,64 @@ impl fmt::Display for TimeLag {
     }
 }
 
-/// Null where nothing is known; else seconds, and whether it is at least so many.
-impl Serialize for TimeLag {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Age {
-            seconds: f64,
-            at_least: bool,
-        }
-        let age = match self {
-            // A first poll has watched for no time at all.
-            Self::Unknown | Self::AtLeast(Duration::ZERO) => None,
-            Self::Seconds(age) => Some(Age { seconds: age.as_secs_f64(), at_least: false }),
-            Self::AtLeast(age) => Some(Age { seconds: age.as_secs_f64(), at_least: true }),
-        };
-        age.serialize(serializer)
-    }
-}
-
-/// `90s` as `1m 30s`, without fractions.
-pub fn short(duration: Duration) -> String {
-    humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
-}
-
 /// One replica count that was considered.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
-    /// How many.
+    /// The replica count.
     pub replicas: Replicas,
-    /// The lag that each would have, in records; nothing at 0 replicas.
+    /// The lag of each replica, in records, if the lag were spread evenly; null at 0 replicas.
+    #[serde(rename = "lagRecordsPerReplica")]
     pub lag_per_replica: Option<u64>,
-    /// What speaks for or against it.
-    pub verdict: Verdict,
-    /// What it would bring; only where the capacity of a replica is known and the policy is `timeLag`.
+    /// Whether it was chosen, and why not.
+    pub verdict: CandidateVerdict,
+    /// What it is predicted to bring; null where the capacity of a replica is unknown, and with the policy lagPerReplica.
     pub prediction: Option<Prediction>,
 }
 
-/// What a replica count is predicted to bring within the next ten minutes or so, and what it has earned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+/// What a replica count is predicted to bring within the next ten minutes or so, in whole numbers, and how it would have
+/// done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Prediction {
     /// Records that would be read later than the objective.
-    pub late_records: f64,
-    /// Seconds until no backlog is left; nothing where it never ends.
-    pub restore_seconds: Option<f64>,
-    /// Replica-seconds until the end of the horizon.
-    pub replica_seconds: f64,
-    /// The price of getting there and back to the level that is enough afterwards, in replica-seconds.
-    pub move_price: f64,
-    /// All of it together, in replica-seconds: replicas, moving, and late records by their price.
-    pub cost: f64,
-    /// The time lag, in seconds, that the group would have now had it been at this level all the time.
-    pub shadow_delay: f64,
-    /// For how many seconds this level has carried the load, or would have.
-    pub calm_for: f64,
-    /// How often it has failed to within what is remembered.
-    pub past_spells: usize,
-    /// Replica-seconds that going down to it is expected to save before it fails; nothing at the current level and above.
-    pub gain: Option<f64>,
-    /// What the way down and back costs, by what it has cost before.
-    pub need: Option<f64>,
+    pub late_records: u64,
+    /// Seconds until no backlog is left; null where it never ends.
+    pub restore_seconds: Option<u64>,
+    /// Replica-seconds until the end of the prediction.
+    pub replica_seconds: u64,
+    /// The cost of changing to it, and from it to the count that is enough afterwards, in replica-seconds.
+    pub move_cost_replica_seconds: u64,
+    /// The whole cost by which counts are compared, in replica-seconds: replicas, moves, and the price of late records.
+    pub total_cost_replica_seconds: u64,
+    /// The time lag, in seconds, that the group would have now if it had been at this count all the time; null where that
+    /// was not followed.
+    pub what_if_time_lag_seconds: Option<u64>,
+    /// Seconds for which this count has kept up with the arrivals, or would have; null where that was not followed.
+    pub steady_seconds: Option<u64>,
+    /// How often this count has failed to keep up, as far as is remembered; null where that was not followed.
+    pub past_failures: Option<u64>,
+    /// Replica-seconds that going down to it is expected to save before it fails; null at the current count and above.
+    pub saving_replica_seconds: Option<i64>,
+    /// Replica-seconds that going down to it and back costs, raised where it failed before; null at the current count and
+    /// above. It is worth it once the saving reaches this.
+    pub switching_cost_replica_seconds: Option<i64>,
 }
 
-/// What speaks for or against a replica count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub enum Verdict {
+/// Whether a replica count was chosen, and why not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CandidateVerdict {
     /// It was chosen.
     Chosen,
-    /// The fewest that keep the objective, but something holds the decision back: see the reason.
+    /// It is the fewest that meet the objective, but something holds the decision back: see the reason.
     Wanted,
-    /// Too few: it costs more in late records than it saves, or each replica would have more lag than the threshold.
+    /// Too few: late records cost more than it saves, or each replica would have more lag than the threshold.
     MissesObjective,
     /// More than the objective needs.
     MoreThanNeeded,
-    /// It may be enough, but has not proved it for long enough to be worth a rebalance.
+    /// It may be enough, but has not kept up for long enough to be worth a rebalance.
     NotProvedYet,
-    /// What it would bring is not known.
+    /// It can't be predicted, because the capacity of a replica is unknown.
     Unmeasured,
     /// Outside of the bounds.
     OutOfBounds,
@@ -249,48 +242,63 @@ impl Decision {
 }
 
 /// What will change a decision.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Outlook {
-    /// More replicas from a lag above this, in records; nothing where a bound forbids more.
-    pub up_above_lag: Option<u64>,
-    /// Fewer replicas once the lag has stayed at or below this, in records; nothing where a bound forbids fewer.
-    pub down_at_lag: Option<u64>,
-    /// How long it must stay there.
-    #[serde(serialize_with = "optional_seconds")]
-    pub down_after: Option<Duration>,
-    /// What must be readable again first.
-    pub needs: Option<String>,
-    /// More replicas from an arrival rate above this, for as long as the objective does not stand it.
-    pub up_above_rate: Option<RecordsPerSecond>,
-    /// The lower replica count that is nearest to being taken, after `down_after`.
-    pub down_to: Option<Replicas>,
-}
-
-fn optional_seconds<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_secs()).serialize(serializer)
+    /// More replicas from a lag above this; null where a bound forbids more, and with the policy timeLag.
+    pub scale_up_above_lag_records: Option<u64>,
+    /// More replicas from an arrival rate above this, if it stays there; null where that is not known.
+    #[serde(rename = "scaleUpAboveArrivalRecordsPerSecond", serialize_with = "rounded_rate")]
+    pub scale_up_above_arrival_rate: Option<RecordsPerSecond>,
+    /// Fewer replicas once the lag has stayed at or below this; null where a bound forbids fewer, and with timeLag.
+    pub scale_down_at_lag_records: Option<u64>,
+    /// The lower replica count that will be taken next if nothing changes; null where there is none in sight.
+    pub scale_down_to_replicas: Option<Replicas>,
+    /// Seconds until that scale-down; null where none is in sight.
+    pub scale_down_after_seconds: Option<u64>,
+    /// What must be there first, such as a partition that can't be read; null where nothing is missing.
+    pub waiting_for: Option<String>,
 }
 
 impl fmt::Display for Outlook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();
-        if let Some(needs) = &self.needs {
-            parts.push(format!("waits for {needs}"));
+        let after = |before: &str| {
+            let after = self.scale_down_after_seconds.map(Duration::from_secs);
+            after.map(|after| format!(" {before} {}", short(after))).unwrap_or_default()
+        };
+        if let Some(missing) = &self.waiting_for {
+            parts.push(format!("waits for {missing}"));
         }
-        if let Some(lag) = self.up_above_lag {
+        if let Some(lag) = self.scale_up_above_lag_records {
             parts.push(format!("up above a lag of {}", grouped(lag)));
         }
-        if let Some(rate) = self.up_above_rate {
+        if let Some(rate) = self.scale_up_above_arrival_rate {
             parts.push(format!("up above {rate} records/s"));
         }
-        if let Some(replicas) = self.down_to {
-            let after = self.down_after.map(|after| format!(" in about {}", short(after))).unwrap_or_default();
-            parts.push(format!("down to {}{after}", replicas.0));
+        if let Some(replicas) = self.scale_down_to_replicas {
+            parts.push(format!("down to {}{}", replicas.0, after("in about")));
         }
-        if let Some(lag) = self.down_at_lag {
-            let after = self.down_after.map(|after| format!(" for {}", short(after))).unwrap_or_default();
-            parts.push(format!("down at {} or less{after}", grouped(lag)));
+        if let Some(lag) = self.scale_down_at_lag_records {
+            parts.push(format!("down at {} or less{}", grouped(lag), after("for")));
         }
         if parts.is_empty() { f.write_str("nothing but a change of the spec") } else { f.write_str(&parts.join("; ")) }
     }
+}
+
+/// Digits beyond these say nothing in an estimate.
+fn thousandths(number: f64) -> f64 {
+    (number * 1_000.0).round() / 1_000.0
+}
+
+fn rounded<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(thousandths(*number))
+}
+
+fn rounded_if_known<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    number.map(thousandths).serialize(serializer)
+}
+
+fn rounded_rate<S: Serializer>(rate: &Option<RecordsPerSecond>, serializer: S) -> Result<S::Ok, S::Error> {
+    rate.map(|rate| thousandths(rate.0)).serialize(serializer)
 }

@@ -1,134 +1,52 @@
-//! One group's memory: `observe` turns what a poll saw into a decision.
+//! One group's engine: `observe` turns what a poll saw into a decision.
 
 #[cfg(test)]
 mod invariants;
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::decide::{self, Allowed, lag_rule};
+use super::allowed::{AllowedReplicas, Levels};
+use super::clock::seconds_between;
+use super::decide::{self, RuleInput, RuleOutput, lag_rule};
 use super::decision::{Decision, Workload};
-use super::estimate::delays::Flight;
-use super::estimate::{Estimator, useful_members};
-use super::lag::{Anomaly, GroupLag, PartitionLag};
+use super::facts::{Continuity, Facts};
+use super::lag::GroupLag;
+use super::memory::{Memory, UnusableMemory};
 use super::observation::Observation;
-use super::policy::{Objective, OffsetReset, Policy, Rule};
-use super::predict::Situation;
-use super::shadow::Shadows;
-use super::situation::Levels;
+use super::persisted::Persisted;
+use super::policy::{Policy, Rule};
+use super::predict::PredictionInput;
+use super::sizing::Sizing;
+use super::state::{PolicyState, RuleState};
 use super::units::Replicas;
-use super::window::Window;
 
-/// Changes of the replicas that are remembered for `behavior`'s periods, which the HPA limits to 30 minutes: one a
-/// poll of 10 s for ten minutes, and whoever changes faster is limited a little harder.
-const MAX_CHANGES: usize = 64;
-/// The longest period that a step of `behavior` can have (autoscaling/v2).
-const LONGEST_PERIOD: Duration = Duration::from_secs(1800);
-
-/// Members beyond the replicas are waited for to leave for so many seconds: a clean shutdown takes 30 s at most by
+/// Seconds for which members beyond the replicas are expected to leave: a clean shutdown takes 30 s at most by
 /// Kubernetes' default, and the group may have members of its own besides.
-const LEAVES_WITHIN: f64 = 60.0;
+const LEAVES_WITHIN_S: f64 = 60.0;
 
-/// One group's memory.
+/// One group's policy and memory.
 #[derive(Clone, Debug)]
 pub struct Engine {
-    pub(super) policy: Policy,
-    pub(super) memory: Memory,
-}
-
-/// What is remembered between polls.
-#[derive(Clone, Debug)]
-pub(super) struct Memory {
-    pub(super) estimator: Estimator,
-    /// When the last observation was made.
-    pub(super) last: Option<Duration>,
-    /// Since when every observation was complete, without a gap.
-    pub(super) complete_since: Option<Duration>,
-    /// Since when nothing could be read.
-    pub(super) unread_since: Option<Duration>,
-    /// Since when there has been nothing to do.
-    pub(super) quiet: Option<Quiet>,
-    /// What the rule asked for, for going down.
-    pub(super) highest: Window,
-    /// What the rule asked for, for going up.
-    pub(super) lowest: Window,
-    /// The last complete number of useful members.
-    pub(super) useful_members: Option<u32>,
-    /// Since when a partition's offsets have contradicted each other.
-    pub(super) anomalies: HashMap<(Arc<str>, i32), (Duration, Anomaly)>,
-    /// Records that arrived in partitions without a commit since the workload was last seen above zero.
-    pub(super) unclaimed: u64,
-    /// (when, from, to) of the workload's changes, whoever made them.
-    pub(super) changes: VecDeque<(Duration, Replicas, Replicas)>,
-    /// The workload as it was last seen.
-    pub(super) replicas: Option<Replicas>,
-    /// Since when a change has been under way.
-    pub(super) in_flight_since: Option<Duration>,
-    /// Since when only the hope for a still lower recommendation has kept a scale-down back.
-    pub(super) settling_since: Option<Duration>,
-    /// The pods' template as it was last seen.
-    pub(super) template: Option<u64>,
-    /// The last decision that was a change: when, and to what.
-    pub(super) asked_for: Option<(Duration, Replicas)>,
-    /// The group as it would be at other levels.
-    pub(super) shadows: Shadows,
-    /// Since when records have been older than the objective, while the capacity is not known.
-    pub(super) beyond_since: Option<Duration>,
-    /// Since when there has been no backlog to measure a capacity by.
-    pub(super) no_backlog_since: Option<Duration>,
-    /// When the shadows were fed last.
-    followed: Option<Duration>,
-    /// What the last observation came to: levels, and the situation that predictions start from.
-    pub(super) levels: Levels,
-    pub(super) situation: Option<Situation>,
-}
-
-/// A time without work.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Quiet {
-    pub(super) since: Duration,
-    arrived: u64,
+    policy: Policy,
+    memory: Memory,
 }
 
 impl Engine {
     /// An engine that remembers nothing yet.
     pub fn new(policy: Policy) -> Self {
-        let memory = Memory {
-            estimator: Estimator::default(),
-            last: None,
-            complete_since: None,
-            unread_since: None,
-            quiet: None,
-            highest: Window::highest(),
-            lowest: Window::lowest(),
-            useful_members: None,
-            anomalies: HashMap::new(),
-            unclaimed: 0,
-            changes: VecDeque::new(),
-            replicas: None,
-            in_flight_since: None,
-            settling_since: None,
-            template: None,
-            asked_for: None,
-            shadows: Shadows::default(),
-            beyond_since: None,
-            no_backlog_since: None,
-            followed: None,
-            levels: Levels::default(),
-            situation: None,
-        };
+        let memory = Memory::new(Facts::default(), PolicyState::new(policy.rule));
         Self { policy, memory }
     }
 
     /// Uses another policy from now on; what was observed stays.
     pub fn set_policy(&mut self, policy: Policy) {
         let (old, new) = (self.policy.scale_down.stabilization, policy.scale_down.stabilization);
-        if new > old {
+        let Memory { facts, state, .. } = &mut self.memory;
+        if !state.is_of(policy.rule) {
+            *state = PolicyState::new(policy.rule);
+        } else if new > old {
             // Recommendations before the old window are forgotten, so the new one has not been seen whole.
-            let seen = self.memory.last.map(|last| last.saturating_sub(old));
-            self.memory.complete_since =
-                self.memory.complete_since.max(seen.filter(|_| self.memory.complete_since.is_some()));
+            let seen = facts.last_observed.map(|last| last.saturating_sub(old));
+            let since = &mut state.recommendations.complete_since;
+            *since = (*since).max(seen.filter(|_| since.is_some()));
         }
         self.policy = policy;
     }
@@ -139,240 +57,141 @@ impl Engine {
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
-        self.note(observation, &lag);
-        let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
-        self.memory.see(&self.policy, read_at, workload);
-        self.follow(observation, &lag, workload);
-        let decision = decide::decide(&self.policy, &mut self.memory, observation, lag, workload);
+        let sizing = Sizing::of(self.policy.threads_per_replica, observation);
+        self.add(observation, &lag, &sizing);
+        let awaited = decide::awaited(observation, workload, &sizing);
+        self.add_workload(observation, workload, &sizing, awaited.is_none());
+        self.memory.state.note_awaited(observation.at, awaited.is_some());
+        let Self { policy, memory: Memory { facts, state, .. } } = self;
+        let allowed = AllowedReplicas::of(policy, facts, &sizing);
+        prepare(policy, facts, state, observation, &lag, &sizing, allowed, workload.spec);
+        let (lag, sizing, quiet) = (&lag, &sizing, state.quiet);
+        let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, quiet, awaited };
+        let RuleOutput { desired, reason, candidates, outlook, findings } = decide::decide(&input, state);
+
+        let (now, estimator) = (observation.at, &facts.estimator);
+        let mut model = estimator.model(observation, lag, facts.useful_members);
+        model.capacity = estimator.capacity.for_people(now, policy.capacity_hint, sizing);
+        let group = observation.group.as_ref().map_err(Clone::clone);
+        let decision = Decision {
+            consumer_group: observation.consumer_group.clone(),
+            at: now,
+            kind: observation.kind,
+            group_state: group.clone().map(|group| group.state),
+            members: group.map(|group| group.members.len()),
+            model,
+            candidates,
+            outlook,
+            lag: lag.clone(),
+            workload,
+            desired,
+            reason,
+            findings,
+        };
         if decision.is_change() {
-            self.memory.asked_for = Some((observation.at, decision.desired));
+            facts.note_decision(now, desired);
         }
         decision
     }
 
-    /// Notes what an observation means for the workload as it is: whether a change has arrived, what was learnt from
-    /// it, and how the group would do at other levels.
-    fn follow(&mut self, observation: &Observation, lag: &GroupLag, workload: Workload) {
-        let (policy, memory) = (&self.policy, &mut self.memory);
-        let now = observation.at;
-        let is_new = memory.followed != Some(now);
-        if decide::awaited(policy, observation, workload).is_none() {
-            memory.arrive(policy, observation, workload);
-        }
-        let Rule::TimeLag(objective) = policy.rule else { return };
-        if is_new {
-            memory.followed = Some(now);
-            let members = memory.estimator.members(observation);
-            memory.estimator.judge(now.as_secs_f64(), members);
-        }
-        memory.prepare(policy, objective, observation, lag, workload.spec);
-        if is_new {
-            memory.shadow(policy, observation, lag);
-        }
-    }
-
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
-        self.note(observation, &GroupLag::of(observation, self.policy.offset_reset));
+        let lag = GroupLag::of(observation, self.policy.offset_reset);
+        self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
     }
 
-    fn note(&mut self, observation: &Observation, lag: &GroupLag) {
-        let (policy, memory) = (&self.policy, &mut self.memory);
+    /// The memory as text: JSON, a few KiB.
+    pub fn save(&self) -> String {
+        self.memory.to_text()
+    }
+
+    /// Goes on from a saved memory; the engine must not have seen anything yet. The state of another rule than the
+    /// engine's is left out.
+    pub fn restore(&mut self, saved: &str) -> Result<(), UnusableMemory> {
+        let Memory { facts, state, .. } = Memory::of_text(saved)?;
+        let state = if state.is_of(self.policy.rule) { state } else { PolicyState::new(self.policy.rule) };
+        self.memory = Memory::new(facts, state);
+        Ok(())
+    }
+
+    /// Adds an observation to the facts and to the policy's state, once.
+    fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) {
+        let Self { policy, memory } = self;
         let now = observation.at;
-        if memory.last == Some(now) {
-            return;
+        let continuity = memory.facts.continuity(now, policy.max_observation_gap);
+        match continuity {
+            Continuity::Repeated => return,
+            Continuity::Continued => {}
+            Continuity::AfterGap => memory.forget_evidence(),
+            Continuity::ClockWentBack { last } => {
+                memory.visit(&mut |value| value.move_back(last, now));
+                memory.facts.estimator.forget_offsets();
+                memory.forget_evidence();
+            }
         }
-        // A clock that went backwards, by another machine's hand or by a restart, leaves no rate either.
-        let backwards = memory.last.is_some_and(|last| now < last);
-        let gap = backwards || memory.last.is_some_and(|last| now - last > policy.gap);
-        if backwards {
-            memory.estimator.forget_offsets();
-        }
-        if gap {
-            memory.forget_evidence();
-        }
-        memory.last = Some(now);
-        memory.estimator.observe(observation, lag, gap);
-
-        if let (members, true) = useful_members(observation) {
-            memory.useful_members = Some(members);
-        }
-        memory.note_anomalies(now, lag);
-        memory.note_quiet(now, lag, policy);
-        memory.unread_since = if lag.is_anything_known() { None } else { memory.unread_since.or(Some(now)) };
-
-        memory.complete_since = if lag.complete { memory.complete_since.or(Some(now)) } else { None };
+        let Memory { facts, state, .. } = memory;
+        facts.observe(observation, lag, sizing, continuity != Continuity::Continued);
+        state.observe(policy, facts, now, lag);
         let Rule::LagPerReplica(threshold) = policy.rule else { return };
-        let wanted = lag_rule::wanted(threshold, Allowed::of(policy, memory, observation), lag).clamped;
+        let wanted = lag_rule::wanted(threshold, AllowedReplicas::of(policy, facts, sizing), lag).clamped;
+        let recommendations = &mut state.recommendations;
         if lag.complete {
-            memory.highest.push(now, wanted, policy.scale_down.stabilization);
+            recommendations.highest.push(now, wanted, policy.scale_down.stabilization);
         } else {
-            memory.highest.clear();
+            recommendations.highest.clear();
         }
-        memory.lowest.push(now, wanted, policy.scale_up.stabilization);
-    }
-}
-
-impl Memory {
-    /// What happened while nobody looked is not known, so nothing counts as seen whole.
-    fn forget_evidence(&mut self) {
-        self.complete_since = None;
-        self.quiet = None;
-        self.highest.clear();
-        self.lowest.clear();
-        self.settling_since = None;
-        self.no_backlog_since = None;
-        self.beyond_since = None;
+        recommendations.lowest.push(now, wanted, policy.scale_up.stabilization);
     }
 
-    /// Records/s of one member, measured or by the user's hint.
-    pub(super) fn capacity_of_member(&self, policy: &Policy) -> Option<f64> {
-        let hint = || Some(policy.capacity_hint?.0 / f64::from(policy.threads_per_replica.get()));
-        let now = self.last.unwrap_or_default().as_secs_f64();
-        self.estimator.capacity.measured(now).or_else(hint).filter(|capacity| *capacity > 0.0)
-    }
-
-    /// All that was asked for is there; whether those that were too many are gone is waited for a little.
-    fn arrive(&mut self, policy: &Policy, observation: &Observation, workload: Workload) {
-        let now = observation.at.as_secs_f64();
-        let delays = &mut self.estimator.delays;
-        let Some(flight) = delays.flight else { return };
-        let Ok(group) = &observation.group else {
+    /// Adds the workload as it is now, and completes the pending change where nothing of it is missing.
+    fn add_workload(&mut self, observation: &Observation, workload: Workload, sizing: &Sizing, is_there: bool) {
+        let Memory { facts, state, .. } = &mut self.memory;
+        let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
+        if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {
+            state.note_change(change);
+        }
+        let Some(change) = facts.estimator.delays.pending.filter(|_| is_there) else { return };
+        let (now, delays) = (observation.at, &mut facts.estimator.delays);
+        let elapsed_s = seconds_between(change.since, now);
+        match &observation.group {
+            // Those that are too many are given a little time to leave.
+            Ok(group) => {
+                let is_leaving = change.to < change.from && group.members.len() > sizing.members(change.to) as usize;
+                if !is_leaving || elapsed_s >= LEAVES_WITHIN_S {
+                    delays.complete(now, true);
+                }
+            }
             // Without the members the pods must do, and where these can't be seen either, time.
-            if workload.ready.is_some() {
-                delays.arrive(now, false);
-            } else if now - flight.since >= delays.longest_start() {
-                delays.flight = None;
-            }
-            return;
-        };
-        let most = flight.to.saturating_mul(policy.threads_per_replica.get()) as usize;
-        let leaving = flight.to < flight.from && group.members.len() > most && now - flight.since < LEAVES_WITHIN;
-        if !leaving {
-            delays.arrive(now, true);
-        }
-    }
-
-    /// Works out the levels and the situation of an observation.
-    fn prepare(
-        &mut self,
-        policy: &Policy,
-        objective: Objective,
-        observation: &Observation,
-        lag: &GroupLag,
-        current: Replicas,
-    ) {
-        let (floor, ceiling) = Allowed::of(policy, self, observation).range();
-        self.levels = Levels::of(policy, observation, floor.0, ceiling.0, current.0);
-        self.situation = Situation::of(policy, objective, self, observation, lag, &self.levels, current.0);
-    }
-
-    /// Feeds the shadows, and lets them earn while the group itself can be judged.
-    fn shadow(&mut self, policy: &Policy, observation: &Observation, lag: &GroupLag) {
-        let now = observation.at;
-        let (estimator, dt) = (&self.estimator, self.estimator.step);
-        let judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
-        let judged = judged && estimator.delays.flight.is_none();
-        let backlog = estimator.has_backlog();
-        self.no_backlog_since = self.no_backlog_since.or(Some(now)).filter(|_| judged && !backlog);
-        let Some(situation) = self.situation.as_ref().filter(|_| self.capacity_of_member(policy).is_some()) else {
-            return;
-        };
-        self.shadows.feed(situation, &self.levels.allowed, &self.estimator.loads, now.as_secs_f64(), dt);
-        let stayed = self.changes.back().map_or(Duration::MAX, |(at, _, _)| now.saturating_sub(*at));
-        self.shadows.note_stay(situation.current, stayed.as_secs_f64());
-        if judged {
-            self.shadows.earn(situation, dt);
-        }
-    }
-
-    fn note_anomalies(&mut self, now: Duration, lag: &GroupLag) {
-        let seen: HashMap<_, _> =
-            lag.anomalies().map(|(topic, partition, anomaly)| ((topic.clone(), partition), anomaly)).collect();
-        self.anomalies.retain(|key, _| seen.contains_key(key));
-        for (key, anomaly) in seen {
-            self.anomalies.entry(key).and_modify(|(_, last)| *last = anomaly).or_insert((now, anomaly));
-        }
-    }
-
-    fn note_quiet(&mut self, now: Duration, lag: &GroupLag, policy: &Policy) {
-        let allowed = policy.idle.activation_lag;
-        self.unclaimed = self.unclaimed.saturating_add(match policy.offset_reset {
-            OffsetReset::Latest => self.estimator.arrived_without_commit,
-            OffsetReset::Earliest => 0,
-        });
-        if not_quiet(lag, allowed).is_some() {
-            self.quiet = None;
-            return;
-        }
-        let arrived = self.quiet.map_or(0, |quiet| quiet.arrived).saturating_add(self.estimator.arrived);
-        let since = self.quiet.map_or(now, |quiet| quiet.since);
-        self.quiet = Some(if arrived > allowed { Quiet { since: now, arrived: 0 } } else { Quiet { since, arrived } });
-    }
-
-    /// Notes the workload's size and its pods' template, whoever has set them.
-    fn see(&mut self, policy: &Policy, now: Duration, workload: Workload) {
-        let replicas = workload.spec;
-        self.estimator.asked_for = replicas.0.saturating_mul(policy.threads_per_replica.get());
-        if let Some(before) = self.replicas.replace(replicas)
-            && before != replicas
-        {
-            self.changed(policy, now, before, replicas);
-        }
-        self.changes.retain(|(time, _, _)| now.saturating_sub(*time) <= LONGEST_PERIOD);
-        if replicas.0 > 0 {
-            self.unclaimed = 0;
-        }
-        if let Some(template) = workload.template
-            && self.template.replace(template).is_some_and(|before| before != template)
-        {
-            // Another program: what the last one could do means nothing any more.
-            self.estimator.capacity.forget();
-            self.estimator.ceiling.forget();
-        }
-    }
-
-    fn changed(&mut self, policy: &Policy, now: Duration, from: Replicas, to: Replicas) {
-        if self.changes.len() >= MAX_CHANGES {
-            self.changes.pop_front();
-        }
-        self.changes.push_back((now, from, to));
-        self.settling_since = None;
-        self.no_backlog_since = None;
-        self.estimator.note_change(now);
-        self.shadows.note_change(from.0, to.0);
-        // A change of our own was made when it was decided, and not when it is seen first.
-        let decided = self.asked_for.take().filter(|(_, asked_for)| *asked_for == to);
-        let since = decided.map_or(now, |(at, _)| at).as_secs_f64();
-        let flight = Flight { since, from: from.0, to: to.0 };
-        self.estimator.delays.depart(flight);
-        self.estimator.ceiling.trial = None;
-        if let Some(capacity) = self.capacity_of_member(policy).filter(|_| to > from) {
-            let demand = self.estimator.loads.iter().map(|load| load.rate).sum();
-            self.estimator.begin_trial(flight, policy.threads_per_replica.get(), capacity, demand);
+            Err(_) if workload.ready.is_some() => delays.complete(now, false),
+            Err(_) if elapsed_s >= delays.longest_start_s() => delays.pending = None,
+            Err(_) => {}
         }
     }
 }
 
-/// Why a sample is no evidence that there is nothing to do, if it is none.
-pub(super) fn not_quiet(lag: &GroupLag, activation_lag: u64) -> Option<String> {
-    if let Some(missing) = &lag.incomplete_because {
-        return Some(missing.to_string());
+/// Works out what `timeLag` predicts from, and adds a new observation to its what-if groups.
+#[expect(clippy::too_many_arguments, reason = "one step of `observe`, apart to be readable")]
+fn prepare(
+    policy: &Policy,
+    facts: &mut Facts,
+    state: &mut PolicyState,
+    observation: &Observation,
+    lag: &GroupLag,
+    sizing: &Sizing,
+    allowed: AllowedReplicas,
+    current: Replicas,
+) {
+    let (Rule::TimeLag(objective), RuleState::TimeLag(state)) = (policy.rule, &mut state.rule) else { return };
+    let now = observation.at;
+    let is_new = state.is_new(now);
+    if is_new {
+        facts.estimator.update_ceiling(observation);
     }
-    if lag.total.0 > activation_lag {
-        return Some(format!("{} records wait", lag.total));
+    state.levels = Levels::of(sizing, allowed, current);
+    state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
+    if is_new {
+        let estimator = &facts.estimator;
+        let is_judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
+        state.feed(facts, now, is_judged, facts.capacity_of_member(policy).is_some());
     }
-    lag.by_partition.iter().find_map(|partition| {
-        let name = || partition.name();
-        match &partition.lag {
-            PartitionLag::NoCommit { retained, .. } if *retained > 0 => Some(format!(
-                "partition {} has records and no commit, so how far the group has read is not known",
-                name()
-            )),
-            PartitionLag::Known { anomaly: Some(Anomaly::CommittedBeyondEnd(_)), .. } => {
-                Some(format!("partition {} is committed beyond its end", name()))
-            }
-            PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_) => None,
-        }
-    })
 }

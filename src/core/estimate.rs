@@ -1,4 +1,4 @@
-//! Observations over time -> what is believed of the group: arrival, backlog, time lag, what a member can do.
+//! Observations over time -> estimates of the group: arrival rate, backlog, time lag, capacity of a member.
 //!
 //! Arrival is read off end offsets. Consumption is read off commits that changed, never off polls: with a commit
 //! interval of 60 s and a poll every 10 s the latter gives 0, 0, 0, 0, 0, 6x. Time lag is read off our own history of
@@ -11,126 +11,126 @@ mod histories;
 mod history;
 #[cfg(test)]
 mod invariants;
+pub(super) mod load;
 pub(super) mod surges;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::assignment::{Assignor, topic_sizes};
+use serde::{Deserialize, Serialize};
+
+use super::clock::{length, seconds_between};
 use super::decision::{Model, TimeLag};
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::{GroupState, Observation};
+use super::persisted::persisted;
 use super::units::RecordsPerSecond;
-use capacity::CapacityEstimate;
+use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
-use delays::Delays;
+use delays::{Delays, PendingChange};
 use histories::Histories;
-use history::History;
+use history::{FAST, PartitionHistory, SHARES};
+use load::Load;
 use surges::Surges;
 
-/// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds
-/// and for two polls of 10 s, and short enough to show what has just changed.
-const FAST: Duration = Duration::from_secs(20);
-/// The longer one: it keeps a rate up through a short lull.
+/// The longer of the two windows of the group's arrival rate: it keeps a rate up through a short lull. The shorter is
+/// [`FAST`].
 const SLOW: Duration = Duration::from_secs(60);
-/// Each partition's share of the group's rate is its share over this time: the noise of a single partition would
-/// otherwise decide what the fullest member gets.
-const SHARES: Duration = Duration::from_secs(120);
-/// Consumption rates are means over this time: two commit intervals of a slow committer (60 s).
-const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
 /// A partition that has had something to read and was not read for this long, while others were, is stuck; but never
 /// before three commit intervals.
-const STUCK_AFTER: f64 = 60.0;
+const STUCK_AFTER_S: f64 = 60.0;
 /// A backlog older than so many seconds is one to measure a capacity by.
-const BACKLOG_AGE: f64 = 12.0;
+const BACKLOG_AGE_S: f64 = 12.0;
 /// Longer gaps between commits are gaps between records.
-const LONGEST_COMMIT_INTERVAL: f64 = 300.0;
+const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
 /// Gaps between commits that the commit interval is the median of.
 const MAX_GAPS: usize = 256;
 /// After a rebalance or a change of the members, rates of the members mean nothing for this long.
-const SETTLES_AFTER: f64 = 10.0;
+const SETTLES_AFTER_S: f64 = 10.0;
 
-/// One partition now, as far as a prediction needs it. In the order of the observation's partitions.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Load {
-    /// Records/s that arrive; 0 for a stuck partition.
-    pub(super) rate: f64,
-    /// Records behind the end that are not read yet, without those that are read and not committed; 0 for a stuck
-    /// partition.
-    pub(super) backlog: f64,
-    /// Records behind the end that are not committed.
-    pub(super) lag: f64,
-    /// The age of the oldest record of the backlog, in seconds; 0 for a stuck partition.
-    pub(super) age: f64,
-    /// Records that arrived since the observation before.
-    pub(super) arrived: f64,
-    /// Whether the committed offset has moved since the observation before.
-    pub(super) progressed: bool,
-    /// Whether it has not been read for long while others have.
-    pub(super) stuck: bool,
-}
-
-/// The history of a group's offsets and what was learnt from it.
-#[derive(Clone, Debug, Default)]
+/// What was learnt of a group, which is saved, and the history of its offsets, which is not: within a window's time it
+/// is known again.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Estimator {
-    partitions: Histories,
-    topic_ids: HashMap<Arc<str>, String>,
-    /// No rate looks further back than this: before it there is a gap.
-    rates_since: Duration,
-    /// Records that arrived between the last two observations.
-    pub(super) arrived: u64,
-    /// Those of them that arrived in partitions without a commit.
-    pub(super) arrived_without_commit: u64,
-    /// The partitions of the last observation.
-    pub(super) loads: Vec<Load>,
-    /// When the last observation was made, and the seconds since the one before; 0 after a gap.
-    last: Option<Duration>,
-    pub(super) step: f64,
-    /// Mean seconds from one observation to the next.
-    poll: f64,
-    /// The time between two commits, in seconds; never less than from poll to poll.
-    pub(super) commit_interval: f64,
-    /// Whether the group was described at the last observation.
-    described: bool,
-    /// Members that the workload should have.
-    pub(super) asked_for: u32,
-    /// When the members were last seen changing, or a rebalance was going on.
-    pub(super) unsettled_at: Option<Duration>,
-    members: u64,
     pub(super) capacity: CapacityEstimate,
+    pub(super) ceiling: Ceiling,
     pub(super) delays: Delays,
     pub(super) surges: Surges,
-    pub(super) ceiling: Ceiling,
+    #[serde(skip)]
+    partitions: Histories,
+    #[serde(skip)]
+    topic_ids: HashMap<Arc<str>, String>,
+    /// No rate looks further back than this: before it there is a gap.
+    #[serde(skip)]
+    rates_since: Duration,
+    /// Records that arrived between the last two observations.
+    #[serde(skip)]
+    pub(super) arrived: u64,
+    /// Those of them that arrived in partitions without a commit.
+    #[serde(skip)]
+    pub(super) arrived_without_commit: u64,
+    /// The partitions of the last observation.
+    #[serde(skip)]
+    pub(super) loads: Vec<Load>,
+    /// When the last observation was made, and the seconds since the one before; 0 after a gap.
+    #[serde(skip)]
+    last: Option<Duration>,
+    #[serde(skip)]
+    pub(super) step_s: f64,
+    /// Mean seconds from one observation to the next.
+    #[serde(skip)]
+    poll_s: f64,
+    /// The time between two commits, in seconds; never less than from poll to poll.
+    #[serde(skip)]
+    pub(super) commit_interval_s: f64,
+    /// Whether the group was described at the last observation.
+    #[serde(skip)]
+    described: bool,
+    /// Members that the workload should have.
+    #[serde(skip)]
+    pub(super) wanted_members: u32,
+    /// When the members were last seen changing, or a rebalance was going on.
+    #[serde(skip)]
+    pub(super) unsettled_at: Option<Duration>,
+    /// A hash of the members and their partitions.
+    #[serde(skip)]
+    members: u64,
 }
+persisted!(Estimator { capacity, ceiling, delays, surges } not {
+    partitions, topic_ids, rates_since, arrived, arrived_without_commit, loads, last, step_s, poll_s, commit_interval_s,
+    described, wanted_members, unsettled_at, members
+});
 
 impl Estimator {
     /// Adds an observation. After a `gap` the rates start anew; what was learnt stays.
     pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, gap: bool) {
         let now = observation.at;
-        let step = self.last.replace(now).map_or(0.0, |last| now.saturating_sub(last).as_secs_f64());
-        let dt = if gap { 0.0 } else { step };
-        self.step = dt;
-        if dt > 0.0 {
-            self.poll = if self.poll > 0.0 { 0.7 * self.poll + 0.3 * dt } else { dt };
+        let step_s = self.last.replace(now).map_or(0.0, |last| seconds_between(last, now));
+        let step_s = if gap { 0.0 } else { step_s };
+        self.step_s = step_s;
+        if step_s > 0.0 {
+            self.poll_s = if self.poll_s > 0.0 { 0.7 * self.poll_s + 0.3 * step_s } else { step_s };
         }
         if gap {
             self.rates_since = now;
             self.unsettled_at = Some(now);
-            self.partitions.all_mut().for_each(History::forget_commits);
+            self.partitions.all_mut().for_each(PartitionHistory::forget_commits);
             self.capacity.forget_windows();
         }
         self.forget_recreated_topics(observation);
         self.note_members(observation);
-        self.note_offsets(observation, lag, dt);
-        self.commit_interval = self.gaps_between_commits().max(self.poll);
+        self.note_offsets(observation, lag, step_s);
+        self.commit_interval_s = self.gaps_between_commits().max(self.poll_s);
         self.note_rates(observation, lag);
         if self.is_stable(observation) {
             self.delays.note_stable();
         } else {
-            self.delays.note_rebalancing(dt);
+            self.delays.note_rebalancing(step_s);
         }
-        self.surges.observe(self.rate_of(now, FAST), dt);
+        self.surges.observe(self.rate_of(now, FAST), step_s);
         self.learn(observation, lag);
     }
 
@@ -140,7 +140,7 @@ impl Estimator {
         self.last = None;
     }
 
-    /// Whether every member has its assignment and works. Where the group can never be described, it is believed to.
+    /// Whether every member has its assignment and works. A group that can never be described is taken for stable.
     pub(super) fn is_stable(&self, observation: &Observation) -> bool {
         match &observation.group {
             Ok(group) => group.state == GroupState::Stable,
@@ -159,24 +159,23 @@ impl Estimator {
     /// Members of the group: those that it has, or those that there should be where it can't be described.
     pub(super) fn members(&self, observation: &Observation) -> u32 {
         let described = observation.group.as_ref().ok().map(|group| group.members.len());
-        described.and_then(|members| u32::try_from(members).ok()).unwrap_or(self.asked_for)
+        described.and_then(|members| u32::try_from(members).ok()).unwrap_or(self.wanted_members)
     }
 
     /// Whether the members have been at work for so long that their rates mean something.
     pub(super) fn is_settled(&self, now: Duration) -> bool {
-        let commits = if self.commit_interval > 1.5 * self.poll { self.commit_interval } else { 0.0 };
-        let since = self.unsettled_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64());
-        self.unsettled_at.is_some() && since >= commits.max(SETTLES_AFTER)
+        let commits_s = if self.commit_interval_s > 1.5 * self.poll_s { self.commit_interval_s } else { 0.0 };
+        self.unsettled_at.is_some_and(|at| seconds_between(at, now) >= commits_s.max(SETTLES_AFTER_S))
     }
 
     /// The age of the oldest record of any backlog, in seconds.
-    pub(super) fn age(&self) -> f64 {
-        self.loads.iter().map(|load| load.age).fold(0.0, f64::max)
+    pub(super) fn age_s(&self) -> f64 {
+        self.loads.iter().map(|load| load.age_s).fold(0.0, f64::max)
     }
 
     /// Whether there is a backlog to measure a capacity by.
     pub(super) fn has_backlog(&self) -> bool {
-        self.capacity.is_any_busy() || self.age() > BACKLOG_AGE
+        self.capacity.is_any_busy() || self.age_s() > BACKLOG_AGE_S
     }
 
     /// A new id under an old name is another topic (KIP-516): its offsets have nothing to do with the old ones.
@@ -190,6 +189,18 @@ impl Estimator {
                 self.partitions.forget_topic(&topic.name);
             }
         }
+        // Only a complete list of topics says which ones are gone.
+        if observation.failure.is_none() && self.topic_ids.len() > observation.topics.len() {
+            let listed: HashSet<&Arc<str>> = observation.topics.iter().map(|topic| &topic.name).collect();
+            let partitions = &mut self.partitions;
+            self.topic_ids.retain(|name, _| {
+                let keep = listed.contains(name);
+                if !keep {
+                    partitions.forget_topic(name);
+                }
+                keep
+            });
+        }
     }
 
     /// Members that come, go or are given other partitions leave what they did before without meaning.
@@ -198,11 +209,15 @@ impl Estimator {
         self.unsettled_at = self.unsettled_at.or(Some(observation.at));
         self.described = observation.group.is_ok();
         let Ok(group) = &observation.group else { return };
-        let mut hasher = DefaultHasher::new();
+        // A sum of the members' hashes does not depend on the order in which the broker lists them.
+        let mut members = 0_u64;
         for member in &group.members {
-            (&member.id, &member.assignment).hash(&mut hasher);
+            let mut assignment: Vec<_> = member.assignment.iter().collect();
+            assignment.sort_unstable();
+            let mut hasher = DefaultHasher::new();
+            (&member.id, assignment).hash(&mut hasher);
+            members = members.wrapping_add(hasher.finish());
         }
-        let members = hasher.finish();
         let changed = std::mem::replace(&mut self.members, members) != members;
         if changed || group.state != GroupState::Stable {
             self.unsettled_at = Some(observation.at);
@@ -210,7 +225,7 @@ impl Estimator {
         }
     }
 
-    fn note_offsets(&mut self, observation: &Observation, lag: &GroupLag, dt: f64) {
+    fn note_offsets(&mut self, observation: &Observation, lag: &GroupLag, step_s: f64) {
         (self.arrived, self.arrived_without_commit) = (0, 0);
         self.loads.clear();
         let stable = self.is_stable(observation);
@@ -222,9 +237,9 @@ impl Estimator {
             let progressed = before.is_some() && history.last_commit() != before;
             let lag = partition.lag.lag().map_or(0.0, |lag| lag.0 as f64);
             if progressed || lag == 0.0 {
-                history.frozen = 0.0;
+                history.frozen_s = 0.0;
             } else if stable {
-                history.frozen += dt;
+                history.frozen_s += step_s;
             }
             self.arrived = self.arrived.saturating_add(arrived);
             if matches!(partition.lag, PartitionLag::NoCommit { .. }) {
@@ -253,30 +268,30 @@ impl Estimator {
             return 0.0;
         }
         let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
-        median.min(LONGEST_COMMIT_INTERVAL)
+        median.min(LONGEST_COMMIT_INTERVAL_S)
     }
 
     /// Works out each partition's load.
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let newest = self.partitions.all().filter_map(History::last_edge).max();
-        let stuck_after = STUCK_AFTER.max(3.0 * self.commit_interval);
+        let newest = self.partitions.all().filter_map(PartitionHistory::last_edge).max();
+        let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.commit_interval_s);
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
         for ((_, history), load) in self.partitions.beside(lag).zip(&mut loads) {
             let Some(history) = history else { continue };
-            let frozen_since = now.saturating_sub(Duration::from_secs_f64(history.frozen));
-            load.stuck = history.frozen > stuck_after && newest.is_some_and(|newest| newest > frozen_since);
+            let frozen_since = now.saturating_sub(length(history.frozen_s));
+            load.stuck = history.frozen_s > stuck_after_s && newest.is_some_and(|newest| newest > frozen_since);
             if load.stuck {
                 continue;
             }
             let rate = |window| history.arrival_rate(now, window, since).unwrap_or(0.0);
             load.rate = rate(SHARES);
             (fast, slow, shares) = (fast + rate(FAST), slow + rate(SLOW), shares + load.rate);
-            let read = if stable { history.read_since_commit(now, self.commit_interval) } else { 0.0 };
+            let read = if stable { history.read_since_commit(now, self.commit_interval_s) } else { 0.0 };
             load.backlog = (load.lag - read).max(0.0);
-            load.age = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
+            load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
         loads.iter_mut().for_each(|load| load.rate *= factor);
@@ -289,7 +304,7 @@ impl Estimator {
         rates.sum()
     }
 
-    /// What members could do, where they were at their limit.
+    /// Measures the capacity of members that were at their limit.
     fn learn(&mut self, observation: &Observation, lag: &GroupLag) {
         let now = observation.at;
         if !lag.complete || !self.is_stable(observation) || !self.is_settled(now) {
@@ -297,32 +312,50 @@ impl Estimator {
             return;
         }
         let members = observation.group.as_ref().map_or(&[][..], |group| &group.members);
-        let timing =
-            capacity::Timing { now: now.as_secs_f64(), poll: self.poll, commit_interval: self.commit_interval };
         let explained = self.ceiling.explains_slowness();
         let count = self.members(observation);
-        self.capacity.learn(timing, members, count, lag, &self.loads, explained);
+        self.capacity.learn(self.timing(now), members, count, lag, &self.loads, explained);
     }
 
-    /// For each partition, the records that arrived from `ago` seconds before now, and from each `step` later until now.
-    pub(super) fn arrived_before(&self, lag: &GroupLag, now: Duration, ago: f64, step: f64, into: &mut Vec<f64>) {
+    fn timing(&self, now: Duration) -> Timing {
+        Timing { now, poll_s: self.poll_s, commit_interval_s: self.commit_interval_s }
+    }
+
+    /// A scale-up was made; `change` counts members, each of which reads `capacity` records/s.
+    pub(super) fn begin_trial(&mut self, change: PendingChange, capacity: f64) {
+        self.ceiling.begin_trial(change, capacity, self.arriving());
+    }
+
+    /// Looks whether the last scale-up has shown its effect, and whether a ceiling still holds.
+    pub(super) fn update_ceiling(&mut self, observation: &Observation) {
+        let (timing, arriving, members) = (self.timing(observation.at), self.arriving(), self.members(observation));
+        self.ceiling.update(timing, &self.capacity, members, self.unsettled_at, arriving);
+    }
+
+    /// Records/s that arrive, stuck partitions aside.
+    fn arriving(&self) -> f64 {
+        self.loads.iter().map(|load| load.rate).sum()
+    }
+
+    /// For each partition, the records that arrived from `ago_s` seconds before now, and from each `step_s` later until now.
+    pub(super) fn arrived_before(&self, lag: &GroupLag, now: Duration, ago_s: f64, step_s: f64, into: &mut Vec<f64>) {
         into.clear();
         for ((_, history), load) in self.partitions.beside(lag).zip(&self.loads) {
             let history = history.filter(|_| !load.stuck);
-            let mut back = ago;
-            while back > step / 2.0 {
-                let at = now.saturating_sub(Duration::from_secs_f64(back));
+            let mut back_s = ago_s;
+            while back_s > step_s / 2.0 {
+                let at = now.saturating_sub(length(back_s));
                 into.push(history.map_or(0.0, |history| history.arrived_since(at, load.rate)));
-                back -= step;
+                back_s -= step_s;
             }
         }
     }
 
     /// The partition whose unread records will be deleted first, and the seconds until then.
     ///
-    /// Only records older than `age` seconds count: younger ones are being read.
-    pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag, age: f64) -> Option<(String, f64)> {
-        let left = self.partitions.beside(lag).zip(&self.loads).filter(|(_, load)| load.age > age && !load.stuck);
+    /// Only records older than `age_s` seconds count: younger ones are being read.
+    pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag, age_s: f64) -> Option<(String, f64)> {
+        let left = self.partitions.beside(lag).zip(&self.loads).filter(|(_, load)| load.age_s > age_s && !load.stuck);
         let left =
             left.filter_map(|((partition, history), _)| Some((partition, history?.deleted_in(now, &partition.seen)?)));
         let (partition, seconds) = left.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
@@ -330,20 +363,20 @@ impl Estimator {
     }
 
     /// For how many seconds a partition has not been read.
-    pub(super) fn frozen_for(&self, partition: &LagOfPartition) -> f64 {
-        self.partitions.of(&partition.seen).map_or(0.0, |history| history.frozen)
+    pub(super) fn frozen_for_s(&self, partition: &LagOfPartition) -> f64 {
+        self.partitions.of(&partition.seen).map_or(0.0, |history| history.frozen_s)
     }
 
-    /// What is believed of the group now, for people.
+    /// The estimates that a decision shows.
     pub(super) fn model(&self, observation: &Observation, lag: &GroupLag, useful_members: Option<u32>) -> Model {
         Model {
-            arrival_rate: self.sum(observation.at, lag, History::recent_arrival_rate),
-            consumption_rate: self.sum(observation.at, lag, History::consumption_rate),
+            arrival_rate: self.sum(observation.at, lag, PartitionHistory::recent_arrival_rate),
+            consumption_rate: self.sum(observation.at, lag, PartitionHistory::consumption_rate),
             time_lag: self.time_lag(observation.at, lag),
             useful_members,
-            start_delay: self.delays.longest_start(),
-            rebalance_pause: self.delays.mean_pause(),
-            commit_interval: self.commit_interval,
+            start_delay_seconds: self.delays.longest_start_s(),
+            rebalance_pause_seconds: self.delays.mean_pause_s(),
+            commit_interval_seconds: (self.commit_interval_s > 0.0).then_some(self.commit_interval_s),
             ceiling: self.ceiling.throughput().map(RecordsPerSecond),
             ..Model::default()
         }
@@ -385,24 +418,4 @@ impl Estimator {
     }
 }
 
-type RateOf = fn(&History, Duration, Duration, &LagOfPartition) -> Option<f64>;
-
-/// How many members of the group can have a partition.
-///
-/// Kafka's range assignor deals out each topic on its own and starts with the same member every time, so members beyond
-/// the largest topic get nothing; all other assignors of Kafka, the server's `uniform` included, deal out all topics
-/// together. A topic whose partitions are unknown counts for nothing, and the second value is then false.
-pub fn useful_members(observation: &Observation) -> (u32, bool) {
-    let counts: Vec<u32> =
-        observation.topics.iter().filter_map(|topic| topic.partitions.as_ref().ok().copied()).collect();
-    // No topic has no partitions: a selection that leaves none says nothing about what members can use.
-    let complete = observation.failure.is_none()
-        && !observation.topics.is_empty()
-        && observation.topics.iter().all(|topic| topic.partitions.as_ref().is_ok_and(|partitions| *partitions > 0));
-    (Assignor::of(observation.group.as_ref().ok()).useful_members(&counts), complete)
-}
-
-/// What members there can be, from the partitions that were seen.
-pub(super) fn dealing(observation: &Observation) -> (Assignor, Vec<u32>) {
-    (Assignor::of(observation.group.as_ref().ok()), topic_sizes(observation))
-}
+type RateOf = fn(&PartitionHistory, Duration, Duration, &LagOfPartition) -> Option<f64>;

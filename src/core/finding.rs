@@ -3,16 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::decision::short;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "name", content = "details", rename_all_fields = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Finding {
-    /// Nothing has shown what a replica can do.
+    /// The capacity of a replica is unknown.
     CapacityUnknown,
     /// A partition gets more than one member can do, so no number of replicas keeps it up.
     HotPartition {
@@ -20,7 +16,7 @@ pub enum Finding {
         partition: String,
         /// What it gets.
         arrival_rate: RecordsPerSecond,
-        /// What one member can do.
+        /// The capacity of one member.
         capacity: RecordsPerSecond,
     },
     /// A partition has not been read for long while others have: a record that can't be handled, most often.
@@ -30,7 +26,6 @@ pub enum Finding {
         /// Its lag.
         lag: Lag,
         /// For how long, in whole seconds.
-        #[serde(serialize_with = "super::reason::seconds")]
         stuck_for: Duration,
     },
     /// The group does not get beyond a throughput, whatever the replicas.
@@ -48,7 +43,6 @@ pub enum Finding {
     /// The objective is shorter than what polls and commits can show.
     ObjectiveTooShort {
         /// The shortest that can be kept, in whole seconds.
-        #[serde(serialize_with = "super::reason::seconds")]
         shortest: Duration,
     },
     /// Not everything could be read.
@@ -56,12 +50,11 @@ pub enum Finding {
         /// What is missing, and why.
         missing: String,
     },
-    /// Replicas that were asked for have not come.
+    /// Replicas of the last change have not joined the group.
     RescaleTimeout {
-        /// What was asked for.
+        /// How many there should be.
         wanted: Replicas,
         /// How long ago, in whole seconds.
-        #[serde(serialize_with = "super::reason::seconds")]
         waited: Duration,
     },
     /// Unread records will be deleted soon.
@@ -69,7 +62,6 @@ pub enum Finding {
         /// The partition, as topic/partition.
         partition: String,
         /// The time left, in whole seconds.
-        #[serde(serialize_with = "super::reason::seconds")]
         left: Duration,
     },
 }
@@ -108,7 +100,7 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CapacityUnknown => f.write_str(
-                "What a replica can do is not known yet: it shows once replicas have a backlog; or set spec.capacityPerReplica.",
+                "Capacity unknown: no replica has been at full load yet. It is measured once there is a backlog; or set spec.capacityPerReplica.",
             ),
             Self::HotPartition { partition, arrival_rate, capacity } => write!(
                 f,
@@ -136,7 +128,7 @@ impl fmt::Display for Finding {
             Self::DataIncomplete { missing } => write!(f, "Not everything can be read: {missing}."),
             Self::RescaleTimeout { wanted, waited } => write!(
                 f,
-                "{wanted} were asked for {} ago and have not all joined the group: look at the pods.",
+                "{wanted} were set {} ago and have not all joined the group: look at the pods.",
                 short(*waited)
             ),
             Self::RetentionRisk { partition, left } => write!(

@@ -16,8 +16,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::kind::GroupKind;
 use super::observation::{Observation, Offset, PartitionObservation};
 use super::policy::OffsetReset;
@@ -47,8 +45,7 @@ pub enum PartitionLag {
 }
 
 /// Offsets that contradict each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anomaly {
     /// The committed offset lies this many records beyond the end.
     CommittedBeyondEnd(u64),

@@ -45,6 +45,49 @@ pub fn check_group(id: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether an object of Kubernetes can have that name (a DNS subdomain, RFC 1123): names become parts of URLs.
+pub fn check_object_name(name: &str) -> Result<(), String> {
+    if name.len() <= 253 && name.split('.').all(is_dns_label) {
+        return Ok(());
+    }
+    Err(not_a_name(
+        name,
+        "at most 253 lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
+    ))
+}
+
+/// Whether a namespace or a Service can have that name (a DNS label, RFC 1123).
+pub fn check_label_name(name: &str) -> Result<(), String> {
+    if name.len() <= 63 && is_dns_label(name) {
+        return Ok(());
+    }
+    Err(not_a_name(name, "at most 63 lower-case letters, digits and \"-\", and no \"-\" at either end"))
+}
+
+/// Whether a Kafka cluster of the configuration can have that name: it becomes a label of metrics, and part of messages.
+pub fn check_cluster_name(name: &str) -> Result<(), String> {
+    let is_end = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut chars = name.chars();
+    if name.len() <= 63 && name.chars().all(is_inner) && is_end(name.chars().next()) && is_end(chars.next_back()) {
+        return Ok(());
+    }
+    Err(not_a_name(name, "at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends"))
+}
+
+fn is_dns_label(label: &str) -> bool {
+    let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
+    !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')
+}
+
+fn not_a_name(name: &str, rule: &str) -> String {
+    if name.trim().is_empty() {
+        format!("is empty; write {rule}")
+    } else {
+        format!("\"{}\" is no name: {rule}", printable(name))
+    }
+}
+
 /// What a file or a variable leaves at the end of a name.
 fn check_edges(name: &str, what: &str) -> Result<(), String> {
     if name.is_empty() {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::kind::GroupKind;
@@ -44,7 +45,10 @@ impl fmt::Display for Offset {
 pub struct Observation {
     /// The consumer group's id.
     pub consumer_group: String,
-    /// When the poll ended, on a monotonic clock whose start means nothing.
+    /// When the poll ended, as the time since 1970. The wall clock is read once, when the process starts, and the
+    /// monotonic clock is added to it: within a process it never jumps, and it can be shown as a date. Another process may
+    /// have started by another wall clock, so an engine that was restored takes an earlier time, or one much later than
+    /// the last, for a gap.
     pub at: Duration,
     /// What kind of group it is.
     pub kind: GroupKind,
@@ -129,7 +133,7 @@ pub struct GroupDescription {
 }
 
 /// The states of a consumer group, of the classic protocol and of KIP-848.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum GroupState {
     /// Every member has its assignment and works.
     Stable,

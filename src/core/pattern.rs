@@ -29,10 +29,10 @@ const MAX_NESTING: u32 = 50;
 /// A regular expression that matches whole names, in the syntax of the crate `regex`, over ASCII: Kafka's topics have
 /// no other characters.
 #[derive(Clone)]
-pub struct Pattern(Arc<Shared>);
+pub struct Pattern(Arc<CompiledPattern>);
 
 /// One text, whoever uses it.
-struct Shared {
+struct CompiledPattern {
     source: Arc<str>,
     /// Bytes of the program.
     size: usize,
@@ -64,7 +64,7 @@ pub enum PatternError {
 /// Every pattern in use, by its text. Entries of patterns that nobody uses any more are dropped when there are twice as
 /// many entries as after the last time.
 struct Interned {
-    patterns: HashMap<Arc<str>, Weak<Shared>>,
+    patterns: HashMap<Arc<str>, Weak<CompiledPattern>>,
     tidy_at: usize,
 }
 
@@ -72,11 +72,11 @@ struct Interned {
 const TIDY_FROM: usize = 64;
 
 impl Interned {
-    fn get(source: &str) -> Option<Arc<Shared>> {
+    fn get(source: &str) -> Option<Arc<CompiledPattern>> {
         Self::with(|it| it.patterns.get(source).and_then(Weak::upgrade))
     }
 
-    fn insert(shared: &Arc<Shared>) {
+    fn insert(shared: &Arc<CompiledPattern>) {
         Self::with(|it| {
             it.patterns.insert(Arc::clone(&shared.source), Arc::downgrade(shared));
             if it.patterns.len() >= it.tidy_at {
@@ -103,8 +103,8 @@ impl Pattern {
         if let Some(shared) = Interned::get(source) {
             return Ok(Self(shared));
         }
-        let size = size_of::<Shared>() + compile(source)?.get_nfa().memory_usage();
-        let shared = Arc::new(Shared { source: source.into(), size, program: OnceLock::new() });
+        let size = size_of::<CompiledPattern>() + compile(source)?.get_nfa().memory_usage();
+        let shared = Arc::new(CompiledPattern { source: source.into(), size, program: OnceLock::new() });
         Interned::insert(&shared);
         Ok(Self(shared))
     }

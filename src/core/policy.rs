@@ -3,8 +3,10 @@
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::sizing::Sizing;
 use super::units::{RecordsPerSecond, Replicas};
 
 /// Everything a decision depends on besides what was observed.
@@ -18,20 +20,21 @@ pub struct Policy {
     pub threads_per_replica: NonZeroU32,
     /// What a partition without a commit means.
     pub offset_reset: OffsetReset,
-    /// Limits on going up.
-    pub scale_up: Limits,
-    /// Limits on going down.
-    pub scale_down: Limits,
+    /// ScalingRules on going up.
+    pub scale_up: ScalingRules,
+    /// ScalingRules on going down.
+    pub scale_down: ScalingRules,
     /// When there is nothing to do.
     pub idle: Idle,
     /// What to do once nothing could be read for long.
     pub fallback: Fallback,
-    /// A hold by the user's hand.
+    /// A pause by annotation.
     pub pause: Option<Pause>,
-    /// What one replica can do, in records/s, as long as nothing has been measured.
+    /// The capacity of a replica, in records/s, as long as none has been measured.
     pub capacity_hint: Option<RecordsPerSecond>,
-    /// Two observations further apart than this leave a gap: what happened in between is not known. A few poll intervals.
-    pub gap: Duration,
+    /// The longest time between two observations that still count as consecutive. After a longer one it is unknown what
+    /// happened in between. See [`max_observation_gap`].
+    pub max_observation_gap: Duration,
 }
 
 impl Policy {
@@ -42,15 +45,35 @@ impl Policy {
             bounds,
             threads_per_replica: NonZeroU32::MIN,
             offset_reset: OffsetReset::default(),
-            scale_up: Limits::up(),
-            scale_down: Limits::down(rule),
+            scale_up: ScalingRules::up(),
+            scale_down: ScalingRules::down(rule),
             idle: Idle::default(),
             fallback: Fallback::default(),
             pause: None,
             capacity_hint: None,
-            gap: Duration::from_secs(60),
+            max_observation_gap: Duration::from_secs(60),
         }
     }
+
+    /// Members and replicas, as far as the policy alone says it.
+    pub fn sizing(&self) -> Sizing {
+        Sizing::new(self.threads_per_replica)
+    }
+}
+
+/// How long one poll of a Kafka cluster may take where nothing is configured. Two phases of it may each run into the
+/// request time-out of 3 s, with 2 s to spare.
+pub const DEFAULT_POLL_DEADLINE: Duration = Duration::from_secs(8);
+
+/// The deadline of a poll where none is configured: a poll ends before the next one is due.
+pub fn default_poll_deadline(poll_interval: Duration) -> Duration {
+    DEFAULT_POLL_DEADLINE.min(poll_interval)
+}
+
+/// The longest time between two observations that still count as consecutive. Up to two polls in a row may fail, and the
+/// next one may take until its deadline.
+pub fn max_observation_gap(poll_interval: Duration, deadline: Duration) -> Duration {
+    poll_interval * 3 + deadline
 }
 
 /// How the number of replicas follows from what was seen.
@@ -140,28 +163,28 @@ pub enum ImpossibleBounds {
 }
 
 /// What a partition without a committed offset means (the consumers' `auto.offset.reset`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OffsetReset {
-    /// The group starts at the end: what is there now is not its work.
+    /// The group starts at the end.
     #[default]
     Latest,
-    /// The group starts at the oldest record: all that is there is its work.
+    /// The group starts at the oldest record.
     Earliest,
 }
 
 /// How fast replicas may change in one direction, in the words of the HPA's `behavior` (autoscaling/v2).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct ScalingRules {
     /// Going up takes the lowest, going down the highest recommendation of this time.
     pub stabilization: Duration,
     /// Which of the steps binds.
     pub select: Select,
     /// The steps. None: any step.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScalingStep>,
 }
 
-impl Limits {
+impl ScalingRules {
     /// Up at once, by any step.
     pub fn up() -> Self {
         Self { stabilization: Duration::ZERO, select: Select::Max, steps: Vec::new() }
@@ -191,7 +214,7 @@ pub enum Select {
 
 /// The change that is allowed within a period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ScalingStep {
     /// How much.
     pub size: StepSize,
     /// Within how long.
@@ -244,11 +267,11 @@ pub enum FallbackAction {
     Hold,
     /// At least so many: up, never down.
     AtLeast(Replicas),
-    /// Exactly so many, even down: the user's word.
+    /// Exactly so many, even down.
     Exactly(Replicas),
 }
 
-/// A hold by the user's hand.
+/// A pause by annotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// Leave the replicas as they are; nothing is written.

@@ -1,4 +1,4 @@
-//! What is believed of the group and a replica count -> what would happen within the next ten minutes or so.
+//! The estimates and a replica count -> what would happen within the next ten minutes or so.
 //!
 //! A roll-out of queues, one per member: the present members until new ones are there, a standstill while partitions
 //! move, then as many members as asked for. Arrivals go on as they are, a little higher, until the surge that they may
@@ -9,21 +9,21 @@ mod invariants;
 
 use std::borrow::Cow;
 
-use super::assignment::Assignor;
-use super::estimate::surges::Remaining;
+use super::estimate::surges::SurgeRemaining;
+use super::sizing::Sizing;
 
 /// Arrivals are assumed this much higher: it covers the noise of the rates. The lag itself is the second buffer.
 const MARGIN: f64 = 0.10;
 /// The shortest horizon, in seconds. It exceeds twice the dead time and the objective.
-const HORIZON: f64 = 600.0;
+const HORIZON_S: f64 = 600.0;
 /// Steps of a roll-out: 10 s with the shortest horizon and an objective of a minute.
 const STEPS: f64 = 60.0;
 /// Steps of a roll-out at most, for short objectives.
 const MOST_STEPS: f64 = 150.0;
 /// A backlog of less than so many seconds of arrivals is none.
-const RESTORED: f64 = 15.0;
+const RESTORED_S: f64 = 15.0;
 /// What comes after the horizon is looked at no further than this, in seconds.
-const TAIL: f64 = 3600.0;
+const TAIL_S: f64 = 3600.0;
 /// A late record costs so many times what it takes to read it. Lateness dominates all the same: 10 gives the same
 /// decisions within noise.
 pub(super) const LATE_PRICE: f64 = 20.0;
@@ -31,27 +31,24 @@ pub(super) const LATE_PRICE: f64 = 20.0;
 pub(super) const SPEED: f64 = 0.95;
 /// One member standing still for a second costs so many replica-seconds.
 const PAUSE_PRICE: f64 = 1.5;
-/// This share of the horizon's records may be late without anybody minding: less is noise of the prediction.
+/// This share of the horizon's records may be late without consequence: less is noise of the prediction.
 const NEGLIGIBLE: f64 = 0.002;
 
 /// Everything that a prediction rests on.
 #[derive(Clone, Debug)]
-pub(super) struct Situation {
+pub(super) struct PredictionInput {
     /// The time lag that is allowed, in seconds.
-    pub(super) objective: f64,
+    pub(super) objective_s: f64,
     /// Records/s of each partition.
     pub(super) rates: Vec<f64>,
     /// Records of each partition that are not read yet.
     pub(super) backlogs: Vec<f64>,
-    /// For each partition, the records that arrived since `objective` ago, since one `past_step` later, and so on.
+    /// For each partition, the records that arrived since `objective_s` ago, since one `past_step_s` later, and so on.
     pub(super) past: Vec<f64>,
     /// Seconds between two of them.
-    pub(super) past_step: f64,
-    /// How partitions are dealt out, and how many each topic has.
-    pub(super) assignor: Assignor,
-    pub(super) topics: Vec<u32>,
-    /// Members that one replica runs.
-    pub(super) threads: u32,
+    pub(super) past_step_s: f64,
+    /// How many members replicas run, and how these share the partitions.
+    pub(super) sizing: Sizing,
     /// Records/s of one member.
     pub(super) capacity: f64,
     /// The members as they are now.
@@ -63,15 +60,15 @@ pub(super) struct Situation {
     /// The group's throughput with so many replicas, whatever the members could do, in records/s.
     pub(super) ceilings: Vec<(u32, f64)>,
     /// Seconds until new members are at work: at worst, and on average.
-    pub(super) start_delay: f64,
-    pub(super) mean_start: f64,
+    pub(super) start_delay_s: f64,
+    pub(super) mean_start_s: f64,
     /// Seconds until those are at work that were asked for already.
-    pub(super) arriving_in: f64,
+    pub(super) arriving_in_s: f64,
     /// Seconds that members stand still in a rebalance.
-    pub(super) pause: f64,
+    pub(super) pause_s: f64,
     /// How long the present surge will last, and what share of the rate is left then.
-    pub(super) surge: Remaining,
-    pub(super) calm_share: f64,
+    pub(super) surge: SurgeRemaining,
+    pub(super) steady_share: f64,
 }
 
 /// The members that are there.
@@ -95,13 +92,13 @@ pub(super) struct Dealt {
 
 /// What a replica count would bring.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct QueuePrediction {
     /// Records that would be late.
     pub(super) late: f64,
     /// Those of them that would be late after the horizon: it gets no better until then.
     pub(super) late_after: f64,
     /// Seconds until no backlog is left; at most the horizon and an hour.
-    pub(super) restored: f64,
+    pub(super) restored_s: f64,
 }
 
 /// The queues of some members, one each but for partitions that are set apart. A position counts records from now: what has arrived by now is at or below 0.
@@ -110,29 +107,29 @@ struct Queues {
     position: Vec<f64>,
     rate: Vec<f64>,
     capacity: Vec<f64>,
-    /// As [`Situation::past`], a row per queue.
+    /// As [`PredictionInput::past`], a row per queue.
     past: Vec<f64>,
     /// For each partition its queue.
     owners: Vec<u32>,
     ceiling: f64,
 }
 
-/// Arrivals after now: as they are until `lasts`, then only a share of them.
+/// Arrivals after now: as they are for `lasts_s` seconds, then only a share of them.
 #[derive(Clone, Copy, Debug)]
-struct Course {
-    lasts: f64,
+struct ArrivalCourse {
+    lasts_s: f64,
     share: f64,
 }
 
-impl Course {
+impl ArrivalCourse {
     /// Seconds of the present rate, with the margin, that arrive until a time.
-    fn until(self, t: f64) -> f64 {
-        (1.0 + MARGIN) * (t.min(self.lasts) + self.share * (t - self.lasts).max(0.0))
+    fn seconds_until(self, time_s: f64) -> f64 {
+        (1.0 + MARGIN) * (time_s.min(self.lasts_s) + self.share * (time_s - self.lasts_s).max(0.0))
     }
 
     /// The share of the present rate at a time, with the margin.
-    fn at(self, t: f64) -> f64 {
-        (1.0 + MARGIN) * if t < self.lasts { 1.0 } else { self.share }
+    fn share_at(self, time_s: f64) -> f64 {
+        (1.0 + MARGIN) * if time_s < self.lasts_s { 1.0 } else { self.share }
     }
 }
 
@@ -148,20 +145,20 @@ enum Moment {
 /// What is the same for all levels above the present one: the time until new members are there.
 #[derive(Clone, Debug)]
 pub(super) struct Prefix {
-    until: f64,
+    until_s: f64,
     /// For each course: late records so far, and each partition's position then.
     courses: Vec<(f64, Vec<f64>)>,
 }
 
-impl Situation {
+impl PredictionInput {
     /// How far a roll-out looks, in seconds.
-    pub(super) fn horizon(&self) -> f64 {
-        HORIZON.max(2.0 * (self.start_delay + self.pause + self.objective))
+    pub(super) fn horizon_s(&self) -> f64 {
+        HORIZON_S.max(2.0 * (self.start_delay_s + self.pause_s + self.objective_s))
     }
 
     /// A number of late records that is as good as none.
     pub(super) fn negligible(&self) -> f64 {
-        NEGLIGIBLE * (1.0 + MARGIN) * self.total_rate() * self.horizon()
+        NEGLIGIBLE * (1.0 + MARGIN) * self.total_rate() * self.horizon_s()
     }
 
     /// Records/s that arrive.
@@ -171,7 +168,7 @@ impl Situation {
 
     /// Records/s of one replica.
     pub(super) fn capacity_of_replica(&self) -> f64 {
-        self.capacity * f64::from(self.threads)
+        self.sizing.rate_of_replica(self.capacity)
     }
 
     /// The price of late records, in replica-seconds.
@@ -194,14 +191,14 @@ impl Situation {
         self.ceilings.iter().find(|(level, _)| *level == replicas).map_or(f64::INFINITY, |(_, ceiling)| *ceiling)
     }
 
-    fn step(&self) -> f64 {
-        let horizon = self.horizon();
-        (self.objective / 6.0).clamp(horizon / MOST_STEPS, horizon / STEPS)
+    fn step_s(&self) -> f64 {
+        let horizon_s = self.horizon_s();
+        (self.objective_s / 6.0).clamp(horizon_s / MOST_STEPS, horizon_s / STEPS)
     }
 
-    fn courses(&self) -> impl Iterator<Item = Course> {
-        let share = self.calm_share;
-        self.surge.each().iter().map(move |&lasts| Course { lasts, share })
+    fn courses(&self) -> impl Iterator<Item = ArrivalCourse> {
+        let share = self.steady_share;
+        self.surge.each().iter().map(move |&lasts_s| ArrivalCourse { lasts_s, share })
     }
 
     /// Works out who gets what at each of these levels.
@@ -210,13 +207,9 @@ impl Situation {
     }
 
     fn deal_at(&self, replicas: u32) -> Dealt {
-        let (members, mut owners) = (replicas.saturating_mul(self.threads), Vec::with_capacity(self.rates.len()));
-        match &self.present.owners {
-            Some(present) if self.assignor.is_sticky() => {
-                Assignor::deal_sticky(present, self.present.capacities.len() as u32, members, &mut owners);
-            }
-            Some(_) | None => self.assignor.deal(&self.topics, members, &mut owners),
-        }
+        let Present { owners, capacities } = &self.present;
+        let present = owners.as_ref().map(|owners| (owners.as_slice(), capacities.len() as u32));
+        let owners = self.sizing.deal(replicas, present);
         let members = owners.iter().max().map_or(0, |last| *last as usize + 1);
         Dealt { replicas, owners, members }
     }
@@ -304,11 +297,11 @@ impl Situation {
         self.past.len().checked_div(self.rates.len()).unwrap_or(0)
     }
 
-    fn moment(&self, t: f64, course: Course) -> Moment {
-        if t >= 0.0 {
-            return Moment::Ahead(course.until(t));
+    fn moment(&self, time_s: f64, course: ArrivalCourse) -> Moment {
+        if time_s >= 0.0 {
+            return Moment::Ahead(course.seconds_until(time_s));
         }
-        let back = ((t + self.objective) / self.past_step).max(0.0);
+        let back = ((time_s + self.objective_s) / self.past_step_s).max(0.0);
         Moment::Past(back as usize, back.fract())
     }
 
@@ -326,19 +319,25 @@ impl Situation {
     }
 
     /// Lets the members work from one time to another; gives the time from which no backlog is left, if there is one.
-    fn work(&self, queues: &mut Queues, (from, until): (f64, f64), course: Course, late: &mut f64) -> Option<f64> {
-        let mut restored = None;
-        let mut t = from;
-        while t < until {
-            let h = self.step().min(until - t);
-            let end = t + h;
-            let (by_end, deadline) = (self.moment(end, course), self.moment(end - self.objective, course));
-            let limit = queues.ceiling * h;
+    fn work(
+        &self,
+        queues: &mut Queues,
+        (from_s, until_s): (f64, f64),
+        course: ArrivalCourse,
+        late: &mut f64,
+    ) -> Option<f64> {
+        let mut restored_s = None;
+        let mut now_s = from_s;
+        while now_s < until_s {
+            let step_s = self.step_s().min(until_s - now_s);
+            let end_s = now_s + step_s;
+            let (by_end, deadline) = (self.moment(end_s, course), self.moment(end_s - self.objective_s, course));
+            let limit = queues.ceiling * step_s;
             let mut share = 1.0;
             if limit.is_finite() {
                 let served = |queue: usize| {
                     (self.arrived(queues, queue, by_end) - queues.position[queue])
-                        .clamp(0.0, queues.capacity[queue] * h)
+                        .clamp(0.0, queues.capacity[queue] * step_s)
                 };
                 let total: f64 = (0..queues.rate.len()).map(served).sum();
                 share = if total > limit { limit / total } else { 1.0 };
@@ -347,79 +346,80 @@ impl Situation {
             for queue in 0..queues.rate.len() {
                 let (position, rate, capacity) = (queues.position[queue], queues.rate[queue], queues.capacity[queue]);
                 let arrived = self.arrived(queues, queue, by_end);
-                let reached = position + share * (arrived - position).clamp(0.0, capacity * h);
+                let reached = position + share * (arrived - position).clamp(0.0, capacity * step_s);
                 let overdue = self.arrived(queues, queue, deadline);
                 *late += (reached.min(overdue) - position).max(0.0);
                 queues.position[queue] = reached;
                 let left = arrived - reached;
-                is_restored &= left <= RESTORED * rate + 0.5;
-                let inflow = rate * course.at(end);
-                is_over &= capacity >= inflow && left <= (inflow * self.objective).max(0.5);
+                is_restored &= left <= RESTORED_S * rate + 0.5;
+                let inflow = rate * course.share_at(end_s);
+                is_over &= capacity >= inflow && left <= (inflow * self.objective_s).max(0.5);
             }
-            t = end;
-            if is_restored && restored.is_none() {
-                restored = Some(t);
+            now_s = end_s;
+            if is_restored && restored_s.is_none() {
+                restored_s = Some(now_s);
             }
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.
-                let by_until = self.moment(until, course);
+                let by_until = self.moment(until_s, course);
                 for queue in 0..queues.rate.len() {
                     let left = self.arrived(queues, queue, by_end) - queues.position[queue];
-                    let spare = queues.capacity[queue] - queues.rate[queue] * course.at(t);
-                    let left_then = (left - spare * (until - t)).max(0.0);
+                    let spare = queues.capacity[queue] - queues.rate[queue] * course.share_at(now_s);
+                    let left_then = (left - spare * (until_s - now_s)).max(0.0);
                     queues.position[queue] = self.arrived(queues, queue, by_until) - left_then;
                 }
                 break;
             }
         }
-        restored
+        restored_s
     }
 
     /// What is late after the horizon, and when the backlog is gone.
-    fn tail(&self, queues: &Queues, horizon: f64, course: Course) -> (f64, f64) {
+    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> (f64, f64) {
         let total: f64 = queues.capacity.iter().sum();
         let share = if total > queues.ceiling { queues.ceiling / total } else { 1.0 };
-        let (by_horizon, deadline) = (self.moment(horizon, course), self.moment(horizon - self.objective, course));
-        let (mut late, mut restored) = (0.0, horizon);
+        let (by_horizon, deadline) =
+            (self.moment(horizon_s, course), self.moment(horizon_s - self.objective_s, course));
+        let (mut late, mut restored_s) = (0.0, horizon_s);
         for queue in 0..queues.rate.len() {
-            let inflow = queues.rate[queue] * course.at(horizon);
+            let inflow = queues.rate[queue] * course.share_at(horizon_s);
             let spare = queues.capacity[queue] * share - inflow;
             let left = self.arrived(queues, queue, by_horizon) - queues.position[queue];
-            let lasts = |records: f64| match records {
+            let lasts_s = |records: f64| match records {
                 records if records <= 0.0 => 0.0,
-                records if spare > 0.0 => (records / spare).min(TAIL),
-                _ => TAIL,
+                records if spare > 0.0 => (records / spare).min(TAIL_S),
+                _ => TAIL_S,
             };
             let overdue = self.arrived(queues, queue, deadline) - queues.position[queue];
             if overdue > 0.0 {
-                late += overdue + inflow * lasts(left);
+                late += overdue + inflow * lasts_s(left);
             }
-            if overdue > 0.0 && lasts(left) >= TAIL {
+            if overdue > 0.0 && lasts_s(left) >= TAIL_S {
                 // Where it gets no better, how bad it is makes the difference.
                 late += left;
             }
-            restored = f64::max(restored, horizon + lasts(left - RESTORED * queues.rate[queue] - 0.5));
+            restored_s = f64::max(restored_s, horizon_s + lasts_s(left - RESTORED_S * queues.rate[queue] - 0.5));
         }
-        (late, restored)
+        (late, restored_s)
     }
 
-    /// The present members at work until new ones are there, after `wait` seconds and the time that a start takes.
-    pub(super) fn prefix(&self, wait: f64) -> Prefix {
-        let until = wait + self.start_delay;
-        Prefix { until, courses: self.courses().map(|course| self.present_until(until, course)).collect() }
+    /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
+    pub(super) fn prefix(&self, wait_s: f64) -> Prefix {
+        let until_s = wait_s + self.start_delay_s;
+        Prefix { until_s, courses: self.courses().map(|course| self.present_until(until_s, course)).collect() }
     }
 
-    fn present_until(&self, until: f64, course: Course) -> (f64, Vec<f64>) {
+    fn present_until(&self, until_s: f64, course: ArrivalCourse) -> (f64, Vec<f64>) {
         let mut queues = self.queues(self.current, |partition| -self.backlogs[partition]);
         let mut late = 0.0;
         let began = queues.position.clone();
-        self.work(&mut queues, (0.0, until), course, &mut late);
+        self.work(&mut queues, (0.0, until_s), course, &mut late);
         // A member takes from all its partitions alike.
         let positions = queues.owners.iter().enumerate().map(|(partition, owner)| {
             let owner = *owner as usize;
-            let there = queues.rate[owner] * course.until(until) - began[owner];
+            let there = queues.rate[owner] * course.seconds_until(until_s) - began[owner];
             let left = if there > 0.0 { 1.0 - (queues.position[owner] - began[owner]) / there } else { 0.0 };
-            let arrived = self.rates[partition] * course.until(until);
+            let arrived = self.rates[partition] * course.seconds_until(until_s);
             arrived - left.clamp(0.0, 1.0) * (arrived + self.backlogs[partition])
         });
         let positions = positions.collect();
@@ -427,27 +427,27 @@ impl Situation {
     }
 
     /// What so many replicas would bring; `prefix` only for more than there are now.
-    pub(super) fn outcome(&self, replicas: u32, prefix: &Prefix) -> Outcome {
-        let horizon = self.horizon();
-        let mut mean = Outcome::default();
+    pub(super) fn predict(&self, replicas: u32, prefix: &Prefix) -> QueuePrediction {
+        let horizon_s = self.horizon_s();
+        let mut mean = QueuePrediction::default();
         let weight = 1.0 / self.surge.each().len() as f64;
         for (index, course) in self.courses().enumerate() {
-            let (from, mut late, mut queues) = if replicas > self.current {
+            let (from_s, mut late, mut queues) = if replicas > self.current {
                 let (late, positions) = &prefix.courses[index];
-                (prefix.until, *late, self.queues(replicas, |partition| positions[partition]))
-            } else if replicas == self.current && self.arriving_in > 0.0 {
-                let (late, positions) = self.present_until(self.arriving_in, course);
-                (self.arriving_in, late, self.queues_of_level(replicas, |partition| positions[partition]))
+                (prefix.until_s, *late, self.queues(replicas, |partition| positions[partition]))
+            } else if replicas == self.current && self.arriving_in_s > 0.0 {
+                let (late, positions) = self.present_until(self.arriving_in_s, course);
+                (self.arriving_in_s, late, self.queues_of_level(replicas, |partition| positions[partition]))
             } else {
                 (0.0, 0.0, self.queues(replicas, |partition| -self.backlogs[partition]))
             };
-            // Nobody works while partitions move.
-            let works_from = if replicas == self.current { from } else { from + self.pause };
-            let restored = self.work(&mut queues, (works_from, horizon), course, &mut late);
-            let (late_after, restored_after) = self.tail(&queues, horizon, course);
+            // No member works while partitions move.
+            let works_from_s = if replicas == self.current { from_s } else { from_s + self.pause_s };
+            let restored_s = self.work(&mut queues, (works_from_s, horizon_s), course, &mut late);
+            let (late_after, restored_after_s) = self.tail(&queues, horizon_s, course);
             mean.late += weight * (late + late_after);
             mean.late_after += weight * late_after;
-            mean.restored += weight * restored.unwrap_or(restored_after);
+            mean.restored_s += weight * restored_s.unwrap_or(restored_after_s);
         }
         mean
     }
@@ -461,7 +461,7 @@ impl Situation {
 
     /// The level that is enough once the backlog is gone: the cheapest in replicas and records that pile up.
     pub(super) fn enough(&self, levels: &[u32]) -> u32 {
-        let share = if self.surge.median() < self.horizon() { self.calm_share } else { 1.0 };
+        let share = if self.surge.median() < self.horizon_s() { self.steady_share } else { 1.0 };
         let mut loads = Vec::new();
         let mut cost = |replicas: u32| {
             let dealt = self.dealt(replicas);
@@ -504,30 +504,29 @@ impl Situation {
 
     /// The price of a change, in replica-seconds: new replicas that do not work yet, and the standstill.
     pub(super) fn move_price(&self, from: u32, to: u32) -> f64 {
-        let (a, b) = (f64::from(from), f64::from(to));
-        let most = a.max(b);
+        let most = f64::from(from.max(to));
         if from == to || most == 0.0 {
             return 0.0;
         }
-        let moving = if self.assignor.is_sticky() { (a - b).abs() / most } else { 1.0 };
-        (b - a).max(0.0) * self.mean_start + PAUSE_PRICE * self.pause * most * moving
+        let moving = if self.sizing.is_sticky() { f64::from(from.abs_diff(to)) / most } else { 1.0 };
+        f64::from(to.saturating_sub(from)) * self.mean_start_s + PAUSE_PRICE * self.pause_s * most * moving
     }
 
     /// What all of it costs, in replica-seconds: replicas until the horizon, moving there and on to the level that is
     /// `enough` afterwards, and late records.
-    pub(super) fn cost(&self, replicas: u32, outcome: Outcome, enough: u32) -> Cost {
-        let (r, horizon) = (f64::from(replicas), self.horizon());
+    pub(super) fn cost(&self, replicas: u32, prediction: QueuePrediction, enough: u32) -> Cost {
+        let (count, horizon_s) = (f64::from(replicas), self.horizon_s());
         let replica_seconds = if replicas >= enough {
-            r * outcome.restored + f64::from(enough) * (horizon - outcome.restored).max(0.0)
+            count * prediction.restored_s + f64::from(enough) * (horizon_s - prediction.restored_s).max(0.0)
         } else {
-            r * horizon
+            count * horizon_s
         };
         let mut moves = self.move_price(self.current, replicas) + self.move_price(replicas, enough);
         if replicas > enough {
             // The surplus will be held until it has cost as much as the way there and back.
             moves += self.move_price(replicas, enough) + self.move_price(enough, replicas);
         }
-        Cost { replica_seconds, moves, total: replica_seconds + moves + self.late_price(outcome.late) }
+        Cost { replica_seconds, moves, total: replica_seconds + moves + self.late_price(prediction.late) }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::pattern::{Matcher, Pattern};
 use super::printable::printable;
@@ -138,12 +139,12 @@ impl fmt::Display for PartitionSet {
 }
 
 /// Which end of a partition consumers can read up to (Kafka's `isolation.level`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum IsolationLevel {
     /// Up to the high watermark.
     #[default]
     ReadUncommitted,
-    /// Up to the last stable offset: before the first open transaction.
+    /// Up to the last stable offset.
     ReadCommitted,
 }

@@ -3,15 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::decision::short;
 use super::lag::Anomaly;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped};
+use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "name", content = "details", rename_all_fields = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
     /// Nothing, or not everything, could be read, so it stays.
     DataIncomplete {
@@ -21,58 +17,62 @@ pub enum Reason {
     /// Nothing could be read for so long that the user's fallback applies.
     Fallback {
         /// Since when, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         unread_for: Duration,
         /// Why.
         missing: String,
     },
-    /// The user holds it.
+    /// Paused by annotation.
     Paused,
-    /// The rule asks for more.
+    /// Paused at a number of replicas that minReplicas, maxReplicas or the partitions do not allow.
+    PausedAtLimit {
+        /// The number in the annotation.
+        requested: Replicas,
+        /// The nearest one that is allowed.
+        limit: Replicas,
+    },
+    /// The rule needs more replicas.
     LagAboveThreshold(LagRule),
-    /// The rule asks for less, and has for the whole window.
+    /// The rule needs fewer replicas, and did for the whole window.
     LagBelowThreshold(LagRule),
-    /// The rule asks for what is there.
-    Steady(Asked),
-    /// The rule asks for more than the user allows.
-    MaxReplicas(Asked),
-    /// The rule asks for more than the partitions can use.
+    /// The rule needs as many replicas as there are.
+    Steady(RuleResult),
+    /// The rule needs more than maxReplicas.
+    MaxReplicas(RuleResult),
+    /// The rule needs more than the partitions can use.
     PartitionBound {
-        /// What the rule asked for.
-        rule: Asked,
+        /// What the rule resulted in.
+        rule: RuleResult,
         /// Group members that can have a partition.
         useful_members: u32,
         /// Members that one replica runs.
         threads_per_replica: u32,
     },
-    /// The rule asks for less than the user allows.
-    MinReplicas(Asked),
+    /// The rule needs less than minReplicas.
+    MinReplicas(RuleResult),
     /// The number of partitions is not known, so nothing is added.
-    PartitionsUnknown(Asked),
-    /// The rule asks for less, but not for long enough.
+    PartitionsUnknown(RuleResult),
+    /// The rule needs fewer replicas, but not for long enough.
     ScaleDownWindow {
-        /// What the rule asks for now.
-        rule: Asked,
+        /// What the rule results in now.
+        rule: RuleResult,
         /// What the window's highest recommendation is; nothing while the window has not been seen whole.
         highest: Option<Replicas>,
         /// How long it must still look like this, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         remaining: Duration,
     },
-    /// The rule asks for more, but not for long enough.
+    /// The rule needs more replicas, but not for long enough.
     ScaleUpWindow {
-        /// What the rule asks for now.
-        rule: Asked,
+        /// What the rule results in now.
+        rule: RuleResult,
         /// How long it must still look like this, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         remaining: Duration,
     },
-    /// The last change is still on its way, so nothing is taken away.
-    InFlight {
+    /// The last change is still pending, so no replica is removed.
+    ChangePending {
         /// What is awaited.
         waiting_for: String,
     },
-    /// Offsets contradict each other, so nothing is taken away for a window.
+    /// Offsets contradict each other, so no replica is removed for a window.
     OffsetsInconsistent {
         /// The partition, as topic/partition.
         partition: String,
@@ -81,8 +81,8 @@ pub enum Reason {
     },
     /// `behavior` allows a smaller step only.
     StepLimit {
-        /// What the rule asks for.
-        rule: Asked,
+        /// What the rule results in.
+        rule: RuleResult,
     },
     /// The capacity of a replica is not known, and there is a backlog to measure it by.
     MeasuringCapacity {
@@ -92,12 +92,10 @@ pub enum Reason {
         needed_seconds: f64,
     },
     /// The capacity of a replica can't be measured, and the lag is beyond the objective: up by trial.
-    BlindScaleUp {
+    CapacityUnknownScaleUp {
         /// The time lag, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         time_lag: Duration,
         /// The objective, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         objective: Duration,
     },
     /// More replicas are predicted to cost less than late records would.
@@ -106,16 +104,15 @@ pub enum Reason {
     CanWait(Comparison),
     /// The group has been raised and its effect can't be seen yet.
     WaitingForEffect {
-        /// What is asked for now.
-        rule: Asked,
+        /// What the rule results in now.
+        rule: RuleResult,
         /// How long it is waited for at most, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         remaining: Duration,
     },
     /// The group does not get beyond a throughput, so more replicas are no help.
     ThroughputCeiling {
-        /// What is asked for now.
-        rule: Asked,
+        /// What the rule results in now.
+        rule: RuleResult,
         /// The throughput.
         ceiling: RecordsPerSecond,
     },
@@ -124,23 +121,20 @@ pub enum Reason {
         /// The throughput that was not got beyond.
         ceiling: RecordsPerSecond,
     },
-    /// A backlog is being worked off, and nothing is taken away before it is gone.
+    /// A backlog is draining, and no replica is removed before it is gone.
     Draining {
         /// The age of its oldest record, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         time_lag: Duration,
         /// How long it still takes, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         remaining: Duration,
     },
     /// Fewer replicas would do, but that is not certain enough yet to be worth a rebalance, or two.
-    Earning(Earning),
+    ScaleDownUnproven(ScaleDownSaving),
     /// Fewer replicas have proved to be enough.
-    Released(Earning),
-    /// The capacity of a replica is not known and there is little to do: one level down, to see what a replica can do.
-    ProbeDown {
+    ScaleDownProven(ScaleDownSaving),
+    /// The capacity of a replica is unknown and the load is low: one level down, to measure it.
+    CapacityProbe {
         /// For how long there has been no backlog, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         quiet_for: Duration,
     },
     /// Records will be deleted before they are read.
@@ -148,19 +142,17 @@ pub enum Reason {
         /// The partition, as topic/partition.
         partition: String,
         /// The time until the first unread record is deleted, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         left: Duration,
     },
     /// Nothing to do for long enough: zero.
     Idle {
         /// For how long, in whole seconds.
-        #[serde(serialize_with = "seconds")]
         quiet_for: Duration,
     },
     /// Nothing to do, and at zero already.
-    Asleep,
+    ScaledToZero,
     /// At zero, and there is something to do.
-    Wake {
+    Activated {
         /// The lag that was seen.
         lag: Lag,
         /// Records that arrived in partitions without a commit since the last poll.
@@ -173,20 +165,19 @@ pub enum Reason {
     },
 }
 
-/// What the policy's rule asks for, with its numbers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Asked {
+/// What the rule of the policy results in, with its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RuleResult {
     /// `lagPerReplica`.
     Lag(LagRule),
     /// `timeLag`.
     TimeLag(Comparison),
-    /// `timeLag`, where what a replica can do is not known.
+    /// `timeLag`, where the capacity of a replica is unknown.
     Unmeasured,
 }
 
-impl Asked {
-    /// The replicas it asks for, before any bound.
+impl RuleResult {
+    /// The replicas that the rule needs, before any bound.
     pub fn replicas(&self) -> Option<Replicas> {
         match self {
             Self::Lag(rule) => Some(rule.wanted),
@@ -196,19 +187,18 @@ impl Asked {
     }
 }
 
-impl fmt::Display for Asked {
+impl fmt::Display for RuleResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Lag(rule) => rule.fmt(f),
             Self::TimeLag(comparison) => comparison.fmt(f),
-            Self::Unmeasured => f.write_str("what a replica can do is not known yet"),
+            Self::Unmeasured => f.write_str("capacity unknown: no replica has been at full load yet"),
         }
     }
 }
 
 /// The lag rule with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LagRule {
     /// The lag that is known, in records.
     pub lag: Lag,
@@ -225,7 +215,7 @@ impl fmt::Display for LagRule {
         let at_least = if self.complete { "" } else { "at least " };
         write!(
             f,
-            "a lag of {at_least}{} at {} per replica asks for {}",
+            "a lag of {at_least}{} at {} per replica needs {}",
             self.lag,
             grouped(self.threshold),
             grouped(u64::from(self.wanted.0))
@@ -234,11 +224,9 @@ impl fmt::Display for LagRule {
 }
 
 /// Two replica counts and what tells them apart: the one that the rule chose and the one that came next.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// The objective, in whole seconds.
-    #[serde(serialize_with = "seconds")]
     pub objective: Duration,
     /// The one chosen.
     pub chosen: Forecast,
@@ -249,8 +237,7 @@ pub struct Comparison {
 }
 
 /// What a replica count is predicted to bring, in short.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
     /// The replicas.
     pub replicas: Replicas,
@@ -298,40 +285,35 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// A lower level that has been watched, and what speaks for going there.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Earning {
-    /// The level.
+/// A lower replica count that has been followed, and what going there saves and costs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScaleDownSaving {
+    /// The replica count.
     pub replicas: Replicas,
     /// Replica-seconds that it is expected to save before it fails, by how long it would have carried the load.
-    pub gain: u64,
+    pub saving_replica_seconds: u64,
     /// Replica-seconds that it must save to be worth it.
-    pub need: u64,
-    /// For how many seconds it has carried the load, or would have.
-    pub calm_for: u64,
+    pub switching_cost_replica_seconds: u64,
+    /// For how many seconds it has kept up with the arrivals, or would have.
+    pub steady_seconds: u64,
     /// How much longer it takes if all stays as it is, in whole seconds.
-    #[serde(serialize_with = "seconds")]
     pub remaining: Duration,
 }
 
-impl fmt::Display for Earning {
+impl fmt::Display for ScaleDownSaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, gain, need, calm_for, remaining } = self;
-        match calm_for {
+        let Self { replicas, saving_replica_seconds, switching_cost_replica_seconds, steady_seconds, remaining } = self;
+        match steady_seconds {
             // It fails as the present one does: something that they share is at its end.
             0 => write!(f, "{replicas} would do as much as there are now")?,
             seconds => {
                 write!(f, "{replicas} would have carried the load for {}", short(Duration::from_secs(*seconds)))?
             }
         }
-        write!(f, ": {} of {} replica-seconds earned", grouped(*gain), grouped(*need))?;
+        let (saving, cost) = (grouped(*saving_replica_seconds), grouped(*switching_cost_replica_seconds));
+        write!(f, ": {saving} of {cost} replica-seconds saved")?;
         if remaining.is_zero() { Ok(()) } else { write!(f, ", {} to go", short(*remaining)) }
     }
-}
-
-pub(super) fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(duration.as_secs())
 }
 
 impl Reason {
@@ -341,6 +323,7 @@ impl Reason {
             Self::DataIncomplete { .. } => "DataIncomplete",
             Self::Fallback { .. } => "Fallback",
             Self::Paused => "Paused",
+            Self::PausedAtLimit { .. } => "PausedAtLimit",
             Self::LagAboveThreshold(_) => "LagAboveThreshold",
             Self::LagBelowThreshold(_) => "LagBelowThreshold",
             Self::Steady(_) => "Steady",
@@ -350,24 +333,24 @@ impl Reason {
             Self::PartitionsUnknown(_) => "PartitionsUnknown",
             Self::ScaleDownWindow { .. } => "ScaleDownWindow",
             Self::ScaleUpWindow { .. } => "ScaleUpWindow",
-            Self::InFlight { .. } => "InFlight",
+            Self::ChangePending { .. } => "ChangePending",
             Self::OffsetsInconsistent { .. } => "OffsetsInconsistent",
             Self::StepLimit { .. } => "StepLimit",
             Self::MeasuringCapacity { .. } => "MeasuringCapacity",
-            Self::BlindScaleUp { .. } => "BlindScaleUp",
+            Self::CapacityUnknownScaleUp { .. } => "CapacityUnknownScaleUp",
             Self::ObjectiveAtRisk(_) => "ObjectiveAtRisk",
             Self::CanWait(_) => "CanWait",
             Self::WaitingForEffect { .. } => "WaitingForEffect",
             Self::ThroughputCeiling { .. } => "ThroughputCeiling",
             Self::CeilingRetry { .. } => "CeilingRetry",
             Self::Draining { .. } => "Draining",
-            Self::Earning(_) => "Earning",
-            Self::Released(_) => "Released",
-            Self::ProbeDown { .. } => "ProbeDown",
+            Self::ScaleDownUnproven(_) => "ScaleDownUnproven",
+            Self::ScaleDownProven(_) => "ScaleDownProven",
+            Self::CapacityProbe { .. } => "CapacityProbe",
             Self::RetentionRisk { .. } => "RetentionRisk",
             Self::Idle { .. } => "Idle",
-            Self::Asleep => "Asleep",
-            Self::Wake { .. } => "Wake",
+            Self::ScaledToZero => "ScaledToZero",
+            Self::Activated { .. } => "Activated",
             Self::NotIdleYet { .. } => "NotIdleYet",
         }
     }
@@ -381,6 +364,7 @@ impl Reason {
                 | Self::MinReplicas(_)
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
+                | Self::PausedAtLimit { .. }
         )
     }
 }
@@ -394,6 +378,11 @@ impl fmt::Display for Reason {
             }
             Self::Paused => f.write_str(
                 "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to go on.",
+            ),
+            Self::PausedAtLimit { requested, limit } => write!(
+                f,
+                "Paused by annotation at {limit} instead of {}: minReplicas, maxReplicas and the partitions limit paceline.dev/paused-replicas.",
+                requested.0
             ),
             Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) => sentence(f, &format!("{rule}.")),
             Self::Steady(rule) => sentence(f, &format!("{rule}.")),
@@ -419,7 +408,7 @@ impl fmt::Display for Reason {
                 Some(highest) => sentence(
                     f,
                     &format!(
-                        "{rule}; {} was asked for within the scale-down window, so it waits {} more.",
+                        "{rule}; {} was needed within the scale-down window, so it waits {} more.",
                         highest.0,
                         short(*remaining)
                     ),
@@ -435,18 +424,18 @@ impl fmt::Display for Reason {
             Self::ScaleUpWindow { rule, remaining } => {
                 sentence(f, &format!("{rule}, but the scale-up window needs {} more of that.", short(*remaining)))
             }
-            Self::InFlight { waiting_for } => {
-                write!(f, "Nothing is taken away while the last change is under way: {waiting_for}.")
+            Self::ChangePending { waiting_for } => {
+                write!(f, "No replica is removed while the last change is pending: {waiting_for}.")
             }
             Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
                 Anomaly::CommittedBeyondEnd(by) => write!(
                     f,
-                    "Partition {partition} is committed {} records beyond its end (was the topic recreated?), so nothing is taken away for a window.",
+                    "Partition {partition} is committed {} records beyond its end (was the topic recreated?), so no replica is removed for a window.",
                     grouped(*by)
                 ),
                 Anomaly::RecordsLost(count) => write!(
                     f,
-                    "Partition {partition} lost {} records to retention before they were read, so nothing is taken away for a window.",
+                    "Partition {partition} lost {} records to retention before they were read, so no replica is removed for a window.",
                     grouped(*count)
                 ),
             },
@@ -455,11 +444,11 @@ impl fmt::Display for Reason {
             }
             Self::MeasuringCapacity { evidence_seconds, needed_seconds } => write!(
                 f,
-                "Measuring what a replica can do before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
+                "Measuring the capacity of a replica before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
             ),
-            Self::BlindScaleUp { time_lag, objective } => write!(
+            Self::CapacityUnknownScaleUp { time_lag, objective } => write!(
                 f,
-                "The time lag of {} is beyond the objective of {}, and what a replica can do could not be measured, so it doubles.",
+                "The time lag of {} is beyond the objective of {}, and the capacity of a replica could not be measured, so the replicas are doubled.",
                 short(*time_lag),
                 short(*objective)
             ),
@@ -485,15 +474,15 @@ impl fmt::Display for Reason {
             }
             Self::Draining { time_lag, remaining } => write!(
                 f,
-                "A backlog is worked off: its oldest record has waited for {}, and it will be gone in about {}; nothing is taken away before.",
+                "Catching up: the oldest record is {} old, and the backlog will be gone in about {}. No replica is removed before.",
                 short(*time_lag),
                 short(*remaining)
             ),
-            Self::Earning(earning) => sentence(f, &format!("{earning}.")),
-            Self::Released(earning) => sentence(f, &format!("{earning}.")),
-            Self::ProbeDown { quiet_for } => write!(
+            Self::ScaleDownUnproven(saving) => sentence(f, &format!("{saving}.")),
+            Self::ScaleDownProven(saving) => sentence(f, &format!("{saving}.")),
+            Self::CapacityProbe { quiet_for } => write!(
                 f,
-                "No backlog for {}, and what a replica can do is not known: one level down shows it.",
+                "No backlog for {}, and the capacity of a replica is unknown: one level down measures it.",
                 short(*quiet_for)
             ),
             Self::RetentionRisk { partition, left } => write!(
@@ -502,12 +491,12 @@ impl fmt::Display for Reason {
                 short(*left)
             ),
             Self::Idle { quiet_for } => write!(f, "Nothing to read and nothing arrived for {}.", short(*quiet_for)),
-            Self::Asleep => f.write_str("Nothing to read; asleep at zero."),
-            Self::Wake { lag, .. } if lag.0 > 0 => {
-                write!(f, "Woken from zero: {lag} records wait.")
+            Self::ScaledToZero => f.write_str("Nothing to read; scaled to zero."),
+            Self::Activated { lag, .. } if lag.0 > 0 => {
+                write!(f, "Activated: {lag} records wait.")
             }
-            Self::Wake { arrived, .. } => {
-                write!(f, "Woken from zero: {} records arrived where the group has no commit.", grouped(*arrived))
+            Self::Activated { arrived, .. } => {
+                write!(f, "Activated: {} records arrived where the group has no commit.", grouped(*arrived))
             }
             Self::NotIdleYet { because } => write!(f, "Nothing to read, but the last replica stays: {because}."),
         }

@@ -1,8 +1,12 @@
 //! Numbers that must not be mixed.
 
 use std::fmt;
+use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::duration::format_duration;
 
 /// Records between a committed offset and the end of the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -22,7 +26,7 @@ impl std::iter::Sum for Lag {
 }
 
 /// Copies of the workload that is scaled.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Replicas(pub u32);
 
@@ -33,7 +37,7 @@ impl fmt::Display for Replicas {
 }
 
 /// A rate. Never negative, never infinite.
-#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct RecordsPerSecond(pub f64);
 
@@ -54,4 +58,9 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// `90s` as `1m 30s`, without fractions.
+pub fn short(duration: Duration) -> String {
+    format_duration(Duration::from_secs(duration.as_secs()))
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::duration::format_duration;
 use super::kind::GroupKind;
 use super::printable::printable;
 
@@ -13,7 +14,8 @@ use super::printable::printable;
 pub type Known<T> = Result<T, Unknown>;
 
 /// Why something could not be read. The text is written for whoever is on call: what failed, and what to do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "name", content = "details")]
 pub enum Unknown {
     /// No broker could be reached, or not the one that has to be asked.
     Unreachable {
@@ -21,6 +23,7 @@ pub enum Unknown {
         detail: String,
     },
     /// Brokers are there, but the credentials, the certificate or the security protocol do not fit.
+    #[serde(rename = "AuthenticationFailed")]
     Authentication {
         /// What the handshake reported.
         detail: String,
@@ -35,6 +38,7 @@ pub enum Unknown {
     /// No answer within the deadline.
     TimedOut {
         /// How long was waited.
+        #[serde(rename = "after_s", serialize_with = "as_seconds", deserialize_with = "from_seconds")]
         after: Duration,
     },
     /// The topic does not exist.
@@ -77,6 +81,7 @@ pub enum Unknown {
         most: usize,
     },
     /// A broker's answer makes no sense.
+    #[serde(rename = "ProtocolError")]
     Protocol {
         /// What was asked, and what is wrong with the answer.
         detail: String,
@@ -86,6 +91,7 @@ pub enum Unknown {
         /// The group's id.
         group: String,
         /// Groups of that cluster whose names come closest, best first.
+        #[serde(default)]
         similar: Vec<String>,
     },
     /// The partition has no leader at the moment.
@@ -102,6 +108,7 @@ pub enum Unknown {
         what: String,
     },
     /// Any other error code of Kafka's protocol.
+    #[serde(rename = "BrokerError")]
     Broker {
         /// The protocol's error code.
         code: i32,
@@ -113,7 +120,8 @@ pub enum Unknown {
 }
 
 /// A kind of resource in Kafka's ACLs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Resource {
     /// A topic.
     Topic,
@@ -201,7 +209,7 @@ impl fmt::Display for Unknown {
                     "not authorized: allow the operation Describe on {resource} \"{name}\" (kafka-acls --add --allow-principal User:… --operation Describe --{resource} {name})"
                 )
             }
-            Self::TimedOut { after } => write!(f, "no answer within {}", humantime::format_duration(*after)),
+            Self::TimedOut { after } => write!(f, "no answer within {}", format_duration(*after)),
             Self::TopicMissing { topic } => write!(f, "topic \"{}\" does not exist", printable(topic)),
             Self::NoTopicMatches { pattern } => write!(f, "no topic matches /{}/", printable(pattern)),
             Self::NothingSelected { selection, topics } => {
@@ -252,8 +260,10 @@ impl fmt::Display for Unknown {
     }
 }
 
-impl Serialize for Unknown {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
+fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Duration::try_from_secs_f64(f64::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }

@@ -1,4 +1,4 @@
-//! The embedded broker: librdkafka's mock cluster, which speaks Kafka's protocol on 127.0.0.1. It keeps the newest
+//! The embedded broker: librdkafka's mock cluster, which implements Kafka's protocol on 127.0.0.1. It keeps the newest
 //! 5 MiB of each partition, so a long demo does not fill the memory.
 
 use std::sync::mpsc;
@@ -8,33 +8,33 @@ use anyhow::Context;
 use rdkafka::mocking::MockCluster;
 
 /// A broker that runs until it is dropped.
-pub(super) struct Broker {
+pub(super) struct EmbeddedBroker {
     bootstrap_servers: String,
-    // Dropped before the thread is joined; that is what ends it.
+    // Dropped before the thread is joined, so that the thread ends.
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Broker {
+impl EmbeddedBroker {
     /// Starts a broker with the topics, each with so many partitions.
     pub(super) fn start(topics: &[String], partitions: i32) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
-        let (tell, told) = mpsc::channel();
+        let (started_sender, started) = mpsc::channel();
         let topics = topics.to_vec();
-        // The mock cluster can't move between threads, so it lives and dies on this one.
+        // The mock cluster can't move between threads, so it stays on this one.
         let thread = std::thread::Builder::new().name("demo-broker".to_owned()).spawn(move || {
             match cluster(&topics, partitions) {
                 Ok(cluster) => {
-                    let _ = tell.send(Ok(cluster.bootstrap_servers()));
+                    let _ = started_sender.send(Ok(cluster.bootstrap_servers()));
                     // Ends with an error once the sender is dropped.
                     let _ = stopped.recv();
                 }
                 Err(error) => {
-                    let _ = tell.send(Err(error));
+                    let _ = started_sender.send(Err(error));
                 }
             }
         })?;
-        let bootstrap_servers = told.recv().context("The embedded broker's thread ended")??;
+        let bootstrap_servers = started.recv().context("The embedded broker's thread ended")??;
         Ok(Self { bootstrap_servers, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -55,7 +55,7 @@ fn cluster(
     Ok(cluster)
 }
 
-impl Drop for Broker {
+impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
         drop(self.stop.take());
         if let Some(thread) = self.thread.take() {

@@ -1,4 +1,4 @@
-//! What arrives: records at a rate that goes up and down like a day of traffic, only faster.
+//! The demo's records: a rate that rises and falls like a day of traffic, only faster.
 
 use std::f64::consts::TAU;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use rdkafka::types::RDKafkaErrorCode;
 
-/// A rate in records/s that swings between two values.
+/// A rate in records/s that oscillates between two values as a sine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Wave {
+pub struct SineLoad {
     /// The lowest rate, in records/s; where it starts.
     pub low: f64,
     /// The highest rate, in records/s.
@@ -24,7 +24,7 @@ pub struct Wave {
     pub period: Duration,
 }
 
-impl Wave {
+impl SineLoad {
     /// Records that should have arrived by `elapsed`: the integral of the rate.
     fn total(&self, elapsed: Duration) -> f64 {
         let (middle, swing) = (f64::midpoint(self.low, self.high), (self.high - self.low) / 2.0);
@@ -41,9 +41,9 @@ pub(super) struct Producer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Ten times a second is finer than any poll sees.
+/// The time between two batches. A tenth of a second is shorter than any poll interval.
 const TICK: Duration = Duration::from_millis(100);
-/// About what a small order event takes; a record's size does not matter here.
+/// A record's payload. Its size does not matter here.
 const PAYLOAD: [u8; 64] = [b'.'; 64];
 
 impl Producer {
@@ -52,7 +52,7 @@ impl Producer {
         bootstrap_servers: &str,
         topics: &[String],
         partitions: i32,
-        wave: Wave,
+        load: SineLoad,
     ) -> anyhow::Result<Self> {
         let producer: BaseProducer = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
@@ -69,14 +69,14 @@ impl Producer {
             let mut sent = 0_u64;
             // The pause between two ticks ends early when the sender is dropped.
             while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                let due = wave.total(began.elapsed()) as u64;
+                let due = load.total(began.elapsed()) as u64;
                 while sent < due && send(&producer, &topics, partitions, sent) {
                     sent += 1;
                 }
                 count.store(sent, Ordering::Relaxed);
                 producer.poll(Duration::ZERO);
             }
-            // What is still queued is of no use to anybody.
+            // Records still in the queue are not needed any more.
             producer.purge(rdkafka::producer::PurgeConfig::default().queue());
         })?;
         Ok(Self { produced, stop: Some(stop), thread: Some(thread) })
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn the_wave_starts_low_peaks_in_the_middle_and_averages_out() {
-        let wave = Wave { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
+        let load = SineLoad { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
         let rate = |at: f64| {
-            wave.total(Duration::from_secs_f64(at + 0.5)) - wave.total(Duration::from_secs_f64((at - 0.5).max(0.0)))
+            load.total(Duration::from_secs_f64(at + 0.5)) - load.total(Duration::from_secs_f64((at - 0.5).max(0.0)))
         };
         assert!((rate(60.0) - 900.0).abs() < 1.0, "{}", rate(60.0));
         assert!((rate(120.0) - 200.0).abs() < 1.0, "{}", rate(120.0));
-        assert!((wave.total(Duration::from_secs(120)) - 550.0 * 120.0).abs() < 1e-6);
+        assert!((load.total(Duration::from_secs(120)) - 550.0 * 120.0).abs() < 1e-6);
     }
 }

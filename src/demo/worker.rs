@@ -1,8 +1,8 @@
-//! A real consumer that handles a fixed number of records a second: what `demo` and the tests scale.
+//! A real consumer that processes a fixed number of records a second: `demo` and the tests scale it.
 //!
-//! It knows nothing of Paceline: it joins its group, works through its partitions at the pace of its capacity, commits what it has
-//! really handled, and leaves the group when it is asked to stop, as a well-behaved consumer in a cluster does. It can be told to
-//! behave badly in the ways that consumers do: to depend on something slow that all share, or to hang on one record.
+//! It is an ordinary consumer, without any knowledge of Paceline: it joins its group, processes its partitions at its
+//! capacity, commits what it has processed, and leaves the group on SIGTERM. Options make it misbehave as real
+//! consumers do: depend on a slow shared service, or get stuck at one record.
 
 mod downstream;
 
@@ -21,11 +21,12 @@ use rdkafka::{ClientConfig, Message, TopicPartitionList};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
-use downstream::Downstream;
+use crate::core::parse_duration;
+use downstream::DownstreamClient;
 
 /// What one worker consumes, and how fast.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
-pub struct Settings {
+pub struct WorkerSettings {
     /// Kafka's addresses, separated by commas.
     #[arg(long, value_name = "HOST:PORT,…")]
     pub bootstrap_servers: String,
@@ -35,23 +36,24 @@ pub struct Settings {
     /// The topics to consume; may be given more than once.
     #[arg(long = "topic", value_name = "TOPIC", required = true)]
     pub topics: Vec<String>,
-    /// How many records it handles per second at most.
+    /// The most records that it processes per second.
     #[arg(long, value_name = "RECORDS/S", default_value = "100", value_parser = capacity)]
     pub capacity: f64,
-    /// How often it commits what it has handled.
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
-    pub commit_interval: humantime::Duration,
+    /// How often it commits what it has processed.
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
+    pub commit_interval: Duration,
     /// How long it takes to start before it joins the group.
-    #[arg(long, value_name = "DURATION", default_value = "0s")]
-    pub start_delay: humantime::Duration,
-    /// A server that hands out leave to handle records, shared by all workers: the database behind them, so to speak.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub start_delay: Duration,
+    /// A server that grants tokens to process records, shared by all workers: for example the limit of a database
+    /// behind them.
     #[arg(long, value_name = "HOST:PORT")]
     pub downstream: Option<String>,
-    /// A partition with a record that it can't handle (its first one, or the one at OFFSET): it stands still there and
-    /// never commits beyond, while the others go on.
+    /// A partition with a record that it can't process (its first one, or the one at OFFSET): it stops there and never
+    /// commits beyond, while the other partitions continue.
     #[arg(long, value_name = "TOPIC/PARTITION[@OFFSET]", value_parser = stuck)]
-    pub stuck: Option<Stuck>,
-    /// A setting of librdkafka; may be given more than once, and wins over the worker's own choice.
+    pub stuck: Option<StuckPartition>,
+    /// A property of librdkafka; may be given more than once, and overrides the worker's own value.
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property)]
     pub properties: Vec<(String, String)>,
     /// End when stdin does, so that no worker outlives the process that started it.
@@ -59,50 +61,51 @@ pub struct Settings {
     pub with_parent: bool,
 }
 
-/// From where on a partition can't be handled.
+/// A partition that can't be processed from some offset on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stuck {
+pub struct StuckPartition {
     /// Its topic.
     pub topic: String,
     /// Its number.
     pub partition: i32,
-    /// The first offset that can't be handled.
+    /// The first offset that can't be processed.
     pub offset: i64,
 }
 
 /// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
-pub fn run(settings: &Settings) -> anyhow::Result<()> {
-    let stop = Stop::listen(settings.with_parent)?;
-    if stop.within(settings.start_delay.into()) {
+pub fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
+    let stop = StopSignal::listen(settings.with_parent)?;
+    if stop.within(settings.start_delay) {
         return Ok(());
     }
     let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
     let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))?;
-    let downstream = settings.downstream.as_deref().map(Downstream::connect).transpose()?;
+    let downstream = settings.downstream.as_deref().map(DownstreamClient::connect).transpose()?;
     info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
 
     let outcome = consume(&consumer, settings, downstream, &stop);
-    // Dropping the consumer commits the last stored offsets and leaves the group, which needs an answer from the broker.
-    Stop::exit_after(CLOSE_TIMEOUT);
+    // Dropping the consumer commits the last stored offsets and leaves the group, which needs a response from the
+    // broker.
+    StopSignal::exit_after(CLOSE_TIMEOUT);
     drop(consumer);
     info!(group = settings.group, "Left the group.");
     outcome
 }
 
-/// How long leaving the group may take: a broker that is away would otherwise hold the process for ever.
+/// Time-out of leaving the group. An unreachable broker would otherwise keep the process running.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How soon a stop is noticed while there is nothing to consume or a record takes long.
+/// How soon a stop request is noticed while there is nothing to consume or a record takes long.
 const STOP_CHECK: Duration = Duration::from_millis(50);
 
 fn consume(
     consumer: &BaseConsumer,
-    settings: &Settings,
-    mut downstream: Option<Downstream>,
-    stop: &Stop,
+    settings: &WorkerSettings,
+    mut downstream: Option<DownstreamClient>,
+    stop: &StopSignal,
 ) -> anyhow::Result<()> {
-    let mut pace = Pace::new(settings.capacity);
+    let mut pace = Pacer::new(settings.capacity);
     while !stop.requested() {
         let message = match consumer.poll(STOP_CHECK) {
             None => continue,
@@ -132,28 +135,29 @@ fn consume(
     Ok(())
 }
 
-impl Stuck {
+impl StuckPartition {
     fn holds(&self, message: &BorrowedMessage<'_>) -> bool {
         (message.topic(), message.partition()) == (self.topic.as_str(), self.partition)
             && message.offset() >= self.offset
     }
 }
 
-/// Reads no more of the record's partition; a rebalance that gives it back brings the record again.
+/// Pauses the record's partition. A rebalance that assigns it again delivers the record again.
 fn pause(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) -> anyhow::Result<()> {
     let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
     let mut list = TopicPartitionList::new();
     list.add_partition(topic, partition);
     consumer.pause(&list).context("Can't pause a partition")?;
-    warn!(topic, partition, offset, "Can't handle this record; its partition stands still.");
+    warn!(topic, partition, offset, "Can't process this record; its partition is paused.");
     Ok(())
 }
 
-/// Marks the record as handled; librdkafka commits such positions on its interval, when a partition is revoked, and on closing.
+/// Marks the record as processed. librdkafka commits such positions at its interval, when a partition is revoked, and
+/// on closing.
 fn store(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) {
     match consumer.store_offset_from_message(message) {
         Ok(()) => {}
-        // The partition was taken away while the record was in hand: its new owner will handle the record again.
+        // The partition was revoked during the processing: its new owner will process the record again.
         Err(KafkaError::StoreOffset(RDKafkaErrorCode::State)) => {
             debug!(partition = message.partition(), "The partition was revoked.");
         }
@@ -161,23 +165,23 @@ fn store(consumer: &BaseConsumer, message: &BorrowedMessage<'_>) {
     }
 }
 
-fn client_config(settings: &Settings) -> ClientConfig {
+fn client_config(settings: &WorkerSettings) -> ClientConfig {
     let given: HashMap<&str, &str> = settings.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-    let commit_interval = Duration::from(settings.commit_interval).as_millis().to_string();
+    let commit_interval = settings.commit_interval.as_millis().to_string();
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", &settings.bootstrap_servers)
         .set("group.id", &settings.group)
         .set("client.id", "paceline-worker")
         .set("auto.offset.reset", "earliest")
-        // Only handled records are stored, so what is committed is what is done, however much is prefetched.
+        // Only processed records are stored, so nothing that is only prefetched is committed.
         .set("enable.auto.offset.store", "false")
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", commit_interval)
-        // Little is prefetched, so that a partition that moves takes few records in flight with it.
+        // Little is prefetched, so that few records are processed twice when a partition moves.
         .set("queued.min.messages", "100")
         .set("queued.max.messages.kbytes", "256")
-        // A few dozen records at a time, so that deep partitions take turns and progress together.
+        // A few dozen records at a time, so that partitions with a backlog progress together.
         .set("fetch.message.max.bytes", "4096")
         .set("fetch.wait.max.ms", "200")
         .set("enable.metrics.push", "false");
@@ -186,7 +190,7 @@ fn client_config(settings: &Settings) -> ClientConfig {
         config
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "500")
-            // What an application that is scaled often should use: a rebalance stops only the partitions that move.
+            // Recommended for an application that is scaled often: a rebalance stops only the partitions that move.
             .set("partition.assignment.strategy", "cooperative-sticky");
     }
     for (key, value) in given {
@@ -195,38 +199,40 @@ fn client_config(settings: &Settings) -> ClientConfig {
     config
 }
 
-/// A steady pace: the time of the next record follows from the last one's, so that oversleeping does not lower the rate.
-struct Pace {
+/// A steady pace: the time of the next record is computed from the last one's, so that oversleeping does not lower the
+/// rate.
+struct Pacer {
     per_record: Duration,
     next: Instant,
 }
 
-/// A shorter sleep is saved up: many workers on a small machine must not wake for every record.
-const SHORTEST_SLEEP: Duration = Duration::from_millis(30);
+/// The shortest sleep. Shorter ones are added up, because many workers on a small machine must not wake for every
+/// record.
+const MIN_SLEEP: Duration = Duration::from_millis(30);
 
-/// How much lost time may be caught up, so that a pause is not followed by a burst.
+/// The most lost time that is made up for, so that a pause is not followed by a burst.
 const CATCH_UP: Duration = Duration::from_millis(100);
 
-impl Pace {
+impl Pacer {
     fn new(capacity: f64) -> Self {
         Self { per_record: Duration::from_secs_f64(1.0 / capacity), next: Instant::now() }
     }
 
-    /// How long to wait before the next record, for the pace to be kept.
+    /// The wait before the next record that keeps the pace.
     fn time_for_next(&mut self) -> Duration {
         let now = Instant::now();
         let earliest = now.checked_sub(CATCH_UP).unwrap_or(now);
         self.next = self.next.max(earliest) + self.per_record;
         let ahead = self.next.saturating_duration_since(now);
-        if ahead < SHORTEST_SLEEP { Duration::ZERO } else { ahead }
+        if ahead < MIN_SLEEP { Duration::ZERO } else { ahead }
     }
 }
 
-/// Whether the process was asked to stop.
+/// Whether the process was requested to stop.
 #[derive(Clone)]
-struct Stop(Arc<AtomicBool>);
+struct StopSignal(Arc<AtomicBool>);
 
-impl Stop {
+impl StopSignal {
     /// Listens to SIGTERM and SIGINT, and with `parent` to the end of stdin.
     fn listen(parent: bool) -> anyhow::Result<Self> {
         let stop = Self(Arc::default());
@@ -274,7 +280,7 @@ impl Stop {
     fn exit_after(time: Duration) {
         std::thread::spawn(move || {
             std::thread::sleep(time);
-            warn!("Kafka did not answer in time; leaving without its consent.");
+            warn!("Kafka did not answer in time; exiting without leaving the group.");
             std::process::exit(1);
         });
     }
@@ -282,19 +288,19 @@ impl Stop {
 
 fn capacity(text: &str) -> Result<f64, String> {
     match text.parse() {
-        // Below this a record takes longer than max.poll.interval.ms, and the group would throw the worker out.
+        // Below this a record takes longer than max.poll.interval.ms, and the group would evict the worker.
         Ok(value) if (0.01..=1e6).contains(&value) => Ok(value),
         _ => Err("expected a number of records per second from 0.01 to 1000000".to_owned()),
     }
 }
 
-fn stuck(text: &str) -> Result<Stuck, String> {
+fn stuck(text: &str) -> Result<StuckPartition, String> {
     let parse = || {
         let (name, offset) = text.split_once('@').unwrap_or((text, "0"));
         let (topic, partition) = name.rsplit_once('/')?;
         let partition = partition.parse().ok().filter(|partition: &i32| *partition >= 0)?;
         let offset = offset.parse().ok().filter(|offset: &i64| *offset >= 0)?;
-        (!topic.is_empty()).then(|| Stuck { topic: topic.to_owned(), partition, offset })
+        (!topic.is_empty()).then(|| StuckPartition { topic: topic.to_owned(), partition, offset })
     };
     parse().ok_or_else(|| "expected TOPIC/PARTITION or TOPIC/PARTITION@OFFSET".to_owned())
 }

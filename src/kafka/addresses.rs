@@ -1,9 +1,9 @@
-//! Which addresses the connections of a cluster may go to. It knows addresses, patterns and ranges of IP addresses; it
+//! Which addresses the connections of a cluster may go to. Knows addresses, patterns and ranges of IP addresses;
 //! resolves no name and opens no connection.
 //!
-//! A broker says where the other brokers are, so a check of the bootstrap addresses alone holds nothing: whoever runs
-//! an allowed broker could send the controller anywhere. [`AddressPolicy::check_name`] is asked for every address,
-//! bootstrap or advertised, and [`AddressPolicy::check_ip`] for what its name resolves to.
+//! Brokers advertise the addresses of other brokers, so a check of the bootstrap addresses alone protects nothing: an
+//! allowed broker could make the controller connect anywhere. [`AddressPolicy::check_name`] checks every address,
+//! bootstrap or advertised, and [`AddressPolicy::check_ip`] what its name resolves to.
 
 mod pattern;
 
@@ -17,9 +17,9 @@ pub use pattern::AddressPattern;
 /// The setting that allows an address.
 const SETTING: &str = "allowBootstrapServers in the controller's configuration";
 
-/// The one spelling of a comma-separated list of addresses, whatever the order, the case, the blanks and the repeats:
-/// lower case, no dot at the end of a name, an IPv4 address never as an IPv6 one. The error is that of
-/// [`crate::core::addresses`], or names a host that is none.
+/// A comma-separated list of addresses in canonical form, whatever the order, the case, blanks and repeats: lower case,
+/// no trailing dot, IPv4-mapped IPv6 addresses as IPv4. The error is that of [`crate::core::addresses`], or names a
+/// host that is invalid.
 pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
     let mut all = Vec::new();
     for Address { host, port } in addresses(bootstrap_servers)? {
@@ -37,9 +37,9 @@ pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
 /// What a host is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Host {
-    /// An IP address; an IPv4 one never as an IPv6 one.
+    /// An IP address; IPv4-mapped IPv6 addresses as IPv4.
     Ip(IpAddr),
-    /// A host name, lower case, without a dot at the end.
+    /// A host name, lower case, without a trailing dot.
     Name(String),
     /// Neither.
     Invalid,
@@ -56,9 +56,8 @@ impl Host {
     }
 }
 
-/// Whether it is a host name (RFC 1123, and "_", which names in Kubernetes and Compose have). A last label that is a
-/// number would make it an IPv4 address in one of the forms that the resolver takes too, such as `2130706433` and
-/// `127.1` (WHATWG URL, "ends in a number"): those are refused.
+/// Whether it is a host name (RFC 1123, and "_", which names in Kubernetes and Compose have). Names whose last label is
+/// a number are refused: resolvers accept `2130706433` and `127.1` as IPv4 addresses (WHATWG URL, "ends in a number").
 fn is_host_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let inside = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
@@ -75,25 +74,25 @@ fn is_host_name(name: &str) -> bool {
 
 /// Which addresses may be connected to. The default allows every one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AddressPolicy(Option<Arc<Allowed>>);
+pub struct AddressPolicy(Option<Arc<AllowList>>);
 
 #[derive(Debug, PartialEq, Eq)]
-struct Allowed {
+struct AllowList {
     patterns: Vec<AddressPattern>,
     api_server: Vec<IpAddr>,
 }
 
 impl AddressPolicy {
-    /// Allows what fits one of the patterns. Refused all the same are addresses of this machine and its network
-    /// (loopback, link-local, unspecified, multicast), those of clouds' metadata services, and the API server's, unless a
-    /// pattern has that IP address itself.
+    /// Allows what matches one of the patterns. Still refused are loopback, link-local, unspecified and multicast
+    /// addresses, metadata services of clouds, and the API server's addresses, unless a pattern has that IP address
+    /// itself.
     pub fn only(patterns: Vec<AddressPattern>, api_server: Vec<IpAddr>) -> Self {
         let api_server = api_server.into_iter().map(|ip| ip.to_canonical()).collect();
-        Self(Some(Arc::new(Allowed { patterns, api_server })))
+        Self(Some(Arc::new(AllowList { patterns, api_server })))
     }
 
-    /// Whether a host may be looked up and connected to, by its name alone. The error is a sentence that says what is
-    /// not allowed and where to allow it.
+    /// Checks by its name alone whether a host may be resolved and connected to. The error is a sentence that says what
+    /// is not allowed and where to allow it.
     pub fn check_name(&self, host: &str, port: u16) -> Result<(), String> {
         let Some(allowed) = &self.0 else { return Ok(()) };
         let fits = match Host::new(host) {
@@ -110,8 +109,8 @@ impl AddressPolicy {
         if fits { Ok(()) } else { Err(not_allowed(host, port)) }
     }
 
-    /// Whether an IP address may be connected to; `host` is the name that led there, or the address itself. To be asked
-    /// after [`Self::check_name`], which says whether the name is allowed.
+    /// Checks whether an IP address may be connected to. `host` is the name that resolved to it, or the address itself.
+    /// Call it after [`Self::check_name`], which checks the name.
     pub fn check_ip(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), String> {
         let Some(allowed) = &self.0 else { return Ok(()) };
         let ip = ip.to_canonical();
@@ -128,15 +127,15 @@ impl AddressPolicy {
             Host::Ip(_) => format!("\"{address}\" is {kind}"),
             Host::Name(_) | Host::Invalid => format!("{} leads to {ip}, {kind}", shown(host, port)),
         };
-        Err(format!("{subject}, which is refused; if it is meant, add \"{address}\" to {SETTING}"))
+        Err(format!("{subject}, which is refused; if it is intended, add \"{address}\" to {SETTING}"))
     }
 }
 
-/// What a person is shown of an address that somebody else chose: bounded, and without control characters.
+/// An address from an untrusted source, for messages: bounded, and without control characters.
 fn shown(host: &str, port: u16) -> String {
-    /// Longer than any host name is.
-    const LONGEST: usize = 260;
-    let host: String = host.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    /// Longer than any valid host name.
+    const MAX_LENGTH: usize = 260;
+    let host: String = host.chars().take(MAX_LENGTH).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
     let address = Address { host, port };
     format!("\"{address}\"")
 }
@@ -145,8 +144,8 @@ fn not_allowed(host: &str, port: u16) -> String {
     format!("{} is not allowed: it fits no pattern of {SETTING}", shown(host, port))
 }
 
-/// Clouds' metadata services, which give credentials to whoever asks, outside of the link-local range: AWS and Google
-/// by IPv6, Alibaba, Azure's WireServer.
+/// Metadata services of clouds outside of the link-local range, which hand out credentials: AWS and Google by IPv6,
+/// Alibaba, Azure's WireServer.
 const METADATA: [IpAddr; 4] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
@@ -154,7 +153,7 @@ const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// What makes an address one that nobody's brokers have, if anything does.
+/// The kind of address that no Kafka broker has, if it is one.
 fn refused(ip: IpAddr) -> Option<&'static str> {
     if METADATA.contains(&ip) {
         return Some("a cloud's metadata service");
@@ -166,7 +165,7 @@ fn refused(ip: IpAddr) -> Option<&'static str> {
         return Some("a multicast address");
     }
     match ip {
-        // The whole of 0.0.0.0/8 is "this network" (RFC 1122), and Linux takes 0.0.0.0 for itself.
+        // The whole of 0.0.0.0/8 is "this network" (RFC 1122), and Linux connects 0.0.0.0 to the host itself.
         IpAddr::V4(v4) if v4.octets()[0] == 0 => Some("an unspecified address"),
         IpAddr::V4(v4) if v4.is_link_local() => Some("a link-local address"),
         IpAddr::V4(v4) if v4.is_broadcast() => Some("a broadcast address"),
@@ -176,8 +175,8 @@ fn refused(ip: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that an IPv6 one stands for: NAT64 (RFC 6052, `64:ff9b::/96`), 6to4 (RFC 3056, `2002::/16`) and the
-/// old IPv4-compatible form (`::/96`). Mapped ones (`::ffff:0:0/96`) are IPv4 addresses by then.
+/// The IPv4 address that an IPv6 address embeds: NAT64 (RFC 6052, `64:ff9b::/96`), 6to4 (RFC 3056, `2002::/16`) and the
+/// old IPv4-compatible form (`::/96`). Mapped ones (`::ffff:0:0/96`) have been converted to IPv4 already.
 fn embedded(ip: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(v6) = ip else { return None };
     let v4 = |high: u16, low: u16| {
@@ -187,7 +186,7 @@ fn embedded(ip: IpAddr) -> Option<IpAddr> {
     match v6.segments() {
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         [0x2002, high, low, ..] => v4(high, low),
-        // `::` and `::1` are themselves.
+        // `::` and `::1` embed nothing.
         [0, 0, 0, 0, 0, 0, high, low] if high != 0 => v4(high, low),
         _ => None,
     }

@@ -1,8 +1,8 @@
-//! One connection to one broker: many requests in flight, told apart by their correlation ids. Knows frames and time-outs;
-//! knows nothing of what is asked, nor of other brokers.
+//! One connection to one broker: many requests in flight, matched to responses by correlation id. Knows frames and
+//! time-outs; knows neither the meaning of requests nor other brokers.
 //!
-//! Architecture invariant: a request ends, whatever the broker does. Every wait has an end, a closed connection refuses at
-//! once, and what a broker can make us keep is bounded in number and in bytes.
+//! Architecture invariant: every request ends, whatever the broker does. Every wait has a time-out, a closed connection
+//! fails requests at once, and the memory that a broker can make us allocate is bounded.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -24,28 +24,28 @@ use super::tls::{PeerExpiry, Tls};
 use super::wire::{self, Request};
 use crate::core::Address;
 
-/// What a connection runs over: TCP, or TLS on it.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+/// The transport of a connection: TCP, or TLS over TCP.
+pub(super) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 
-/// Requests in flight on one connection. A broker reads a connection's next request only when the answer before it is
-/// on its way, so thousands at once fill both sockets and stall; a hundred keep it busy.
-const WINDOW: usize = 100;
-/// Longer throttle times are not believed: a broker's quotas ask for ten seconds at most (`quota.window.num` windows of
+/// Requests in flight on one connection. A broker reads a connection's next request only after the response to the
+/// previous one, so thousands at once fill both sockets and stall. A hundred keep the broker busy.
+const MAX_IN_FLIGHT: usize = 100;
+/// Longer throttle times are cut to this: a broker's quotas ask for ten seconds at most (`quota.window.num` windows of
 /// `quota.window.size.seconds`).
-const LONGEST_THROTTLE: Duration = Duration::from_secs(15);
-/// A port with SASL closes the connection of a client without at once.
-const MOMENTS: Duration = Duration::from_secs(1);
-/// The part of a session's lifetime after which it is renewed (KIP-368): early enough for a slow broker.
-const RENEW_AFTER: f64 = 0.8;
-/// Frames up to this size are read without taking from the cluster's budget.
-const SMALL_FRAME: usize = 64 * 1024;
-/// Bytes per permit of the budget.
-const BUDGET_UNIT: usize = 1024;
-/// All larger frames of one cluster that are in memory at once. The usual answer is below half a megabyte.
-const BUDGET: usize = 48 * 1024 * 1024;
+const MAX_THROTTLE: Duration = Duration::from_secs(15);
+/// A listener with SASL closes the connection of a client without SASL within this time.
+const SASL_CLOSE_WINDOW: Duration = Duration::from_secs(1);
+/// The share of a SASL session's lifetime after which it is renewed (KIP-368). The rest is time for a slow broker.
+const SESSION_RENEWAL_FRACTION: f64 = 0.8;
+/// Frames up to this size, in bytes, do not count against [`LARGE_FRAME_BYTES`].
+const SMALL_FRAME_BYTES: usize = 64 * 1024;
+/// Bytes per permit of the semaphore that bounds large frames.
+const BYTES_PER_PERMIT: usize = 1024;
+/// All larger frames of one cluster that are in memory at once, in bytes. The usual response is below half a megabyte.
+const LARGE_FRAME_BYTES: usize = 48 * 1024 * 1024;
 
-/// What all connections of a cluster share: counters, and the memory that answers may take.
+/// Shared by all connections of a cluster: counters, and the memory that responses may take.
 #[derive(Debug)]
 pub(super) struct Traffic {
     requests: AtomicU64,
@@ -62,7 +62,7 @@ impl Default for Traffic {
             answers: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
-            budget: Arc::new(Semaphore::new(BUDGET / BUDGET_UNIT)),
+            budget: Arc::new(Semaphore::new(LARGE_FRAME_BYTES / BYTES_PER_PERMIT)),
         }
     }
 }
@@ -73,7 +73,7 @@ impl Traffic {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Answers received, but for those of handshakes: a broker that refuses us has not answered.
+    /// Responses received, without those of handshakes: a broker that refuses the handshake has not answered.
     pub(super) fn answers(&self) -> u64 {
         self.answers.load(Ordering::Relaxed)
     }
@@ -84,48 +84,48 @@ impl Traffic {
     }
 }
 
-/// How a connection behaves.
+/// The limits of a connection.
 #[derive(Clone, Debug)]
-pub(super) struct Limits {
+pub(super) struct ConnectionLimits {
     /// The client's name for the broker's logs and quotas.
     pub(super) client_id: String,
-    /// A request that has no answer after this long closes the connection.
+    /// A request without a response after this long closes the connection.
     pub(super) request_timeout: Duration,
-    /// Larger answers close the connection.
+    /// Larger responses close the connection.
     pub(super) max_response_bytes: usize,
-    /// Whether the client has a user and a password, or a token.
+    /// Whether the client authenticates by SASL.
     pub(super) authenticates: bool,
 }
 
-/// A connection. It is closed when the last one who holds it drops it.
+/// A connection. It is closed when its last owner drops it.
 #[derive(Debug)]
-pub(super) struct Broker {
-    shared: Arc<Shared>,
+pub(super) struct BrokerConnection {
+    shared: Arc<SharedConnection>,
     versions: HashMap<i16, RangeInclusive<i16>>,
     driver: AbortHandle,
-    /// Where it leads.
+    /// The address it is connected to.
     pub(super) address: Address,
-    /// When it was made.
+    /// When it was established.
     pub(super) since: Instant,
-    /// When the certificates expire that the broker showed.
+    /// When the certificates expire that the broker presented.
     pub(super) certificates: Option<PeerExpiry>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    limits: Limits,
+struct SharedConnection {
+    limits: ConnectionLimits,
     traffic: Arc<Traffic>,
     window: Arc<Semaphore>,
     // A std mutex: held for map operations only, never across an await.
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     outgoing: mpsc::UnboundedSender<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ConnectionState {
     next: i32,
-    /// By correlation id, at most [`WINDOW`]. One whose caller has gone stays until its answer comes.
-    waiting: HashMap<i32, Waiting>,
+    /// By correlation id, at most [`MAX_IN_FLIGHT`]. An entry whose caller has gone stays until its response arrives.
+    waiting: HashMap<i32, PendingRequest>,
     closed: Option<ConnectError>,
     answered: u64,
     throttled_until: Option<Instant>,
@@ -134,73 +134,73 @@ struct State {
 }
 
 #[derive(Debug)]
-struct Waiting {
-    answer: oneshot::Sender<Frame>,
-    /// Given back with the answer: what a slow broker still works on counts as in flight.
+struct PendingRequest {
+    answer: oneshot::Sender<ResponseFrame>,
+    /// Released with the response: what a slow broker still works on counts as in flight.
     _permit: OwnedSemaphorePermit,
 }
 
-/// An answer's bytes, without length and correlation id.
+/// A response's bytes, without length and correlation id.
 #[derive(Debug)]
-struct Frame {
+struct ResponseFrame {
     body: Vec<u8>,
     _budget: Option<OwnedSemaphorePermit>,
 }
 
-/// An answer to `R`, to be read.
+/// An undecoded response to `R`.
 #[derive(Debug)]
-pub(super) struct Answer<R> {
-    frame: Frame,
+pub(super) struct RawResponse<R> {
+    frame: ResponseFrame,
     version: i16,
     request: PhantomData<R>,
 }
 
-impl<R: Request> Answer<R> {
+impl<R: Request> RawResponse<R> {
     /// Decodes it.
     pub(super) fn read(&self) -> Result<R::Response<'_>, RequestError> {
         wire::answer::<R>(self.version, &self.frame.body)
-            .map_err(|error| RequestError::Garbage { request: R::NAME, detail: error.to_string() })
+            .map_err(|error| RequestError::Malformed { request: R::NAME, detail: error.to_string() })
     }
 }
 
-impl Broker {
-    /// Runs a connection over a stream that is ready for Kafka's protocol. Which versions the broker knows is told by
-    /// [`Broker::learn`].
+impl BrokerConnection {
+    /// Runs a connection over a stream that is ready for Kafka's protocol. [`BrokerConnection::set_versions`] sets
+    /// which versions the broker supports.
     pub(super) fn start(
         address: Address,
-        stream: Box<dyn Stream>,
-        limits: Limits,
+        stream: Box<dyn ByteStream>,
+        limits: ConnectionLimits,
         tls: Option<Tls>,
         traffic: Arc<Traffic>,
     ) -> Self {
-        // Not more than `WINDOW` frames wait in it.
+        // At most `MAX_IN_FLIGHT` frames wait in it.
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedConnection {
             limits,
             traffic,
-            window: Arc::new(Semaphore::new(WINDOW)),
+            window: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             state: Mutex::default(),
             outgoing,
         });
         let (driven, since) = (Arc::clone(&shared), Instant::now());
         let task = tokio::spawn(async move {
             let (reading, writing) = tokio::io::split(stream);
-            // Side by side: a broker that can't write its answer reads no further request.
+            // Concurrently: a broker that can't write its response reads no further request.
             let reason = tokio::select! {
                 reason = read_frames(reading, &driven) => reason,
-                error = write_frames(writing, queue, &driven.traffic) => Ended::Io(error),
+                error = write_frames(writing, queue, &driven.traffic) => CloseReason::Io(error),
             };
             driven.close(driven.explain(reason, tls.as_ref(), since));
         });
         Self { shared, versions: HashMap::new(), driver: task.abort_handle(), address, since, certificates: None }
     }
 
-    /// Takes note of the versions that the broker knows.
-    pub(super) fn learn(&mut self, versions: Vec<(i16, RangeInclusive<i16>)>) {
+    /// Sets the versions that the broker supports.
+    pub(super) fn set_versions(&mut self, versions: Vec<(i16, RangeInclusive<i16>)>) {
         self.versions = versions.into_iter().collect();
     }
 
-    /// The newest version of `R` that both sides know.
+    /// The newest version of `R` that both sides support.
     pub(super) fn version_of<R: Request>(&self) -> Option<i16> {
         let theirs = self.versions.get(&R::KEY)?;
         let newest = *theirs.end().min(R::VERSIONS.end());
@@ -212,15 +212,15 @@ impl Broker {
         self.shared.state().closed.clone()
     }
 
-    /// For how long nothing was asked.
+    /// Time since the last request.
     pub(super) fn idle(&self) -> Duration {
         self.shared.state().last_used.unwrap_or(self.since).elapsed()
     }
 
-    /// How long the SASL session lasts, where the broker ends it.
-    pub(super) fn session_lasts(&self, lifetime: Option<Duration>) {
+    /// Sets the lifetime of the SASL session, where the broker limits it.
+    pub(super) fn set_session_lifetime(&self, lifetime: Option<Duration>) {
         self.shared.state().authenticate_again_at =
-            lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime.mul_f64(RENEW_AFTER)));
+            lifetime.and_then(|lifetime| Instant::now().checked_add(lifetime.mul_f64(SESSION_RENEWAL_FRACTION)));
     }
 
     /// Whether the SASL session has to be renewed.
@@ -228,59 +228,61 @@ impl Broker {
         self.shared.state().authenticate_again_at.is_some_and(|due| due <= Instant::now())
     }
 
-    /// Closes it; who waits is told why.
+    /// Closes the connection; pending requests fail with the reason.
     pub(super) fn close(&self, reason: ConnectError) {
         self.shared.close(reason);
         self.driver.abort();
     }
 
-    /// Keeps requests back for as long as the broker asks for (KIP-219).
-    pub(super) fn obey(&self, throttle_ms: i32) {
+    /// Delays further requests for as long as the broker demands (KIP-219).
+    pub(super) fn apply_throttle(&self, throttle_ms: i32) {
         if let Ok(milliseconds @ 1..) = u64::try_from(throttle_ms) {
-            let until = Instant::now() + Duration::from_millis(milliseconds).min(LONGEST_THROTTLE);
+            let until = Instant::now() + Duration::from_millis(milliseconds).min(MAX_THROTTLE);
             self.shared.state().throttled_until = Some(until);
         }
     }
 
-    /// Asks, in the newest version that both know. The answer must come within the request time-out, and by `until`.
-    pub(super) async fn ask<R: Request>(&self, request: &R, until: Instant) -> Result<Answer<R>, RequestError> {
+    /// Sends a request in the newest version that both support. The response must arrive within the request time-out,
+    /// and by `until`.
+    pub(super) async fn send<R: Request>(&self, request: &R, until: Instant) -> Result<RawResponse<R>, RequestError> {
         let version = self.version_of::<R>().ok_or(RequestError::Unsupported { request: R::NAME })?;
-        // A broker's quota, or others' requests before ours, are not the time that this one takes.
+        // Waiting for a quota or for earlier requests does not count against this request's time-out.
         let permit = self.permit(1, until).await?;
-        let answer = self.send(request, version, permit, until).await?;
+        let answer = self.send_frame(request, version, permit, until).await?;
         self.shared.traffic.answers.fetch_add(1, Ordering::Relaxed);
         Ok(answer)
     }
 
-    /// Asks in this version, whatever the broker knows: for the handshake.
-    pub(super) async fn ask_in<R: Request>(
+    /// Sends a request in this version, whatever the broker supports: for the handshake.
+    pub(super) async fn send_version<R: Request>(
         &self,
         request: &R,
         version: i16,
         until: Instant,
-    ) -> Result<Answer<R>, RequestError> {
+    ) -> Result<RawResponse<R>, RequestError> {
         let permit = self.permit(1, until).await?;
-        self.send(request, version, permit, until).await
+        self.send_frame(request, version, permit, until).await
     }
 
-    /// Waits until nothing is in flight and keeps it so while the guard lives, all but for [`Broker::ask_alone`].
-    pub(super) async fn quiet(&self, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
-        self.permit(WINDOW as u32, until).await
+    /// Waits until nothing is in flight. While the guard lives, only [`BrokerConnection::send_exclusive`] sends.
+    pub(super) async fn exclusive(&self, until: Instant) -> Result<OwnedSemaphorePermit, RequestError> {
+        self.permit(MAX_IN_FLIGHT as u32, until).await
     }
 
-    /// Asks while the connection is quiet. The guard is given up to the request and comes back with a new quiet.
-    pub(super) async fn ask_alone<R: Request>(
+    /// Sends on a connection that is held exclusively. The guard lends a permit to the request and gets it back after
+    /// it.
+    pub(super) async fn send_exclusive<R: Request>(
         &self,
         request: &R,
         version: i16,
-        quiet: &mut OwnedSemaphorePermit,
+        exclusive: &mut OwnedSemaphorePermit,
         until: Instant,
-    ) -> Result<Answer<R>, RequestError> {
-        let permit = quiet.split(1).ok_or(RequestError::TimedOut(Duration::ZERO))?;
-        let answer = self.send(request, version, permit, until).await?;
-        // A broker closes the connection behind an answer that refuses us; the answer counts all the same.
+    ) -> Result<RawResponse<R>, RequestError> {
+        let permit = exclusive.split(1).ok_or(RequestError::TimedOut(Duration::ZERO))?;
+        let answer = self.send_frame(request, version, permit, until).await?;
+        // A broker closes the connection after a response that refuses us. That response still counts.
         if let Ok(permit) = self.permit(1, until).await {
-            quiet.merge(permit);
+            exclusive.merge(permit);
         }
         Ok(answer)
     }
@@ -302,15 +304,15 @@ impl Broker {
         }
     }
 
-    async fn send<R: Request>(
+    async fn send_frame<R: Request>(
         &self,
         request: &R,
         version: i16,
         permit: OwnedSemaphorePermit,
         until: Instant,
-    ) -> Result<Answer<R>, RequestError> {
-        let timeout = self.shared.limits.request_timeout;
-        let patience = timeout.min(until.saturating_duration_since(Instant::now()));
+    ) -> Result<RawResponse<R>, RequestError> {
+        let request_timeout = self.shared.limits.request_timeout;
+        let timeout = request_timeout.min(until.saturating_duration_since(Instant::now()));
         let (answer, answered) = oneshot::channel();
         {
             let mut state = self.shared.state();
@@ -320,50 +322,50 @@ impl Broker {
             let correlation = state.next;
             state.next = state.next.wrapping_add(1);
             state.last_used = Some(Instant::now());
-            state.waiting.insert(correlation, Waiting { answer, _permit: permit });
+            state.waiting.insert(correlation, PendingRequest { answer, _permit: permit });
             let frame = wire::frame(request, version, correlation, &self.shared.limits.client_id);
             self.shared.traffic.requests.fetch_add(1, Ordering::Relaxed);
-            // It fails only when the driver has ended, which drops the waiting one below.
+            // It fails only when the driver task has ended, which drops the pending request below.
             let _ = self.shared.outgoing.send(frame);
         }
-        match tokio::time::timeout(patience, answered).await {
-            Ok(Ok(frame)) => Ok(Answer { frame, version, request: PhantomData }),
+        match tokio::time::timeout(timeout, answered).await {
+            Ok(Ok(frame)) => Ok(RawResponse { frame, version, request: PhantomData }),
             Ok(Err(_)) => Err(self.shared.refusal()),
             Err(_) => {
-                // One that is cut short by the end of a cycle says nothing about the broker.
-                if patience >= timeout {
-                    self.close(ConnectError::TimedOut(patience));
+                // A request cut short by the end of a cycle is no failure of the broker.
+                if timeout >= request_timeout {
+                    self.close(ConnectError::TimedOut(timeout));
                 }
-                Err(RequestError::TimedOut(patience))
+                Err(RequestError::TimedOut(timeout))
             }
         }
     }
 }
 
-impl Drop for Broker {
+impl Drop for BrokerConnection {
     fn drop(&mut self) {
         self.driver.abort();
     }
 }
 
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Each change is one statement, so a panic elsewhere leaves nothing half-done.
+impl SharedConnection {
+    fn state(&self) -> MutexGuard<'_, ConnectionState> {
+        // Each change is one statement, so a panic elsewhere leaves no partial change.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn close(&self, reason: ConnectError) {
         let mut state = self.state();
         state.closed.get_or_insert(reason);
-        // Dropping the senders tells who waits.
+        // Dropping the senders wakes the callers.
         state.waiting.clear();
         self.window.close();
     }
 
-    fn explain(&self, ended: Ended, tls: Option<&Tls>, since: Instant) -> ConnectError {
+    fn explain(&self, ended: CloseReason, tls: Option<&Tls>, since: Instant) -> ConnectError {
         let error = match ended {
-            Ended::Because(reason) => return reason,
-            Ended::Io(error) => error,
+            CloseReason::Because(reason) => return reason,
+            CloseReason::Io(error) => error,
         };
         if let Some(refused) = tls.and_then(|tls| tls.explain_later(&error)) {
             return refused;
@@ -372,10 +374,10 @@ impl Shared {
             io::ErrorKind::UnexpectedEof => "the broker closed the connection".to_owned(),
             _ => error.to_string(),
         };
-        // A broker that tells its versions and closes at the next request within moments: all that a port with SASL does
-        // for a client without. One that is being stopped may do so too.
-        if self.state().answered == 1 && !self.limits.authenticates && since.elapsed() < MOMENTS {
-            let hint = "on the second request; does this port want a user and a password?";
+        // A broker that answers ApiVersions and closes at the next request within a second: so a listener with SASL
+        // treats a client without. A broker that is shutting down may do so too.
+        if self.state().answered == 1 && !self.limits.authenticates && since.elapsed() < SASL_CLOSE_WINDOW {
+            let hint = "on the second request; does this port require SASL (a user and a password)?";
             return ConnectError::Security(format!("{text} {hint}"));
         }
         ConnectError::Unreachable(text)
@@ -388,37 +390,37 @@ impl Shared {
         )
     }
 
-    /// Hands a frame to who waits for it.
-    fn deliver(&self, correlation: i32, frame: Frame) -> Result<(), ConnectError> {
+    /// Delivers a frame to the caller that waits for it.
+    fn deliver(&self, correlation: i32, frame: ResponseFrame) -> Result<(), ConnectError> {
         let mut state = self.state();
         state.answered += 1;
         let waiting = match state.waiting.entry(correlation) {
             Entry::Occupied(waiting) => waiting.remove(),
             Entry::Vacant(_) => {
-                let text = "the broker answered something that was not asked (unknown correlation id)";
+                let text = "the broker sent a response to no request (unknown correlation id)";
                 return Err(ConnectError::Protocol(text.to_owned()));
             }
         };
         drop(state);
-        // Nobody may wait any more.
+        // The caller may have gone.
         let _ = waiting.answer.send(frame);
         Ok(())
     }
 }
 
-/// How a connection ended.
-enum Ended {
+/// Why a connection ended.
+enum CloseReason {
     Io(io::Error),
     Because(ConnectError),
 }
 
-impl From<io::Error> for Ended {
+impl From<io::Error> for CloseReason {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
     }
 }
 
-impl From<ConnectError> for Ended {
+impl From<ConnectError> for CloseReason {
     fn from(error: ConnectError) -> Self {
         Self::Because(error)
     }
@@ -434,7 +436,7 @@ async fn write_frames(
             return error;
         }
         traffic.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
-        // TLS keeps what is written until it is flushed; a burst needs that only once.
+        // TLS buffers what is written until it is flushed; a burst needs one flush only.
         if queue.is_empty()
             && let Err(error) = to.flush().await
         {
@@ -444,7 +446,7 @@ async fn write_frames(
     io::ErrorKind::UnexpectedEof.into()
 }
 
-async fn read_frames(mut from: impl AsyncRead + Unpin, shared: &Shared) -> Ended {
+async fn read_frames(mut from: impl AsyncRead + Unpin, shared: &SharedConnection) -> CloseReason {
     loop {
         let read = read_frame(&mut from, shared).await;
         let delivered = read.and_then(|(correlation, frame)| Ok(shared.deliver(correlation, frame)?));
@@ -454,29 +456,32 @@ async fn read_frames(mut from: impl AsyncRead + Unpin, shared: &Shared) -> Ended
     }
 }
 
-async fn read_frame(from: &mut (impl AsyncRead + Unpin), shared: &Shared) -> Result<(i32, Frame), Ended> {
+async fn read_frame(
+    from: &mut (impl AsyncRead + Unpin),
+    shared: &SharedConnection,
+) -> Result<(i32, ResponseFrame), CloseReason> {
     let mut head = [0; 4];
     from.read_exact(&mut head).await?;
     let length = checked_length(head, shared.limits.max_response_bytes)?;
-    let budget = if length > SMALL_FRAME {
-        let units = u32::try_from(length.min(BUDGET) / BUDGET_UNIT).unwrap_or(u32::MAX);
+    let budget = if length > SMALL_FRAME_BYTES {
+        let units = u32::try_from(length.min(LARGE_FRAME_BYTES) / BYTES_PER_PERMIT).unwrap_or(u32::MAX);
         Arc::clone(&shared.traffic.budget).acquire_many_owned(units).await.ok()
     } else {
         None
     };
     let mut correlation = [0; 4];
     from.read_exact(&mut correlation).await?;
-    // It grows with the bytes that come, not with the length that was announced.
+    // The buffer grows with the bytes received, not with the announced length.
     let mut body = Vec::new();
     let rest = length - correlation.len();
     if from.take(rest as u64).read_to_end(&mut body).await? < rest {
-        return Err(Ended::Io(io::ErrorKind::UnexpectedEof.into()));
+        return Err(CloseReason::Io(io::ErrorKind::UnexpectedEof.into()));
     }
     shared.traffic.received.fetch_add(length as u64 + 4, Ordering::Relaxed);
-    Ok((i32::from_be_bytes(correlation), Frame { body, _budget: budget }))
+    Ok((i32::from_be_bytes(correlation), ResponseFrame { body, _budget: budget }))
 }
 
-/// The length of a frame, if these four bytes can be one.
+/// The length of a frame, if these four bytes are a valid one.
 fn checked_length(head: [u8; 4], most: usize) -> Result<usize, ConnectError> {
     // A TLS record: alert or handshake, version 3.x.
     if matches!(head, [0x15 | 0x16, 0x03, ..]) {

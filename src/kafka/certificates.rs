@@ -1,13 +1,13 @@
-//! When the certificates of a cluster's connections expire, as plain data: what the poller saw in the last handshakes.
+//! When the certificates of a cluster's connections expire, from the last handshakes.
 
 use std::time::SystemTime;
 
 /// Whose certificate it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CertificateOwner {
-    /// A broker's own, as it showed it in the handshake.
+    /// A broker's own, as presented in the handshake.
     Broker,
-    /// The one that is shown to the brokers (`ssl.certificate.*`).
+    /// The client's, presented to the brokers (`ssl.certificate.*`).
     Client,
     /// An authority's that is trusted for brokers (`ssl.ca.*`).
     Authority,
@@ -32,8 +32,8 @@ impl CertificateOwner {
 pub struct CertificateExpiry {
     /// Whose it is.
     pub what: CertificateOwner,
-    /// Whose it is, for people: a broker's address, as `kafka-0:9093`, or `the authority of kafka-0:9093`. A broker chooses
-    /// what it advertises.
+    /// The subject for people: a broker's address, as `kafka-0:9093`, or `the authority of kafka-0:9093`. Brokers
+    /// choose their advertised addresses.
     pub subject: String,
     /// The last moment of its validity (X.509 notAfter).
     pub not_after: SystemTime,

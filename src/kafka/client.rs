@@ -1,6 +1,5 @@
-//! The client of one Kafka cluster: from queries to observations. Knows the order in which things must be read (topics,
-//! then commits, then ends: the other way round a busy group's lag would come out negative) and what of it belongs to
-//! which query.
+//! The client of one Kafka cluster: from queries to observations. Knows the order of reading (topics, then commits,
+//! then end offsets; the other order would make a busy group's lag negative) and which result belongs to which query.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -10,20 +9,20 @@ use tokio::time::Instant;
 
 use super::brokers::Brokers;
 use super::certificates::CertificateExpiry;
-use super::commits::Selection;
+use super::commits::CommitSelection;
 use super::cycle::Cycle;
-use super::errors::Subject;
-use super::groups::{GroupReading, Groups, Plan};
+use super::errors::ErrorSubject;
+use super::groups::{GroupPlan, GroupReading, Groups};
 use super::names::GroupNames;
-use super::offsets::{self, Ends, Wanted};
+use super::offsets::{self, PartitionOffsets, RequestedPartitions};
 use super::settings::{ClusterSettings, SettingsError};
-use super::topics::{Topic, Topics};
+use super::topics::{TopicMetadata, Topics};
 use crate::core::{
     GroupKind, GroupQuery, GroupState, IsolationLevel, Known, Observation, PartitionObservation, TopicObservation,
     TopicSelection, Unknown,
 };
 
-/// A client of one Kafka cluster. Its connections are made when they are first needed, and end with it.
+/// A client of one Kafka cluster. It connects on first use and disconnects when it is dropped.
 pub struct KafkaClient {
     settings: ClusterSettings,
     brokers: Brokers,
@@ -34,7 +33,7 @@ pub struct KafkaClient {
     last: CycleReport,
 }
 
-/// What a cycle was like.
+/// Figures of one cycle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CycleReport {
     /// How long it took.
@@ -43,32 +42,33 @@ pub struct CycleReport {
     pub queries: usize,
     /// Queries of which nothing could be read.
     pub failed: usize,
+    /// Why something could not be read: the names of all reasons in the observations, [`Unknown::name`].
+    pub unknown: BTreeSet<&'static str>,
     /// Partitions observed.
     pub partitions: usize,
-    /// Requests sent, those of new connections among them.
+    /// Requests sent, including those of new connections.
     pub requests: u64,
-    /// Bytes of requests and of answers, without TLS.
+    /// Bytes of requests and of responses, without TLS.
     pub bytes_sent: u64,
     /// See `bytes_sent`.
     pub bytes_received: u64,
     /// Connections that were open at its end.
     pub connections: usize,
-    /// Why no query could be answered, where that was for one reason.
+    /// Why no query could be answered, where there is one reason for all.
     pub failure: Option<Unknown>,
 }
 
-/// Which groups' members are asked for in a cycle.
+/// Which groups' members are described in a cycle.
 #[derive(Clone, Copy, Debug)]
-pub enum Members<'m> {
-    /// All.
+pub enum MemberScope<'m> {
+    /// All groups.
     All,
-    /// Those that may have changed: the named groups, those that were not stable or have changed lately, and of the
-    /// others a third in turn.
+    /// The named groups, those that were not stable or changed lately, and a third of the others in turn.
     MayHaveChanged(&'m HashSet<String>),
 }
 
 impl KafkaClient {
-    /// Makes a client; it connects when it is first polled. Fails only for settings that can't be used.
+    /// Makes a client, which connects when it is first polled. Fails only for settings that can't be used.
     pub fn open(settings: ClusterSettings) -> Result<Self, SettingsError> {
         settings.validate()?;
         Ok(Self {
@@ -82,7 +82,7 @@ impl KafkaClient {
         })
     }
 
-    /// What the last cycle was like.
+    /// Figures of the last cycle.
     pub fn last_cycle(&self) -> &CycleReport {
         &self.last
     }
@@ -92,17 +92,17 @@ impl KafkaClient {
         self.brokers.certificates()
     }
 
-    /// Looks at all of `queries` once, members included, and returns an observation for each, in their order. Ends within
+    /// Reads all of `queries` once, members included, and returns an observation for each, in their order. Ends within
     /// the cycle's deadline; what was not read by then is unknown. `now` gives the observations' time.
     pub async fn poll(&mut self, queries: &[GroupQuery], now: impl Fn() -> Duration) -> Vec<Observation> {
-        self.poll_members(queries, Members::All, now).await
+        self.poll_members(queries, MemberScope::All, now).await
     }
 
-    /// Looks at all of `queries` once, as [`KafkaClient::poll`] does; asks for the members of some groups only.
+    /// Reads all of `queries` once, as [`KafkaClient::poll`] does, but describes the members of some groups only.
     pub async fn poll_members(
         &mut self,
         queries: &[GroupQuery],
-        members: Members<'_>,
+        members: MemberScope<'_>,
         now: impl Fn() -> Duration,
     ) -> Vec<Observation> {
         self.cycles += 1;
@@ -111,7 +111,7 @@ impl KafkaClient {
         let cycle =
             Cycle { brokers: &self.brokers, settings: &self.settings, started: Instant::now(), number: self.cycles };
         let mut caches = Caches { topics: &mut self.topics, groups: &mut self.groups, names: &mut self.names };
-        let read = look(&cycle, &mut caches, queries, members).await;
+        let read = run_cycle(&cycle, &mut caches, queries, members).await;
         let at = now();
         let failure = read.as_ref().err().cloned();
         let observations: Vec<Observation> = match &read {
@@ -129,6 +129,7 @@ impl KafkaClient {
             duration: cycle.started.elapsed(),
             queries: observations.len(),
             failed: observations.iter().filter(|observation| observation.failure.is_some()).count(),
+            unknown: observations.iter().flat_map(reasons).map(Unknown::name).collect(),
             partitions: observations.iter().map(|observation| observation.partitions.len()).sum(),
             requests: self.brokers.traffic.requests() - requests,
             bytes_sent: self.brokers.traffic.bytes().0 - sent,
@@ -140,7 +141,17 @@ impl KafkaClient {
     }
 }
 
-/// What is remembered from cycle to cycle.
+/// Everything that an observation could not read.
+fn reasons(observation: &Observation) -> impl Iterator<Item = &Unknown> {
+    let topics = observation.topics.iter().filter_map(|topic| topic.partitions.as_ref().err());
+    let partitions = observation.partitions.iter().flat_map(|it| {
+        let offsets = [it.start.as_ref().err(), it.end.as_ref().err(), it.committed.as_ref().err()];
+        offsets.into_iter().flatten()
+    });
+    observation.failure.iter().chain(observation.group.as_ref().err()).chain(topics).chain(partitions)
+}
+
+/// Cached from cycle to cycle.
 struct Caches<'c> {
     topics: &'c mut Topics,
     groups: &'c mut Groups,
@@ -148,23 +159,23 @@ struct Caches<'c> {
 }
 
 /// A query's topics.
-type Chosen = Known<BTreeSet<Arc<str>>>;
+type ChosenTopics = Known<BTreeSet<Arc<str>>>;
 
 /// All that a cycle has read.
-struct Reading<'q> {
+struct CycleResult<'q> {
     groups: HashMap<&'q str, GroupReading>,
     /// For each query its topics.
-    chosen: Vec<Chosen>,
-    ends: Ends,
+    chosen: Vec<ChosenTopics>,
+    ends: PartitionOffsets,
 }
 
 /// Reads everything. An error means that no broker answered at all.
-async fn look<'q>(
+async fn run_cycle<'q>(
     cycle: &Cycle<'_>,
     caches: &mut Caches<'_>,
     queries: &'q [GroupQuery],
-    members: Members<'_>,
-) -> Result<Reading<'q>, Unknown> {
+    members: MemberScope<'_>,
+) -> Result<CycleResult<'q>, Unknown> {
     let answers = cycle.brokers.traffic.answers();
     let mut chosen = choose_by_name(cycle, caches, queries).await?;
     read_topics(cycle, caches.topics, &chosen, answers).await?;
@@ -174,7 +185,7 @@ async fn look<'q>(
     let groups: HashMap<&str, GroupReading> = plans.iter().map(|plan| plan.group).zip(read).collect();
     let is_silent = cycle.brokers.traffic.answers() == answers;
     let reason = groups.values().find_map(|read| read.description.as_ref().err().or(read.commits.as_ref().err()));
-    // A request that the brokers don't know was not asked; what they would have answered to others is not known yet.
+    // A request that the brokers don't support was not sent; their other responses are not known yet.
     if is_silent && let Some(reason) = reason.filter(|reason| !matches!(reason, Unknown::Unsupported { .. })) {
         return Err(reason.clone());
     }
@@ -182,31 +193,36 @@ async fn look<'q>(
     read_topics(cycle, caches.topics, &chosen, answers).await?;
     drop_vanished(caches, queries, &groups, &mut chosen);
 
-    let ends = offsets::read(cycle, caches.topics, &wanted(queries, &chosen, caches.topics)).await;
+    let ends = offsets::read(cycle, caches.topics, &requested_partitions(queries, &chosen, caches.topics)).await;
     caches.topics.read_configs(cycle).await;
-    Ok(Reading { groups, chosen, ends })
+    Ok(CycleResult { groups, chosen, ends })
 }
 
 /// Reads the chosen topics; an error means that no broker has answered in this cycle.
-async fn read_topics(cycle: &Cycle<'_>, topics: &mut Topics, chosen: &[Chosen], answers: u64) -> Result<(), Unknown> {
+async fn read_topics(
+    cycle: &Cycle<'_>,
+    topics: &mut Topics,
+    chosen: &[ChosenTopics],
+    answers: u64,
+) -> Result<(), Unknown> {
     let names: BTreeSet<Arc<str>> = chosen.iter().flatten().flatten().cloned().collect();
     match topics.read(cycle, &names).await {
-        Err(error) if cycle.brokers.traffic.answers() == answers => Err(error.unknown(Subject::Cluster)),
+        Err(error) if cycle.brokers.traffic.answers() == answers => Err(error.unknown(ErrorSubject::Cluster)),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// The topics of each query as far as they are known before the groups were asked: named, matched, or remembered.
+/// The topics of each query as far as they are known before the groups are read: named, matched, or cached.
 async fn choose_by_name(
     cycle: &Cycle<'_>,
     caches: &mut Caches<'_>,
     queries: &[GroupQuery],
-) -> Result<Vec<Chosen>, Unknown> {
+) -> Result<Vec<ChosenTopics>, Unknown> {
     let needs_all = queries.iter().any(|query| matches!(query.topics, TopicSelection::Pattern(_)));
     let names: Known<()> = match if needs_all { caches.topics.read_names(cycle).await } else { Ok(()) } {
         Ok(()) => Ok(()),
-        Err(error) if error.is_silence() => return Err(error.unknown(Subject::Cluster)),
-        Err(error) => Err(error.unknown(Subject::Cluster)),
+        Err(error) if error.is_silence() => return Err(error.unknown(ErrorSubject::Cluster)),
+        Err(error) => Err(error.unknown(ErrorSubject::Cluster)),
     };
     let mut chosen = Vec::with_capacity(queries.len());
     for query in queries {
@@ -222,14 +238,19 @@ async fn choose_by_name(
 }
 
 /// One plan per group, however many queries there are for it.
-fn plan<'q>(queries: &'q [GroupQuery], chosen: &[Chosen], topics: &Topics, members: Members<'_>) -> Vec<Plan<'q>> {
-    let mut selections: BTreeMap<&str, Selection> = BTreeMap::new();
+fn plan<'q>(
+    queries: &'q [GroupQuery],
+    chosen: &[ChosenTopics],
+    topics: &Topics,
+    members: MemberScope<'_>,
+) -> Vec<GroupPlan<'q>> {
+    let mut selections: BTreeMap<&str, CommitSelection> = BTreeMap::new();
     for (query, chosen) in queries.iter().zip(chosen) {
-        let selection = selections.entry(&query.group).or_insert_with(|| Selection::Of(BTreeMap::new()));
+        let selection = selections.entry(&query.group).or_insert_with(|| CommitSelection::Of(BTreeMap::new()));
         match (&query.topics, selection) {
-            (TopicSelection::OfGroup, selection) => *selection = Selection::All,
-            (TopicSelection::Named(_) | TopicSelection::Pattern(_), Selection::All) => {}
-            (TopicSelection::Named(_) | TopicSelection::Pattern(_), Selection::Of(partitions)) => {
+            (TopicSelection::OfGroup, selection) => *selection = CommitSelection::All,
+            (TopicSelection::Named(_) | TopicSelection::Pattern(_), CommitSelection::All) => {}
+            (TopicSelection::Named(_) | TopicSelection::Pattern(_), CommitSelection::Of(partitions)) => {
                 for (name, numbers) in selected(query, chosen, topics) {
                     partitions.entry(name).or_default().extend(numbers);
                 }
@@ -237,29 +258,29 @@ fn plan<'q>(queries: &'q [GroupQuery], chosen: &[Chosen], topics: &Topics, membe
         }
     }
     let is_changing = |group: &str| match members {
-        Members::All => true,
-        Members::MayHaveChanged(groups) => groups.contains(group),
+        MemberScope::All => true,
+        MemberScope::MayHaveChanged(groups) => groups.contains(group),
     };
-    let plan = |(group, commits)| Plan { group, commits, is_changing: is_changing(group) };
+    let plan = |(group, commits)| GroupPlan { group, commits, is_changing: is_changing(group) };
     selections.into_iter().map(plan).collect()
 }
 
 /// A query's partitions by topic, as far as its topics are known.
 fn selected<'s>(
     query: &'s GroupQuery,
-    chosen: &'s Chosen,
+    chosen: &'s ChosenTopics,
     topics: &'s Topics,
 ) -> impl Iterator<Item = (Arc<str>, impl Iterator<Item = i32> + 's)> + 's {
     let known = chosen.iter().flatten().filter_map(|name| Some((name, topics.get(name).ok()?)));
     known.map(move |(name, topic)| (Arc::clone(name), partitions_of(query, topic)))
 }
 
-fn partitions_of<'t>(query: &'t GroupQuery, topic: &'t Topic) -> impl Iterator<Item = i32> + 't {
+fn partitions_of<'t>(query: &'t GroupQuery, topic: &'t TopicMetadata) -> impl Iterator<Item = i32> + 't {
     let is_selected = |partition: &i32| query.partitions.as_ref().is_none_or(|set| set.contains(*partition));
     topic.leaders.keys().copied().filter(is_selected)
 }
 
-/// How many partitions of a topic are looked at. None at all says nothing about the lag.
+/// How many partitions of a topic are read. None at all says nothing about the lag.
 fn selected_count(query: &GroupQuery, topic: &str, count: u32) -> Known<u32> {
     match &query.partitions {
         Some(selection) if count == 0 => {
@@ -269,22 +290,22 @@ fn selected_count(query: &GroupQuery, topic: &str, count: u32) -> Known<u32> {
     }
 }
 
-/// Chooses the topics of the queries that name none: what the group has committed to or is assigned, and what it had the
-/// last time: whether that is gone or only hidden is told when it is asked for by name.
+/// Chooses the topics of the queries that name none: what the group has committed to or is assigned, and what it had in
+/// the previous cycle. Metadata by name then shows whether the latter are gone or only hidden from us.
 async fn choose_by_group(
     cycle: &Cycle<'_>,
     caches: &mut Caches<'_>,
     queries: &[GroupQuery],
     groups: &HashMap<&str, GroupReading>,
-    chosen: &mut [Chosen],
+    chosen: &mut [ChosenTopics],
 ) {
     for (query, chosen) in queries.iter().zip(chosen) {
         let (TopicSelection::OfGroup, Some(read)) = (&query.topics, groups.get(query.group.as_str())) else { continue };
         let before = chosen.as_ref().ok().cloned().unwrap_or_default();
         if read.commits.is_ok() {
-            // Gone, or hidden since: the metadata of before does not tell.
+            // Gone, or hidden since: the cached metadata does not show which.
             let shown = read.topics();
-            before.difference(&shown).for_each(|name| caches.topics.doubt(name));
+            before.difference(&shown).for_each(|name| caches.topics.invalidate(name));
         }
         *chosen = match topics_of(&query.group, read) {
             Ok(topics) => Ok(topics.union(&before).cloned().collect()),
@@ -307,14 +328,14 @@ async fn choose_by_group(
     }
 }
 
-/// Of the topics that a group had the last time and shows no more, those stay that are known to be there and hidden: the
-/// broker leaves out of a group's commits what we may not describe, and says so only when asked by name. A group that shows
-/// nothing at all keeps what it had, since that is what cannot be known any more.
+/// Of the topics that a group had in the previous cycle and no longer shows, keeps those that exist and are hidden from
+/// us: without the Describe right, a broker leaves them out of the group's commits, and returns an authorization error
+/// only by name. A group that shows nothing at all keeps all of its topics, because their lag has become unknown.
 fn drop_vanished(
     caches: &mut Caches<'_>,
     queries: &[GroupQuery],
     groups: &HashMap<&str, GroupReading>,
-    chosen: &mut [Chosen],
+    chosen: &mut [ChosenTopics],
 ) {
     for (query, chosen) in queries.iter().zip(chosen) {
         let (TopicSelection::OfGroup, Ok(names)) = (&query.topics, chosen) else { continue };
@@ -328,8 +349,8 @@ fn drop_vanished(
     }
 }
 
-/// The topics that the group shows; without any, why.
-fn topics_of(group: &str, read: &GroupReading) -> Chosen {
+/// The topics that the group shows, or why there are none.
+fn topics_of(group: &str, read: &GroupReading) -> ChosenTopics {
     let topics = read.topics();
     if !topics.is_empty() {
         return Ok(topics);
@@ -342,36 +363,36 @@ fn topics_of(group: &str, read: &GroupReading) -> Chosen {
             (GroupKind::Share | GroupKind::ConnectWorkers, _) => {
                 Unknown::Unsupported { what: format!("the lag of a {}", read.kind) }
             }
-            // A group that is there and shows no commit: the broker leaves out topics that we may not describe.
+            // An existing group that shows no commit: the broker leaves out topics that we may not describe.
             (_, GroupState::Empty) => Unknown::HiddenTopics { group: group() },
             (_, _) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
         }),
         (Ok(_), Ok(_)) if !read.kind.has_offsets() => {
             Err(Unknown::Unsupported { what: format!("the lag of a {}", read.kind) })
         }
-        // Members that have not been assigned anything yet.
+        // Members without an assignment yet.
         (Ok(_), Ok(_)) => Err(Unknown::NotReadYet),
     }
 }
 
-/// The partitions of all queries together, each once.
-fn wanted(queries: &[GroupQuery], chosen: &[Chosen], topics: &Topics) -> Wanted {
-    let mut wanted = Wanted::new();
+/// The partitions of all queries, each once.
+fn requested_partitions(queries: &[GroupQuery], chosen: &[ChosenTopics], topics: &Topics) -> RequestedPartitions {
+    let mut requested = RequestedPartitions::new();
     for (query, chosen) in queries.iter().zip(chosen) {
         let stable = query.isolation == IsolationLevel::ReadCommitted;
         for (name, partitions) in selected(query, chosen, topics) {
-            let of_topic = wanted.entry(name).or_default();
+            let of_topic = requested.entry(name).or_default();
             for partition in partitions {
                 *of_topic.entry(partition).or_default() |= stable;
             }
         }
     }
-    wanted
+    requested
 }
 
-impl Reading<'_> {
-    /// What the cycle has read of one query.
-    fn observe(&self, topics: &Topics, query: &GroupQuery, chosen: &Chosen, at: Duration) -> Observation {
+impl CycleResult<'_> {
+    /// The observation of one query.
+    fn observe(&self, topics: &Topics, query: &GroupQuery, chosen: &ChosenTopics, at: Duration) -> Observation {
         let read = self.groups.get(query.group.as_str());
         let group = read.map_or(Err(Unknown::NotReadYet), |read| read.description.clone());
         let kind = read.map_or(GroupKind::Unknown, |read| read.kind);
@@ -410,13 +431,13 @@ impl Reading<'_> {
         &'s self,
         query: &'s GroupQuery,
         name: &'s Arc<str>,
-        topic: &'s Topic,
+        topic: &'s TopicMetadata,
     ) -> impl Iterator<Item = PartitionObservation> + 's {
         let commits = self.groups.get(query.group.as_str()).map(|read| &read.commits);
         let ends = self.ends.get(name);
         partitions_of(query, topic).map(move |number| {
             let edges = ends.and_then(|ends| ends.get(&number));
-            let edge = |pick: fn(&offsets::Edges) -> &Known<_>| {
+            let edge = |pick: fn(&offsets::OffsetBounds) -> &Known<_>| {
                 edges.map_or(Err(Unknown::NotReadYet), |edges| pick(edges).clone())
             };
             let end = match query.isolation {

@@ -3,23 +3,23 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::core::Unknown;
+use crate::core::{Unknown, format_duration};
 
 /// Why a connection could not be made, or why it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ConnectError {
-    /// The network: no such host, refused, closed.
+    /// A network error: no such host, refused, closed.
     Unreachable(String),
-    /// TLS or credentials do not fit.
+    /// TLS or SASL failed.
     Security(String),
-    /// Nothing came for so long.
+    /// No response within this time.
     TimedOut(Duration),
-    /// What came is not Kafka's protocol, or contradicts itself.
+    /// The response is not Kafka's protocol, or contradicts itself.
     Protocol(String),
 }
 
 impl ConnectError {
-    /// Which of two errors tells more: what a broker refused before what the network did.
+    /// Which of two errors is more specific: a refusal by a broker before a network error.
     fn weight(&self) -> u8 {
         match self {
             Self::Security(_) => 3,
@@ -29,12 +29,12 @@ impl ConnectError {
         }
     }
 
-    /// The one of the two that tells more.
+    /// The more specific one of the two.
     pub(super) fn or(self, other: Self) -> Self {
         if other.weight() > self.weight() { other } else { self }
     }
 
-    /// The same error with words in front that say about what.
+    /// The same error with its subject in front.
     pub(super) fn about(self, what: &str) -> Self {
         match self {
             Self::Unreachable(text) => Self::Unreachable(format!("{what}: {text}")),
@@ -44,7 +44,7 @@ impl ConnectError {
         }
     }
 
-    /// What an observation says.
+    /// As observations have it.
     pub(super) fn unknown(&self) -> Unknown {
         match self {
             Self::Unreachable(detail) => Unknown::Unreachable { detail: detail.clone() },
@@ -59,12 +59,12 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreachable(text) | Self::Security(text) | Self::Protocol(text) => f.write_str(text),
-            Self::TimedOut(after) => write!(f, "no answer within {}", humantime::format_duration(rounded(*after))),
+            Self::TimedOut(after) => write!(f, "no answer within {}", format_duration(rounded(*after))),
         }
     }
 }
 
-/// As people say it: tenths of a second, below that milliseconds.
+/// Rounded for people: to tenths of a second, below a second to milliseconds.
 pub(super) fn rounded(time: Duration) -> Duration {
     let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(if milliseconds < 1_000 { milliseconds } else { milliseconds.saturating_add(50) / 100 * 100 })

@@ -1,7 +1,7 @@
-//! What coordinators say about groups: the describe request of each protocol, for many groups at once.
+//! Descriptions of groups by their coordinators: the describe request of each protocol, for many groups at once.
 //!
-//! A group answers to one of them only, and which one is remembered. Where it is not known, the requests are asked in turn:
-//! a coordinator answers GROUP_ID_NOT_FOUND (69) to those that are not the group's own, and old ones say "Dead".
+//! Each group has one protocol, which is cached. Where it is not known, the requests are tried in turn: a coordinator
+//! answers GROUP_ID_NOT_FOUND (69) for groups of another protocol, and older coordinators answer "Dead".
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use super::broker::Broker;
+use super::broker::BrokerConnection;
 use super::cycle::Cycle;
 use super::errors::RequestError;
 use super::kind::kind_of_classic;
@@ -22,33 +22,34 @@ use super::wire::{
 };
 use crate::core::{GroupDescription, GroupKind, GroupState, Member, Task, TaskRole};
 
-/// Groups in one request. A member takes some 300 to 500 bytes in the answer.
-const CHUNK: usize = 250;
-/// Requests beside each other.
-const BESIDE: usize = 20;
+/// The most groups in one request. A member takes some 300 to 500 bytes in the response.
+const MAX_GROUPS_PER_REQUEST: usize = 250;
+/// Concurrent requests.
+const MAX_IN_FLIGHT: usize = 20;
 
-/// The protocol that a group speaks: which request describes it.
+/// A group's protocol: which request describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(super) enum GroupProtocol {
     Classic,
     Consumer,
     Streams,
     Share,
 }
 
-/// All, in the order in which they are tried: the commonest first that says no to others' groups.
-const PROTOCOLS: [Protocol; 4] = [Protocol::Consumer, Protocol::Classic, Protocol::Streams, Protocol::Share];
+/// All protocols in the order in which they are tried: the most frequent first that rejects groups of other protocols.
+const PROTOCOLS: [GroupProtocol; 4] =
+    [GroupProtocol::Consumer, GroupProtocol::Classic, GroupProtocol::Streams, GroupProtocol::Share];
 
-/// A group as it was described.
+/// A group as its coordinator describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Described {
+pub(super) struct DescribedGroup {
     pub(super) group: GroupDescription,
     pub(super) kind: GroupKind,
-    /// `None`: no protocol knows the group.
-    pub(super) protocol: Option<Protocol>,
+    /// `None`: the group exists in no protocol.
+    pub(super) protocol: Option<GroupProtocol>,
 }
 
-impl Described {
+impl DescribedGroup {
     /// A group that the coordinator does not know.
     pub(super) fn dead() -> Self {
         let group = GroupDescription { state: GroupState::Dead, assignor: None, members: Vec::new() };
@@ -56,73 +57,77 @@ impl Described {
     }
 }
 
-/// A group to describe: the caller's number, its id, and the protocol that it spoke the last time.
-pub(super) type Wanted<'w> = (usize, &'w str, Option<Protocol>);
+/// A group to describe: the caller's index, the group's id, and its protocol in the previous description.
+pub(super) type DescribeTarget<'w> = (usize, &'w str, Option<GroupProtocol>);
 
-/// What came of describing one group.
-type DescribeResult = Result<Described, RequestError>;
+/// The result of describing one group.
+type DescribeResult = Result<DescribedGroup, RequestError>;
 
-/// Describes all groups by their coordinator. There is a result for each.
+/// Describes all groups by their coordinator. Returns a result for each.
 pub(super) async fn describe(
     cycle: &Cycle<'_>,
     topics: &Topics,
-    broker: &Broker,
-    wanted: Vec<Wanted<'_>>,
+    broker: &BrokerConnection,
+    targets: Vec<DescribeTarget<'_>>,
 ) -> Vec<(usize, DescribeResult)> {
-    let mut results: HashMap<usize, DescribeResult> = HashMap::with_capacity(wanted.len());
-    // First each by the protocol that it spoke; then those that speak it no longer, or are new, by all in turn.
-    let mut unknown: Vec<Wanted<'_>> = Vec::new();
+    let mut results: HashMap<usize, DescribeResult> = HashMap::with_capacity(targets.len());
+    // First each by its cached protocol; then those that have changed it, and new ones, by all protocols in turn.
+    let mut unknown: Vec<DescribeTarget<'_>> = Vec::new();
     for protocol in PROTOCOLS {
-        let of_protocol: Vec<Wanted<'_>> = wanted.iter().filter(|each| each.2 == Some(protocol)).copied().collect();
-        unknown.extend(ask(cycle, topics, broker, protocol, of_protocol, &mut results).await);
+        let of_protocol: Vec<DescribeTarget<'_>> =
+            targets.iter().filter(|each| each.2 == Some(protocol)).copied().collect();
+        unknown.extend(describe_by_protocol(cycle, topics, broker, protocol, of_protocol, &mut results).await);
     }
-    unknown.extend(wanted.iter().filter(|each| each.2.is_none()));
+    unknown.extend(targets.iter().filter(|each| each.2.is_none()));
     for protocol in PROTOCOLS {
-        unknown = ask(cycle, topics, broker, protocol, unknown, &mut results).await;
+        unknown = describe_by_protocol(cycle, topics, broker, protocol, unknown, &mut results).await;
     }
     for (number, _, _) in unknown {
-        results.entry(number).or_insert_with(|| Ok(Described::dead()));
+        results.entry(number).or_insert_with(|| Ok(DescribedGroup::dead()));
     }
-    wanted
+    targets
         .iter()
-        .map(|(number, _, _)| (*number, results.remove(number).unwrap_or(Err(RequestError::LeftOut))))
+        .map(|(number, _, _)| (*number, results.remove(number).unwrap_or(Err(RequestError::Missing))))
         .collect()
 }
 
-/// Asks for groups by one protocol, puts the results in, and returns the groups that speak another.
-async fn ask<'w>(
+/// Describes groups by one protocol, stores the results, and returns the groups of other protocols.
+async fn describe_by_protocol<'w>(
     cycle: &Cycle<'_>,
     topics: &Topics,
-    broker: &Broker,
-    protocol: Protocol,
-    wanted: Vec<Wanted<'w>>,
+    broker: &BrokerConnection,
+    protocol: GroupProtocol,
+    targets: Vec<DescribeTarget<'w>>,
     results: &mut HashMap<usize, DescribeResult>,
-) -> Vec<Wanted<'w>> {
-    if wanted.is_empty() || !protocol.is_known_to(broker) {
-        // Without any request for classic groups nothing is described at all.
-        if protocol == Protocol::Classic {
+) -> Vec<DescribeTarget<'w>> {
+    if targets.is_empty() || !protocol.is_supported_by(broker) {
+        // Without a request for classic groups nothing can be described.
+        if protocol == GroupProtocol::Classic {
             let unsupported = || Err(RequestError::Unsupported { request: DescribeGroups::NAME });
-            results.extend(wanted.iter().map(|(number, _, _)| (*number, unsupported())));
+            results.extend(targets.iter().map(|(number, _, _)| (*number, unsupported())));
             return Vec::new();
         }
-        return wanted;
+        return targets;
     }
-    let requests: Vec<_> =
-        wanted.chunks(CHUNK).map(|chunk| ask_chunk(cycle, topics, broker, protocol, chunk)).collect();
-    let mut answers = futures::stream::iter(requests).buffer_unordered(BESIDE);
+    let requests: Vec<_> = targets
+        .chunks(MAX_GROUPS_PER_REQUEST)
+        .map(|chunk| describe_chunk(cycle, topics, broker, protocol, chunk))
+        .collect();
+    let mut answers = futures::stream::iter(requests).buffer_unordered(MAX_IN_FLIGHT);
     let mut others = Vec::new();
     while let Some((chunk, answer)) = answers.next().await {
         match answer {
             Ok(mut described) => {
                 for each in chunk {
-                    match described.remove(each.1).unwrap_or(Err(RequestError::LeftOut)) {
+                    match described.remove(each.1).unwrap_or(Err(RequestError::Missing)) {
                         Err(RequestError::Code(code::GROUP_ID_NOT_FOUND)) => others.push(*each),
-                        // Kafka 3.9 lists the request as known without the coordinator that answers it (KIP-848).
-                        Err(RequestError::Code(code::UNSUPPORTED_VERSION)) if protocol != Protocol::Classic => {
+                        // Kafka 3.9 lists this request in ApiVersions although the coordinator that serves it is off
+                        // (KIP-848).
+                        Err(RequestError::Code(code::UNSUPPORTED_VERSION)) if protocol != GroupProtocol::Classic => {
                             others.push(*each);
                         }
-                        // Until KIP-1043 that is what DescribeGroups says of a group of another protocol as well.
-                        Ok(dead) if protocol == Protocol::Classic && dead.group.state == GroupState::Dead => {
+                        // Before KIP-1043, DescribeGroups answers "Dead" for groups of other protocols as well.
+                        Ok(dead) if protocol == GroupProtocol::Classic && dead.group.state == GroupState::Dead => {
                             others.push(*each);
                         }
                         result => {
@@ -131,8 +136,8 @@ async fn ask<'w>(
                     }
                 }
             }
-            // One that says it knows the request and then does not: as if it did not say so.
-            Err(RequestError::Code(code::UNSUPPORTED_VERSION)) if protocol != Protocol::Classic => {
+            // A broker that lists the request and then rejects it is treated as one that does not list it.
+            Err(RequestError::Code(code::UNSUPPORTED_VERSION)) if protocol != GroupProtocol::Classic => {
                 others.extend(chunk);
             }
             Err(error) => results.extend(chunk.iter().map(|each| (each.0, Err(error.clone())))),
@@ -141,8 +146,8 @@ async fn ask<'w>(
     others
 }
 
-impl Protocol {
-    fn is_known_to(self, broker: &Broker) -> bool {
+impl GroupProtocol {
+    fn is_supported_by(self, broker: &BrokerConnection) -> bool {
         match self {
             Self::Classic => broker.version_of::<DescribeGroups<'_>>().is_some(),
             Self::Consumer => broker.version_of::<ConsumerGroupDescribe<'_>>().is_some(),
@@ -152,13 +157,13 @@ impl Protocol {
     }
 }
 
-async fn ask_chunk<'c, 'w>(
+async fn describe_chunk<'c, 'w>(
     cycle: &Cycle<'_>,
     topics: &Topics,
-    broker: &Broker,
-    protocol: Protocol,
-    chunk: &'c [Wanted<'w>],
-) -> (&'c [Wanted<'w>], Result<HashMap<String, DescribeResult>, RequestError>) {
+    broker: &BrokerConnection,
+    protocol: GroupProtocol,
+    chunk: &'c [DescribeTarget<'w>],
+) -> (&'c [DescribeTarget<'w>], Result<HashMap<String, DescribeResult>, RequestError>) {
     let groups: Vec<&str> = chunk.iter().map(|each| each.1).collect();
     (chunk, request(cycle, topics, broker, protocol, &groups).await)
 }
@@ -166,62 +171,67 @@ async fn ask_chunk<'c, 'w>(
 async fn request(
     cycle: &Cycle<'_>,
     topics: &Topics,
-    broker: &Broker,
-    protocol: Protocol,
+    broker: &BrokerConnection,
+    protocol: GroupProtocol,
     groups: &[&str],
 ) -> Result<HashMap<String, DescribeResult>, RequestError> {
     let until = cycle.end_of_groups();
-    let read = Names { topics };
+    let read = DescriptionReader { topics };
     Ok(match protocol {
-        Protocol::Classic => {
-            let answer = broker.ask(&DescribeGroups { groups }, until).await?;
+        GroupProtocol::Classic => {
+            let answer = broker.send(&DescribeGroups { groups }, until).await?;
             let response = answer.read()?;
-            broker.obey(response.throttle_ms);
-            response.groups.iter().map(|group| keyed(&group.group, group.error, || read.classic(group))).collect()
+            broker.apply_throttle(response.throttle_ms);
+            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.classic(group))).collect()
         }
-        Protocol::Consumer => {
-            let answer = broker.ask(&ConsumerGroupDescribe { groups }, until).await?;
+        GroupProtocol::Consumer => {
+            let answer = broker.send(&ConsumerGroupDescribe { groups }, until).await?;
             let response = answer.read()?;
-            broker.obey(response.throttle_ms);
-            response.groups.iter().map(|group| keyed(&group.group, group.error, || read.consumer(group))).collect()
+            broker.apply_throttle(response.throttle_ms);
+            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.consumer(group))).collect()
         }
-        Protocol::Streams => {
-            let answer = broker.ask(&StreamsGroupDescribe { groups }, until).await?;
+        GroupProtocol::Streams => {
+            let answer = broker.send(&StreamsGroupDescribe { groups }, until).await?;
             let response = answer.read()?;
-            broker.obey(response.throttle_ms);
-            response.groups.iter().map(|group| keyed(&group.group, group.error, || read.streams(group))).collect()
+            broker.apply_throttle(response.throttle_ms);
+            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.streams(group))).collect()
         }
-        Protocol::Share => {
-            let answer = broker.ask(&ShareGroupDescribe { groups }, until).await?;
+        GroupProtocol::Share => {
+            let answer = broker.send(&ShareGroupDescribe { groups }, until).await?;
             let response = answer.read()?;
-            broker.obey(response.throttle_ms);
-            response.groups.iter().map(|group| keyed(&group.group, group.error, || read.share(group))).collect()
+            broker.apply_throttle(response.throttle_ms);
+            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.share(group))).collect()
         }
     })
 }
 
-fn keyed(group: &str, error: i16, read: impl FnOnce() -> DescribeResult) -> (String, DescribeResult) {
+fn with_group(group: &str, error: i16, read: impl FnOnce() -> DescribeResult) -> (String, DescribeResult) {
     let described = if error == 0 { read() } else { Err(RequestError::Code(error)) };
+    let described = described.map(|mut described| {
+        // Brokers list members in no fixed order. Sorted, an unchanged group compares as equal.
+        described.group.members.sort_by(|a, b| a.id.cmp(&b.id));
+        described
+    });
     (group.to_owned(), described)
 }
 
-/// Reads descriptions, with one copy of each topic's name.
-struct Names<'t> {
+/// Converts descriptions, sharing one copy of each topic's name.
+struct DescriptionReader<'t> {
     topics: &'t Topics,
 }
 
-impl Names<'_> {
+impl DescriptionReader<'_> {
     fn classic(&self, group: &ClassicGroup<'_>) -> DescribeResult {
         let state = state(&group.state, DescribeGroups::NAME)?;
         let client_ids = group.members.iter().map(|member| &*member.client_id);
         let kind = kind_of_classic(&group.protocol_type, &group.protocol, client_ids);
         let is_consumer = group.protocol_type == "consumer";
         let member = |member: &ClassicMember<'_>| {
-            // Written by the group's leader; others than consumers have formats of their own.
+            // Written by the group's leader; group types other than consumers have formats of their own.
             let assignment =
                 if is_consumer { member_assignment(member.assignment).unwrap_or_default() } else { Default::default() };
             let read = self.member(&member.id, &member.client_id, &member.host, &assignment.topics);
-            // Where the application has an assignor of its own under that name, the tasks are not known.
+            // Where the application has an assignor of its own under this name, the tasks are unknown.
             let tasks = if kind == GroupKind::ClassicStreams {
                 streams_tasks(assignment.user_data).unwrap_or_default()
             } else {
@@ -230,10 +240,10 @@ impl Names<'_> {
             Member { tasks: classic_tasks(&tasks), ..read }
         };
         let members = group.members.iter().map(member).collect();
-        Ok(Described {
+        Ok(DescribedGroup {
             group: GroupDescription { state, assignor: text(&group.protocol), members },
             kind,
-            protocol: Some(Protocol::Classic),
+            protocol: Some(GroupProtocol::Classic),
         })
     }
 
@@ -241,14 +251,14 @@ impl Names<'_> {
         let member = |member: &super::wire::ConsumerMember<'_>| {
             self.member(&member.id, &member.client_id, &member.host, &member.assignment)
         };
-        Ok(Described {
+        Ok(DescribedGroup {
             group: GroupDescription {
                 state: state(&group.state, ConsumerGroupDescribe::NAME)?,
                 assignor: text(&group.assignor),
                 members: group.members.iter().map(member).collect(),
             },
             kind: GroupKind::Consumer,
-            protocol: Some(Protocol::Consumer),
+            protocol: Some(GroupProtocol::Consumer),
         })
     }
 
@@ -256,14 +266,14 @@ impl Names<'_> {
         let member = |member: &super::wire::ShareMember<'_>| {
             self.member(&member.id, &member.client_id, &member.host, &member.assignment)
         };
-        Ok(Described {
+        Ok(DescribedGroup {
             group: GroupDescription {
                 state: state(&group.state, ShareGroupDescribe::NAME)?,
                 assignor: text(&group.assignor),
                 members: group.members.iter().map(member).collect(),
             },
             kind: GroupKind::Share,
-            protocol: Some(Protocol::Share),
+            protocol: Some(GroupProtocol::Share),
         })
     }
 
@@ -297,14 +307,14 @@ impl Names<'_> {
                 tasks: tasks(&member.assignment),
             }
         };
-        Ok(Described {
+        Ok(DescribedGroup {
             group: GroupDescription {
                 state: state(&group.state, StreamsGroupDescribe::NAME)?,
                 assignor: None,
                 members: group.members.iter().map(member).collect(),
             },
             kind: GroupKind::Streams,
-            protocol: Some(Protocol::Streams),
+            protocol: Some(GroupProtocol::Streams),
         })
     }
 
@@ -314,6 +324,7 @@ impl Names<'_> {
             let name = self.topics.name(topic);
             partitions.extend(numbers.iter().map(|number| (Arc::clone(&name), *number)));
         }
+        partitions.sort();
         Member {
             id: id.to_owned(),
             client_id: client_id.to_owned(),
@@ -344,7 +355,7 @@ fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
     tasks
 }
 
-/// In the words of KIP-1071, whose sub-topologies have the same numbers as text.
+/// As KIP-1071 writes them: there, sub-topology ids are the same numbers as text.
 fn classic_tasks(tasks: &StreamsTasks) -> Vec<Task> {
     let roles = [(TaskRole::Active, &tasks.active), (TaskRole::Standby, &tasks.standby)];
     let task = |role, (subtopology, partition): &(i32, i32)| Task {
@@ -368,10 +379,47 @@ fn state(name: &str, request: &'static str) -> Result<GroupState, RequestError> 
         "Dead" => GroupState::Dead,
         "Empty" => GroupState::Empty,
         "Assigning" => GroupState::Assigning,
-        // Streams groups wait for their internal topics: nobody works meanwhile (KIP-1071).
+        // Streams groups wait for their internal topics, and process nothing until they exist (KIP-1071).
         "Reconciling" | "NotReady" => GroupState::Reconciling,
         _ => {
-            return Err(RequestError::Garbage { request, detail: "a state of the group that is not known".to_owned() });
+            return Err(RequestError::Malformed {
+                request,
+                detail: "a state of the group that is not known".to_owned(),
+            });
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::wire::ShareMember;
+
+    #[test]
+    fn a_group_is_the_same_in_whatever_order_the_broker_lists_members_and_partitions() {
+        let topics = Topics::default();
+        let read = DescriptionReader { topics: &topics };
+        let member = |id: &'static str, partitions: [i32; 2]| ShareMember {
+            id: id.into(),
+            epoch: 1,
+            client_id: "app".into(),
+            host: "/10.0.0.1".into(),
+            assignment: vec![("orders".into(), partitions.to_vec())],
+        };
+        let described = |members| {
+            let group = ShareGroup {
+                error: 0,
+                message: None,
+                group: "shop".into(),
+                state: "Stable".into(),
+                epoch: 1,
+                assignment_epoch: 1,
+                assignor: "simple".into(),
+                members,
+            };
+            with_group("shop", 0, || read.share(&group)).1.expect("it can be read")
+        };
+        let one = described(vec![member("a", [0, 1]), member("b", [2, 3])]);
+        assert_eq!(one, described(vec![member("b", [3, 2]), member("a", [1, 0])]));
+    }
 }

@@ -1,53 +1,54 @@
-//! From Kafka's error codes and failed requests to why something is unknown. Knows the codes; the one place that does.
+//! Maps Kafka's error codes and failed requests to the reasons why something is unknown. The only place that interprets
+//! the codes.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connect_error::{ConnectError, rounded};
+use super::connect_error::ConnectError;
 use super::wire::error_codes::{self as code, error_name};
 use crate::core::{Resource, Unknown};
 
-/// Why a request has no answer that can be used.
+/// Why a request has no usable response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RequestError {
-    /// There is no connection, or it was closed before the answer came.
+    /// There is no connection, or it was closed before the response arrived.
     Connection(ConnectError),
-    /// No answer within this time.
+    /// No response within this time.
     TimedOut(Duration),
-    /// The broker asks us to wait, for longer than there is time.
+    /// The broker's quota delays requests for longer than there is time.
     Throttled,
-    /// The broker does not know the request, or no version of it that we know.
+    /// The broker does not support the request in any version that we do.
     Unsupported {
         /// The request's name.
         request: &'static str,
     },
-    /// The answer can't be read.
-    Garbage {
+    /// The response can't be decoded.
+    Malformed {
         /// The request's name.
         request: &'static str,
-        /// What was wrong, and where.
+        /// What was wrong, and at which byte.
         detail: String,
     },
-    /// The answer is an error code.
+    /// The response is an error code.
     Code(i16),
-    /// The answer leaves out what was asked for.
-    LeftOut,
+    /// The response leaves out what was requested.
+    Missing,
 }
 
-/// What a request was about, for errors that don't say it themselves.
+/// The subject of a request, for errors that don't name it.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Subject<'a> {
+pub(super) enum ErrorSubject<'a> {
     Group(&'a str),
     Topic(&'a Arc<str>),
     Cluster,
 }
 
-/// Whether the code says that the coordinator moved away or isn't ready, so that asking again soon makes sense.
+/// Whether the coordinator has moved or is not ready, so that a retry makes sense.
 pub(super) fn is_coordinator_moving(code: i16) -> bool {
     matches!(code, code::COORDINATOR_LOAD_IN_PROGRESS | code::COORDINATOR_NOT_AVAILABLE | code::NOT_COORDINATOR)
 }
 
-/// Whether the code says that the partition's leader isn't (known to be) where it was looked for, or is not ready.
+/// Whether the partition's leader has moved, is unknown or is not ready, so that a retry makes sense.
 pub(super) fn is_leader_moving(code: i16) -> bool {
     matches!(
         code,
@@ -63,47 +64,60 @@ pub(super) fn is_leader_moving(code: i16) -> bool {
 }
 
 impl RequestError {
-    /// Whether the broker gave no answer at all, in contrast to one that says no.
+    /// Whether the broker did not respond at all, in contrast to a response with an error.
     pub(super) fn is_silence(&self) -> bool {
         match self {
             Self::Connection(_) | Self::TimedOut(_) | Self::Throttled => true,
-            Self::Unsupported { .. } | Self::Garbage { .. } | Self::Code(_) | Self::LeftOut => false,
+            Self::Unsupported { .. } | Self::Malformed { .. } | Self::Code(_) | Self::Missing => false,
         }
     }
 
     /// Why the subject is unknown.
-    pub(super) fn unknown(&self, about: Subject<'_>) -> Unknown {
+    pub(super) fn unknown(&self, about: ErrorSubject<'_>) -> Unknown {
         match self {
-            Self::Connection(error) => error.unknown(),
-            Self::TimedOut(after) => Unknown::TimedOut { after: rounded(*after) },
-            Self::Throttled => Unknown::Unreachable {
-                detail:
-                    "the broker's quota keeps our requests back (throttle_time_ms) for longer than this poll may take"
-                        .to_owned(),
-            },
             Self::Unsupported { request } => Unknown::Unsupported { what: format!("the request {request}") },
-            Self::Garbage { request, detail } => {
-                Unknown::Protocol { detail: format!("the answer to {request} can't be read: {detail}") }
-            }
             Self::Code(code) => explain(*code, about),
-            Self::LeftOut => Unknown::Missing,
+            Self::Missing => Unknown::Missing,
+            Self::Connection(_) | Self::TimedOut(_) | Self::Throttled | Self::Malformed { .. } => {
+                self.connect_error().unknown()
+            }
+        }
+    }
+
+    /// Why a connection can't be made, where this request was part of making it.
+    pub(super) fn connect_error(&self) -> ConnectError {
+        match self {
+            Self::Connection(error) => error.clone(),
+            Self::TimedOut(after) => ConnectError::TimedOut(*after),
+            Self::Throttled => ConnectError::Unreachable(
+                "the broker's quota delays our requests (throttle_time_ms) for longer than this poll may take"
+                    .to_owned(),
+            ),
+            Self::Unsupported { request } => {
+                ConnectError::Protocol(format!("the broker does not know the request {request}"))
+            }
+            Self::Malformed { request, detail } => {
+                ConnectError::Protocol(format!("the answer to {request} can't be read: {detail}"))
+            }
+            Self::Code(code) => ConnectError::Protocol(format!("the broker answered {} ({code})", error_name(*code))),
+            Self::Missing => ConnectError::Protocol("the response lacks what was requested".to_owned()),
         }
     }
 }
 
 /// Why a code other than 0 leaves its subject unknown.
-pub(super) fn explain(code: i16, about: Subject<'_>) -> Unknown {
+pub(super) fn explain(code: i16, about: ErrorSubject<'_>) -> Unknown {
     let refused = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.to_owned() };
     let named = |expected| match about {
-        Subject::Group(name) => refused(expected, name),
-        Subject::Topic(name) => refused(expected, name),
-        Subject::Cluster => refused(Resource::Cluster, CLUSTER),
+        ErrorSubject::Group(name) => refused(expected, name),
+        ErrorSubject::Topic(name) => refused(expected, name),
+        ErrorSubject::Cluster => refused(Resource::Cluster, CLUSTER),
     };
     let other = || Unknown::Broker { code: i32::from(code), name: error_name(code).to_owned() };
     match code {
         code::UNKNOWN_TOPIC_OR_PARTITION | code::INVALID_TOPIC_EXCEPTION => match about {
-            Subject::Topic(topic) => Unknown::TopicMissing { topic: Arc::clone(topic) },
-            Subject::Group(_) | Subject::Cluster => other(),
+            ErrorSubject::Topic(topic) => Unknown::TopicMissing { topic: Arc::clone(topic) },
+            ErrorSubject::Group(_) | ErrorSubject::Cluster => other(),
         },
         code::TOPIC_AUTHORIZATION_FAILED => named(Resource::Topic),
         code::GROUP_AUTHORIZATION_FAILED => named(Resource::Group),
@@ -111,13 +125,13 @@ pub(super) fn explain(code: i16, about: Subject<'_>) -> Unknown {
         code if is_coordinator_moving(code) => Unknown::CoordinatorMoving,
         code if is_leader_moving(code) => Unknown::NoLeader,
         code::UNSUPPORTED_VERSION => {
-            Unknown::Unsupported { what: "a version of the request that the broker says it knows".to_owned() }
+            Unknown::Unsupported { what: "a version of the request that the broker lists as supported".to_owned() }
         }
         _ => other(),
     }
 }
 
-/// Kafka's ACLs know one cluster resource, and this is its name.
+/// The name of the only cluster resource that Kafka's ACLs know.
 const CLUSTER: &str = "kafka-cluster";
 
 #[cfg(test)]
@@ -127,7 +141,7 @@ mod tests {
     #[test]
     fn every_code_becomes_a_reason_that_names_its_subject() {
         let orders: Arc<str> = Arc::from("orders");
-        let (group, topic) = (Subject::Group("shop"), Subject::Topic(&orders));
+        let (group, topic) = (ErrorSubject::Group("shop"), ErrorSubject::Topic(&orders));
         for (code, about, expected) in [
             (3, topic, "topic \"orders\" does not exist"),
             (29, topic, "--operation Describe --topic orders"),
@@ -139,8 +153,8 @@ mod tests {
             (42, group, "INVALID_REQUEST (42)"),
             (9_999, group, "(9999)"),
         ] {
-            let said = explain(code, about).to_string();
-            assert!(said.contains(expected), "{code}: {said}");
+            let error_text = explain(code, about).to_string();
+            assert!(error_text.contains(expected), "{code}: {error_text}");
         }
     }
 
@@ -150,13 +164,13 @@ mod tests {
             (RequestError::TimedOut(Duration::from_secs(3)), "no answer within 3s"),
             (RequestError::Unsupported { request: "OffsetFetch" }, "the request OffsetFetch"),
             (
-                RequestError::Garbage { request: "Metadata", detail: "a length is negative at byte 7".to_owned() },
+                RequestError::Malformed { request: "Metadata", detail: "a length is negative at byte 7".to_owned() },
                 "the answer to Metadata can't be read: a length is negative at byte 7",
             ),
             (RequestError::Connection(ConnectError::Security("bad certificate".to_owned())), "bad certificate"),
         ] {
-            let said = error.unknown(Subject::Cluster).to_string();
-            assert!(said.contains(expected), "{error:?}: {said}");
+            let error_text = error.unknown(ErrorSubject::Cluster).to_string();
+            assert!(error_text.contains(expected), "{error:?}: {error_text}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What properties name or hold: files, bounded in size, with a digest of what was in them; secrets, which nothing shows;
-//! and values that begin or end oddly.
+//! Files that properties name, bounded in size, with a digest of their contents; secrets, which no output shows; and
+//! hints at values with stray characters at either end.
 
 use std::fmt;
 use std::io::Read;
@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
 
-use super::properties::{Fault, Given};
+use super::properties::{ParsedProperties, PropertyError};
 
-/// A text that nothing shows.
+/// A text that no output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(Arc<str>);
 
@@ -18,7 +18,7 @@ impl Secret {
         Self(Arc::from(text))
     }
 
-    /// The text, for those who need it on the wire.
+    /// The text, for sending it.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
@@ -30,47 +30,47 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Reads the files that properties name, and keeps a digest of what was in them.
-pub(super) struct Files {
+/// Reads the files that properties name, and adds their contents to a digest.
+pub(super) struct PropertyFiles {
     pub(super) digest: Context,
     pub(super) any: bool,
 }
 
-impl Default for Files {
+impl Default for PropertyFiles {
     fn default() -> Self {
         Self { digest: Context::new(&SHA256), any: false }
     }
 }
 
-/// The largest file, in bytes: a bundle of every public authority has about 230 KB.
-const LARGEST_FILE: u64 = 1 << 20;
-/// The most files of a folder that are looked at: a folder of every public authority has about 300.
-const MOST_FILES: usize = 1_000;
+/// The largest file, in bytes: a bundle of all public authorities has about 230 KB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// The most files of a folder that are read: a folder of all public authorities has about 300.
+const MAX_FILES: usize = 1_000;
 
-impl Files {
-    /// The bytes of a file. The error does not repeat its name: it is the value of a property.
-    pub(super) fn read(&mut self, property: &str, path: &str) -> Result<Vec<u8>, Fault> {
+impl PropertyFiles {
+    /// The bytes of a file. The error does not repeat the path, because it is the value of a property.
+    pub(super) fn read(&mut self, property: &str, path: &str) -> Result<Vec<u8>, PropertyError> {
         self.any = true;
-        let bytes = read(std::path::Path::new(path)).map_err(|why| Fault::new(property, why))?;
+        let bytes = read(std::path::Path::new(path)).map_err(|why| PropertyError::new(property, why))?;
         self.digest.update(&(bytes.len() as u64).to_le_bytes());
         self.digest.update(&bytes);
         Ok(bytes)
     }
 
-    /// The bytes of a file, or of all files of a folder, one after the other, in the order of their names.
-    pub(super) fn read_all(&mut self, property: &str, path: &str) -> Result<Vec<u8>, Fault> {
+    /// The bytes of a file, or of all files of a folder, in the order of their names.
+    pub(super) fn read_all(&mut self, property: &str, path: &str) -> Result<Vec<u8>, PropertyError> {
         if !std::path::Path::new(path).is_dir() {
             return self.read(property, path);
         }
         self.any = true;
-        let entries = std::fs::read_dir(path).map_err(|why| Fault::new(property, sentence(&why)))?;
+        let entries = std::fs::read_dir(path).map_err(|why| PropertyError::new(property, sentence(&why)))?;
         let mut names: Vec<_> =
             entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
         names.sort();
-        names.truncate(MOST_FILES);
+        names.truncate(MAX_FILES);
         let mut all = Vec::new();
         for name in names {
-            // What can't be read in a folder is no authority; there may be a README.
+            // Other files may be in the folder, such as a README.
             let Ok(bytes) = read(&name) else { continue };
             if bytes.windows(10).any(|window| window == b"-----BEGIN") {
                 all.extend(bytes);
@@ -81,7 +81,7 @@ impl Files {
         Ok(all)
     }
 
-    pub(super) fn finish(mut self, given: &Given) -> ring::digest::Digest {
+    pub(super) fn finish(mut self, given: &ParsedProperties) -> ring::digest::Digest {
         given.digest(&mut self.digest);
         self.digest.finish()
     }
@@ -90,9 +90,9 @@ impl Files {
 fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|why| sentence(&why))?;
-    file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(|why| sentence(&why))?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(format!("the file is larger than {} MiB", LARGEST_FILE >> 20));
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|why| sentence(&why))?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("the file is larger than {} MiB", MAX_FILE_BYTES >> 20));
     }
     Ok(bytes)
 }
@@ -107,7 +107,7 @@ fn sentence(why: &std::io::Error) -> String {
     }
 }
 
-/// What is odd about how a value begins or ends, where it may be why it is refused.
+/// The stray character at either end of a value, which may be why it is refused.
 pub(super) fn odd_ending(value: &str) -> Option<&'static str> {
     if value.starts_with('\u{feff}') {
         Some("begins with a byte order mark")

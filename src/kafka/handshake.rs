@@ -1,5 +1,5 @@
-//! From an address to a connection that answers: DNS, TCP, TLS, ApiVersions, SASL. Knows how brokers close connections
-//! when the security protocol does not fit, and says so.
+//! From an address to a usable connection: DNS, TCP, TLS, ApiVersions, SASL. Knows how brokers close connections when
+//! the security protocol does not match, and explains it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,45 +10,45 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 
 use super::addresses::AddressPolicy;
-use super::broker::{Broker, Limits, Stream, Traffic};
+use super::broker::{BrokerConnection, ByteStream, ConnectionLimits, Traffic};
 use super::connect_error::ConnectError;
 use super::errors::RequestError;
 use super::options::{AddressFamily, ConnectionOptions};
-use super::sasl::{Exchange, Sasl};
-use super::wire::error_codes::{self as code, error_name};
+use super::sasl::{Sasl, SaslExchange};
+use super::wire::error_codes as code;
 use super::wire::{ApiVersions, SaslAuthenticate, SaslHandshake};
 use crate::core::Address;
 
-/// Addresses of one name that are tried: a name with more is a load balancer, where a few say enough.
-const MOST_ADDRESSES: usize = 8;
-/// Rounds of a SASL exchange; SCRAM, the longest, takes three.
-const MOST_ROUNDS: usize = 8;
+/// The most addresses of one name that are tried. A name with more is a load balancer, where a few are enough.
+const MAX_ADDRESSES: usize = 8;
+/// The most rounds of a SASL exchange; SCRAM, the longest, takes three.
+const MAX_ROUNDS: usize = 8;
 
-/// Connects, and makes the broker ready for requests.
+/// Connects, negotiates versions and authenticates.
 pub(super) async fn connect(
     address: &Address,
     options: &ConnectionOptions,
     policy: &AddressPolicy,
     traffic: &Arc<Traffic>,
     until: Instant,
-) -> Result<Broker, ConnectError> {
+) -> Result<BrokerConnection, ConnectError> {
     match attempt(address, options, policy, traffic, until, 3).await {
         // Some brokers (older Azure Event Hubs) close the connection on a version of ApiVersions that they don't know.
-        Err(Refused::AtFirstRequest(_)) => {
-            attempt(address, options, policy, traffic, until, 0).await.map_err(Refused::into_error)
+        Err(AttemptError::AtFirstRequest(_)) => {
+            attempt(address, options, policy, traffic, until, 0).await.map_err(AttemptError::into_error)
         }
-        other => other.map_err(Refused::into_error),
+        other => other.map_err(AttemptError::into_error),
     }
 }
 
 /// Why an attempt failed.
-enum Refused {
-    /// The connection was closed on the first request.
+enum AttemptError {
+    /// The connection was closed at the first request.
     AtFirstRequest(ConnectError),
     Otherwise(ConnectError),
 }
 
-impl Refused {
+impl AttemptError {
     fn into_error(self) -> ConnectError {
         match self {
             Self::AtFirstRequest(error) | Self::Otherwise(error) => error,
@@ -56,7 +56,7 @@ impl Refused {
     }
 }
 
-impl From<ConnectError> for Refused {
+impl From<ConnectError> for AttemptError {
     fn from(error: ConnectError) -> Self {
         Self::Otherwise(error)
     }
@@ -69,10 +69,10 @@ async fn attempt(
     traffic: &Arc<Traffic>,
     until: Instant,
     version: i16,
-) -> Result<Broker, Refused> {
+) -> Result<BrokerConnection, AttemptError> {
     let left = || until.saturating_duration_since(Instant::now());
     let stream = bounded(left().min(options.connect_timeout), open(address, options, policy)).await?;
-    let (stream, certificates): (Box<dyn Stream>, _) = match &options.tls {
+    let (stream, certificates): (Box<dyn ByteStream>, _) = match &options.tls {
         Some(tls) => {
             let handshake = bounded(left().min(options.connect_timeout), tls.connect(&address.host, stream));
             let stream = handshake.await.map_err(|error| error.about(&address.to_string()))?;
@@ -81,17 +81,17 @@ async fn attempt(
         }
         None => (Box::new(stream), None),
     };
-    let limits = Limits {
+    let limits = ConnectionLimits {
         client_id: options.client_id.clone(),
         request_timeout: options.request_timeout,
         max_response_bytes: options.max_response_bytes,
         authenticates: options.sasl.is_some(),
     };
-    let mut broker = Broker::start(address.clone(), stream, limits, options.tls.clone(), Arc::clone(traffic));
+    let mut broker = BrokerConnection::start(address.clone(), stream, limits, options.tls.clone(), Arc::clone(traffic));
     broker.certificates = certificates;
-    learn_versions(&mut broker, options, version, until).await.map_err(|error| match error {
-        Refused::AtFirstRequest(error) => Refused::AtFirstRequest(error.about(&address.to_string())),
-        Refused::Otherwise(error) => Refused::Otherwise(error.about(&address.to_string())),
+    negotiate_versions(&mut broker, options, version, until).await.map_err(|error| match error {
+        AttemptError::AtFirstRequest(error) => AttemptError::AtFirstRequest(error.about(&address.to_string())),
+        AttemptError::Otherwise(error) => AttemptError::Otherwise(error.about(&address.to_string())),
     })?;
     if let Some(sasl) = &options.sasl {
         authenticate(&broker, sasl, &address.host, until).await.map_err(|error| error.about(&address.to_string()))?;
@@ -99,14 +99,11 @@ async fn attempt(
     Ok(broker)
 }
 
-async fn bounded<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, ConnectError>>,
-) -> Result<T, ConnectError> {
-    tokio::time::timeout(patience, work).await.unwrap_or(Err(ConnectError::TimedOut(patience)))
+async fn bounded<T>(timeout: Duration, work: impl Future<Output = Result<T, ConnectError>>) -> Result<T, ConnectError> {
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(ConnectError::TimedOut(timeout)))
 }
 
-/// DNS and TCP: all addresses of the name in turn.
+/// DNS and TCP: tries all addresses of the name in turn.
 async fn open(
     address: &Address,
     options: &ConnectionOptions,
@@ -123,10 +120,10 @@ async fn open(
         AddressFamily::V6 => found.is_ipv6(),
     };
     let mut last = ConnectError::Unreachable(format!(
-        "Failed to resolve \"{}\": it has no address of the family that broker.address.family asks for",
+        "Failed to resolve \"{}\": it has no address of the family that broker.address.family allows",
         address.host
     ));
-    for found in found.filter(fits).take(MOST_ADDRESSES) {
+    for found in found.filter(fits).take(MAX_ADDRESSES) {
         if let Err(why) = policy.check_ip(&address.host, found.ip(), found.port()) {
             last = ConnectError::Unreachable(why);
             continue;
@@ -155,72 +152,61 @@ fn plain(error: &io::Error) -> String {
     text.split(" (os error").next().unwrap_or(&text).to_owned()
 }
 
-/// Asks for the versions; the first request on every connection.
-async fn learn_versions(
-    broker: &mut Broker,
+/// Requests the supported versions; the first request on every connection.
+async fn negotiate_versions(
+    broker: &mut BrokerConnection,
     options: &ConnectionOptions,
     version: i16,
     until: Instant,
-) -> Result<(), Refused> {
-    let answer = match broker.ask_in(&ApiVersions, version, until).await {
+) -> Result<(), AttemptError> {
+    let answer = match broker.send_version(&ApiVersions, version, until).await {
         Ok(answer) => answer,
         Err(RequestError::Connection(ConnectError::Unreachable(text))) => {
             let hint = match (&options.tls, version) {
                 (None, _) => "; does the broker expect TLS on this port?",
                 (Some(_), _) => "; it accepted TLS, but does not speak Kafka's protocol, or refuses our certificate",
             };
-            return Err(Refused::AtFirstRequest(ConnectError::Security(format!("{text} on the first request{hint}"))));
+            return Err(AttemptError::AtFirstRequest(ConnectError::Security(format!(
+                "{text} on the first request{hint}"
+            ))));
         }
-        Err(error) => return Err(Refused::Otherwise(connect_error(error))),
+        Err(error) => return Err(AttemptError::Otherwise(error.connect_error())),
     };
     let response = answer.read();
     match response {
         Ok(response) if response.error == 0 => {
-            broker.learn(response.versions);
+            broker.set_versions(response.versions);
             Ok(())
         }
-        // The answer has the layout of version 0, or none that is known: the code alone says to step down.
+        // The response has the layout of version 0 or none at all: the code alone says to use version 0.
         Ok(response) if response.error == code::UNSUPPORTED_VERSION && version > 0 => {
-            Box::pin(learn_versions(broker, options, 0, until)).await
+            Box::pin(negotiate_versions(broker, options, 0, until)).await
         }
-        Ok(response) => Err(Refused::Otherwise(connect_error(RequestError::Code(response.error)))),
-        Err(error) => Err(Refused::Otherwise(connect_error(error))),
+        Ok(response) => Err(AttemptError::Otherwise(RequestError::Code(response.error).connect_error())),
+        Err(error) => Err(AttemptError::Otherwise(error.connect_error())),
     }
 }
 
-fn connect_error(error: RequestError) -> ConnectError {
-    match error {
-        RequestError::Connection(error) => error,
-        RequestError::TimedOut(after) => ConnectError::TimedOut(after),
-        RequestError::Throttled => ConnectError::Unreachable("the broker's quota keeps us back".to_owned()),
-        RequestError::Unsupported { request } => {
-            ConnectError::Protocol(format!("the broker does not know the request {request}"))
-        }
-        RequestError::Garbage { request, detail } => {
-            ConnectError::Protocol(format!("the answer to {request} can't be read: {detail}"))
-        }
-        RequestError::Code(code) => {
-            ConnectError::Protocol(format!("the broker answered {} ({code})", error_name(code)))
-        }
-        RequestError::LeftOut => ConnectError::Protocol("the answer leaves out what was asked for".to_owned()),
-    }
-}
-
-/// The SASL exchange (KIP-43, KIP-152). It is done on a quiet connection, because a broker takes nothing else meanwhile;
-/// so it serves for authenticating again as well (KIP-368). The broker then knows when that is due.
-pub(super) async fn authenticate(broker: &Broker, sasl: &Sasl, host: &str, until: Instant) -> Result<(), ConnectError> {
+/// The SASL exchange (KIP-43, KIP-152). It holds the connection exclusively, because a broker accepts no other request
+/// meanwhile. So it works for re-authentication as well (KIP-368).
+pub(super) async fn authenticate(
+    broker: &BrokerConnection,
+    sasl: &Sasl,
+    host: &str,
+    until: Instant,
+) -> Result<(), ConnectError> {
     let left = || until.saturating_duration_since(Instant::now());
-    // Tokens are fetched before the broker is kept waiting.
+    // Tokens are fetched first, because the broker limits the time of the exchange.
     let mut exchange = bounded(left(), sasl.begin(host)).await?;
-    let mut quiet = broker.quiet(until).await.map_err(connect_error)?;
+    let mut exclusive = broker.exclusive(until).await.map_err(|error| error.connect_error())?;
     let handshake = SaslHandshake { mechanism: sasl.mechanism() };
-    let answer = broker.ask_alone(&handshake, 1, &mut quiet, until).await.map_err(|error| match error {
+    let answer = broker.send_exclusive(&handshake, 1, &mut exclusive, until).await.map_err(|error| match error {
         RequestError::Connection(ConnectError::Unreachable(text)) => {
-            ConnectError::Security(format!("{text} when asked for SASL; is this a SASL listener?"))
+            ConnectError::Security(format!("{text} at the SASL handshake; is this a SASL listener?"))
         }
-        other => connect_error(other),
+        other => other.connect_error(),
     })?;
-    let response = answer.read().map_err(connect_error)?;
+    let response = answer.read().map_err(|error| error.connect_error())?;
     match response.error {
         0 => {}
         code::UNSUPPORTED_SASL_MECHANISM => {
@@ -232,22 +218,25 @@ pub(super) async fn authenticate(broker: &Broker, sasl: &Sasl, host: &str, until
             )));
         }
         code::ILLEGAL_SASL_STATE => {
-            let text = "the port takes no user and no password: security.protocol should be PLAINTEXT or SSL here";
+            let text = "the listener has no SASL: security.protocol should be PLAINTEXT or SSL here";
             return Err(ConnectError::Security(text.to_owned()));
         }
-        other => return Err(connect_error(RequestError::Code(other))),
+        other => return Err(RequestError::Code(other).connect_error()),
     }
     let version = broker.version_of::<SaslAuthenticate<'_>>().unwrap_or(0);
     let mut lifetime = None;
     let mut challenge: Option<Vec<u8>> = None;
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let Some(token) = bounded(left(), exchange.next(challenge.as_deref())).await? else {
-            broker.session_lasts(lifetime);
+            broker.set_session_lifetime(lifetime);
             return Ok(());
         };
         let request = SaslAuthenticate { auth: &token };
-        let answer = broker.ask_alone(&request, version, &mut quiet, until).await.map_err(connect_error)?;
-        let response = answer.read().map_err(connect_error)?;
+        let answer = broker
+            .send_exclusive(&request, version, &mut exclusive, until)
+            .await
+            .map_err(|error| error.connect_error())?;
+        let response = answer.read().map_err(|error| error.connect_error())?;
         if response.error != 0 {
             return Err(ConnectError::Security(refusal(sasl, &exchange, response.message.as_deref())));
         }
@@ -255,11 +244,11 @@ pub(super) async fn authenticate(broker: &Broker, sasl: &Sasl, host: &str, until
         lifetime = (milliseconds > 0).then(|| Duration::from_millis(milliseconds));
         challenge = Some(response.auth.to_vec());
     }
-    Err(ConnectError::Security(format!("the SASL exchange did not end after {MOST_ROUNDS} rounds")))
+    Err(ConnectError::Security(format!("the SASL exchange did not end after {MAX_ROUNDS} rounds")))
 }
 
-/// Why the broker does not believe us, and what may be behind it.
-fn refusal(sasl: &Sasl, exchange: &Exchange, message: Option<&str>) -> String {
+/// Why the broker refuses the credentials, and what may be the cause.
+fn refusal(sasl: &Sasl, exchange: &SaslExchange, message: Option<&str>) -> String {
     let text = exchange.refusal().or_else(|| message.map(str::to_owned));
     let text = text.unwrap_or_else(|| "Authentication failed".to_owned());
     match sasl.hint() {

@@ -1,4 +1,4 @@
-//! What `DescribeGroups` tells about the kind of a group of the classic protocol. docs/groups.md has the whole table.
+//! The kind of a group of the classic protocol, from its `DescribeGroups` response. docs/groups.md has the whole table.
 
 use crate::core::GroupKind;
 
@@ -8,12 +8,12 @@ const CONSUMER: &str = "consumer";
 const CONNECT: &str = "connect";
 /// The name of Kafka Streams' assignor (`StreamsPartitionAssignor.name`).
 const STREAM_ASSIGNOR: &str = "stream";
-/// How the client ids of a sink connector's consumers begin (`Worker.baseConsumerConfigs`). The group's id begins with
-/// `connect-` unless the connector overrides it, so it is not looked at.
+/// The prefix of the client ids of a sink connector's consumers (`Worker.baseConsumerConfigs`). The group's id begins
+/// with `connect-` unless the connector overrides it, so it is not used.
 const SINK_CLIENT: &str = "connector-consumer-";
 
-/// The kind of a group that `DescribeGroups` describes, by its protocol type, its assignor and its members' client ids.
-/// Whether such a group has any committed offset is another matter: without one a memberless group was never seen.
+/// The kind of a group from its protocol type, its assignor and its members' client ids. Commits are not considered
+/// here.
 pub(super) fn kind_of_classic<'a>(
     protocol_type: &str,
     assignor: &str,
@@ -26,7 +26,7 @@ pub(super) fn kind_of_classic<'a>(
         CONSUMER if assignor == STREAM_ASSIGNOR => GroupKind::ClassicStreams,
         CONSUMER if has_members && client_ids.all(|id| id.starts_with(SINK_CLIENT)) => GroupKind::ConnectSink,
         CONSUMER => GroupKind::Classic,
-        // Kafka gives a group without a protocol type to whoever commits without joining ("simple consumer").
+        // Kafka gives a group without a protocol type to a client that commits without joining ("simple consumer").
         "" if !has_members => GroupKind::CommitsOnly,
         _ => GroupKind::Unknown,
     }
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_classic_group_is_told_by_protocol_type_assignor_and_client_ids() {
+    fn the_kind_of_a_classic_group_follows_from_protocol_type_assignor_and_client_ids() {
         let cases: [(&str, &str, &[&str], GroupKind); 11] = [
             ("consumer", "range", &["a", "b"], GroupKind::Classic),
             ("consumer", "", &[], GroupKind::Classic),
@@ -52,8 +52,8 @@ mod tests {
             ("sr", "v0", &["sr-1"], GroupKind::Unknown),
         ];
         for (protocol_type, assignor, client_ids, kind) in cases {
-            let told = kind_of_classic(protocol_type, assignor, client_ids.iter().copied());
-            assert_eq!(told, kind, "{protocol_type} {assignor} {client_ids:?}");
+            let found = kind_of_classic(protocol_type, assignor, client_ids.iter().copied());
+            assert_eq!(found, kind, "{protocol_type} {assignor} {client_ids:?}");
         }
     }
 }

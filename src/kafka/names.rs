@@ -1,4 +1,4 @@
-//! The names of a cluster's groups, to help with a typing error: ListGroups of every broker.
+//! The names of a cluster's groups, for suggestions when a group's name is misspelt: ListGroups of every broker.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,47 +9,48 @@ use tokio::time::Instant;
 use super::cycle::Cycle;
 use super::wire::ListGroups;
 
-/// Names change slowly, and they only help with a typing error.
-const KEPT_FOR: Duration = Duration::from_secs(60);
-/// Enough to find a typing error in; it bounds what is kept of a cluster with very many groups.
-const MOST_NAMES: usize = 10_000;
-/// Brokers that are asked: each lists the groups that it coordinates.
-const MOST_BROKERS: usize = 50;
-/// Requests beside each other.
-const BESIDE: usize = 10;
-/// A slip of the keyboard scores above this, another word below.
-const CLOSE: f64 = 0.8;
-/// As many as one reads.
-const MOST_SHOWN: usize = 3;
+/// How long names stay cached. They change slowly.
+const CACHE_TTL: Duration = Duration::from_secs(60);
+/// The most names that are kept of a cluster.
+const MAX_NAMES: usize = 10_000;
+/// The most brokers that are read: each lists the groups that it coordinates.
+const MAX_BROKERS: usize = 50;
+/// Concurrent requests.
+const MAX_IN_FLIGHT: usize = 10;
+/// Misspellings score above this Jaro-Winkler similarity, other words below.
+const MIN_SIMILARITY: f64 = 0.8;
+/// The most names in one suggestion.
+const MAX_SUGGESTIONS: usize = 3;
 
-/// Groups that are helped between two reads of the names: comparing with thousands takes milliseconds.
-const MOST_HELPED: usize = 100;
+/// The most groups with suggestions between two reads of the names: comparing with thousands of names takes
+/// milliseconds.
+const MAX_CACHED_SUGGESTIONS: usize = 100;
 
-/// The names, as they were read last.
+/// The cached names.
 #[derive(Default)]
 pub(super) struct GroupNames {
-    read: Option<Read>,
+    read: Option<NameList>,
 }
 
-struct Read {
+struct NameList {
     at: Instant,
     names: Vec<String>,
-    /// What was found for whom.
+    /// Suggestions by group.
     similar: HashMap<String, Vec<String>>,
 }
 
 impl GroupNames {
-    /// The groups whose names come closest, best first.
+    /// The groups with the most similar names, best first.
     pub(super) async fn similar(&mut self, cycle: &Cycle<'_>, group: &str) -> Vec<String> {
-        if self.read.as_ref().is_none_or(|read| read.at.elapsed() > KEPT_FOR) {
+        if self.read.as_ref().is_none_or(|read| read.at.elapsed() > CACHE_TTL) {
             let names = list(cycle).await;
-            self.read = Some(Read { at: Instant::now(), names, similar: HashMap::new() });
+            self.read = Some(NameList { at: Instant::now(), names, similar: HashMap::new() });
         }
-        let Some(Read { names, similar, .. }) = &mut self.read else { return Vec::new() };
+        let Some(NameList { names, similar, .. }) = &mut self.read else { return Vec::new() };
         if let Some(found) = similar.get(group) {
             return found.clone();
         }
-        if similar.len() >= MOST_HELPED {
+        if similar.len() >= MAX_CACHED_SUGGESTIONS {
             return Vec::new();
         }
         let found = closest(names, group);
@@ -61,18 +62,18 @@ impl GroupNames {
 fn closest(names: &[String], group: &str) -> Vec<String> {
     let others = names.iter().filter(|name| *name != group);
     let mut scored: Vec<(f64, &String)> = others.map(|name| (strsim::jaro_winkler(name, group), name)).collect();
-    scored.retain(|(score, _)| *score > CLOSE);
+    scored.retain(|(score, _)| *score > MIN_SIMILARITY);
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    scored.into_iter().take(MOST_SHOWN).map(|(_, name)| name.clone()).collect()
+    scored.into_iter().take(MAX_SUGGESTIONS).map(|(_, name)| name.clone()).collect()
 }
 
 async fn list(cycle: &Cycle<'_>) -> Vec<String> {
-    let brokers = cycle.brokers.ids().into_iter().take(MOST_BROKERS);
+    let brokers = cycle.brokers.ids().into_iter().take(MAX_BROKERS);
     let requests: Vec<_> = brokers.map(|id| list_of(cycle, id)).collect();
-    let mut lists = futures::stream::iter(requests).buffer_unordered(BESIDE);
+    let mut lists = futures::stream::iter(requests).buffer_unordered(MAX_IN_FLIGHT);
     let mut names = Vec::new();
     while let Some(list) = lists.next().await {
-        let room = MOST_NAMES - names.len();
+        let room = MAX_NAMES - names.len();
         names.extend(list.into_iter().take(room));
     }
     names
@@ -81,8 +82,8 @@ async fn list(cycle: &Cycle<'_>) -> Vec<String> {
 async fn list_of(cycle: &Cycle<'_>, broker: i32) -> Vec<String> {
     let until = cycle.end_of_groups();
     let Ok(broker) = cycle.brokers.node(broker, until).await else { return Vec::new() };
-    let Ok(answer) = broker.ask(&ListGroups, until).await else { return Vec::new() };
+    let Ok(answer) = broker.send(&ListGroups, until).await else { return Vec::new() };
     let Ok(response) = answer.read() else { return Vec::new() };
-    broker.obey(response.throttle_ms);
+    broker.apply_throttle(response.throttle_ms);
     response.groups.iter().map(|listed| listed.group.clone().into_owned()).collect()
 }

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::files::Files;
-use super::properties::{Fault, Given};
+use super::files::PropertyFiles;
+use super::properties::{ParsedProperties, PropertyError};
 use super::sasl::Sasl;
 use super::tls::Tls;
 
 /// How to connect to the brokers of a cluster. Cheap to clone. Equal where the properties and the contents of all files
-/// that they name are equal: so a changed password or certificate shows.
+/// that they name are equal, so that a changed password or certificate is detected.
 #[derive(Clone)]
 pub(super) struct ConnectionOptions {
     /// The name that brokers log.
     pub(super) client_id: String,
-    /// How long a connection may take to come up, TLS and SASL included.
+    /// Time-out of establishing a connection, TLS and SASL included.
     pub(super) connect_timeout: Duration,
-    /// How long a broker may take to answer.
+    /// Time-out of one request.
     pub(super) request_timeout: Duration,
     /// Whether TCP keep-alives are sent.
     pub(super) keepalive: bool,
@@ -30,15 +30,15 @@ pub(super) struct ConnectionOptions {
     pub(super) reconnect_backoff: Duration,
     /// The longest wait after failures.
     pub(super) reconnect_backoff_max: Duration,
-    /// When an unused connection is closed.
+    /// Idle time after which a connection is not used again.
     pub(super) max_idle: Option<Duration>,
-    /// The largest answer that is read, in bytes.
+    /// The largest response, in bytes.
     pub(super) max_response_bytes: usize,
-    /// When brokers and topics are looked up again though nothing has failed.
+    /// The age at which brokers and topics are looked up again without any error.
     pub(super) metadata_max_age: Duration,
-    /// TLS, where the brokers speak it.
+    /// TLS, where the brokers use it.
     pub(super) tls: Option<Tls>,
-    /// SASL, where the brokers want it.
+    /// SASL, where the brokers require it.
     pub(super) sasl: Option<Sasl>,
     /// What is allowed but unsafe; see [`Self::warn`].
     pub(super) warnings: Arc<[&'static str]>,
@@ -58,25 +58,26 @@ pub(super) enum AddressFamily {
     V6,
 }
 
-/// How connections are held where the user does not say.
+/// The `client.id` where the user gives none.
 const DEFAULT_CLIENT_ID: &str = "paceline";
 const DEFAULT_BACKOFF_MS: u64 = 100;
-/// Half a poll interval: a broker that is back is found within the next cycle.
+/// Half of the default poll interval: a broker that is back is found within the next cycle.
 const DEFAULT_BACKOFF_MAX_MS: u64 = 5_000;
-/// Azure's load balancers drop a connection in silence after four minutes without traffic: with a longer poll interval the
-/// first request of each poll would go nowhere.
+/// Azure's load balancers silently drop a connection after four minutes without traffic. With a longer poll interval,
+/// the first request of each poll would then time out.
 const DEFAULT_IDLE_MS: u64 = 180_000;
-/// 64 MiB: 30 times the largest answer measured (3,000 groups of 12 partitions in one chunk).
+/// 64 MiB: 30 times the largest response measured (3,000 groups of 12 partitions in one chunk).
 const DEFAULT_RESPONSE_BYTES: u64 = 64 << 20;
-/// What has moved is found by errors; this finds new brokers and partitions of topics that nothing fails on.
+/// Moves of leaders and coordinators show as errors. This finds new brokers, and new partitions of topics without
+/// errors.
 const DEFAULT_METADATA_AGE_MS: u64 = 120_000;
-/// As librdkafka: a connection over TLS and SASL takes several round trips.
+/// As in librdkafka: a connection over TLS and SASL takes several round trips.
 const CONNECT_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 impl ConnectionOptions {
-    /// From parsed properties. The error has every one that is wrong.
-    pub(super) fn new(given: &Given, request_timeout: Duration) -> Result<Self, Vec<Fault>> {
-        let mut files = Files::default();
+    /// From parsed properties. The error lists every one that is wrong.
+    pub(super) fn new(given: &ParsedProperties, request_timeout: Duration) -> Result<Self, Vec<PropertyError>> {
+        let mut files = PropertyFiles::default();
         let mut warnings = Vec::new();
         let protocol = given.text("security.protocol").unwrap_or("PLAINTEXT");
         let (over_tls, with_sasl) = (protocol.ends_with("SSL"), protocol.starts_with("SASL"));
@@ -86,7 +87,7 @@ impl ConnectionOptions {
         let backoff = given.number("reconnect.backoff.ms").unwrap_or(DEFAULT_BACKOFF_MS);
         let backoff_max = given.number("reconnect.backoff.max.ms").unwrap_or(DEFAULT_BACKOFF_MAX_MS.max(backoff));
         if backoff_max < backoff {
-            faults.push(Fault::new(
+            faults.push(PropertyError::new(
                 "reconnect.backoff.max.ms",
                 "it is less than reconnect.backoff.ms; set it to as much",
             ));
@@ -131,7 +132,7 @@ impl ConnectionOptions {
         })
     }
 
-    /// Logs what is allowed but unsafe. To be called once per cluster, when its client starts.
+    /// Logs what is allowed but unsafe. Call it once per cluster, when its client starts.
     pub(super) fn warn(&self, cluster: &str) {
         for warning in self.warnings.iter() {
             warn!(cluster, "{warning}");
@@ -156,8 +157,8 @@ impl fmt::Debug for ConnectionOptions {
     }
 }
 
-/// Properties about TLS or SASL where neither is spoken: they would be taken in silence.
-fn without_effect(given: &Given, protocol: &str) -> Vec<Fault> {
+/// Properties of TLS or SASL where the protocol uses neither: without an error, they would be ignored.
+fn without_effect(given: &ParsedProperties, protocol: &str) -> Vec<PropertyError> {
     let (over_tls, with_sasl) = (protocol.ends_with("SSL"), protocol.starts_with("SASL"));
     let mut faults = Vec::new();
     for name in given.names() {
@@ -166,11 +167,11 @@ fn without_effect(given: &Given, protocol: &str) -> Vec<Fault> {
         if is_tls && !over_tls {
             let right = if with_sasl { "SASL_SSL" } else { "SSL (or SASL_SSL)" };
             let message = format!("it has no effect without TLS: set security.protocol to {right}, or leave it out");
-            faults.push(Fault::new(name, message));
+            faults.push(PropertyError::new(name, message));
         } else if is_sasl && !with_sasl {
             let right = if over_tls { "SASL_SSL" } else { "SASL_SSL (or SASL_PLAINTEXT)" };
             let message = format!("it has no effect without SASL: set security.protocol to {right}, or leave it out");
-            faults.push(Fault::new(name, message));
+            faults.push(PropertyError::new(name, message));
         }
     }
     faults

@@ -1,7 +1,7 @@
-//! A task per cluster that keeps time, polls and publishes an observation per subscription. Knows nothing of how a cycle
-//! works.
+//! A task per cluster that polls at its interval and publishes an observation per subscription. Knows nothing of the
+//! steps of a cycle.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,37 +11,42 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 use super::certificates::CertificateExpiry;
-use super::client::{CycleReport, KafkaClient, Members};
+use super::client::{CycleReport, KafkaClient, MemberScope};
 use super::settings::{ClusterSettings, SettingsError};
 use crate::core::{GroupQuery, Observation};
 
 /// Polls one Kafka cluster. It stops when it is dropped or its token is cancelled.
 pub struct Poller {
-    shared: Arc<Shared>,
+    shared: Arc<PollerShared>,
     ended: watch::Receiver<bool>,
     _stop: DropGuard,
 }
 
-/// How a cluster's polling goes, as plain data.
+/// Counters of a cluster's polling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterStatistics {
     /// Cycles that have ended.
     pub cycles: u64,
     /// Cycles in which no broker answered.
     pub failed_cycles: u64,
-    /// Cycles that went past their deadline.
+    /// Cycles that took longer than their deadline.
     pub late_cycles: u64,
+    /// Cycles in which a broker answered but something could not be read, by the reason's name
+    /// ([`crate::core::Unknown::name`]). A cycle with several reasons counts once for each.
+    pub partial: BTreeMap<&'static str, u64>,
+    /// The time spent in all cycles.
+    pub cycle_time: Duration,
     /// Requests sent, in all cycles.
     pub requests: u64,
     /// Bytes of requests, in all cycles, without TLS.
     pub bytes_sent: u64,
-    /// Bytes of answers, in all cycles, without TLS.
+    /// Bytes of responses, in all cycles, without TLS.
     pub bytes_received: u64,
-    /// Live subscriptions.
+    /// Subscriptions with a receiver.
     pub subscriptions: usize,
-    /// When a cycle in which a broker answered last ended, on the clock of the observations.
+    /// When the last cycle ended in which a broker answered, on the clock of the observations.
     pub last_success: Option<Duration>,
-    /// The last cycle that has ended.
+    /// Figures of the last cycle.
     pub last_cycle: Option<CycleReport>,
     /// When the certificates of its connections expire.
     pub certificates: Vec<CertificateExpiry>,
@@ -49,19 +54,20 @@ pub struct ClusterStatistics {
 
 type Publisher = watch::Sender<Option<Arc<Observation>>>;
 
-struct Shared {
-    // Std mutexes: held for map operations only, never across an await. Their sizes are bounded by the live
-    // subscriptions, and those by the ScaledConsumers there are.
+struct PollerShared {
+    // Std mutexes: held for map operations only, never across an await. Their sizes are bounded by the open
+    // subscriptions, and those by the number of ScaledConsumers.
     subscriptions: Mutex<HashMap<GroupQuery, Publisher>>,
-    /// Groups whose members are changing, as the controller knows.
+    /// Groups whose members are changing, according to the controller.
     changing: Mutex<HashSet<String>>,
     statistics: Mutex<ClusterStatistics>,
     wake: Notify,
 }
 
-/// How long after a new subscription the first cycle waits for others that come with it, as at a controller's start.
+/// How long the first cycle after a new subscription waits for further subscriptions, which come together when a
+/// controller starts.
 const BATCH_WINDOW: Duration = Duration::from_millis(20);
-/// The interval varies by this much either way, so that several controllers don't poll in step.
+/// The interval varies by this share either way, so that several controllers don't poll at the same times.
 const JITTER: f64 = 0.05;
 
 impl Poller {
@@ -74,14 +80,14 @@ impl Poller {
     ) -> Result<Self, SettingsError> {
         let client = KafkaClient::open(settings.clone())?;
         let stop = shutdown.child_token();
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(PollerShared {
             subscriptions: Mutex::default(),
             changing: Mutex::default(),
             statistics: Mutex::default(),
             wake: Notify::new(),
         });
         let (ended, has_ended) = watch::channel(false);
-        let task = Task { shared: Arc::clone(&shared), settings, now, client, was_reachable: None };
+        let task = PollTask { shared: Arc::clone(&shared), settings, now, client, was_reachable: None };
         let token = stop.clone();
         tokio::spawn(async move {
             task.run(token).await;
@@ -96,7 +102,7 @@ impl Poller {
         let mut subscriptions = lock(&self.shared.subscriptions);
         let publisher = subscriptions.entry(query).or_insert_with(|| watch::Sender::new(None));
         if publisher.receiver_count() == 0 {
-            // What an earlier subscription saw may be old.
+            // The last observation of an earlier subscription may be old.
             *publisher = watch::Sender::new(None);
         }
         let receiver = publisher.subscribe();
@@ -105,12 +111,12 @@ impl Poller {
         receiver
     }
 
-    /// What a subscriber says about a group's members.
-    pub fn members_of(&self, group: &str) -> MembersOf {
-        MembersOf { shared: Arc::clone(&self.shared), group: group.to_owned() }
+    /// A handle by which a subscriber reports whether a group's members are changing.
+    pub fn membership_hint(&self, group: &str) -> MembershipHint {
+        MembershipHint { shared: Arc::clone(&self.shared), group: group.to_owned() }
     }
 
-    /// How polling goes.
+    /// The counters of polling so far.
     pub fn statistics(&self) -> ClusterStatistics {
         let subscriptions = lock(&self.shared.subscriptions).values().filter(|s| s.receiver_count() > 0).count();
         ClusterStatistics { subscriptions, ..lock(&self.shared.statistics).clone() }
@@ -118,20 +124,20 @@ impl Poller {
 
     /// Returns when polling has ended after a cancelled token, a running cycle included.
     pub async fn ended(&self) {
-        // An error means that the task is gone, which is what is waited for.
+        // An error means that the task has ended, too.
         let _ = self.ended.clone().wait_for(|ended| *ended).await;
     }
 }
 
-/// Where a subscriber says whether a group's members are changing. Dropping it says that nothing is known of it.
-pub struct MembersOf {
-    shared: Arc<Shared>,
+/// Reports whether a group's members are changing. Dropping it withdraws the report.
+pub struct MembershipHint {
+    shared: Arc<PollerShared>,
     group: String,
 }
 
-impl MembersOf {
-    /// While they are changing they are asked for in every cycle, and not only now and then.
-    pub fn are_changing(&self, changing: bool) {
+impl MembershipHint {
+    /// While members are changing, they are described in every cycle instead of every third.
+    pub fn set_changing(&self, changing: bool) {
         let mut groups = lock(&self.shared.changing);
         if !changing {
             groups.remove(&self.group);
@@ -141,19 +147,19 @@ impl MembersOf {
     }
 }
 
-impl Drop for MembersOf {
+impl Drop for MembershipHint {
     fn drop(&mut self) {
-        self.are_changing(false);
+        self.set_changing(false);
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is behind these locks is replaced or inserted whole, so a panic elsewhere leaves nothing half-done.
+    // Values behind these locks are replaced or inserted whole, so a panic elsewhere leaves no partial change.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct Task {
-    shared: Arc<Shared>,
+struct PollTask {
+    shared: Arc<PollerShared>,
     settings: ClusterSettings,
     now: fn() -> Duration,
     client: KafkaClient,
@@ -162,28 +168,28 @@ struct Task {
 
 /// Which subscriptions a cycle is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
+enum CycleScope {
     All,
     Unread,
 }
 
-impl Task {
+impl PollTask {
     async fn run(mut self, stop: CancellationToken) {
-        // The first cycle comes with the first subscription.
+        // The first cycle starts with the first subscription.
         let mut next = Instant::now() + self.settings.poll_interval;
         loop {
             let scope = tokio::select! {
-                // The tick before the wake-up: it covers new subscriptions too.
+                // The interval before the wake-up: it covers new subscriptions too.
                 biased;
                 () = stop.cancelled() => break,
-                () = tokio::time::sleep_until(next) => Scope::All,
+                () = tokio::time::sleep_until(next) => CycleScope::All,
                 () = self.shared.wake.notified() => {
                     tokio::time::sleep(BATCH_WINDOW).await;
-                    Scope::Unread
+                    CycleScope::Unread
                 }
             };
-            if scope == Scope::All {
-                // Counted from now: ticks that a slow cycle has missed are skipped.
+            if scope == CycleScope::All {
+                // From now on: intervals that a slow cycle has missed are skipped.
                 let factor = 1.0 - JITTER + 2.0 * JITTER * fastrand::f64();
                 next = Instant::now() + self.settings.poll_interval.mul_f64(factor);
             }
@@ -191,7 +197,7 @@ impl Task {
             if queries.is_empty() {
                 continue;
             }
-            // A cycle may be dropped at any time: it only reads.
+            // A cycle may be dropped at any time, because it only reads.
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.cycle(queries) => {}
@@ -199,18 +205,18 @@ impl Task {
         }
     }
 
-    /// The live subscriptions; the dead ones are forgotten.
-    fn due(&self, scope: Scope) -> Vec<GroupQuery> {
+    /// The queries of open subscriptions; closed ones are removed.
+    fn due(&self, scope: CycleScope) -> Vec<GroupQuery> {
         let mut subscriptions = lock(&self.shared.subscriptions);
         subscriptions.retain(|_, publisher| publisher.receiver_count() > 0);
-        let is_due = |publisher: &Publisher| scope == Scope::All || publisher.borrow().is_none();
+        let is_due = |publisher: &Publisher| scope == CycleScope::All || publisher.borrow().is_none();
         subscriptions.iter().filter(|(_, publisher)| is_due(publisher)).map(|(query, _)| query.clone()).collect()
     }
 
-    /// Does one cycle and publishes what comes of it.
+    /// Runs one cycle and publishes its observations.
     async fn cycle(&mut self, queries: Vec<GroupQuery>) {
         let changing = lock(&self.shared.changing).clone();
-        let observations = self.client.poll_members(&queries, Members::MayHaveChanged(&changing), self.now).await;
+        let observations = self.client.poll_members(&queries, MemberScope::MayHaveChanged(&changing), self.now).await;
         let report = self.client.last_cycle().clone();
         if report.duration > self.settings.deadline {
             warn!(
@@ -220,7 +226,7 @@ impl Task {
                 "A poll cycle went past its deadline."
             );
         }
-        self.say(&report);
+        self.log_reachability(&report);
         self.count(report);
         self.publish(queries.iter().zip(observations));
     }
@@ -239,18 +245,22 @@ impl Task {
         statistics.cycles += 1;
         statistics.failed_cycles += u64::from(report.failure.is_some());
         statistics.late_cycles += u64::from(report.duration > self.settings.deadline);
+        statistics.cycle_time += report.duration;
         statistics.requests += report.requests;
         statistics.bytes_sent += report.bytes_sent;
         statistics.bytes_received += report.bytes_received;
         if report.failure.is_none() {
             statistics.last_success = Some((self.now)());
+            for reason in &report.unknown {
+                *statistics.partial.entry(*reason).or_default() += 1;
+            }
         }
         statistics.certificates = self.client.certificates();
         statistics.last_cycle = Some(report);
     }
 
-    /// Says when the cluster comes and goes, not in every cycle.
-    fn say(&mut self, report: &CycleReport) {
+    /// Logs when the cluster becomes reachable or unreachable, not in every cycle.
+    fn log_reachability(&mut self, report: &CycleReport) {
         let cluster = self.settings.name.as_str();
         let is_reachable = report.failure.is_none();
         match (&report.failure, self.was_reachable) {

@@ -1,7 +1,8 @@
-//! The words of the configuration: librdkafka's property names, as far as they mean something to this client. Knows each
-//! name, how its value is written and why a name is refused; not what follows from the values together.
+//! The properties that users set, by librdkafka's names. Knows each name, how its value is written and why a name is
+//! refused; not which values contradict each other.
 //!
-//! Invariant: no error holds a value, whatever the property, because a password may have been put into the wrong one.
+//! Invariant: no error holds a value, whatever the property, because a password may have been written into the wrong
+//! one.
 
 mod java;
 mod kind;
@@ -10,57 +11,49 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use kind::{Kind, Value};
+use kind::{PropertyValue, ValueKind};
 pub(super) use table::{MECHANISMS, PROPERTIES, Property};
 
-/// One property that can't be used.
+/// A property that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Its name, or that it has none that may be shown.
+pub struct PropertyError {
+    /// Its name, or a placeholder where the name may hold a secret.
     pub property: String,
     /// What is wrong, and what to do.
     pub message: String,
 }
 
-impl Fault {
+impl PropertyError {
     pub(super) fn new(property: &str, message: impl Into<String>) -> Self {
         Self { property: property.to_owned(), message: message.into() }
     }
 }
 
-/// The parsed values of all properties that were given.
+/// The parsed values of all properties that a user has set.
 #[derive(Clone, Default)]
-pub(super) struct Given(BTreeMap<&'static str, Value>);
+pub(super) struct ParsedProperties(BTreeMap<&'static str, PropertyValue>);
 
-impl Given {
-    /// Parses all properties. The error has every one that is wrong.
-    pub(super) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<Fault>> {
+impl ParsedProperties {
+    /// Parses all properties. The error lists every one that is wrong.
+    pub(super) fn parse(properties: &BTreeMap<String, String>) -> Result<Self, Vec<PropertyError>> {
         let mut given = Self::default();
         let mut faults = Vec::new();
         for (name, value) in properties {
-            let Some(property) = find(name) else {
-                faults.push(Fault { property: shown(name), message: refusal(name, value) });
-                continue;
-            };
-            match property.kind.parse(value) {
-                Ok(parsed) => {
+            match parse(name, value) {
+                Ok((property, parsed)) => {
                     if given.0.get(property.name).is_some_and(|other| *other != parsed) {
                         let message = format!("it is another name of {}, which has another value", property.name);
-                        faults.push(Fault::new(name, message));
+                        faults.push(PropertyError::new(name, message));
                     }
                     given.0.insert(property.name, parsed);
                 }
-                // Java's way to switch the check of names off.
-                Err(_) if property.name == "ssl.endpoint.identification.algorithm" && value.trim().is_empty() => {
-                    faults.push(Fault::new(name, "empty is Java's way to switch the check off; here that is `none`"));
-                }
-                Err(why) => faults.push(Fault::new(name, why + advice_on_value(property.name, value))),
+                Err(error) => faults.push(error),
             }
         }
         if faults.is_empty() { Ok(given) } else { Err(faults) }
     }
 
-    /// The names that were given, aliases by their main name.
+    /// The names that are set, aliases by their main name.
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.keys().copied()
     }
@@ -69,10 +62,10 @@ impl Given {
     pub(super) fn digest(&self, digest: &mut ring::digest::Context) {
         for (name, value) in &self.0 {
             let value = match value {
-                Value::Truth(truth) => truth.to_string(),
-                Value::Number(number) => number.to_string(),
-                Value::Choice(word) => (*word).to_owned(),
-                Value::Text(text) => text.clone(),
+                PropertyValue::Truth(truth) => truth.to_string(),
+                PropertyValue::Number(number) => number.to_string(),
+                PropertyValue::Choice(word) => (*word).to_owned(),
+                PropertyValue::Text(text) => text.clone(),
             };
             for part in [name.as_bytes(), value.as_bytes()] {
                 digest.update(&(part.len() as u64).to_le_bytes());
@@ -86,31 +79,55 @@ impl Given {
         self.0.contains_key(name)
     }
 
-    /// A text, a path, a PEM or the chosen word.
+    /// The value of a text, a path, a PEM or a choice.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         debug_assert!(find(name).is_some(), "{name} is in no table");
         match self.0.get(name)? {
-            Value::Text(text) => Some(text),
-            Value::Choice(word) => Some(word),
-            Value::Truth(_) | Value::Number(_) => None,
+            PropertyValue::Text(text) => Some(text),
+            PropertyValue::Choice(word) => Some(word),
+            PropertyValue::Truth(_) | PropertyValue::Number(_) => None,
         }
     }
 
     pub(super) fn truth(&self, name: &str) -> Option<bool> {
         debug_assert!(find(name).is_some(), "{name} is in no table");
         match self.0.get(name)? {
-            Value::Truth(truth) => Some(*truth),
-            Value::Text(_) | Value::Choice(_) | Value::Number(_) => None,
+            PropertyValue::Truth(truth) => Some(*truth),
+            PropertyValue::Text(_) | PropertyValue::Choice(_) | PropertyValue::Number(_) => None,
         }
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {
         debug_assert!(find(name).is_some(), "{name} is in no table");
         match self.0.get(name)? {
-            Value::Number(number) => Some(*number),
-            Value::Text(_) | Value::Choice(_) | Value::Truth(_) => None,
+            PropertyValue::Number(number) => Some(*number),
+            PropertyValue::Text(_) | PropertyValue::Choice(_) | PropertyValue::Truth(_) => None,
         }
     }
+}
+
+/// Checks a property that a user sets: its name, and its value where that is known already.
+pub fn check_property(name: &str, value: Option<&str>) -> Result<(), PropertyError> {
+    match value {
+        Some(value) => parse(name, value).map(drop),
+        None => find(name).map(drop).ok_or_else(|| unusable(name, "")),
+    }
+}
+
+fn parse(name: &str, value: &str) -> Result<(&'static Property, PropertyValue), PropertyError> {
+    let property = find(name).ok_or_else(|| unusable(name, value))?;
+    match property.kind.parse(value) {
+        Ok(parsed) => Ok((property, parsed)),
+        // Java switches the check of host names off by an empty value.
+        Err(_) if property.name == "ssl.endpoint.identification.algorithm" && value.trim().is_empty() => {
+            Err(PropertyError::new(name, "in Java an empty value switches the check off; here that is `none`"))
+        }
+        Err(why) => Err(PropertyError::new(name, why + value_hint(property.name, value))),
+    }
+}
+
+fn unusable(name: &str, value: &str) -> PropertyError {
+    PropertyError { property: displayed_name(name), message: refusal(name, value) }
 }
 
 /// The property with this name or alias.
@@ -118,8 +135,8 @@ pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name || property.aliases.contains(&name))
 }
 
-/// Why whoever may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names a
-/// file, an address or an identity of the controller's.
+/// Why a user who may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names
+/// a file, an address or an identity of the controller's.
 pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {
     let property = find(name)?;
     match property.name {
@@ -130,20 +147,22 @@ pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {
         _ => {}
     }
     match property.kind {
-        Kind::Path => Some("it names a file of the controller's; give the content by the property that ends in .pem"),
-        Kind::Url => Some("the controller would connect there; only its own configuration may say where"),
-        Kind::Truth
-        | Kind::Milliseconds { .. }
-        | Kind::Bytes { .. }
-        | Kind::Choice(_)
-        | Kind::Text
-        | Kind::Pem
-        | Kind::Secret
-        | Kind::SecretPem => None,
+        ValueKind::Path => {
+            Some("it names a file of the controller's; give the content by the property that ends in .pem")
+        }
+        ValueKind::Url => Some("the controller would connect there; only its own configuration may say where"),
+        ValueKind::Truth
+        | ValueKind::Milliseconds { .. }
+        | ValueKind::Bytes { .. }
+        | ValueKind::Choice(_)
+        | ValueKind::Text
+        | ValueKind::Pem
+        | ValueKind::Secret
+        | ValueKind::SecretPem => None,
     }
 }
 
-/// Why a name is not among the properties, and what to use instead.
+/// Why a name is not supported, and what to use instead.
 fn refusal(name: &str, value: &str) -> String {
     if let Some(answer) = java::answer(name, value) {
         return answer;
@@ -162,9 +181,10 @@ fn refusal(name: &str, value: &str) -> String {
     }
 }
 
-/// A name as errors may show it. What does not look like a property's name may be a value in the wrong place.
-fn shown(name: &str) -> String {
-    // Passwords have digits and capitals, and hardly a dot. The longest name of librdkafka has 49 characters.
+/// A name for error messages. A name that does not look like a property's may be a value in the wrong place, and is not
+/// shown.
+fn displayed_name(name: &str) -> String {
+    // Passwords have digits and capitals, and rarely a dot. The longest name of librdkafka has 49 characters.
     let plain = |c: char| c.is_ascii_lowercase() || matches!(c, '.' | '_' | '-');
     let is_name = name.len() <= 80 && name.contains('.') && name.chars().all(plain);
     let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -176,23 +196,24 @@ fn shown(name: &str) -> String {
     }
 }
 
-/// The property whose name comes closest.
+/// The property with the most similar name.
 fn nearest(name: &str) -> Option<&'static str> {
-    // Lets a swapped, missing or doubled letter pass, and `-`, `_` or capitals in place of dots.
-    const CLOSE: f64 = 0.88;
+    // The Jaro-Winkler similarity that a swapped, missing or doubled letter keeps, as do `-`, `_` or capitals in place
+    // of dots.
+    const MIN_SIMILARITY: f64 = 0.88;
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_', '.'], "");
     let written = plain(name);
     PROPERTIES
         .iter()
         .flat_map(|property| std::iter::once(&property.name).chain(property.aliases))
         .map(|known| (strsim::jaro_winkler(&written, &plain(known)), *known))
-        .filter(|(closeness, _)| *closeness >= CLOSE)
+        .filter(|(closeness, _)| *closeness >= MIN_SIMILARITY)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
 }
 
-/// What to do about a wrong value that many people write.
-fn advice_on_value(name: &str, value: &str) -> &'static str {
+/// Advice on wrong values that are frequent.
+fn value_hint(name: &str, value: &str) -> &'static str {
     let value = value.trim().to_ascii_uppercase();
     match (name, value.as_str()) {
         ("sasl.mechanism", "GSSAPI" | "KERBEROS") => {
@@ -205,9 +226,9 @@ fn advice_on_value(name: &str, value: &str) -> &'static str {
         }
         ("security.protocol", "TLS" | "MTLS") => "; you may mean SSL",
         ("security.protocol", "SASL" | "SASL_TLS") => "; you may mean SASL_SSL",
-        ("client.dns.lookup", _) => "; Kerberos needs the other way, and that is not built in: leave the property out",
+        ("client.dns.lookup", _) => "; the other value is for Kerberos, which is not built in: leave the property out",
         ("sasl.oauthbearer.grant.type" | "sasl.oauthbearer.metadata.authentication.type", _) => {
-            "; other ways are not built in: have them write a token into a file, and name it in sasl.oauthbearer.token.file"
+            "; other values are not built in: write a token into a file by another program, and name it in sasl.oauthbearer.token.file"
         }
         _ => "",
     }

@@ -1,7 +1,7 @@
-//! SASL: what is said to a broker to prove who asks. Nothing in here talks to a broker: the caller sends what
-//! [`Exchange::next`] gives, in SaslHandshake and SaslAuthenticate (KIP-43, KIP-152), and hands over what comes back.
+//! SASL authentication at brokers. Nothing in here does I/O with a broker: the caller sends what [`SaslExchange::next`]
+//! returns, in SaslHandshake and SaslAuthenticate (KIP-43, KIP-152), and passes the responses back.
 //!
-//! Invariant: no error and no Debug output holds a password, a token or anything that follows from them.
+//! Invariant: no error and no Debug output holds a password, a token or anything derived from them.
 
 mod aws;
 mod http;
@@ -14,18 +14,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::connect_error::ConnectError;
-use super::files::{Files, Secret, odd_ending};
-use super::properties::{Fault, Given, MECHANISMS};
+use super::files::{PropertyFiles, Secret, odd_ending};
+use super::properties::{MECHANISMS, ParsedProperties, PropertyError};
 use oauth::Bearer;
 use scram::Scram;
 
-/// How a cluster's connections authenticate. Cheap to clone; clones share the token that is in use.
+/// How a cluster's connections authenticate. Cheap to clone; clones share the current token.
 #[derive(Clone)]
-pub(super) struct Sasl(Arc<Shared>);
+pub(super) struct Sasl(Arc<SaslInner>);
 
-struct Shared {
+struct SaslInner {
     mechanism: Mechanism,
-    /// The values that begin or end oddly, as sentences.
+    /// Hints at values with a stray character at either end, as sentences.
     odd: Vec<String>,
 }
 
@@ -36,11 +36,15 @@ enum Mechanism {
 }
 
 impl Sasl {
-    /// From the properties `sasl.*`. The error has every one that is wrong.
-    pub(super) fn new(given: &Given, files: &mut Files, warnings: &mut Vec<&'static str>) -> Result<Self, Vec<Fault>> {
+    /// From the properties `sasl.*`. The error lists every one that is wrong.
+    pub(super) fn new(
+        given: &ParsedProperties,
+        files: &mut PropertyFiles,
+        warnings: &mut Vec<&'static str>,
+    ) -> Result<Self, Vec<PropertyError>> {
         let Some(name) = given.text("sasl.mechanism") else {
             let message = format!("is missing; set one of {}", MECHANISMS.join(", "));
-            return Err(vec![Fault::new("sasl.mechanism", message)]);
+            return Err(vec![PropertyError::new("sasl.mechanism", message)]);
         };
         let mut faults = without_effect(given, name);
         let mechanism = match name {
@@ -64,10 +68,10 @@ impl Sasl {
             let odd = odd_ending(given.text(name)?)?;
             Some(format!("the value of {name} {odd}"))
         });
-        Ok(Self(Arc::new(Shared { mechanism, odd: odd.collect() })))
+        Ok(Self(Arc::new(SaslInner { mechanism, odd: odd.collect() })))
     }
 
-    /// The mechanism's name as brokers know it. AWS_MSK_IAM is OAUTHBEARER to a broker.
+    /// The mechanism's name as brokers know it. For a broker, AWS_MSK_IAM is OAUTHBEARER.
     pub(super) fn mechanism(&self) -> &'static str {
         match &self.0.mechanism {
             Mechanism::Plain { .. } => "PLAIN",
@@ -76,24 +80,24 @@ impl Sasl {
         }
     }
 
-    /// What may be why credentials are refused, to be added to that error: a value that begins or ends oddly.
+    /// A hint for the error where credentials are refused: a value with a stray character at either end.
     pub(super) fn hint(&self) -> Option<String> {
         let odd = &self.0.odd;
-        (!odd.is_empty()).then(|| format!("{}; is that meant?", odd.join(", and ")))
+        (!odd.is_empty()).then(|| format!("{}; is that intended?", odd.join(", and ")))
     }
 
-    /// Begins to authenticate at the broker `host`. Gets a token where one is needed.
-    pub(super) async fn begin(&self, host: &str) -> Result<Exchange, ConnectError> {
+    /// Begins an authentication at the broker `host`. Fetches a token where one is needed.
+    pub(super) async fn begin(&self, host: &str) -> Result<SaslExchange, ConnectError> {
         let state = match &self.0.mechanism {
             Mechanism::Plain { username, password } => {
-                State::First(format!("\0{}\0{}", username.reveal(), password.reveal()).into_bytes())
+                ExchangeState::First(format!("\0{}\0{}", username.reveal(), password.reveal()).into_bytes())
             }
             Mechanism::Scram { hash, username, password } => {
-                State::Scram(Scram::begin(*hash, username, password.clone())?)
+                ExchangeState::Scram(Scram::begin(*hash, username, password.clone())?)
             }
-            Mechanism::Bearer(bearer) => State::Bearer(bearer.begin(host).await?),
+            Mechanism::Bearer(bearer) => ExchangeState::Bearer(bearer.begin(host).await?),
         };
-        Ok(Exchange { state })
+        Ok(SaslExchange { state })
     }
 }
 
@@ -104,48 +108,48 @@ impl fmt::Debug for Sasl {
 }
 
 /// One authentication.
-pub(super) struct Exchange {
-    state: State,
+pub(super) struct SaslExchange {
+    state: ExchangeState,
 }
 
-enum State {
+enum ExchangeState {
     /// The only message of PLAIN (RFC 4616).
     First(Vec<u8>),
-    /// All is said; the broker has answered, or has only to answer.
+    /// Everything is sent; only the broker's response is missing, if anything.
     Said,
     Scram(Scram),
-    Bearer(oauth::Message),
+    Bearer(oauth::BearerExchange),
 }
 
-impl Exchange {
-    /// The next bytes for the broker; `None` when the exchange is complete. `challenge` is what the broker said last:
+impl SaslExchange {
+    /// The next bytes for the broker; `None` when the exchange is complete. `challenge` is the broker's last response,
     /// `None` at first.
     pub(super) async fn next(&mut self, challenge: Option<&[u8]>) -> Result<Option<Vec<u8>>, ConnectError> {
         match &mut self.state {
-            State::First(message) => {
+            ExchangeState::First(message) => {
                 let message = std::mem::take(message);
-                self.state = State::Said;
+                self.state = ExchangeState::Said;
                 Ok(Some(message))
             }
-            State::Said => Ok(None),
-            State::Scram(scram) => scram.next(challenge).await,
-            State::Bearer(message) => message.next(challenge).await,
+            ExchangeState::Said => Ok(None),
+            ExchangeState::Scram(scram) => scram.next(challenge).await,
+            ExchangeState::Bearer(message) => message.next(challenge).await,
         }
     }
 
-    /// What the broker said of the token before it refuses the authentication, in its own words: its error message may
-    /// say less. Drops the refused token, so that the next authentication gets a new one.
+    /// Why the broker refused the token, in its own words: its error message may be less specific. Drops the refused
+    /// token, so that the next authentication fetches a new one.
     pub(super) fn refusal(&self) -> Option<String> {
         match &self.state {
-            State::First(_) | State::Said | State::Scram(_) => None,
-            State::Bearer(message) => message.refusal(),
+            ExchangeState::First(_) | ExchangeState::Said | ExchangeState::Scram(_) => None,
+            ExchangeState::Bearer(message) => message.refusal(),
         }
     }
 }
 
-fn user_and_password(given: &Given) -> Result<(Secret, Secret), Vec<Fault>> {
+fn user_and_password(given: &ParsedProperties) -> Result<(Secret, Secret), Vec<PropertyError>> {
     let of = |name: &str| {
-        let missing = || Fault::new(name, "is missing, and this mechanism needs it");
+        let missing = || PropertyError::new(name, "is missing, and this mechanism needs it");
         given.text(name).map(Secret::new).ok_or_else(missing)
     };
     match (of("sasl.username"), of("sasl.password")) {
@@ -154,8 +158,8 @@ fn user_and_password(given: &Given) -> Result<(Secret, Secret), Vec<Fault>> {
     }
 }
 
-/// Properties that are about another mechanism: they would be taken in silence.
-fn without_effect(given: &Given, mechanism: &str) -> Vec<Fault> {
+/// Properties of other mechanisms: without an error, they would be ignored.
+fn without_effect(given: &ParsedProperties, mechanism: &str) -> Vec<PropertyError> {
     let wrong = given.names().filter(|name| match *name {
         "sasl.username" | "sasl.password" => !mechanism.starts_with("SCRAM") && mechanism != "PLAIN",
         "aws.region" => mechanism != "AWS_MSK_IAM",
@@ -164,20 +168,20 @@ fn without_effect(given: &Given, mechanism: &str) -> Vec<Fault> {
         _ => false,
     });
     wrong
-        .map(|name| Fault::new(name, format!("it has no effect with sasl.mechanism={mechanism}; leave it out")))
+        .map(|name| PropertyError::new(name, format!("it has no effect with sasl.mechanism={mechanism}; leave it out")))
         .collect()
 }
 
-/// What a broker or a token endpoint wrote, as errors may show it: short, in one line, and without what must not be
-/// shown, should somebody send it back.
+/// A text from a broker or a token endpoint, for errors: short, in one line, with the secrets removed that it may
+/// repeat.
 fn quoted(text: &str, secrets: &[&str]) -> String {
-    // A sentence or two; it bounds what reaches a condition's message.
-    const LONGEST: usize = 300;
+    // One or two sentences; it bounds a condition's message.
+    const MAX_LENGTH: usize = 300;
     let mut text = text.to_owned();
     for secret in secrets.iter().filter(|secret| secret.len() > 3) {
         text = text.replace(secret, "[redacted]");
     }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LENGTH).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Where a Kafka cluster is, how to talk to it, and how long to wait for it. Checks all that can be checked without
-//! connecting; every property that is wrong is in one error, and no value is.
+//! A Kafka cluster's addresses, properties and time-outs. Checks all that can be checked without connecting. An error
+//! lists every property that is wrong, and no value.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::addresses::AddressPolicy;
 use super::options::ConnectionOptions;
-use super::properties::{Fault, Given};
-use crate::core::{Address, addresses};
+use super::properties::{ParsedProperties, PropertyError};
+use crate::core::{Address, DEFAULT_POLL_DEADLINE, addresses, format_duration};
 
-/// What a cluster's connection is made of.
+/// How to connect to a cluster, and how to poll it.
 #[derive(Clone)]
 pub struct ClusterSettings {
     /// The name that logs, metrics and conditions use.
@@ -20,20 +20,20 @@ pub struct ClusterSettings {
     pub bootstrap_servers: String,
     /// librdkafka's properties, such as `security.protocol`, `sasl.*` and `ssl.*`; docs/kafka-settings.md has them all.
     pub properties: BTreeMap<String, String>,
-    /// Where property values that may change come from, such as files and Secrets; merged over `properties`. `None`:
+    /// A source of property values that may change, such as files and Secrets; merged over `properties`. `None`:
     /// nothing changes.
     pub source: Option<Arc<dyn PropertySource>>,
     /// From the start of one cycle to the start of the next, before jitter.
     pub poll_interval: Duration,
-    /// After this long a cycle counts as failed for every group that it has not answered.
+    /// Time-out of a cycle: groups without a result by then count as failed.
     pub deadline: Duration,
-    /// After this long a single request counts as failed.
+    /// Time-out of a single request.
     pub request_timeout: Duration,
     /// Which addresses may be connected to.
     pub addresses: AddressPolicy,
 }
 
-/// Where the values of properties come from that may change while the program runs.
+/// A source of property values that may change while the program runs.
 pub trait PropertySource: Send + Sync {
     /// The current values. Cheap; may read small files. The error is a sentence without any value.
     fn load(&self) -> Result<BTreeMap<String, String>, String>;
@@ -51,14 +51,14 @@ pub enum SettingsError {
         message: String,
     },
     /// These properties can't be used.
-    #[error("cluster \"{cluster}\": {}", told(.faults))]
+    #[error("cluster \"{cluster}\": {}", error_list(.faults))]
     Properties {
         /// The cluster's name.
         cluster: String,
         /// All that is wrong, at least one.
-        faults: Vec<Fault>,
+        faults: Vec<PropertyError>,
     },
-    /// Where the values of properties come from can't be read.
+    /// The source of property values can't be read.
     #[error("cluster \"{cluster}\": {message}")]
     Source {
         /// The cluster's name.
@@ -71,26 +71,24 @@ pub enum SettingsError {
     Durations {
         /// The cluster's name.
         cluster: String,
-        /// What is wrong, and what would be right.
+        /// What is wrong, and what is allowed.
         message: String,
     },
 }
 
-/// Below this a broker would be asked more often than a consumer commits.
-const LEAST_INTERVAL: Duration = Duration::from_millis(500);
-/// Consumers commit every 5 s by default: polling faster sees the same commits again.
+/// The shortest poll interval. Consumers commit less often.
+const MIN_INTERVAL: Duration = Duration::from_millis(500);
+/// Consumers commit every 5 s by default: polling faster reads the same commits again.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
-/// Two phases may each run into the request time-out before the cycle is over, with a second to spare.
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
-/// Brokers answer these requests from memory; three seconds is a broker in trouble, not a slow one.
+/// Brokers answer these requests from memory within milliseconds. After 3 s a broker is in trouble.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest cycle. Whoever waits longer for brokers learns of a backlog too late to act on it.
-const LONGEST_DEADLINE: Duration = Duration::from_secs(300);
+/// The longest cycle. A backlog that is read later than that is read too late to act on.
+const MAX_DEADLINE: Duration = Duration::from_secs(300);
 
-/// How long a request may take where only the cycle's deadline is known: 3 s up to a deadline of 8 s, and the same share
-/// of a longer one (9.4 s of 25 s), so that a longer deadline alone is more patience with slow brokers.
+/// The request time-out where only the cycle's deadline is known: 3 s up to a deadline of 8 s, and the same share of a
+/// longer one (9.4 s of 25 s). So a longer deadline alone suffices for slow brokers.
 fn request_timeout_within(deadline: Duration) -> Duration {
-    if deadline <= DEFAULT_DEADLINE { DEFAULT_REQUEST_TIMEOUT.min(deadline) } else { deadline * 3 / 8 }
+    if deadline <= DEFAULT_POLL_DEADLINE { DEFAULT_REQUEST_TIMEOUT.min(deadline) } else { deadline * 3 / 8 }
 }
 
 impl ClusterSettings {
@@ -102,19 +100,18 @@ impl ClusterSettings {
             properties: BTreeMap::new(),
             source: None,
             poll_interval: DEFAULT_INTERVAL,
-            deadline: DEFAULT_DEADLINE,
+            deadline: DEFAULT_POLL_DEADLINE,
             request_timeout: DEFAULT_REQUEST_TIMEOUT,
             addresses: AddressPolicy::default(),
         }
     }
 
-    /// Sets how long a request may take, where the user does not say it in so many words (`request_timeout`): the
-    /// property `socket.timeout.ms`, at most the deadline, or else a share of the deadline. To be called when `deadline`
-    /// and `properties` are what they will be.
+    /// Sets `request_timeout`: to the given one, else to the property `socket.timeout.ms`, at most the deadline, else
+    /// to a share of the deadline. Call it when `deadline` and `properties` are final.
     pub fn settle_request_timeout(&mut self, request_timeout: Option<Duration>) {
         let given = self.properties.get("socket.timeout.ms").and_then(|value| value.trim().parse().ok());
         self.request_timeout = match (request_timeout, given) {
-            (Some(said), _) => said,
+            (Some(given_timeout), _) => given_timeout,
             (None, Some(milliseconds)) => Duration::from_millis(milliseconds).min(self.deadline),
             (None, None) => request_timeout_within(self.deadline),
         };
@@ -126,13 +123,14 @@ impl ClusterSettings {
         self.connection_options().map(drop)
     }
 
-    /// The addresses to begin with.
+    /// The bootstrap addresses.
     pub(super) fn bootstrap_addresses(&self) -> Result<Vec<Address>, SettingsError> {
         let cluster = || self.name.clone();
         addresses(&self.bootstrap_servers).map_err(|message| SettingsError::Addresses { cluster: cluster(), message })
     }
 
-    /// All that a connection needs, from the properties and what the source says now. Reads the files that they name.
+    /// All that a connection needs, from the properties and the source's current values. Reads the files that they
+    /// name.
     pub(super) fn connection_options(&self) -> Result<ConnectionOptions, SettingsError> {
         let cluster = || self.name.clone();
         self.check_plain_fields()?;
@@ -141,7 +139,7 @@ impl ClusterSettings {
             let current = source.load().map_err(|message| SettingsError::Source { cluster: cluster(), message })?;
             properties.extend(current);
         }
-        Given::parse(&properties)
+        ParsedProperties::parse(&properties)
             .and_then(|given| ConnectionOptions::new(&given, self.request_timeout))
             .map_err(|faults| SettingsError::Properties { cluster: cluster(), faults })
     }
@@ -149,12 +147,12 @@ impl ClusterSettings {
     fn check_plain_fields(&self) -> Result<(), SettingsError> {
         let cluster = self.name.clone();
         self.bootstrap_addresses()?;
-        let fault = if self.poll_interval < LEAST_INTERVAL {
-            format!("pollInterval must be at least {}", humantime::format_duration(LEAST_INTERVAL))
+        let fault = if self.poll_interval < MIN_INTERVAL {
+            format!("pollInterval must be at least {}", format_duration(MIN_INTERVAL))
         } else if self.request_timeout.is_zero() || self.request_timeout > self.deadline {
             "requestTimeout must be above 0 and at most the cycle's deadline".to_owned()
-        } else if self.deadline > LONGEST_DEADLINE {
-            format!("the cycle's deadline must be at most {}", humantime::format_duration(LONGEST_DEADLINE))
+        } else if self.deadline > MAX_DEADLINE {
+            format!("the cycle's deadline must be at most {}", format_duration(MAX_DEADLINE))
         } else {
             return Ok(());
         };
@@ -162,12 +160,12 @@ impl ClusterSettings {
     }
 }
 
-/// One line for one fault, a list for several.
-fn told(faults: &[Fault]) -> String {
+/// One line for one error, a list for several.
+fn error_list(faults: &[PropertyError]) -> String {
     match faults {
-        [Fault { property, message }] => format!("property \"{property}\": {message}"),
+        [PropertyError { property, message }] => format!("property \"{property}\": {message}"),
         all => {
-            let lines = all.iter().map(|Fault { property, message }| format!("\n  \"{property}\": {message}"));
+            let lines = all.iter().map(|PropertyError { property, message }| format!("\n  \"{property}\": {message}"));
             format!("{} properties can't be used:{}", all.len(), lines.collect::<String>())
         }
     }

@@ -1,5 +1,5 @@
-//! TLS towards brokers: rustls with ring, TLS 1.2 and 1.3. Knows how a connection is wrapped and when the certificates
-//! on it expire; what is trusted is in `tls/material.rs`, what is checked in `tls/verify.rs`.
+//! TLS to brokers: rustls with ring, TLS 1.2 and 1.3. Knows how a stream is wrapped and when its certificates expire;
+//! `tls/material.rs` has what is trusted, `tls/verify.rs` what is verified.
 
 mod explain;
 mod material;
@@ -18,20 +18,21 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::connect_error::ConnectError;
-use super::files::Files;
-use super::properties::{Fault, Given};
-use material::{Authorities, Identity};
-use verify::{Recorder, Rule};
+use super::files::PropertyFiles;
+use super::properties::{ParsedProperties, PropertyError};
+pub(super) use explain::date;
+use material::{Authorities, ClientIdentity};
+use verify::{RecordingVerifier, VerificationMode};
 
-/// What connections over TLS need. Cheap to clone.
+/// The configuration of TLS connections. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Tls(Arc<Shared>);
+pub(super) struct Tls(Arc<TlsInner>);
 
-struct Shared {
+struct TlsInner {
     config: ClientConfig,
     verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
     authorities: Arc<Authorities>,
-    identity: Option<Identity>,
+    identity: Option<ClientIdentity>,
 }
 
 /// When the certificates on a connection expire.
@@ -39,19 +40,19 @@ struct Shared {
 pub(super) struct PeerExpiry {
     /// The broker's own.
     pub(super) leaf: Option<SystemTime>,
-    /// The authority's that signed it, where that is known: not with Mozilla's authorities, which have no dates.
+    /// The authority's that signed it, where that is known. Mozilla's compiled-in authorities have no dates.
     pub(super) authority: Option<SystemTime>,
 }
 
-/// The cryptography: ring, whatever else is linked.
+/// The cryptography provider: ring, whatever else is linked.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(crypto::ring::default_provider())
 }
 
 /// A configuration for HTTPS with the authorities of `https.ca.location` or `https.ca.pem`, else the system's.
-pub(super) fn https(given: &Given, files: &mut Files) -> Result<Arc<ClientConfig>, Fault> {
+pub(super) fn https(given: &ParsedProperties, files: &mut PropertyFiles) -> Result<Arc<ClientConfig>, PropertyError> {
     let authorities = material::authorities(given, files, ["https.ca.location", "https.ca.pem"])?;
-    https_with(&authorities).map_err(|why| Fault::new("https.ca.location", why))
+    https_with(&authorities).map_err(|why| PropertyError::new("https.ca.location", why))
 }
 
 /// A configuration for HTTPS with the system's authorities.
@@ -66,45 +67,49 @@ fn https_with(authorities: &Authorities) -> Result<Arc<ClientConfig>, String> {
 }
 
 impl Tls {
-    /// From the properties `ssl.*`. The error has every one that is wrong.
-    pub(super) fn new(given: &Given, files: &mut Files, warnings: &mut Vec<&'static str>) -> Result<Self, Vec<Fault>> {
+    /// From the properties `ssl.*`. The error lists every one that is wrong.
+    pub(super) fn new(
+        given: &ParsedProperties,
+        files: &mut PropertyFiles,
+        warnings: &mut Vec<&'static str>,
+    ) -> Result<Self, Vec<PropertyError>> {
         let authorities = material::authorities(given, files, ["ssl.ca.location", "ssl.ca.pem"]);
         let identity = material::identity(given, files);
         let lists = material::revocation_lists(given, files);
-        let rule = Rule::new(given);
+        let rule = VerificationMode::new(given);
         warnings.extend(rule.warning());
         let (authorities, identity, lists) = match (authorities, identity, lists) {
             (Ok(authorities), Ok(identity), Ok(lists)) => (authorities, identity, lists),
             (authorities, identity, lists) => {
-                let mut faults: Vec<Fault> = authorities.err().into_iter().chain(lists.err()).collect();
+                let mut faults: Vec<PropertyError> = authorities.err().into_iter().chain(lists.err()).collect();
                 faults.extend(identity.err().unwrap_or_default());
                 return Err(faults);
             }
         };
         let verifier = verify::verifier(rule, &authorities, lists).map_err(|fault| vec![fault])?;
         let config = config(Arc::clone(&verifier), identity.as_ref()).map_err(|fault| vec![fault])?;
-        Ok(Self(Arc::new(Shared { config, verifier, authorities, identity })))
+        Ok(Self(Arc::new(TlsInner { config, verifier, authorities, identity })))
     }
 
-    /// Speaks TLS on a connection to `host`. The caller sets the time-out.
+    /// Does the TLS handshake with `host`. The caller sets the time-out.
     pub(super) async fn connect<S>(&self, host: &str, stream: S) -> Result<TlsStream<S>, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = ServerName::try_from(host.trim_end_matches('.').to_owned())
             .map_err(|_| ConnectError::Security(format!("\"{host}\" is no host name that a certificate can have")))?;
-        let seen = Arc::new(Mutex::new(Vec::new()));
+        let presented = Arc::new(Mutex::new(Vec::new()));
         let mut config = self.0.config.clone();
-        let recorder = Recorder::new(Arc::clone(&self.0.verifier), Arc::clone(&seen));
+        let recorder = RecordingVerifier::new(Arc::clone(&self.0.verifier), Arc::clone(&presented));
         config.dangerous().set_certificate_verifier(Arc::new(recorder));
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| {
-            let seen = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
-            self.explain(&error, host, &seen)
+            let presented = std::mem::take(&mut *presented.lock().unwrap_or_else(PoisonError::into_inner));
+            self.explain(&error, host, &presented)
         })
     }
 
-    /// Why reading from a connection or writing to it failed, where that was TLS: with TLS 1.3 a broker refuses the
-    /// client's certificate, or the lack of one, only after the handshake.
+    /// Why reading or writing failed, where TLS was the reason: with TLS 1.3, a broker refuses a missing or wrong
+    /// client certificate only after the handshake.
     pub(super) fn explain_later(&self, error: &io::Error) -> Option<ConnectError> {
         rustls_error(error).map(|inner| {
             let text = explain::of_rustls(inner, "", &[], &self.0.authorities, self.0.identity.as_ref());
@@ -126,11 +131,11 @@ impl Tls {
         }
     }
 
-    fn explain(&self, error: &io::Error, host: &str, seen: &[CertificateDer<'static>]) -> ConnectError {
-        let Shared { authorities, identity, .. } = &*self.0;
+    fn explain(&self, error: &io::Error, host: &str, presented: &[CertificateDer<'static>]) -> ConnectError {
+        let TlsInner { authorities, identity, .. } = &*self.0;
         match rustls_error(error) {
             Some(inner) => {
-                ConnectError::Security(explain::of_rustls(inner, host, seen, authorities, identity.as_ref()))
+                ConnectError::Security(explain::of_rustls(inner, host, presented, authorities, identity.as_ref()))
             }
             None => explain::of_io(error),
         }
@@ -143,11 +148,11 @@ fn rustls_error(error: &io::Error) -> Option<&Error> {
 
 fn config(
     verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
-    identity: Option<&Identity>,
-) -> Result<ClientConfig, Fault> {
+    identity: Option<&ClientIdentity>,
+) -> Result<ClientConfig, PropertyError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Fault::new("security.protocol", error.to_string()))?
+        .map_err(|error| PropertyError::new("security.protocol", error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match identity {
@@ -158,11 +163,12 @@ fn config(
                     Error::InconsistentKeys(_) => "it is not the key of the client's certificate",
                     _ => "the key is damaged, or none of RSA, ECDSA or Ed25519",
                 };
-                Fault::new(identity.key_property, message)
+                PropertyError::new(identity.key_property, message)
             })?
         }
     };
-    // Connections last for hours, so resuming saves nothing; and a broker's new certificate is always looked at.
+    // Connections last for hours, so resumption saves nothing; and without it a broker's new certificate is always
+    // verified.
     config.resumption = Resumption::disabled();
     Ok(config)
 }

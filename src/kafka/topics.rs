@@ -1,5 +1,5 @@
-//! Which partitions topics have, who leads them, and how long they keep records: Metadata and DescribeConfigs, remembered
-//! from cycle to cycle and read again when something shows that they have changed, or every few minutes.
+//! Partitions of topics, their leaders, and retention: Metadata and DescribeConfigs, cached from cycle to cycle. They
+//! are read again when an error shows a change, or every few minutes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,64 +8,64 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cycle::Cycle;
-use super::errors::{RequestError, Subject, explain};
+use super::errors::{ErrorSubject, RequestError, explain};
 use super::wire::{DescribeConfigs, Metadata, MetadataResponse, MetadataTopic};
 use crate::core::{GroupQuery, Known, Pattern, TopicConfig, Unknown};
 
 /// A topic's partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Topic {
+pub(super) struct TopicMetadata {
     /// Its id (KIP-516), where the cluster gives one.
     pub(super) id: Option<String>,
-    /// By partition: the broker that leads it.
+    /// The leader's broker id, by partition.
     pub(super) leaders: BTreeMap<i32, Option<i32>>,
 }
 
-/// What is remembered of topics.
+/// The cache of topics.
 #[derive(Default)]
 pub(super) struct Topics {
-    known: HashMap<Arc<str>, Remembered>,
+    known: HashMap<Arc<str>, CachedTopic>,
     /// All topics' names, for patterns.
-    names: Option<Names>,
-    /// Something showed that leaders or partitions have changed.
-    stale: bool,
+    names: Option<TopicNames>,
+    /// An error showed that leaders or partitions have changed.
+    expired: bool,
     configs_read: Option<Instant>,
-    /// Topics whose configuration was asked for, since `configs_read`.
-    configs_asked: HashSet<Arc<str>>,
+    /// Topics whose configuration was requested since `configs_read`.
+    configs_requested: HashSet<Arc<str>>,
 }
 
-struct Remembered {
-    topic: Known<Topic>,
+struct CachedTopic {
+    topic: Known<TopicMetadata>,
     read_at: Instant,
     used_at: Instant,
-    /// Something shows that it has changed.
-    doubted: bool,
+    /// An error showed that it has changed.
+    invalidated: bool,
     config: Option<TopicConfig>,
 }
 
-struct Names {
+struct TopicNames {
     all: Vec<Arc<str>>,
     read_at: Instant,
-    /// What patterns and exclusions have chosen of them: thousands of names are matched once, and not in each cycle.
+    /// Topics by pattern and exclusion: thousands of names are matched once, and not in each cycle.
     matched: HashMap<(String, Option<String>), BTreeSet<Arc<str>>>,
 }
 
-/// Topics in one request: an answer about so many of a hundred partitions is some 10 MB.
-const CHUNK: usize = 2_000;
-/// Topics whose names are kept for patterns, as many as the largest clusters have.
-const MOST_NAMES: usize = 200_000;
-/// Partitions of one cluster that are looked at. Kafka's own limit of a cluster is about ten times that.
-const MOST_PARTITIONS: usize = 200_000;
-/// What is remembered of a topic that nobody asks for any more.
-const KEPT_FOR: Duration = Duration::from_secs(600);
-/// Retention and clean-up policy change by hand only.
-const CONFIGS_FOR: Duration = Duration::from_secs(600);
-/// Topics whose configuration is asked for at once.
-const CONFIGS_CHUNK: usize = 1_000;
+/// The most topics in one request: a response about so many of a hundred partitions is some 10 MB.
+const MAX_TOPICS_PER_REQUEST: usize = 2_000;
+/// The most topic names that are kept for patterns, as many as the largest clusters have.
+const MAX_NAMES: usize = 200_000;
+/// The most partitions of one cluster that are read. Kafka's own limit of a cluster is about ten times that.
+const MAX_PARTITIONS: usize = 200_000;
+/// How long a topic that is no longer queried stays cached.
+const CACHE_TTL: Duration = Duration::from_secs(600);
+/// Age at which configurations are read again. Retention and clean-up policy rarely change.
+const CONFIG_TTL: Duration = Duration::from_secs(600);
+/// The most topics in one request of configurations.
+const MAX_CONFIGS_PER_REQUEST: usize = 1_000;
 
 impl Topics {
-    /// What is known of a topic. [`Topics::read`] must have been asked for it.
-    pub(super) fn get(&self, name: &str) -> Known<&Topic> {
+    /// A topic's partitions. [`Topics::read`] must have read it.
+    pub(super) fn get(&self, name: &str) -> Known<&TopicMetadata> {
         match self.known.get(name) {
             Some(remembered) => remembered.topic.as_ref().map_err(Clone::clone),
             None => Err(Unknown::NotReadYet),
@@ -77,57 +77,57 @@ impl Topics {
         self.known.get(name)?.config
     }
 
-    /// The one copy of a topic's name.
+    /// The shared copy of a topic's name.
     pub(super) fn name(&self, name: &str) -> Arc<str> {
         self.known.get_key_value(name).map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name))
     }
 
-    /// What is known of a topic may be wrong: the next read asks again.
-    pub(super) fn doubt(&mut self, name: &str) {
+    /// The cached topic may be wrong: the next read requests it again.
+    pub(super) fn invalidate(&mut self, name: &str) {
         if let Some(known) = self.known.get_mut(name) {
-            known.doubted = true;
+            known.invalidated = true;
         }
     }
 
-    /// The next cycle, or the next [`Topics::read`] of this one, reads all again.
+    /// The next [`Topics::read`] requests all topics again.
     pub(super) fn expire(&mut self) {
-        self.stale = true;
+        self.expired = true;
     }
 
-    /// Whether all are remembered well enough for this cycle.
+    /// Whether a topic is cached well enough for this cycle.
     fn is_fresh(&self, cycle: &Cycle<'_>, name: &str) -> bool {
         let max_age = cycle.brokers.options().metadata_max_age;
-        let is_young = |known: &Remembered| known.read_at >= cycle.started || known.read_at.elapsed() < max_age;
+        let is_young = |known: &CachedTopic| known.read_at >= cycle.started || known.read_at.elapsed() < max_age;
         self.known.get(name).is_some_and(|known| {
-            // What is unknown is asked for in each cycle, once.
+            // What is unknown is requested once in each cycle.
             let is_good = known.topic.as_ref().is_ok_and(|topic| topic.leaders.values().all(Option::is_some));
-            is_young(known) && !known.doubted && (is_good || known.read_at >= cycle.started)
+            is_young(known) && !known.invalidated && (is_good || known.read_at >= cycle.started)
         })
     }
 
-    /// Reads what is not known, or not any more, of these topics. An error means that no broker answered.
+    /// Reads those of these topics that are not cached, or not well enough. An error means that no broker answered.
     pub(super) async fn read(&mut self, cycle: &Cycle<'_>, names: &BTreeSet<Arc<str>>) -> Result<(), RequestError> {
         let now = Instant::now();
-        self.known.retain(|_, known| known.used_at.elapsed() < KEPT_FOR);
+        self.known.retain(|_, known| known.used_at.elapsed() < CACHE_TTL);
         for name in names {
             if let Some(known) = self.known.get_mut(name) {
                 known.used_at = now;
             }
         }
-        let mut wanted: Vec<&Arc<str>> = names.iter().collect();
-        // One of them is due: all are read, so that requests don't come one by one.
+        let mut due: Vec<&Arc<str>> = names.iter().collect();
+        // Where one is due, all old ones are read with it, so that requests don't come one by one.
         let is_due = |name: &&Arc<str>| !self.is_fresh(cycle, name);
-        if !self.stale {
-            if !wanted.iter().any(is_due) {
+        if !self.expired {
+            if !due.iter().any(is_due) {
                 return Ok(());
             }
-            let oldest = wanted.iter().filter_map(|name| self.known.get(&***name)).map(|known| known.read_at).min();
+            let oldest = due.iter().filter_map(|name| self.known.get(&***name)).map(|known| known.read_at).min();
             let max_age = cycle.brokers.options().metadata_max_age;
             if oldest.is_none_or(|oldest| oldest.elapsed() < max_age) {
-                wanted.retain(is_due);
+                due.retain(is_due);
             }
         }
-        for chunk in wanted.chunks(CHUNK) {
+        for chunk in due.chunks(MAX_TOPICS_PER_REQUEST) {
             let result = self.read_chunk(cycle, chunk).await;
             if let Err(error) = result {
                 self.fail(chunk, &error);
@@ -136,7 +136,7 @@ impl Topics {
                 }
             }
         }
-        self.stale = false;
+        self.expired = false;
         Ok(())
     }
 
@@ -146,51 +146,55 @@ impl Topics {
         with_metadata(cycle, Some(&texts), |response| {
             let mut answered: HashMap<&str, &MetadataTopic<'_>> =
                 response.topics.iter().map(|topic| (&*topic.name, topic)).collect();
-            let mut room = MOST_PARTITIONS.saturating_sub(self.partitions(&texts));
+            let mut room = MAX_PARTITIONS.saturating_sub(self.partitions(&texts));
             for name in names {
-                let topic =
-                    answered.remove(&***name).map_or(Err(Unknown::Missing), |topic| understand(name, topic, &mut room));
+                let topic = answered
+                    .remove(&***name)
+                    .map_or(Err(Unknown::Missing), |topic| parse_topic(name, topic, &mut room));
                 let config = self.known.get(*name).and_then(|known| known.config);
-                self.known
-                    .insert(Arc::clone(name), Remembered { topic, read_at: now, used_at: now, doubted: false, config });
+                self.known.insert(
+                    Arc::clone(name),
+                    CachedTopic { topic, read_at: now, used_at: now, invalidated: false, config },
+                );
             }
         })
         .await
     }
 
-    /// Partitions remembered of topics other than these.
+    /// Cached partitions of topics other than these.
     fn partitions(&self, but: &[&str]) -> usize {
         let but: HashSet<&str> = but.iter().copied().collect();
         let others = self.known.iter().filter(|(name, _)| !but.contains(&***name));
         others.filter_map(|(_, known)| known.topic.as_ref().ok()).map(|topic| topic.leaders.len()).sum()
     }
 
-    /// What was known well stays so, as a leader that moved shows when it is asked; the rest is unknown because of this.
+    /// Records a failed request. Known topics stay cached, because a moved leader shows as an error later; others are
+    /// unknown for this reason.
     fn fail(&mut self, names: &[&Arc<str>], error: &RequestError) {
         let read_at = Instant::now();
         for name in names {
             let known = self.known.get(*name);
             if known.is_none_or(|known| known.topic.is_err()) {
-                let topic = Err(error.unknown(Subject::Topic(name)));
+                let topic = Err(error.unknown(ErrorSubject::Topic(name)));
                 self.known.insert(
                     Arc::clone(name),
-                    Remembered { topic, read_at, used_at: read_at, doubted: false, config: None },
+                    CachedTopic { topic, read_at, used_at: read_at, invalidated: false, config: None },
                 );
             }
         }
     }
 
-    /// Reads the names of all topics that we may see, unless that was done a few minutes ago.
+    /// Reads the names of all topics that we may describe, unless they were read a few minutes ago.
     pub(super) async fn read_names(&mut self, cycle: &Cycle<'_>) -> Result<(), RequestError> {
         let max_age = cycle.brokers.options().metadata_max_age;
-        let is_fresh = |names: &Names| !self.stale && names.read_at.elapsed() < max_age;
+        let is_fresh = |names: &TopicNames| !self.expired && names.read_at.elapsed() < max_age;
         if !self.names.as_ref().is_some_and(is_fresh) {
             let read = with_metadata(cycle, None, |response| {
-                response.topics.iter().take(MOST_NAMES).map(|topic| Arc::from(&*topic.name)).collect()
+                response.topics.iter().take(MAX_NAMES).map(|topic| Arc::from(&*topic.name)).collect()
             });
             match (read.await, &self.names) {
-                (Ok(all), _) => self.names = Some(Names { all, read_at: Instant::now(), matched: HashMap::new() }),
-                // Topics seldom come and go: what was there is better than nothing.
+                (Ok(all), _) => self.names = Some(TopicNames { all, read_at: Instant::now(), matched: HashMap::new() }),
+                // The set of topics changes rarely: old names are better than none.
                 (Err(_), Some(_)) => {}
                 (Err(error), None) => return Err(error),
             }
@@ -198,9 +202,9 @@ impl Topics {
         Ok(())
     }
 
-    /// The topics that a query with this pattern chooses. [`Topics::read_names`] must have been asked for.
+    /// The topics that a query with this pattern matches. [`Topics::read_names`] must have been called.
     pub(super) fn matching(&mut self, query: &GroupQuery, pattern: &Pattern) -> Known<BTreeSet<Arc<str>>> {
-        let Some(Names { all, matched, .. }) = &mut self.names else { return Err(Unknown::NotReadYet) };
+        let Some(TopicNames { all, matched, .. }) = &mut self.names else { return Err(Unknown::NotReadYet) };
         let key = (pattern.as_str().to_owned(), query.exclude.as_ref().map(|exclude| exclude.as_str().to_owned()));
         let chosen = matched.entry(key).or_insert_with(|| {
             let mut filter = query.topic_filter();
@@ -209,26 +213,26 @@ impl Topics {
         if chosen.is_empty() { Err(query.no_topic_matches()) } else { Ok(chosen.clone()) }
     }
 
-    /// Reads the topics' configuration, where that is allowed and was not done lately. Nothing depends on it.
+    /// Reads the topics' configuration, where that is allowed and due. Nothing depends on it.
     pub(super) async fn read_configs(&mut self, cycle: &Cycle<'_>) {
-        if self.configs_read.is_none_or(|read| read.elapsed() > CONFIGS_FOR) {
+        if self.configs_read.is_none_or(|read| read.elapsed() > CONFIG_TTL) {
             self.configs_read = Some(Instant::now());
-            self.configs_asked.clear();
+            self.configs_requested.clear();
         }
         let is_new =
-            |(name, known): &(&Arc<str>, &Remembered)| known.topic.is_ok() && !self.configs_asked.contains(*name);
+            |(name, known): &(&Arc<str>, &CachedTopic)| known.topic.is_ok() && !self.configs_requested.contains(*name);
         let names: Vec<Arc<str>> =
-            self.known.iter().filter(is_new).map(|(name, _)| Arc::clone(name)).take(CONFIGS_CHUNK).collect();
+            self.known.iter().filter(is_new).map(|(name, _)| Arc::clone(name)).take(MAX_CONFIGS_PER_REQUEST).collect();
         if names.is_empty() {
             return;
         }
-        self.configs_asked.extend(names.iter().cloned());
+        self.configs_requested.extend(names.iter().cloned());
         let texts: Vec<&str> = names.iter().map(|name| &**name).collect();
         let request = DescribeConfigs { topics: &texts, keys: &["retention.ms", "cleanup.policy"] };
         let until = cycle.end();
-        let Ok((broker, answer)) = cycle.ask_any(&request, until).await else { return };
+        let Ok((broker, answer)) = cycle.send_any(&request, until).await else { return };
         let Ok(response) = answer.read() else { return };
-        broker.obey(response.throttle_ms);
+        broker.apply_throttle(response.throttle_ms);
         for result in response.results.iter().filter(|result| result.error == 0) {
             let value = |key: &str| {
                 let config = result.configs.iter().find(|(name, _)| name == key);
@@ -245,50 +249,50 @@ fn config(retention: Option<&str>, policy: Option<&str>) -> Option<TopicConfig> 
     let (retention, policy) = (retention?.trim().parse::<i64>().ok()?, policy?);
     let has = |word: &str| policy.split(',').any(|part| part.trim() == word);
     Some(TopicConfig {
-        // -1 is for ever.
+        // -1 is unlimited.
         retention: u64::try_from(retention).ok().map(Duration::from_millis),
         compacted: has("compact"),
         deletes: has("delete"),
     })
 }
 
-/// Asks any broker and takes note of the brokers that it names.
+/// Sends Metadata to any broker and stores the addresses that it returns.
 async fn with_metadata<T>(
     cycle: &Cycle<'_>,
     topics: Option<&[&str]>,
     read: impl FnOnce(&MetadataResponse<'_>) -> T,
 ) -> Result<T, RequestError> {
     let until = cycle.end();
-    let (broker, answer) = cycle.ask_any(&Metadata { topics }, until).await?;
+    let (broker, answer) = cycle.send_any(&Metadata { topics }, until).await?;
     let response = answer.read()?;
-    broker.obey(response.throttle_ms);
-    cycle.brokers.advertise(&response.brokers);
+    broker.apply_throttle(response.throttle_ms);
+    cycle.brokers.set_advertised(&response.brokers);
     Ok(read(&response))
 }
 
-fn understand(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> Known<Topic> {
-    // A topic that is being created has no leaders yet, and says so with LEADER_NOT_AVAILABLE.
+fn parse_topic(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> Known<TopicMetadata> {
+    // A topic that is being created has no leaders yet: LEADER_NOT_AVAILABLE.
     if topic.error != 0 && topic.partitions.is_empty() {
-        return Err(explain(topic.error, Subject::Topic(name)));
+        return Err(explain(topic.error, ErrorSubject::Topic(name)));
     }
     // A topic being created or deleted.
     if topic.partitions.is_empty() {
         return Err(Unknown::Missing);
     }
     if topic.partitions.len() > *room {
-        return Err(Unknown::TooMany { what: "partitions of this Kafka cluster".to_owned(), most: MOST_PARTITIONS });
+        return Err(Unknown::TooMany { what: "partitions of this Kafka cluster".to_owned(), most: MAX_PARTITIONS });
     }
     *room -= topic.partitions.len();
     let leader = |leader: i32| (leader >= 0).then_some(leader);
     let leaders: BTreeMap<i32, Option<i32>> =
         topic.partitions.iter().map(|partition| (partition.partition, leader(partition.leader))).collect();
-    // Kafka numbers partitions from 0 on without gaps. One that is left out would be a lag that nobody sees.
+    // Kafka numbers partitions from 0 on without gaps. The lag of one that is left out would be missed.
     if leaders.len() != topic.partitions.len() || leaders.keys().zip(0..).any(|(partition, place)| *partition != place)
     {
         let detail = format!("the metadata of topic \"{name}\" leaves out partitions, or has some twice");
         return Err(Unknown::Protocol { detail });
     }
-    Ok(Topic { id: (topic.id != [0; 16]).then(|| id(topic.id)), leaders })
+    Ok(TopicMetadata { id: (topic.id != [0; 16]).then(|| id(topic.id)), leaders })
 }
 
 /// An id as Kafka writes it: base64 for URLs, without padding (`org.apache.kafka.common.Uuid`).

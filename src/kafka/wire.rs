@@ -1,8 +1,8 @@
-//! Kafka's protocol as bytes: the requests that reading lag needs, and their answers. Knows layouts and versions; knows
-//! nothing of connections, and nothing of what the answers mean.
+//! Kafka's protocol as bytes: the requests that reading lag needs, and their responses. Knows layouts and versions;
+//! knows neither connections nor the meaning of responses.
 //!
-//! Architecture invariant: an answer is untrusted input. A length is believed only as far as there are bytes, what is
-//! decoded may take only a multiple of the frame's size, and whatever does not fit is a [`DecodeError`], never a panic.
+//! Architecture invariant: a response is untrusted input. A length is accepted only as far as there are bytes, decoded
+//! values may take only a multiple of the frame's size, and whatever does not fit is a [`DecodeError`], never a panic.
 //!
 //! Layouts are those of Apache Kafka's message schemas (`clients/src/main/resources/common/message`); KIP-482 describes
 //! the flexible versions.
@@ -23,7 +23,7 @@ mod streams_group_describe;
 mod streams_tasks;
 
 pub(super) use api_versions::*;
-pub(super) use codec::{DecodeError, Reader, Writer};
+pub(super) use codec::{DecodeError, Decoder, Encoder};
 pub(super) use consumer_group_describe::*;
 pub(super) use describe_configs::*;
 pub(super) use describe_groups::*;
@@ -42,30 +42,30 @@ use std::ops::RangeInclusive;
 /// Topics with their partitions.
 pub(super) type TopicPartitions<'a> = Vec<(Cow<'a, str>, Vec<i32>)>;
 
-/// A request and how its answer is read.
+/// A request and the decoding of its response.
 pub(super) trait Request {
     /// The request's number in the protocol (`apiKey`).
     const KEY: i16;
     /// Its name in Kafka's documents.
     const NAME: &'static str;
-    /// The versions that we speak.
+    /// The versions that are implemented here.
     const VERSIONS: RangeInclusive<i16>;
     /// The first version with compact lengths and tags (KIP-482); `i16::MAX` where there is none.
     const FLEXIBLE_FROM: i16;
-    /// The answer; it borrows its texts from the frame.
+    /// The response; it borrows its texts from the frame.
     type Response<'a>;
 
     /// Writes the body.
-    fn encode(&self, version: i16, to: &mut Writer);
+    fn encode(&self, version: i16, to: &mut Encoder);
 
-    /// Reads the answer's body.
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError>;
+    /// Reads the response's body.
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError>;
 }
 
 /// A request with its header and its length, ready to be sent.
 pub(super) fn frame<R: Request>(request: &R, version: i16, correlation: i32, client_id: &str) -> Vec<u8> {
     let flexible = version >= R::FLEXIBLE_FROM;
-    let mut to = Writer::new(false);
+    let mut to = Encoder::new(false);
     // The length, put in at the end.
     to.i32(0);
     to.i16(R::KEY);
@@ -79,18 +79,18 @@ pub(super) fn frame<R: Request>(request: &R, version: i16, correlation: i32, cli
     to.into_frame()
 }
 
-/// Reads the answer to `R` from a frame without its length and correlation id.
+/// Reads the response to `R` from a frame without its length and correlation id.
 pub(super) fn answer<R: Request>(version: i16, body: &[u8]) -> Result<R::Response<'_>, DecodeError> {
-    let mut from = Reader::new(body, version >= R::FLEXIBLE_FROM);
-    // ApiVersions' answer has the oldest header, because its version is not agreed yet (KIP-511).
+    let mut from = Decoder::new(body, version >= R::FLEXIBLE_FROM);
+    // The response to ApiVersions has the oldest header, because no version is agreed yet (KIP-511).
     if R::KEY != ApiVersions::KEY {
         from.tags()?;
     }
     R::decode(version, &mut from)
 }
 
-/// Reads `body` as the answer to request `key`, and says whether it is one; for the fuzz target. [`MEMBER_ASSIGNMENT`] is
-/// the key of what classic members hold.
+/// Whether `body` decodes as the response to request `key`; for the fuzz target. [`MEMBER_ASSIGNMENT`] is the key of a
+/// classic member's assignment.
 #[doc(hidden)]
 pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
     fn is_read<R: Request>(version: i16, body: &[u8]) -> bool {

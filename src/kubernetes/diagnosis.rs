@@ -1,21 +1,12 @@
-//! What `paceline doctor` asks the cluster: whether the API server answers, whether the Secrets with Kafka's credentials
-//! can be used, and whether it and we fit together for external.metrics.k8s.io. It reads with the rights of whoever asks, and writes nothing.
+//! What `paceline doctor` asks the cluster: whether the API server answers, and whether the Secrets with Kafka's
+//! credentials can be used. It reads with the rights of whoever asks, and writes nothing.
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service as CoreService};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Client;
 
-use crate::checks::{Row, Verdict};
-use crate::kubernetes::call::{self, CallError};
+use crate::checks::{CheckResult, Row};
+use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::serve::external_metrics::aggregation::api_service::{NAME, Registration, Service};
-use crate::serve::external_metrics::aggregation::certificates::names;
-use crate::serve::external_metrics::aggregation::certificates::pki::{Certificate, verify};
-use crate::serve::external_metrics::aggregation::front_proxy::{self, Source};
 
 /// A Secret that a Kafka cluster of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,30 +22,11 @@ pub struct KafkaSecret {
 /// The names of the checks, as they are printed.
 const KAFKA_SECRET: &str = "Kafka Secret";
 const API_SERVER: &str = "API server";
-const API_SERVICE: &str = "APIService";
-const SERVICE: &str = "Service";
-const CERTIFICATE: &str = "certificate";
-const FRONT_PROXY: &str = "front proxy";
-
-/// How external metrics are meant to be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExternalMetrics {
-    /// Whether they are meant to be served; nothing where nobody said: then they are where the APIService is ours.
-    pub enabled: Option<bool>,
-    /// The Service that the APIService is to name.
-    pub service: Service,
-    /// The Secret with the certificate, in the controller's namespace; nothing where it is mounted from elsewhere.
-    pub secret: Option<String>,
-    /// The controller's namespace.
-    pub namespace: String,
-    /// When to look from.
-    pub now: Timestamp,
-}
 
 /// Whether the API server answers. `address` is where it is asked.
 pub async fn api_server(client: &Client, address: &str) -> Row {
-    match call::call(client.apiserver_version()).await {
-        Ok(version) => Row::new(API_SERVER, Verdict::Ok, format!("{address} answers as {}.", version.git_version)),
+    match call::call(Lane::Other, client.apiserver_version()).await {
+        Ok(version) => Row::new(API_SERVER, CheckResult::Ok, format!("{address} answers as {}.", version.git_version)),
         Err(error) => unreachable(address, &error.to_string()),
     }
 }
@@ -62,7 +34,7 @@ pub async fn api_server(client: &Client, address: &str) -> Row {
 /// That the API server can't be reached.
 pub fn unreachable(address: &str, why: &str) -> Row {
     let text = format!("Tried {address}, in vain: {}.", why.trim_end_matches('.'));
-    Row::new(API_SERVER, Verdict::Failed, text)
+    Row::new(API_SERVER, CheckResult::Failed, text)
         .todo("Check the kubeconfig (KUBECONFIG or ~/.kube/config), that its address can be reached from here, and that its credentials are not expired.")
 }
 
@@ -81,7 +53,8 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
     let content = match state {
         SecretState::Forbidden(why) => {
             let text = format!("Can't read {what}: {}.", why.trim_end_matches('.'));
-            return Row::new(KAFKA_SECRET, Verdict::Skipped, text).todo("Ask somebody who may read it to run this.");
+            return Row::new(KAFKA_SECRET, CheckResult::Skipped, text)
+                .todo("Ask somebody who may read it to run this.");
         }
         SecretState::NotReadYet | SecretState::Missing | SecretState::Unreadable(_) | SecretState::Read(_) => {
             state.content()
@@ -98,225 +71,27 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
         Ok(format!("{}{unused}", names.join(", ")))
     });
     match given {
-        Ok(given) => Row::new(KAFKA_SECRET, Verdict::Ok, format!("{what} gives {given}."))
+        Ok(given) => Row::new(KAFKA_SECRET, CheckResult::Ok, format!("{what} gives {given}."))
             .todo("The controller reads it with rights of its own: manifests/examples/kafka-secret-role.yaml."),
-        Err(why) => Row::new(KAFKA_SECRET, Verdict::Failed, format!("{what} {why}."))
+        Err(why) => Row::new(KAFKA_SECRET, CheckResult::Failed, format!("{what} {why}."))
             .todo("README.md, \"Kafka credentials\", has what a Secret may hold."),
     }
 }
 
-/// The rows about external metrics where nothing could be asked.
-pub fn skipped(why: &str) -> Vec<Row> {
-    [API_SERVICE, SERVICE, CERTIFICATE, FRONT_PROXY].map(|check| Row::new(check, Verdict::Skipped, why)).into()
-}
-
-/// Whether HPAs can read our metrics.
-pub async fn external_metrics(client: &Client, meant: &ExternalMetrics) -> Vec<Row> {
-    let (registration, row) = match call::call(Api::<APIService>::all(client.clone()).get_opt(NAME)).await {
-        Ok(object) => {
-            let registration = Registration::of(object.as_ref(), &meant.service);
-            let row = api_service(&registration, meant.enabled, &meant.service);
-            (registration, row)
-        }
-        Err(error) => {
-            (Registration::Unreadable(error.to_string()), unread(API_SERVICE, &format!("APIService {NAME}"), &error))
-        }
-    };
-    let mut rows = vec![row];
-    if !meant.enabled.unwrap_or(registration.is_ours()) {
-        let why = match &registration {
-            Registration::Unreadable(_) => "It is not known whether external metrics are on; give --config FILE.",
-            Registration::NotLooked
-            | Registration::Missing
-            | Registration::Ours { .. }
-            | Registration::OwnedBy { .. } => "External metrics are off.",
-        };
-        rows.extend(skipped(why).into_iter().skip(1));
-        return rows;
-    }
-    rows.push(service(client, &meant.service).await);
-    rows.push(certificate(client, meant, &registration).await);
-    rows.push(front_proxy(client).await);
-    rows
-}
-
-fn api_service(registration: &Registration, enabled: Option<bool>, service: &Service) -> Row {
-    let row = |verdict| Row::new(API_SERVICE, verdict, registration.to_string());
-    match registration {
-        Registration::Missing => match enabled {
-            Some(true) => row(Verdict::Failed).todo("Apply the manifests with external metrics, which have it."),
-            Some(false) | None => {
-                Row::new(API_SERVICE, Verdict::Ok, format!("There is no APIService {NAME}: the name is free to take."))
-            }
-        },
-        Registration::Ours { .. } if enabled == Some(false) => {
-            let text = format!(
-                "APIService {NAME} names Service {service}, but external metrics are off in the configuration, so nobody answers: namespaces can't be deleted meanwhile."
-            );
-            Row::new(API_SERVICE, Verdict::Failed, text)
-                .todo(format!("Set externalMetrics.enabled: true, or run: kubectl delete apiservice {NAME}"))
-        }
-        Registration::Ours { available: Some(true), .. } => {
-            Row::new(API_SERVICE, Verdict::Ok, format!("{NAME} names Service {service} and is available."))
-        }
-        Registration::Ours { available: Some(false), message, .. } => {
-            let message = message.trim_end_matches('.');
-            let text = format!("{NAME} names Service {service}, but the API server does not reach it: {message}.");
-            Row::new(API_SERVICE, Verdict::Failed, text)
-                .todo("See the rows below; where they are Ok, check that network policies and firewalls let the API server through to the Service's pods.")
-        }
-        Registration::Ours { available: None, .. } => {
-            let text = format!("{NAME} names Service {service}; the API server has not tried it yet.");
-            Row::new(API_SERVICE, Verdict::Warning, text).todo("Ask again in a minute.")
-        }
-        Registration::OwnedBy { service, manager } => {
-            let verdict = if enabled == Some(true) { Verdict::Failed } else { Verdict::Ok };
-            let named = service.as_deref().map_or("no Service".to_owned(), |service| format!("Service {service}"));
-            let maker = manager.as_ref().map_or(String::new(), |manager| format!(" (made by \"{manager}\")"));
-            let text =
-                format!("{NAME} belongs to somebody else: it names {named}{maker}. Paceline leaves it as it is.");
-            let row = Row::new(API_SERVICE, verdict, text);
-            if verdict == Verdict::Ok { row } else { row.todo(sentence(Registration::advice(service.as_deref()))) }
-        }
-        Registration::NotLooked | Registration::Unreadable(_) => row(Verdict::Skipped),
-    }
-}
-
-fn sentence(clause: &str) -> String {
-    let mut letters = clause.chars();
-    letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
-}
-
-async fn service(client: &Client, service: &Service) -> Row {
-    let Service { namespace, name } = service;
-    let services: Api<CoreService> = Api::namespaced(client.clone(), namespace);
-    let found = match call::call(services.get_opt(name)).await {
-        Ok(Some(found)) => found.spec.unwrap_or_default(),
-        Ok(None) => {
-            return Row::new(SERVICE, Verdict::Failed, format!("There is no Service {service}."))
-                .todo("Apply the manifests with external metrics, or correct externalMetrics.service.");
-        }
-        Err(error) => return unread(SERVICE, &format!("Service {service}"), &error),
-    };
-    if found.type_.as_deref() == Some("ExternalName") {
-        let target = found.external_name.unwrap_or_default();
-        return Row::new(SERVICE, Verdict::Ok, format!("{service} stands for {target}, outside of this cluster."));
-    }
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
-    let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
-    match call::call(slices.list(&of_service)).await {
-        Ok(slices) => match slices.items.iter().map(ready).sum::<usize>() {
-            0 => Row::new(SERVICE, Verdict::Failed, format!("{service} has no ready endpoint."))
-                .todo("Check that the controller's pods are Ready, and that the Service's selector fits their labels."),
-            1 => Row::new(SERVICE, Verdict::Ok, format!("{service} has one ready endpoint.")),
-            count => Row::new(SERVICE, Verdict::Ok, format!("{service} has {count} ready endpoints.")),
-        },
-        Err(error) => unread(SERVICE, &format!("the EndpointSlices of Service {service}"), &error),
-    }
-}
-
-/// The addresses that are ready. What does not say so counts (KEP-1672).
-fn ready(slice: &EndpointSlice) -> usize {
-    let endpoints = slice.endpoints.iter();
-    let is_ready = |conditions: Option<bool>| conditions.unwrap_or(true);
-    let ready = endpoints.filter(|it| is_ready(it.conditions.as_ref().and_then(|conditions| conditions.ready)));
-    ready.map(|it| it.addresses.len()).sum()
-}
-
-async fn certificate(client: &Client, meant: &ExternalMetrics, registration: &Registration) -> Row {
-    let Registration::Ours { ca_bundle, .. } = registration else {
-        return Row::new(CERTIFICATE, Verdict::Skipped, "No APIService that is ours is seen, so nobody verifies it.");
-    };
-    let Some(bundle) = ca_bundle else {
-        return Row::new(
-            CERTIFICATE,
-            Verdict::Failed,
-            "The APIService has no caBundle, so the API server can't verify us, or does not.",
-        )
-        .todo("The controller fills it in, or cert-manager by the annotation cert-manager.io/inject-ca-from: see the log of whichever is to.");
-    };
-    let Some(name) = &meant.secret else {
-        return Row::new(
-            CERTIFICATE,
-            Verdict::Skipped,
-            "The certificate is mounted into the controller, so it can't be seen from here; the caBundle is set.",
-        );
-    };
-    let what = format!("Secret {}/{name}", meant.namespace);
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &meant.namespace);
-    match call::call(secrets.get_opt(name)).await {
-        Ok(Some(secret)) => {
-            let chain = secret.data.unwrap_or_default().remove("tls.crt").unwrap_or_default();
-            judge_certificate(&what, &String::from_utf8_lossy(&chain.0), bundle, meant)
-        }
-        Ok(None) => Row::new(CERTIFICATE, Verdict::Failed, format!("There is no {what}."))
-            .todo("The leader makes it: check that the controller runs, and its log."),
-        Err(error) => unread(CERTIFICATE, &what, &error),
-    }
-}
-
-fn judge_certificate(what: &str, chain: &str, bundle: &str, meant: &ExternalMetrics) -> Row {
-    let own = match Certificate::all(chain) {
-        Ok(all) if !all.is_empty() => all[0].clone(),
-        Ok(_) => {
-            return Row::new(CERTIFICATE, Verdict::Failed, format!("{what} has no certificate in tls.crt."))
-                .todo("The leader makes it: check that the controller runs, and its log.");
-        }
-        Err(why) => {
-            return Row::new(CERTIFICATE, Verdict::Failed, format!("tls.crt of {what} can't be read: {why}."))
-                .todo(format!("Delete {what}: the leader makes a new one."));
-        }
-    };
-    let until = own.not_after.strftime("%Y-%m-%d %H:%M UTC");
-    if let Err(why) = verify(chain, bundle, &names(&meant.service)[0], meant.now) {
-        let text = format!("What is in {what} does not fit what the APIService trusts: {why} (valid until {until}).");
-        return Row::new(CERTIFICATE, Verdict::Failed, text).todo(
-            "The leader sets the APIService's caBundle and renews the certificate: check that it runs, and its log.",
-        );
-    }
-    if own.renewal() < meant.now {
-        let text = format!("The APIService trusts what is in {what}, but its renewal is due; it ends {until}.");
-        return Row::new(CERTIFICATE, Verdict::Warning, text)
-            .todo("The leader renews it: check that it runs, and its log.");
-    }
-    Row::new(CERTIFICATE, Verdict::Ok, format!("The APIService trusts what is in {what}, valid until {until}."))
-}
-
-async fn front_proxy(client: &Client) -> Row {
-    let Source { namespace, name } = Source::default();
-    let what = format!("ConfigMap {namespace}/{name}");
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
-    match call::call(maps.get_opt(&name)).await {
-        Ok(Some(map)) => match front_proxy::parse(&map) {
-            Ok(known) => {
-                let names = match known.allowed_names.as_slice() {
-                    [] => "any name".to_owned(),
-                    names => names.join(" or "),
-                };
-                Row::new(
-                    FRONT_PROXY,
-                    Verdict::Ok,
-                    format!("The API server's requests are known by a certificate for {names}."),
-                )
-            }
-            Err(why) => Row::new(FRONT_PROXY, Verdict::Failed, format!("{what} does not say whom to believe: {why}."))
-                .todo("Correct the API server's --requestheader flags; it writes the ConfigMap itself."),
-        },
-        Ok(None) => Row::new(FRONT_PROXY, Verdict::Failed, format!("There is no {what}."))
-            .todo("Start the API server with --requestheader-client-ca-file; it writes the ConfigMap itself."),
-        Err(error) => unread(FRONT_PROXY, &what, &error),
-    }
-}
-
-/// What could not be read: for want of rights it is nobody's fault; otherwise something is wrong.
-fn unread(check: &'static str, what: &str, error: &CallError) -> Row {
+/// The row for an object that could not be read: for want of rights it is skipped; otherwise something is wrong.
+pub(crate) fn unread(check: &'static str, what: &str, error: &CallError) -> Row {
     let text = format!("Can't read {what}: {}.", error.to_string().trim_end_matches('.'));
     match error {
         CallError::Forbidden(_) => {
-            Row::new(check, Verdict::Skipped, text).todo("Ask somebody who may read it to run this.")
+            Row::new(check, CheckResult::Skipped, text).todo("Ask somebody who may read it to run this.")
         }
-        CallError::NotFound(_) | CallError::Conflict(_) | CallError::TimedOut | CallError::Other(_) => {
-            Row::new(check, Verdict::Failed, text).todo("Try again; if it stays, see the API server's log.")
+        CallError::NotFound(_)
+        | CallError::Conflict(_)
+        | CallError::TimedOut(_)
+        | CallError::NoPermit(_)
+        | CallError::Invalid(_)
+        | CallError::Other(_) => {
+            Row::new(check, CheckResult::Failed, text).todo("Try again; if it stays, see the API server's log.")
         }
     }
 }

@@ -13,18 +13,19 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use tokio::time::Instant;
-use tracing::debug;
 
-use crate::kubernetes::call;
+use crate::kubernetes::FIELD_MANAGER;
+use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
 
-/// Events about one object within [`WINDOW`]: a flapping one must not fill the API server's store.
-const PER_WINDOW: usize = 20;
+/// The most Events about one object within ten minutes: one that flaps must not fill the API server's store.
+const MAX_PER_WINDOW: usize = 20;
+/// The time that [`MAX_PER_WINDOW`] holds for.
 const WINDOW: Duration = Duration::from_secs(600);
-/// The API server refuses a longer note (validation of events.k8s.io/v1).
-const LONGEST_NOTE: usize = 1024;
+/// The longest note, in bytes, that the API server accepts (validation of events.k8s.io/v1).
+const MAX_NOTE_BYTES: usize = 1024;
 
-/// How an Event shows.
+/// An Event's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
     /// As it should be.
@@ -33,10 +34,10 @@ pub enum Severity {
     Warning,
 }
 
-/// What is told.
+/// What an Event says, without the object that it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// How it shows.
+pub struct ObjectEvent {
+    /// Its type.
     pub severity: Severity,
     /// In one word.
     pub reason: String,
@@ -46,65 +47,68 @@ pub struct Note {
     pub text: String,
 }
 
-/// Writes Events about one object.
-pub struct Events {
-    client: Client,
-    reporter: String,
-    sent: VecDeque<Instant>,
+/// Bounds the Events about one object.
+#[derive(Debug, Default)]
+pub struct EventLimit(VecDeque<Instant>);
+
+impl EventLimit {
+    /// Whether there may be one more now; if so, it counts.
+    pub fn allow(&mut self, now: Instant) -> bool {
+        self.0.retain(|then| now.duration_since(*then) < WINDOW);
+        let is_allowed = self.0.len() < MAX_PER_WINDOW;
+        if is_allowed {
+            self.0.push_back(now);
+        }
+        is_allowed
+    }
 }
 
-impl Events {
-    /// `reporter` is this controller's identity.
-    pub fn new(client: Client, reporter: String) -> Self {
-        Self { client, reporter, sent: VecDeque::new() }
-    }
+/// Writes an Event, if this controller leads. `controller` is its identity. Gives nothing where another one leads.
+pub async fn write_event(
+    client: Client,
+    controller: &str,
+    about: &ObjectReference,
+    event: &ObjectEvent,
+    leadership: &Leadership,
+) -> Result<Option<()>, CallError> {
+    let api: Api<Event> = Api::namespaced(client, about.namespace.as_deref().unwrap_or("default"));
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    let event = of(controller, about, event);
+    call::write(Lane::Events, || leadership.may_write(), api.create(&params, &event))
+        .await
+        .map(|written| written.map(drop))
+}
 
-    /// Writes an Event; not while another one leads, and not more than `PER_WINDOW` in a while. That one is lost is
-    /// no reason to do anything else differently.
-    pub async fn tell(&mut self, about: &ObjectReference, note: &Note, leadership: &Leadership) {
-        let now = Instant::now();
-        self.sent.retain(|then| now.duration_since(*then) < WINDOW);
-        if self.sent.len() >= PER_WINDOW {
-            return;
-        }
-        self.sent.push_back(now);
-        let event = self.event(about, note);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), about.namespace.as_deref().unwrap_or("default"));
-        let params = PostParams::default();
-        if let Err(error) = call::write(|| leadership.may_write(), api.create(&params, &event)).await {
-            debug!(name = about.name, %error, "An Event was lost.");
-        }
-    }
-
-    fn event(&self, about: &ObjectReference, note: &Note) -> Event {
-        let now = Timestamp::now();
-        let name = format!("{}.{:x}", about.name.as_deref().unwrap_or("paceline"), now.as_nanosecond());
-        Event {
-            metadata: ObjectMeta { name: Some(name), namespace: about.namespace.clone(), ..ObjectMeta::default() },
-            action: Some(note.action.to_owned()),
-            event_time: Some(MicroTime(now)),
-            note: Some(shortened(&note.text)),
-            reason: Some(note.reason.clone()),
-            regarding: Some(about.clone()),
-            reporting_controller: Some("paceline.dev/controller".to_owned()),
-            reporting_instance: Some(self.reporter.clone()),
-            type_: Some(
-                match note.severity {
-                    Severity::Normal => "Normal",
-                    Severity::Warning => "Warning",
-                }
-                .to_owned(),
-            ),
-            ..Event::default()
-        }
+fn of(controller: &str, about: &ObjectReference, event: &ObjectEvent) -> Event {
+    let now = Timestamp::now();
+    // Unique: two Events about one object may come in the same nanosecond of a coarse clock.
+    let name = about.name.as_deref().unwrap_or("paceline");
+    let name = format!("{name}.{:x}{:04x}", now.as_nanosecond(), fastrand::u16(..));
+    Event {
+        metadata: ObjectMeta { name: Some(name), namespace: about.namespace.clone(), ..ObjectMeta::default() },
+        action: Some(event.action.to_owned()),
+        event_time: Some(MicroTime(now)),
+        note: Some(shortened(&event.text)),
+        reason: Some(event.reason.clone()),
+        regarding: Some(about.clone()),
+        reporting_controller: Some("paceline.dev/controller".to_owned()),
+        reporting_instance: Some(controller.to_owned()),
+        type_: Some(
+            match event.severity {
+                Severity::Normal => "Normal",
+                Severity::Warning => "Warning",
+            }
+            .to_owned(),
+        ),
+        ..Event::default()
     }
 }
 
 fn shortened(text: &str) -> String {
-    if text.len() <= LONGEST_NOTE {
+    if text.len() <= MAX_NOTE_BYTES {
         return text.to_owned();
     }
-    let mut end = LONGEST_NOTE - '…'.len_utf8();
+    let mut end = MAX_NOTE_BYTES - '…'.len_utf8();
     while !text.is_char_boundary(end) {
         end -= 1;
     }

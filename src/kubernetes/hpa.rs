@@ -1,31 +1,28 @@
-//! What a HorizontalPodAutoscaler (autoscaling/v2) asks for, as far as a ScaledConsumer in mode `Metrics` is concerned.
-//! It knows the HPA's API; who watches it and what is told is the caller's business.
+//! HorizontalPodAutoscalers (autoscaling/v2): the metrics that they can read, and what one is set to, as far as a
+//! ScaledConsumer is concerned.
 
-mod labels;
-mod quantity;
+mod check;
+mod metric;
+mod selector;
 pub mod store;
-mod verdict;
 
 use k8s_openapi::api::autoscaling::v2::{ExternalMetricSource, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
+use kube_quantity::ParsedQuantity;
 
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
-pub use labels::{Labels, Selector};
+pub use check::{Judgement, NotServed, Situation, judge, off};
+pub use metric::{Labels, Metric, NAME_LABEL};
+pub use selector::{InvalidSelector, MAX_SELECTOR_BYTES, Selector};
 pub use store::Autoscalers;
-pub use verdict::{Judgement, NotServed, Situation, judge, off};
 
-/// The desired replicas: the metric to use with `AverageValue: "1"`.
-pub const DESIRED_REPLICAS: &str = "paceline_desired_replicas";
-/// The external metrics that are served, one value per ScaledConsumer each.
-pub const METRICS: [&str; 4] =
-    [DESIRED_REPLICAS, "paceline_lag_records", "paceline_time_lag_seconds", "paceline_arrival_records_per_second"];
-/// Of the metrics that are not ours so many are kept, to be named.
-const OTHERS_KEPT: usize = 4;
-/// Of the metrics that are ours so many are kept: there are four, and nobody needs each of them with many selectors.
-const OURS_KEPT: usize = 16;
+/// Metrics of others that are kept per HPA, for messages.
+const MAX_OTHERS: usize = 4;
+/// Our metrics that are kept per HPA: each of the four with several selectors.
+const MAX_OURS: usize = 16;
 
-/// An HPA: only what is compared, because every one of the cluster is kept.
+/// An HPA, trimmed to what is compared: every one of the cluster is in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Autoscaler {
     /// Its name.
@@ -49,9 +46,9 @@ pub struct Autoscaler {
 /// One external metric of an HPA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExternalMetric {
-    /// One of [`METRICS`].
-    pub name: String,
-    /// Which ScaledConsumers' values count. The HPA sums them.
+    /// Which of ours.
+    pub metric: Metric,
+    /// Which ScaledConsumers' values count; the HPA sums them. It sends no selector where its object has an empty one.
     pub selector: Selector,
     /// What the value is compared with.
     pub target: MetricTarget,
@@ -64,12 +61,12 @@ pub enum MetricTarget {
     Value(f64),
     /// The value per replica.
     AverageValue(f64),
-    /// Neither, or a number that can't be read. The API server lets none of these pass.
+    /// Neither, or a number that can't be read. The API server accepts neither.
     Unclear,
 }
 
 impl Autoscaler {
-    /// From the object; nothing where it has no spec.
+    /// Reads the object; nothing where it has no spec.
     pub fn of(object: &HorizontalPodAutoscaler) -> Option<Self> {
         let spec = object.spec.as_ref()?;
         let all = spec.metrics.as_deref().unwrap_or_default();
@@ -84,21 +81,21 @@ impl Autoscaler {
             },
             min_replicas: spec.min_replicas.map_or(1, |min| u32::try_from(min).unwrap_or(1)),
             max_replicas: u32::try_from(spec.max_replicas).unwrap_or(0),
-            metrics: ours.into_iter().filter_map(ours_as_kept).take(OURS_KEPT).collect(),
-            others: others.into_iter().take(OTHERS_KEPT).map(described).collect(),
+            metrics: ours.into_iter().filter_map(external_metric).take(MAX_OURS).collect(),
+            others: others.into_iter().take(MAX_OTHERS).map(described).collect(),
             tolerance_up: tolerance(behavior.and_then(|behavior| behavior.scale_up.as_ref())),
             tolerance_down: tolerance(behavior.and_then(|behavior| behavior.scale_down.as_ref())),
         })
     }
 }
 
-fn ours(metric: &MetricSpec) -> Option<&ExternalMetricSource> {
-    metric.external.as_ref().filter(|external| METRICS.contains(&external.metric.name.as_str()))
+fn ours(metric: &MetricSpec) -> Option<(Metric, &ExternalMetricSource)> {
+    let external = metric.external.as_ref()?;
+    Some((Metric::named(&external.metric.name)?, external))
 }
 
-fn ours_as_kept(metric: &MetricSpec) -> Option<ExternalMetric> {
-    let external = ours(metric)?;
-    let number = |quantity: &Quantity| quantity::number(&quantity.0);
+fn external_metric(spec: &MetricSpec) -> Option<ExternalMetric> {
+    let (metric, external) = ours(spec)?;
     // The HPA looks at averageValue first (computeStatusForExternalMetric).
     let average = external.target.average_value.as_ref().map(number);
     let value = external.target.value.as_ref().map(number);
@@ -107,8 +104,13 @@ fn ours_as_kept(metric: &MetricSpec) -> Option<ExternalMetric> {
         (None, Some(Some(value))) => MetricTarget::Value(value),
         (Some(None), _) | (None, Some(None) | None) => MetricTarget::Unclear,
     };
-    let selector = external.metric.selector.as_ref().map(Selector::of).unwrap_or_default();
-    Some(ExternalMetric { name: external.metric.name.clone(), selector, target })
+    let selector = external.metric.selector.as_ref().map(Selector::from).unwrap_or_default();
+    Some(ExternalMetric { metric, selector, target })
+}
+
+/// The number; nothing where the text is not a Quantity.
+fn number(quantity: &Quantity) -> Option<f64> {
+    ParsedQuantity::try_from(quantity).ok()?.to_bytes_f64()
 }
 
 /// As `External s0-kafka` or `Resource cpu`.
@@ -122,7 +124,7 @@ fn described(metric: &MetricSpec) -> String {
 }
 
 fn tolerance(rules: Option<&HPAScalingRules>) -> Option<f64> {
-    quantity::number(&rules?.tolerance.as_ref()?.0)
+    number(rules?.tolerance.as_ref()?)
 }
 
 #[cfg(test)]
@@ -142,7 +144,7 @@ mod tests {
                     {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}},
                     {"type": "External", "external": {"metric": {"name": "s0-kafka"}, "target": {"type": "Value", "value": "5"}}},
                     {"type": "External", "external": {
-                        "metric": {"name": DESIRED_REPLICAS, "selector": {"matchLabels": {"scaledconsumer": "orders"}}},
+                        "metric": {"name": "paceline_desired_replicas", "selector": {"matchLabels": {"scaledconsumer": "orders"}}},
                         "target": {"type": "AverageValue", "averageValue": "1"},
                     }},
                     {"type": "External", "external": {
@@ -158,10 +160,10 @@ mod tests {
         assert_eq!(read.target.to_string(), "Deployment \"orders-worker\"");
         assert_eq!(read.others, ["Resource cpu", "External s0-kafka"]);
         assert_eq!((read.tolerance_up, read.tolerance_down), (Some(0.0), Some(0.05)));
-        let metrics: Vec<_> = read.metrics.iter().map(|metric| (metric.name.as_str(), metric.target)).collect();
+        let metrics: Vec<_> = read.metrics.iter().map(|metric| (metric.metric, metric.target)).collect();
         let wanted = [
-            (DESIRED_REPLICAS, MetricTarget::AverageValue(1.0)),
-            ("paceline_lag_records", MetricTarget::Value(1000.0)),
+            (Metric::DesiredReplicas, MetricTarget::AverageValue(1.0)),
+            (Metric::LagRecords, MetricTarget::Value(1000.0)),
         ];
         assert_eq!(metrics, wanted);
         assert_eq!(read.metrics[0].selector.to_string(), "scaledconsumer=orders");
@@ -176,5 +178,26 @@ mod tests {
         let read = Autoscaler::of(&serde_json::from_value(object).expect("it has the fields")).expect("it has a spec");
         assert_eq!((read.min_replicas, read.tolerance_up, read.tolerance_down), (1, None, None));
         assert!(read.metrics.is_empty() && read.others.is_empty());
+    }
+    #[test]
+    fn a_quantity_is_read_as_kubernetes_reads_it() {
+        let rows = [
+            ("0", Some(0.0)),
+            ("1", Some(1.0)),
+            ("1000m", Some(1.0)),
+            ("0.05", Some(0.05)),
+            ("50m", Some(0.05)),
+            ("5e-2", Some(0.05)),
+            ("12E2", Some(1200.0)),
+            ("2k", Some(2000.0)),
+            ("1Ki", Some(1024.0)),
+            ("1.5Mi", Some(1_572_864.0)),
+            ("", None),
+            ("1x", None),
+            ("10%", None),
+        ];
+        for (text, wanted) in rows {
+            assert_eq!(number(&Quantity(text.to_owned())), wanted, "{text:?}");
+        }
     }
 }

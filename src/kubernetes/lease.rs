@@ -5,7 +5,7 @@
 //! long as their monotonic clocks run at about the same speed. A write that hangs in the network beyond its time-out is
 //! caught by the resourceVersion that every write to a target carries.
 //!
-//! Times, from the death of the holder: its last renewal was seen by the others at most `RETRY` later, and after
+//! Times, from the death of the holder: its last renewal was seen by the others at most `RETRY_INTERVAL` later, and after
 //! `DURATION` without another one they take over: at most 12 s plus a request.
 
 use std::time::Duration;
@@ -18,20 +18,22 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::client::path_segment;
 
-/// For so long after its last renewal nobody takes the lease from its holder.
+/// How long nobody takes the lease from its holder after the last renewal.
 const DURATION: Duration = Duration::from_secs(10);
-/// How often the holder renews and the others look: four times per duration, so that two lost requests cost nothing.
-const RETRY: Duration = Duration::from_secs(2);
+/// How often the holder renews the lease and the others read it: four times per duration, so that two lost requests cost
+/// nothing.
+const RETRY_INTERVAL: Duration = Duration::from_secs(2);
 /// The longest that a renewal may take: two of them fit into the duration.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest that giving the lease back may take; the others wait it out if it fails.
+/// The longest that giving the lease back may take; the others wait for its end if it fails.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Who contends for which lease.
+/// Who wants which lease.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     /// The Lease's namespace.
@@ -42,165 +44,233 @@ pub struct Candidate {
     pub identity: String,
 }
 
-/// Whether we lead, as of now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Until when we hold the lease, on the monotonic clock; nothing where we don't.
-    held_until: Option<Instant>,
-    /// Counts our times in office, so that what was remembered in an earlier one is told apart.
-    term: u64,
-}
-
-/// A view of the leadership that many tasks may have.
+/// Whether we lead, for any number of tasks. On the monotonic clock: until when we hold the lease, nothing where we
+/// don't.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Standing>);
+pub struct Leadership(watch::Receiver<Option<Instant>>);
 
 impl Leadership {
+    /// The leadership of a controller that runs alone and needs no lease.
+    pub fn always() -> Self {
+        // As far away as a clock can be added to; it outlives any process.
+        let forever = Instant::now() + Duration::from_secs(100 * 365 * 24 * 3600);
+        Self(watch::channel(Some(forever)).1)
+    }
+
+    /// A leadership that somebody else decides about: until the time in the channel, and not at all without one.
+    pub fn until(held_until: watch::Receiver<Option<Instant>>) -> Self {
+        Self(held_until)
+    }
+
     /// Whether we hold the lease now.
     pub fn is_leader(&self) -> bool {
-        self.0.borrow().held_until.is_some_and(|until| Instant::now() < until)
+        self.0.borrow().is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether a write begun now ends, or is given up, before anybody else may write.
     pub fn may_write(&self) -> bool {
-        self.0.borrow().held_until.is_some_and(|until| Instant::now() + call::TIMEOUT < until)
-    }
-
-    /// Which of our times in office this is; 0 before the first.
-    pub fn term(&self) -> u64 {
-        self.0.borrow().term
+        self.0.borrow().is_some_and(|until| Instant::now() + call::TIMEOUT < until)
     }
 
     /// Returns when we become leader or cease to be. Cancel-safe.
     pub async fn changed(&mut self) {
-        let before = *self.0.borrow_and_update();
-        let differs =
-            |now: &Standing| now.held_until.is_some() != before.held_until.is_some() || now.term != before.term;
-        if self.0.wait_for(differs).await.is_err() {
-            // Nobody contends any more: nothing will change.
+        let before = self.0.borrow_and_update().is_some();
+        if self.0.wait_for(|until| until.is_some() != before).await.is_err() {
+            // No election takes place: nothing will change.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Leads without a lease: for a single controller.
-pub fn alone() -> (watch::Sender<Standing>, Leadership) {
-    // As far away as a clock can be added to; it outlives any process.
-    let forever = Instant::now() + Duration::from_secs(100 * 365 * 24 * 3600);
-    let (sender, receiver) = watch::channel(Standing { held_until: Some(forever), term: 1 });
-    (sender, Leadership(receiver))
-}
-
-/// The two ends of a contest that has not begun.
-pub fn contest() -> (watch::Sender<Standing>, Leadership) {
-    let (sender, receiver) = watch::channel(Standing::default());
-    (sender, Leadership(receiver))
-}
-
-/// Contends for the lease until `stop`, and gives it back then, so that another takes over at once.
-pub async fn contend(client: Client, candidate: Candidate, standing: watch::Sender<Standing>, stop: CancellationToken) {
-    let api = Api::namespaced(client, &candidate.namespace);
-    let mut contender = Contender { api, candidate, standing, held: None, rival: None, complaint: None };
-    loop {
-        let next = contender.round().await;
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep_until(next) => {}
-        }
-    }
-    contender.release().await;
-}
-
-struct Contender {
+/// One candidate's part in the election of a leader.
+pub struct LeaderElection {
     api: Api<Lease>,
     candidate: Candidate,
-    standing: watch::Sender<Standing>,
+    held_until: watch::Sender<Option<Instant>>,
     /// The lease as we wrote it last, while we hold it.
     held: Option<Lease>,
-    /// The lease as somebody else wrote it: its resourceVersion, and when we saw that first.
-    rival: Option<(String, Instant)>,
+    /// A write that timed out: the time of renewal that it wrote, if it wrote, and when it was sent.
+    unconfirmed: Option<(MicroTime, Instant)>,
+    /// The lease as another candidate wrote it: its resourceVersion, and when we read that first.
+    other: Option<(String, Instant)>,
     /// The last failure that was logged, so that an outage is not one line every two seconds.
-    complaint: Option<String>,
+    last_error: Option<String>,
 }
 
-impl Contender {
-    /// Renews, takes or watches the lease. Returns when to come back.
+impl LeaderElection {
+    /// An election that has not begun, and who may ask for its result.
+    pub fn new(client: Client, candidate: Candidate) -> (Self, Leadership) {
+        let api = Api::namespaced(client, &candidate.namespace);
+        let (held_until, leadership) = watch::channel(None);
+        let election =
+            Self { api, candidate, held_until, held: None, unconfirmed: None, other: None, last_error: None };
+        (election, Leadership(leadership))
+    }
+
+    /// Takes the lease when it is free and renews it until `stop`. Gives it back then, so that another candidate takes
+    /// over at once.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let Candidate { namespace, lease, .. } = &self.candidate;
+        if let Err(error) = path_segment(namespace).and(path_segment(lease)) {
+            error!(namespace, lease, %error, "The lease can't have this name, so nobody leads; correct leaderElection.");
+            return stop.cancelled().await;
+        }
+        loop {
+            let next = self.round().await;
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep_until(next) => {}
+            }
+        }
+        self.release().await;
+    }
+
+    /// Renews, takes or reads the lease. Returns when to come back.
     async fn round(&mut self) -> Instant {
         let begun = Instant::now();
-        let outcome = match self.held.take() {
+        let result = match self.held.take() {
             Some(lease) => self.renew(lease, begun).await,
-            None => self.look(begun).await,
+            None => self.take_if_free(begun).await,
         };
-        match outcome {
-            Ok(()) => self.complaint = None,
-            Err(error) => self.complain(&error.to_string()),
+        match result {
+            Ok(()) => self.last_error = None,
+            Err(error) => self.log_once(&error.to_string()),
         }
-        if self.standing.borrow().held_until.is_some_and(|until| Instant::now() >= until) {
+        if self.held_until.borrow().is_some_and(|until| Instant::now() >= until) {
             self.step_down("The lease ran out before it could be renewed; another controller may write now.");
         }
-        let expiry = self.rival.as_ref().map(|(_, seen)| *seen + DURATION).filter(|expiry| *expiry > begun);
-        let regular = begun + RETRY;
+        let expiry = self.other.as_ref().map(|(_, since)| *since + DURATION).filter(|expiry| *expiry > begun);
+        let regular = begun + RETRY_INTERVAL;
         expiry.map_or(regular, |expiry| expiry.min(regular))
     }
 
-    async fn renew(&mut self, lease: Lease, begun: Instant) -> Result<(), CallError> {
+    async fn renew(&mut self, mut lease: Lease, begun: Instant) -> Result<(), CallError> {
+        if self.unconfirmed.is_some() {
+            match self.reread().await {
+                Ok(Some(ours)) => lease = ours,
+                Ok(None) => return self.lose(begun).await,
+                Err(error) => {
+                    self.held = Some(lease);
+                    return Err(error);
+                }
+            }
+        }
+        match self.renew_once(&lease, begun).await {
+            // It is another one's, or ours as an earlier renewal wrote it, or as somebody annotated it.
+            Err(CallError::Conflict(_)) => match self.reread().await? {
+                Some(ours) => self.renew_once(&ours, begun).await,
+                None => self.lose(begun).await,
+            },
+            Err(CallError::NotFound(_)) => self.lose(begun).await,
+            result => result,
+        }
+    }
+
+    async fn renew_once(&mut self, lease: &Lease, begun: Instant) -> Result<(), CallError> {
         let mut renewed = lease.clone();
-        renewed.spec.get_or_insert_default().renew_time = Some(MicroTime(Timestamp::now()));
-        match self.replace(&renewed).await {
+        renewed.spec.get_or_insert_default().renew_time = Some(now());
+        let answer = self.replace(&renewed).await;
+        self.held = Some(lease.clone());
+        self.settle(answer, &renewed, begun)
+    }
+
+    /// Takes in the answer to a write of the lease that was sent at `begun`.
+    fn settle(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
+        match answer {
             Ok(lease) => {
-                self.held = Some(lease);
-                // Counted from when the request was sent: whoever watches the lease can't have seen it earlier.
-                self.standing.send_modify(|standing| standing.held_until = Some(begun + DURATION));
+                self.confirm(lease, begun);
                 Ok(())
             }
-            Err(CallError::Conflict(_) | CallError::NotFound(_)) => {
-                self.step_down("Somebody else wrote the lease; no longer the leader.");
-                self.look(begun).await
-            }
             Err(error) => {
-                // It may have been written all the same: then the next renewal meets a conflict, and `look` finds us.
-                self.held = Some(lease);
+                if matches!(error, CallError::TimedOut(_) | CallError::Other(_)) {
+                    // It may have been written all the same.
+                    self.unconfirmed = renew_time(sent).map(|time| (time, begun));
+                }
                 Err(error)
             }
         }
     }
 
-    /// Looks at a lease that we don't hold, and takes it where it is free.
-    async fn look(&mut self, begun: Instant) -> Result<(), CallError> {
-        let lease = match call::within(TIMEOUT, self.api.get(&self.candidate.lease)).await {
-            Ok(lease) => lease,
-            Err(CallError::NotFound(_)) => {
-                let new = self.claim(None);
-                let created = call::within(TIMEOUT, self.api.create(&PostParams::default(), &new)).await;
-                return self.taken(created, begun);
-            }
-            Err(error) => return Err(error),
+    /// The lease was renewed by a request sent at `begun`: whoever watches it can't have seen that earlier.
+    fn confirm(&mut self, lease: Lease, begun: Instant) {
+        if self.held_until.borrow().is_none() {
+            info!(identity = self.candidate.identity, lease = self.candidate.lease, "Leading.");
+        }
+        self.held = Some(lease);
+        self.unconfirmed = None;
+        self.other = None;
+        self.held_until.send_replace(Some(begun + DURATION));
+    }
+
+    /// The lease as it is now, if it is still ours.
+    async fn reread(&mut self) -> Result<Option<Lease>, CallError> {
+        let Some(lease) = self.read().await? else { return Ok(None) };
+        self.confirm_late(&lease);
+        Ok((holder(&lease) == self.candidate.identity).then_some(lease))
+    }
+
+    async fn read(&self) -> Result<Option<Lease>, CallError> {
+        call::within(Lane::Lease, TIMEOUT, self.api.get_opt(&self.candidate.lease)).await
+    }
+
+    /// A write that timed out and was done all the same counts from when it was sent. Whether there was one.
+    fn confirm_late(&mut self, lease: &Lease) -> bool {
+        let is_ours = holder(lease) == self.candidate.identity;
+        let sent = self.unconfirmed.take().filter(|(time, _)| is_ours && renew_time(lease).as_ref() == Some(time));
+        if let Some((_, begun)) = sent {
+            self.confirm(lease.clone(), begun);
+        }
+        sent.is_some()
+    }
+
+    async fn lose(&mut self, begun: Instant) -> Result<(), CallError> {
+        self.step_down("Another candidate wrote the lease; no longer the leader.");
+        self.take_if_free(begun).await
+    }
+
+    /// Reads a lease that we don't hold, and takes it where it is free.
+    async fn take_if_free(&mut self, begun: Instant) -> Result<(), CallError> {
+        let Some(lease) = self.read().await? else {
+            let (params, new) = (PostParams::default(), self.claimed(None));
+            let created = call::within(Lane::Lease, TIMEOUT, self.api.create(&params, &new)).await;
+            return self.taken(created, &new, begun);
         };
-        let spec = lease.spec.clone().unwrap_or_default();
-        let holder = spec.holder_identity.unwrap_or_default();
+        if self.confirm_late(&lease) {
+            return Ok(());
+        }
+        let holder = holder(&lease);
         if holder.is_empty() || holder == self.candidate.identity || self.has_expired(&lease) {
-            let claimed = self.replace(&self.claim(Some(lease))).await;
-            return self.taken(claimed, begun);
+            let claimed = self.claimed(Some(lease));
+            let answer = self.replace(&claimed).await;
+            return self.taken(answer, &claimed, begun);
         }
         Ok(())
+    }
+
+    fn taken(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
+        match self.settle(answer, sent, begun) {
+            // Another candidate was faster.
+            Err(CallError::Conflict(_)) => Ok(()),
+            result => result,
+        }
     }
 
     /// Whether the lease has not been renewed for its duration, by our own clock alone: the times in it are another
     /// machine's.
     fn has_expired(&mut self, lease: &Lease) -> bool {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
-        match &self.rival {
+        match &self.other {
             Some((seen, since)) if *seen == version => since.elapsed() >= DURATION,
             Some(_) | None => {
-                self.rival = Some((version, Instant::now()));
+                self.other = Some((version, Instant::now()));
                 false
             }
         }
     }
 
     /// The lease as ours: a new one, or over from whoever held it.
-    fn claim(&self, previous: Option<Lease>) -> Lease {
-        let now = MicroTime(Timestamp::now());
+    fn claimed(&self, previous: Option<Lease>) -> Lease {
+        let now = now();
         let metadata = previous.as_ref().map_or_else(
             || ObjectMeta { name: Some(self.candidate.lease.clone()), ..ObjectMeta::default() },
             |lease| lease.metadata.clone(),
@@ -220,57 +290,71 @@ impl Contender {
     }
 
     async fn replace(&self, lease: &Lease) -> Result<Lease, CallError> {
-        call::within(TIMEOUT, self.api.replace(&self.candidate.lease, &PostParams::default(), lease)).await
-    }
-
-    fn taken(&mut self, answer: Result<Lease, CallError>, begun: Instant) -> Result<(), CallError> {
-        match answer {
-            Ok(lease) => {
-                info!(identity = self.candidate.identity, lease = self.candidate.lease, "Leading.");
-                self.rival = None;
-                self.held = Some(lease);
-                self.standing.send_modify(|standing| {
-                    standing.term += 1;
-                    standing.held_until = Some(begun + DURATION);
-                });
-                Ok(())
-            }
-            // Another one was faster.
-            Err(CallError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        let params = PostParams::default();
+        let request = self.api.replace(&self.candidate.lease, &params, lease);
+        call::within(Lane::Lease, TIMEOUT, request).await
     }
 
     fn step_down(&mut self, why: &str) {
         self.held = None;
-        if self.standing.borrow().held_until.is_some() {
+        self.unconfirmed = None;
+        if self.held_until.send_replace(None).is_some() {
             warn!(lease = self.candidate.lease, "{why}");
-            self.standing.send_modify(|standing| standing.held_until = None);
         }
     }
 
-    fn complain(&mut self, error: &str) {
-        if self.complaint.as_deref() != Some(error) {
+    fn log_once(&mut self, error: &str) {
+        if self.last_error.as_deref() != Some(error) {
             let Candidate { namespace, lease, .. } = &self.candidate;
             warn!(namespace, lease, error, "The lease can't be read or written; trying again.");
-            self.complaint = Some(error.to_owned());
+            self.last_error = Some(error.to_owned());
         }
     }
 
     /// Gives the lease back. The caller has made sure that nothing is written any more.
     async fn release(&mut self) {
-        let Some(mut lease) = self.held.take() else { return };
-        self.standing.send_modify(|standing| standing.held_until = None);
-        if let Some(spec) = &mut lease.spec {
-            spec.holder_identity = Some(String::new());
-            spec.renew_time = Some(MicroTime(Timestamp::now()));
-        }
-        let name = self.candidate.lease.clone();
-        let params = PostParams::default();
-        let release = self.api.replace(&name, &params, &lease);
-        match call::within(RELEASE_TIMEOUT, release).await {
-            Ok(_) => info!(lease = name, "Gave the lease back."),
+        let Some(lease) = self.held.take() else { return };
+        self.held_until.send_replace(None);
+        let name = &self.candidate.lease;
+        let release = async {
+            match self.api.replace(name, &PostParams::default(), &released(lease)).await {
+                // A renewal that timed out may have been written all the same.
+                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                    let lease = self.api.get(name).await?;
+                    if holder(&lease) != self.candidate.identity {
+                        return Ok(());
+                    }
+                    self.api.replace(name, &PostParams::default(), &released(lease)).await.map(|_| ())
+                }
+                result => result.map(|_| ()),
+            }
+        };
+        match call::within(Lane::Lease, RELEASE_TIMEOUT, release).await {
+            Ok(()) => info!(lease = name, "Gave the lease back."),
             Err(error) => warn!(lease = name, %error, "Could not give the lease back; it runs out by itself."),
         }
     }
+}
+
+/// The lease without a holder.
+fn released(mut lease: Lease) -> Lease {
+    if let Some(spec) = &mut lease.spec {
+        spec.holder_identity = Some(String::new());
+        spec.renew_time = Some(now());
+    }
+    lease
+}
+
+fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+fn renew_time(lease: &Lease) -> Option<MicroTime> {
+    lease.spec.as_ref()?.renew_time.clone()
+}
+
+/// Now, in microseconds as a Lease has it, so that it can be compared with what is read back.
+fn now() -> MicroTime {
+    let now = Timestamp::now();
+    MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
 }

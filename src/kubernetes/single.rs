@@ -1,4 +1,4 @@
-//! One object by its name, as it comes and goes. It knows how to watch, and nothing of what is watched.
+//! A watch of one object by its name. It knows nothing of what is watched.
 
 use std::fmt::Debug;
 
@@ -6,6 +6,8 @@ use futures::stream::{BoxStream, StreamExt};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
+
+use crate::kubernetes::client::path_segment;
 
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,12 +20,17 @@ pub(crate) enum Unwatchable {
     Other(String),
 }
 
-/// The object whenever it changes, nothing where it does not exist. It is asked for by its name, so that a role may
-/// name it. After an error it goes on, at last every half minute.
+/// The object at each change, `None` where it does not exist. The request names it, so that a role can be limited to it.
+/// After an error it tries again, at least every half minute or so.
 pub(crate) fn follow<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, Unwatchable>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
+    if let Err(error) = path_segment(name) {
+        // The name is part of a field selector, where a comma would ask for something else.
+        let error = futures::stream::iter([Err(Unwatchable::Refused(error.to_string()))]);
+        return error.chain(futures::stream::pending()).boxed();
+    }
     watcher::watch_object(api, name).default_backoff().map(|seen| seen.map_err(Unwatchable::from)).boxed()
 }
 
@@ -47,19 +54,12 @@ impl From<watcher::Error> for Unwatchable {
     }
 }
 
-/// Puts what was read in place of what was known; whether that changed anything.
-pub(crate) fn replace<T: PartialEq>(known: &mut Option<T>, new: T) -> bool {
-    let differs = known.as_ref() != Some(&new);
-    *known = Some(new);
-    differs
-}
-
-/// What was said last, so that an outage is not one line per attempt.
+/// The error that was logged last, so that an outage is not one line per attempt.
 #[derive(Debug, Default)]
-pub(crate) struct Complaint(Option<String>);
+pub(crate) struct LastError(Option<String>);
 
-impl Complaint {
-    /// Whether this has not been said since things were last in order.
+impl LastError {
+    /// Whether this error has not been logged since the last success.
     pub(crate) fn is_new(&mut self, what: &str) -> bool {
         let is_new = self.0.as_deref() != Some(what);
         if is_new {
@@ -68,8 +68,8 @@ impl Complaint {
         is_new
     }
 
-    /// Things are in order.
-    pub(crate) fn settled(&mut self) {
+    /// Notes a success.
+    pub(crate) fn clear(&mut self) {
         self.0 = None;
     }
 }

@@ -91,6 +91,13 @@ impl WatchStates {
         self.any(resource, namespace, |list| matches!(list, ListState::Listed | ListState::Refused(_)))
     }
 
+    /// What the list of a namespace came to, by a watch of it or of all namespaces; nothing where there is no watch.
+    pub fn list_state(&self, resource: &str, namespace: &str) -> Option<ListState> {
+        let states = self.states();
+        let of = |namespace| states.get(&WatchKey::new(resource, namespace));
+        of(None).or_else(|| of(Some(namespace))).map(|state| state.list.clone())
+    }
+
     /// All of them, in order.
     pub fn all(&self) -> Vec<(WatchKey, WatchState)> {
         self.states().iter().map(|(key, state)| (key.clone(), state.clone())).collect()

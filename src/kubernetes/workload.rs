@@ -1,4 +1,352 @@
-//! The workload that is scaled: its `/scale` and its pods.
+//! The workloads that are scaled. They are read from one watch per kind in use, and `/scale` is read live only right
+//! before it is written. It knows nothing of why a number is written.
 
-pub mod pods;
-pub mod scale;
+mod discovery;
+mod facts;
+mod scale;
+mod watch;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::watch::Receiver;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+pub use scale::ScaleError;
+
+use crate::core::{Replicas, Workload};
+use crate::kubernetes::call::Lane;
+use crate::kubernetes::client::path_segment;
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::watch_state::WatchStates;
+use discovery::Discovery;
+use facts::is_newer;
+use scale::{LiveScale, ScaleApi};
+use watch::{Failing, KindWatch, TargetState, Unusable};
+
+/// How long a read waits for the first list. The next poll asks again.
+const FIRST_LIST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the watch may fail before what it knew counts no more.
+const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
+/// How often the scale is read where it can't be watched, with up to a quarter more, so that a thousand targets are not
+/// read at once.
+const READ_INTERVAL: Duration = Duration::from_secs(30);
+/// How often a read that failed is tried again where the workload can't be watched.
+const FAILED_READ_INTERVAL: Duration = Duration::from_secs(10);
+/// The shortest time between two notifications, and between two reads of a scale whose object changes all the time.
+const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+/// The back-off after a refused write: this long at first, twice as long each time, up to [`LONGEST_BACKOFF`].
+const FIRST_BACKOFF: Duration = Duration::from_secs(10);
+/// The longest back-off after refused writes. What a person mends takes effect within this time.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
+/// How long a watch goes on without handles, and how often that is looked at.
+const UNUSED_INTERVAL: Duration = Duration::from_secs(60);
+
+/// All workloads that are scaled. Shared by all; bounded by the kinds and namespaces in use.
+#[derive(Clone)]
+pub struct Workloads(Arc<Shared>);
+
+struct Shared {
+    client: Client,
+    discovery: Discovery,
+    states: WatchStates,
+    namespaces: Vec<Option<String>>,
+    stop: CancellationToken,
+    /// A std mutex, because nothing is awaited while it is held.
+    watches: Mutex<HashMap<KindKey, Arc<KindWatch>>>,
+}
+
+/// A kind and where it is watched; no namespace stands for all.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct KindKey {
+    api_version: String,
+    kind: String,
+    scope: Option<String>,
+}
+
+impl Workloads {
+    /// `namespaces` are those that the controller watches; `None` is all of them.
+    pub fn new(client: Client, states: WatchStates, namespaces: Vec<Option<String>>, stop: CancellationToken) -> Self {
+        let discovery = Discovery::new(client.clone());
+        Self(Arc::new(Shared { client, discovery, states, namespaces, stop, watches: Mutex::default() }))
+    }
+
+    /// The handle for one target. Starts the watch of its kind if it is the first; the watch ends about a minute after
+    /// the last handle is dropped.
+    pub fn follow(&self, namespace: &str, target: &TargetRef) -> WorkloadHandle {
+        let key = Key { namespace: namespace.to_owned(), name: target.name.clone() };
+        let (watch, receiver) = match path_segment(namespace).and(path_segment(&target.name)) {
+            Ok(_) => {
+                let (watch, receiver) = self.subscribe(&key, target);
+                (Some(watch), receiver)
+            }
+            Err(error) => {
+                let state = TargetState::Unusable(Unusable(error.into()));
+                (None, tokio::sync::watch::channel(state).1)
+            }
+        };
+        WorkloadHandle {
+            shared: Arc::clone(&self.0),
+            key,
+            target: target.clone(),
+            watch,
+            receiver,
+            read_at: None,
+            memory: Mutex::default(),
+        }
+    }
+
+    fn subscribe(&self, key: &Key, target: &TargetRef) -> (Arc<KindWatch>, Receiver<TargetState>) {
+        let shared = &self.0;
+        let all = shared.namespaces.contains(&None);
+        let kind = KindKey {
+            api_version: target.api_version.clone(),
+            kind: target.kind.clone(),
+            scope: (!all).then(|| key.namespace.clone()),
+        };
+        // Held until it is subscribed, so that an unused watch does not end in between.
+        let mut watches = shared.watches();
+        let watch = watches.entry(kind.clone()).or_insert_with(|| {
+            let watch = Arc::new(KindWatch::new());
+            tokio::spawn(run(Arc::clone(shared), kind, target.clone(), Arc::clone(&watch)));
+            watch
+        });
+        (Arc::clone(watch), watch.subscribe(key.clone()))
+    }
+}
+
+impl Shared {
+    fn watches(&self) -> MutexGuard<'_, HashMap<KindKey, Arc<KindWatch>>> {
+        // Each change is a single insertion or removal, so a panic elsewhere leaves nothing half done.
+        self.watches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Watches a kind until it is used no more, or until the controller ends.
+async fn run(shared: Arc<Shared>, kind: KindKey, target: TargetRef, watch: Arc<KindWatch>) {
+    let scope = kind.scope.as_deref();
+    let unused = async {
+        let mut was_unused = false;
+        loop {
+            tokio::time::sleep(UNUSED_INTERVAL / 2).await;
+            let mut watches = shared.watches();
+            let is_unused = watch.is_unused();
+            if is_unused && was_unused {
+                watches.remove(&kind);
+                return;
+            }
+            was_unused = is_unused;
+        }
+    };
+    tokio::select! {
+        () = shared.stop.cancelled() => {}
+        () = unused => {}
+        () = watch.run(&shared.client, &shared.discovery, &shared.states, &target, scope) => {}
+    }
+}
+
+/// One target.
+pub struct WorkloadHandle {
+    shared: Arc<Shared>,
+    key: Key,
+    target: TargetRef,
+    /// Nothing where no such target can exist.
+    watch: Option<Arc<KindWatch>>,
+    receiver: Receiver<TargetState>,
+    read_at: Option<Instant>,
+    memory: Mutex<Memory>,
+}
+
+/// What a handle has read and written by itself.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The last read of the scale, and when.
+    live: Option<(Instant, LiveScale)>,
+    /// When the scale is read next where it can't be watched.
+    due: Option<Instant>,
+    failed: Option<ScaleError>,
+    refusal: Option<Refusal>,
+}
+
+/// Writes that were refused, one after another.
+#[derive(Debug)]
+struct Refusal {
+    error: ScaleError,
+    backoff: Duration,
+    until: Instant,
+}
+
+impl WorkloadHandle {
+    /// The workload as it is known; its `read_at` is left to the caller. Where it is watched, no request is made. Waits
+    /// a few seconds for the first list. An error is a sentence for the status.
+    pub async fn read(&mut self) -> Result<Workload, ScaleError> {
+        self.read_at = Some(Instant::now());
+        let known = self.receiver.wait_for(|state| *state != TargetState::Waiting);
+        // A closed channel has its last state, which is what is read below.
+        let _ = tokio::time::timeout(FIRST_LIST_TIMEOUT, known).await;
+        let state = self.receiver.borrow_and_update().clone();
+        let outage = self.watch.as_ref().and_then(|watch| watch.failing());
+        let kind = &self.target.kind;
+        let facts = match (state, outage) {
+            (TargetState::Unusable(Unusable(error)), _) => return Err(error),
+            (TargetState::Unwatched, _) => return self.read_at_intervals().await,
+            (TargetState::Waiting, Some(Failing { error, .. })) => {
+                return Err(ScaleError::Other(format!("workloads of kind {kind} can't be listed: {error}")));
+            }
+            (TargetState::Waiting, None) => {
+                return Err(ScaleError::Other(format!("workloads of kind {kind} have not been listed yet")));
+            }
+            (TargetState::Absent | TargetState::Present(_), Some(outage))
+                if outage.since.elapsed() > LONGEST_OUTAGE =>
+            {
+                let error = outage.error;
+                return Err(ScaleError::Other(format!(
+                    "the watch of workloads of kind {kind} has failed for more than a minute: {error}"
+                )));
+            }
+            (TargetState::Absent, _) => return Err(self.not_found()),
+            (TargetState::Present(facts), _) => facts,
+        };
+        let live = self.memory().live.clone();
+        match (facts.workload, live) {
+            // Our own write may be known before the watch tells of it.
+            (Some(workload), Some((_, live))) if is_newer(&live.version, &facts.version) => {
+                Ok(Workload { template: workload.template, ..live.workload })
+            }
+            (Some(workload), _) => Ok(workload),
+            (None, Some((at, live))) if !is_newer(&facts.version, &live.version) || at.elapsed() < CHANGE_INTERVAL => {
+                Ok(live.workload)
+            }
+            (None, _) => Ok(self.read_live(Lane::ScaleRead).await?.workload),
+        }
+    }
+
+    /// Returns when the workload has changed since the last [`read`](Self::read), at most once a second. Cancel-safe.
+    pub async fn changed(&mut self) {
+        if let Some(read_at) = self.read_at {
+            tokio::time::sleep_until(read_at + CHANGE_INTERVAL).await;
+        }
+        if self.receiver.changed().await.is_err() {
+            // Nobody watches any more: nothing will change.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Sets the replicas, if they are still `from` in a live read right before. Fails with [`ScaleError::Conflict`] if
+    /// they are not. `Ok(false)`: we don't lead. After a refusal it backs off for this target.
+    pub async fn write(&self, from: Replicas, to: Replicas, leadership: &Leadership) -> Result<bool, ScaleError> {
+        if !leadership.may_write() {
+            return Ok(false);
+        }
+        if let Some(refusal) = &self.memory().refusal
+            && Instant::now() < refusal.until
+        {
+            return Err(ScaleError::Postponed(Box::new(refusal.error.clone())));
+        }
+        let written = self.write_live(from, to, leadership).await;
+        let mut memory = self.memory();
+        match &written {
+            Err(error) if error.is_refusal() => {
+                let before = memory.refusal.take();
+                let backoff =
+                    before.map_or(FIRST_BACKOFF, |before| LONGEST_BACKOFF.min(before.backoff.saturating_mul(2)));
+                memory.refusal = Some(Refusal { error: error.clone(), backoff, until: Instant::now() + backoff });
+            }
+            Ok(true) => memory.refusal = None,
+            Ok(false) | Err(_) => {}
+        }
+        written
+    }
+
+    /// Who set `spec.replicas` last, other than this program; nothing where that is not known.
+    pub async fn last_writer(&self) -> Option<String> {
+        let known = self.receiver.borrow().clone();
+        match known {
+            TargetState::Present(facts) => facts.last_writer.map(|manager| manager.to_string()),
+            TargetState::Waiting | TargetState::Unwatched => {
+                let metadata = self.api().await.ok()?.metadata().await.ok()?;
+                facts::last_writer(metadata.managed_fields.unwrap_or_default())
+            }
+            TargetState::Unusable(_) | TargetState::Absent => None,
+        }
+    }
+
+    async fn write_live(&self, from: Replicas, to: Replicas, leadership: &Leadership) -> Result<bool, ScaleError> {
+        let live = self.read_live(Lane::Scale).await?;
+        let current = live.workload.spec;
+        if current != from {
+            return Err(ScaleError::Conflict(format!("{} has {current} now, and not {}", self.target, from.0)));
+        }
+        let Some(written) = self.api().await?.write(&live.version, to, leadership).await? else { return Ok(false) };
+        self.remember(written);
+        Ok(true)
+    }
+
+    /// Reads the scale at intervals, for a workload that can't be watched. In a short outage the last one counts.
+    async fn read_at_intervals(&self) -> Result<Workload, ScaleError> {
+        let live = {
+            let memory = self.memory();
+            if memory.due.is_some_and(|due| Instant::now() < due) {
+                match (&memory.failed, &memory.live) {
+                    (Some(error), _) => return Err(error.clone()),
+                    (None, Some((_, live))) => return Ok(live.workload),
+                    (None, None) => {}
+                }
+            }
+            memory.live.clone()
+        };
+        match self.read_live(Lane::ScaleRead).await {
+            Ok(live) => Ok(live.workload),
+            Err(ScaleError::Other(error)) => match live {
+                Some((at, live)) if at.elapsed() < LONGEST_OUTAGE => Ok(live.workload),
+                Some(_) | None => Err(ScaleError::Other(error)),
+            },
+            Err(error) => {
+                let mut memory = self.memory();
+                memory.due = Some(Instant::now() + FAILED_READ_INTERVAL);
+                memory.failed = Some(error.clone());
+                Err(error)
+            }
+        }
+    }
+
+    async fn read_live(&self, lane: Lane) -> Result<LiveScale, ScaleError> {
+        let live = self.api().await?.read(lane).await?;
+        self.remember(live.clone());
+        Ok(live)
+    }
+
+    async fn api(&self) -> Result<ScaleApi<'_>, ScaleError> {
+        let resource = self.shared.discovery.resource(&self.target).await?;
+        ScaleApi::new(&self.shared.client, resource, &self.key.namespace, &self.target)
+    }
+
+    fn remember(&self, live: LiveScale) {
+        let now = Instant::now();
+        let mut memory = self.memory();
+        memory.live = Some((now, live));
+        memory.due = Some(now + READ_INTERVAL + READ_INTERVAL.mul_f64(fastrand::f64() / 4.0));
+        memory.failed = None;
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Each change leaves it whole, so a panic elsewhere leaves nothing half done.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn not_found(&self) -> ScaleError {
+        ScaleError::TargetNotFound { target: self.target.clone(), namespace: self.key.namespace.clone() }
+    }
+}
+
+/// The scale of a workload, read once.
+pub(crate) async fn read_once(client: &Client, namespace: &str, target: &TargetRef) -> Result<Workload, ScaleError> {
+    let resource = Discovery::new(client.clone()).resource(target).await?;
+    let live = ScaleApi::new(client, resource, namespace, target)?.read(Lane::ScaleRead).await?;
+    Ok(live.workload)
+}

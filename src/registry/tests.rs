@@ -1,3 +1,5 @@
+//! What is in the registry after each kind of write, and what a reader sees of it.
+
 use super::*;
 
 use serde_json::json;
@@ -30,7 +32,7 @@ fn entries_are_found_by_name_by_namespace_and_by_workload_until_they_are_removed
     for (namespace, name, target) in
         [("shop", "b", "worker"), ("shop", "a", "worker"), ("shop", "c", "other"), ("shops", "a", "worker")]
     {
-        writer.apply(&source(namespace, name), Some(spec(name, target)));
+        writer.apply(&source(namespace, name), spec(name, target));
     }
     let worker = spec("a", "worker").target;
     assert_eq!(registry.len(), 4);
@@ -38,9 +40,9 @@ fn entries_are_found_by_name_by_namespace_and_by_workload_until_they_are_removed
     assert_eq!(names(&registry.of_workload("shop", &worker)), ["a", "b"]);
 
     // A new target, a spec that can't be used, and one that is gone.
-    writer.apply(&source("shop", "a"), Some(spec("a", "other")));
+    writer.apply(&source("shop", "a"), spec("a", "other"));
     assert_eq!(names(&registry.of_workload("shop", &worker)), ["b"]);
-    writer.apply(&source("shop", "b"), None).update(|entry| entry.refused = Some("spec.kafka is missing".to_owned()));
+    writer.refuse(&source("shop", "b"), None, "spec.kafka is missing");
     assert!(registry.of_workload("shop", &worker).is_empty());
     let refused = registry.get(&key("shop", "b")).expect("it is there");
     assert_eq!(refused.refused.as_deref(), Some("spec.kafka is missing"));
@@ -53,7 +55,7 @@ fn entries_are_found_by_name_by_namespace_and_by_workload_until_they_are_removed
 fn a_reader_keeps_what_it_holds_and_learns_of_each_change_by_its_revision() {
     let (writer, registry) = Registry::new();
     let mut changes = registry.subscribe();
-    let of_a = writer.apply(&source("shop", "a"), Some(spec("a", "worker")));
+    let of_a = writer.apply(&source("shop", "a"), spec("a", "worker"));
     let before = registry.get(&key("shop", "a")).expect("it is there");
     assert_eq!(*changes.borrow_and_update(), before.revision);
 

@@ -1,4 +1,4 @@
-//! The first line: what is asked for.
+//! The first line: the policy, and how often the group is observed.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -7,37 +7,32 @@ use serde_json::{Map, Value};
 
 use super::line::{CONFIG, ConfigLine, Hints, ObjectiveLine};
 use super::{VERSION, Wrong};
-use crate::core::{Bounds, Objective, Policy, RecordsPerSecond, Rule};
+use crate::core::{Bounds, Objective, Policy, RecordsPerSecond, Rule, default_poll_deadline, max_observation_gap};
 
 /// The time between two polls, where the line does not say it: the controller's default.
 const POLL: Duration = Duration::from_secs(10);
-/// What a group is called that has no name.
+/// The consumer group's id where the line has none.
 const GROUP: &str = "replay";
-/// A poll interval above a day is a typing error, and a `gap` of it could overflow.
+/// Longest poll interval, in seconds: a longer one is a typing error, and could overflow what is computed from it.
 const LONGEST_POLL: f64 = 86_400.0;
 
-/// Observations further apart than this leave a gap: one poll that was lost, and one that was late, are none.
-pub fn gap(poll: Duration) -> Duration {
-    poll * 4
-}
-
-/// What is asked for.
+/// The first line of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The consumer group's id.
     pub consumer_group: String,
     /// The time from one observation to the next.
     pub poll: Duration,
-    /// How to decide.
-    pub asked: Asked,
+    /// The policy, or where it comes from.
+    pub policy: PolicySource,
 }
 
-/// How to decide, in short or in full.
+/// Where the policy comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Asked {
+pub enum PolicySource {
     /// Objective, bounds and hints; everything else has its default.
     Policy(Box<Policy>),
-    /// A ScaledConsumer, for whoever can read one.
+    /// A ScaledConsumer, which the command line reads: this part does not know Kubernetes.
     Spec {
         /// Its `spec`.
         spec: Map<String, Value>,
@@ -55,8 +50,8 @@ impl Config {
             poll_s: Some(self.poll.as_secs_f64()),
             ..ConfigLine::default()
         };
-        match &self.asked {
-            Asked::Policy(policy) => ConfigLine {
+        match &self.policy {
+            PolicySource::Policy(policy) => ConfigLine {
                 objective: Some(match policy.rule {
                     Rule::TimeLag(objective) => {
                         ObjectiveLine { time_lag_s: Some(objective.time_lag().as_secs_f64()), lag_per_replica: None }
@@ -70,7 +65,7 @@ impl Config {
                 hints: policy.capacity_hint.map(|capacity| Hints { capacity: Some(capacity.0) }),
                 ..line
             },
-            Asked::Spec { spec, annotations } => ConfigLine {
+            PolicySource::Spec { spec, annotations } => ConfigLine {
                 spec: Some(spec.clone()),
                 annotations: (!annotations.is_empty()).then(|| annotations.clone()),
                 ..line
@@ -91,23 +86,23 @@ impl TryFrom<ConfigLine> for Config {
                 .ok_or_else(|| Wrong::new("poll_s", format!("is {seconds}; it must be above 0 and at most a day")))?,
         };
         let named = line.consumer_group.take();
-        let asked = match line.spec.take() {
+        let source = match line.spec.take() {
             Some(spec) => {
                 refuse_beside_spec(&line)?;
-                Asked::Spec { spec, annotations: line.annotations.unwrap_or_default() }
+                PolicySource::Spec { spec, annotations: line.annotations.unwrap_or_default() }
             }
-            None => Asked::Policy(Box::new(policy(&line, poll)?)),
+            None => PolicySource::Policy(Box::new(policy(&line, poll)?)),
         };
-        let of_spec = match &asked {
-            Asked::Spec { spec, .. } => spec.get("kafka").and_then(|kafka| kafka.get("consumerGroup")?.as_str()),
-            Asked::Policy(_) => None,
+        let of_spec = match &source {
+            PolicySource::Spec { spec, .. } => spec.get("kafka").and_then(|kafka| kafka.get("consumerGroup")?.as_str()),
+            PolicySource::Policy(_) => None,
         };
         let consumer_group = named.as_deref().or(of_spec).unwrap_or(GROUP).to_owned();
-        Ok(Self { consumer_group, poll, asked })
+        Ok(Self { consumer_group, poll, policy: source })
     }
 }
 
-/// What a ScaledConsumer says itself would be said twice.
+/// A ScaledConsumer's spec has these fields itself.
 fn refuse_beside_spec(line: &ConfigLine) -> Result<(), Wrong> {
     let twice = [
         ("objective", line.objective.is_some()),
@@ -118,7 +113,7 @@ fn refuse_beside_spec(line: &ConfigLine) -> Result<(), Wrong> {
         ("hints", line.hints.is_some()),
     ];
     match twice.into_iter().find(|(_, given)| *given) {
-        Some((field, _)) => Err(Wrong::new(field, "has no place beside spec, which says it itself")),
+        Some((field, _)) => Err(Wrong::new(field, "is not allowed beside spec, which has it itself")),
         None => Ok(()),
     }
 }
@@ -135,7 +130,7 @@ fn policy(line: &ConfigLine, poll: Duration) -> Result<Policy, Wrong> {
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
         offset_reset: line.offset_reset.unwrap_or_default(),
         capacity_hint: capacity(line.hints.as_ref())?,
-        gap: gap(poll),
+        max_observation_gap: max_observation_gap(poll, default_poll_deadline(poll)),
         ..Policy::new(rule(line.objective.as_ref())?, bounds)
     })
 }

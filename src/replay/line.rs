@@ -1,5 +1,5 @@
-//! The lines as they are written: names and shapes, borrowed from the text where they can be. What the values mean is
-//! for `read.rs` and `write.rs`.
+//! The lines as they are written: names and shapes, borrowed from the text where they can be. `read.rs` and `write.rs`
+//! convert them to the types of the core and back.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,13 +8,15 @@ use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::unknown::Failure;
+use super::unknown::ReadFailure;
 use crate::core::{GroupKind, GroupState, OffsetReset, TaskRole};
 
 /// The `type` of the first line.
 pub(super) const CONFIG: &str = "config";
 /// The `type` of every other line that is read.
 pub(super) const OBSERVATION: &str = "observation";
+/// The `type` of every line that is written in answer.
+pub(super) const DECISION: &str = "decision";
 
 /// What tells the kinds of lines apart.
 #[derive(Debug, Deserialize)]
@@ -72,7 +74,7 @@ pub(super) struct ObjectiveLine {
     pub(super) lag_per_replica: Option<u64>,
 }
 
-/// What the engine would otherwise have to find out.
+/// What the engine takes for granted until it has measured it.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Hints {
     /// Records/s of one replica.
@@ -100,7 +102,7 @@ pub(super) struct ObservationLine<'a> {
     pub(super) group: Option<GroupLine<'a>>,
     pub(super) deployment: DeploymentLine,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) errors: Vec<Failure>,
+    pub(super) errors: Vec<ReadFailure>,
 }
 
 /// A topic as the metadata shows it.
@@ -114,7 +116,7 @@ pub(super) struct TopicLine<'a> {
     #[serde(deserialize_with = "Option::deserialize")]
     pub(super) partitions: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<Failure>,
+    pub(super) error: Option<ReadFailure>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) config: Option<TopicConfigLine>,
 }
@@ -147,20 +149,20 @@ pub(super) struct PartitionLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last_stable: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<Failure>,
+    pub(super) error: Option<ReadFailure>,
 }
 
 /// The group, or why it is not known.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GroupLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) state: Option<State>,
+    pub(super) state: Option<GroupState>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) assignor: Option<Text<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) members: Option<Vec<MemberLine<'a>>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<Failure>,
+    pub(super) error: Option<ReadFailure>,
 }
 
 /// One member of the group.
@@ -199,23 +201,6 @@ pub(super) struct DeploymentLine {
     pub(super) ready: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) template: Option<u64>,
-}
-
-/// A group's state by its name.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct State(#[serde(with = "StateName")] pub(super) GroupState);
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "GroupState")]
-enum StateName {
-    Stable,
-    PreparingRebalance,
-    CompletingRebalance,
-    Assigning,
-    Reconciling,
-    Empty,
-    Dead,
 }
 
 /// A partition that a member has: its number where there is one topic, `topic-partition` where there are several.

@@ -1,5 +1,5 @@
-//! From lines to the core's types. A line that is not right is refused with its number and its field, and nothing after
-//! it is read.
+//! From lines to the core's types. A line that is not valid is refused with its number and its field, and nothing after it
+//! is read.
 
 use std::collections::HashSet;
 use std::io::{BufRead, Read};
@@ -13,22 +13,22 @@ use super::line::{
     Assigned, CONFIG, ConfigLine, GroupLine, Head, MemberLine, OBSERVATION, ObservationLine, PartitionLine, TaskLine,
     TopicConfigLine, TopicLine,
 };
-use super::unknown::Failure;
+use super::unknown::ReadFailure;
 use super::{VERSION, Wrong};
 use crate::core::{
     GroupDescription, Known, Member, Observation, Offset, PartitionObservation, Replicas, Task, TopicConfig,
     TopicObservation, Unknown, Workload,
 };
 
-/// The longest line, in bytes: 100,000 partitions with all that can be said of them.
+/// The longest line, in bytes: enough for all fields of 100,000 partitions.
 pub const MAX_LINE: u64 = 32 << 20;
-/// What a topic is called that has no name.
+/// The name of a topic whose lines leave it out.
 const TOPIC: &str = "topic";
 
 /// Why reading ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A line is not right.
+    /// A line is not valid.
     #[error("line {line}: {wrong}")]
     Malformed {
         /// Its number, from 1.
@@ -43,17 +43,17 @@ pub enum ReadError {
 
 /// Reads lines one by one.
 #[derive(Debug)]
-pub struct Reader<R> {
+pub struct ObservationReader<R> {
     input: R,
     line: Vec<u8>,
     number: u64,
-    names: Names,
+    names: TopicNames,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> ObservationReader<R> {
     /// At the first line.
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, names: Names::default() }
+        Self { input, line: Vec::new(), number: 0, names: TopicNames::default() }
     }
 
     /// The first line.
@@ -93,7 +93,7 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// The line as `T`. Only where that fails is it read again, slowly, to find out which field it was.
+/// The line as `T`. Where that fails it is parsed again, slower, to find out which field is wrong.
 fn parse<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Result<T, Wrong> {
     if let Ok(parsed) = serde_json::from_slice(line) {
         return Ok(parsed);
@@ -132,7 +132,7 @@ fn config(line: &[u8]) -> Result<Config, Wrong> {
     parse::<ConfigLine>(line)?.try_into()
 }
 
-fn observation(line: &[u8], names: &mut Names, seen: &mut Observation) -> Result<Workload, Wrong> {
+fn observation(line: &[u8], names: &mut TopicNames, seen: &mut Observation) -> Result<Workload, Wrong> {
     let wrong_kind = |kind: &str| {
         let text = format!("is \"{kind}\", but every line after the first has the type \"{OBSERVATION}\"");
         Wrong::new("type", text)
@@ -175,7 +175,7 @@ fn time(seconds: f64) -> Result<Duration, Wrong> {
 
 fn partitions(
     lines: Vec<PartitionLine<'_>>,
-    names: &mut Names,
+    names: &mut TopicNames,
     into: &mut Vec<PartitionObservation>,
 ) -> Result<(), Wrong> {
     into.clear();
@@ -200,7 +200,7 @@ fn key(partition: &PartitionObservation) -> (&str, i32) {
     (&partition.topic, partition.partition)
 }
 
-fn partition(line: PartitionLine<'_>, names: &mut Names, i: usize) -> Result<PartitionObservation, Wrong> {
+fn partition(line: PartitionLine<'_>, names: &mut TopicNames, i: usize) -> Result<PartitionObservation, Wrong> {
     let field = |name: &str| format!("partitions[{i}].{name}");
     if line.p < 0 {
         return Err(Wrong::new(field("p"), format!("is {}; partitions count from 0", line.p)));
@@ -236,7 +236,7 @@ fn offset(raw: i64) -> Known<Offset> {
 }
 
 /// The topics that the line lists, or those that its partitions name.
-fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut Names, seen: &mut Observation) -> Result<(), Wrong> {
+fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut TopicNames, seen: &mut Observation) -> Result<(), Wrong> {
     seen.topics.clear();
     let Some(lines) = lines else {
         for partition in &seen.partitions {
@@ -280,8 +280,8 @@ fn task(line: TaskLine<'_>) -> Task {
 
 fn group(
     line: Option<GroupLine<'_>>,
-    error: Option<&Failure>,
-    names: &mut Names,
+    error: Option<&ReadFailure>,
+    names: &mut TopicNames,
 ) -> Result<Known<GroupDescription>, Wrong> {
     let Some(line) = line else {
         return Ok(Err(error.map_or(Unknown::Missing, |failure| failure.0.clone())));
@@ -300,10 +300,10 @@ fn group(
         members.push(member(line, names, i)?);
     }
     let assignor = line.assignor.map(|assignor| assignor.0.into_owned());
-    Ok(Ok(GroupDescription { state: state.0, assignor, members }))
+    Ok(Ok(GroupDescription { state, assignor, members }))
 }
 
-fn member(line: MemberLine<'_>, names: &mut Names, i: usize) -> Result<Member, Wrong> {
+fn member(line: MemberLine<'_>, names: &mut TopicNames, i: usize) -> Result<Member, Wrong> {
     let lines = line.partitions.unwrap_or_default();
     let mut assignment = Vec::with_capacity(lines.len());
     for (j, assigned) in lines.iter().enumerate() {
@@ -331,23 +331,23 @@ fn member(line: MemberLine<'_>, names: &mut Names, i: usize) -> Result<Member, W
 
 /// The topics' names, each kept once.
 #[derive(Debug)]
-struct Names {
+struct TopicNames {
     /// Bounded by the topics of the group, of which a line of bounded length names so many.
     known: HashSet<Arc<str>>,
-    /// The last one asked for: partitions come topic by topic.
+    /// The last one used: partitions come topic by topic.
     last: Arc<str>,
-    /// The one topic, while a line names no second one.
+    /// The only topic, until a line names a second one.
     sole: Option<Arc<str>>,
 }
 
-impl Default for Names {
+impl Default for TopicNames {
     fn default() -> Self {
         let topic: Arc<str> = Arc::from(TOPIC);
         Self { known: HashSet::new(), last: Arc::clone(&topic), sole: Some(topic) }
     }
 }
 
-impl Names {
+impl TopicNames {
     fn arc(&mut self, name: &str) -> Arc<str> {
         if *self.last != *name {
             self.last = match self.known.get(name) {
@@ -366,7 +366,7 @@ impl Names {
         self.sole.clone()
     }
 
-    /// Finds out whether the line names one topic or several. One that names none goes on with what was before.
+    /// Finds out whether the line names one topic or several. A line that names none leaves it as it was.
     fn learn(&mut self, line: &ObservationLine<'_>) {
         let listed = line.topics.iter().flatten().map(|topic| &topic.name.0);
         let used = line.partitions.iter().flatten().filter_map(|partition| Some(&partition.topic.as_ref()?.0));

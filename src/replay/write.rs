@@ -1,127 +1,47 @@
 //! From the core's types to lines: decisions as answers, and observations to be read again later.
 
 use std::borrow::Cow;
-use std::fmt::Display;
 use std::io::Write;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::config::Config;
 use super::line::{
-    Assigned, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine, State, TaskLine,
+    Assigned, DECISION, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine, TaskLine,
     Text, TopicConfigLine, TopicLine,
 };
-use super::unknown::Failure;
+use super::unknown::ReadFailure;
 use crate::core::{
-    Candidate, Decision, Finding, GroupDescription, GroupKind, GroupState, Known, Member, Model, Observation, Offset,
-    Outlook, PartitionObservation, Reason, Replicas, Task, TopicConfig, TopicObservation, Unknown, Workload,
+    Decision, DecisionView, GroupDescription, GroupState, Known, Member, Observation, Offset, PartitionObservation,
+    Task, TopicConfig, TopicObservation, Workload,
 };
 
 /// A decision as a line.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct DecisionLine<'a> {
-    t: f64,
-    /// Null: no change.
-    replicas: Option<Replicas>,
-    reason: &'a str,
-    #[serde(serialize_with = "text")]
-    message: &'a Reason,
-    desired: Replicas,
-    /// The reason with its numbers.
-    because: &'a Reason,
-    lag: LagLine<'a>,
-    group: GroupNow<'a>,
-    workload: &'a Workload,
-    model: &'a Model,
-    candidates: &'a [Candidate],
-    conditions: Conditions<'a>,
-    outlook: &'a Outlook,
-}
-
-#[derive(Serialize)]
-struct LagLine<'a> {
-    /// Null where nothing is known.
-    total: Option<u64>,
-    complete: bool,
-    #[serde(serialize_with = "maybe_text")]
-    missing: Option<&'a crate::core::Incomplete>,
-}
-
-#[derive(Serialize)]
-struct GroupNow<'a> {
-    kind: GroupKind,
-    state: Option<GroupState>,
-    members: Option<usize>,
-    unknown: Option<&'a Unknown>,
-}
-
-struct Conditions<'a>(&'a [Finding]);
-
-#[derive(Serialize)]
-struct ConditionLine<'a> {
+struct DecisionLine {
     #[serde(rename = "type")]
-    kind: &'a str,
-    #[serde(serialize_with = "text")]
-    message: &'a Finding,
-}
-
-impl Serialize for Conditions<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(|finding| ConditionLine { kind: finding.name(), message: finding }))
-    }
-}
-
-fn text<T: Display, S: Serializer>(sentence: &T, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(sentence)
-}
-
-fn maybe_text<T: Display, S: Serializer>(sentence: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
-    match sentence {
-        Some(sentence) => serializer.collect_str(sentence),
-        None => serializer.serialize_none(),
-    }
+    kind: &'static str,
+    /// The observation's.
+    t: f64,
+    #[serde(flatten)]
+    decision: DecisionView,
 }
 
 /// Writes a decision as a line with its end.
 pub fn write_decision(decision: &Decision, mut into: impl Write) -> std::io::Result<()> {
-    let lag = &decision.lag;
-    let line = DecisionLine {
-        t: decision.at.as_secs_f64(),
-        replicas: decision.is_change().then_some(decision.desired),
-        reason: decision.reason.name(),
-        message: &decision.reason,
-        desired: decision.desired,
-        because: &decision.reason,
-        lag: LagLine {
-            total: lag.is_anything_known().then_some(lag.total.0),
-            complete: lag.complete,
-            missing: lag.incomplete_because.as_ref(),
-        },
-        group: GroupNow {
-            kind: decision.kind,
-            state: decision.group_state.as_ref().ok().copied(),
-            members: decision.members.as_ref().ok().copied(),
-            unknown: decision.members.as_ref().err(),
-        },
-        workload: &decision.workload,
-        model: &decision.model,
-        candidates: &decision.candidates,
-        conditions: Conditions(&decision.findings),
-        outlook: &decision.outlook,
-    };
+    let line = DecisionLine { kind: DECISION, t: decision.at.as_secs_f64(), decision: DecisionView::of(decision) };
     serde_json::to_writer(&mut into, &line)?;
     into.write_all(b"\n")
 }
 
-/// Keeps what was seen, each line as soon as it is there.
+/// Writes what was seen, each line as a whole and at once.
 #[derive(Debug)]
-pub struct Recorder<W: Write> {
+pub struct ObservationRecorder<W: Write> {
     output: W,
     line: Vec<u8>,
 }
 
-impl<W: Write> Recorder<W> {
+impl<W: Write> ObservationRecorder<W> {
     /// Writes the first line.
     pub fn begin(output: W, config: &Config) -> std::io::Result<Self> {
         let mut recorder = Self { output, line: Vec::new() };
@@ -130,7 +50,7 @@ impl<W: Write> Recorder<W> {
     }
 
     /// Writes an observation and the workload that it was decided on with.
-    pub fn note(&mut self, seen: &Observation, workload: &Workload) -> std::io::Result<()> {
+    pub fn write_observation(&mut self, seen: &Observation, workload: &Workload) -> std::io::Result<()> {
         self.write(&ObservationLine {
             kind: OBSERVATION.into(),
             t: seen.at.as_secs_f64(),
@@ -144,7 +64,7 @@ impl<W: Write> Recorder<W> {
                 ready: workload.ready.map(|replicas| replicas.0),
                 template: workload.template,
             },
-            errors: seen.failure.iter().map(|reason| Failure(reason.clone())).collect(),
+            errors: seen.failure.iter().map(|reason| ReadFailure(reason.clone())).collect(),
         })
     }
 
@@ -162,14 +82,14 @@ fn topic(topic: &TopicObservation) -> TopicLine<'_> {
         name: (&*topic.name).into(),
         id: topic.id.as_deref().map(Text::from),
         partitions: topic.partitions.as_ref().ok().copied(),
-        error: topic.partitions.as_ref().err().map(|reason| Failure(reason.clone())),
+        error: topic.partitions.as_ref().err().map(|reason| ReadFailure(reason.clone())),
         config: topic.config.map(topic_config),
     }
 }
 
 fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
     let PartitionObservation { topic, partition, committed, start, end, high_watermark, last_stable } = partition;
-    // The first of several reasons is the one that is told.
+    // The line has place for one reason.
     let reason = committed.as_ref().err().or(end.as_ref().err()).or(start.as_ref().err());
     PartitionLine {
         topic: Some((&**topic).into()),
@@ -179,7 +99,7 @@ fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
         start: start.as_ref().ok().copied().map(number),
         high_watermark: high_watermark.map(number),
         last_stable: last_stable.map(number),
-        error: reason.map(|reason| Failure(reason.clone())),
+        error: reason.map(|reason| ReadFailure(reason.clone())),
     }
 }
 
@@ -202,12 +122,14 @@ fn number(offset: Offset) -> i64 {
 fn group(group: &Known<GroupDescription>) -> GroupLine<'_> {
     match group {
         Ok(group) => GroupLine {
-            state: Some(State(group.state)),
+            state: Some(group.state),
             assignor: group.assignor.as_deref().map(Text::from),
             members: Some(group.members.iter().map(|it| member(it, group.state)).collect()),
             error: None,
         },
-        Err(reason) => GroupLine { state: None, assignor: None, members: None, error: Some(Failure(reason.clone())) },
+        Err(reason) => {
+            GroupLine { state: None, assignor: None, members: None, error: Some(ReadFailure(reason.clone())) }
+        }
     }
 }
 

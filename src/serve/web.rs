@@ -2,11 +2,9 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
@@ -61,11 +59,6 @@ impl Check {
 struct Sources {
     health: Arc<dyn Health>,
     metrics: Arc<Metrics>,
-}
-
-/// Binds the port, so that one in use is reported before anything else begins.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("Can't listen on {address} (the configuration's listen)"))
 }
 
 /// Serves until `stop`.

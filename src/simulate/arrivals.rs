@@ -1,4 +1,4 @@
-//! What producers send: a rate over time, and the records of each tick drawn around it, by partition.
+//! What producers send: a rate over time, and each tick's random number of records around it, by partition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +8,11 @@ use fastrand::Rng;
 use super::TICK;
 use super::random::{Purpose, poisson, stream};
 use super::recorded::{Rates, Trace};
-use super::scenario::{Arrival, Batch, Bursts, Flash, Ramp, Scenario, StepTo, Wave};
+use super::scenario::{Arrival, Batch, Bursts, FlashCrowd, Ramp, Scenario, SineArrival, StepTo};
 
 /// The arrivals of one run. Does not depend on what consumers do.
 #[derive(Clone, Debug)]
-pub struct Arrivals {
+pub(super) struct Arrivals {
     arrival: Arrival,
     /// When random bursts begin and end, in seconds.
     bursts: Vec<(f64, f64)>,
@@ -26,7 +26,7 @@ pub struct Arrivals {
 
 impl Arrivals {
     /// The arrivals of a scenario, by a seed.
-    pub fn new(scenario: &Scenario, seed: u64) -> Self {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         let partitions = scenario.partitions();
         let weight = |(topic, p): (usize, i32)| {
             let weights = &scenario.topics[topic].weights;
@@ -45,17 +45,17 @@ impl Arrivals {
         }
     }
 
-    /// Gives a partition another share of its topic's records, and returns the one it had.
-    pub fn set_share(&mut self, partition: usize, share: f64) -> f64 {
+    /// Sets a partition's share of its topic's records, and returns the previous one.
+    pub(super) fn set_share(&mut self, partition: usize, share: f64) -> f64 {
         std::mem::replace(&mut self.shares[partition].1, share)
     }
 
     /// The rate at a time, in records/s over all partitions.
-    pub fn rate(&self, t: f64) -> f64 {
+    pub(super) fn rate(&self, t: f64) -> f64 {
         self.recording.as_ref().map_or(0.0, |trace| trace.rate(t)) + self.drawn_rate(t)
     }
 
-    /// The rate around which counts are drawn.
+    /// The mean of the random counts.
     fn drawn_rate(&self, t: f64) -> f64 {
         let it = &self.arrival;
         let bursting = |bursts: &Bursts| {
@@ -95,7 +95,7 @@ fn draw_bursts(bursts: &Bursts, until: f64, rng: &mut Rng) -> Vec<(f64, f64)> {
     let (mut t, mut drawn) = (0.0, Vec::new());
     while t < until {
         let from = t + exponential(bursts.pause);
-        // A burst shorter than a tick would be nothing at all.
+        // A burst shorter than a tick would have no effect.
         t = from + exponential(bursts.lasts).max(TICK);
         drawn.push((from, t));
     }
@@ -111,18 +111,18 @@ fn ramp_at(ramp: &Ramp, t: f64) -> f64 {
     ramp.from + (ramp.to - ramp.from) * ((t - start) / (end - start)).clamp(0.0, 1.0)
 }
 
-fn wave_at(wave: &Wave, t: f64) -> f64 {
+fn wave_at(wave: &SineArrival, t: f64) -> f64 {
     let phase = std::f64::consts::TAU * t / wave.period.as_secs_f64();
     wave.low + (wave.high - wave.low) * (1.0 - phase.cos()) / 2.0
 }
 
-/// The time since the last beginning of something that begins at `first`, and then every so often.
+/// The time since the last occurrence of something that first occurs at `first` and then repeats every `every`.
 fn since(t: f64, first: Duration, every: Option<Duration>) -> Option<f64> {
     let since = t - first.as_secs_f64();
     (since >= 0.0).then(|| every.map_or(since, |every| since % every.as_secs_f64()))
 }
 
-fn flash_at(flash: &Flash, t: f64) -> f64 {
+fn flash_at(flash: &FlashCrowd, t: f64) -> f64 {
     let Some(t) = since(t, flash.at, flash.every) else { return 0.0 };
     let (rise, lasts, fall) = (flash.rise.as_secs_f64(), flash.lasts.as_secs_f64(), flash.fall.as_secs_f64());
     let share = if t < rise {

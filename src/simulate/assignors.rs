@@ -1,17 +1,17 @@
-//! Partitions to members as Kafka's assignors do it, from their documentation (KIP-54, KIP-429, KIP-848). All members
-//! subscribe to the same topics.
+//! Partitions assigned to members as by Kafka's assignors, from their documentation (KIP-54, KIP-429, KIP-848). All
+//! members subscribe to the same topics.
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::scenario::Assignor;
+use super::scenario::AssignorName;
 
 /// A member's number.
 pub(super) type MemberId = u64;
 
-/// Who gets which partition. `partitions` holds each partition's topic by index, grouped by topic; `members` are in the
-/// order of their ids; `owners` says who had each partition.
+/// The owner of each partition. `partitions` holds each partition's topic by index, grouped by topic; `members` are in
+/// the order of their ids; `owners` are the previous owners.
 pub(super) fn assign(
-    assignor: Assignor,
+    assignor: AssignorName,
     partitions: &[usize],
     members: &[MemberId],
     owners: &[Option<MemberId>],
@@ -20,13 +20,13 @@ pub(super) fn assign(
         return vec![None; partitions.len()];
     }
     match assignor {
-        Assignor::Range => range(partitions, members),
-        Assignor::RoundRobin => (0..partitions.len()).map(|p| Some(members[p % members.len()])).collect(),
-        Assignor::Sticky | Assignor::CooperativeSticky | Assignor::Uniform => sticky(members, owners),
+        AssignorName::Range => range(partitions, members),
+        AssignorName::RoundRobin => (0..partitions.len()).map(|p| Some(members[p % members.len()])).collect(),
+        AssignorName::Sticky | AssignorName::CooperativeSticky | AssignorName::Uniform => sticky(members, owners),
     }
 }
 
-/// Each topic on its own: contiguous runs, the first members get one more (`RangeAssignor`).
+/// Each topic separately: contiguous ranges, the first members get one more (`RangeAssignor`).
 fn range(partitions: &[usize], members: &[MemberId]) -> Vec<Option<MemberId>> {
     let mut by_topic: BTreeMap<usize, usize> = BTreeMap::new();
     for topic in partitions {
@@ -43,7 +43,7 @@ fn range(partitions: &[usize], members: &[MemberId]) -> Vec<Option<MemberId>> {
     assigned
 }
 
-/// Balanced to within one partition, and whoever has a partition keeps it as far as the balance allows
+/// Balanced to within one partition; members keep their partitions as far as the balance allows
 /// (`AbstractStickyAssignor` where all subscriptions are equal; KIP-848's uniform assignor does the same).
 fn sticky(members: &[MemberId], owners: &[Option<MemberId>]) -> Vec<Option<MemberId>> {
     let (each, mut more) = (owners.len() / members.len(), owners.len() % members.len());
@@ -82,15 +82,15 @@ mod tests {
 
     #[test]
     fn range_gives_the_rest_of_every_topic_to_the_first_members() {
-        let assigned = assign(Assignor::Range, &[0, 0, 0, 1, 1, 1], &[1, 2], &[None; 6]);
+        let assigned = assign(AssignorName::Range, &[0, 0, 0, 1, 1, 1], &[1, 2], &[None; 6]);
         assert_eq!(assigned, [1, 1, 2, 1, 1, 2].map(Some));
-        let idle = assign(Assignor::Range, &[0, 0, 1, 1], &[1, 2, 3], &[None; 4]);
+        let idle = assign(AssignorName::Range, &[0, 0, 1, 1], &[1, 2, 3], &[None; 4]);
         assert_eq!(idle, [1, 2, 1, 2].map(Some), "the third has nothing");
     }
 
     #[test]
     fn round_robin_counts_through_all_topics() {
-        let assigned = assign(Assignor::RoundRobin, &[0, 0, 0, 1, 1, 1], &[1, 2], &[None; 6]);
+        let assigned = assign(AssignorName::RoundRobin, &[0, 0, 0, 1, 1, 1], &[1, 2], &[None; 6]);
         assert_eq!(assigned, [1, 2, 1, 2, 1, 2].map(Some));
     }
 
@@ -99,8 +99,8 @@ mod tests {
         for members in 1..=13_u64 {
             for before in 1..=13_u64 {
                 let of = |count: u64| (1..=count).collect::<Vec<_>>();
-                let first = assign(Assignor::Sticky, &[0; 12], &of(before), &[None; 12]);
-                let then = assign(Assignor::Sticky, &[0; 12], &of(members), &first);
+                let first = assign(AssignorName::Sticky, &[0; 12], &of(before), &[None; 12]);
+                let then = assign(AssignorName::Sticky, &[0; 12], &of(members), &first);
                 assert!(then.iter().all(Option::is_some));
                 let (least, most) = (12 / members as usize, 12_usize.div_ceil(members as usize));
                 assert!(counts(&then).iter().all(|count| (least..=most).contains(count)), "{before} -> {members}");
@@ -110,7 +110,7 @@ mod tests {
                 assert!(moved <= gone.max(new), "{before} -> {members}: {moved} moved");
             }
         }
-        let uneven = assign(Assignor::Sticky, &[0; 5], &[1, 2], &[Some(2), Some(2), Some(2), Some(2), Some(2)]);
+        let uneven = assign(AssignorName::Sticky, &[0; 5], &[1, 2], &[Some(2), Some(2), Some(2), Some(2), Some(2)]);
         assert_eq!(counts(&uneven), [2, 3]);
     }
 }

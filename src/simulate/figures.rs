@@ -1,32 +1,32 @@
-//! What a run is judged by.
+//! The figures by which runs are compared.
 
 use serde::Serialize;
 
 use super::TICK;
-use super::policies::Wish;
+use super::policies::PolicyRecommendation;
 use super::run::SAMPLE;
 use super::world::World;
 use crate::core::RecordsPerSecond;
 
-/// A change of direction within this time is a reversal, in seconds: the first change was for nothing.
+/// A change of direction within this time is a reversal, in seconds: the first change was needless.
 const REVERSAL: f64 = 600.0;
 
-/// The sums of a run.
+/// The figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Figures {
     /// Pods times hours, ready or not.
     pub replica_hours: f64,
-    /// Records processed later than the objective, or still waiting at the end and older than it, or lost; in per cent
-    /// of all. What a stuck partition holds up does not count.
+    /// Records processed later than the objective, or unread at the end and older than it, or lost; in per cent of all.
+    /// Records behind a stuck partition do not count.
     pub late_percent: f64,
-    /// The time lag that was not exceeded in 99 % of the time, in seconds.
+    /// The 99th percentile of the time lag over time, in seconds.
     pub time_lag_p99: f64,
     /// The highest time lag, in seconds.
     pub time_lag_worst: f64,
-    /// How often the replicas were changed.
+    /// Number of changes of the replicas.
     pub rescales: f64,
-    /// How often a change went the other way than the one before, within ten minutes.
+    /// Number of changes in the opposite direction of the previous one, within ten minutes of it.
     pub reversals: f64,
     /// Records never processed.
     pub lost: f64,
@@ -41,7 +41,7 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// The mean of several runs; the worst time lag, the most replicas and the losses are the worst of all.
+    /// The mean of several runs; the worst time lag, the most replicas and the losses are the maximum of all.
     pub fn mean(all: &[Self]) -> Self {
         let mean = |of: fn(&Self) -> f64| all.iter().map(of).sum::<f64>() / all.len().max(1) as f64;
         let most = |of: fn(&Self) -> f64| all.iter().map(of).fold(0.0, f64::max);
@@ -61,7 +61,7 @@ impl Figures {
     }
 }
 
-/// What was at some time.
+/// The state at one time.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Sample {
@@ -77,44 +77,44 @@ pub struct Sample {
     pub time_lag: f64,
     /// Replicas asked for.
     pub replicas: u32,
-    /// Replicas at work.
+    /// Ready replicas.
     pub ready: u32,
     /// Members of the group.
     pub members: usize,
     /// Whether a rebalance is under way.
     pub rebalancing: bool,
-    /// What the policy wanted when it last looked.
+    /// The replicas that the policy recommended last.
     pub desired: u32,
     /// The name of its reason.
     pub reason: String,
     /// Its reason in a sentence.
     pub message: String,
-    /// What it takes for a replica's capacity, in records/s.
+    /// The policy's estimate of a replica's capacity, in records/s.
     pub capacity: Option<RecordsPerSecond>,
-    /// What it finds wrong.
+    /// The names of the policy's findings.
     pub findings: Vec<&'static str>,
 }
 
-/// Takes notes while a run goes on.
-pub(super) struct Recorder {
+/// Collects the figures of a run.
+pub(super) struct FigureRecorder {
     time_lags: Vec<f32>,
     replica_seconds: f64,
     changes: Vec<(f64, bool)>,
     most: u32,
-    wish: Option<Wish>,
+    recommendation: Option<PolicyRecommendation>,
     series: Vec<Sample>,
     next_sample: f64,
     before: (u64, u64),
 }
 
-impl Recorder {
+impl FigureRecorder {
     pub(super) fn new(replicas: u32) -> Self {
         Self {
             time_lags: Vec::new(),
             replica_seconds: 0.0,
             changes: Vec::new(),
             most: replicas,
-            wish: None,
+            recommendation: None,
             series: Vec::new(),
             next_sample: SAMPLE,
             before: (0, 0),
@@ -126,8 +126,8 @@ impl Recorder {
         self.most = self.most.max(to);
     }
 
-    pub(super) fn wish(&mut self, wish: Wish) {
-        self.wish = Some(wish);
+    pub(super) fn recommendation(&mut self, recommendation: PolicyRecommendation) {
+        self.recommendation = Some(recommendation);
     }
 
     pub(super) fn tick(&mut self, world: &World) {
@@ -142,7 +142,7 @@ impl Recorder {
     fn sample(&mut self, world: &World) {
         let (arrived, processed) = (world.arrived, world.counts.processed);
         let rate = |now: u64, before: u64| (now - before) as f64 / SAMPLE;
-        let wish = self.wish.clone();
+        let recommendation = self.recommendation.clone();
         self.series.push(Sample {
             t: world.now,
             arrival: rate(arrived, self.before.0),
@@ -153,11 +153,11 @@ impl Recorder {
             ready: world.workload.ready(),
             members: world.group.members.len(),
             rebalancing: world.group.is_rebalancing(),
-            desired: wish.as_ref().map_or(world.workload.spec, |wish| wish.replicas),
-            reason: wish.as_ref().map(|wish| wish.reason.clone()).unwrap_or_default(),
-            message: wish.as_ref().map(|wish| wish.message.clone()).unwrap_or_default(),
-            capacity: wish.as_ref().and_then(|wish| wish.capacity),
-            findings: wish.map(|wish| wish.findings).unwrap_or_default(),
+            desired: recommendation.as_ref().map_or(world.workload.spec, |recommendation| recommendation.replicas),
+            reason: recommendation.as_ref().map(|recommendation| recommendation.reason.clone()).unwrap_or_default(),
+            message: recommendation.as_ref().map(|recommendation| recommendation.message.clone()).unwrap_or_default(),
+            capacity: recommendation.as_ref().and_then(|recommendation| recommendation.capacity),
+            findings: recommendation.map(|recommendation| recommendation.findings).unwrap_or_default(),
         });
         self.before = (arrived, processed);
     }

@@ -1,4 +1,4 @@
-//! The consumer group: who its members are, which partitions they have, and the rebalances in between.
+//! The consumer group: its members, their partitions, and rebalances.
 
 use std::collections::BTreeMap;
 
@@ -6,62 +6,64 @@ use fastrand::Rng;
 
 use super::TICK;
 use super::assignors::{MemberId, assign};
-use super::log::{Counts, Log};
+use super::log::{PartitionLog, RecordCounts};
 use super::random::{Purpose, normal, stream};
-use super::scenario::{Downstream, Group as Settings, Members, Protocol, Reset, Scenario};
+use super::scenario::{DownstreamSettings, GroupSettings, MemberSettings, RebalanceProtocol, Scenario};
+use crate::core::OffsetReset;
 
-/// How long a member's noise lasts, in seconds: a garbage collection or a slow query is shorter, a noisy neighbour longer.
+/// Correlation time of a member's noise, in seconds: a garbage collection or a slow query is shorter, a noisy neighbour
+/// longer.
 const NOISE_LASTS: f64 = 30.0;
 
 /// A member.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
+pub(super) struct SimulatedMember {
     pub(super) id: MemberId,
     pub(super) pod: u64,
     /// In records/s, before noise and events.
     capacity: f64,
     /// When it commits next, in seconds.
     next_commit: f64,
-    /// When the group gives it up; none while it lives.
-    pub(super) gone_at: Option<f64>,
+    /// When its session times out; `None` while it runs.
+    pub(super) session_ends_at: Option<f64>,
     /// The noise, in standard deviations.
     noise: f64,
     rng: Rng,
-    /// The part of a record that the last tick was short of.
-    carry: f64,
+    /// The fraction of a record left over from the last tick.
+    fraction: f64,
     partitions: Vec<usize>,
-    /// Which partition is served first, so that none is preferred.
-    turn: usize,
+    /// Rotates the order in which partitions are served, so that none is preferred.
+    next_partition: usize,
 }
 
 /// The group.
 #[derive(Clone, Debug)]
-pub(super) struct Group {
-    settings: Settings,
-    members_like: Members,
+pub(super) struct SimulatedGroup {
+    settings: GroupSettings,
+    member_settings: MemberSettings,
     seed: u64,
     next: MemberId,
-    /// The members in the order of their ids, which is the order that assignors go by.
-    pub(super) members: Vec<Member>,
+    /// The members in the order of their ids, which is the order that assignors use.
+    pub(super) members: Vec<SimulatedMember>,
     /// Each partition's owner.
     pub(super) owners: Vec<Option<MemberId>>,
-    /// Whose topic each partition is.
+    /// Each partition's topic.
     topics: Vec<usize>,
-    /// The end of the rebalance, and the partitions that stand still until then.
+    /// The end of the rebalance, and the partitions that are stopped until then.
     rebalance: Option<(f64, Vec<bool>)>,
-    /// Counts of what was done.
+    /// Number of rebalances.
     pub(super) rebalances: u32,
-    /// All capacities, times this.
-    pub(super) factor: f64,
-    pub(super) downstream: Option<Downstream>,
+    /// The factors of the capacity events in effect; all capacities are multiplied by each.
+    pub(super) capacity_factors: Vec<f64>,
+    pub(super) downstream: Option<DownstreamSettings>,
 }
 
-impl Group {
+impl SimulatedGroup {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         let topics: Vec<usize> = scenario.partitions().into_iter().map(|(topic, _)| topic).collect();
         Self {
             settings: scenario.group.clone(),
-            members_like: scenario.members.clone(),
+            member_settings: scenario.members.clone(),
             seed,
             next: 0,
             members: Vec::new(),
@@ -69,7 +71,7 @@ impl Group {
             topics,
             rebalance: None,
             rebalances: 0,
-            factor: 1.0,
+            capacity_factors: Vec::new(),
             downstream: scenario.downstream,
         }
     }
@@ -80,61 +82,61 @@ impl Group {
 
     /// Adds a pod's members.
     pub(super) fn join(&mut self, now: f64, pod: u64, capacity: f64) {
-        let interval = self.members_like.commit_interval.as_secs_f64();
-        for _ in 0..self.members_like.threads_per_replica {
+        let interval = self.member_settings.commit_interval.as_secs_f64();
+        for _ in 0..self.member_settings.threads_per_replica {
             let id = self.next;
             self.next += 1;
             let mut rng = stream(self.seed, Purpose::Member(id));
-            self.members.push(Member {
+            self.members.push(SimulatedMember {
                 id,
                 pod,
                 capacity,
                 next_commit: now + interval * rng.f64(),
-                gone_at: None,
+                session_ends_at: None,
                 noise: normal(&mut rng),
                 rng,
-                carry: 0.0,
+                fraction: 0.0,
                 partitions: Vec::new(),
-                turn: 0,
+                next_partition: 0,
             });
         }
     }
 
     /// A pod's members commit and leave.
-    pub(super) fn leave(&mut self, pod: u64, logs: &mut [Log]) {
-        for member in self.members.iter().filter(|member| member.pod == pod && member.gone_at.is_none()) {
+    pub(super) fn leave(&mut self, pod: u64, logs: &mut [PartitionLog]) {
+        for member in self.members.iter().filter(|member| member.pod == pod && member.session_ends_at.is_none()) {
             for p in &member.partitions {
                 logs[*p].commit();
             }
         }
-        self.members.retain(|member| member.pod != pod || member.gone_at.is_some());
+        self.members.retain(|member| member.pod != pod || member.session_ends_at.is_some());
     }
 
-    /// A pod's members are gone; the group keeps them until the session times out.
-    pub(super) fn die(&mut self, now: f64, pod: u64) {
-        for member in self.members.iter_mut().filter(|member| member.pod == pod && member.gone_at.is_none()) {
-            member.gone_at = Some(now + self.settings.session_timeout.as_secs_f64());
+    /// A pod's members stop without leaving; the group keeps them until the session times out.
+    pub(super) fn crash(&mut self, now: f64, pod: u64) {
+        for member in self.members.iter_mut().filter(|member| member.pod == pod && member.session_ends_at.is_none()) {
+            member.session_ends_at = Some(now + self.settings.session_timeout.as_secs_f64());
         }
     }
 
-    /// Drops members whose session has timed out; says whether there were any.
+    /// Removes members whose session has timed out; returns whether there were any.
     pub(super) fn expire(&mut self, now: f64) -> bool {
         let before = self.members.len();
-        self.members.retain(|member| member.gone_at.is_none_or(|at| now < at));
+        self.members.retain(|member| member.session_ends_at.is_none_or(|at| now < at));
         self.members.len() != before
     }
 
-    /// The members have changed: a rebalance begins, or the one that is under way takes the change in as well.
-    pub(super) fn changed(&mut self, now: f64, logs: &mut [Log]) {
+    /// The members have changed: starts a rebalance, or includes the change in the one under way.
+    pub(super) fn changed(&mut self, now: f64, logs: &mut [PartitionLog]) {
         let target = self.target();
         let moving: Vec<bool> = match self.settings.protocol {
-            Protocol::Eager => vec![true; self.owners.len()],
-            Protocol::Cooperative | Protocol::Consumer => {
+            RebalanceProtocol::Eager => vec![true; self.owners.len()],
+            RebalanceProtocol::Cooperative | RebalanceProtocol::Consumer => {
                 self.owners.iter().zip(&target).map(|(owner, next)| owner != next).collect()
             }
         };
-        if self.members_like.commit_on_revoke {
-            for member in self.members.iter().filter(|member| member.gone_at.is_none()) {
+        if self.member_settings.commit_on_revoke {
+            for member in self.members.iter().filter(|member| member.session_ends_at.is_none()) {
                 for p in member.partitions.iter().filter(|p| moving[**p]) {
                     logs[*p].commit();
                 }
@@ -152,11 +154,11 @@ impl Group {
         assign(self.settings.assignor, &self.topics, &ids, &self.owners)
     }
 
-    /// Ends a rebalance that is due: everybody has a new assignment and goes on from the last commit.
-    pub(super) fn settle(&mut self, now: f64, logs: &mut [Log], counts: &mut Counts) {
+    /// Ends a rebalance that is due: members get their new assignment and continue from the last commit.
+    pub(super) fn settle(&mut self, now: f64, logs: &mut [PartitionLog], counts: &mut RecordCounts) {
         let Some((_, moving)) = self.rebalance.take_if(|(end, _)| *end <= now) else { return };
         self.owners = self.target();
-        let latest = self.members_like.offset_reset == Reset::Latest;
+        let latest = self.member_settings.offset_reset == OffsetReset::Latest;
         for (p, log) in logs.iter_mut().enumerate().filter(|(p, _)| moving[*p]) {
             if self.owners[p].is_some() {
                 log.resume(latest, counts);
@@ -174,13 +176,14 @@ impl Group {
     }
 
     /// One tick of work.
-    pub(super) fn work(&mut self, now: f64, logs: &mut [Log], objective: f64, counts: &mut Counts) {
+    pub(super) fn work(&mut self, now: f64, logs: &mut [PartitionLog], objective: f64, counts: &mut RecordCounts) {
         let stopped = self.rebalance.as_ref().map(|(_, moving)| moving.as_slice());
         let works = |p: usize| stopped.is_none_or(|moving| !moving[p]);
+        let factor: f64 = self.capacity_factors.iter().product();
         let mut wanted = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
-            let capacity = if member.gone_at.is_some() { 0.0 } else { member.pace(self.members_like.noise) };
-            let can = capacity * self.factor * TICK;
+            let capacity = if member.session_ends_at.is_some() { 0.0 } else { member.pace(self.member_settings.noise) };
+            let can = capacity * factor * TICK;
             let waiting: u64 = member.partitions.iter().filter(|p| works(**p)).map(|p| logs[*p].waiting()).sum();
             wanted.push(can.min(waiting as f64));
         }
@@ -189,24 +192,24 @@ impl Group {
             if wanted > 0.0 {
                 member.work(wanted * share, now, logs, works, objective, counts);
             } else {
-                member.carry = 0.0;
+                member.fraction = 0.0;
             }
         }
     }
 
-    /// The part of what members could do that the downstream lets them do.
+    /// The share of the members' throughput that the downstream's limit allows.
     fn share_of_downstream(&self, wanted: f64) -> f64 {
         let Some(downstream) = &self.downstream else { return 1.0 };
-        let living = self.members.iter().filter(|member| member.gone_at.is_none()).count() as u32;
+        let living = self.members.iter().filter(|member| member.session_ends_at.is_none()).count() as u32;
         let over = f64::from(living.saturating_sub(downstream.free_members));
         let limit = (downstream.limit - downstream.loss_per_member * over).max(0.0) * TICK;
         if wanted > limit { limit / wanted } else { 1.0 }
     }
 
-    /// Commits what is due.
-    pub(super) fn commit(&mut self, now: f64, logs: &mut [Log]) {
-        let interval = self.members_like.commit_interval.as_secs_f64();
-        for member in self.members.iter_mut().filter(|it| it.gone_at.is_none() && it.next_commit <= now) {
+    /// Commits where due.
+    pub(super) fn commit(&mut self, now: f64, logs: &mut [PartitionLog]) {
+        let interval = self.member_settings.commit_interval.as_secs_f64();
+        for member in self.members.iter_mut().filter(|it| it.session_ends_at.is_none() && it.next_commit <= now) {
             member.next_commit += interval * ((now - member.next_commit) / interval).floor() + interval;
             for p in &member.partitions {
                 logs[*p].commit();
@@ -215,36 +218,36 @@ impl Group {
     }
 }
 
-impl Member {
-    /// What it can do in this tick, in records/s.
+impl SimulatedMember {
+    /// Its capacity in this tick, in records/s.
     fn pace(&mut self, noise: f64) -> f64 {
         let keep = (-TICK / NOISE_LASTS).exp();
         if noise > 0.0 {
             self.noise = keep * self.noise + (1.0 - keep * keep).sqrt() * normal(&mut self.rng);
         }
-        // Nothing is slower than a twentieth by mere noise.
+        // Noise alone reduces the capacity to no less than a twentieth.
         self.capacity * (1.0 + noise * self.noise).max(0.05)
     }
 
-    /// Processes up to `budget` records, spread over the partitions that have any as evenly as they allow.
+    /// Processes up to `budget` records, spread evenly over the partitions that have any.
     fn work(
         &mut self,
         budget: f64,
         now: f64,
-        logs: &mut [Log],
+        logs: &mut [PartitionLog],
         works: impl Fn(usize) -> bool,
         objective: f64,
-        counts: &mut Counts,
+        counts: &mut RecordCounts,
     ) {
-        let budget = budget + self.carry;
+        let budget = budget + self.fraction;
         let mut left = budget.floor() as u64;
-        self.carry = budget - budget.floor();
+        self.fraction = budget - budget.floor();
         let mut open: Vec<usize> =
             self.partitions.iter().copied().filter(|p| works(*p) && logs[*p].waiting() > 0).collect();
-        self.turn += 1;
+        self.next_partition += 1;
         if !open.is_empty() {
-            let turn = self.turn % open.len();
-            open.rotate_left(turn);
+            let next_partition = self.next_partition % open.len();
+            open.rotate_left(next_partition);
         }
         while left > 0 && !open.is_empty() {
             let (each, mut more) = (left / open.len() as u64, left % open.len() as u64);

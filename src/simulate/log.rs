@@ -1,20 +1,20 @@
-//! One partition's log and how far it has been read: which record arrived when, so that a record's age is exact when it
-//! is processed. Knows nothing of members.
+//! One partition's log and the group's position in it. It knows when each record arrived, so that a record's age is
+//! exact when it is processed. Knows nothing of members.
 
 use std::collections::VecDeque;
 
 /// Records that arrived in the same tick, up to an offset.
 #[derive(Clone, Copy, Debug)]
-struct Arrived {
+struct ArrivedRecords {
     /// In seconds.
     at: f64,
-    /// The offset behind the last of them.
+    /// The offset after the last of them.
     upto: u64,
 }
 
 /// A partition.
 #[derive(Clone, Debug)]
-pub(super) struct Log {
+pub(super) struct PartitionLog {
     /// Log start offset.
     pub(super) start: u64,
     /// Log end offset.
@@ -23,31 +23,31 @@ pub(super) struct Log {
     pub(super) committed: Option<u64>,
     /// The next record that the consumer reads.
     pub(super) position: u64,
-    /// Whether a record that can't be handled stops the consumer here.
+    /// Whether a record that can't be processed stops the consumer here.
     pub(super) stuck: bool,
-    /// The first record that was never processed. What lies between `position` and here is read for a second time.
+    /// The first record that was never processed. Records between `position` and here are read for a second time.
     done: u64,
-    /// Records below were held up by a stuck partition, which no number of replicas helps.
-    excused: u64,
-    unread: VecDeque<Arrived>,
-    retained: VecDeque<Arrived>,
+    /// Records below this were behind a stuck record, where more replicas don't help.
+    excluded_below: u64,
+    unread: VecDeque<ArrivedRecords>,
+    retained: VecDeque<ArrivedRecords>,
     retention: Option<f64>,
 }
 
-/// What became of records.
+/// Numbers of records by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct RecordCounts {
     /// Processed for the first time.
     pub(super) processed: u64,
     /// Processed again, because their first processing had not been committed.
     pub(super) repeated: u64,
     /// Processed, or still unread at the end, when they were older than the objective.
     pub(super) late: u64,
-    /// Never processed: deleted, or passed over by `auto.offset.reset`.
+    /// Never processed: deleted, or skipped by `auto.offset.reset`.
     pub(super) lost: u64,
 }
 
-impl Log {
+impl PartitionLog {
     pub(super) fn new(committed: bool, retention: Option<f64>) -> Self {
         Self {
             start: 0,
@@ -56,20 +56,20 @@ impl Log {
             position: 0,
             stuck: false,
             done: 0,
-            excused: 0,
+            excluded_below: 0,
             unread: VecDeque::new(),
             retained: VecDeque::new(),
             retention,
         }
     }
 
-    /// Takes in new records.
+    /// Appends new records.
     pub(super) fn append(&mut self, at: f64, records: u64) {
         if records == 0 {
             return;
         }
         self.end += records;
-        let arrived = Arrived { at, upto: self.end };
+        let arrived = ArrivedRecords { at, upto: self.end };
         self.unread.push_back(arrived);
         if self.retention.is_some() {
             self.retained.push_back(arrived);
@@ -87,7 +87,7 @@ impl Log {
     }
 
     /// Processes up to `records`.
-    pub(super) fn process(&mut self, now: f64, records: u64, objective: f64, counts: &mut Counts) {
+    pub(super) fn process(&mut self, now: f64, records: u64, objective: f64, counts: &mut RecordCounts) {
         let to = self.position + records.min(self.end - self.position);
         counts.repeated += to.min(self.done).saturating_sub(self.position);
         self.position = to;
@@ -97,21 +97,21 @@ impl Log {
         }
     }
 
-    /// Counts the records that are late already although nobody has read them.
+    /// Counts the records that are late already although they are unread.
     pub(super) fn late_at_the_end(&mut self, now: f64, objective: f64) -> u64 {
-        self.excuse();
+        self.exclude_stuck();
         let end = self.end;
         self.take_until(end, now - objective)
     }
 
-    /// Takes records off the queue, and counts those that arrived before `deadline`.
+    /// Removes records from the queue, and counts those that arrived before `deadline`.
     fn take_until(&mut self, to: u64, deadline: f64) -> u64 {
         let mut late = 0;
         while self.done < to {
             let Some(first) = self.unread.front().copied() else { break };
             let until = first.upto.min(to);
             if first.at < deadline {
-                late += until.saturating_sub(self.done.max(self.excused));
+                late += until.saturating_sub(self.done.max(self.excluded_below));
             }
             self.done = until;
             if first.upto <= to {
@@ -121,30 +121,31 @@ impl Log {
         late
     }
 
-    /// While it is stuck, nothing that waits counts as late.
-    pub(super) fn excuse(&mut self) {
+    /// While the partition is stuck, no waiting record counts as late.
+    pub(super) fn exclude_stuck(&mut self) {
         if self.stuck {
-            self.excused = self.end;
+            self.excluded_below = self.end;
         }
     }
 
-    /// The age of the oldest record never processed, in seconds; 0 where there is none, or none that replicas could help.
+    /// The age of the oldest record never processed, in seconds; 0 where there is none, or only records behind a stuck
+    /// one.
     pub(super) fn time_lag(&self, now: f64) -> f64 {
         let first = match self.unread.front() {
-            Some(first) if self.excused < first.upto => Some(first),
-            Some(_) => self.unread.iter().find(|arrived| arrived.upto > self.excused),
+            Some(first) if self.excluded_below < first.upto => Some(first),
+            Some(_) => self.unread.iter().find(|arrived| arrived.upto > self.excluded_below),
             None => None,
         };
         first.map_or(0.0, |arrived| now - arrived.at)
     }
 
-    /// Commits how far it has been read; says whether that was news.
+    /// Commits the position; returns whether it has changed.
     pub(super) fn commit(&mut self) -> bool {
         self.committed.replace(self.position) != Some(self.position)
     }
 
-    /// A new owner begins where the last commit was. Without one it begins at the end (`latest`) or at the start.
-    pub(super) fn resume(&mut self, latest: bool, counts: &mut Counts) {
+    /// A new owner starts at the last commit. Without one it starts at the end (`latest`) or at the start.
+    pub(super) fn resume(&mut self, latest: bool, counts: &mut RecordCounts) {
         match self.committed {
             Some(committed) if committed >= self.start => self.position = committed,
             Some(_) | None => self.reset(latest, counts),
@@ -152,25 +153,25 @@ impl Log {
     }
 
     /// Deletes what is older than the retention.
-    pub(super) fn delete_old(&mut self, now: f64, latest: bool, counts: &mut Counts) {
+    pub(super) fn delete_old(&mut self, now: f64, latest: bool, counts: &mut RecordCounts) {
         let Some(retention) = self.retention else { return };
         while let Some(first) = self.retained.front().filter(|first| first.at < now - retention) {
             self.start = first.upto;
             self.retained.pop_front();
         }
-        // A stuck consumer holds its record in hand, and finds out when it asks for the next.
+        // A stuck consumer notices only when it fetches the next record.
         if self.position < self.start && !self.stuck {
             self.reset(latest, counts);
         }
     }
 
-    /// `auto.offset.reset`: what lies in between is never processed.
-    fn reset(&mut self, latest: bool, counts: &mut Counts) {
+    /// `auto.offset.reset`: records in between are never processed.
+    fn reset(&mut self, latest: bool, counts: &mut RecordCounts) {
         self.position = if latest { self.end } else { self.start };
         if self.position > self.done {
             counts.lost += self.position - self.done;
             let to = self.position;
-            // Whatever is never read is later than any objective.
+            // A record that is never read is later than any objective.
             counts.late += self.take_until(to, f64::INFINITY);
         }
     }
@@ -182,23 +183,27 @@ mod tests {
 
     #[test]
     fn a_record_is_late_when_it_is_processed_after_its_deadline_and_never_twice() {
-        let (mut log, mut counts) = (Log::new(true, None), Counts::default());
+        let (mut log, mut counts) = (PartitionLog::new(true, None), RecordCounts::default());
         log.append(0.0, 10);
         log.append(50.0, 10);
         log.process(60.0, 4, 60.0, &mut counts);
-        assert_eq!(counts, Counts { processed: 4, ..Counts::default() }, "just in time");
+        assert_eq!(counts, RecordCounts { processed: 4, ..RecordCounts::default() }, "just in time");
         log.process(61.0, 8, 60.0, &mut counts);
-        assert_eq!(counts, Counts { processed: 12, late: 6, ..Counts::default() }, "6 of the first, 2 of the second");
+        assert_eq!(
+            counts,
+            RecordCounts { processed: 12, late: 6, ..RecordCounts::default() },
+            "6 of the first, 2 of the second"
+        );
         assert_eq!(log.time_lag(61.0), 11.0);
         log.resume(false, &mut counts);
         log.process(200.0, 13, 60.0, &mut counts);
-        assert_eq!(counts, Counts { processed: 13, repeated: 12, late: 7, lost: 0 });
+        assert_eq!(counts, RecordCounts { processed: 13, repeated: 12, late: 7, lost: 0 });
         assert_eq!(log.late_at_the_end(200.0, 60.0), 7);
     }
 
     #[test]
     fn what_retention_deletes_unread_is_lost_and_late() {
-        let (mut log, mut counts) = (Log::new(true, Some(100.0)), Counts::default());
+        let (mut log, mut counts) = (PartitionLog::new(true, Some(100.0)), RecordCounts::default());
         log.append(0.0, 5);
         log.append(50.0, 7);
         log.process(10.0, 2, 60.0, &mut counts);
@@ -209,13 +214,13 @@ mod tests {
 
     #[test]
     fn what_a_stuck_partition_holds_up_is_not_late() {
-        let (mut log, mut counts) = (Log::new(true, None), Counts::default());
+        let (mut log, mut counts) = (PartitionLog::new(true, None), RecordCounts::default());
         log.append(0.0, 5);
         log.stuck = true;
-        log.excuse();
+        log.exclude_stuck();
         log.append(100.0, 5);
         assert_eq!((log.waiting(), log.time_lag(100.0)), (0, 0.0));
-        log.excuse();
+        log.exclude_stuck();
         log.stuck = false;
         log.append(110.0, 1);
         assert_eq!(log.time_lag(120.0), 10.0);

@@ -1,4 +1,4 @@
-//! What a poll sees of the simulated world, in the core's terms: offsets as brokers give them, the group as its
+//! Observations of the simulated world as the core's types: offsets as brokers return them, the group as its
 //! coordinator describes it, and what could not be read.
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::random::{Purpose, stream};
-use super::scenario::{Protocol, Scenario};
+use super::scenario::{RebalanceProtocol, Scenario};
 use super::world::World;
 use crate::core::{
     GroupDescription, GroupKind, GroupState, Known, Member, Observation, Offset, PartitionObservation, Replicas,
@@ -16,23 +16,23 @@ use crate::core::{
 
 /// The group's id.
 const GROUP: &str = "simulated";
-/// Of the partitions in a partial poll, so many can't be read.
+/// The share of partitions that a partial poll can't read.
 const UNKNOWN_SHARE: f64 = 0.25;
-/// In a partial poll, the group can't be described so often.
+/// The share of partial polls that can't describe the group.
 const UNDESCRIBED_SHARE: f64 = 0.3;
 
-/// Polls the world.
-pub(super) struct Poller {
+/// Observes the world.
+pub(super) struct SimulatedPoller {
     topics: Vec<(Arc<str>, u32)>,
     partitions: Vec<(usize, i32)>,
-    protocol: Protocol,
+    protocol: RebalanceProtocol,
     assignor: String,
     partial: f64,
     failed: f64,
     rng: Rng,
 }
 
-impl Poller {
+impl SimulatedPoller {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         Self {
             topics: scenario.topics.iter().map(|topic| (topic.name.as_str().into(), topic.partitions)).collect(),
@@ -45,7 +45,7 @@ impl Poller {
         }
     }
 
-    /// What a poll sees now.
+    /// The observation of a poll now.
     pub(super) fn poll(&mut self, world: &World) -> Observation {
         let at = Duration::from_secs_f64(world.now);
         if self.rng.f64() < self.failed {
@@ -83,8 +83,8 @@ impl Poller {
             partitions: seen,
             group: if undescribed { Err(Unknown::CoordinatorMoving) } else { self.describe(world) },
             kind: match self.protocol {
-                Protocol::Eager | Protocol::Cooperative => GroupKind::Classic,
-                Protocol::Consumer => GroupKind::Consumer,
+                RebalanceProtocol::Eager | RebalanceProtocol::Cooperative => GroupKind::Classic,
+                RebalanceProtocol::Consumer => GroupKind::Consumer,
             },
         }
     }
@@ -93,14 +93,14 @@ impl Poller {
         let group = &world.group;
         let state = match (group.members.is_empty(), group.is_rebalancing(), self.protocol) {
             (true, _, _) => GroupState::Empty,
-            (false, true, Protocol::Eager | Protocol::Cooperative) => GroupState::PreparingRebalance,
-            (false, true, Protocol::Consumer) => GroupState::Reconciling,
+            (false, true, RebalanceProtocol::Eager | RebalanceProtocol::Cooperative) => GroupState::PreparingRebalance,
+            (false, true, RebalanceProtocol::Consumer) => GroupState::Reconciling,
             (false, false, _) => GroupState::Stable,
         };
-        // A coordinator of the classic protocol knows assignments only while the group is stable.
-        let assigned = state == GroupState::Stable || self.protocol == Protocol::Consumer;
-        let member = |member: &super::group::Member| Member {
-            // The order of the ids is the order that assignors go by.
+        // With the classic protocol, a coordinator has assignments only while the group is stable.
+        let assigned = state == GroupState::Stable || self.protocol == RebalanceProtocol::Consumer;
+        let member = |member: &super::group::SimulatedMember| Member {
+            // The order of the ids is the order that assignors use.
             id: format!("member-{:08}", member.id),
             client_id: "simulated".to_owned(),
             host: format!("/10.0.{}.{}", member.pod / 250, member.pod % 250),
@@ -119,7 +119,7 @@ impl Poller {
         })
     }
 
-    /// The workload as the API server shows it.
+    /// The workload as read from the API server.
     pub(super) fn workload(&self, world: &World) -> Workload {
         Workload {
             spec: Replicas(world.workload.spec),

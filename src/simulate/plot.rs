@@ -1,4 +1,4 @@
-//! A run as a picture: arrivals, time lag and replicas one above the other, on one axis of time, a line per policy.
+//! A plot of runs: arrivals, time lag and replicas one above the other, on one axis of time, with a line per policy.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ const SIZE: (u32, u32) = (960, 640);
 const HEAD: u32 = 52;
 const LEFT: u32 = 64;
 
-/// One colour per policy, of the palette of Okabe and Ito, which colour-blind people can tell apart.
+/// One colour per policy, of the palette of Okabe and Ito, which is safe for colour-blind readers.
 const COLOURS: [RGBColor; 6] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -48,13 +48,13 @@ pub fn svg(scenario: &Scenario, runs: &[&Run]) -> Result<String, PlotError> {
         let panels = body.split_evenly((3, 1));
         let hours = scenario.duration.as_secs_f64() / 3600.0;
         let first = runs.first().map(|run| run.series.as_slice()).unwrap_or_default();
-        let arrivals = [Line { points: points(first, |it| it.arrival), colour: INK }];
-        let lines = |points: fn(&[Sample]) -> Vec<(f64, f64)>| -> Vec<Line> {
-            let line = |(run, colour): (&&Run, _)| Line { points: points(&run.series), colour };
+        let arrivals = [PlotLine { points: points(first, |it| it.arrival), colour: INK }];
+        let lines = |points: fn(&[Sample]) -> Vec<(f64, f64)>| -> Vec<PlotLine> {
+            let line = |(run, colour): (&&Run, _)| PlotLine { points: points(&run.series), colour };
             runs.iter().zip(COLOURS).map(line).collect()
         };
         let objective = scenario.objective.as_secs_f64();
-        let panel = |area, title, lines: &[Line], mark, last| Panel { title, hours, mark, last }.draw(area, lines);
+        let panel = |area, title, lines: &[PlotLine], mark, last| Panel { title, hours, mark, last }.draw(area, lines);
         panel(&panels[0], "arriving, records/s", &arrivals, None, false)?;
         panel(&panels[1], "time lag, s", &lines(|series| points(series, |it| it.time_lag)), Some(objective), false)?;
         panel(&panels[2], "replicas", &lines(steps), None, true)?;
@@ -63,15 +63,15 @@ pub fn svg(scenario: &Scenario, runs: &[&Run]) -> Result<String, PlotError> {
     Ok(text)
 }
 
-struct Line {
+struct PlotLine {
     points: Vec<(f64, f64)>,
     colour: RGBColor,
 }
 
-/// Points of a line: as many as can be told apart, and a file of a few ten kilobytes.
+/// The most points of a line: as many as can be distinguished; the file has a few ten kilobytes.
 const POINTS: usize = 450;
 
-/// Hours and values; the highest of several stands for them, so that no peak is lost.
+/// Hours and values; each point is the highest of several samples, so that no peak is lost.
 fn points(series: &[Sample], of: fn(&Sample) -> f64) -> Vec<(f64, f64)> {
     let together = series.len().div_ceil(POINTS).max(1);
     let highest = |some: &[Sample]| some.iter().map(of).fold(0.0, f64::max);
@@ -79,7 +79,7 @@ fn points(series: &[Sample], of: fn(&Sample) -> f64) -> Vec<(f64, f64)> {
     series.chunks(together).filter_map(point).collect()
 }
 
-/// Counts change at once, and only where they change is there anything to draw.
+/// Replicas change in steps, so only the changes are drawn.
 fn steps(series: &[Sample]) -> Vec<(f64, f64)> {
     let mut points: Vec<(f64, f64)> = Vec::new();
     for it in series {
@@ -122,7 +122,7 @@ struct Panel<'a> {
 }
 
 impl Panel<'_> {
-    fn draw(&self, area: &Area<'_>, lines: &[Line]) -> Result<(), PlotError> {
+    fn draw(&self, area: &Area<'_>, lines: &[PlotLine]) -> Result<(), PlotError> {
         let highest = lines.iter().flat_map(|line| &line.points).map(|(_, y)| *y).fold(0.0, f64::max);
         let top = highest.max(self.mark.unwrap_or(0.0)).max(1.0) * 1.08;
         let mut chart = ChartBuilder::on(area)
@@ -146,7 +146,7 @@ impl Panel<'_> {
         if let Some(mark) = self.mark {
             chart.draw_series(LineSeries::new([(0.0, mark), (self.hours, mark)], RED.mix(0.6)))?;
         }
-        // The first policy is what it is about, so nothing lies over it.
+        // The first policy is drawn last, on top.
         for line in lines.iter().rev() {
             chart.draw_series(LineSeries::new(line.points.iter().copied(), line.colour.stroke_width(2)))?;
         }

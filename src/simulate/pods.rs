@@ -1,4 +1,5 @@
-//! The workload: pods that start late and one by one, and go at once. Knows nothing of Kafka; says who comes and goes.
+//! The workload: pods become ready late and one by one, and stop at once. Knows nothing of Kafka; reports which pods
+//! change.
 
 use std::collections::VecDeque;
 
@@ -11,36 +12,36 @@ pub(super) struct Pod {
     pub(super) id: u64,
     /// When its members join the group, in seconds.
     pub(super) ready_at: f64,
-    /// Whether they have.
+    /// Whether it is ready.
     pub(super) ready: bool,
-    /// What one of its members can do, in records/s, before noise and events.
+    /// The capacity of one of its members, in records/s, before noise and events.
     pub(super) capacity: f64,
     template: u64,
 }
 
-/// What happened to pods.
+/// A change of a pod.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Change {
+pub(super) enum PodChange {
     /// Its members join.
     Ready { pod: u64, capacity: f64 },
-    /// Its members leave in good order.
+    /// Its members leave the group.
     Stopped { pod: u64 },
-    /// Its members are gone, and the group does not know.
+    /// Its members are gone without leaving the group.
     Died { pod: u64 },
 }
 
 /// The workload.
 #[derive(Clone, Debug)]
-pub(super) struct Workload {
-    /// Replicas asked for.
+pub(super) struct SimulatedWorkload {
+    /// Desired replicas.
     pub(super) spec: u32,
     pub(super) pods: Vec<Pod>,
     /// The version of the pods' template.
     pub(super) template: u64,
-    /// A version's capacity, beside the first one's.
+    /// The capacity of this version relative to the first one's.
     factor: f64,
     next: u64,
-    /// The pod that is being replaced by a new version, and by which.
+    /// During a rollout: the old pod and the new pod that replaces it.
     replacing: Option<(u64, u64)>,
     seed: u64,
     capacity: f64,
@@ -49,7 +50,7 @@ pub(super) struct Workload {
     stagger: f64,
 }
 
-impl Workload {
+impl SimulatedWorkload {
     pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
         let mut it = Self {
             spec: scenario.pods.replicas,
@@ -79,7 +80,7 @@ impl Workload {
         id
     }
 
-    /// Pods there are, ready or not.
+    /// Number of pods, ready or not.
     pub(super) fn actual(&self) -> u32 {
         self.pods.len() as u32
     }
@@ -88,9 +89,8 @@ impl Workload {
         self.pods.iter().filter(|pod| pod.ready).count() as u32
     }
 
-    /// Asks for so many replicas. Pods to be removed are those that are not ready, then the youngest, as a ReplicaSet
-    /// chooses them.
-    pub(super) fn scale(&mut self, now: f64, replicas: u32, changes: &mut Vec<Change>) {
+    /// Sets the desired replicas. Pods that are not ready are removed first, then the youngest, as a ReplicaSet does.
+    pub(super) fn scale(&mut self, now: f64, replicas: u32, changes: &mut Vec<PodChange>) {
         self.spec = replicas;
         // The new pod of a rollout is extra until it has replaced the old one.
         let extra = u32::from(self.replacing.is_some());
@@ -104,10 +104,10 @@ impl Workload {
         }
     }
 
-    fn remove(&mut self, index: usize, changes: &mut Vec<Change>) {
+    fn remove(&mut self, index: usize, changes: &mut Vec<PodChange>) {
         let pod = self.pods.remove(index);
         if pod.ready {
-            changes.push(Change::Stopped { pod: pod.id });
+            changes.push(PodChange::Stopped { pod: pod.id });
         }
         if self.replacing.is_some_and(|(old, new)| pod.id == old || pod.id == new) {
             self.replacing = None;
@@ -120,28 +120,28 @@ impl Workload {
         self.factor = factor;
     }
 
-    /// The oldest pods that are ready die, and their containers start again.
-    pub(super) fn crash(&mut self, now: f64, pods: u32, changes: &mut Vec<Change>) {
+    /// The oldest ready pods crash, and their containers start again.
+    pub(super) fn crash(&mut self, now: f64, pods: u32, changes: &mut Vec<PodChange>) {
         for pod in self.pods.iter_mut().filter(|pod| pod.ready).take(pods as usize) {
-            changes.push(Change::Died { pod: pod.id });
+            changes.push(PodChange::Died { pod: pod.id });
             (pod.ready, pod.ready_at) = (false, now + self.start_delay);
         }
     }
 
-    /// Starts what is due.
-    pub(super) fn tick(&mut self, now: f64, changes: &mut Vec<Change>) {
+    /// Marks pods as ready that are due.
+    pub(super) fn tick(&mut self, now: f64, changes: &mut Vec<PodChange>) {
         let due: VecDeque<usize> =
             (0..self.pods.len()).filter(|i| !self.pods[*i].ready && self.pods[*i].ready_at <= now).collect();
         for i in due {
             let pod = &mut self.pods[i];
             pod.ready = true;
-            changes.push(Change::Ready { pod: pod.id, capacity: pod.capacity });
+            changes.push(PodChange::Ready { pod: pod.id, capacity: pod.capacity });
         }
         self.replace(now, changes);
     }
 
-    /// One old pod after the other makes way for a new one, once that is ready (`maxSurge: 1`, `maxUnavailable: 0`).
-    fn replace(&mut self, now: f64, changes: &mut Vec<Change>) {
+    /// Replaces old pods one by one, each after its new pod is ready (`maxSurge: 1`, `maxUnavailable: 0`).
+    fn replace(&mut self, now: f64, changes: &mut Vec<PodChange>) {
         if let Some((old, new)) = self.replacing {
             if self.pods.iter().any(|pod| pod.id == new && !pod.ready) {
                 return;

@@ -1,5 +1,5 @@
-//! What is compared: Paceline's own policies, through the real engine, and what else people use, by its published
-//! arithmetic. All of them see the same kind of poll of the same world.
+//! The policies that are compared: Paceline's own, through the real engine, and other autoscalers, by their published
+//! arithmetic. All of them get the same kind of observation of the same world.
 
 mod hpa;
 mod keda;
@@ -8,7 +8,7 @@ mod rate;
 
 use clap::ValueEnum;
 
-use super::scenario::{Restart, Scenario};
+use super::scenario::{RestartKind, Scenario};
 use crate::core::{Observation, RecordsPerSecond, Workload};
 
 /// A policy to compare.
@@ -23,9 +23,9 @@ pub enum PolicyName {
     Keda,
     /// An HPA on the group's lag, as an exporter shows it every 30 s.
     Hpa,
-    /// An HPA on the arrival rate, told a replica's true capacity beforehand.
+    /// An HPA on the arrival rate that is given a replica's true capacity.
     Rate,
-    /// policy.staticReplicas all the time, or what the busiest minute takes.
+    /// policy.staticReplicas all the time, or what the busiest minute needs.
     Static,
 }
 
@@ -46,60 +46,60 @@ impl PolicyName {
     }
 
     /// The policy for a scenario.
-    pub(super) fn build(self, scenario: &Scenario, busiest_minute: f64) -> Box<dyn Autoscaler> {
+    pub(super) fn build(self, scenario: &Scenario, busiest_minute: f64) -> Box<dyn SimulatedAutoscaler> {
         match self {
-            Self::TimeLag | Self::LagPerReplica => Box::new(own::Paceline::new(self, scenario)),
-            Self::Keda => Box::new(keda::Keda::new(scenario)),
-            Self::Hpa => Box::new(hpa::OnLag::new(scenario)),
-            Self::Rate => Box::new(rate::Rate::new(scenario)),
-            Self::Static => Box::new(rate::Static::new(scenario, busiest_minute)),
+            Self::TimeLag | Self::LagPerReplica => Box::new(own::PacelineEngine::new(self, scenario)),
+            Self::Keda => Box::new(keda::KedaScaler::new(scenario)),
+            Self::Hpa => Box::new(hpa::LagHpa::new(scenario)),
+            Self::Rate => Box::new(rate::RateHpa::new(scenario)),
+            Self::Static => Box::new(rate::StaticReplicas::new(scenario, busiest_minute)),
         }
     }
 }
 
-/// What a policy wants.
+/// The result of a policy.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Wish {
-    /// Replicas.
+pub(super) struct PolicyRecommendation {
+    /// The number of replicas.
     pub(super) replicas: u32,
-    /// A short name of why.
+    /// The reason's name.
     pub(super) reason: String,
-    /// Why, in a sentence.
+    /// The reason in a sentence.
     pub(super) message: String,
-    /// What it takes for a replica's capacity.
+    /// The policy's estimate of a replica's capacity.
     pub(super) capacity: Option<RecordsPerSecond>,
-    /// Names of what it finds wrong.
+    /// The names of its findings.
     pub(super) findings: Vec<&'static str>,
 }
 
-impl Wish {
-    /// A wish of a policy that has little to say.
+impl PolicyRecommendation {
+    /// A recommendation without details.
     fn plain(replicas: u32, reason: &str) -> Self {
         Self { replicas, reason: reason.to_owned(), message: String::new(), capacity: None, findings: Vec::new() }
     }
 }
 
-/// Something that scales.
-pub(super) trait Autoscaler {
-    /// The time between two looks, in seconds.
+/// A policy in the simulation.
+pub(super) trait SimulatedAutoscaler {
+    /// The time between two recommendations, in seconds.
     fn interval(&self) -> f64;
 
-    /// How many replicas there are at the start, where that is the policy's to say.
-    fn starts_at(&self) -> Option<u32> {
+    /// The replicas at the start, where the policy sets them.
+    fn initial_replicas(&self) -> Option<u32> {
         None
     }
 
-    /// Looks and says how many replicas there should be.
-    fn look(&mut self, seen: &Observation, workload: Workload) -> Wish;
+    /// Recommends a number of replicas.
+    fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation;
 
-    /// Starts again. Those that keep their memory in the cluster don't notice.
-    fn restart(&mut self, _: Restart) {}
+    /// The controller restarts. Policies that keep their state in the cluster are not affected.
+    fn restart(&mut self, _: RestartKind) {}
 }
 
-/// The lag as far as a poll saw it, counting like KEDA's `getLagForPartition`: a partition without a commit counts for
-/// one record (`offsetResetPolicy: latest`) or for all it has (`earliest`). Nothing where anything is unknown.
-fn lag(seen: &Observation, latest: bool) -> Option<u64> {
-    if seen.failure.is_some() {
+/// The total lag of an observation, by KEDA's `getLagForPartition`: a partition without a commit counts as one record
+/// (`offsetResetPolicy: latest`) or as all that it has (`earliest`). `None` where anything is unknown.
+fn lag(observation: &Observation, latest: bool) -> Option<u64> {
+    if observation.failure.is_some() {
         return None;
     }
     let of = |p: &crate::core::PartitionObservation| {
@@ -110,5 +110,5 @@ fn lag(seen: &Observation, latest: bool) -> Option<u64> {
             None => end.get(),
         })
     };
-    seen.partitions.iter().map(of).sum()
+    observation.partitions.iter().map(of).sum()
 }

@@ -1,5 +1,5 @@
-//! Random numbers that a seed determines. Each purpose has its own stream, so that what one policy does (more members,
-//! more polls) does not change what arrives for it: policies are compared on the same input.
+//! Random numbers that a seed determines. Each purpose has its own stream. So the actions of a policy (more members,
+//! more polls) do not change the arrivals, and policies are compared on the same input.
 
 use fastrand::Rng;
 
@@ -24,7 +24,7 @@ pub(super) fn stream(seed: u64, purpose: Purpose) -> Rng {
         Purpose::Member(number) => (4, number),
         Purpose::Pod(number) => (5, number),
     };
-    // Neighbouring seeds give neighbouring first numbers in fastrand (Wyrand), so they are spread out first.
+    // Adjacent seeds give similar first numbers in fastrand (Wyrand), so they are hashed first.
     let spread = |x: u64| {
         let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -39,8 +39,8 @@ pub(super) fn normal(rng: &mut Rng) -> f64 {
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * rng.f64()).cos()
 }
 
-/// How many of something that happens `mean` times on average: the Poisson distribution, by Knuth's product of
-/// uniforms, and by its normal limit where that is closer than anybody can see.
+/// A number with a Poisson distribution: by Knuth's product of uniforms, and by the normal distribution where the
+/// difference is negligible.
 pub(super) fn poisson(rng: &mut Rng, mean: f64) -> u64 {
     const NORMAL_ABOVE: f64 = 60.0;
     if mean <= 0.0 {

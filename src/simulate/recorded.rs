@@ -1,16 +1,18 @@
-//! Arrivals that were recorded elsewhere: rates as CSV, or observations as `paceline recommend --record` writes them,
-//! one JSON document a line. What is wrong is named with its line; nothing after it is guessed.
+//! Arrivals recorded elsewhere: rates as CSV, or observations as `paceline recommend --record` writes them, one JSON
+//! document a line. Errors name the line; nothing is guessed after one.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::scenario::Topic;
+use super::scenario::TopicSettings;
 use crate::yaml::{Invalid, Problem};
 
-/// A recording of a week at one poll every ten seconds of a hundred partitions has about this size, in bytes.
-const LARGEST: u64 = 1 << 30;
+/// The largest file, in bytes. A recording of a week of a hundred partitions, polled every ten seconds, has about this
+/// size.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// Lines of `seconds,rate`: each rate holds from its time to the next.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,12 +22,12 @@ pub struct Rates(Vec<(f64, f64)>);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trace {
     /// In the order of the topics and their partitions.
-    partitions: Vec<Ends>,
+    partitions: Vec<ArrivalCounts>,
 }
 
 /// (seconds from the start, records that have arrived since the start) of one partition.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Ends(Vec<(f64, u64)>);
+struct ArrivalCounts(Vec<(f64, u64)>);
 
 impl Rates {
     /// Reads a file.
@@ -35,7 +37,7 @@ impl Rates {
         for (number, line) in text.lines().enumerate() {
             let wrong = |message: &str| at_line(file, number, message);
             let line = line.trim();
-            // A first line that is not of numbers is a header.
+            // A first line that does not start with a number is a header.
             let header = number == 0 && line.starts_with(|c: char| c.is_alphabetic());
             if line.is_empty() || line.starts_with('#') || header {
                 continue;
@@ -66,20 +68,20 @@ impl Rates {
     }
 }
 
-/// One line of a recording, as far as it matters here.
+/// One line of a recording: the fields that arrivals need.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
-enum Line {
+enum RecordedLine {
     Observation {
         t: f64,
-        partitions: Option<Vec<Seen>>,
+        partitions: Option<Vec<RecordedPartition>>,
     },
     #[serde(other)]
     Other,
 }
 
 #[derive(Deserialize)]
-struct Seen {
+struct RecordedPartition {
     #[serde(default = "only_topic")]
     topic: String,
     p: u32,
@@ -91,45 +93,46 @@ fn only_topic() -> String {
 }
 
 impl Trace {
-    /// Reads a file, and says which topics it is of; the weights are what arrived.
-    pub fn read(file: &Path) -> Result<(Self, Vec<Topic>), Invalid> {
+    /// Reads a file, and returns its topics as well; their weights are the recorded arrivals.
+    pub fn read(file: &Path) -> Result<(Self, Vec<TopicSettings>), Invalid> {
         let text = text(file)?;
-        let mut seen: BTreeMap<(String, u32), Following> = BTreeMap::new();
+        let mut by_partition: BTreeMap<(String, u32), EndOffsetFollower> = BTreeMap::new();
         let (mut start, mut last) = (None, f64::NEG_INFINITY);
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let line: Line = serde_json::from_str(line).map_err(|error| at_line(file, number, &error.to_string()))?;
-            let Line::Observation { t, partitions } = line else { continue };
+            let line: RecordedLine =
+                serde_json::from_str(line).map_err(|error| at_line(file, number, &error.to_string()))?;
+            let RecordedLine::Observation { t, partitions } = line else { continue };
             if t <= last {
                 return Err(at_line(file, number, "t: not later than in the observation before"));
             }
             last = t;
             let t = t - *start.get_or_insert(t);
-            for Seen { topic, p, end } in partitions.into_iter().flatten() {
-                // What could not be read, or is one of Kafka's negative codes, says nothing.
+            for RecordedPartition { topic, p, end } in partitions.into_iter().flatten() {
+                // An unknown end offset, or one of Kafka's negative codes, is no arrival.
                 if let Some(end) = end.and_then(|end| u64::try_from(end).ok()) {
-                    seen.entry((topic, p)).or_default().next(t, end);
+                    by_partition.entry((topic, p)).or_default().next(t, end);
                 }
             }
         }
-        if seen.is_empty() {
+        if by_partition.is_empty() {
             return Err(at_line(file, 0, "no observation with an end offset; is it a file of recommend --record?"));
         }
-        Ok(Self::from_partitions(seen))
+        Ok(Self::from_partitions(by_partition))
     }
 
-    fn from_partitions(mut seen: BTreeMap<(String, u32), Following>) -> (Self, Vec<Topic>) {
+    fn from_partitions(mut by_partition: BTreeMap<(String, u32), EndOffsetFollower>) -> (Self, Vec<TopicSettings>) {
         let mut counts: BTreeMap<String, u32> = BTreeMap::new();
-        for (topic, p) in seen.keys() {
+        for (topic, p) in by_partition.keys() {
             let count = counts.entry(topic.clone()).or_default();
             *count = (*count).max(p + 1);
         }
-        let all: u64 = seen.values().map(|following| following.ends.total()).sum();
+        let all: u64 = by_partition.values().map(|follower| follower.ends.total()).sum();
         let (mut partitions, mut topics) = (Vec::new(), Vec::new());
         for (name, count) in counts {
-            let of_topic: Vec<Ends> =
-                (0..count).map(|p| seen.remove(&(name.clone(), p)).unwrap_or_default().ends).collect();
+            let of_topic: Vec<ArrivalCounts> =
+                (0..count).map(|p| by_partition.remove(&(name.clone(), p)).unwrap_or_default().ends).collect();
             let weights: Vec<f64> = of_topic.iter().map(|ends| ends.total() as f64 / all.max(1) as f64).collect();
-            topics.push(Topic { name, partitions: count, share: weights.iter().sum(), weights });
+            topics.push(TopicSettings { name, partitions: count, share: weights.iter().sum(), weights });
             partitions.extend(of_topic);
         }
         (Self { partitions }, topics)
@@ -151,14 +154,14 @@ impl Trace {
     }
 }
 
-/// Follows a partition's end, which may begin anew where the topic was made anew.
+/// Follows a partition's end offset, which starts again where the topic was recreated.
 #[derive(Default)]
-struct Following {
-    ends: Ends,
+struct EndOffsetFollower {
+    ends: ArrivalCounts,
     before: Option<u64>,
 }
 
-impl Following {
+impl EndOffsetFollower {
     fn next(&mut self, t: f64, end: u64) {
         let total = self.ends.total();
         let new = self.before.map_or(0, |before| if end < before { end } else { end - before });
@@ -167,12 +170,12 @@ impl Following {
     }
 }
 
-impl Ends {
+impl ArrivalCounts {
     fn total(&self) -> u64 {
         self.0.last().map_or(0, |(_, total)| *total)
     }
 
-    /// Records up to a time: in a straight line between two observations, whole ones only.
+    /// Records up to a time, interpolated linearly between two observations and rounded down.
     fn at(&self, t: f64) -> u64 {
         let behind = self.0.partition_point(|(at, _)| *at <= t);
         match (behind.checked_sub(1).map(|last| self.0[last]), self.0.get(behind)) {
@@ -186,21 +189,25 @@ impl Ends {
 }
 
 fn text(file: &Path) -> Result<String, Invalid> {
-    let size = std::fs::metadata(file).map(|metadata| metadata.len());
-    let text = match size {
-        Ok(size) if size > LARGEST => Err(std::io::Error::other(format!("more than {} MiB", LARGEST >> 20))),
-        Ok(_) => std::fs::read_to_string(file),
-        Err(error) => Err(error),
-    };
-    text.map_err(|error| Invalid(vec![problem(file, None, &format!("can't be read: {error}"))]))
+    bounded_text(file).map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))
 }
 
-fn problem(file: &Path, line: Option<usize>, message: &str) -> Problem {
-    Problem { file: file.display().to_string(), line, field: String::new(), message: message.to_owned() }
+/// A device such as /dev/zero has no size and no end, so only regular files are read, and no more than the limit.
+fn bounded_text(file: &Path) -> std::io::Result<String> {
+    let open = std::fs::File::open(file)?;
+    if !open.metadata()?.is_file() {
+        return Err(std::io::Error::other("not a regular file"));
+    }
+    let mut text = String::new();
+    open.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other(format!("more than {} MiB", MAX_FILE_BYTES >> 20)));
+    }
+    Ok(text)
 }
 
 fn at_line(file: &Path, index: usize, message: &str) -> Invalid {
-    Invalid(vec![problem(file, Some(index + 1), message)])
+    Invalid(vec![Problem::of_file(file, Some(index + 1), message.to_owned())])
 }
 
 #[cfg(test)]
@@ -209,11 +216,11 @@ mod tests {
 
     #[test]
     fn a_recording_gives_exactly_the_records_that_arrived() {
-        let mut following = Following::default();
+        let mut follower = EndOffsetFollower::default();
         for (t, end) in [(0.0, 1_000), (10.0, 1_025), (20.0, 1_025), (30.0, 7), (40.0, 9)] {
-            following.next(t, end);
+            follower.next(t, end);
         }
-        let trace = Trace { partitions: vec![following.ends] };
+        let trace = Trace { partitions: vec![follower.ends] };
         let ticks: Vec<u64> = (0..100).map(|i| trace.arrivals(0, f64::from(i) / 2.0, f64::from(i + 1) / 2.0)).collect();
         assert_eq!(ticks.iter().sum::<u64>(), 25 + 7 + 2, "the topic was made anew between 20 s and 30 s");
         assert_eq!(ticks[..20].iter().sum::<u64>(), 25);
@@ -224,7 +231,7 @@ mod tests {
     #[test]
     fn a_rate_holds_until_the_next_line() {
         let rates = Rates(vec![(10.0, 5.0), (20.0, 7.0)]);
-        let seen: Vec<f64> = [0.0, 10.0, 19.9, 20.0, 500.0].into_iter().map(|t| rates.at(t)).collect();
-        assert_eq!(seen, [0.0, 5.0, 5.0, 7.0, 7.0]);
+        let read: Vec<f64> = [0.0, 10.0, 19.9, 20.0, 500.0].into_iter().map(|t| rates.at(t)).collect();
+        assert_eq!(read, [0.0, 5.0, 5.0, 7.0, 7.0]);
     }
 }

@@ -5,51 +5,51 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::TICK;
 use super::arrivals::Arrivals;
-use super::figures::{Figures, Recorder, Sample};
-use super::observe::Poller;
-use super::policies::{Autoscaler, PolicyName, Wish};
-use super::scenario::{Restart, Scenario};
+use super::figures::{FigureRecorder, Figures, Sample};
+use super::observe::SimulatedPoller;
+use super::policies::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
+use super::scenario::{RestartKind, Scenario};
 use super::world::World;
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// The policy.
     pub policy: PolicyName,
     /// The seed.
     pub seed: u64,
-    /// The sums.
+    /// The figures.
     pub figures: Figures,
-    /// What was, every [`SAMPLE`] seconds.
+    /// The state, every ten seconds.
     pub series: Vec<Sample>,
 }
 
 /// The time between two samples of the series, in seconds.
-pub const SAMPLE: f64 = 10.0;
+pub(super) const SAMPLE: f64 = 10.0;
 
 /// Runs a scenario that has been checked.
 pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
     let arrivals = Arrivals::new(scenario, seed);
-    let mut scaler = policy.build(scenario, busiest_minute(scenario, &arrivals));
+    let mut autoscaler = policy.build(scenario, busiest_minute(scenario, &arrivals));
     let mut scenario = scenario.clone();
-    if let Some(replicas) = scaler.starts_at() {
+    if let Some(replicas) = autoscaler.initial_replicas() {
         scenario.pods.replicas = replicas;
     }
     let mut world = World::new(&scenario, arrivals, seed);
-    let mut poller = Poller::new(&scenario, seed);
-    let mut recorder = Recorder::new(world.workload.spec);
+    let mut poller = SimulatedPoller::new(&scenario, seed);
+    let mut recorder = FigureRecorder::new(world.workload.spec);
     let mut restarts = restarts(&scenario);
-    let mut next_look = 0.0;
+    let mut next_recommendation = 0.0;
     let ticks = (scenario.duration.as_secs_f64() / TICK) as u64;
     for _ in 0..ticks {
         if restarts.last().is_some_and(|(at, _)| *at <= world.now)
             && let Some((_, how)) = restarts.pop()
         {
-            scaler.restart(how);
+            autoscaler.restart(how);
         }
-        if world.now >= next_look {
-            next_look += scaler.interval();
-            look(scaler.as_mut(), &mut poller, &mut world, &mut recorder);
+        if world.now >= next_recommendation {
+            next_recommendation += autoscaler.interval();
+            recommend(autoscaler.as_mut(), &mut poller, &mut world, &mut recorder);
         }
         world.tick();
         recorder.tick(&world);
@@ -62,16 +62,16 @@ pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
 /// One run among several.
 #[derive(Clone, Copy, Debug)]
 pub struct Job<'a> {
-    /// What is simulated.
+    /// The scenario.
     pub scenario: &'a Scenario,
-    /// Who scales.
+    /// The policy that scales.
     pub policy: PolicyName,
-    /// What chance does.
+    /// The seed of the random numbers.
     pub seed: u64,
 }
 
-/// Does all runs, on all processors; the results are in the order of the jobs. `before` is told of each as it begins,
-/// and how many are done.
+/// Runs all jobs on all processors; the results are in the order of the jobs. `before` is called for each as it begins,
+/// with the number of jobs begun before.
 pub fn run_all(jobs: &[Job<'_>], before: impl Fn(&Job<'_>, usize) + Sync) -> Vec<Run> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -93,18 +93,23 @@ pub fn run_all(jobs: &[Job<'_>], before: impl Fn(&Job<'_>, usize) + Sync) -> Vec
     runs.into_iter().map(|(_, run)| run).collect()
 }
 
-fn look(scaler: &mut dyn Autoscaler, poller: &mut Poller, world: &mut World, recorder: &mut Recorder) {
-    let seen = poller.poll(world);
-    let wish: Wish = scaler.look(&seen, poller.workload(world));
-    if wish.replicas != world.workload.spec {
-        recorder.rescale(world.now, world.workload.spec, wish.replicas);
-        world.scale(wish.replicas);
+fn recommend(
+    autoscaler: &mut dyn SimulatedAutoscaler,
+    poller: &mut SimulatedPoller,
+    world: &mut World,
+    recorder: &mut FigureRecorder,
+) {
+    let observation = poller.poll(world);
+    let recommendation: PolicyRecommendation = autoscaler.recommend(&observation, poller.workload(world));
+    if recommendation.replicas != world.workload.spec {
+        recorder.rescale(world.now, world.workload.spec, recommendation.replicas);
+        world.scale(recommendation.replicas);
     }
-    recorder.wish(wish);
+    recorder.recommendation(recommendation);
 }
 
-/// When the controller starts again, the last first.
-fn restarts(scenario: &Scenario) -> Vec<(f64, Restart)> {
+/// The restarts of the controller, the last first.
+fn restarts(scenario: &Scenario) -> Vec<(f64, RestartKind)> {
     let mut restarts: Vec<_> =
         scenario.events.iter().filter_map(|event| Some((event.at.as_secs_f64(), event.restart?))).collect();
     restarts.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -1,5 +1,5 @@
-//! A scenario: what is simulated, as people write it in YAML. Every field has a default; what makes no sense is named
-//! with file, line and field. Nothing wrong leaves this file and its checks.
+//! A scenario: what is simulated, as users write it in YAML. Every field has a default. Errors name file, line and
+//! field; a scenario that was read is valid.
 
 mod arrival;
 mod check;
@@ -14,14 +14,15 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use arrival::*;
-pub use consumers::*;
-pub use event::*;
+pub(super) use arrival::*;
+pub(super) use consumers::*;
+pub(super) use event::*;
 
 use super::recorded::{Rates, Trace};
-use crate::yaml::{Invalid, Problem, Source};
+use crate::core::duration;
+use crate::yaml::{Invalid, Problem, Source, path};
 
-/// Shorter runs show nothing, and longer ones nothing that a week does not.
+/// The durations that are allowed. Shorter runs show nothing, and longer ones nothing that a week does not.
 pub const DURATIONS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 86_400);
 
 /// What is simulated.
@@ -30,42 +31,42 @@ pub const DURATIONS: RangeInclusive<Duration> = Duration::from_secs(60)..=Durati
 pub struct Scenario {
     /// The file's name without its ending, unless it says otherwise.
     pub name: String,
-    /// One sentence for whoever reads the results.
+    /// One sentence for readers of the results.
     pub description: String,
     /// How much virtual time passes.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub duration: Duration,
     /// The age that a record may reach before it is processed.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub objective: Duration,
-    /// What producers send; what several kinds give is added up.
+    /// What producers send; the rates of several kinds are added.
     pub arrival: Arrival,
-    /// Where to.
-    pub topics: Vec<Topic>,
+    /// The topics they send to.
+    pub topics: Vec<TopicSettings>,
     /// The consumers.
-    pub members: Members,
-    /// How they share the work.
-    pub group: Group,
+    pub members: MemberSettings,
+    /// The group's protocol and assignor.
+    pub group: GroupSettings,
     /// The workload that runs them.
-    pub pods: Pods,
-    /// What all members share, such as a database.
-    pub downstream: Option<Downstream>,
+    pub pods: PodSettings,
+    /// A limit that all members share, such as a database.
+    pub downstream: Option<DownstreamSettings>,
     /// Records older than this are deleted.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub retention: Option<Duration>,
-    /// How the policies see the group.
-    pub polls: Polls,
-    /// What the policies may do.
+    /// How the policies observe the group.
+    pub polls: PollSettings,
+    /// The bounds and parameters of the policies.
     pub policy: PolicySettings,
-    /// What happens when.
+    /// Events, with their times.
     pub events: Vec<Event>,
-    /// What `arrival.csv` holds.
+    /// The content of `arrival.csv`.
     #[serde(skip)]
     pub rates: Option<Arc<Rates>>,
-    /// What `arrival.trace` holds.
+    /// The content of `arrival.trace`.
     #[serde(skip)]
     pub recording: Option<Arc<Trace>>,
 }
@@ -78,13 +79,13 @@ impl Default for Scenario {
             duration: Duration::from_secs(3 * 3600),
             objective: Duration::from_secs(60),
             arrival: Arrival::default(),
-            topics: vec![Topic::default()],
-            members: Members::default(),
-            group: Group::default(),
-            pods: Pods::default(),
+            topics: vec![TopicSettings::default()],
+            members: MemberSettings::default(),
+            group: GroupSettings::default(),
+            pods: PodSettings::default(),
             downstream: None,
             retention: None,
-            polls: Polls::default(),
+            polls: PollSettings::default(),
             policy: PolicySettings::default(),
             events: Vec::new(),
             rates: None,
@@ -96,43 +97,43 @@ impl Default for Scenario {
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Topic {
+pub struct TopicSettings {
     /// Its name.
     pub name: String,
     /// How many partitions it has.
     pub partitions: u32,
-    /// Its share of the records, beside the other topics' shares.
+    /// Its share of the records, relative to the other topics' shares.
     pub share: f64,
     /// The partitions' shares of the topic's records, from partition 0 on; those without one have 1.
     pub weights: Vec<f64>,
 }
 
-impl Default for Topic {
+impl Default for TopicSettings {
     fn default() -> Self {
         Self { name: "orders".to_owned(), partitions: 12, share: 1.0, weights: Vec::new() }
     }
 }
 
-/// What all members share.
+/// A limit that all members share.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Downstream {
-    /// The most that all members together can do, in records/s.
+pub struct DownstreamSettings {
+    /// The throughput of all members together, in records/s.
     pub limit: f64,
-    /// How much less that is for each member above `freeMembers` (locks, connections), in records/s.
+    /// Reduction of the limit for each member above `freeMembers` (locks, connections), in records/s.
     #[serde(default)]
     pub loss_per_member: f64,
-    /// Members that cost nothing.
+    /// Members that do not reduce the limit.
     #[serde(default)]
     pub free_members: u32,
 }
 
-/// How the policies see the group.
+/// How the policies observe the group.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Polls {
+pub struct PollSettings {
     /// Paceline's poll interval. The baselines have their own: 15 s and 30 s.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub interval: Duration,
     /// The share of polls in which some partitions can't be read.
@@ -141,13 +142,13 @@ pub struct Polls {
     pub failed: f64,
 }
 
-impl Default for Polls {
+impl Default for PollSettings {
     fn default() -> Self {
         Self { interval: Duration::from_secs(10), partial: 0.0, failed: 0.0 }
     }
 }
 
-/// What the policies may do, and the numbers that some need.
+/// The bounds and parameters of the policies.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PolicySettings {
@@ -155,13 +156,13 @@ pub struct PolicySettings {
     pub min_replicas: u32,
     /// The most replicas.
     pub max_replicas: Option<u32>,
-    /// Of `lagPerReplica`, of KEDA and of the HPA on lag, in records.
+    /// For `lagPerReplica`, KEDA and the HPA on lag, in records.
     pub lag_per_replica: u64,
-    /// What Paceline is told of a replica's capacity, in records/s.
+    /// The capacity hint of Paceline's policies, in records/s.
     pub capacity_hint: Option<f64>,
-    /// Of the HPA on the rate: how full a replica shall be.
+    /// The target utilization of the HPA on the arrival rate.
     pub target_utilization: f64,
-    /// Of the static level; as many as the busiest minute takes where absent.
+    /// The static level; where absent, what the busiest minute needs.
     pub static_replicas: Option<u32>,
 }
 
@@ -180,31 +181,31 @@ impl Default for PolicySettings {
 
 /// Reads a scenario from its file.
 pub fn read(file: &Path) -> Result<Scenario, Invalid> {
-    let source = Source::read(file).map_err(|error| {
-        let (file, message) = (file.display().to_string(), format!("can't be read: {error}"));
-        Invalid(vec![Problem { file, line: None, field: String::new(), message }])
-    })?;
+    let source = Source::read(file)
+        .map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))?;
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     parse(&source, &stem, file.parent().unwrap_or(Path::new("")))
 }
 
-/// Reads a scenario from text. `name` is used where the text gives none; files are found from `folder`.
+/// Parses a scenario from text. `name` is used where the text has none; `folder` is the base of relative paths.
 pub fn parse(source: &Source, name: &str, folder: &Path) -> Result<Scenario, Invalid> {
     let schema = schemars::schema_for!(Scenario).to_value();
-    let document = source.documents()?.into_iter().next().unwrap_or_default();
-    let mut scenario = if document.is_null() { Scenario::default() } else { source.parse(0, &schema, &[])? };
+    let documents = source.documents()?;
+    let document = documents.first();
+    let mut scenario: Scenario = document.map(|it| it.parse(&[], &schema, &[])).transpose()?.unwrap_or_default();
     if scenario.name.is_empty() {
         name.clone_into(&mut scenario.name);
     }
     let length = load(&mut scenario, folder)?;
-    if let Some(length) = length.filter(|_| document.get("duration").is_none()) {
+    if let Some(length) = length.filter(|_| !document.is_some_and(|it| it.has(&path("duration")))) {
         scenario.duration = length;
     }
-    check::check(source, &scenario)?;
+    // Without a document every value is a default, and those are right.
+    document.map_or(Ok(()), |document| check::check(document, &scenario))?;
     Ok(scenario)
 }
 
-/// Reads what the scenario refers to; a recording brings its own topics. Returns how long it is.
+/// Reads the files that the scenario names; a recording has its own topics. Returns their length in time.
 fn load(scenario: &mut Scenario, folder: &Path) -> Result<Option<Duration>, Invalid> {
     let mut length = None;
     if let Some(file) = &scenario.arrival.csv {
@@ -223,7 +224,8 @@ fn load(scenario: &mut Scenario, folder: &Path) -> Result<Option<Duration>, Inva
 impl Scenario {
     /// All partitions as (topic's index, number), topic by topic.
     pub fn partitions(&self) -> Vec<(usize, i32)> {
-        let of = |(index, topic): (usize, &Topic)| (0..topic.partitions as i32).map(move |p| (index, p)).collect();
+        let of =
+            |(index, topic): (usize, &TopicSettings)| (0..topic.partitions as i32).map(move |p| (index, p)).collect();
         self.topics.iter().enumerate().flat_map::<Vec<_>, _>(of).collect()
     }
 
@@ -241,12 +243,13 @@ impl Scenario {
 
     /// The most replicas that can have a partition each.
     pub fn useful_replicas(&self) -> u32 {
-        let of = |topic: &Topic| topic.partitions;
+        let of = |topic: &TopicSettings| topic.partitions;
         let members = match self.group.assignor {
-            Assignor::Range => self.topics.iter().map(of).max(),
-            Assignor::RoundRobin | Assignor::Sticky | Assignor::CooperativeSticky | Assignor::Uniform => {
-                Some(self.topics.iter().map(of).sum())
-            }
+            AssignorName::Range => self.topics.iter().map(of).max(),
+            AssignorName::RoundRobin
+            | AssignorName::Sticky
+            | AssignorName::CooperativeSticky
+            | AssignorName::Uniform => Some(self.topics.iter().map(of).sum()),
         };
         members.unwrap_or(0).div_ceil(self.members.threads_per_replica.max(1))
     }
@@ -254,7 +257,7 @@ impl Scenario {
     /// Each partition's share of all records, in the order of [`Scenario::partitions`].
     pub fn shares(&self) -> Vec<f64> {
         let all: f64 = self.topics.iter().map(|topic| topic.share).sum();
-        let of = |topic: &Topic| {
+        let of = |topic: &TopicSettings| {
             let weights: Vec<f64> =
                 (0..topic.partitions as usize).map(|p| topic.weights.get(p).copied().unwrap_or(1.0)).collect();
             let sum: f64 = weights.iter().sum();

@@ -1,42 +1,46 @@
-//! The simulated world: what arrives, the logs, the group, the workload, and what happens to them, tick by tick.
+//! The simulated world: arrivals, partition logs, the group, the workload, and the events that change them, tick by
+//! tick.
 
 use super::TICK;
 use super::arrivals::Arrivals;
-use super::group::Group;
-use super::log::{Counts, Log};
-use super::pods::{Change, Workload};
-use super::scenario::{Event, Reset, Scenario};
+use super::group::SimulatedGroup;
+use super::log::{PartitionLog, RecordCounts};
+use super::pods::{PodChange, SimulatedWorkload};
+use super::scenario::{Event, Scenario};
+use crate::core::OffsetReset;
 
-/// Kafka's `log.retention.check.interval.ms` is five minutes; once a minute shows the same in shorter runs.
+/// Time between two runs of retention, in seconds. Kafka's `log.retention.check.interval.ms` is five minutes; a minute
+/// shows the same in shorter runs.
 const RETENTION_CHECK: f64 = 60.0;
 
 /// Everything but the policy.
 pub(super) struct World {
     /// Virtual time, in seconds: the end of the last tick.
     pub(super) now: f64,
-    pub(super) logs: Vec<Log>,
-    pub(super) group: Group,
-    pub(super) workload: Workload,
-    pub(super) counts: Counts,
+    pub(super) logs: Vec<PartitionLog>,
+    pub(super) group: SimulatedGroup,
+    pub(super) workload: SimulatedWorkload,
+    pub(super) counts: RecordCounts,
     pub(super) arrived: u64,
     arrivals: Arrivals,
     /// In seconds.
     objective: f64,
     latest: bool,
-    switches: Vec<Switch>,
+    scheduled_changes: Vec<ScheduledChange>,
     next_check: f64,
     records: Vec<u64>,
 }
 
-/// An event's beginning or its end.
-struct Switch {
+/// The beginning or the end of an event.
+struct ScheduledChange {
     at: f64,
-    what: What,
+    what: WorldChange,
 }
 
 #[derive(Clone, Copy)]
-enum What {
-    Capacity(f64),
+enum WorldChange {
+    CapacityBegins(f64),
+    CapacityEnds(f64),
     Rollout(f64),
     Stuck(usize, bool),
     Share(usize, f64),
@@ -50,32 +54,32 @@ impl World {
         let partitions = scenario.partitions().len();
         let mut world = Self {
             now: 0.0,
-            logs: vec![Log::new(scenario.members.committed_before, retention); partitions],
-            group: Group::new(scenario, seed),
-            workload: Workload::new(scenario, seed),
-            counts: Counts::default(),
+            logs: vec![PartitionLog::new(scenario.members.committed_before, retention); partitions],
+            group: SimulatedGroup::new(scenario, seed),
+            workload: SimulatedWorkload::new(scenario, seed),
+            counts: RecordCounts::default(),
             arrived: 0,
             arrivals,
             objective: scenario.objective.as_secs_f64(),
-            latest: scenario.members.offset_reset == Reset::Latest,
-            switches: switches(scenario),
+            latest: scenario.members.offset_reset == OffsetReset::Latest,
+            scheduled_changes: scheduled_changes(scenario),
             next_check: RETENTION_CHECK,
             records: Vec::with_capacity(partitions),
         };
-        // The first replicas have been there for long.
+        // The first replicas are ready at the start.
         world.start_pods();
         world.group.settle(f64::INFINITY, &mut world.logs, &mut world.counts);
         world
     }
 
-    /// Half a second passes.
+    /// Advances by one tick.
     pub(super) fn tick(&mut self) {
-        self.happen();
+        self.apply_due_events();
         self.arrivals.tick(self.now, &mut self.records);
         for (log, records) in self.logs.iter_mut().zip(&self.records) {
             log.append(self.now, *records);
             self.arrived += records;
-            log.excuse();
+            log.exclude_stuck();
         }
         self.now += TICK;
         self.start_pods();
@@ -93,14 +97,14 @@ impl World {
         }
     }
 
-    /// A policy asks for so many replicas.
+    /// Sets the replicas that a policy recommends.
     pub(super) fn scale(&mut self, replicas: u32) {
         let mut changes = Vec::new();
         self.workload.scale(self.now, replicas, &mut changes);
         self.apply(&changes);
     }
 
-    /// Records that are late although nobody has read them yet count as well.
+    /// Counts late records that are still unread.
     pub(super) fn end(&mut self) {
         for log in &mut self.logs {
             self.counts.late += log.late_at_the_end(self.now, self.objective);
@@ -114,7 +118,7 @@ impl World {
 
     /// Records never processed so far.
     pub(super) fn lag(&self) -> u64 {
-        self.logs.iter().map(Log::unread).sum()
+        self.logs.iter().map(PartitionLog::unread).sum()
     }
 
     fn start_pods(&mut self) {
@@ -123,41 +127,47 @@ impl World {
         self.apply(&changes);
     }
 
-    fn apply(&mut self, changes: &[Change]) {
+    fn apply(&mut self, changes: &[PodChange]) {
         let mut rebalance = false;
         for change in changes {
             match *change {
-                Change::Ready { pod, capacity } => self.group.join(self.now, pod, capacity),
-                Change::Stopped { pod } => self.group.leave(pod, &mut self.logs),
-                Change::Died { pod } => self.group.die(self.now, pod),
+                PodChange::Ready { pod, capacity } => self.group.join(self.now, pod, capacity),
+                PodChange::Stopped { pod } => self.group.leave(pod, &mut self.logs),
+                PodChange::Died { pod } => self.group.crash(self.now, pod),
             }
-            rebalance |= !matches!(change, Change::Died { .. });
+            rebalance |= !matches!(change, PodChange::Died { .. });
         }
         if rebalance {
             self.group.changed(self.now, &mut self.logs);
         }
     }
 
-    fn happen(&mut self) {
-        while self.switches.last().is_some_and(|switch| switch.at <= self.now) {
-            let Some(Switch { what, .. }) = self.switches.pop() else { break };
+    fn apply_due_events(&mut self) {
+        while self.scheduled_changes.last().is_some_and(|scheduled| scheduled.at <= self.now) {
+            let Some(ScheduledChange { what, .. }) = self.scheduled_changes.pop() else { break };
             match what {
-                What::Capacity(factor) => self.group.factor *= factor,
-                What::Rollout(factor) => self.workload.roll_out(factor),
-                What::Stuck(partition, stuck) => {
-                    // What has waited behind it can't be in time any more.
-                    self.logs[partition].excuse();
+                WorldChange::CapacityBegins(factor) => self.group.capacity_factors.push(factor),
+                WorldChange::CapacityEnds(factor) => {
+                    let factors = &mut self.group.capacity_factors;
+                    if let Some(place) = factors.iter().position(|other| *other == factor) {
+                        factors.remove(place);
+                    }
+                }
+                WorldChange::Rollout(factor) => self.workload.roll_out(factor),
+                WorldChange::Stuck(partition, stuck) => {
+                    // Records that have waited behind the stuck one can't be in time any more.
+                    self.logs[partition].exclude_stuck();
                     self.logs[partition].stuck = stuck;
                 }
-                What::Share(partition, share) => {
+                WorldChange::Share(partition, share) => {
                     self.arrivals.set_share(partition, share);
                 }
-                What::Downstream(limit) => {
+                WorldChange::Downstream(limit) => {
                     if let Some(downstream) = &mut self.group.downstream {
                         downstream.limit = limit;
                     }
                 }
-                What::Crash(pods) => {
+                WorldChange::Crash(pods) => {
                     let mut changes = Vec::new();
                     self.workload.crash(self.now, pods, &mut changes);
                     self.apply(&changes);
@@ -168,42 +178,43 @@ impl World {
 }
 
 /// The beginnings and ends of all events, the last first.
-fn switches(scenario: &Scenario) -> Vec<Switch> {
-    let mut switches: Vec<Switch> = scenario.events.iter().flat_map(|event| of_event(scenario, event)).collect();
-    switches.sort_by(|a, b| b.at.total_cmp(&a.at));
-    switches
+fn scheduled_changes(scenario: &Scenario) -> Vec<ScheduledChange> {
+    let mut scheduled_changes: Vec<ScheduledChange> =
+        scenario.events.iter().flat_map(|event| of_event(scenario, event)).collect();
+    scheduled_changes.sort_by(|a, b| b.at.total_cmp(&a.at));
+    scheduled_changes
 }
 
-fn of_event(scenario: &Scenario, event: &Event) -> Vec<Switch> {
+fn of_event(scenario: &Scenario, event: &Event) -> Vec<ScheduledChange> {
     let (at, until) = (event.at.as_secs_f64(), event.until.map(|until| until.as_secs_f64()));
-    let mut switches = Vec::new();
-    let mut add = |begin: What, end: Option<What>| {
-        switches.push(Switch { at, what: begin });
+    let mut scheduled_changes = Vec::new();
+    let mut add = |begin: WorldChange, end: Option<WorldChange>| {
+        scheduled_changes.push(ScheduledChange { at, what: begin });
         if let (Some(at), Some(what)) = (until, end) {
-            switches.push(Switch { at, what });
+            scheduled_changes.push(ScheduledChange { at, what });
         }
     };
     if let Some(factor) = event.capacity {
-        add(What::Capacity(factor), Some(What::Capacity(1.0 / factor)));
+        add(WorldChange::CapacityBegins(factor), Some(WorldChange::CapacityEnds(factor)));
     }
     if let Some(factor) = event.rollout {
-        add(What::Rollout(factor), None);
+        add(WorldChange::Rollout(factor), None);
     }
     if let Some(partition) = event.stuck.as_ref().and_then(|name| scenario.index_of(name)) {
-        add(What::Stuck(partition, true), Some(What::Stuck(partition, false)));
+        add(WorldChange::Stuck(partition, true), Some(WorldChange::Stuck(partition, false)));
     }
     if let Some((weight, partition)) =
         event.weight.as_ref().and_then(|weight| Some((weight, scenario.index_of(&weight.partition)?)))
     {
         let (topic, number) = scenario.partitions()[partition];
         let before = scenario.topics[topic].weights.get(number as usize).copied().unwrap_or(1.0);
-        add(What::Share(partition, weight.share), Some(What::Share(partition, before)));
+        add(WorldChange::Share(partition, weight.share), Some(WorldChange::Share(partition, before)));
     }
     if let (Some(limit), Some(downstream)) = (event.downstream, &scenario.downstream) {
-        add(What::Downstream(limit), Some(What::Downstream(downstream.limit)));
+        add(WorldChange::Downstream(limit), Some(WorldChange::Downstream(downstream.limit)));
     }
     if let Some(pods) = event.crash {
-        add(What::Crash(pods), None);
+        add(WorldChange::Crash(pods), None);
     }
-    switches
+    scheduled_changes
 }

@@ -1,7 +1,8 @@
 //! Files that were meant for another program: what is said of them holds none of their values, because passwords may be
 //! among them.
 
-use super::Invalid;
+use super::Segment;
+use super::node::{Content, Node};
 
 /// What is said of a file of assignments.
 pub(super) const ASSIGNMENTS: &str = "this looks like a Java properties file (name=value), but YAML is wanted (name: value); Kafka's settings go into `properties` of a cluster in the controller's configuration, or are given by --property";
@@ -18,10 +19,10 @@ pub(super) fn has_assignments(text: &str) -> bool {
     })
 }
 
-/// Whether a document has keys that are no names of fields.
-pub(super) fn has_odd_keys(documents: &Result<Vec<serde_yaml::Value>, Invalid>) -> bool {
-    let keys = documents.iter().flatten().filter_map(serde_yaml::Value::as_mapping).flat_map(|mapping| mapping.keys());
-    keys.filter_map(serde_yaml::Value::as_str).any(|key| name(key) != key)
+/// Whether a document is no mapping, or has keys that are no names of fields.
+pub(super) fn is_odd(root: &Node) -> bool {
+    let Content::Mapping(entries) = &root.content else { return true };
+    entries.iter().any(|entry| name(&entry.key) != entry.key)
 }
 
 /// A key as errors may show it.
@@ -31,13 +32,10 @@ pub(super) fn name(key: &str) -> &str {
     if key.len() <= 320 && key.chars().all(named) { key } else { "(a key that is no name)" }
 }
 
-/// An error of a file of ours: what was given for a field is told, unless the field may be a secret, or it is the whole
-/// document.
-pub(super) fn without_secrets(text: &str) -> String {
-    let field = text.split_once(": ").map_or("", |(field, _)| field);
-    let is_field = !field.is_empty() && field.chars().all(|c| c.is_ascii_alphanumeric() || "._-/[]$".contains(c));
-    let secret = ["properties", "propertyFiles", "authentication"].iter().any(|name| field.contains(name));
-    if is_field && !secret && !field.contains("invalid ") { text.to_owned() } else { without_values(text) }
+/// Whether what is at a path of a file of ours may be a secret.
+pub(super) fn may_be_secret(path: &[Segment]) -> bool {
+    let is_secret = |name: &str| ["properties", "propertyFiles", "authentication"].contains(&name);
+    path.iter().any(|segment| matches!(segment, Segment::Key(key) if is_secret(key)))
 }
 
 /// An error without what was given: serde writes "invalid type: string \"…\", expected …".
@@ -84,15 +82,13 @@ mod tests {
         ] {
             assert_eq!(without_values(text), expected);
         }
-        let of_field = "clusters[0].pollInterval: invalid value: string \"5x\", expected a duration";
-        assert_eq!(without_secrets(of_field), of_field);
-        for secret in [
-            "clusters[0].properties.sasl.password: invalid type: string \"hunter2\", expected x",
-            "clusters[0].propertyFiles.a: invalid type: integer `2`, expected path string",
-            "invalid type: string \"a: hunter2\", expected fields",
+        for (path, is_secret) in [
+            ("clusters[0].pollInterval", false),
+            ("clusters[0].properties.x", true),
+            ("clusters[0].propertyFiles", true),
+            ("clusters[0].authentication.secretRef.name", true),
         ] {
-            let said = without_secrets(secret);
-            assert!(!said.contains('2') && said.contains("expected"), "{said}");
+            assert_eq!(may_be_secret(&super::super::path(path)), is_secret, "{path}");
         }
     }
 

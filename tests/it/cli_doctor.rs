@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, ObjectMeta, PostParams};
-use paceline::kubernetes::lease;
-use paceline::serve::external_metrics::aggregation::api_service::{self, Registration};
-use paceline::serve::external_metrics::aggregation::certificates::{self, Lifetimes, Settings};
+use paceline::kubernetes::lease::Leadership;
+use paceline::serve::external_metrics::{
+    Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
+};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -112,29 +113,30 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
 }
 
 /// The controller's side as it runs: the certificate in its Secret and in the APIService.
-fn lead(cluster: &ControlPlane, namespace: &str) -> (DropGuard, watch::Sender<lease::Standing>) {
-    let (standing, leadership) = lease::alone();
+fn lead(cluster: &ControlPlane, namespace: &str) -> DropGuard {
+    let leadership = Leadership::always();
     let stop = CancellationToken::new();
-    let service = api_service::Service { namespace: namespace.to_owned(), name: SERVICE.to_owned() };
-    let settings = Settings {
+    let service = ServiceName { namespace: namespace.to_owned(), name: SERVICE.to_owned() };
+    let settings = SecretSettings {
         namespace: namespace.to_owned(),
-        secret: "paceline-external-metrics-tls".to_owned(),
+        name: "paceline-external-metrics-tls".to_owned(),
         service: service.clone(),
         lifetimes: Lifetimes::default(),
     };
-    let (delivery, kept) = certificates::channel();
+    let (bundle, ca_bundle) = watch::channel(None);
     let (registered, registration) = watch::channel(Registration::default());
     let client = cluster.admin();
-    tokio::spawn(certificates::follow(
+    tokio::spawn(follow_secret(
         client.clone(),
         settings,
         leadership.clone(),
         registration,
-        delivery,
+        ServedCertificate::default(),
+        bundle,
         stop.clone(),
     ));
-    tokio::spawn(api_service::follow(client, service, kept.ca_bundle, leadership, registered, stop.clone()));
-    (stop.drop_guard(), standing)
+    tokio::spawn(follow_api_service(client, service, ca_bundle, leadership, registered, stop.clone()));
+    stop.drop_guard()
 }
 
 async fn create_service(cluster: &ControlPlane, namespace: &str) {
@@ -174,7 +176,7 @@ async fn each_part_that_is_missing_has_a_row_that_says_what_to_do() {
     assert!(told(&rows, 4).contains("front-proxy-client"), "{rows:?}");
 
     create_service(cluster, &namespace).await;
-    let (_stop, _standing) = lead(cluster, &namespace);
+    let _stop = lead(cluster, &namespace);
     wait_for("it trusts us", SOON, || async { turn.ca_bundle().await.ok_or("nobody") }).await;
     let (verdicts, rows) = check(&kubeconfig);
     assert_eq!(verdicts[2..], ["Failed", "Ok", "Ok"], "{rows:?}");

@@ -1,10 +1,12 @@
 //! `paceline recommend` on a real Kafka and a real API server: the right numbers in every form, and nothing is written.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::decision_view::assert_decision;
 use crate::replay::{assert_valid, validator};
 use crate::world::command::{Ended, paceline, run, run_with_stdin};
 use crate::world::controller::{create, install_crd, scaled_consumer};
@@ -45,8 +47,14 @@ impl Backlog {
     }
 }
 
+/// The fields of a recommendation beside those of the decision.
+#[track_caller]
+fn assert_recommendation(it: &Value) {
+    assert_decision(it, &["name", "namespace", "bootstrapServers", "topics", "partitionCount", "polls"]);
+}
+
 fn yaml(value: &Value) -> String {
-    serde_yaml::to_string(value).unwrap()
+    serde_saphyr::to_string(value).unwrap()
 }
 
 #[test]
@@ -59,25 +67,27 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
     let all = ended.json();
     let it = &all[0];
     assert_eq!(all.as_array().unwrap().len(), 1, "{all:#}");
+    assert_recommendation(it);
     let (topic, group) = (&backlog.topic, &backlog.group);
     let partition = |number: i32, committed: Value, lag: u64| {
         json!({
-            "topic": topic, "partition": number, "committed": committed, "start": 0, "end": 1_000, "lag": lag,
+            "topic": topic, "partition": number, "committedOffset": committed, "startOffset": 0, "endOffset": 1_000,
+            "lagRecords": lag,
             "unknown": null, "note": if committed.is_null() { json!("no commit") } else { Value::Null },
         })
     };
     assert_eq!(
         it["lag"],
         json!({
-            "total": 900, "complete": true, "missing": null,
-            "byPartition": [partition(0, json!(100), 900), partition(1, json!(1_000), 0), partition(2, Value::Null, 0)],
+            "totalRecords": 900, "complete": true, "missing": null,
+            "partitions": [partition(0, json!(100), 900), partition(1, json!(1_000), 0), partition(2, Value::Null, 0)],
         })
     );
     let expected = json!({
-        "name": group, "namespace": null, "consumerGroup": group, "topics": [topic], "partitions": 3,
-        "arrivalRate": null, "consumptionRate": null, "currentReplicas": 1, "recommendedReplicas": 3,
-        "reason": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica asks for 3.", "polls": 1,
-        "groupState": "Empty", "members": 0,
+        "name": group, "namespace": null, "consumerGroup": group, "topics": [topic], "partitionCount": 3,
+        "currentReplicas": 1, "desiredReplicas": 3, "isChange": true, "polls": 1,
+        "reason": {"name": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica needs 3."},
+        "group": {"kind": it["group"]["kind"], "state": "Empty", "members": 0, "unknown": null},
     });
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&it[key], value, "{key}: {it:#}");
@@ -85,18 +95,20 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
     let chosen: Vec<_> =
         it["candidates"].as_array().unwrap().iter().filter(|candidate| candidate["verdict"] == "Chosen").collect();
     assert_eq!(chosen.len(), 1, "{it:#}");
-    assert_eq!((&chosen[0]["replicas"], &chosen[0]["lagPerReplica"]), (&json!(3), &json!(300)), "{it:#}");
+    assert_eq!((&chosen[0]["replicas"], &chosen[0]["lagRecordsPerReplica"]), (&json!(3), &json!(300)), "{it:#}");
 
     // The same in YAML.
     let ended = backlog.recommend(kafka, &["--lag-per-replica", "300", "--current", "1", "--once", "-o", "yaml"]);
-    let same: Value = serde_yaml::from_str(&ended.stdout).unwrap();
+    let mut same: Value = serde_saphyr::from_str(&ended.stdout).unwrap();
+    assert_recommendation(&same[0]);
+    same[0]["observedAtSeconds"] = all[0]["observedAtSeconds"].clone();
     assert_eq!(same, all);
 
     // What a partition without a commit means is the user's to say.
     let earliest = [&flags[..], &["--offset-reset", "earliest"]].concat();
     let it = backlog.recommend(kafka, &earliest).json()[0].clone();
-    assert_eq!((&it["lag"]["total"], &it["recommendedReplicas"]), (&json!(1_900), &json!(3)), "{it:#}");
-    assert_eq!(it["reason"], "PartitionBound", "{it:#}");
+    assert_eq!((&it["lag"]["totalRecords"], &it["desiredReplicas"]), (&json!(1_900), &json!(3)), "{it:#}");
+    assert_eq!(it["reason"]["name"], "PartitionBound", "{it:#}");
 }
 
 #[test]
@@ -111,7 +123,7 @@ fn a_group_from_flags_as_a_table_says_what_and_why() {
     assert_eq!(lines[1], [group, group, "3", "900", "?", "?", "?", "1", "3"]);
     for told in [
         format!("{group}: 3 replicas instead of 1"),
-        "why    A lag of 900 at 300 per replica asks for 3.".to_owned(),
+        "why    A lag of 900 at 300 per replica needs 3.".to_owned(),
         "group  Empty, 0 members".to_owned(),
     ] {
         assert!(ended.stdout.contains(&told), "{told}: {}", ended.stdout);
@@ -131,23 +143,33 @@ fn a_time_lag_shows_what_each_number_of_replicas_would_bring() {
     assert_eq!((known.code, known.stderr.as_str()), (0, ""), "{known:?}");
     for told in [
         "REPLICAS  LATE RECORDS  RESTORED IN  REPLICA-SECONDS",
-        "each   15 records/s per replica, as told; nothing has been measured yet",
+        "each   15 records/s per replica, as configured; nothing has been measured yet",
     ] {
         assert!(known.stdout.contains(told), "{told}: {}", known.stdout);
     }
 
     let unknown = backlog.recommend(kafka, &flags);
     eprintln!("{}", unknown.stdout);
-    assert!(unknown.stdout.contains("note   What a replica can do is not known yet"), "{}", unknown.stdout);
+    assert!(
+        unknown.stdout.contains("note   Capacity unknown: no replica has been at full load yet."),
+        "{}",
+        unknown.stdout
+    );
     assert!(!unknown.stdout.contains("LATE RECORDS") && !unknown.stdout.contains("each   "), "{}", unknown.stdout);
 
     let of = |more: &[&str]| backlog.recommend(kafka, &[&flags[..], &["-o", "json"], more].concat()).json()[0].clone();
+    let capacity = |it: &Value| {
+        assert_recommendation(it);
+        let capacity = &it["model"]["capacity"];
+        json!([capacity["recordsPerSecondPerReplica"], capacity["source"]])
+    };
     let it = of(&["--capacity", "15"]);
-    assert_eq!((&it["capacity"]["perReplica"], &it["capacity"]["source"]), (&json!(15.0), &json!("Hint")), "{it:#}");
-    assert!(it["candidates"].as_array().unwrap().iter().all(|row| row["prediction"]["cost"].is_f64()), "{it:#}");
+    assert_eq!(capacity(&it), json!([15.0, "Hint"]), "{it:#}");
+    let cost = |row: &Value| row["prediction"]["totalCostReplicaSeconds"].is_u64();
+    assert!(it["candidates"].as_array().unwrap().iter().all(cost), "{it:#}");
     let it = of(&[]);
-    assert_eq!((&it["capacity"]["perReplica"], &it["capacity"]["source"]), (&Value::Null, &json!("Unknown")), "{it:#}");
-    assert_eq!(it["conditions"][0]["type"], "CapacityUnknown", "{it:#}");
+    assert_eq!(capacity(&it), json!([null, "Unknown"]), "{it:#}");
+    assert_eq!(it["findings"][0]["name"], "CapacityUnknown", "{it:#}");
 }
 
 #[test]
@@ -157,7 +179,7 @@ fn a_change_exits_with_3_where_that_is_asked_for() {
     let exits = |current: &str, more: &[&str]| {
         let flags = ["--once", "-o", "json", "--lag-per-replica", "300", "--current", current];
         let ended = backlog.recommend(kafka, &[&flags[..], more].concat());
-        assert_eq!(ended.json()[0]["recommendedReplicas"], 3, "the data is printed all the same: {ended:?}");
+        assert_eq!(ended.json()[0]["desiredReplicas"], 3, "the data is printed all the same: {ended:?}");
         ended.code
     };
     assert_eq!(exits("1", &["--fail-on-change"]), 3);
@@ -199,15 +221,20 @@ fn rates_and_members_are_those_of_the_running_consumers() {
         let ended = run(&mut paceline(&of));
         assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
         let it = ended.json()[0].clone();
-        let rate = |key: &str| it[key].as_f64().unwrap_or_else(|| panic!("{key} is not known: {it:#}"));
-        assert!((150.0..=250.0).contains(&rate("arrivalRate")), "{protocol}: {it:#}");
-        assert!((60.0..=140.0).contains(&rate("consumptionRate")), "{protocol}: {it:#}");
-        assert_eq!((&it["topics"], &it["members"]), (&json!([topic]), &json!(1)), "{protocol}: {it:#}");
-        assert_eq!((&it["groupState"], &it["groupUnknown"]), (&json!("Stable"), &Value::Null), "{protocol}: {it:#}");
+        assert_recommendation(&it);
+        let rate = |key: &str| it["model"][key].as_f64().unwrap_or_else(|| panic!("{key} is not known: {it:#}"));
+        assert!((150.0..=250.0).contains(&rate("arrivalRecordsPerSecond")), "{protocol}: {it:#}");
+        assert!((60.0..=140.0).contains(&rate("consumptionRecordsPerSecond")), "{protocol}: {it:#}");
+        assert_eq!((&it["topics"], &it["group"]["members"]), (&json!([topic]), &json!(1)), "{protocol}: {it:#}");
+        assert_eq!(
+            (&it["group"]["state"], &it["group"]["unknown"]),
+            (&json!("Stable"), &Value::Null),
+            "{protocol}: {it:#}"
+        );
         assert_eq!((&it["currentReplicas"], &it["assumedReplicas"]), (&Value::Null, &json!(1)), "{protocol}: {it:#}");
-        assert!(it["currentUnknown"].is_string(), "{protocol}: {it:#}");
+        assert!(it["currentReplicasUnknown"].is_string(), "{protocol}: {it:#}");
         assert!(it["polls"].as_u64().unwrap() >= 5, "{protocol}: {it:#}");
-        assert_eq!((&it["recommendedReplicas"], &it["reason"]), (&json!(1), &json!("PartitionBound")), "{it:#}");
+        assert_eq!((&it["desiredReplicas"], &it["reason"]["name"]), (&json!(1), &json!("PartitionBound")), "{it:#}");
     }
 }
 
@@ -229,18 +256,19 @@ fn manifests_from_files_and_stdin_in_several_documents() {
     assert_eq!(from_file.code, 0, "{from_file:?}");
     assert!(from_file.stderr.starts_with("note: ") && from_file.stderr.contains("passed over Service front"));
     let all = from_file.json();
-    let told: Vec<_> = all
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|it| json!([it["namespace"], it["name"], it["recommendedReplicas"]]))
-        .collect();
+    let told: Vec<_> =
+        all.as_array().unwrap().iter().map(|it| json!([it["namespace"], it["name"], it["desiredReplicas"]])).collect();
     // The wide one may not be made smaller: two replicas without members are a change under way.
     assert_eq!(told, [json!(["shop", "narrow", 3]), json!(["shop", "wide", 2])], "{all:#}");
-    assert_eq!((&all[1]["reason"], &all[1]["wantedReplicas"]), (&json!("InFlight"), &json!(1)), "{all:#}");
+    assert_eq!((&all[1]["reason"]["name"], &all[1]["wantedReplicas"]), (&json!("ChangePending"), &json!(1)), "{all:#}");
 
     let from_stdin = run_with_stdin(&mut paceline(&[&["recommend", "-f", "-"][..], &flags].concat()), &text);
-    assert_eq!(from_stdin.json(), all);
+    let without_time = |all: &Value| {
+        let mut all = all.clone();
+        all.as_array_mut().unwrap().iter_mut().for_each(|it| it["observedAtSeconds"] = Value::Null);
+        all
+    };
+    assert_eq!(without_time(&from_stdin.json()), without_time(&all));
     assert!(from_stdin.stderr.contains("<stdin>"), "{from_stdin:?}");
 
     // The cluster that the manifest names, from the controller's configuration.
@@ -249,7 +277,7 @@ fn manifests_from_files_and_stdin_in_several_documents() {
     let config = config.display().to_string();
     let named =
         run(&mut paceline(&["recommend", "-f", &file, "--config", &config, "--current", "2", "--once", "-o", "json"]));
-    assert_eq!(named.json()[0]["lag"]["total"], 900, "{named:?}");
+    assert_eq!(named.json()[0]["lag"]["totalRecords"], 900, "{named:?}");
 }
 
 #[test]
@@ -295,10 +323,19 @@ fn what_was_recorded_is_decided_on_again_in_the_same_way() {
         assert_eq!(json!(decisions.len()), live["polls"], "a line for each poll: {recorded}");
         let last = decisions.last().unwrap();
         assert_valid(&validator("decision"), last);
-        let same =
-            |it: &Value| json!([it["reason"], it["message"], it["candidates"], it["outlook"], it["lag"]["total"]]);
-        assert_eq!(same(last), same(&live), "{recorded}");
-        assert_eq!((&last["reason"], &last["desired"]), (&json!(reason), &live["recommendedReplicas"]), "{last:#}");
+        assert_decision(last, &["type", "t"]);
+        assert_recommendation(&live);
+        // Of the same decision every field is the same; only the partitions are the recommendation's alone.
+        for (field, value) in
+            last.as_object().unwrap().iter().filter(|(field, _)| !["type", "t"].contains(&field.as_str()))
+        {
+            let mut live = live[field].clone();
+            if field == "lag" {
+                live.as_object_mut().unwrap().remove("partitions");
+            }
+            assert_eq!(value, &live, "{field}: {recorded}");
+        }
+        assert_eq!(last["reason"]["name"], json!(reason), "{last:#}");
     }
 
     let file = folder.path().join("two.jsonl").display().to_string();
@@ -316,6 +353,56 @@ fn what_was_recorded_is_decided_on_again_in_the_same_way() {
     ]));
     assert_eq!(two.code, 2, "{two:?}");
     assert!(two.stderr.contains("--record keeps one group, and there are 2 ScaledConsumers"), "{}", two.stderr);
+}
+
+#[test]
+fn a_recording_costs_no_other_file_and_no_recommendation() {
+    let kafka = kafka();
+    let backlog = Backlog::new(kafka);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (manifest, recording) = (path("orders.yaml"), path("orders.jsonl"));
+    std::fs::write(&manifest, yaml(&backlog.manifest("orders"))).unwrap();
+    let servers = kafka.bootstrap();
+    let record = |servers: &str, file: &str| {
+        let of =
+            ["recommend", "-f", &manifest, "--bootstrap-servers", servers, "--current", "1", "--once", "-o", "json"];
+        run(&mut paceline(&[&of[..], &["--record", file]].concat()))
+    };
+    let is_recommended = |ended: &Ended| assert_eq!(ended.json()[0]["desiredReplicas"], 3, "{ended:?}");
+
+    let before = std::fs::read_to_string(&manifest).unwrap();
+    let rows = [
+        (manifest.as_str(), "exists and is not a recording; name another file"),
+        (&path("."), "is a folder; name a file"),
+        (&path("nowhere/orders.jsonl"), "its folder does not exist"),
+    ];
+    for (file, told) in rows {
+        let refused = record(&servers, file);
+        assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
+        assert!(refused.stderr.contains(&format!("--record {file}: {told}")), "{refused:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&manifest).unwrap(), before);
+
+    // No new file, and no old recording emptied, where nothing can be read.
+    let unreachable = "127.0.0.1:1";
+    assert_eq!(record(unreachable, &recording).code, 1);
+    assert!(!Path::new(&recording).exists());
+    let fine = record(&servers, &recording);
+    assert_eq!((fine.code, fine.stderr.as_str()), (0, ""), "{fine:?}");
+    let recorded = std::fs::read_to_string(&recording).unwrap();
+    assert_eq!(recorded.lines().count(), 2, "{recorded}");
+    assert_eq!(record(unreachable, &recording).code, 1);
+    assert_eq!(std::fs::read_to_string(&recording).unwrap(), recorded);
+    // A recording is replaced.
+    assert_eq!(record(&servers, &recording).code, 0);
+    assert_eq!(std::fs::read_to_string(&recording).unwrap().lines().count(), 2);
+
+    // A disk that is full.
+    let full = record(&servers, "/dev/full");
+    is_recommended(&full);
+    assert_eq!(full.code, 1, "{full:?}");
+    assert!(full.stderr.starts_with("error: Can't write /dev/full: No space left"), "{full:?}");
 }
 
 #[tokio::test]
@@ -346,7 +433,7 @@ async fn a_scaled_consumer_of_the_cluster_with_the_replicas_of_its_target_and_wi
     assert_eq!((ended.code, ended.stderr.as_str()), (3, ""), "{ended:?}");
     let it = ended.json()[0].clone();
     let seen =
-        json!([it["namespace"], it["name"], it["currentReplicas"], it["recommendedReplicas"], it["lag"]["total"]]);
+        json!([it["namespace"], it["name"], it["currentReplicas"], it["desiredReplicas"], it["lag"]["totalRecords"]]);
     assert_eq!(seen, json!([namespace, "orders", 2, 3, 900]), "{it:#}");
 
     // The whole namespace: one target is not there, which is said and harms nobody else.
@@ -354,7 +441,7 @@ async fn a_scaled_consumer_of_the_cluster_with_the_replicas_of_its_target_and_wi
     let by_name = |name: &str| all.as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
     assert_eq!(by_name("orders")["currentReplicas"], 2, "{all:#}");
     assert_eq!(by_name("lost")["currentReplicas"], Value::Null, "{all:#}");
-    let why = by_name("lost")["currentUnknown"].as_str().unwrap().to_owned();
+    let why = by_name("lost")["currentReplicasUnknown"].as_str().unwrap().to_owned();
     assert!(why.contains("Deployment \"lost\" does not exist"), "{why}");
 
     let missing = recommend(&["ordres"]);

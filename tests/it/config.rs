@@ -16,7 +16,7 @@ fn the_example_is_valid_and_shows_every_default() {
     let example = Configuration::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml"))).unwrap();
     let main = &example.clusters["main"];
     assert_eq!(main.poll_interval, paceline::config::POLL_INTERVAL);
-    assert_eq!(main.deadline, paceline::config::DEADLINE);
+    assert_eq!(main.deadline, paceline::core::DEFAULT_POLL_DEADLINE);
     let payments = &example.clusters["payments"];
     assert_eq!(payments.properties.iter().count(), 4);
     assert_eq!(Configuration { clusters: Default::default(), ..example }, Configuration::default());
@@ -46,11 +46,11 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, watchNamespaces",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, watchNamespaces, watchSelector",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
-            "paceline.yaml:4: clusters[0].pollInterval: invalid value: string \"5x\", expected a duration",
+            "paceline.yaml:4: clusters[0].pollInterval: invalid value: string \"5x\", expected a duration, such as 90s, 5m or 1h30m",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 10ms\n",
@@ -78,7 +78,23 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {bootstrap.servers: \"b:1\"}\n",
-            "paceline.yaml:4: clusters[0].properties: bootstrap.servers belongs into bootstrapServers",
+            "paceline.yaml:4: clusters[0].properties: \"bootstrap.servers\" of cluster \"a\": it can't be set: it has a field of its own: bootstrapServers, or --bootstrap-servers",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {group.protocol: classic}\n",
+            "paceline.yaml:4: clusters[0].properties: \"group.protocol\" of cluster \"a\": it can't be set: this client never joins a group; leave it out",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {sasl.usernam: me}\n",
+            "paceline.yaml:4: clusters[0].properties: \"sasl.usernam\" of cluster \"a\": unknown property; did you mean \"sasl.username\"?",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {socket.timeout.ms: soon}\n",
+            "paceline.yaml:4: clusters[0].properties: \"socket.timeout.ms\" of cluster \"a\": its value is not allowed; it takes a whole number of milliseconds from 10 to 300000",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    propertyFiles: {group.id: /id}\n",
+            "paceline.yaml:4: clusters[0].propertyFiles: \"group.id\" of cluster \"a\": it can't be set: the group is spec.kafka.consumerGroup of the ScaledConsumer, or --group",
         ),
         (
             "allowBootstrapServers: [\"a:9092\", \"10.0.*:9092\"]\n",
@@ -94,7 +110,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication: {secretRef: {name: ../b}}\n",
-            "paceline.yaml:4: clusters[0].authentication.secretRef.name: \"../b\" is no name: lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
+            "paceline.yaml:4: clusters[0].authentication.secretRef.name: \"../b\" is no name: at most 253 lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {ssl.ca.location: /ca}\n    authentication: {caSecretRef: {name: b}}\n",
@@ -111,6 +127,22 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         (
             "externalMetrics:\n  enabled: true\n  listen: \"[::]:8080\"\n",
             "paceline.yaml:3: externalMetrics.listen: is the same as listen; it needs a port of its own",
+        ),
+        (
+            "watchSelector: shard:a\n",
+            "paceline.yaml:1: watchSelector: \"shard:a\" is no requirement on a label; write for example shard=a, shard!=a, shard in (a,b) or !shard",
+        ),
+        (
+            "watchNamespaces: [shop, a/b]\n",
+            "paceline.yaml:1: watchNamespaces[1]: \"a/b\" is no name: at most 63 lower-case letters, digits and \"-\", and no \"-\" at either end",
+        ),
+        (
+            "leaderElection: {leaseName: a?b}\n",
+            "paceline.yaml:1: leaderElection.leaseName: \"a?b\" is no name: at most 253 lower-case letters, digits, \"-\" and \".\", and none of the last two at either end",
+        ),
+        (
+            "clusters:\n  - name: a b\n    bootstrapServers: a:9092\n",
+            "paceline.yaml:2: clusters[0].name: \"a b\" is no name: at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends",
         ),
         ("externalMetrics:\n  maxAge: 2h\n", "paceline.yaml:2: externalMetrics.maxAge: must be from 1s to 1h"),
         (
@@ -186,7 +218,7 @@ fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_r
         ("clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: hunter2}\n", "expected a map"),
         (
             "clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: {sasl.password: [hunter2]}}\n",
-            "expected a text",
+            "expected a string",
         ),
         (
             "clusters:\n  - {name: a, bootstrapServers: \"a:1\", propertyFiles: {sasl.password: [hunter2]}}\n",

@@ -1,4 +1,4 @@
-//! `paceline demo` from outside: what it prints, and that it leaves no process behind however it ends.
+//! `paceline demo` as a process: its output, and that it leaves no process behind however it ends.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,9 +11,9 @@ use nix::unistd::Pid;
 use crate::world::process::Process;
 use crate::world::{run_dir, unique, wait_until};
 
-/// Rows until something is seen; the machine may be busy.
+/// Time-out of waiting for a row; the machine may be busy.
 const SOON: Duration = Duration::from_secs(60);
-/// A worker leaves its group first, which has its own grace of 3 s.
+/// A worker has 3 s to leave its group.
 const END: Duration = Duration::from_secs(10);
 
 struct Demo {
@@ -51,7 +51,7 @@ impl Demo {
         whole.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).map(row).collect()
     }
 
-    /// Waits until there are at least so many workers, and gives their process ids.
+    /// Waits until there are at least so many workers, and returns their process ids.
     fn workers(&self, wanted: usize) -> BTreeSet<u32> {
         wait_until("the workers", SOON, || {
             let found = children(self.process.id());
@@ -60,7 +60,7 @@ impl Demo {
     }
 }
 
-/// Panics on a row that does not look like one.
+/// Panics on a row that is malformed.
 fn row(line: &str) -> Row {
     let mut words = line.split_whitespace();
     let mut next = || words.next().unwrap_or_else(|| panic!("a short row: {line}"));
@@ -87,7 +87,7 @@ fn children(parent: u32) -> BTreeSet<u32> {
         .collect()
 }
 
-/// None for a process that has ended, even if nobody has waited for it yet.
+/// None for a process that has ended, even if it has not been waited for yet.
 fn parent_of(id: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // After the name, which is in brackets and may hold anything: the state and the parent.
@@ -134,7 +134,7 @@ fn demo_ends_at_once_with_a_summary_on_a_signal() {
         let mut demo = Demo::start(&[]);
         // Members of the group as well as one that is still starting.
         let workers = demo.workers(3);
-        // To the process alone, not to its group: the workers are its own to stop.
+        // To the process alone, not to its group: it must stop the workers itself.
         kill(Pid::from_raw(demo.process.id().cast_signed()), signal).unwrap();
         assert!(demo.process.wait(END).unwrap().success(), "{signal}: {}", demo.text());
         gone(&workers).unwrap();

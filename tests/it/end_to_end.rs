@@ -260,7 +260,7 @@ async fn an_idle_group_goes_to_zero_and_wakes_within_two_polls() {
     let controller = Controller::start(cluster, kafka, &namespace).await;
     wait_for_replicas(cluster, &namespace, "orders", 0).await;
     wait_for("the reason to be told", SOON, || async {
-        equal(&status(cluster, &namespace, "orders").await.reason.as_deref(), &Some("Asleep"))
+        equal(&status(cluster, &namespace, "orders").await.reason.as_deref(), &Some("ScaledToZero"))
     })
     .await;
 

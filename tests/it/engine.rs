@@ -179,14 +179,14 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         chain(vec![
             every_ten_seconds(0, 290, &quiet, 1, 1, wait),
             vec![Poll(300, quiet.clone(), 1, 0, "Idle")],
-            every_ten_seconds(310, 900, &quiet, 0, 0, "Asleep"),
-            vec![Poll(910, lags(&[0, 0, 1, 0]), 0, 1, "Wake")],
+            every_ten_seconds(310, 900, &quiet, 0, 0, "ScaledToZero"),
+            vec![Poll(910, lags(&[0, 0, 1, 0]), 0, 1, "Activated")],
         ]),
     );
     check(
-        "wakes with as many as the lag asks for",
+        "it is activated with as many as the lag needs",
         policy(10, 0, None),
-        vec![Poll(0, quiet.clone(), 0, 0, "Asleep"), Poll(10, spread(35, 4), 0, 4, "Wake")],
+        vec![Poll(0, quiet.clone(), 0, 0, "ScaledToZero"), Poll(10, spread(35, 4), 0, 4, "Activated")],
     );
     check(
         "blind at zero",
@@ -205,7 +205,7 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         tolerant,
         chain(vec![
             every_ten_seconds(0, 290, &markers, 1, 1, wait),
-            vec![Poll(300, markers.clone(), 1, 0, "Idle"), Poll(310, markers, 0, 0, "Asleep")],
+            vec![Poll(300, markers.clone(), 1, 0, "Idle"), Poll(310, markers, 0, 0, "ScaledToZero")],
         ]),
     );
 }
@@ -237,24 +237,28 @@ fn a_group_without_commits_does_not_look_idle_and_wakes_by_movement() {
         ]),
     );
     check(
-        "asleep until the end moves",
+        "at zero until the end moves",
         policy(10, 0, None),
-        vec![Poll(0, none(70), 0, 0, "Asleep"), Poll(10, none(70), 0, 0, "Asleep"), Poll(20, none(71), 0, 1, "Wake")],
+        vec![
+            Poll(0, none(70), 0, 0, "ScaledToZero"),
+            Poll(10, none(70), 0, 0, "ScaledToZero"),
+            Poll(20, none(71), 0, 1, "Activated"),
+        ],
     );
     let mut earliest = policy(10, 0, None);
     earliest.offset_reset = OffsetReset::Earliest;
-    check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Wake")]);
+    check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Activated")]);
 }
 
 #[test]
 fn nothing_is_taken_away_while_a_change_is_under_way() {
     let low = || spread(0, 12);
     let rows: Vec<(&str, Group, Option<u32>, &str)> = vec![
-        ("replicas missing", low(), Some(3), "InFlight"),
-        ("replicas too many", low(), Some(7), "InFlight"),
-        ("rebalancing", low().described(GroupState::PreparingRebalance, 5), Some(5), "InFlight"),
-        ("reconciling", low().described(GroupState::Reconciling, 5), Some(5), "InFlight"),
-        ("members missing", low().described(GroupState::Stable, 4), Some(5), "InFlight"),
+        ("replicas missing", low(), Some(3), "ChangePending"),
+        ("replicas too many", low(), Some(7), "ChangePending"),
+        ("rebalancing", low().described(GroupState::PreparingRebalance, 5), Some(5), "ChangePending"),
+        ("reconciling", low().described(GroupState::Reconciling, 5), Some(5), "ChangePending"),
+        ("members missing", low().described(GroupState::Stable, 4), Some(5), "ChangePending"),
         ("all there", low().described(GroupState::Stable, 5), Some(5), "LagBelowThreshold"),
         ("more members than ours", low().described(GroupState::Stable, 9), Some(5), "LagBelowThreshold"),
         ("group not describable", low(), Some(5), "LagBelowThreshold"),
@@ -270,11 +274,12 @@ fn nothing_is_taken_away_while_a_change_is_under_way() {
 
 #[test]
 fn behavior_limits_steps_as_the_hpa_does() {
-    let pods = |n, period| Step { size: StepSize::Pods(NonZeroU32::new(n).unwrap()), period: seconds(period) };
-    let percent = |n, period| Step { size: StepSize::Percent(NonZeroU32::new(n).unwrap()), period: seconds(period) };
+    let pods = |n, period| ScalingStep { size: StepSize::Pods(NonZeroU32::new(n).unwrap()), period: seconds(period) };
+    let percent =
+        |n, period| ScalingStep { size: StepSize::Percent(NonZeroU32::new(n).unwrap()), period: seconds(period) };
     let up = |select, steps| {
         let mut policy = policy(1, 1, None);
-        policy.scale_up = Limits { stabilization: seconds(0), select, steps };
+        policy.scale_up = ScalingRules { stabilization: seconds(0), select, steps };
         policy
     };
     let lots = spread(1_000_000, 48);
@@ -294,7 +299,7 @@ fn behavior_limits_steps_as_the_hpa_does() {
     check("no limit", up(Select::Max, vec![]), vec![at(0, 3, 48)]);
 
     let mut slow = policy(10, 1, None);
-    slow.scale_down = Limits { stabilization: seconds(30), select: Select::Max, steps: vec![percent(50, 60)] };
+    slow.scale_down = ScalingRules { stabilization: seconds(30), select: Select::Max, steps: vec![percent(50, 60)] };
     let idle = spread(0, 48);
     let polls = chain(vec![
         every_ten_seconds(0, 20, &idle, 40, 40, "ScaleDownWindow"),
@@ -320,8 +325,8 @@ fn behavior_limits_steps_as_the_hpa_does() {
 #[test]
 fn a_change_counts_from_when_it_was_read_and_not_from_the_poll_before() {
     let mut limited = policy(1, 1, None);
-    let step = Step { size: StepSize::Pods(NonZeroU32::new(2).unwrap()), period: seconds(12) };
-    limited.scale_up = Limits { stabilization: seconds(0), select: Select::Max, steps: vec![step] };
+    let step = ScalingStep { size: StepSize::Pods(NonZeroU32::new(2).unwrap()), period: seconds(12) };
+    limited.scale_up = ScalingRules { stabilization: seconds(0), select: Select::Max, steps: vec![step] };
     let mut engine = Engine::new(limited);
     let mut desired = |t, replicas, read_at| {
         let workload = Workload { read_at: Some(seconds(read_at)), ..Workload::of(replicas) };
@@ -450,17 +455,17 @@ fn a_recreated_topic_starts_a_new_history() {
 fn a_decision_explains_itself() {
     let mut engine = Engine::new(policy(1_000, 1, 24));
     let decision = engine.observe(&spread(6_000, 12).observe(0), Workload::of(1));
-    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica asks for 6.");
+    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica needs 6.");
     assert_eq!(decision.outlook.to_string(), "up above a lag of 6,000; down at 5,000 or less for 5m");
     let levels: Vec<_> =
         decision.candidates.iter().map(|level| (level.replicas.0, level.lag_per_replica, level.verdict)).collect();
     assert_eq!(
         levels,
         [
-            (1, Some(6_000), Verdict::MissesObjective),
-            (5, Some(1_200), Verdict::MissesObjective),
-            (6, Some(1_000), Verdict::Chosen),
-            (7, Some(858), Verdict::MoreThanNeeded),
+            (1, Some(6_000), CandidateVerdict::MissesObjective),
+            (5, Some(1_200), CandidateVerdict::MissesObjective),
+            (6, Some(1_000), CandidateVerdict::Chosen),
+            (7, Some(858), CandidateVerdict::MoreThanNeeded),
         ]
     );
     let blind = engine.observe(&spread(0, 12).failed().observe(10), Workload::of(6));
@@ -468,4 +473,67 @@ fn a_decision_explains_itself() {
         blind.reason.to_string(),
         "Holding, because not everything could be read: group \"orders\": no answer within 5s."
     );
+}
+
+/// A pod that was late long ago says nothing about the pods of the next scale-up.
+#[test]
+fn nothing_is_taken_away_while_pods_of_the_last_scale_up_are_missing() {
+    let mut engine = Engine::new(policy(10, 1, None));
+    let mut observe = |t, lag, replicas, ready| {
+        let workload = Workload { ready: Some(Replicas(ready)), ..Workload::of(replicas) };
+        engine.observe(&spread(lag, 12).observe(t), workload)
+    };
+    for t in (0..=690).step_by(10) {
+        observe(t, 30, 4, 3);
+    }
+    assert_eq!(observe(700, 1_000, 4, 4).desired.0, 12);
+    for t in (710..=1_300).step_by(10) {
+        let decision = observe(t, 30, 12, 8);
+        assert_eq!(decision.desired.0, 12, "at {t} s, with 8 of 12 ready: {}", decision.reason);
+    }
+    let mut last = observe(1_310, 30, 12, 8);
+    for t in (1_320..=1_900).step_by(10) {
+        last = observe(t, 30, 12, 8);
+    }
+    assert_eq!(last.desired.0, 3, "after ten minutes they are waited for no longer: {}", last.reason);
+}
+
+#[test]
+fn a_pause_keeps_to_the_bounds_and_to_the_partitions_and_says_so() {
+    let rows = [
+        ("above maxReplicas", policy(1, 1, 3), spread(9, 4), 40, 3),
+        ("above the partitions", policy(1, 1, None), spread(9, 4), 40, 4),
+        ("below minReplicas", policy(1, 2, None), spread(9, 4), 1, 2),
+        ("as asked", policy(1, 1, 9), spread(9, 4), 3, 3),
+        ("zero stops the workload", policy(1, 2, None), spread(9, 4), 0, 0),
+        ("the partitions are unknown", policy(1, 1, None), spread(9, 4).failed(), 40, 40),
+        ("the partitions are unknown, above maxReplicas", policy(1, 1, 5), spread(9, 4).failed(), 40, 5),
+    ];
+    for (name, mut policy, group, asked, desired) in rows {
+        policy.pause = Some(Pause::At(Replicas(asked)));
+        let decision = Engine::new(policy).observe(&group.observe(0), Workload::of(2));
+        assert_eq!(decision.desired.0, desired, "{name}");
+        assert_eq!(decision.reason.is_limit(), asked != desired, "{name}: {}", decision.reason);
+    }
+}
+
+/// `replay` can be given two observations with one time and different partitions.
+#[test]
+fn other_partitions_at_the_same_time_are_no_panic() {
+    let hot = |partitions: usize, end| {
+        let seen = |partition| Seen { committed: 0, start: 0, end: if partition + 1 == partitions { end } else { 10 } };
+        (0..partitions).fold(lags(&vec![0; partitions]), |group, partition| group.with(partition, seen(partition)))
+    };
+    for (first, second) in [(6, 2), (2, 6)] {
+        let policy = Policy {
+            capacity_hint: Some(RecordsPerSecond(5.0)),
+            ..Policy::new(Rule::TimeLag(Objective::default()), Bounds::new(1, None).unwrap())
+        };
+        let mut engine = Engine::new(policy);
+        for t in 0..6 {
+            engine.observe(&hot(first, 10_000 * t as i64).observe(10 * t), Workload::of(2));
+        }
+        let decision = engine.observe(&hot(second, 60_000).observe(50), Workload::of(2));
+        assert_eq!(decision.lag.by_partition.len(), second);
+    }
 }

@@ -140,7 +140,7 @@ proptest! {
 
     /// I2: no scale-down without a whole window of complete observations, but to the user's own maximum.
     #[test]
-    fn a_scale_down_has_seen_the_whole_window(policy in lag_policies(), events in events()) {
+    fn a_scale_down_has_seen_the_whole_window(policy in policies(), events in events()) {
         run(&policy, &events, |seen, decision| {
             let to_the_max = policy.bounds.max().is_some_and(|max| decision.current() > max);
             if decision.desired >= decision.current() || to_the_max {
@@ -150,7 +150,7 @@ proptest! {
             let since = now.saturating_sub(policy.scale_down.stabilization);
             let first = seen.iter().rposition(|o| o.at <= since).expect("an observation as old as the window");
             for pair in seen[first..].windows(2) {
-                assert!(pair[1].at - pair[0].at <= policy.gap, "a gap before {:?}", pair[1].at);
+                assert!(pair[1].at - pair[0].at <= policy.max_observation_gap, "a gap before {:?}", pair[1].at);
             }
             for observation in &seen[first..] {
                 assert!(lag_of(observation).complete, "incomplete at {:?}, down at {now:?}: {}", observation.at, decision.reason);

@@ -119,9 +119,9 @@ fn a_group_at_zero_whose_commits_expire_is_still_woken() {
             let decision = engine.observe(&Observation { kind, ..group.observe(t) }, Workload::of(0));
             (decision.desired.0, decision.reason.name())
         };
-        assert_eq!(at(0, 1_000, false), (0, "Asleep"));
+        assert_eq!(at(0, 1_000, false), (0, "ScaledToZero"));
         assert_eq!(at(10, 1_000, true), (0, "DataIncomplete"));
-        assert_eq!(at(20, 1_001, true), (1, "Wake"));
+        assert_eq!(at(20, 1_001, true), (1, "Activated"));
     }
 }
 

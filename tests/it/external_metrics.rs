@@ -1,4 +1,4 @@
-//! The aggregated API external.metrics.k8s.io, over real TLS: what it answers, whom it believes, and what it stands.
+//! The aggregated API external.metrics.k8s.io, over real TLS: what it answers, whom it trusts, and its limits.
 
 mod certificate;
 mod client;

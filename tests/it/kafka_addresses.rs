@@ -1,10 +1,10 @@
-//! Where the client connects to: brokers say where the others are, and only what is allowed is believed.
+//! The addresses that the client connects to: brokers advertise others, and only allowed ones are used.
 
 use paceline::core::Unknown;
 use paceline::kafka::AddressPolicy;
 
 use crate::scripted_broker::ScriptedCluster;
-use crate::scripted_broker::reading::{ALL_KNOWN, ClientUnderTest, query, settings, told};
+use crate::scripted_broker::client::{ALL_KNOWN, ClientUnderTest, query, reported, settings};
 
 /// Three brokers, a topic of six partitions, a group on the first broker.
 fn cluster() -> ScriptedCluster {
@@ -33,18 +33,18 @@ fn advertised_addresses_that_are_not_allowed_are_never_connected_to() {
     for _ in 0..3 {
         let observed = client.poll(&[query("shop", "orders")]).remove(0);
         let (known, unknown): (Vec<_>, Vec<_>) = observed.partitions.iter().partition(|it| it.end.is_ok());
-        assert_eq!((known.len(), unknown.len()), (2, 4), "{}", told(&observed));
+        assert_eq!((known.len(), unknown.len()), (2, 4), "{}", reported(&observed));
         for partition in unknown {
             let reason = partition.end.as_ref().unwrap_err().to_string();
             assert!(reason.contains("is not allowed: it fits no pattern of allowBootstrapServers"), "{reason}");
         }
-        assert!(observed.partitions.iter().all(|it| it.committed.is_ok()), "{}", told(&observed));
+        assert!(observed.partitions.iter().all(|it| it.committed.is_ok()), "{}", reported(&observed));
     }
     assert_eq!((cluster.requested_of(2), cluster.requested_of(3)), (0, 0));
     assert_eq!(cluster.connections().2, 1, "nothing else was ever connected to");
 
     settings.addresses = policy(&["127.0.0.1:*".to_owned()]);
-    assert_eq!(ClientUnderTest::with(settings).told(&query("shop", "orders")), ALL_KNOWN);
+    assert_eq!(ClientUnderTest::with(settings).reported(&query("shop", "orders")), ALL_KNOWN);
 }
 
 #[test]
@@ -57,12 +57,12 @@ fn a_name_that_leads_to_this_machine_is_not_connected_to() {
     match &observed.failure {
         Some(reason @ Unknown::Unreachable { .. }) => {
             let text = reason.to_string();
-            assert!(text.contains("a loopback address, which is refused; if it is meant, add"), "{text}");
+            assert!(text.contains("a loopback address, which is refused; if it is intended, add"), "{text}");
         }
         other => panic!("{other:?}"),
     }
     assert_eq!(cluster.connections().2, 0);
-    // The very address in the list says that it is meant.
+    // The address itself in the list allows it.
     settings.addresses = policy(&[servers, "127.0.0.1:*".to_owned()]);
-    assert_eq!(ClientUnderTest::with(settings).told(&query("shop", "orders")), ALL_KNOWN);
+    assert_eq!(ClientUnderTest::with(settings).reported(&query("shop", "orders")), ALL_KNOWN);
 }

@@ -1,4 +1,5 @@
-//! Three brokers: what one of them does to the reading of what it leads, of what it coordinates, and of the rest.
+//! Three brokers: the effects of a fault of one of them on the partitions that it leads, the groups that it
+//! coordinates, and the rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,18 +11,18 @@ use crate::world::kafka::cluster::{BROKERS, Cluster};
 use crate::world::kafka::reader::{Polling, Reader, is_complete, named};
 use crate::world::{three_brokers, unique, wait_until};
 
-/// A topic of which each broker leads two partitions and has a copy of all.
+/// A topic of which each broker leads two partitions and has a replica of all.
 fn replicated_topic(cluster: &Cluster) -> String {
     let topic = unique("replicated");
     cluster.create_topic_on(&topic, &[&[1, 2, 3], &[2, 3, 1], &[3, 1, 2], &[1, 3, 2], &[2, 1, 3], &[3, 2, 1]]);
     topic
 }
 
-/// Groups with commits, named by the broker that coordinates them: at least one for each.
+/// Groups with commits, by the broker that coordinates them: at least one for each.
 fn groups_of_each_coordinator(cluster: &Cluster, topic: &str, partitions: usize) -> BTreeMap<i32, String> {
     let mut groups = BTreeMap::new();
     wait_until("a group for each coordinator", Duration::from_secs(120), || {
-        // Twenty at once: of a few, one broker may have none.
+        // Twenty at once: with only a few, one broker may coordinate none.
         let names: Vec<String> = (0..20).map(|_| unique("group")).collect();
         let commit = |name: &String| (name.clone(), topic.to_owned(), vec![0; partitions]);
         cluster.commit_all(&names.iter().map(commit).collect::<Vec<_>>());
@@ -61,7 +62,7 @@ fn a_rolling_restart_leaves_every_group_readable() {
 }
 
 #[test]
-fn a_killed_broker_is_missed_only_until_others_have_taken_over() {
+fn a_killed_broker_matters_only_until_others_have_taken_over() {
     let cluster = three_brokers();
     let (topic, polling) = forty_groups(&cluster);
     for broker in BROKERS {
@@ -120,7 +121,8 @@ fn a_suspended_broker_is_unknown_for_what_it_leads_and_only_that() {
                     assert!(partition.start.is_ok(), "{what}");
                     assert_eq!(partition.end.as_ref().map(|end| end.get()), Ok(5), "{what}");
                 }
-                // Another broker may have taken the group over already, but an unread commit is never none.
+                // Another broker may have become the group's coordinator already, but an unread commit is never
+                // reported as none.
                 let committed = partition.committed.as_ref().map(|commit| commit.map(|offset| offset.get()));
                 assert!(committed == Ok(Some(0)) || (coordinator == &broker && committed.is_err()), "{what}");
             }
@@ -133,7 +135,7 @@ fn a_suspended_broker_is_unknown_for_what_it_leads_and_only_that() {
 }
 
 #[test]
-fn a_cluster_of_which_every_address_but_one_is_dead_is_read_through_that_one() {
+fn a_cluster_with_one_reachable_address_is_read_through_that_one() {
     let cluster = three_brokers();
     let topic = replicated_topic(&cluster);
     let group = unique("group");

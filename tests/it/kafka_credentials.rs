@@ -1,4 +1,4 @@
-//! TLS, users and their rights: each credential right, wrong, rotated and expired; each right missing in turn.
+//! TLS, users and their rights: credentials that are right, wrong, rotated and expired, and each right missing in turn.
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,16 +15,16 @@ const SOON: Duration = Duration::from_secs(30);
 
 type Properties = Vec<(&'static str, String)>;
 
-/// What is to become of a connection.
+/// The expected result of a connection.
 enum Expected {
     /// Everything is read.
     Read,
-    /// Nothing is, and the reason has this word in it.
+    /// Nothing is read, and the reason contains this word.
     Refused(&'static str),
 }
 use Expected::{Read, Refused};
 
-/// A topic and a group that has committed in it.
+/// A topic and a group with a commit.
 fn group_with_commit(kafka: &Kafka) -> (String, String) {
     let (topic, group) = (unique("secured"), unique("secured"));
     kafka.create_topic(&topic, 1);
@@ -41,7 +41,7 @@ fn check(rows: Vec<(&str, String, Properties, Expected)>) {
         let mut reader = Reader::with(&address, &properties);
         let mut look = || reader.poll_one(&named(&group, &topic));
         match expected {
-            // A user that was just created may not be known yet.
+            // A user that was just created may not be known to the broker yet.
             Read => {
                 wait_until(name, SOON, || is_complete(&look()));
                 assert_eq!(offsets(&look()), Ok(vec![(3, 0, 10)]), "{name}");
@@ -84,7 +84,7 @@ fn user(mechanism: &str, (user, password): (&str, &str)) -> Properties {
 }
 
 #[test]
-fn a_brokers_certificate_is_believed_only_if_it_is_from_the_authority_valid_and_for_the_name() {
+fn a_brokers_certificate_is_accepted_only_if_it_is_from_the_authority_valid_and_for_the_name() {
     let kafka = kafka();
     let trusting = || kafka.certificates().properties(None);
     let another = kafka.certificates().path("another-ca.crt");
@@ -116,7 +116,7 @@ fn a_brokers_certificate_is_believed_only_if_it_is_from_the_authority_valid_and_
 }
 
 #[test]
-fn a_broker_that_wants_a_certificate_takes_the_right_one_only() {
+fn a_broker_that_requires_a_client_certificate_accepts_the_right_one_only() {
     let kafka = kafka();
     let address = || kafka.mutual_tls_address();
     let certificate = |name| kafka.certificates().properties(name);
@@ -143,13 +143,13 @@ fn when_the_certificates_of_a_connection_expire_is_known() {
 }
 
 #[test]
-fn every_mechanism_takes_the_right_password_only() {
+fn every_mechanism_accepts_the_right_password_only() {
     let kafka = kafka();
     let name = unique("scram-user");
     for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
         kafka.set_scram_user(mechanism, &name, Some(&format!("secret-of-{mechanism}")));
     }
-    // Kafka's own users may do nothing until they are allowed to.
+    // Kafka's own users have no rights until they get some.
     let (topics, groups) = (("DESCRIBE", "TOPIC", "*"), ("DESCRIBE", "GROUP", "*"));
     [topics, groups].into_iter().for_each(|right| kafka.allow(&name, right));
     let mut rows = vec![
@@ -225,7 +225,7 @@ fn folder(name: &str) -> std::path::PathBuf {
     dir
 }
 
-/// Puts a file in place at once, as a mounted Secret changes.
+/// Replaces a file atomically, as a mounted Secret changes.
 fn replace(from: impl AsRef<Path>, to: &Path) {
     let new = to.with_extension("new");
     std::fs::copy(from, &new).unwrap();
@@ -283,7 +283,7 @@ fn rights<'r>(topic: &'r str, group: &'r str) -> [(&'static str, &'static str, &
 }
 
 #[test]
-fn a_missing_right_is_named_and_one_that_is_not_needed_is_not_missed() {
+fn a_missing_right_is_named_and_rights_that_are_not_needed_are_not_required() {
     let kafka = kafka();
     let (topic, group) = group_with_commit(kafka);
     let rights = rights(&topic, &group);
@@ -313,7 +313,7 @@ fn a_missing_right_is_named_and_one_that_is_not_needed_is_not_missed() {
             }
         });
         if missing == Some(0) {
-            // Kafka leaves the topic out in silence: that is not a group without lag.
+            // Kafka silently leaves the topic out, which must not look like a group without lag.
             let failure = reader.poll_one(&of_group(&group)).failure;
             assert_eq!(failure, Some(Unknown::HiddenTopics { group: group.clone() }));
         }
@@ -322,7 +322,7 @@ fn a_missing_right_is_named_and_one_that_is_not_needed_is_not_missed() {
 }
 
 #[test]
-fn a_topic_that_is_hidden_later_is_unknown_and_not_gone() {
+fn a_topic_that_becomes_hidden_is_unknown_and_not_gone() {
     let kafka = kafka();
     let (topic, group) = group_with_commit(kafka);
     let (hidden, name) = (unique("hidden"), unique("limited"));
@@ -374,7 +374,7 @@ fn a_topics_configuration_is_read_where_that_is_allowed() {
 }
 
 #[test]
-fn a_user_who_may_do_nothing_is_told_so_for_each_thing() {
+fn a_user_without_rights_gets_a_reason_for_each_resource() {
     let kafka = kafka();
     let (topic, group) = group_with_commit(kafka);
     let observed = Reader::with(&kafka.sasl_address(), &user("PLAIN", STRANGER)).poll_one(&named(&group, &topic));

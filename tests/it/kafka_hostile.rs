@@ -1,19 +1,19 @@
-//! A broker may do what it wants: the client lives on, within its deadline, its memory, its tasks and its connections, and
-//! what could not be read is unknown with the right reason, never zero.
+//! Brokers that break the protocol: the client stays within its deadline, memory, tasks and connections, and what could
+//! not be read is unknown with the right reason, never zero.
 
 use std::time::{Duration, Instant};
 
 use kafka_protocol::messages::ApiKey;
 use paceline::core::GroupQuery;
 
-use crate::scripted_broker::reading::*;
+use crate::scripted_broker::client::*;
 use crate::scripted_broker::*;
 use crate::world::{equal, wait_until};
 
-/// A broker may ask for a minute of quiet (throttle_time_ms), and is believed.
+/// A broker may request a minute without requests (throttle_time_ms), and the client complies.
 const HEALED: Duration = Duration::from_secs(90);
 
-/// What one cycle may hold at once where answers are small, whatever they claim.
+/// The memory of one cycle where responses are small, whatever lengths they announce.
 const FEW_BYTES: usize = 8 << 20;
 
 /// Three brokers, a topic of six partitions, a classic group with two members and a commit.
@@ -36,7 +36,7 @@ fn shop() -> GroupQuery {
     query("shop", "orders")
 }
 
-/// All rows are tried, so that one run shows all that differ.
+/// All rows are tried, so that one run shows all failures.
 fn check(rows: Vec<(String, String, &str)>) {
     let differ: Vec<String> = rows
         .into_iter()
@@ -50,11 +50,11 @@ fn heals(cluster: &ScriptedCluster, client: &mut ClientUnderTest, case: &str) {
     cluster.model().rules.clear();
     wait_until(&format!("all to be known again after {case}"), HEALED, || {
         let observed = client.poll(&[shop()]).remove(0);
-        equal(&told(&observed).as_str(), &ALL_KNOWN).map_err(|why| format!("{why}: {:?}", observed.failure))
+        equal(&reported(&observed).as_str(), &ALL_KNOWN).map_err(|why| format!("{why}: {:?}", observed.failure))
     });
 }
 
-/// Every request that a cycle consists of.
+/// Every kind of request in a cycle.
 const KEYS: [ApiKey; 5] =
     [ApiKey::Metadata, ApiKey::FindCoordinator, ApiKey::OffsetFetch, ApiKey::DescribeGroups, ApiKey::ListOffsets];
 
@@ -64,7 +64,7 @@ fn a_healthy_scripted_cluster_is_read() {
         let cluster = cluster();
         cluster.model().versions = versions;
         let observed = ClientUnderTest::of(&cluster).poll(&[shop()]).remove(0);
-        assert_eq!(told(&observed), ALL_KNOWN);
+        assert_eq!(reported(&observed), ALL_KNOWN);
         for partition in &observed.partitions {
             let offsets = [&partition.start, &partition.end].map(|known| known.as_ref().unwrap().get());
             let committed = partition.committed.as_ref().unwrap().unwrap().get();
@@ -79,7 +79,7 @@ fn a_healthy_scripted_cluster_is_read() {
 fn thousands_of_answers_with_changed_bytes_end_nothing() {
     let rounds = KEYS.into_iter().zip([20, 8, 8, 8, 20]);
     let rounds = rounds.chain([(ApiKey::DescribeConfigs, 20), (ApiKey::ListGroups, 20)]);
-    // Side by side, since some of it is waiting.
+    // Concurrently, because some rows wait.
     let answers: usize = std::thread::scope(|scope| {
         let running: Vec<_> = rounds.map(|(key, rounds)| scope.spawn(move || changed_answers(key, rounds))).collect();
         running.into_iter().map(|thread| thread.join().unwrap()).sum()
@@ -87,9 +87,9 @@ fn thousands_of_answers_with_changed_bytes_end_nothing() {
     assert!(answers > 2_000, "only {answers} answers were changed");
 }
 
-/// Polls with changed answers to one kind of request, and says how many there were.
+/// Polls with changed responses to one kind of request, and returns their number.
 fn changed_answers(key: ApiKey, rounds: usize) -> usize {
-    // Without batches each group is an answer of its own.
+    // Below the batched versions each group has a response of its own.
     let groups: Vec<GroupQuery> = (0..40).map(|n| query(&format!("shop-{n}"), "orders")).collect();
     let mut answers = 0;
     for (flips, versions) in [(1, kafka_2_1()), (3, kafka_2_1()), (20, kafka_4_3())] {
@@ -103,7 +103,8 @@ fn changed_answers(key: ApiKey, rounds: usize) -> usize {
             }
         }
         for _ in 0..rounds {
-            // A fresh client, for the requests that are sent once only, and as some are told to wait.
+            // A new client, for the requests that are sent once only, and because some responses delay further
+            // requests.
             let mut client = ClientUnderTest::of(&cluster);
             client.poll(&groups);
             assert!(client.most_held < FEW_BYTES, "{key:?}: {} bytes", client.most_held);
@@ -112,13 +113,13 @@ fn changed_answers(key: ApiKey, rounds: usize) -> usize {
         answers += cluster.requested(key);
         cluster.model().rules.clear();
         let mut client = ClientUnderTest::of(&cluster);
-        assert_eq!(client.told(&shop()), ALL_KNOWN, "after {flips} flips in {key:?}");
+        assert_eq!(client.reported(&shop()), ALL_KNOWN, "after {flips} flips in {key:?}");
     }
     answers
 }
 
 #[test]
-fn a_wrong_answer_leaves_unknown_what_it_was_about_with_the_right_reason() {
+fn a_wrong_response_makes_its_subject_unknown_with_the_right_reason() {
     use ApiKey::{DescribeGroups, FindCoordinator, ListOffsets, Metadata, OffsetFetch};
     let all = |topics: &str| format!("topics {topics}, committed none, ends none, members known");
     let committed = |reason: &str| format!("committed {reason}, ends known, members known");
@@ -184,7 +185,7 @@ fn a_wrong_answer_leaves_unknown_what_it_was_about_with_the_right_reason() {
         cluster.model().fault(*key, fault.clone());
         let mut client = ClientUnderTest::of(&cluster);
         let case = format!("{fault:?} in {key:?}");
-        let seen = client.told(&shop());
+        let seen = client.reported(&shop());
         assert!(client.most_held < FEW_BYTES, "{case}: {} bytes", client.most_held);
         heals(&cluster, &mut client, &case);
         (case, seen, expected.as_str())
@@ -193,7 +194,7 @@ fn a_wrong_answer_leaves_unknown_what_it_was_about_with_the_right_reason() {
 }
 
 #[test]
-fn a_broker_that_does_not_answer_holds_nothing_up_for_longer_than_the_deadline() {
+fn a_broker_that_does_not_respond_delays_a_cycle_no_longer_than_the_deadline() {
     use ApiKey::{ApiVersions, DescribeGroups, FindCoordinator, ListOffsets, Metadata, OffsetFetch};
     let faults = [
         Fault::Close,
@@ -208,10 +209,10 @@ fn a_broker_that_does_not_answer_holds_nothing_up_for_longer_than_the_deadline()
         Fault::Raw(vec![0xff, 0xff, 0xff, 0xff]),
         Fault::Raw(vec![0, 0, 0, 0]),
         Fault::Raw(vec![0, 0, 0, 3, 1, 2, 3]),
-        // 64 MiB are announced, and few come.
+        // 64 MiB are announced, and few are sent.
         Fault::Raw([&[3, 0xff, 0xff, 0xff][..], &[0; 100]].concat()),
     ];
-    // Side by side, since most of it is waiting.
+    // Concurrently, because most rows wait.
     let faults = &faults;
     std::thread::scope(|scope| {
         for key in [ApiVersions, Metadata, FindCoordinator, OffsetFetch, DescribeGroups, ListOffsets] {
@@ -226,8 +227,8 @@ fn nothing_is_held_up(key: ApiKey, fault: &Fault) {
     let mut client = ClientUnderTest::of(&cluster);
     let case = format!("{fault:?} in {key:?}");
     for _ in 0..2 {
-        let seen = client.told(&shop());
-        // Nothing is known without the first requests, and only what they are about is unknown without the others.
+        let seen = client.reported(&shop());
+        // Without the first requests everything is unknown, and without the others only their subject.
         let fails = match key {
             ApiKey::ApiVersions | ApiKey::Metadata => seen.starts_with("failed "),
             ApiKey::FindCoordinator | ApiKey::OffsetFetch => !seen.contains("committed known"),
@@ -240,20 +241,20 @@ fn nothing_is_held_up(key: ApiKey, fault: &Fault) {
         assert!(client.most_held < FEW_BYTES, "{case}: {} bytes", client.most_held);
         assert!(client.tasks() < 50, "{case}: {} tasks", client.tasks());
     }
-    // However often it is tried again, a broker that closes is not flooded.
+    // However often it is retried, a broker that closes connections is not flooded.
     let (_, _, accepted) = cluster.connections();
     assert!(accepted < 60, "{case}: {accepted} connections in two cycles");
     heals(&cluster, &mut client, &case);
 }
 
 #[test]
-fn one_silent_broker_leaves_what_the_others_know() {
+fn one_silent_broker_does_not_affect_the_others_partitions_and_groups() {
     for fault in [Fault::Silence, Fault::Close] {
         let cluster = cluster();
-        // The third broker leads partitions 2 and 5, and coordinates nothing. It is the one that the client met first, and
-        // asks whatever any broker may answer.
+        // The third broker leads partitions 2 and 5, and coordinates nothing. The client connected to it first, and
+        // sends it the requests that any broker can answer.
         let mut client = ClientUnderTest::with(settings(&cluster.address(3)));
-        assert_eq!(client.told(&shop()), ALL_KNOWN);
+        assert_eq!(client.reported(&shop()), ALL_KNOWN);
         cluster.model().rules.push(FaultRule { key: None, broker: Some(3), times: None, fault: fault.clone() });
         for _ in 0..3 {
             let observed = client.poll(&[shop()]).remove(0);
@@ -267,15 +268,15 @@ fn one_silent_broker_leaves_what_the_others_know() {
 }
 
 #[test]
-fn frames_that_nobody_asked_for_fill_no_memory() {
+fn unrequested_frames_fill_no_memory() {
     for (frames, bytes) in [(20_000, 100), (200, 1 << 20), (4, 40 << 20)] {
         let cluster = cluster();
         cluster.model().fault(ApiKey::Metadata, Fault::Flood { frames, bytes });
         let mut client = ClientUnderTest::of(&cluster);
-        let seen = client.told(&shop());
+        let seen = client.reported(&shop());
         let case = format!("{frames} frames of {bytes} bytes");
         assert!(seen.starts_with("failed "), "{case}: {seen}");
-        // The largest answer is bounded, and of those there is one at a time.
+        // The largest response is bounded, and there is one at a time.
         assert!(client.most_held < FEW_BYTES + 2 * bytes, "{case}: {} bytes", client.most_held);
         assert!(client.tasks() < 50, "{case}: {} tasks", client.tasks());
         heals(&cluster, &mut client, &case);
@@ -283,7 +284,7 @@ fn frames_that_nobody_asked_for_fill_no_memory() {
 }
 
 #[test]
-fn five_thousand_advertised_brokers_are_neither_followed_nor_waited_for() {
+fn five_thousand_advertised_brokers_are_not_all_connected_to() {
     let cluster = ScriptedCluster::start(1);
     let (_, port) = cluster.model().advertised[&1].clone();
     {
@@ -291,7 +292,7 @@ fn five_thousand_advertised_brokers_are_neither_followed_nor_waited_for() {
         model.topic("orders", 5_000, 100);
         model.group("shop").commit("orders", 0, 40);
         for id in 2..=5_000 {
-            // All of 127.0.0.0/8 is this machine: thousands of addresses where nothing listens, or all at one.
+            // All of 127.0.0.0/8 is this machine: thousands of addresses without a listener, or all at one.
             let host = format!("127.0.{}.{}", id / 250, 1 + id % 250);
             model.advertised.insert(id, if id % 2 == 0 { (host, port) } else { ("127.0.0.1".to_owned(), port) });
         }
@@ -314,8 +315,8 @@ fn five_thousand_advertised_brokers_are_neither_followed_nor_waited_for() {
 }
 
 #[test]
-fn a_bystander_who_is_advertised_is_not_flooded() {
-    // Somebody else's port, which accepts and closes, is advertised as 300 brokers that lead everything.
+fn an_unrelated_port_that_is_advertised_is_not_flooded() {
+    // An unrelated port, which accepts and closes, is advertised as 300 brokers that lead all partitions.
     let cluster = ScriptedCluster::start(2);
     let (host, port) = cluster.model().advertised[&2].clone();
     {
@@ -344,12 +345,12 @@ fn a_bystander_who_is_advertised_is_not_flooded() {
 }
 
 #[test]
-fn throttle_times_are_obeyed_and_a_cycle_ends_in_time_all_the_same() {
+fn throttle_times_are_respected_and_a_cycle_ends_in_time() {
     let cluster = cluster();
     cluster.model().fault_next(ApiKey::Metadata, 1, Fault::Throttle(500));
     let mut client = ClientUnderTest::of(&cluster);
     let started = Instant::now();
-    assert_eq!(client.told(&shop()), ALL_KNOWN);
+    assert_eq!(client.reported(&shop()), ALL_KNOWN);
     let took = started.elapsed();
     assert!(took >= Duration::from_millis(500), "the broker asked for 0.5 s of quiet: {took:?}");
 
@@ -357,21 +358,21 @@ fn throttle_times_are_obeyed_and_a_cycle_ends_in_time_all_the_same() {
         let cluster = self::cluster();
         cluster.model().fault_next(ApiKey::Metadata, 1, Fault::Throttle(milliseconds));
         let mut client = ClientUnderTest::of(&cluster);
-        let seen = client.told(&shop());
+        let seen = client.reported(&shop());
         let is_throttled = milliseconds > 0;
         assert_eq!(seen == ALL_KNOWN, !is_throttled, "{milliseconds}: {seen}");
-        assert_eq!(ClientUnderTest::of(&cluster).told(&shop()), ALL_KNOWN, "another client is not concerned");
+        assert_eq!(ClientUnderTest::of(&cluster).reported(&shop()), ALL_KNOWN, "another client is not concerned");
     }
 }
 
 #[test]
-fn hostile_sasl_ends_with_the_right_reason_and_costs_no_time() {
+fn malicious_sasl_ends_with_the_right_reason_and_in_time() {
     let rows: &[(SaslScript, &str)] = &[
         (SaslScript::Refuse("Invalid username or password".to_owned()), "failed AuthenticationFailed"),
         (SaslScript::Scram { iterations: 2_147_483_647 }, "failed AuthenticationFailed"),
         (SaslScript::Scram { iterations: 4_294_967_296 }, "failed ProtocolError"),
         (SaslScript::Scram { iterations: 1 }, "failed AuthenticationFailed"),
-        // The broker lets us in without showing that it knows the password.
+        // The broker accepts the client without proof that it knows the password.
         (SaslScript::Scram { iterations: 4_096 }, "failed AuthenticationFailed"),
         (SaslScript::Welcome, "failed ProtocolError"),
         (SaslScript::Endless(b"r=x,s=eA==,i=4096".to_vec()), "failed ProtocolError"),
@@ -396,13 +397,13 @@ fn hostile_sasl_ends_with_the_right_reason_and_costs_no_time() {
         let observed = client.poll(&[shop()]).remove(0);
         assert!(client.most_held < FEW_BYTES, "{case}: {} bytes", client.most_held);
         assert!(!format!("{observed:?}").contains("hunter2"), "{case}: {observed:?}");
-        (case, told(&observed), *expected)
+        (case, reported(&observed), *expected)
     });
     check(tried.collect());
 }
 
 #[test]
-fn members_that_say_odd_things_are_read_as_far_as_they_make_sense() {
+fn malformed_members_are_read_as_far_as_possible() {
     let cluster = cluster();
     {
         let mut model = cluster.model();

@@ -1,4 +1,4 @@
-//! What kind of group it is: real groups of every kind that the test world can make.
+//! Kinds of groups: real groups of every kind that the test world can create.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(90);
 const PARTITIONS: i32 = 3;
 
 #[test]
-fn every_kind_of_group_is_told() {
+fn every_kind_of_group_is_recognised() {
     let kafka = kafka();
     let topic = unique("kinds");
     kafka.create_topic(&topic, PARTITIONS);
@@ -27,7 +27,7 @@ fn every_kind_of_group_is_told() {
     let _members =
         [Member::join(kafka, &classic, &topic, "classic"), Member::join(kafka, &consumer, &topic, "consumer")];
     kafka.commit(&commits, &[(&topic, 0, 5)]);
-    // What Kafka itself says of them: (type, protocol type).
+    // Kafka's own description of them: (type, protocol type).
     let listed = [
         (&streams, ("Streams", "streams")),
         (&old_streams, ("Classic", "consumer")),

@@ -1,14 +1,14 @@
-//! Brokers that are far away, and clusters that are very large: what is asked keeps its time, and what is read counts.
+//! Distant brokers and very large clusters: time-outs hold, and the observations are correct.
 
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
 
-use crate::scripted_broker::reading::*;
+use crate::scripted_broker::client::*;
 use crate::scripted_broker::*;
 use crate::world::command::{paceline, run};
 
-/// Every answer comes so late, those of the handshake too.
+/// Every response has this delay, those of the handshake too.
 fn far_away(model: &mut ClusterModel, by: Duration) {
     model.fault_all(Fault::Late(by));
     model.fault(kafka_protocol::messages::ApiKey::ApiVersions, Fault::Late(by));
@@ -25,7 +25,7 @@ fn shop(partitions: i32) -> ScriptedCluster {
 }
 
 #[test]
-fn a_broker_more_than_a_second_away_is_read_at_the_first_look() {
+fn a_broker_more_than_a_second_away_is_read_in_the_first_cycle() {
     let cluster = shop(1);
     far_away(&mut cluster.model(), Duration::from_millis(1_200));
     let arguments =
@@ -36,20 +36,20 @@ fn a_broker_more_than_a_second_away_is_read_at_the_first_look() {
 }
 
 #[test]
-fn what_takes_longer_than_a_request_may_says_how_to_wait_longer() {
+fn a_request_that_times_out_names_the_setting_of_the_time_out() {
     let cluster = shop(1);
     far_away(&mut cluster.model(), Duration::from_secs(30));
     let arguments =
         ["recommend", "--once", "--group", "shop", "--current", "1", "--bootstrap-servers", &cluster.bootstrap()];
     let ended = run(&mut paceline(&arguments));
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
-    for told in ["no answer within 3s", "--property socket.timeout.ms=", "requestTimeout"] {
-        assert!(ended.stderr.contains(told), "\"{told}\" is missing: {}", ended.stderr);
+    for reported in ["no answer within 3s", "--property socket.timeout.ms=", "requestTimeout"] {
+        assert!(ended.stderr.contains(reported), "\"{reported}\" is missing: {}", ended.stderr);
     }
 }
 
 #[test]
-fn an_advertised_name_that_can_not_be_reached_is_told_from_the_address_that_was_given() {
+fn an_unreachable_advertised_name_is_distinguished_from_a_bootstrap_address() {
     for (host, port, why) in [
         ("kafka-0.kafka-headless.shop.svc.invalid", 9092, "Failed to resolve"),
         ("127.0.0.1", i32::from(crate::world::ports::free()), "Connection refused"),
@@ -59,23 +59,23 @@ fn an_advertised_name_that_can_not_be_reached_is_told_from_the_address_that_was_
         cluster.model().advertised.insert(1, (host.to_owned(), port));
         let ended = run(&mut paceline(&["recommend", "--once", "--group", "shop", "--bootstrap-servers", &given]));
         assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
-        let named = format!("broker 1 is to be reached as {host}:{port}");
-        for told in ["a broker answered", &named, why, "The address that was given is right"] {
-            assert!(ended.stderr.contains(told), "\"{told}\" is missing: {}", ended.stderr);
+        let named = format!("broker 1 has the advertised listener {host}:{port}");
+        for reported in ["a broker answered", &named, why, "The address that was given is right"] {
+            assert!(ended.stderr.contains(reported), "\"{reported}\" is missing: {}", ended.stderr);
         }
         assert!(!ended.stderr.contains("no broker could be reached"), "{}", ended.stderr);
     }
 }
 
 #[test]
-fn a_connection_that_was_not_used_for_long_is_made_anew() {
+fn an_idle_connection_is_replaced() {
     for (idle, connections) in [(None, 1), (Some("1"), 3)] {
         let cluster = shop(1);
         let mut settings = settings(&cluster.bootstrap());
         settings.properties.extend(idle.map(|idle| ("connections.max.idle.ms".to_owned(), idle.to_owned())));
         let mut client = ClientUnderTest::with(settings);
         for cycle in 0..3 {
-            // Time that passes is what is tried.
+            // The passing of time is what is tested.
             let rested = Instant::now() + Duration::from_millis(50);
             while cycle > 0 && Instant::now() < rested {
                 std::thread::yield_now();
@@ -88,7 +88,7 @@ fn a_connection_that_was_not_used_for_long_is_made_anew() {
 }
 
 #[test]
-fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_told_to_be_unknown() {
+fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_unknown() {
     const PARTITIONS: i32 = 100_000;
     let cluster = shop(PARTITIONS);
     let mut settings = settings(&cluster.bootstrap());
@@ -108,10 +108,10 @@ fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_told_to_be_unkn
     assert!(observed.partitions.iter().filter(is_read).count() > 0, "what was read counts");
     assert!(client.most_held < 200 << 20, "{} bytes", client.most_held);
 
-    // Beyond what is looked at the topic is unknown, and says so.
+    // Beyond the limit the topic is unknown, with the reason.
     let cluster = shop(250_000);
     let mut client = ClientUnderTest::with({
-        let mut settings = crate::scripted_broker::reading::settings(&cluster.bootstrap());
+        let mut settings = crate::scripted_broker::client::settings(&cluster.bootstrap());
         settings.deadline = Duration::from_secs(20);
         settings.request_timeout = Duration::from_secs(10);
         settings

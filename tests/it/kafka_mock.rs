@@ -1,4 +1,4 @@
-//! One poll cycle after another against librdkafka's mock cluster, with every fault that it can play.
+//! Poll cycles against librdkafka's mock cluster, with every fault that it can simulate.
 
 use std::time::{Duration, Instant};
 
@@ -113,7 +113,7 @@ fn a_query_can_choose_topics_by_pattern_and_limit_partitions() {
 fn a_missing_topic_is_unknown_and_leaves_the_others_known() {
     let mock = Mock::start(1);
     mock.topic("orders", 2, 1);
-    // The mock cluster creates what it is asked for, unless an error is in the way.
+    // The mock cluster creates topics on request, unless an error is injected.
     let mut connection = connect(&mock);
     let both = GroupQuery {
         topics: TopicSelection::Named(vec!["orders".to_owned(), "no such\0topic".to_owned()]),
@@ -127,7 +127,7 @@ fn a_missing_topic_is_unknown_and_leaves_the_others_known() {
 }
 
 #[test]
-fn a_lost_coordinator_mid_run_heals_within_two_polls() {
+fn a_lost_coordinator_is_found_again_within_two_polls() {
     const NOT_COORDINATOR: i32 = 16;
     let mock = Mock::start(3);
     mock.topic("orders", 6, 3);
@@ -150,7 +150,7 @@ fn a_lost_coordinator_mid_run_heals_within_two_polls() {
 }
 
 #[test]
-fn a_loading_coordinator_is_asked_again_within_the_poll() {
+fn a_loading_coordinator_is_retried_within_the_poll() {
     for code in [14, 15] {
         let mock = Mock::start(1);
         mock.topic("orders", 2, 1);
@@ -218,7 +218,7 @@ fn one_failing_partition_leaves_the_others_known() {
     let mock = Mock::start(3);
     mock.topic("orders", 3, 1);
     let mut connection = connect(&mock);
-    // Whoever asks for metadata is told that broker 3 leads partition 1, and broker 3 says that it doesn't.
+    // The metadata has broker 3 as the leader of partition 1, and broker 3 denies it.
     (0..20).for_each(|_| mock.lie_about_leader("orders", 1, 3));
     let observed = poll(&mut connection, &[query("shop", "orders")]).remove(0);
     assert_eq!(unknowns(&observed), ["1 start NoLeader", "1 end NoLeader"]);
@@ -290,7 +290,7 @@ fn requests_per_cycle_do_not_grow_faster_than_one_offset_fetch_per_group() {
 }
 
 #[test]
-fn nobody_there_is_unreachable_and_says_what_the_connection_met() {
+fn a_closed_port_is_unreachable_with_the_error_of_the_connection() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut connection = Reader::open(settings(&format!("127.0.0.1:{port}"))).unwrap();
     let of_group = GroupQuery { topics: TopicSelection::OfGroup, ..query("shop", "") };

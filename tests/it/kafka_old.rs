@@ -1,4 +1,4 @@
-//! Old brokers: what they can't be asked for is asked otherwise, and the numbers are the same.
+//! Old brokers: other versions and requests are used, and the numbers are the same.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The second opinion: on every case, Paceline and Kafka's own admin client must agree number by number.
+//! Comparison with Kafka's own admin client: on every case, both must agree number by number.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use crate::world::kafka::member::Member;
 use crate::world::kafka::reader::{Reader, named, of_group};
 use crate::world::{equal, kafka, unique, wait_until};
 
-/// A group in some state, and what keeps it there.
+/// A group in some state, and the clients that keep it there.
 struct Case {
     group: String,
     topic: String,
-    /// Whether the group's commits or members tell which topics it has.
+    /// Whether the group's commits or members show which topics it has.
     shows_topics: bool,
     _held: Vec<Box<dyn Any>>,
 }
@@ -116,7 +116,7 @@ fn added_partitions(kafka: &Kafka) -> Case {
     case
 }
 
-fn a_group_that_nobody_knows(kafka: &Kafka) -> Case {
+fn an_unknown_group(kafka: &Kafka) -> Case {
     let case = Case::new(kafka, 2);
     kafka.produce(&case.topic, 1, 6);
     Case { shows_topics: false, ..case }
@@ -125,7 +125,7 @@ fn a_group_that_nobody_knows(kafka: &Kafka) -> Case {
 /// Brings a group into its state.
 type Make = fn(&Kafka) -> Case;
 
-/// One name for each case, and how it is made.
+/// The name of each case, and how it is created.
 const CASES: &[(&str, Make)] = &[
     ("classic members", classic_members),
     ("members of KIP-848", new_protocol_members),
@@ -136,10 +136,10 @@ const CASES: &[(&str, Make)] = &[
     ("transactions that have ended", transactions_that_have_ended),
     ("a recreated topic", a_recreated_topic),
     ("added partitions", added_partitions),
-    ("a group that nobody knows", a_group_that_nobody_knows),
+    ("a group that nobody knows", an_unknown_group),
 ];
 
-/// All that both can tell, in the oracle's form. An error where something is unknown to Paceline.
+/// All that both can read, in the admin client's format. An error where something is unknown to Paceline.
 fn paceline(reader: &mut Reader, query: &GroupQuery) -> Result<Value, String> {
     let committed = GroupQuery { isolation: IsolationLevel::ReadCommitted, ..query.clone() };
     let seen = reader.poll(&[query.clone(), committed]);
@@ -205,7 +205,7 @@ fn oracle(kafka: &Kafka, case: &Case) -> Result<Value, String> {
     Ok(seen)
 }
 
-/// An array in an order that does not depend on who wrote it.
+/// An array in a canonical order.
 fn sorted(array: &Value) -> Value {
     let mut elements = array.as_array().cloned().unwrap_or_default();
     elements.sort_by_key(Value::to_string);
@@ -228,7 +228,7 @@ fn paceline_and_kafkas_admin_client_agree_number_by_number() {
             queries.push(of_group(&case.group));
         }
         for query in queries {
-            // Members may still be joining, so that the two look at different moments.
+            // Members may still be joining, so that the two read different states.
             wait_until(name, Duration::from_secs(60), || {
                 equal(&paceline(&mut reader, &query)?, &oracle(kafka, &case)?)
             });

@@ -1,4 +1,4 @@
-//! A broker that is killed and comes back, again and again, while Paceline reads hundreds of groups from it.
+//! A broker that is killed and restarted, again and again, while Paceline reads hundreds of groups from it.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ fn after_each_of_five_outages_three_hundred_groups_are_complete_within_two_cycle
 #[test]
 #[ignore = "takes half an hour; run it with tests/run --long"]
 fn after_each_of_fifty_outages_a_thousand_groups_are_complete_within_two_cycles() {
-    // A machine that is too slow for all of them has still seen many.
+    // A machine that is too slow for all outages must still have had many.
     const LONGEST: Duration = Duration::from_secs(40 * 60);
     let kafka = Kafka::start_own();
     let clients = two_clients(&kafka, &with_commits(&kafka, 1_000));

@@ -1,4 +1,4 @@
-//! The poller's timing against mock clusters: subscriptions, single flight, deadlines, shutdown.
+//! The poller's timing against mock clusters: subscriptions, one cycle at a time, deadlines, shutdown.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -49,6 +49,9 @@ async fn a_subscription_is_polled_at_once_then_each_interval_and_ends_with_its_r
     assert!(times.is_sorted() && times[2] - times[1] >= Duration::from_millis(400), "{times:?}");
     let statistics = poller.statistics();
     assert!(statistics.cycles >= 2 && statistics.failed_cycles == 0 && statistics.last_success.is_some());
+    let undescribed = [("Unsupported", statistics.cycles)].into();
+    assert_eq!(statistics.partial, undescribed, "the mock cluster can't describe groups");
+    assert!(statistics.cycle_time > Duration::ZERO, "{statistics:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +120,7 @@ async fn there_is_one_cycle_at_a_time_however_slow_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_ends_polling_within_a_second_even_amid_a_slow_cycle() {
-    // It accepts the connection, and never answers.
+    // It accepts the connection, and never responds.
     let broker = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let token = CancellationToken::new();
     let poller = Poller::start(settings(&broker.local_addr().unwrap().to_string()), now, &token).unwrap();

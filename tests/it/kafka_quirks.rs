@@ -1,12 +1,12 @@
-//! What managed services and relatives of Kafka do differently, as public issues and their documents say: each is read by
-//! another request, or what can't be read is unknown with its reason.
+//! Differences of managed services and of other implementations of Kafka, from public issues and their documents: each
+//! is read by another request, or what can't be read is unknown with its reason.
 
 use std::time::Duration;
 
 use kafka_protocol::messages::ApiKey;
 use paceline::core::*;
 
-use crate::scripted_broker::reading::*;
+use crate::scripted_broker::client::*;
 use crate::scripted_broker::*;
 
 fn cluster() -> ScriptedCluster {
@@ -19,11 +19,11 @@ fn cluster() -> ScriptedCluster {
     cluster
 }
 
-/// A service, how its brokers differ, and what is told by the first and the second cycle.
+/// A service, how its brokers differ, and the observations of the first and the second cycle.
 struct Quirk {
     service: &'static str,
     differs: fn(&mut ClusterModel),
-    told: &'static str,
+    reported: &'static str,
 }
 
 const QUIRKS: &[Quirk] = &[
@@ -33,7 +33,7 @@ const QUIRKS: &[Quirk] = &[
             model.limit(ApiKey::ApiVersions, 0..=2);
             model.resets = true;
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "Azure Event Hubs: OffsetFetch up to 9 while Metadata has no topic ids",
@@ -44,7 +44,7 @@ const QUIRKS: &[Quirk] = &[
             model.forget(ApiKey::ShareGroupDescribe);
             model.versions.remove(&STREAMS_GROUP_DESCRIBE);
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "a broker that says of ApiVersions 3 that it isn't supported, with a body of no known layout",
@@ -57,7 +57,7 @@ const QUIRKS: &[Quirk] = &[
                 fault: Fault::Body(odd),
             });
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "Redpanda, WarpStream: no groups of the consumer protocol",
@@ -67,12 +67,12 @@ const QUIRKS: &[Quirk] = &[
             model.versions.remove(&STREAMS_GROUP_DESCRIBE);
             model.limit(ApiKey::ListGroups, 0..=4);
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "Kafka 3.7 to 3.9 without the new coordinator: ConsumerGroupDescribe is known, and refused",
         differs: |model| model.fault(ApiKey::ConsumerGroupDescribe, Fault::Error(35)),
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "the same, and the group has no members and is not listed any more",
@@ -82,17 +82,17 @@ const QUIRKS: &[Quirk] = &[
             model.fault(ApiKey::ShareGroupDescribe, Fault::Error(35));
         },
         // There can be no group of another protocol, so it is dead, which is known.
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "MSK Serverless: DescribeGroups is not answered in time",
         differs: |model| model.fault(ApiKey::DescribeGroups, Fault::Unanswered),
-        told: "committed known, ends known, members TimedOut",
+        reported: "committed known, ends known, members TimedOut",
     },
     Quirk {
         service: "a service without DescribeGroups",
         differs: |model| model.forget(ApiKey::DescribeGroups),
-        told: "committed known, ends known, members Unsupported",
+        reported: "committed known, ends known, members Unsupported",
     },
     Quirk {
         service: "Confluent Cloud: configurations and groups may not be listed",
@@ -100,7 +100,7 @@ const QUIRKS: &[Quirk] = &[
             model.fault(ApiKey::DescribeConfigs, Fault::Error(29));
             model.fault(ApiKey::ListGroups, Fault::Error(31));
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "a proxy without DescribeConfigs and ListGroups",
@@ -108,37 +108,37 @@ const QUIRKS: &[Quirk] = &[
             model.forget(ApiKey::DescribeConfigs);
             model.forget(ApiKey::ListGroups);
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "WarpStream, old Kafka (KAFKA-9507): ends of -1 without an error",
         differs: |model| model.fault(ApiKey::ListOffsets, Fault::Offset(-1)),
-        told: "committed known, ends NegativeOffset, members known",
+        reported: "committed known, ends NegativeOffset, members known",
     },
     Quirk {
         service: "no ListOffsets",
         differs: |model| model.forget(ApiKey::ListOffsets),
-        told: "committed known, ends Unsupported, members known",
+        reported: "committed known, ends Unsupported, members known",
     },
     Quirk {
         service: "no ListOffsets that we know",
         differs: |model| model.limit(ApiKey::ListOffsets, 0..=0),
-        told: "committed known, ends Unsupported, members known",
+        reported: "committed known, ends Unsupported, members known",
     },
     Quirk {
         service: "OffsetFetch from before Kafka 0.11, which can't give all of a group's commits",
         differs: |model| model.limit(ApiKey::OffsetFetch, 0..=1),
-        told: "committed Unsupported, ends known, members known",
+        reported: "committed Unsupported, ends known, members known",
     },
     Quirk {
         service: "OffsetFetch by topic ids only, as a Kafka to come may have it",
         differs: |model| model.limit(ApiKey::OffsetFetch, 10..=12),
-        told: "committed Unsupported, ends known, members known",
+        reported: "committed Unsupported, ends known, members known",
     },
     Quirk {
         service: "no FindCoordinator",
         differs: |model| model.forget(ApiKey::FindCoordinator),
-        told: "committed Unsupported, ends known, members Unsupported",
+        reported: "committed Unsupported, ends known, members Unsupported",
     },
     Quirk {
         service: "the oldest versions that we know",
@@ -152,41 +152,41 @@ const QUIRKS: &[Quirk] = &[
             model.limit(ApiKey::ListOffsets, 0..=1);
             model.limit(ApiKey::DescribeConfigs, 0..=1);
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "a Kafka to come, with newer versions of everything",
         differs: |model| {
-            // It answers the old ones still, as Kafka 4 does with all since 2.1 (KIP-896).
+            // It still answers the old versions, as Kafka 4 does with all since 2.1 (KIP-896).
             for versions in model.versions.values_mut() {
                 *versions = *versions.start()..=99;
             }
         },
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "MSK Serverless, Confluent Cloud: quotas that ask to wait a little with every answer",
         differs: |model| model.fault_all(Fault::Throttle(20)),
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
     Quirk {
         service: "a cluster across regions: answers are late",
         differs: |model| model.fault_all(Fault::Late(Duration::from_millis(150))),
-        told: ALL_KNOWN,
+        reported: ALL_KNOWN,
     },
 ];
 
 #[test]
-fn services_that_differ_are_read_or_the_reason_is_told() {
+fn services_that_differ_are_read_or_unknown_with_a_reason() {
     let mut differ = Vec::new();
-    for Quirk { service, differs, told } in QUIRKS {
+    for Quirk { service, differs, reported } in QUIRKS {
         let cluster = cluster();
         differs(&mut cluster.model());
         let mut client = ClientUnderTest::of(&cluster);
         for cycle in 1..=2 {
-            let seen = client.told(&query("shop", "orders"));
-            if seen != *told {
-                differ.push(format!("{service}, cycle {cycle}\n     is: {seen}\n     be: {told}"));
+            let seen = client.reported(&query("shop", "orders"));
+            if seen != *reported {
+                differ.push(format!("{service}, cycle {cycle}\n     is: {seen}\n     be: {reported}"));
             }
         }
     }
@@ -211,7 +211,7 @@ fn requests_do_not_grow_with_the_groups_where_the_brokers_take_many_at_once() {
         for cycle in 1..=3 {
             cluster.forget_requests();
             let observed = client.poll(&queries);
-            assert!(observed.iter().all(|observation| told(observation) == ALL_KNOWN), "{each}, cycle {cycle}");
+            assert!(observed.iter().all(|observation| reported(observation) == ALL_KNOWN), "{each}, cycle {cycle}");
             let requests = cluster.requests();
             let count = |key: ApiKey| requests.get(&(key as i16)).copied().unwrap_or(0);
             let case = format!("cycle {cycle}: {requests:?}");
@@ -224,7 +224,7 @@ fn requests_do_not_grow_with_the_groups_where_the_brokers_take_many_at_once() {
 }
 
 #[test]
-fn each_protocol_of_groups_is_told_apart_and_its_members_are_read() {
+fn each_group_protocol_is_recognised_and_its_members_are_read() {
     let rows = [
         (Protocol::Classic, GroupKind::Classic),
         (Protocol::Consumer, GroupKind::Consumer),
@@ -243,7 +243,7 @@ fn each_protocol_of_groups_is_told_apart_and_its_members_are_read() {
         let mut client = ClientUnderTest::of(&cluster);
         for cycle in 1..=2 {
             let observed = client.poll(&[query("shop", "orders")]).remove(0);
-            assert_eq!((observed.kind, told(&observed).as_str()), (kind, ALL_KNOWN), "{protocol:?}, cycle {cycle}");
+            assert_eq!((observed.kind, reported(&observed).as_str()), (kind, ALL_KNOWN), "{protocol:?}, cycle {cycle}");
             let member = &observed.group.as_ref().unwrap().members[0];
             assert_eq!((&*member.client_id, &*member.host), ("client-of-m1", "/10.0.0.7"), "{protocol:?}");
             let tasks: Vec<_> = member.tasks.iter().map(|task| (&*task.subtopology, task.partition)).collect();

@@ -1,4 +1,4 @@
-//! Poll cycles against a real broker: what the mock cluster can't play.
+//! Poll cycles against a real broker: what the mock cluster can't simulate.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::world::{kafka, unique, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// Polls until the offsets are as wanted.
+/// Polls until the offsets are as expected.
 fn wait_for_offsets(reader: &mut Reader, query: &GroupQuery, wanted: &[(i64, u64, u64)]) -> Observation {
     wait_until("the offsets", SOON, || {
         let observation = reader.poll_one(query);
@@ -28,7 +28,7 @@ fn groups_of_both_protocols_are_described_with_members_and_assignment() {
         kafka.create_topic(&topic, 6);
         let members = [(); 2].map(|()| Member::join(kafka, &group, &topic, protocol));
         let mut reader = Reader::fresh(&kafka.bootstrap());
-        // Without a commit and without a named topic: the assignment alone tells which topic it is.
+        // Without a commit and without a named topic: the assignment alone shows the topic.
         let described = wait_until("two members with three partitions each", SOON, || {
             let observed = reader.poll_one(&of_group(&group));
             let described = observed.group.clone().map_err(|unknown| unknown.to_string())?;
@@ -75,7 +75,7 @@ fn a_group_that_never_committed_has_no_commits_and_one_that_does_not_exist_is_an
 }
 
 #[test]
-fn a_missing_topic_and_a_deleted_group_are_told_from_others() {
+fn a_missing_topic_and_a_deleted_group_are_distinguished_from_others() {
     let kafka = kafka();
     let (topic, group) = (unique("topic"), unique("group"));
     kafka.create_topic(&topic, 1);
@@ -93,7 +93,7 @@ fn a_missing_topic_and_a_deleted_group_are_told_from_others() {
     let gone = reader.poll_one(&of_group(&group));
     assert_eq!(gone.failure, Some(Unknown::CommitsExpired { group: group.clone() }));
     assert_eq!(gone.kind, GroupKind::Expired);
-    // Who comes later can't know that it was there.
+    // A client that joins later can't know that it existed.
     let failure = Reader::fresh(&kafka.bootstrap()).poll_one(&of_group(&group)).failure;
     assert!(matches!(failure, Some(Unknown::GroupNeverSeen { .. })), "{failure:?}");
 }
@@ -120,7 +120,7 @@ fn a_recreated_topic_has_another_id() {
             other => Err(format!("{other:?}")),
         }
     });
-    // The commits went with the topic: how far the group has read is not known any more.
+    // The commits were deleted with the topic: how far the group has read is unknown.
     assert_eq!(after.partitions[0].committed, Err(Unknown::CommitsExpired { group: group.clone() }));
     assert!(before.topics[0].id.is_some() && before.topics[0].id != after.topics[0].id);
 }
@@ -230,7 +230,7 @@ fn a_pattern_finds_topics_but_never_kafkas_own() {
 }
 
 #[test]
-fn the_errors_that_people_meet_first_are_named() {
+fn the_most_frequent_errors_are_named() {
     let kafka = kafka();
     let (topic, group) = (unique("topic"), unique("group"));
     kafka.create_topic(&topic, 1);

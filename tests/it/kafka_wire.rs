@@ -1,4 +1,4 @@
-//! What reading an answer may allocate: a multiple of the answer's size, whatever the answer claims.
+//! The memory of decoding a response: a multiple of its size, whatever lengths it announces.
 
 use paceline::kafka::decode_any;
 use proptest::collection::vec;
@@ -6,10 +6,10 @@ use proptest::prelude::*;
 
 use crate::allocations::most_held;
 
-/// What an answer of few bytes may take all the same; the codec's own floor for small answers is 1 MiB.
+/// The memory that a small response may take; the codec's own minimum for small responses is 1 MiB.
 const FLOOR: usize = 1_100_000;
 
-/// The requests that we know with their versions; -1 is what a classic member holds.
+/// The requests that are implemented, with their versions; -1 is a classic member's assignment.
 const KNOWN: &[(i16, std::ops::RangeInclusive<i16>)] = &[
     (18, 0..=3),
     (3, 1..=12),
@@ -38,7 +38,7 @@ fn check(key: i16, version: i16, body: &[u8]) {
 }
 
 #[test]
-fn a_length_of_billions_allocates_nothing_like_it() {
+fn an_announced_length_of_billions_is_not_allocated() {
     let lies: [&[u8]; 5] = [
         b"\x7f\xff\xff\xff",
         b"\x3f\xff\xff\xff",
@@ -76,17 +76,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn made_up_bytes_allocate_only_a_multiple_of_their_size(bytes in vec(prop_oneof![any::<u8>(), 0..4_u8, Just(0xff)], 0..400)) {
+    fn random_bytes_allocate_only_a_multiple_of_their_size(bytes in vec(prop_oneof![any::<u8>(), 0..4_u8, Just(0xff)], 0..400)) {
         for (key, version) in each_version() {
             check(key, version, &bytes);
         }
     }
 }
 
-/// What the fuzz target does, for a minute, where there is no fuzzer: made up answers, and honest ones that are changed.
+/// What the fuzz target does, for a minute, where there is no fuzzer: random responses, and valid ones with changes.
 #[test]
 #[ignore = "takes a minute; tests/run --long runs it"]
-fn a_minute_of_made_up_answers_is_harmless() {
+fn a_minute_of_random_responses_is_harmless() {
     let mut random = fastrand::Rng::new();
     let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let known: Vec<(i16, i16)> = each_version().collect();
@@ -95,7 +95,7 @@ fn a_minute_of_made_up_answers_is_harmless() {
     let mut read = 0_u64;
     while std::time::Instant::now() < until {
         for _ in 0..1_000 {
-            // Now and then from the beginning; else what was there, changed, longer or shorter.
+            // Sometimes from the beginning; else the previous one, changed, longer or shorter.
             match random.u8(0..20) {
                 0 => body.clear(),
                 1..4 => body.truncate(random.usize(0..=body.len())),

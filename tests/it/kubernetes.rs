@@ -26,7 +26,7 @@ use crate::world::{cluster, equal, run_dir, stays, unique, wait_for, world};
 const SOON: Duration = Duration::from_secs(60);
 
 /// A topic with a lag of 100 in each of so many partitions, which nobody reads. Gives topic and group.
-fn lag(kafka: &Kafka, partitions: i32) -> (String, String) {
+pub(crate) fn lag(kafka: &Kafka, partitions: i32) -> (String, String) {
     let (topic, group) = (unique("lag"), unique("lag"));
     kafka.create_topic(&topic, partitions);
     let start: Vec<_> = (0..partitions).map(|partition| (topic.as_str(), partition, 0)).collect();
@@ -36,7 +36,7 @@ fn lag(kafka: &Kafka, partitions: i32) -> (String, String) {
 }
 
 /// A Deployment whose consumers look at something else, so that only the controller changes anything.
-async fn deploy(kafka: &Kafka, cluster: &ControlPlane, namespace: &str, name: &str) {
+pub(crate) async fn deploy(kafka: &Kafka, cluster: &ControlPlane, namespace: &str, name: &str) {
     Workers::elsewhere(kafka, name).deploy(cluster.admin(), namespace).await;
 }
 
@@ -44,7 +44,12 @@ async fn wanted(cluster: &ControlPlane, namespace: &str, name: &str) -> i32 {
     deployment_replicas(cluster.admin(), namespace, name).await.wanted
 }
 
-async fn wait_for_condition(cluster: &ControlPlane, namespace: &str, name: &str, wanted: (&str, &str, &str)) -> String {
+pub(crate) async fn wait_for_condition(
+    cluster: &ControlPlane,
+    namespace: &str,
+    name: &str,
+    wanted: (&str, &str, &str),
+) -> String {
     let (kind, value, reason) = wanted;
     wait_for(&format!("{kind} of {name} to be {value}"), SOON, || async {
         condition(&status(cluster, namespace, name).await, kind, value, Some(reason))
@@ -210,7 +215,7 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
     // Whoever was in the way is gone: now it is scaled.
     autoscalers.delete("other", &DeleteParams::default()).await.unwrap();
     wait_for_wanted(cluster, &namespace, "with-hpa", 4).await;
-    wait_for_condition(cluster, &namespace, "with-hpa", ("Conflict", "False", "Alone")).await;
+    wait_for_condition(cluster, &namespace, "with-hpa", ("Conflict", "False", "NoCompetitor")).await;
     scaled_consumers(cluster, &namespace).delete("a-first", &DeleteParams::default()).await.unwrap();
     wait_for_wanted(cluster, &namespace, "shared", 4).await;
     assert!(controller.stop().success());
@@ -253,7 +258,8 @@ async fn without_the_right_to_see_hpas_it_scales_and_without_the_right_to_patch_
         if name == "no-hpas" {
             wait_for_wanted(cluster, &namespace, "orders", 4).await;
             let log = std::fs::read_to_string(&controller.log).unwrap();
-            assert!(log.contains("HorizontalPodAutoscalers can't be watched"), "it says what it can't see");
+            assert!(log.contains("horizontalpodautoscalers.autoscaling"), "it says what it can't see");
+            assert!(log.contains("Workloads are not watched"), "it says how it reads the target");
         } else {
             let said = wait_for_condition(cluster, &namespace, "orders", ("Ready", "False", "Forbidden")).await;
             assert!(said.contains("not allowed to patch deployments.apps/scale"), "{said}");
@@ -412,7 +418,7 @@ async fn scaled_consumers_are_read_from_a_folder_as_well() {
     let write = |name: &str, lag_per_replica: u64| {
         let mut object = scaled_consumer("orders", &group, &topic, lag_per_replica);
         object["metadata"]["namespace"] = json!(namespace);
-        std::fs::write(folder.join(name), serde_yaml::to_string(&object).unwrap()).unwrap();
+        std::fs::write(folder.join(name), serde_saphyr::to_string(&object).unwrap()).unwrap();
     };
     write("orders.yaml", 200);
     std::fs::write(folder.join("broken.yaml"), "kind: ScaledConsumer\nspec: [").unwrap();
@@ -458,6 +464,17 @@ async fn a_custom_resource_with_a_scale_is_scaled_as_well() {
     create(cluster, &namespace, object).await;
     let controller = Controller::start(cluster, kafka, &namespace).await;
     wait_for("a fleet of four", SOON, || async {
+        let found = fleets.get("orders").await.map_err(|error| error.to_string())?;
+        equal(&found.data["spec"]["size"], &json!(4))
+    })
+    .await;
+    // Its metadata are watched, so a change is seen without a read in between.
+    let reads = || cluster.reads(&namespace).iter().filter(|read| read.resource == "fleets").count();
+    let before = reads();
+    stays("nothing is read", Duration::from_secs(5), || equal(&reads(), &before)).await;
+    let fewer = json!({"spec": {"size": 1}});
+    fleets.patch("orders", &PatchParams::default(), &Patch::Merge(fewer)).await.unwrap();
+    wait_for("a fleet of four again", SOON, || async {
         let found = fleets.get("orders").await.map_err(|error| error.to_string())?;
         equal(&found.data["spec"]["size"], &json!(4))
     })

@@ -121,8 +121,8 @@ async fn the_role_of_the_examples_is_enough_and_without_it_the_message_names_it(
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples/kafka-secret-role.yaml");
     let text = std::fs::read_to_string(file).unwrap();
     let [role, binding] = text.split("\n---\n").collect::<Vec<_>>().try_into().expect("two documents");
-    let mut role: Role = serde_yaml::from_str(role).unwrap();
-    let mut binding: RoleBinding = serde_yaml::from_str(binding).unwrap();
+    let mut role: Role = serde_saphyr::from_str(role).unwrap();
+    let mut binding: RoleBinding = serde_saphyr::from_str(binding).unwrap();
     role.metadata.namespace = Some(namespace.clone());
     binding.metadata.namespace = Some(namespace.clone());
     binding.subjects.as_mut().unwrap()[0].namespace = Some(namespace.clone());

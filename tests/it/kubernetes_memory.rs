@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams, Patch, PatchParams};
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use paceline::core::{Candidate, CapacitySource, RecordsPerSecond};
+use paceline::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
 use serde_json::{Value, json};
 
+use crate::decision_view::strict_part;
+use crate::replay::assert_valid;
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, condition, create, prepare, scaled_consumer, scaled_consumers, status};
 use crate::world::kafka::Kafka;
@@ -88,7 +91,7 @@ async fn a_restarted_controller_knows_the_steps_that_the_one_before_took() {
     };
     let status = wait_for_status(cluster, &namespace, "the limit in the status", limited).await;
     let memory: Value = serde_json::from_str(&status.memory.unwrap()).unwrap();
-    assert!(memory["template"].is_u64(), "the Deployment's revision is known: {memory:#}");
+    assert!(memory["facts"]["workload"]["template"].is_u64(), "the Deployment's revision is known: {memory:#}");
     first.kill();
 
     let second = Controller::start(cluster, kafka, &namespace).await;
@@ -131,15 +134,25 @@ async fn the_status_shows_what_is_believed_predicted_and_found_and_events_tell_w
 
     merge(cluster, &namespace, json!({"spec": {"capacityPerReplica": 50}}), false).await;
     wait_for("the capacity to be known", SOON, || async {
-        condition(&status(cluster, &namespace, "orders").await, "CapacityUnknown", "False", Some("Over"))
+        condition(&status(cluster, &namespace, "orders").await, "CapacityUnknown", "False", Some("Resolved"))
     })
     .await;
     let predicted = |status: &ScaledConsumerStatus| !status.candidates.is_empty() && status.memory.is_some();
     let after = wait_for_status(cluster, &namespace, "predictions", predicted).await;
-    assert_eq!(after.model.as_ref().unwrap().capacity_per_replica, Some(50.0), "{after:?}");
-    let replicas: Vec<_> = after.candidates.iter().map(|row| row.replicas).collect();
+    let capacity = after.model.as_ref().unwrap().capacity;
+    assert_eq!((capacity.per_replica, capacity.source), (Some(RecordsPerSecond(50.0)), CapacitySource::Hint));
+    let replicas: Vec<_> = after.candidates.iter().map(|row| row.replicas.0).collect();
     assert!(replicas.is_sorted() && replicas.contains(&1) && replicas.len() <= 16, "{after:?}");
-    assert!(after.candidates.iter().all(|row| row.replica_seconds > 0 && row.cost > 0), "{after:?}");
+    let costs = |row: &Candidate| row.prediction.is_some_and(|it| it.total_cost_replica_seconds >= it.replica_seconds);
+    assert!(after.candidates.iter().all(costs), "{after:?}");
+    // As the API server keeps it, it is a part of what `recommend` and `replay` print.
+    let resource = ApiResource::erase::<ScaledConsumer>(&());
+    let raw: Api<DynamicObject> = Api::namespaced_with(cluster.admin(), &namespace, &resource);
+    let raw = raw.get("orders").await.unwrap().data;
+    assert_valid(&strict_part("Model"), &raw["status"]["model"]);
+    for row in raw["status"]["candidates"].as_array().unwrap() {
+        assert_valid(&strict_part("Candidate"), row);
+    }
 
     let events: Api<Event> = Api::namespaced(cluster.admin(), &namespace);
     wait_for("the Events of both changes", SOON, || async {

@@ -100,7 +100,7 @@ async fn what_an_hpa_makes_of_the_metric_is_said_and_the_target_is_never_written
 
     wait_for_said(cluster, &namespace, "orders", &[NOTHING], &[]).await;
     let told = status(cluster, &namespace, "orders").await;
-    condition(&told, "Conflict", "False", Some("Alone")).unwrap();
+    condition(&told, "Conflict", "False", Some("NoCompetitor")).unwrap();
     condition(&told, "Ready", "True", None).unwrap();
     assert_eq!((told.replicas, told.desired), (Some(1), Some(4)));
 
@@ -232,7 +232,7 @@ async fn another_mode_leaves_no_condition_behind_and_an_older_scaled_consumer_go
     .await;
     assert_eq!(writes(cluster, &namespace), 0);
 
-    for (mode, reason) in [("DryRun", "Alone"), ("Metrics", "ScaledConsumer"), ("Scale", "ScaledConsumer")] {
+    for (mode, reason) in [("DryRun", "NoCompetitor"), ("Metrics", "ScaledConsumer"), ("Scale", "ScaledConsumer")] {
         let patch = Patch::Merge(json!({"spec": {"mode": mode}}));
         scaled_consumers(cluster, &namespace).patch("orders", &PatchParams::default(), &patch).await.unwrap();
         wait_for(&format!("what is said in mode {mode}"), SOON, || async {

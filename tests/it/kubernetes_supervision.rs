@@ -76,7 +76,8 @@ async fn a_namespace_that_rbac_refuses_is_named_and_the_others_are_scaled() {
     let line = format!("scaledconsumers.paceline.dev in namespace {refused}: refused");
     let text = readiness(&controller);
     assert!(text.contains(&line) && text.ends_with("ok\n"), "{text}");
-    let series = format!("paceline_watch_listed{{namespace=\"{refused}\",resource=\"scaledconsumers.paceline.dev\"}} 0");
+    let series =
+        format!("paceline_watch_listed{{namespace=\"{refused}\",resource=\"scaledconsumers.paceline.dev\"}} 0");
     assert!(controller.metrics().contains(&series), "{}", controller.metrics());
     let log = std::fs::read_to_string(&controller.log).unwrap();
     let lines = log.lines().filter(|line| line.contains("can't be watched") && line.contains(&refused)).count();

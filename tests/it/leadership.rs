@@ -1,10 +1,16 @@
 //! Two controllers and one Lease: who writes, and how fast the other takes over.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use paceline::kubernetes::lease::{Candidate, LeaderElection, Leadership};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
+use crate::fake_api_server::{Answer, Asked, ok, refuse, serve};
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, prepare};
 use crate::world::{wait_for, world};
@@ -54,4 +60,95 @@ async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_f
         if holder.is_empty() { Ok(()) } else { Err(holder) }
     })
     .await;
+}
+
+/// An API server with one Lease, which it writes as it should. Each request but a read is answered late.
+struct LeaseServer {
+    lease: Mutex<Option<Value>>,
+    version: AtomicU64,
+    delay: Duration,
+}
+
+impl LeaseServer {
+    fn handle(&self, asked: &Asked) -> Answer {
+        let mut lease = self.lease.lock().unwrap();
+        let version = |lease: &Value| lease["metadata"]["resourceVersion"].clone();
+        match (asked.method.as_str(), &*lease) {
+            ("GET", None) => return refuse(404, "NotFound", "no lease"),
+            ("GET", Some(lease)) => return ok(lease),
+            ("PUT", Some(lease)) if version(lease) != version(&asked.body) => {
+                return refuse(409, "Conflict", "the object has been modified");
+            }
+            (_, _) => {}
+        }
+        let mut new = asked.body.clone();
+        new["metadata"]["resourceVersion"] = json!(self.version.fetch_add(1, Ordering::Relaxed).to_string());
+        let answer = ok(&new);
+        *lease = Some(new);
+        answer
+    }
+
+    /// Changes it as somebody else would.
+    fn edit(&self, edit: impl FnOnce(&mut Value)) {
+        let mut lease = self.lease.lock().unwrap();
+        let lease = lease.as_mut().expect("there is a lease");
+        edit(lease);
+        lease["metadata"]["resourceVersion"] = json!(self.version.fetch_add(1, Ordering::Relaxed).to_string());
+    }
+
+    /// Takes part in an election on it until the test ends.
+    fn elect(self: &Arc<Self>) -> Leadership {
+        let server = Arc::clone(self);
+        let (client, _) = serve(move |asked| {
+            let server = Arc::clone(&server);
+            async move {
+                let answer = server.handle(&asked);
+                if asked.method != "GET" {
+                    tokio::time::sleep(server.delay).await;
+                }
+                answer
+            }
+        });
+        let candidate =
+            Candidate { namespace: "home".to_owned(), lease: "paceline".to_owned(), identity: "us".to_owned() };
+        let (election, leadership) = LeaderElection::new(client, candidate);
+        tokio::spawn(election.run(CancellationToken::new()));
+        leadership
+    }
+}
+
+fn lease_server(delay: Duration) -> Arc<LeaseServer> {
+    Arc::new(LeaseServer { lease: Mutex::default(), version: AtomicU64::new(1), delay })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_was_written_and_answered_late_is_ours() {
+    // A renewal may take 3 s.
+    for delay in [0, 2_900, 3_100, 6_000, 60_000].map(Duration::from_millis) {
+        let server = lease_server(delay);
+        let mut leadership = server.elect();
+        tokio::time::timeout(SOON, leadership.changed()).await.expect("it becomes the leader");
+        for second in 0..120 {
+            assert!(leadership.is_leader(), "answered after {delay:?}: second {second}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_another_holder_ends_a_leadership() {
+    let server = lease_server(Duration::ZERO);
+    let mut leadership = server.elect();
+    tokio::time::timeout(SOON, leadership.changed()).await.expect("it becomes the leader");
+    for round in 0..10 {
+        server.edit(|lease| lease["metadata"]["annotations"] = json!({"round": round.to_string()}));
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert!(leadership.is_leader(), "annotated {round} times");
+    }
+    server.edit(|lease| lease["spec"]["holderIdentity"] = json!("them"));
+    tokio::time::timeout(Duration::from_secs(5), leadership.changed()).await.expect("it notices");
+    assert!(!leadership.is_leader());
+    // They never renew, so the lease is free 10 s later.
+    tokio::time::timeout(Duration::from_secs(15), leadership.changed()).await.expect("it leads again");
+    assert!(leadership.is_leader());
 }

@@ -3,7 +3,9 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod allocations;
+mod fake_api_server;
 mod scripted_broker;
+mod status_writer;
 mod story;
 mod world;
 
@@ -13,6 +15,7 @@ mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
 mod config;
+mod decision_view;
 mod demo;
 mod end_to_end;
 mod engine;
@@ -40,6 +43,7 @@ mod kubernetes_credentials;
 mod kubernetes_memory;
 mod kubernetes_metrics_mode;
 mod kubernetes_supervision;
+mod kubernetes_workloads;
 mod lag;
 mod leadership;
 mod manifests;
@@ -48,7 +52,9 @@ mod native_hpa;
 mod replay;
 mod simulate;
 mod tidy;
+mod tidy_imports;
 mod time_lag;
 mod time_lag_invariants;
 mod workers;
 mod world_smoke;
+mod yaml;

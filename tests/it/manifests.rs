@@ -28,11 +28,7 @@ fn folder() -> PathBuf {
 /// The documents of one file.
 fn documents(file: &Path) -> Vec<Value> {
     let text = std::fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    serde_yaml::Deserializer::from_str(&text)
-        .map(|document| {
-            serde::Deserialize::deserialize(document).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
-        })
-        .collect()
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
 /// Every folder that `kubectl apply -k` takes; the first is what is installed without a choice.
@@ -162,7 +158,7 @@ fn the_overlays_fit_together_by_their_names() {
         // The configuration is that of the base, with nothing but this field in addition.
         let configuration = |rendered: &[Value]| -> Value {
             let text = the(rendered, "ConfigMap", "paceline")["data"]["paceline.yaml"].as_str().unwrap();
-            serde_yaml::from_str(text).unwrap()
+            serde_saphyr::from_str(text).unwrap()
         };
         let text = the(&rendered, "ConfigMap", "paceline")["data"]["paceline.yaml"].as_str().unwrap().to_owned();
         let parsed = Configuration::parse(&Source { name: "paceline.yaml".to_owned(), text }).unwrap();

@@ -87,8 +87,7 @@ fn get(path: &str) -> http::Request<Vec<u8>> {
 async fn autoscale(cluster: &ControlPlane, namespace: &str, name: &str, example: &str, more: Value) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("manifests/examples").join(example);
     let text = std::fs::read_to_string(file).unwrap();
-    let documents =
-        serde_yaml::Deserializer::from_str(&text).map(|it| <Value as serde::Deserialize>::deserialize(it).unwrap());
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
     let mut hpa = documents.into_iter().find(|it| it["kind"] == "HorizontalPodAutoscaler").expect("it has an HPA");
     hpa["metadata"] = json!({"name": name});
     hpa["spec"]["scaleTargetRef"]["name"] = json!(name);
@@ -136,12 +135,6 @@ async fn scaling_active(cluster: &ControlPlane, namespace: &str, name: &str) -> 
     let conditions = hpas.get(name).await.unwrap().status.and_then(|status| status.conditions).unwrap_or_default();
     let active = conditions.into_iter().find(|condition| condition.type_ == "ScalingActive");
     active.map(|active| (active.status, active.message.unwrap_or_default())).unwrap_or_default()
-}
-
-#[test]
-fn what_is_looked_for_in_an_hpa_is_what_is_served() {
-    let served = paceline::serve::external_metrics::Metric::ALL.map(|metric| metric.name());
-    assert_eq!(served, paceline::kubernetes::hpa::METRICS);
 }
 
 /// a. Up and down by the records that real consumers have not read; by single steps beyond ten replicas; and on the lag
@@ -362,7 +355,7 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
     assert!(adapter.controller.stop().success());
 }
 
-/// Connections whose client certificate is believed, by the controller's own metrics.
+/// Open connections of the API server, by the controller's own metrics.
 fn believed_connections(controller: &Controller) -> u64 {
     let text = controller.metrics();
     let line =

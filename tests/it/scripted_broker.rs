@@ -6,13 +6,13 @@
 // Not every helper is used by every set of tests.
 #![allow(dead_code)]
 
-mod answers;
+pub(crate) mod client;
 mod faults;
 mod model;
-pub(crate) mod reading;
+mod responses;
 mod sasl;
 mod streams;
-mod truth;
+mod verification;
 
 pub(crate) use faults::{Fault, FaultRule};
 pub(crate) use model::*;
@@ -28,7 +28,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use answers::{Answering, Asked};
+use responses::{Answering, ReceivedRequest};
 
 use crate::world::ports;
 
@@ -73,7 +73,7 @@ impl ScriptedCluster {
         cluster
     }
 
-    /// The addresses of all brokers, as settings want them.
+    /// The addresses of all brokers, as in settings.
     pub(crate) fn bootstrap(&self) -> String {
         self.ports.values().map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
     }
@@ -83,7 +83,7 @@ impl ScriptedCluster {
         format!("127.0.0.1:{}", self.ports[&broker])
     }
 
-    /// What the brokers hold and do wrong; changes count from the next request on. Don't keep it across a poll.
+    /// The brokers' data and faults; changes apply from the next request on. Don't hold it across a poll.
     pub(crate) fn model(&self) -> MutexGuard<'_, ClusterModel> {
         lock(&self.shared.model)
     }
@@ -162,7 +162,7 @@ async fn accept(shared: Arc<Shared>, broker: i32, listener: TcpListener, stop: C
     }
 }
 
-/// Answers one connection's requests, in their order. A closed connection is the end, whoever closed it.
+/// Responds to one connection's requests, in their order, until either side closes it.
 async fn serve(shared: &Shared, broker: i32, mut stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut session = sasl::Session::default();
@@ -181,7 +181,7 @@ async fn serve(shared: &Shared, broker: i32, mut stream: TcpStream) {
             Some(Fault::Body(body)) => body.clone(),
             _ => match reply(shared, broker, &mut session, &frame, (key, version), fault.as_ref()) {
                 Some(reply) => reply,
-                // A request that a real broker closes the connection for.
+                // A request for which a real broker closes the connection.
                 None => return,
             },
         };
@@ -202,9 +202,9 @@ fn number(frame: &[u8], at: usize) -> Option<i16> {
     Some(i16::from_be_bytes(frame.get(at..at + 2)?.try_into().ok()?))
 }
 
-/// What a broker says to a version of ApiVersions that it doesn't know, in version 0.
+/// The response to an unsupported version of ApiVersions, in version 0.
 fn unsupported() -> Vec<u8> {
-    answers::encoded(&ApiVersionsResponse::default().with_error_code(35), 0)
+    responses::encoded(&ApiVersionsResponse::default().with_error_code(35), 0)
 }
 
 fn reply(
@@ -227,14 +227,14 @@ fn reply(
     };
     let mut body = frame;
     RequestHeader::decode(&mut body, header_version).ok()?;
-    let asked = Asked { key, version, body };
+    let requested = ReceivedRequest { key, version, body };
     if !session.admits(&model, key) {
         return None;
     }
     if key == ApiKey::SaslAuthenticate as i16 {
-        return session.authenticate(&model, &asked);
+        return session.authenticate(&model, &requested);
     }
-    Answering { model: &model, broker, fault }.answer(&asked)
+    Answering { model: &model, broker, fault }.answer(&requested)
 }
 
 async fn send(
@@ -278,7 +278,7 @@ fn framed(content: &[u8]) -> Vec<u8> {
     [&(content.len() as i32).to_be_bytes()[..], content].concat()
 }
 
-/// A slow broker: waits as part of what it plays, not for anything.
+/// A slow broker: this wait is part of the simulation, and waits for nothing.
 async fn later(delay: Duration) {
     let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + delay, Duration::from_secs(3_600));
     ticks.tick().await;

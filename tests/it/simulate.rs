@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use paceline::simulate::{Figures, Job, PolicyName, Run, Scenario, run, run_all, scenario};
+use paceline::simulate::{Figures, Job, PolicyName, Run, Scenario, parse, read, run, run_all};
 use paceline::yaml::Source;
 
 use crate::world::command::{paceline, run as end_of};
@@ -13,43 +13,44 @@ use crate::world::command::{paceline, run as end_of};
 const SEEDS: [u64; 2] = [1, 2];
 
 /// What `timeLag` may cost at most on a scenario, in the mean of the seeds: records later than the objective in per cent,
-/// replica-hours, and changes of the replicas. The test prints rows as they would be for the present engine, with what
-/// is left for noise (see [`bounds_for`]); a better engine should get lower ones.
+/// replica-hours, and changes of the replicas. A run depends on nothing but its seed, so a bound is what was reached, and
+/// next to nothing more (see [`bounds_for`]): it holds an engine to the figures of docs/decisions.md. The test prints the
+/// rows of the present engine; a better one gets lower bounds.
 const BOUNDS: &[(&str, f64, f64, f64)] = &[
     // scenario             late %  hours  changes
-    ("batch", 2.1, 6.0, 18.0),
-    ("bursts", 0.1, 9.5, 44.0),
-    ("collapse", 0.1, 28.0, 8.0),
-    ("commit-60s", 0.1, 19.5, 4.0),
-    ("constant-050", 0.1, 4.0, 5.0),
-    ("constant-1000", 0.1, 38.5, 5.0),
-    ("constant-300", 0.1, 13.0, 6.0),
-    ("constant-550", 0.1, 20.0, 5.0),
-    ("constant-570-edge", 0.1, 20.0, 5.0),
-    ("consumer-protocol", 0.1, 19.5, 7.0),
-    ("cooperative", 0.1, 24.0, 19.0),
-    ("crashes", 0.2, 20.0, 5.0),
-    ("diurnal", 0.1, 42.0, 38.0),
-    ("downstream-400", 56.6, 12.5, 16.0),
-    ("eager-long-pause", 0.1, 17.0, 19.0),
-    ("faster-build", 0.1, 28.0, 5.0),
-    ("flash", 0.1, 13.5, 18.0),
-    ("hot-partition", 5.9, 18.0, 11.0),
-    ("idle-to-zero", 0.6, 5.5, 15.0),
-    ("negative-return", 26.6, 10.5, 10.0),
-    ("never-committed", 1.4, 13.5, 5.0),
-    ("noisy-members", 0.1, 20.5, 13.0),
-    ("partial-polls", 0.2, 22.0, 20.0),
-    ("partitions-100", 0.1, 160.0, 65.0),
-    ("ramp", 0.1, 24.5, 8.0),
-    ("restarts", 0.1, 22.0, 25.0),
-    ("retention", 9.8, 7.5, 8.0),
-    ("slow-start", 1.0, 24.0, 8.0),
-    ("step", 0.1, 19.5, 6.0),
-    ("stuck-partition", 0.1, 13.0, 5.0),
-    ("threads-2", 0.1, 12.5, 17.0),
-    ("two-topics-range", 0.1, 14.5, 6.0),
-    ("uneven-members", 0.1, 35.0, 27.0),
+    ("batch", 1.9, 5.5, 13.5),
+    ("bursts", 0.1, 8.6, 35.0),
+    ("collapse", 0.1, 26.4, 5.0),
+    ("commit-60s", 0.1, 18.0, 1.5),
+    ("constant-050", 0.1, 3.2, 2.5),
+    ("constant-1000", 0.1, 36.3, 2.5),
+    ("constant-300", 0.1, 12.1, 3.5),
+    ("constant-550", 0.1, 18.4, 2.5),
+    ("constant-570-edge", 0.1, 18.4, 2.5),
+    ("consumer-protocol", 0.1, 18.3, 4.5),
+    ("cooperative", 0.1, 22.5, 14.0),
+    ("crashes", 0.1, 18.5, 2.5),
+    ("diurnal", 0.1, 39.6, 30.5),
+    ("downstream-400", 50.2, 11.4, 11.5),
+    ("eager-long-pause", 0.1, 15.7, 14.5),
+    ("faster-build", 0.1, 26.2, 2.5),
+    ("flash", 0.1, 12.4, 13.5),
+    ("hot-partition", 5.2, 16.8, 7.5),
+    ("idle-to-zero", 0.5, 4.7, 11.0),
+    ("negative-return", 23.6, 9.7, 6.5),
+    ("never-committed", 1.2, 12.4, 2.5),
+    ("noisy-members", 0.1, 19.2, 9.5),
+    ("partial-polls", 0.1, 20.3, 15.0),
+    ("partitions-100", 0.1, 152.1, 52.5),
+    ("ramp", 0.1, 22.7, 5.5),
+    ("restarts", 0.1, 20.4, 19.0),
+    ("retention", 8.7, 6.7, 5.5),
+    ("slow-start", 0.9, 22.5, 5.5),
+    ("step", 0.1, 18.3, 3.5),
+    ("stuck-partition", 0.1, 12.1, 2.5),
+    ("threads-2", 0.1, 11.4, 12.5),
+    ("two-topics-range", 0.1, 13.2, 3.5),
+    ("uneven-members", 0.1, 32.7, 21.0),
 ];
 
 fn folder_of_scenarios() -> PathBuf {
@@ -57,23 +58,19 @@ fn folder_of_scenarios() -> PathBuf {
 }
 
 fn of_folder(name: &str) -> Scenario {
-    scenario::read(&folder_of_scenarios().join(format!("{name}.yaml"))).unwrap()
+    read(&folder_of_scenarios().join(format!("{name}.yaml"))).unwrap()
 }
 
 /// A scenario from text.
 fn written(yaml: &str) -> Scenario {
     let source = Source { name: "test.yaml".to_owned(), text: yaml.to_owned() };
-    scenario::parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}"))
+    parse(&source, "test", Path::new("")).unwrap_or_else(|invalid| panic!("{invalid}"))
 }
 
-/// A row of [`BOUNDS`] for what was seen. Seeds differ from each other by less than what is added.
+/// A row of [`BOUNDS`] for what was seen: what another machine's last digits may change, and half a change.
 fn bounds_for(seen: &Figures) -> (f64, f64, f64) {
     let up = |value: f64, digit: f64| (value / digit).ceil() * digit;
-    (
-        up(1.15 * seen.late_percent + 0.1, 0.1),
-        up(1.06 * seen.replica_hours + 0.3, 0.5),
-        up(1.2 * seen.rescales + 2.0, 1.0),
-    )
+    (up(1.02 * seen.late_percent + 0.05, 0.1), up(1.01 * seen.replica_hours, 0.1), seen.rescales + 0.5)
 }
 
 #[test]
@@ -96,6 +93,23 @@ fn the_engine_is_as_good_as_it_was_on_every_scenario() {
     assert!(worse.is_empty(), "worse than it was:\n{}", worse.join("\n"));
 }
 
+/// What docs/decisions.md claims, against others that know nothing of the engine.
+#[test]
+fn over_all_scenarios_any_other_autoscaler_is_later_and_costs_more() {
+    let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
+    let mean = |policy| {
+        let jobs: Vec<_> = scenarios.iter().map(|scenario| Job { scenario, policy, seed: 1 }).collect();
+        Figures::mean(&run_all(&jobs, |_, _| {}).iter().map(|run| run.figures).collect::<Vec<_>>())
+    };
+    let own = mean(PolicyName::TimeLag);
+    for policy in [PolicyName::LagPerReplica, PolicyName::Keda, PolicyName::Hpa] {
+        let other = mean(policy);
+        assert!(1.5 * own.late_percent < other.late_percent, "{policy:?}: {own:?}, {other:?}");
+        assert!(1.1 * own.replica_hours < other.replica_hours, "{policy:?}: {own:?}, {other:?}");
+        assert!(5.0 * own.rescales < other.rescales, "{policy:?}: {own:?}, {other:?}");
+    }
+}
+
 #[test]
 fn every_scenario_has_bounds_and_a_comment() {
     let bounded: BTreeSet<String> = BOUNDS.iter().map(|(name, ..)| (*name).to_owned()).collect();
@@ -115,7 +129,7 @@ fn every_scenario_has_bounds_and_a_comment() {
 #[test]
 fn the_example_shows_every_field_and_every_scenario_is_one_that_it_could_be() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/scenario.yaml");
-    let example = scenario::read(&file).unwrap_or_else(|invalid| panic!("{invalid}"));
+    let example = read(&file).unwrap_or_else(|invalid| panic!("{invalid}"));
     assert!(run(&example, PolicyName::TimeLag, 1).figures.records > 0.0);
     let text = std::fs::read_to_string(file).unwrap();
     let schema = schemars::schema_for!(Scenario).to_value();
@@ -180,6 +194,15 @@ fn a_shared_limit_holds_whatever_the_members() {
 }
 
 #[test]
+fn capacity_zero_with_an_end_restores_the_capacity() {
+    let yaml = "{duration: 20m, arrival: {constant: 150}, events: [{at: 5m, until: 10m, capacity: 0}]}";
+    let it = static_run(2, yaml);
+    let rates = |from: usize, to: usize| it.series[from..to].iter().map(|sample| sample.processed);
+    assert_eq!(rates(31, 59).fold(0.0, f64::max), 0.0, "nothing is processed meanwhile");
+    near("the throughput from the 11th minute on", rates(61, 119).fold(0.0, f64::max), 200.0, 1.0);
+}
+
+#[test]
 fn a_hot_partition_is_worked_on_by_one_member_only() {
     let yaml = "{duration: 20m, arrival: {constant: 300}, topics: [{partitions: 3, weights: [4, 1, 1]}]}";
     let it = static_run(3, yaml);
@@ -235,7 +258,7 @@ fn what_outlives_the_retention_is_lost() {
 }
 
 #[test]
-fn what_a_stuck_partition_holds_up_is_not_held_against_anybody() {
+fn records_behind_a_stuck_partition_are_not_late() {
     let yaml = "{duration: 30m, arrival: {constant: 300}, events: [{at: 10m, stuck: 3}]}";
     let it = static_run(4, yaml);
     assert_eq!(it.figures.late_percent, 0.0);
@@ -314,7 +337,7 @@ fn a_recording_is_replayed_to_the_record() {
     std::fs::write(folder.path().join("tuesday.jsonl"), &lines).unwrap();
     let file = folder.path().join("tuesday.yaml");
     std::fs::write(&file, "{arrival: {trace: tuesday.jsonl}, pods: {replicas: 2}}").unwrap();
-    let scenario = scenario::read(&file).unwrap();
+    let scenario = read(&file).unwrap();
     let topics: Vec<_> = scenario.topics.iter().map(|topic| (topic.name.as_str(), topic.partitions)).collect();
     assert_eq!((topics, scenario.duration.as_secs()), (vec![("a", 1), ("b", 2)], 600));
     let it = run(&scenario, PolicyName::Static, 1);
@@ -322,7 +345,7 @@ fn a_recording_is_replayed_to_the_record() {
 
     lines += "{\"type\":\"observation\",\"t\":5,\"partitions\":[]}\n";
     std::fs::write(folder.path().join("tuesday.jsonl"), &lines).unwrap();
-    let wrong = scenario::read(&file).unwrap_err().to_string();
+    let wrong = read(&file).unwrap_err().to_string();
     assert!(wrong.ends_with("tuesday.jsonl:63: t: not later than in the observation before"), "{wrong}");
 }
 
@@ -332,15 +355,15 @@ fn rates_from_a_csv_are_followed() {
     std::fs::write(folder.path().join("r.csv"), "seconds,rate\n0,100\n300,0\n600,200\n900,0\n").unwrap();
     let file = folder.path().join("r.yaml");
     std::fs::write(&file, "arrival: {csv: r.csv}").unwrap();
-    let it = run(&scenario::read(&file).unwrap(), PolicyName::Static, 1);
+    let it = run(&read(&file).unwrap(), PolicyName::Static, 1);
     near("records", it.figures.records, 300.0 * 300.0, 1_000.0);
     std::fs::write(folder.path().join("r.csv"), "0,100\n300;0\n").unwrap();
-    let wrong = scenario::read(&file).unwrap_err().to_string();
+    let wrong = read(&file).unwrap_err().to_string();
     assert!(wrong.ends_with("r.csv:2: not of the form seconds,rate"), "{wrong}");
 }
 
 #[test]
-fn what_is_wrong_with_a_scenario_is_named_and_is_the_users_to_mend() {
+fn errors_in_a_scenario_are_named_and_end_with_code_2() {
     let folder = tempfile::tempdir().unwrap();
     let rows: &[(&str, &[&str])] = &[
         ("arrivall: {constant: 5}", &[":1: arrivall: unknown field; did you mean \"arrival\"?"]),
@@ -354,6 +377,8 @@ fn what_is_wrong_with_a_scenario_is_named_and_is_the_users_to_mend() {
         ("arrival: {constant: 5}\nduration: soon", &["duration"]),
         ("arrival: {constant: 5}\ngroup: {protocol: lazy}", &["unknown variant", "eager"]),
         ("arrival: {trace: nowhere.jsonl}", &["nowhere.jsonl: can't be read"]),
+        // A device without an end, which would fill the memory.
+        ("arrival: {csv: /dev/zero}", &["/dev/zero: can't be read: not a regular file"]),
         (
             "arrival: {constant: 5}\nobjective: 0s\nduration: 1s",
             &["duration: 1s is too short", "objective: not between"],

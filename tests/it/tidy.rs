@@ -1,5 +1,6 @@
 //! The architecture's invariants, as far as text can show them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -12,11 +13,18 @@ struct Source {
 impl Source {
     /// The text without comments, and without the unit tests at the end. A file of unit tests has none.
     fn code(&self) -> String {
-        let in_src = self.path.starts_with("src/");
-        if in_src && (self.path.ends_with("/tests.rs") || self.path.contains("/tests/")) {
+        let endings = ["/tests.rs", "/invariants.rs"];
+        let is_tests = endings.iter().any(|ending| self.path.ends_with(ending)) || self.path.contains("/tests/");
+        if self.path.starts_with("src/") && is_tests {
             return String::new();
         }
-        let code = self.text.split("#[cfg(test)]").next().unwrap_or_default();
+        // A module of tests in the file itself is its end; `#[cfg(test)] mod tests;` is not.
+        let begins = |at: &usize| {
+            let rest = self.text[*at..].lines().find(|line| !line.starts_with("#["));
+            rest.is_some_and(|line| line.starts_with("mod ") && line.ends_with('{'))
+        };
+        let end = self.text.match_indices("#[cfg(test)]").map(|(at, _)| at).find(begins);
+        let code = &self.text[..end.unwrap_or(self.text.len())];
         code.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
     }
 
@@ -79,7 +87,9 @@ fn allowed(part: &str) -> &'static [&'static str] {
             "controller",
             "cli",
         ],
-        other => panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in ARCHITECTURE.md what it is"),
+        other => {
+            panic!("src/{other} is new: say in tests/it/tidy.rs what it may import, and in ARCHITECTURE.md what it is")
+        }
     }
 }
 
@@ -165,11 +175,25 @@ fn the_core_does_no_io_and_reads_no_clock() {
         "println!",
         "tracing",
         "fastrand",
-        "jiff",
+        "Timestamp",
+        "Zoned",
     ];
     for source in files("src/core", ".rs") {
         for word in forbidden {
             assert!(!source.code().contains(word), "{} contains {word}", source.path);
+        }
+    }
+}
+
+#[test]
+fn a_decision_is_put_into_words_in_one_place() {
+    for source in files("src", ".rs").iter().filter(|source| source.part() != "core") {
+        for text in ["decision.reason.to_string()", "decision.outlook.to_string()"] {
+            assert!(
+                !source.code().contains(text),
+                "{} has {text}; DecisionView and explain have the text",
+                source.path
+            );
         }
     }
 }
@@ -208,6 +232,79 @@ fn files_are_small_and_begin_with_what_they_know() {
     let named_mod: Vec<_> = files("src", "/mod.rs").into_iter().map(|source| source.path).collect();
     assert!(named_mod.is_empty(), "write foo.rs beside foo/, not {named_mod:?}");
 }
+
+/// The name of the type that a line declares at the top level of its file.
+fn declared_type(line: &str) -> Option<&str> {
+    let mut words = line.split(' ');
+    let mut word = words.next()?;
+    while word.starts_with("pub") || word.starts_with("super") || word.ends_with(')') {
+        word = words.next()?;
+    }
+    ["struct", "enum", "trait", "type"].contains(&word).then(|| words.next()).flatten().map(|name| {
+        let end = name.find(|c: char| !c.is_alphanumeric()).unwrap_or(name.len());
+        &name[..end]
+    })
+}
+
+#[test]
+fn type_names_are_unique() {
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in files("src", ".rs") {
+        for name in source.code().lines().filter_map(declared_type) {
+            places.entry(name.to_owned()).or_default().push(source.path.clone());
+        }
+    }
+    places.retain(|_, files| files.len() > 1);
+    let (allowed, wrong): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        places.into_iter().partition(|(name, _)| SHARED_TYPE_NAMES.contains(&name.as_str()));
+    assert!(wrong.is_empty(), "name each type for what it is: {wrong:#?}");
+    let unique: Vec<_> = SHARED_TYPE_NAMES.iter().filter(|name| !allowed.contains_key(**name)).collect();
+    assert!(unique.is_empty(), "no longer shared, so take them off the list: {unique:?}");
+}
+
+/// Names that several types still have. Only to be made shorter.
+const SHARED_TYPE_NAMES: &[&str] = &[
+    "Arguments",
+    "Asked",
+    "Candidate",
+    "Certificate",
+    "Check",
+    "Entry",
+    "ExternalMetrics",
+    "Failure",
+    "Fallback",
+    "FrontProxy",
+    "History",
+    "Idle",
+    "Invalid",
+    "Keeper",
+    "Kind",
+    "Known",
+    "Labels",
+    "Lag",
+    "Outcome",
+    "Output",
+    "Place",
+    "Point",
+    "Problem",
+    "Reader",
+    "Reason",
+    "Record",
+    "Requirement",
+    "Resource",
+    "Row",
+    "Seen",
+    "Selector",
+    "Service",
+    "Shared",
+    "Situation",
+    "Source",
+    "Sources",
+    "State",
+    "Step",
+    "Verdict",
+    "Window",
+];
 
 #[test]
 fn every_part_of_the_code_is_in_the_map() {

@@ -1,38 +1,38 @@
-//! What could not be read at all, for whoever is on call: what was tried, on what, why it failed and what to do.
+//! Groups of which nothing could be read: what was tried, where, why it failed and what to do.
 
-use super::observe::Seen;
+use super::observe::ObservedGroup;
 use crate::core::{Unknown, printable};
 
 /// Why there is nothing to recommend for a group.
 #[derive(Clone, Debug)]
-pub(super) struct Failure {
+pub(super) struct UnreadableGroup {
     group: String,
     servers: String,
     reason: Unknown,
     text: String,
 }
 
-impl Failure {
+impl UnreadableGroup {
     /// Nothing where at least one partition's lag is known.
-    pub(super) fn of(seen: &Seen) -> Option<Self> {
-        let lag = &seen.decision.lag;
+    pub(super) fn of(observed: &ObservedGroup) -> Option<Self> {
+        let lag = &observed.decision.lag;
         if lag.is_anything_known() {
             return None;
         }
         let missing = lag.incomplete_because.as_ref()?;
-        let (group, reason) = (seen.decision.consumer_group.clone(), missing.reason.clone());
+        let (group, reason) = (observed.decision.consumer_group.clone(), missing.reason.clone());
         let mut text = reason.to_string();
         let about_the_group = missing.what == format!("group \"{}\"", printable(&group));
         if !about_the_group && !text.contains(&missing.what) {
             text = format!("{missing}");
         }
-        Some(Self { group, servers: seen.subject.cluster.bootstrap_servers.clone(), reason, text })
+        Some(Self { group, servers: observed.target.cluster.bootstrap_servers.clone(), reason, text })
     }
 }
 
 /// One message per cause, however many groups it keeps from being read.
-pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
-    let mut causes: Vec<(&Failure, Vec<String>)> = Vec::new();
+pub(super) fn messages(failures: &[&UnreadableGroup]) -> Vec<String> {
+    let mut causes: Vec<(&UnreadableGroup, Vec<String>)> = Vec::new();
     for failure in failures {
         let group = format!("\"{}\"", printable(&failure.group));
         match causes.iter_mut().find(|(first, _)| first.servers == failure.servers && first.text == failure.text) {
@@ -52,7 +52,7 @@ pub(super) fn messages(failures: &[&Failure]) -> Vec<String> {
         .collect()
 }
 
-/// What to do, where the reason itself does not say it in the words of the command line.
+/// What to do, where the reason itself does not name the flags of the command line.
 fn advice(reason: &Unknown) -> Option<&'static str> {
     match reason {
         Unknown::Unreachable { detail } if detail.contains("advertised listener") => Some(
@@ -94,12 +94,12 @@ const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or S
 
 const SASL_ADVICE: &str = "If it does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password.";
 
-/// Nothing where the client's own text says what to do.
+/// What to do about security settings; nothing where the client's own text says it.
 fn security_advice(detail: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["SSL listener?", "expect TLS"]) {
         Some(TLS_ADVICE)
-    } else if has(&["require SASL", "SASL listener?", "want a user and a password"]) {
+    } else if has(&["require SASL", "SASL listener?"]) {
         Some(SASL_ADVICE)
     } else if has(&["PLAINTEXT"]) {
         Some(

@@ -1,5 +1,5 @@
-//! Looking for a while: a task per Kafka cluster, one poll after the other, each observation through the consumer's
-//! engine.
+//! Observing for a while: a task per Kafka cluster, one poll after the other, each observation through the engine of its
+//! group.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,60 +7,60 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::record::Record;
-use super::subjects::{Current, Subject};
-use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped};
+use super::record::Recording;
+use super::targets::{CurrentReplicas, GroupTarget};
+use crate::core::{
+    Decision, Engine, Observation, Policy, Replicas, Workload, default_poll_deadline, grouped, max_observation_gap,
+};
 use crate::kafka::{self, ClusterSettings, KafkaClient};
-use crate::replay;
 
-/// What was seen of a subject, and what follows.
+/// What was observed of a group, and what follows.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
-    pub(super) subject: Subject,
+pub(super) struct ObservedGroup {
+    pub(super) target: GroupTarget,
     pub(super) observation: Arc<Observation>,
     pub(super) decision: Decision,
-    /// The replicas that were taken for the current ones.
-    pub(super) assumed: Replicas,
     pub(super) polls: u32,
 }
 
-/// Consumers commit every 5 s by default, so faster shows little more; short looks get some polls all the same.
-const SLOWEST: Duration = Duration::from_secs(5);
-const FASTEST: Duration = Duration::from_secs(1);
-/// How long a poll may take here: some ten answers, one after the other, of brokers that are a second away.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Polls wanted in the time there is.
+/// The longest time between two polls: consumers commit every 5 s by default, so polling more often shows little more.
+const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
+/// The shortest time between two polls, so that short observations get some polls.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+/// Deadline of a poll: enough for ten answers in a row from brokers that take a second each.
+const POLL_TIMEOUT: Duration = Duration::from_secs(20);
+/// Polls wanted within the time of the observation.
 const POLLS: u32 = 10;
 
-/// The time between two polls of a look that takes so long.
+/// The time between two polls of an observation that takes so long.
 pub(super) fn interval(span: Duration) -> Duration {
-    (span / POLLS).clamp(FASTEST, SLOWEST)
+    (span / POLLS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
 }
 
-/// As fine as a recorded time is: what is decided on again later must be what was decided on now.
+/// The time in whole microseconds, as a recording keeps it, so that `replay` decides on the same times.
 fn now() -> Duration {
     let now = kafka::now();
     now - Duration::from_nanos(u64::from(now.subsec_nanos() % 1_000))
 }
 
-/// Looks at all subjects for `span`, once if it is zero; Ctrl-C ends it early with what was seen so far. In the order of
-/// the subjects. What is seen is recorded where that is asked for, which it is for one subject only.
+/// Observes all targets for `span`, once if it is zero. Ctrl-C ends it early with what was observed so far. The result is
+/// in the order of the targets. A recording has one target only.
 pub(super) async fn observe(
-    subjects: Vec<Subject>,
+    targets: Vec<GroupTarget>,
     span: Duration,
-    record: Option<Record>,
-) -> anyhow::Result<Vec<Seen>> {
+    record: Option<Recording>,
+) -> anyhow::Result<Vec<ObservedGroup>> {
     let began = Instant::now();
-    let results: Arc<Mutex<Vec<Option<Seen>>>> = Arc::new(Mutex::new(subjects.iter().map(|_| None).collect()));
+    let results: Arc<Mutex<Vec<Option<ObservedGroup>>>> = Arc::new(Mutex::new(targets.iter().map(|_| None).collect()));
     // Dropped at the end of this function, and every task with it: a poll under way only reads.
     let mut tasks = tokio::task::JoinSet::new();
     let mut record = record;
-    for (settings, members) in by_cluster(&subjects) {
+    for (settings, members) in by_cluster(&targets) {
         let results = Arc::clone(&results);
-        let watch = Watch { settings, members, span, began, results, record: record.take() };
-        tasks.spawn(watch.run());
+        let observer = ClusterObserver { settings, members, span, began, results, record: record.take() };
+        tasks.spawn(observer.run());
     }
-    let mut progress = Progress::new(span, began);
+    let mut progress = ObservationProgress::new(span, began);
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let interrupted = loop {
         tokio::select! {
@@ -73,66 +73,67 @@ pub(super) async fn observe(
         }
     };
     progress.clear();
-    let seen: Vec<Seen> = lock(&results).drain(..).flatten().collect();
+    let seen: Vec<ObservedGroup> = lock(&results).drain(..).flatten().collect();
     if interrupted {
         if seen.is_empty() {
             anyhow::bail!("Interrupted before the first poll had ended");
         }
-        eprintln!("note: interrupted; this is what was seen so far");
+        eprintln!("note: interrupted; this is what was observed so far");
     }
     Ok(seen)
 }
 
-/// The subjects of each cluster with their places, so that each cluster is asked over one connection.
-fn by_cluster(subjects: &[Subject]) -> Vec<(ClusterSettings, Vec<(usize, Subject)>)> {
-    let mut clusters: Vec<(ClusterSettings, Vec<(usize, Subject)>)> = Vec::new();
-    for (place, subject) in subjects.iter().enumerate() {
-        match clusters.iter_mut().find(|(settings, _)| *settings == subject.cluster) {
-            Some((_, members)) => members.push((place, subject.clone())),
-            None => clusters.push((subject.cluster.clone(), vec![(place, subject.clone())])),
+/// The targets of each cluster with their places, so that each cluster is asked over one connection.
+fn by_cluster(targets: &[GroupTarget]) -> Vec<(ClusterSettings, Vec<(usize, GroupTarget)>)> {
+    let mut clusters: Vec<(ClusterSettings, Vec<(usize, GroupTarget)>)> = Vec::new();
+    for (place, target) in targets.iter().enumerate() {
+        match clusters.iter_mut().find(|(settings, _)| *settings == target.cluster) {
+            Some((_, members)) => members.push((place, target.clone())),
+            None => clusters.push((target.cluster.clone(), vec![(place, target.clone())])),
         }
     }
     clusters
 }
 
 /// One cluster's task.
-struct Watch {
+struct ClusterObserver {
     settings: ClusterSettings,
-    members: Vec<(usize, Subject)>,
+    members: Vec<(usize, GroupTarget)>,
     span: Duration,
     began: Instant,
-    results: Arc<Mutex<Vec<Option<Seen>>>>,
-    record: Option<Record>,
+    results: Arc<Mutex<Vec<Option<ObservedGroup>>>>,
+    record: Option<Recording>,
 }
 
-impl Watch {
+impl ClusterObserver {
     async fn run(mut self) -> anyhow::Result<()> {
         let interval = interval(self.span);
         self.settings.poll_interval = interval;
-        // Whoever waits in front of a terminal wants what a far broker says, however long it takes.
-        self.settings.deadline = self.settings.deadline.max(PATIENCE);
+        // At a terminal a slow answer is better than none.
+        self.settings.deadline = self.settings.deadline.max(POLL_TIMEOUT);
         let mut client = KafkaClient::open(self.settings.clone())?;
-        let queries: Vec<_> = self.members.iter().map(|(_, subject)| subject.query.clone()).collect();
-        let gap = replay::gap(interval);
-        let engine = |subject: &Subject| Engine::new(Policy { gap, ..subject.policy.clone() });
-        let mut engines: Vec<_> = self.members.iter().map(|(_, subject)| engine(subject)).collect();
+        let queries: Vec<_> = self.members.iter().map(|(_, target)| target.query.clone()).collect();
+        // As a replay of the recording has it, which knows the interval only.
+        let max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let engine = |target: &GroupTarget| Engine::new(Policy { max_observation_gap, ..target.policy.clone() });
+        let mut engines: Vec<_> = self.members.iter().map(|(_, target)| engine(target)).collect();
         let mut polls = 0;
         loop {
             let due = Instant::now() + interval;
             let observations = client.poll(&queries, now).await;
             polls += 1;
             let mut any = false;
-            for (((place, subject), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
+            for (((place, target), engine), observation) in self.members.iter().zip(&mut engines).zip(observations) {
                 any |= observation.failure.is_none();
-                let seen = look(subject, engine, observation, polls);
+                let observed = decide(target, engine, observation, polls);
                 if let Some(record) = &mut self.record {
-                    record.note(&seen.observation, &seen.decision.workload)?;
+                    record.write(&observed.observation, &observed.decision.workload);
                 }
                 if let Some(slot) = lock(&self.results).get_mut(*place) {
-                    *slot = Some(seen);
+                    *slot = Some(observed);
                 }
             }
-            // Where nothing at all can be read, looking longer shows the same.
+            // Where nothing at all can be read, observing longer shows the same.
             if !any || self.began.elapsed() >= self.span {
                 return Ok(());
             }
@@ -141,42 +142,40 @@ impl Watch {
     }
 }
 
-fn look(subject: &Subject, engine: &mut Engine, observation: Observation, polls: u32) -> Seen {
-    let assumed = match subject.current {
-        Current::Known(replicas) => replicas,
-        Current::Unknown(_) => members(subject, &observation),
+fn decide(target: &GroupTarget, engine: &mut Engine, observation: Observation, polls: u32) -> ObservedGroup {
+    let assumed = match target.current {
+        CurrentReplicas::Known(replicas) => replicas,
+        CurrentReplicas::Unknown(_) => members(target, &observation),
     };
     let decision = engine.observe(&observation, Workload { actual: Some(assumed), ..Workload::of(assumed.0) });
-    Seen { subject: subject.clone(), observation: Arc::new(observation), decision, assumed, polls }
+    ObservedGroup { target: target.clone(), observation: Arc::new(observation), decision, polls }
 }
 
-/// As many replicas as would make the members that the group has; the least allowed where that is not known.
-fn members(subject: &Subject, observation: &Observation) -> Replicas {
+/// The replicas that would run the members that the group has; the fewest allowed where those are not known.
+fn members(target: &GroupTarget, observation: &Observation) -> Replicas {
     let members = observation.group.as_ref().ok().map(|group| group.members.len()).filter(|members| *members > 0);
     let members = members.and_then(|members| u32::try_from(members).ok());
-    members.map_or(subject.policy.bounds.min(), |members| {
-        Replicas(members.div_ceil(subject.policy.threads_per_replica.get()))
-    })
+    members.map_or(target.policy.bounds.min(), |members| Replicas(target.policy.sizing().replicas(members)))
 }
 
-fn lock(results: &Mutex<Vec<Option<Seen>>>) -> MutexGuard<'_, Vec<Option<Seen>>> {
+fn lock(results: &Mutex<Vec<Option<ObservedGroup>>>) -> MutexGuard<'_, Vec<Option<ObservedGroup>>> {
     // Each place is written in one go, so a panic elsewhere does not spoil them.
     results.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One line on stderr that is written over and over, on a terminal only.
-struct Progress {
+/// One line on stderr that is rewritten every second, on a terminal only.
+struct ObservationProgress {
     shown: bool,
     span: Duration,
     began: Instant,
 }
 
-impl Progress {
+impl ObservationProgress {
     fn new(span: Duration, began: Instant) -> Self {
         Self { shown: !span.is_zero() && std::io::stderr().is_terminal(), span, began }
     }
 
-    fn show(&mut self, results: &[Option<Seen>]) {
+    fn show(&mut self, results: &[Option<ObservedGroup>]) {
         if !self.shown {
             return;
         }
@@ -186,7 +185,7 @@ impl Progress {
         });
         let so_far = if polls == 0 { "connecting".to_owned() } else { format!("lag {}", grouped(lag)) };
         let (now, all) = (self.began.elapsed().as_secs().min(self.span.as_secs()), self.span.as_secs());
-        let _ = write!(std::io::stderr(), "\r\x1b[KLooking: {now} s of {all} s, {so_far} (Ctrl-C: print now)");
+        let _ = write!(std::io::stderr(), "\r\x1b[KObserving: {now} s of {all} s, {so_far} (Ctrl-C: print now)");
     }
 
     fn clear(&mut self) {

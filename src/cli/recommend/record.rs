@@ -1,57 +1,132 @@
-//! Keeping what is seen, for `replay`: the configuration first, then each observation as soon as it is there.
+//! `--record`: the file that keeps what is observed, for `replay`. It is opened once something could be read, so that a
+//! mistyped name or a cluster that can't be reached costs no file.
 
 use std::fs::File;
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use anyhow::Context;
 use serde_json::{Map, Value};
 
-use super::subjects::Subject;
+use super::targets::GroupTarget;
 use crate::cli::WrongInput;
 use crate::core::{Observation, Pause, Workload};
 use crate::kubernetes::scaledconsumer::resource::{PAUSED, PAUSED_REPLICAS};
-use crate::replay::{Asked, Config, Recorder};
+use crate::replay::{Config, ObservationReader, ObservationRecorder, PolicySource};
 
-/// A file that is being written.
+/// A recording, and whether its file has been begun.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct Recording {
     path: PathBuf,
-    recorder: Recorder<File>,
+    config: Config,
+    recorder: Option<ObservationRecorder<WholeLines>>,
+    failure: RecordingFailure,
 }
 
-/// Begins a file, where one is asked for, for the one subject that there is.
-pub(super) fn open(path: Option<&Path>, subjects: &[Subject], poll: Duration) -> anyhow::Result<Option<Record>> {
-    let Some(path) = path else { return Ok(None) };
-    let [subject] = subjects else {
-        let count = subjects.len();
-        let why = format!("--record keeps one group, and there are {count} ScaledConsumers; name one of them");
-        return Err(WrongInput(why).into());
-    };
-    let file = File::create(path).map_err(|error| WrongInput(format!("Can't write {}: {error}", path.display())))?;
-    let recorder = Recorder::begin(file, &config(subject, poll)?).with_context(|| cant_write(path))?;
-    Ok(Some(Record { path: path.to_owned(), recorder }))
-}
+/// Why a recording ended early; empty while it has not. The recommendation is printed all the same.
+pub(super) type RecordingFailure = Arc<OnceLock<String>>;
 
-impl Record {
-    pub(super) fn note(&mut self, seen: &Observation, workload: &Workload) -> anyhow::Result<()> {
-        self.recorder.note(seen, workload).with_context(|| cant_write(&self.path))
+impl Recording {
+    /// Checks that one group can be recorded into the file, and touches no file.
+    pub(super) fn prepare(path: &Path, targets: &[GroupTarget], poll: Duration) -> anyhow::Result<Self> {
+        let [target] = targets else {
+            let count = targets.len();
+            let why = format!("--record keeps one group, and there are {count} ScaledConsumers; name one of them");
+            return Err(WrongInput(why).into());
+        };
+        check_file(path)?;
+        let failure = RecordingFailure::default();
+        Ok(Self { path: path.to_owned(), config: config(target, poll)?, recorder: None, failure })
+    }
+
+    /// Where the failure to write is found afterwards.
+    pub(super) fn failure(&self) -> RecordingFailure {
+        Arc::clone(&self.failure)
+    }
+
+    /// Writes an observation. After a failure nothing more is written.
+    pub(super) fn write(&mut self, observation: &Observation, workload: &Workload) {
+        let is_begun = self.recorder.is_some();
+        if self.failure.get().is_some() || (!is_begun && observation.failure.is_some()) {
+            return;
+        }
+        if let Err(error) = self.try_write(observation, workload) {
+            let what = if is_begun { "; what was recorded before is kept" } else { "" };
+            // It is set here only, and once.
+            let _ = self.failure.set(format!("Can't write {}: {error}{what}", self.path.display()));
+        }
+    }
+
+    fn try_write(&mut self, observation: &Observation, workload: &Workload) -> io::Result<()> {
+        let recorder = match &mut self.recorder {
+            Some(recorder) => recorder,
+            None => {
+                let file = File::create(&self.path)?;
+                self.recorder.insert(ObservationRecorder::begin(WholeLines { file, length: 0 }, &self.config)?)
+            }
+        };
+        recorder.write_observation(observation, workload)
     }
 }
 
-fn cant_write(path: &Path) -> String {
-    format!("Can't write {}", path.display())
+/// A file that holds whole lines only, even after a write that failed half-way.
+#[derive(Debug)]
+struct WholeLines {
+    file: File,
+    length: u64,
 }
 
-fn config(subject: &Subject, poll: Duration) -> anyhow::Result<Config> {
-    let asked = match &subject.spec {
-        None => Asked::Policy(Box::new(subject.policy.clone())),
-        Some(spec) => Asked::Spec {
+impl Write for WholeLines {
+    /// Takes a whole line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        match self.file.write_all(line) {
+            Ok(()) => {
+                self.length += line.len() as u64;
+                Ok(line.len())
+            }
+            Err(error) => {
+                // The first error is the one to report. A pipe or a device has no length.
+                let _ = self.file.set_len(self.length);
+                Err(error)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// A file that exists is replaced only if it is a recording.
+fn check_file(path: &Path) -> Result<(), WrongInput> {
+    let wrong = |why: String| WrongInput(format!("--record {}: {why}", path.display()));
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(wrong("is a folder; name a file".to_owned())),
+        Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
+            let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
+            let is_recording = ObservationReader::new(BufReader::new(file)).config().is_ok();
+            let why = || wrong("exists and is not a recording; name another file".to_owned());
+            if is_recording { Ok(()) } else { Err(why()) }
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if folder.is_none_or(Path::is_dir) { Ok(()) } else { Err(wrong("its folder does not exist".to_owned())) }
+        }
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+fn config(target: &GroupTarget, poll: Duration) -> anyhow::Result<Config> {
+    let policy = match &target.spec {
+        None => PolicySource::Policy(Box::new(target.policy.clone())),
+        Some(spec) => PolicySource::Spec {
             spec: serde_json::from_value(serde_json::to_value(&**spec)?)?,
-            annotations: annotations(subject.policy.pause),
+            annotations: annotations(target.policy.pause),
         },
     };
-    Ok(Config { consumer_group: subject.query.group.clone(), poll, asked })
+    Ok(Config { consumer_group: target.query.group.clone(), poll, policy })
 }
 
 /// The annotations that make this pause.

@@ -1,9 +1,10 @@
 //! How far `behavior` lets the replicas go now, in the HPA's words and by its arithmetic.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::engine::Memory;
-use super::super::policy::{Limits, Select, StepSize};
+use super::super::facts::ObservedChange;
+use super::super::policy::{ScalingRules, Select, StepSize};
 use super::super::units::Replicas;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub(super) enum Direction {
 /// How far `behavior` lets the replicas go now, as the HPA does it (`calculateScaleUpLimit` and
 /// `calculateScaleDownLimitWithBehaviors` of its controller); nothing where there is no limit.
 pub(super) fn limit(
-    limits: &Limits,
-    memory: &Memory,
+    limits: &ScalingRules,
+    changes: &VecDeque<ObservedChange>,
     current: Replicas,
     now: Duration,
     direction: Direction,
@@ -25,8 +26,8 @@ pub(super) fn limit(
         return Some(current);
     }
     let allowed = limits.steps.iter().map(|step| {
-        let recent = memory.changes.iter().filter(|(time, _, _)| now.saturating_sub(*time) < step.period);
-        let net: i64 = recent.map(|(_, from, to)| i64::from(to.0) - i64::from(from.0)).sum();
+        let recent = changes.iter().filter(|change| now.saturating_sub(change.at) < step.period);
+        let net: i64 = recent.map(|change| i64::from(change.to.0) - i64::from(change.from.0)).sum();
         // The HPA counts from where the period began.
         let start = u32::try_from((i64::from(current.0) - net).max(0)).unwrap_or(u32::MAX);
         Replicas(match (direction, step.size) {

@@ -1,151 +1,78 @@
 //! `timeLag`: the cheapest replica count that keeps the objective, by what is predicted for each.
 //!
-//! Up where late records would cost more than replicas and moving do. Down where a level has proved, by its shadow, that
-//! it carries the load, and has earned the price of the way down and back. While it is not known what a replica can do,
-//! that is found out first.
+//! Up where late records would cost more than replicas and rebalances do. Down where the what-if group of a lower level
+//! carried the load for so long that the saving covers the way down and back. While the capacity of a replica is unknown,
+//! it is measured first.
 
+mod evaluation;
 mod explain;
+mod prediction;
 
 use std::time::Duration;
 
-use super::super::engine::Memory;
-use super::super::estimate::capacity::ENOUGH;
+use super::super::clock::{length, seconds_between};
+use super::super::estimate::capacity::ENOUGH_S;
 use super::super::policy::Objective;
-use super::super::predict::{Cost, Outcome, Situation};
-use super::super::reason::{Asked, Forecast, Reason};
-use super::super::shadow::Claim;
-use super::super::situation::Levels;
+use super::super::reason::{Reason, RuleResult};
+use super::super::state::{Recommendations, TimeLagState};
 use super::super::units::{RecordsPerSecond, Replicas};
-use super::{Ruling, Step, Verdicts};
+use super::super::what_if::Saving;
+use super::input::{Choice, RuleInput, RuleOutput};
+use evaluation::Evaluation;
+use prediction::{LevelPrediction, Predictions};
 
-/// A further scale-up while one is under way must be worth its own rebalance: so much more than what is coming,
+/// A further scale-up while one is pending must be this much larger than the pending one, to be worth its own rebalance.
 const ESCALATION: f64 = 1.5;
-/// and only after so many seconds, when the first shows.
-const ESCALATES_AFTER: f64 = 20.0;
-/// The effect of a scale-up on a busy group is waited for at most so many seconds after its rebalance,
-const EFFECT_SHOWS_WITHIN: f64 = 70.0;
-/// unless this much more arrives than when it was made.
+/// Seconds after which a further scale-up is possible while one is pending: then the first shows its effect.
+const ESCALATES_AFTER_S: f64 = 20.0;
+/// Seconds after a rebalance for which the effect of a scale-up on a busy group is awaited, at most.
+const EFFECT_SHOWS_WITHIN_S: f64 = 70.0;
+/// The effect of a scale-up is not awaited where this much more arrives than when it was made.
 const MORE_DEMAND: f64 = 1.15;
 /// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
 /// no reason to keep replicas.
 const PATIENCE: f64 = 0.25;
-/// So many seconds beyond the objective without a measurement, and two commit intervals: then up by trial.
-const BLIND_AFTER: f64 = 40.0;
-/// Seconds without backlog, at least, before a level is left to find out what a replica can do.
-const PROBE_HOLD: f64 = 60.0;
-/// Where offsets contradict each other nothing is taken away for this long.
+/// Seconds beyond the objective, and two commit intervals, after which replicas are added though the capacity is unknown.
+const BLIND_AFTER_S: f64 = 40.0;
+/// Seconds without backlog, at least, before a level is left to measure the capacity of a replica.
+const PROBE_HOLD_S: f64 = 60.0;
+/// For how long no replica is removed where offsets contradict each other.
 const INCONSISTENT_FOR: Duration = Duration::from_secs(300);
-/// Unread records that will be deleted within this time, in seconds, count for more than any price.
-const RETENTION_GUARD: f64 = 600.0;
 /// An idle group must have been quiet for so many commit intervals.
 const IDLE_COMMITS: f64 = 3.0;
 
 /// Decides by the objective.
-pub(super) fn rule(step: &Step<'_>, memory: &mut Memory, objective: Objective) -> Ruling {
-    let levels = std::mem::take(&mut memory.levels);
-    let situation = memory.situation.take();
-    let rule = ByTimeLag::new(step, memory, objective, &levels, situation.as_ref());
-    let (desired, reason) = step.held(memory).unwrap_or_else(|| rule.run(memory));
-    let ruling = Ruling {
-        desired,
-        candidates: rule.candidates(memory, desired),
-        outlook: rule.outlook(&reason),
-        findings: rule.findings(memory),
-        reason,
-    };
-    memory.levels = levels;
-    memory.situation = situation;
-    ruling
-}
-
-struct ByTimeLag<'a> {
-    step: &'a Step<'a>,
+pub(super) fn decide(
+    input: &RuleInput<'_>,
+    recommendations: &mut Recommendations,
+    state: &mut TimeLagState,
     objective: Objective,
-    levels: &'a Levels,
-    /// Nothing where no capacity is known, or no partition.
-    known: Option<Known<'a>>,
-    /// For the prices of changes, where the capacity is not known.
-    situation: Option<&'a Situation>,
-}
-
-/// What is predicted for every level.
-struct Known<'a> {
-    situation: &'a Situation,
-    rows: Vec<Row>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Row {
-    replicas: u32,
-    outcome: Outcome,
-    cost: Cost,
-}
-
-impl<'a> Known<'a> {
-    fn of(situation: &'a Situation, levels: &Levels) -> Self {
-        let enough = situation.enough(&levels.allowed);
-        let prefix = situation.prefix(0.0);
-        let row = |replicas| {
-            let outcome = situation.outcome(replicas, &prefix);
-            Row { replicas, outcome, cost: situation.cost(replicas, outcome, enough) }
-        };
-        Self { situation, rows: levels.all().map(row).collect() }
-    }
-
-    fn row(&self, replicas: u32) -> Option<&Row> {
-        self.rows.iter().find(|row| row.replicas == replicas)
-    }
-
-    /// The cheapest of some levels, where it is worth going there at all.
-    fn best(&self, which: impl Fn(u32) -> bool) -> Option<&Row> {
-        let current = self.situation.current;
-        let negligible = self.situation.negligible();
-        let late = self.row(current).map_or(f64::INFINITY, |row| row.outcome.late);
-        if late < negligible {
-            return self.row(current);
-        }
-        let rows = self.rows.iter().filter(|row| row.replicas >= current && which(row.replicas));
-        let best = rows.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total))?;
-        let worth_it = best.replicas == current || late - best.outcome.late >= negligible;
-        if worth_it { Some(best) } else { self.row(current) }
-    }
-
-    fn forecast(row: &Row) -> Forecast {
-        Forecast {
-            replicas: Replicas(row.replicas),
-            late_records: row.outcome.late.round() as u64,
-            restore_seconds: restored(row, f64::INFINITY).map(|seconds| seconds as u64),
-            cost: row.cost.total.round() as u64,
-        }
+) -> RuleOutput {
+    let TimeLagState { what_if, no_backlog_since, beyond_since, levels, situation, .. } = state;
+    let situation = situation.as_ref();
+    let has_capacity = input.facts.capacity_of_member(input.policy).is_some();
+    let predictions = situation.filter(|_| has_capacity).map(|situation| Predictions::of(situation, levels));
+    let no_backlog_since = *no_backlog_since;
+    let evaluation = Evaluation { input, objective, levels, what_if, no_backlog_since, predictions, situation };
+    let choice = input.held().unwrap_or_else(|| evaluation.run(recommendations, beyond_since));
+    let (desired, reason) = choice;
+    RuleOutput {
+        desired,
+        candidates: evaluation.candidates(desired),
+        outlook: evaluation.outlook(&reason),
+        findings: evaluation.findings(),
+        reason,
     }
 }
 
-/// Seconds until no backlog is left, where that is within what was looked at and one does not build up again.
-fn restored(row: &Row, horizon: f64) -> Option<f64> {
-    let Outcome { restored, late_after, .. } = row.outcome;
-    (late_after == 0.0 && restored < horizon.min(3_600.0)).then_some(restored)
-}
-
-impl<'a> ByTimeLag<'a> {
-    fn new(
-        step: &'a Step<'a>,
-        memory: &Memory,
-        objective: Objective,
-        levels: &'a Levels,
-        situation: Option<&'a Situation>,
-    ) -> Self {
-        let has_capacity = memory.capacity_of_member(step.policy).is_some();
-        let known = situation.filter(|_| has_capacity).map(|situation| Known::of(situation, levels));
-        Self { step, objective, levels, known, situation }
-    }
-
+impl Evaluation<'_> {
     fn current(&self) -> u32 {
-        self.step.workload.spec.0
+        self.input.current().0
     }
 
-    fn run(&self, memory: &mut Memory) -> Verdicts {
-        let current = self.step.workload.spec;
-        let (min, max) = (self.step.policy.bounds.min(), self.step.policy.bounds.max());
+    fn run(&self, recommendations: &mut Recommendations, beyond_since: &mut Option<Duration>) -> Choice {
+        let current = self.input.current();
+        let (min, max) = (self.input.policy.bounds.min(), self.input.policy.bounds.max());
         if current < min {
             return (min, Reason::MinReplicas(self.asked()));
         }
@@ -153,277 +80,259 @@ impl<'a> ByTimeLag<'a> {
             return (max, Reason::MaxReplicas(self.asked()));
         }
         if current.0 == 0 {
-            return self.wake(memory);
+            return self.activate();
         }
-        let after = self.idle_after(memory);
-        let verdict = match self.step.idle(memory, after) {
+        let choice = match self.input.idle(self.idle_after()) {
             Ok(quiet_for) => (Replicas(0), Reason::Idle { quiet_for }),
-            Err(_) => self.retention(memory).unwrap_or_else(|| match &self.known {
-                Some(known) => self.measured(known, memory),
-                None => self.unmeasured(memory),
+            Err(_) => self.retention().unwrap_or_else(|| match &self.predictions {
+                Some(predictions) => self.measured(predictions),
+                None => self.unmeasured(beyond_since),
             }),
         };
-        self.within_behavior(memory, verdict)
+        self.within_behavior(recommendations, choice)
     }
 
-    fn idle_after(&self, memory: &Memory) -> Duration {
-        let commits = Duration::from_secs_f64(IDLE_COMMITS * memory.estimator.commit_interval);
-        self.step.policy.idle.after.max(commits)
+    fn idle_after(&self) -> Duration {
+        let commits = length(IDLE_COMMITS * self.input.facts.estimator.commit_interval_s);
+        self.input.policy.idle.after.max(commits)
     }
 
-    fn wake(&self, memory: &Memory) -> Verdicts {
-        if !self.step.is_woken(memory) {
-            return (Replicas(0), self.step.asleep());
+    fn activate(&self) -> Choice {
+        if !self.input.is_activated() {
+            return (Replicas(0), self.input.stays_at_zero());
         }
-        let cheapest = self.known.as_ref().and_then(|known| {
-            let allowed = known.rows.iter().filter(|row| self.levels.allowed.contains(&row.replicas));
+        let cheapest = self.predictions.as_ref().and_then(|predictions| {
+            let allowed = predictions.levels.iter().filter(|level| self.levels.allowed.contains(&level.replicas));
             allowed.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total))
         });
-        let wanted = Replicas(cheapest.map_or(self.step.allowed.floor.0, |row| row.replicas));
-        let desired = self.step.limit_up(memory, wanted).max(Replicas(1));
-        (desired, Reason::Wake { lag: self.step.lag.total, arrived: memory.unclaimed })
+        let wanted = Replicas(cheapest.map_or(self.input.allowed.floor.0, |level| level.replicas));
+        let desired = self.input.limit_up(wanted).max(Replicas(1));
+        (desired, Reason::Activated { lag: self.input.lag.total, arrived: self.input.arrived_without_commit() })
     }
 
     /// Records that will be lost count for more than any price.
-    fn retention(&self, memory: &Memory) -> Option<Verdicts> {
-        let (partition, left) = self.retention_risk(memory)?;
-        let most = self.step.allowed.ceiling.max(self.step.workload.spec);
-        Some((most, Reason::RetentionRisk { partition, left: Duration::from_secs_f64(left) }))
+    fn retention(&self) -> Option<Choice> {
+        let (partition, left) = self.retention_risk()?;
+        let most = self.input.allowed.ceiling.max(self.input.current());
+        Some((most, Reason::RetentionRisk { partition, left }))
     }
 
-    fn retention_risk(&self, memory: &Memory) -> Option<(String, f64)> {
-        let age = self.objective.time_lag().as_secs_f64();
-        memory.estimator.first_deleted(self.step.now, self.step.lag, age).filter(|(_, left)| *left < RETENTION_GUARD)
-    }
-
-    /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.
-    fn asked(&self) -> Asked {
-        let Some(known) = &self.known else { return Asked::Unmeasured };
-        match known.best(|_| true) {
-            Some(best) => Asked::TimeLag(self.comparison(known, best)),
-            None => Asked::Unmeasured,
-        }
-    }
-
-    fn measured(&self, known: &Known<'_>, memory: &mut Memory) -> Verdicts {
+    fn measured(&self, predictions: &Predictions<'_>) -> Choice {
         let current = self.current();
-        let retry = memory.estimator.ceiling.retry;
+        let retry = self.input.facts.estimator.ceiling.retry;
         let next = self.levels.allowed.iter().copied().find(|level| *level > current);
-        let best = known
+        let best = predictions
             .best(|level| self.levels.allowed.contains(&level) && (!retry || level == current || Some(level) == next));
         match best {
-            Some(best) if best.replicas > current => self.up(known, best, memory),
-            Some(_) | None => self.down(known, memory),
+            Some(best) if best.replicas > current => self.up(predictions, best),
+            Some(_) | None => self.down(predictions),
         }
     }
 
-    fn up(&self, known: &Known<'_>, best: &Row, memory: &Memory) -> Verdicts {
-        let stay = self.step.workload.spec;
-        let asked = Asked::TimeLag(self.comparison(known, best));
-        let ceiling = &memory.estimator.ceiling;
-        if let Some(waiting_for) = self.gate(memory, best.replicas) {
-            return (stay, Reason::InFlight { waiting_for });
+    fn up(&self, predictions: &Predictions<'_>, best: &LevelPrediction) -> Choice {
+        let stay = self.input.current();
+        let asked = RuleResult::TimeLag(self.comparison(predictions, best));
+        let ceiling = &self.input.facts.estimator.ceiling;
+        if let Some(waiting_for) = self.pending_change(best.replicas) {
+            return (stay, Reason::ChangePending { waiting_for });
         }
-        if let Some(remaining) = self.effect_awaited(known, memory) {
+        if let Some(remaining) = self.effect_awaited(predictions) {
             return (stay, Reason::WaitingForEffect { rule: asked, remaining });
         }
-        if self.can_wait(known, best, memory) {
-            return (stay, Reason::CanWait(self.comparison(known, best)));
+        if self.can_wait(predictions, best) {
+            return (stay, Reason::CanWait(self.comparison(predictions, best)));
         }
         let reason = match ceiling.throughput() {
             Some(throughput) if ceiling.retry => Reason::CeilingRetry { ceiling: RecordsPerSecond(throughput) },
-            Some(_) | None => {
-                self.step.bound(&self.asked()).unwrap_or_else(|| Reason::ObjectiveAtRisk(self.comparison(known, best)))
-            }
+            Some(_) | None => self
+                .input
+                .bound(&self.asked())
+                .unwrap_or_else(|| Reason::ObjectiveAtRisk(self.comparison(predictions, best))),
         };
         (Replicas(best.replicas), reason)
     }
 
-    /// What an up to so many replicas must wait for, because the last change has not arrived.
-    fn gate(&self, memory: &Memory, wanted: u32) -> Option<String> {
-        let now = self.step.now.as_secs_f64();
-        let delays = &memory.estimator.delays;
-        let flight = delays.flight.filter(|_| !delays.is_overdue(now))?;
-        let escalates = flight.to > flight.from
-            && now - flight.since >= ESCALATES_AFTER
-            && f64::from(wanted) >= ESCALATION * f64::from(flight.to)
-            && !memory.estimator.ceiling.retry;
+    /// What a scale-up to so many replicas must wait for, because the last change is pending.
+    fn pending_change(&self, wanted: u32) -> Option<String> {
+        let (now, estimator) = (self.input.now(), &self.input.facts.estimator);
+        let change = estimator.delays.pending.filter(|_| !estimator.delays.is_overdue(now))?;
+        let escalates = change.to > change.from
+            && seconds_between(change.since, now) >= ESCALATES_AFTER_S
+            && f64::from(wanted) >= ESCALATION * f64::from(change.to)
+            && !estimator.ceiling.retry;
         if escalates {
             return None;
         }
-        Some(self.step.in_flight().unwrap_or_else(|| "its effect can't be seen yet".to_owned()))
+        Some(self.input.awaited.clone().unwrap_or_else(|| "its effect can't be seen yet".to_owned()))
     }
 
-    fn effect_awaited(&self, known: &Known<'_>, memory: &Memory) -> Option<Duration> {
-        let estimator = &memory.estimator;
+    fn effect_awaited(&self, predictions: &Predictions<'_>) -> Option<Duration> {
+        let estimator = &self.input.facts.estimator;
         let trial = estimator.ceiling.trial?;
         if estimator.ceiling.retry {
             // One level at a time, until it is known what it has brought.
-            return Some(Duration::from_secs_f64(EFFECT_SHOWS_WITHIN));
+            return Some(length(EFFECT_SHOWS_WITHIN_S));
         }
-        let since = estimator.unsettled_at.map_or(0.0, |at| self.step.now.saturating_sub(at).as_secs_f64());
+        let settled_s = estimator.unsettled_at.map_or(0.0, |at| seconds_between(at, self.input.now()));
         let awaited = estimator.capacity.are_most_busy()
-            && known.situation.total_rate() < MORE_DEMAND * trial.demand
-            && since < EFFECT_SHOWS_WITHIN;
-        awaited.then(|| Duration::from_secs_f64(EFFECT_SHOWS_WITHIN - since))
+            && predictions.situation.total_rate() < MORE_DEMAND * trial.demand
+            && settled_s < EFFECT_SHOWS_WITHIN_S;
+        awaited.then(|| length(EFFECT_SHOWS_WITHIN_S - settled_s))
     }
 
-    fn can_wait(&self, known: &Known<'_>, best: &Row, memory: &Memory) -> bool {
-        let situation = known.situation;
-        if memory.estimator.age() > PATIENCE * situation.objective {
+    fn can_wait(&self, predictions: &Predictions<'_>, best: &LevelPrediction) -> bool {
+        let (situation, estimator) = (predictions.situation, &self.input.facts.estimator);
+        if estimator.age_s() > PATIENCE * situation.objective_s {
             return false;
         }
-        let later = situation.outcome(best.replicas, &situation.prefix(memory.estimator.step));
-        later.late - best.outcome.late < situation.negligible()
+        let later = situation.predict(best.replicas, &situation.prefix(estimator.step_s));
+        later.late - best.queues.late < situation.negligible()
     }
 
     /// What forbids every scale-down.
-    fn keeps_all(&self, memory: &Memory) -> Option<Reason> {
-        if let Some(missing) = &self.step.lag.incomplete_because {
+    fn forbids_scale_down(&self) -> Option<Reason> {
+        if let Some(missing) = &self.input.lag.incomplete_because {
             return Some(Reason::DataIncomplete { missing: missing.to_string() });
         }
-        if let Some(waiting_for) = self.gate(memory, 0) {
-            return Some(Reason::InFlight { waiting_for });
+        if let Some(waiting_for) = self.pending_change(0) {
+            return Some(Reason::ChangePending { waiting_for });
         }
-        self.step.inconsistent(memory, INCONSISTENT_FOR)
+        self.input.inconsistent(INCONSISTENT_FOR)
     }
 
-    fn down(&self, known: &Known<'_>, memory: &mut Memory) -> Verdicts {
-        let stay = self.step.workload.spec;
-        if let Some(reason) = self.keeps_all(memory) {
+    fn down(&self, predictions: &Predictions<'_>) -> Choice {
+        let stay = self.input.current();
+        if let Some(reason) = self.forbids_scale_down() {
             return (stay, reason);
         }
-        if let Some(reason) = self.draining(known, memory) {
+        if let Some(reason) = self.draining(predictions) {
             return (stay, reason);
         }
-        let estimator = &memory.estimator;
-        let settled = estimator.is_stable(self.step.observation) && estimator.is_settled(self.step.now);
-        let claims = self.claims(known, memory);
-        let released =
-            claims.iter().find(|(level, claim)| settled && claim.is_earned() && self.would_stay(known, *level));
-        if let Some((level, claim)) = released {
-            return (Replicas(*level), Reason::Released(self.earning(memory, *level, claim)));
+        let estimator = &self.input.facts.estimator;
+        let settled = estimator.is_stable(self.input.observation) && estimator.is_settled(self.input.now());
+        let savings = self.savings(predictions);
+        let is_enough = |level: u32, saving: &Saving| saving.is_enough() && would_stay(predictions, level);
+        let released = savings.iter().find(|(level, saving)| settled && is_enough(*level, saving));
+        if let Some((level, saving)) = released {
+            return (Replicas(*level), Reason::ScaleDownProven(self.saving_of(*level, saving)));
         }
-        (stay, self.hold(known, &claims, memory))
+        (stay, self.hold(predictions, &savings))
     }
 
-    /// A backlog that will be gone soon is what the replicas are there for. Shadows know nothing of it.
-    fn draining(&self, known: &Known<'_>, memory: &Memory) -> Option<Reason> {
-        let situation = known.situation;
-        let restored = known.row(situation.current)?.outcome.restored;
-        let age = memory.estimator.age();
-        let soon = age > PATIENCE * situation.objective && restored < situation.horizon();
-        let whole = |seconds: f64| Duration::from_secs(seconds.ceil() as u64);
-        soon.then(|| Reason::Draining { time_lag: whole(age), remaining: whole(restored) })
+    /// A backlog that will be gone soon is what the replicas are there for. What-if groups know nothing of it.
+    fn draining(&self, predictions: &Predictions<'_>) -> Option<Reason> {
+        let situation = predictions.situation;
+        let restored_s = predictions.of_level(situation.current)?.queues.restored_s;
+        let age_s = self.input.facts.estimator.age_s();
+        let soon = age_s > PATIENCE * situation.objective_s && restored_s < situation.horizon_s();
+        soon.then(|| Reason::Draining { time_lag: length(age_s.ceil()), remaining: length(restored_s.ceil()) })
     }
 
-    /// What speaks for each level below, fewest first; what would be late there is part of what it needs.
-    fn claims(&self, known: &Known<'_>, memory: &Memory) -> Vec<(u32, Claim)> {
-        let situation = known.situation;
-        let now = self.step.now.as_secs_f64();
-        let late_now = known.row(situation.current).map_or(0.0, |row| row.outcome.late);
-        let lower = self.levels.allowed.iter().copied().filter(|level| *level < situation.current);
-        lower
-            .filter_map(|level| {
-                let mut claim = memory.shadows.of(level)?.claim(situation, now);
-                let late = known.row(level)?.outcome.late - late_now - situation.negligible();
-                claim.need += situation.late_price(late.max(0.0));
-                Some((level, claim))
-            })
-            .collect()
-    }
-
-    /// Whether a lower level carries the load, and what would be late there is worth less than what it saves: it would be
-    /// left again otherwise.
-    fn would_stay(&self, known: &Known<'_>, level: u32) -> bool {
-        let situation = known.situation;
-        let (Some(there), Some(here)) = (known.row(level), known.row(situation.current)) else { return false };
-        let late = there.outcome.late - here.outcome.late - situation.negligible();
-        situation.carries_as_much(level)
-            && situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon()
-    }
-
-    /// What to do while it is not known what a replica can do.
-    fn unmeasured(&self, memory: &mut Memory) -> Verdicts {
-        let stay = self.step.workload.spec;
-        let now = self.step.now;
-        let estimator = &memory.estimator;
-        let age = memory.estimator.age();
+    /// What to do while the capacity of a replica is unknown.
+    fn unmeasured(&self, beyond_since: &mut Option<Duration>) -> Choice {
+        let stay = self.input.current();
+        let now = self.input.now();
+        let estimator = &self.input.facts.estimator;
+        let age_s = estimator.age_s();
         let busy = estimator.has_backlog();
         let objective = self.objective.time_lag();
-        memory.beyond_since = memory.beyond_since.filter(|_| age > objective.as_secs_f64());
+        let is_beyond = age_s > objective.as_secs_f64();
+        *beyond_since = beyond_since.filter(|_| is_beyond);
         if busy {
-            let beyond = if age > objective.as_secs_f64() { *memory.beyond_since.get_or_insert(now) } else { now };
+            let beyond = if is_beyond { *beyond_since.get_or_insert(now) } else { now };
             let since = beyond.max(estimator.unsettled_at.unwrap_or(now));
-            let patience = BLIND_AFTER + 2.0 * estimator.commit_interval;
-            let blind = now.saturating_sub(since).as_secs_f64() >= patience;
+            let blind = seconds_between(since, now) >= BLIND_AFTER_S + 2.0 * estimator.commit_interval_s;
             // Members that have not come yet can't be measured, and more of them would not come either.
-            if let (true, None) = (blind, self.step.in_flight()) {
-                let doubled = stay.0.saturating_mul(2).min(self.step.allowed.ceiling.0);
+            if blind && self.input.awaited.is_none() {
+                let doubled = stay.0.saturating_mul(2).min(self.input.allowed.ceiling.0);
                 let level = self.levels.allowed.iter().copied().find(|level| *level >= doubled && *level > stay.0);
                 if let Some(level) = level {
-                    let time_lag = Duration::from_secs_f64(age);
-                    return (Replicas(level), Reason::BlindScaleUp { time_lag, objective });
+                    let time_lag = length(age_s);
+                    return (Replicas(level), Reason::CapacityUnknownScaleUp { time_lag, objective });
                 }
             }
         }
-        if let Some(reason) = self.keeps_all(memory) {
+        if let Some(reason) = self.forbids_scale_down() {
             return (stay, reason);
         }
         if busy {
-            let evidence_seconds = memory.estimator.capacity.evidence_seconds();
-            return (stay, Reason::MeasuringCapacity { evidence_seconds, needed_seconds: ENOUGH });
+            let evidence_seconds = estimator.capacity.evidence_seconds();
+            return (stay, Reason::MeasuringCapacity { evidence_seconds, needed_seconds: ENOUGH_S });
         }
-        self.probe(memory).unwrap_or((stay, Reason::Steady(Asked::Unmeasured)))
+        self.probe().unwrap_or((stay, Reason::Steady(RuleResult::Unmeasured)))
     }
 
-    /// One level down, to see what a replica can do, once the surplus has cost as much as the way there and back.
-    fn probe(&self, memory: &Memory) -> Option<Verdicts> {
+    /// One level down, to measure the capacity of a replica, once the surplus has cost as much as the way there and back.
+    fn probe(&self) -> Option<Choice> {
         let current = self.current();
         let next = self.levels.allowed.iter().copied().rev().find(|level| *level < current)?;
-        let quiet_for = self.step.now.saturating_sub(memory.no_backlog_since?);
+        let quiet_for = self.input.now().saturating_sub(self.no_backlog_since?);
         let saved = f64::from(current - next);
         let situation = self.situation?;
         // Should it be too low, that shows after two commits; then more must start. What is later than the objective by
         // then is a risk that has a price, too.
-        let commit_interval = memory.estimator.commit_interval;
-        let noticed = BLIND_AFTER / 2.0 + 2.0 * commit_interval;
-        let late_for = (noticed + situation.mean_start + situation.pause - situation.objective).max(0.0);
+        let commit_interval_s = self.input.facts.estimator.commit_interval_s;
+        let noticed_s = BLIND_AFTER_S / 2.0 + 2.0 * commit_interval_s;
+        let late_s = (noticed_s + situation.mean_start_s + situation.pause_s - situation.objective_s).max(0.0);
         let price =
-            situation.move_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_for;
-        let quiet = quiet_for.as_secs_f64();
-        let enough = quiet >= PROBE_HOLD.max(IDLE_COMMITS * commit_interval) && quiet * saved >= price;
-        enough.then_some((Replicas(next), Reason::ProbeDown { quiet_for }))
+            situation.move_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_s;
+        let quiet_s = quiet_for.as_secs_f64();
+        let enough = quiet_s >= PROBE_HOLD_S.max(IDLE_COMMITS * commit_interval_s) && quiet_s * saved >= price;
+        enough.then_some((Replicas(next), Reason::CapacityProbe { quiet_for }))
     }
 
     /// What `behavior` lets through.
-    fn within_behavior(&self, memory: &mut Memory, (wanted, reason): Verdicts) -> Verdicts {
-        let stay = self.step.workload.spec;
-        let (up, down) = (&self.step.policy.scale_up, &self.step.policy.scale_down);
-        let now = self.step.now;
-        memory.lowest.push(now, wanted, up.stabilization);
-        memory.highest.push(now, wanted, down.stabilization);
+    fn within_behavior(&self, recommendations: &mut Recommendations, (wanted, reason): Choice) -> Choice {
+        let stay = self.input.current();
+        let (up, down) = (&self.input.policy.scale_up, &self.input.policy.scale_down);
+        let now = self.input.now();
+        recommendations.lowest.push(now, wanted, up.stabilization);
+        recommendations.highest.push(now, wanted, down.stabilization);
         let asked = self.asked();
         if wanted > stay {
-            let lowest = memory.lowest.extreme_since(now.saturating_sub(up.stabilization)).unwrap_or(wanted);
+            let lowest = recommendations.lowest.extreme_since(now.saturating_sub(up.stabilization)).unwrap_or(wanted);
             if lowest <= stay {
-                let last = memory.lowest.last_beyond(Replicas(stay.0 + 1)).unwrap_or(now);
+                let last = recommendations.lowest.last_beyond(Replicas(stay.0 + 1)).unwrap_or(now);
                 let remaining = (last + up.stabilization).saturating_sub(now);
                 return (stay, Reason::ScaleUpWindow { rule: asked, remaining });
             }
-            let desired = self.step.limit_up(memory, lowest);
+            let desired = self.input.limit_up(lowest);
             return if desired < wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
         }
         if wanted < stay {
-            let highest = memory.highest.extreme_since(now.saturating_sub(down.stabilization)).unwrap_or(wanted);
-            if highest >= stay {
-                let last = memory.highest.last_beyond(Replicas(stay.0 - 1)).unwrap_or(now);
-                let remaining = (last + down.stabilization).saturating_sub(now);
-                return (stay, Reason::ScaleDownWindow { rule: asked, highest: Some(highest), remaining });
+            let window = down.stabilization;
+            let seen_for = recommendations.complete_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
+            if seen_for < window {
+                let remaining = window - seen_for;
+                return (stay, Reason::ScaleDownWindow { rule: asked, highest: None, remaining });
             }
-            let desired = self.step.limit_down(memory, highest);
-            return if desired > wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
+            let highest = recommendations.highest.extreme_since(now.saturating_sub(window)).unwrap_or(wanted);
+            let in_window = |beyond: Replicas| {
+                let last = recommendations.highest.last_beyond(beyond).unwrap_or(now);
+                let remaining = (last + window).saturating_sub(now);
+                Reason::ScaleDownWindow { rule: asked.clone(), highest: Some(highest), remaining }
+            };
+            if highest >= stay {
+                return (stay, in_window(Replicas(stay.0 - 1)));
+            }
+            let desired = self.input.limit_down(highest);
+            return match desired {
+                _ if desired > highest => (desired, Reason::StepLimit { rule: asked }),
+                _ if highest > wanted => (desired, in_window(wanted)),
+                _ => (desired, reason),
+            };
         }
         (wanted, reason)
     }
+}
+
+/// Whether a lower level carries the load, and what would be late there is worth less than what it saves: it would be
+/// left again otherwise.
+fn would_stay(predictions: &Predictions<'_>, level: u32) -> bool {
+    let situation = predictions.situation;
+    let (there, here) = (predictions.of_level(level), predictions.of_level(situation.current));
+    let (Some(there), Some(here)) = (there, here) else { return false };
+    let late = there.queues.late - here.queues.late - situation.negligible();
+    situation.carries_as_much(level)
+        && situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon_s()
 }

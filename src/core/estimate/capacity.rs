@@ -1,72 +1,80 @@
-//! What one member can do, from members that provably had work waiting all the time.
+//! The capacity of a member, measured from members that provably had work waiting all the time.
 //!
 //! A member is at its limit at a commit when a partition of it has moved and still has more waiting than what arrives
 //! from poll to poll. Records committed between two such commits, and the seconds between them, are evidence; sums of
 //! both cancel the error of not knowing when exactly a commit was made. Members that were not at their limit show a
 //! lower bound only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::super::clock::{optional_time, seconds_between};
 use super::super::decision::{Capacity, CapacitySource};
 use super::super::lag::GroupLag;
 use super::super::observation::{Member, Offset};
+use super::super::persisted::persisted;
+use super::super::sizing::Sizing;
 use super::super::units::RecordsPerSecond;
-use super::Load;
+use super::load::Load;
 
 /// Evidence is half forgotten after so many seconds of work at the limit; without any, nothing is forgotten.
-const HALF_LIFE: f64 = 40.0;
-/// What members usually do is half forgotten after so many seconds of work at the limit,
-const USUAL_HALF_LIFE: f64 = 1200.0;
-/// and where nothing was at its limit for longer than this, it is believed again, half of it in the same time once more:
-/// what was slow may have been mended, and nobody would notice.
-const STALE_AFTER: f64 = 600.0;
+const HALF_LIFE_S: f64 = 40.0;
+/// The usual capacity is half forgotten after so many seconds of work at the limit.
+const USUAL_HALF_LIFE_S: f64 = 1200.0;
+/// Seconds without a member at its limit after which the usual capacity counts again: half of it after as long once more.
+/// A slow member may have recovered, and no measurement would show it.
+const STALE_AFTER_S: f64 = 600.0;
 /// Seconds at the limit before a member's rate means anything, at least; and between two and three polls.
-const PROOF: f64 = 10.0;
+const PROOF_S: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
-pub(in crate::core) const ENOUGH: f64 = 20.0;
+pub(in crate::core) const ENOUGH_S: f64 = 20.0;
 /// A lower bound is a mean over at least this long.
-const BOUND_WINDOW: f64 = 60.0;
-/// And it is half forgotten after an hour: programs and machines change.
-const BOUND_HALF_LIFE: f64 = 3600.0;
+const BOUND_WINDOW_S: f64 = 60.0;
+/// A lower bound is half forgotten after so many seconds: programs and machines change.
+const BOUND_HALF_LIFE_S: f64 = 3600.0;
 /// Rates of members that are not at their limit count a little less than what was seen.
 const BOUND_SHARE: f64 = 0.97;
 /// A member's own evidence is half forgotten after so many seconds in which it kept up.
-const OWN_HALF_LIFE: f64 = 120.0;
+const OWN_HALF_LIFE_S: f64 = 120.0;
 /// Records beyond what arrives in a poll that must wait, so that a partition with next to no traffic is not taken for a
 /// busy one.
 const SPARE_RECORDS: f64 = 5.0;
 /// Arrivals between polls are noisy.
 const SPARE_SHARE: f64 = 1.3;
 
-/// What was learnt of the members' capacity.
+/// The measured capacity of a member.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::core) struct CapacityEstimate {
     /// Records and seconds of members at their limit; what is old counts for less.
     evidence: Evidence,
-    /// The same over a longer time: what members usually do.
+    /// The same over a longer time: the usual capacity.
     usual: Evidence,
     /// Whether there was ever enough evidence.
     believed: bool,
     /// Records/s that a member has done without being at its limit, and since when that is known.
     lower_bound: f64,
-    bound_at: f64,
-    /// When a member was last seen at its limit, in seconds on the observations' clock.
-    seen_at: Option<f64>,
+    #[serde(with = "optional_time")]
+    bound_at: Option<Duration>,
+    /// When a member was last seen at its limit.
+    #[serde(with = "optional_time")]
+    at_limit_at: Option<Duration>,
     /// The members by their ids, no more than the group has; in order, so that sums always come out the same.
     #[serde(skip)]
-    members: BTreeMap<String, Window>,
+    members: BTreeMap<String, MemberWindow>,
     /// Records committed by the whole group: (when, sum), a few minutes of it.
     #[serde(skip)]
-    committed: std::collections::VecDeque<(f64, f64)>,
+    committed: VecDeque<(Duration, f64)>,
 }
+persisted!(CapacityEstimate { evidence, usual, believed, lower_bound, bound_at, at_limit_at } not { members, committed });
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Evidence {
     records: f64,
     seconds: f64,
 }
+persisted!(Evidence { records, seconds });
 
 impl Evidence {
     fn rate(self) -> Option<f64> {
@@ -85,13 +93,13 @@ impl Evidence {
 
 /// One member since the last rebalance.
 #[derive(Clone, Copy, Debug, Default)]
-struct Window {
+struct MemberWindow {
     /// The last commit that was seen: when, the sum of its partitions' offsets, and whether the member was at its limit.
-    edge: Option<(f64, f64, bool)>,
+    edge: Option<(Duration, f64, bool)>,
     /// Since when it has been at its limit at every commit.
-    busy_since: Option<f64>,
+    busy_since: Option<Duration>,
     /// From where a lower bound is counted: when, and the sum then.
-    anchor: Option<(f64, f64)>,
+    anchor: Option<(Duration, f64)>,
     /// Evidence of a time at its limit that is too short yet to mean anything.
     pending: Evidence,
     /// Its own evidence.
@@ -102,39 +110,39 @@ struct Window {
     present: bool,
 }
 
-impl Window {
+impl MemberWindow {
     /// Seconds that it has been at its limit.
-    fn busy_for(&self, now: f64) -> f64 {
-        self.busy_since.map_or(0.0, |since| now - since)
+    fn busy_for_s(&self, now: Duration) -> f64 {
+        self.busy_since.map_or(0.0, |since| seconds_between(since, now))
     }
 
-    /// What was counted is not comparable with what comes; what the member could do still holds.
+    /// Begins new counts, because earlier ones are not comparable. The member's own capacity is kept.
     fn begin_anew(&mut self) {
         // Polls during one rebalance begin anew many times; only what came in between would be a new rate.
-        let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH && self.since.seconds > 0.0);
+        let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH_S && self.since.seconds > 0.0);
         let before = measured.or(self.before);
         *self = Self { own: self.own, before, present: self.present, ..Self::default() };
     }
 }
 
-/// The times that the evidence of one observation depends on, in seconds.
+/// The times that the evidence of one observation depends on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
-    pub(super) now: f64,
-    pub(super) poll: f64,
-    pub(super) commit_interval: f64,
+    pub(super) now: Duration,
+    pub(super) poll_s: f64,
+    pub(super) commit_interval_s: f64,
 }
 
 impl Timing {
     /// For how long a member must have been at its limit before its rate means anything. Polls see a commit up to a poll
     /// or a commit interval late, whichever is shorter, and all members' at once: over 10 s that is a half or a double.
-    fn proof(self) -> f64 {
-        PROOF.max(2.5 * self.poll).max(2.0 * self.commit_interval)
+    fn proof_s(self) -> f64 {
+        PROOF_S.max(2.5 * self.poll_s).max(2.0 * self.commit_interval_s)
     }
 
     /// The time over which throughput means something.
-    pub(super) fn window(self) -> f64 {
-        HALF_LIFE.max(2.0 * self.commit_interval)
+    pub(super) fn window_s(self) -> f64 {
+        HALF_LIFE_S.max(2.0 * self.commit_interval_s)
     }
 }
 
@@ -144,11 +152,11 @@ const MAX_POINTS: usize = 64;
 impl CapacityEstimate {
     /// A rebalance or a gap: nothing before it is comparable with what comes.
     pub(super) fn forget_windows(&mut self) {
-        self.members.values_mut().for_each(Window::begin_anew);
+        self.members.values_mut().for_each(MemberWindow::begin_anew);
         self.committed.clear();
     }
 
-    /// Another program runs: what the last one could do means nothing.
+    /// Forgets everything, because another program runs.
     pub(in crate::core) fn forget(&mut self) {
         *self = Self::default();
     }
@@ -171,20 +179,20 @@ impl CapacityEstimate {
         self.committed.push_back((timing.now, sum));
 
         let mut fresh = Evidence::default();
-        let mut span: f64 = 0.0;
+        let mut span_s: f64 = 0.0;
         self.members.values_mut().for_each(|window| window.present = false);
         let hidden = members.iter().all(|member| member.assignment.is_empty());
         if hidden {
             // Who has what can't be seen: the group as one member.
             let all = (0..loads.len()).collect::<Vec<_>>();
-            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut fresh, &mut span);
+            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut fresh, &mut span_s);
         } else {
             let mut owned = Vec::new();
             for member in members {
                 owned.clear();
                 owned.extend(member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number)));
                 if !owned.is_empty() {
-                    self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut fresh, &mut span);
+                    self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut fresh, &mut span_s);
                 }
             }
         }
@@ -192,7 +200,7 @@ impl CapacityEstimate {
         // The few that are at their limit while the others keep up are the slow ones, or those with most to do: what
         // they can do says nothing about the others.
         if self.are_most_busy() || !self.believed {
-            self.add(timing, fresh, span, explained);
+            self.add(timing, fresh, span_s, explained);
         }
     }
 
@@ -207,22 +215,23 @@ impl CapacityEstimate {
         loads: &[Load],
         explained: bool,
         fresh: &mut Evidence,
-        span: &mut f64,
+        span_s: &mut f64,
     ) {
         if !self.members.contains_key(id) {
-            self.members.insert(id.to_owned(), Window::default());
+            self.members.insert(id.to_owned(), MemberWindow::default());
         }
         let Some(window) = self.members.get_mut(id) else { return };
         window.present = true;
         let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
         if !live().any(|load| load.progressed) {
-            let silent = window.edge.is_none_or(|(at, _, _)| timing.now - at > 3.0 * timing.commit_interval);
+            let silent =
+                window.edge.is_none_or(|(at, _, _)| seconds_between(at, timing.now) > 3.0 * timing.commit_interval_s);
             if silent {
                 window.begin_anew();
             }
             return;
         }
-        let waits = |load: &Load| load.lag > SPARE_SHARE * timing.poll * load.rate + SPARE_RECORDS;
+        let waits = |load: &Load| load.lag > SPARE_SHARE * timing.poll_s * load.rate + SPARE_RECORDS;
         // Where it is not seen who has what, all must have work waiting: some members may be idle otherwise.
         let hidden = id.is_empty();
         let busy = if hidden { live().all(waits) } else { live().any(|load| load.progressed && waits(load)) };
@@ -230,16 +239,19 @@ impl CapacityEstimate {
         let sum: f64 = committed.map(as_f64).sum();
         let before = window.edge.replace((timing.now, sum, busy));
         if let Some((at, then, true)) = before.filter(|_| busy) {
-            window.pending.add(Evidence { seconds: timing.now - at, records: (sum - then) / count as f64 }, 1.0);
-            if window.busy_for(timing.now) >= timing.proof() {
+            window.pending.add(
+                Evidence { seconds: seconds_between(at, timing.now), records: (sum - then).max(0.0) / count as f64 },
+                1.0,
+            );
+            if window.busy_for_s(timing.now) >= timing.proof_s() {
                 let own = std::mem::take(&mut window.pending);
                 window.since.add(own, 1.0);
                 if !explained {
-                    window.own.add(own, 0.5_f64.powf(own.seconds / timing.window()));
+                    window.own.add(own, 0.5_f64.powf(own.seconds / timing.window_s()));
                 }
                 fresh.records += own.records * count as f64;
                 fresh.seconds += own.seconds * count as f64;
-                *span = span.max(own.seconds);
+                *span_s = span_s.max(own.seconds);
             }
         } else {
             window.pending = Evidence::default();
@@ -251,31 +263,32 @@ impl CapacityEstimate {
         }
         if let Some((at, _, _)) = before {
             // It keeps up, so a time at its limit that is long ago says less and less about it.
-            window.own.fade(0.5_f64.powf((timing.now - at) / OWN_HALF_LIFE));
+            window.own.fade(0.5_f64.powf(seconds_between(at, timing.now) / OWN_HALF_LIFE_S));
         }
         let (since, from) = *window.anchor.get_or_insert((timing.now, sum));
-        if timing.now - since >= BOUND_WINDOW {
-            let rate = BOUND_SHARE * (sum - from) / ((timing.now - since) * count as f64);
+        let watched_s = seconds_between(since, timing.now);
+        if watched_s >= BOUND_WINDOW_S {
+            let rate = BOUND_SHARE * (sum - from) / (watched_s * count as f64);
             window.anchor = Some((timing.now, sum));
             self.bound(timing.now, rate);
         }
     }
 
-    fn bound(&mut self, now: f64, rate: f64) {
-        let age = (now - self.bound_at).max(0.0);
-        self.lower_bound = (self.lower_bound * 0.5_f64.powf(age / BOUND_HALF_LIFE)).max(rate);
-        self.bound_at = now;
+    fn bound(&mut self, now: Duration, rate: f64) {
+        let age_s = self.bound_at.map_or(0.0, |at| seconds_between(at, now));
+        self.lower_bound = (self.lower_bound * 0.5_f64.powf(age_s / BOUND_HALF_LIFE_S)).max(rate);
+        self.bound_at = Some(now);
     }
 
-    fn add(&mut self, timing: Timing, fresh: Evidence, span: f64, explained: bool) {
+    fn add(&mut self, timing: Timing, fresh: Evidence, span_s: f64, explained: bool) {
         let Some(rate) = fresh.rate() else { return };
         if explained && self.evidence.rate().is_some_and(|known| rate < 0.9 * known) {
             return;
         }
-        self.evidence.add(fresh, 0.5_f64.powf(span / timing.window()));
-        self.usual.add(fresh, 0.5_f64.powf(span / USUAL_HALF_LIFE));
-        self.seen_at = Some(timing.now);
-        if self.evidence.seconds >= ENOUGH {
+        self.evidence.add(fresh, 0.5_f64.powf(span_s / timing.window_s()));
+        self.usual.add(fresh, 0.5_f64.powf(span_s / USUAL_HALF_LIFE_S));
+        self.at_limit_at = Some(timing.now);
+        if self.evidence.seconds >= ENOUGH_S {
             self.believed = true;
             // What was measured beats a bound, or a collapse of the capacity would hide behind it.
             self.lower_bound = self.lower_bound.min(self.evidence.rate().unwrap_or(f64::INFINITY));
@@ -283,11 +296,11 @@ impl CapacityEstimate {
     }
 
     /// Records/s of one member, as far as it was measured.
-    pub(in crate::core) fn measured(&self, now: f64) -> Option<f64> {
+    pub(in crate::core) fn measured(&self, now: Duration) -> Option<f64> {
         let recent = self.evidence.rate().filter(|rate| self.believed && *rate > 0.0)?;
         let usual = self.usual.rate().unwrap_or(recent).max(recent);
-        let stale = (now - self.seen_at.unwrap_or(now) - STALE_AFTER).max(0.0);
-        let believed = usual + (recent - usual) * 0.5_f64.powf(stale / STALE_AFTER);
+        let stale_s = (seconds_between(self.at_limit_at.unwrap_or(now), now) - STALE_AFTER_S).max(0.0);
+        let believed = usual + (recent - usual) * 0.5_f64.powf(stale_s / STALE_AFTER_S);
         Some(believed.max(self.lower_bound))
     }
 
@@ -299,7 +312,7 @@ impl CapacityEstimate {
     /// Records/s of one member: the mean of all, and the more it was at its limit itself, its own.
     pub(in crate::core) fn of_member(&self, id: &str, mean: f64) -> f64 {
         let own = self.members.get(id).map(|window| window.own).unwrap_or_default();
-        (own.records + mean * ENOUGH) / (own.seconds + ENOUGH)
+        (own.records + mean * ENOUGH_S) / (own.seconds + ENOUGH_S)
     }
 
     /// Whether any member is at its limit.
@@ -312,7 +325,7 @@ impl CapacityEstimate {
         self.busy(|_| true)
     }
 
-    fn busy(&self, which: impl Fn(f64) -> bool) -> bool {
+    fn busy(&self, which: impl Fn(Duration) -> bool) -> bool {
         let busy = self.members.values().filter(|window| window.busy_since.is_some_and(&which)).count();
         busy > 0 && 2 * busy >= self.members.len()
     }
@@ -320,10 +333,10 @@ impl CapacityEstimate {
     /// Records/s of the whole group over the last window, where at least half of the members were at their limit
     /// throughout.
     pub(super) fn throughput_at_limit(&self, timing: Timing) -> Option<f64> {
-        let from = timing.now - timing.window();
-        let (then, sum) = self.committed.iter().rev().find(|(at, _)| *at <= from)?;
+        let age_s = |at: Duration| seconds_between(at, timing.now);
+        let (then, sum) = self.committed.iter().rev().find(|(at, _)| age_s(*at) >= timing.window_s())?;
         let (_, now) = self.committed.back()?;
-        self.busy(|since| since <= *then + timing.poll).then(|| (now - sum) / (timing.now - then))
+        self.busy(|since| seconds_between(*then, since) <= timing.poll_s).then(|| (now - sum).max(0.0) / age_s(*then))
     }
 
     /// What members at their limit do since the last rebalance, as a share of what they did before it; of new members,
@@ -345,9 +358,14 @@ impl CapacityEstimate {
         })
     }
 
-    /// For people: by replica, each of which runs `threads` members.
-    pub(in crate::core) fn for_people(&self, now: f64, hint: Option<RecordsPerSecond>, threads: f64) -> Capacity {
-        let measured = self.measured(now).map(|rate| RecordsPerSecond(rate * threads));
+    /// For people: by replica.
+    pub(in crate::core) fn for_people(
+        &self,
+        now: Duration,
+        hint: Option<RecordsPerSecond>,
+        sizing: &Sizing,
+    ) -> Capacity {
+        let measured = self.measured(now).map(|rate| RecordsPerSecond(sizing.rate_of_replica(rate)));
         let bound = self.evidence.rate().is_some_and(|rate| self.lower_bound > rate);
         let source = match (measured, hint) {
             (Some(_), _) if bound => CapacitySource::LowerBound,
@@ -359,7 +377,7 @@ impl CapacityEstimate {
             per_replica: measured.or(hint),
             source,
             evidence_seconds: self.evidence.seconds,
-            age_seconds: self.seen_at.map(|at| (now - at).max(0.0)),
+            age_seconds: self.at_limit_at.map(|at| seconds_between(at, now)),
         }
     }
 }

@@ -1,117 +1,117 @@
 //! How long changes take: from a scale-up to the last new member at work, and the standstill of a rebalance. And the
-//! change that is under way.
+//! change that is pending.
 
-use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What is believed before the first scale-up was seen: an image that is on the node, a process that starts, and a rebalance.
-const START_PRIOR: f64 = 40.0;
+use super::super::clock::{seconds_between, time};
+use super::super::persisted::{Recent, persisted};
+
+/// Seconds that a start is believed to take before the first scale-up was seen: an image that is on the node, a process
+/// that starts, and a rebalance.
+const START_PRIOR_S: f64 = 40.0;
 /// Starts that are remembered: few enough to forget the one that pulled an image.
 const STARTS: usize = 6;
-/// What is believed before the first rebalance was seen.
-const PAUSE_PRIOR: f64 = 10.0;
+/// Seconds that a rebalance is believed to take before the first one was seen.
+const PAUSE_PRIOR_S: f64 = 10.0;
 /// Rebalances that are remembered. A poll sees a short one only by chance, so their mean counts and it takes several.
 const PAUSES: usize = 8;
-/// No rebalance is for free, though no poll may have seen one.
-const SHORTEST_PAUSE: f64 = 2.0;
+/// The least that a rebalance takes, in seconds, though no poll may have seen one.
+const SHORTEST_PAUSE_S: f64 = 2.0;
 /// A change that takes longer than twice what it usually takes and so many seconds has failed, or hangs.
-const PATIENCE: f64 = 60.0;
+const PATIENCE_S: f64 = 60.0;
 
 /// What was learnt of starts and rebalances.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(in crate::core) struct Delays {
-    starts: VecDeque<f64>,
-    pauses: VecDeque<f64>,
+    /// Seconds that starts took.
+    starts: Recent<f64, STARTS>,
+    /// Seconds that rebalances took.
+    pauses: Recent<f64, PAUSES>,
     /// Seconds of rebalance since the last change.
-    paused: f64,
-    /// The change that has not arrived yet.
-    pub(in crate::core) flight: Option<Flight>,
+    paused_s: f64,
+    /// The change that is not complete yet.
+    pub(in crate::core) pending: Option<PendingChange>,
 }
+persisted!(Delays { starts, pauses, paused_s, pending });
 
-/// A change of the replicas that is under way.
+/// A change of the replicas whose pods and members are not all there, or not all gone.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(in crate::core) struct Flight {
-    /// When it was made, in seconds on the observations' clock.
-    pub(in crate::core) since: f64,
+pub(in crate::core) struct PendingChange {
+    /// When it was made.
+    #[serde(with = "time")]
+    pub(in crate::core) since: Duration,
     /// Replicas before.
     pub(in crate::core) from: u32,
     /// Replicas after.
     pub(in crate::core) to: u32,
 }
+persisted!(PendingChange { since, from, to });
 
 impl Delays {
-    pub(super) fn note_rebalancing(&mut self, dt: f64) {
-        self.paused += dt;
+    pub(super) fn note_rebalancing(&mut self, seconds: f64) {
+        self.paused_s += seconds;
     }
 
     pub(super) fn note_stable(&mut self) {
         // Members came or went by themselves: polls see the long ones of these rebalances only, so they are no sample.
-        if self.flight.is_none() {
-            self.paused = 0.0;
+        if self.pending.is_none() {
+            self.paused_s = 0.0;
         }
-    }
-
-    fn push_pause(&mut self) {
-        if self.pauses.len() >= PAUSES {
-            self.pauses.pop_front();
-        }
-        self.pauses.push_back(std::mem::take(&mut self.paused));
     }
 
     /// A change was made.
-    pub(in crate::core) fn depart(&mut self, flight: Flight) {
-        self.paused = 0.0;
-        self.flight = Some(flight);
+    pub(in crate::core) fn begin(&mut self, change: PendingChange) {
+        self.paused_s = 0.0;
+        self.pending = Some(change);
     }
 
-    /// Everything that was asked for is there and at work. Where the group can't be described, nobody saw it rebalance.
-    pub(in crate::core) fn arrive(&mut self, now: f64, described: bool) {
-        let Some(flight) = self.flight.take() else { return };
-        if flight.to > flight.from {
-            if self.starts.len() >= STARTS {
-                self.starts.pop_front();
-            }
-            self.starts.push_back((now - flight.since).max(0.0));
+    /// Everything that the pending change asked for is there and at work. `described`: the group's rebalance was seen.
+    pub(in crate::core) fn complete(&mut self, now: Duration, described: bool) {
+        let Some(change) = self.pending.take() else { return };
+        if change.to > change.from {
+            self.starts.push(seconds_between(change.since, now));
         }
         if described {
-            self.push_pause();
+            self.pauses.push(std::mem::take(&mut self.paused_s));
         }
     }
 
-    /// Whether the change has been under way for so long that nothing waits for it any more.
-    pub(in crate::core) fn is_overdue(&self, now: f64) -> bool {
-        self.flight.is_some_and(|flight| now - flight.since > 2.0 * self.longest_start() + PATIENCE)
+    /// Whether the change has been pending for so long that nothing waits for it any more.
+    pub(in crate::core) fn is_overdue(&self, now: Duration) -> bool {
+        let most = 2.0 * self.longest_start_s() + PATIENCE_S;
+        self.pending.is_some_and(|change| seconds_between(change.since, now) > most)
     }
 
-    /// Seconds until the change that is under way has arrived; nothing is expected any more of one that is overdue.
-    pub(in crate::core) fn remaining(&self, now: f64) -> f64 {
-        match self.flight.filter(|_| !self.is_overdue(now)) {
-            Some(flight) if flight.to > flight.from => {
+    /// Seconds until the pending change is complete; 0 for one that is overdue, as nothing is expected of it.
+    pub(in crate::core) fn remaining_s(&self, now: Duration) -> f64 {
+        match self.pending.filter(|_| !self.is_overdue(now)) {
+            Some(change) if change.to > change.from => {
                 // What takes longer than ever before takes about half as long again.
-                let elapsed = (now - flight.since).max(0.0);
-                (self.longest_start() - elapsed).max(0.5 * elapsed)
+                let elapsed_s = seconds_between(change.since, now);
+                (self.longest_start_s() - elapsed_s).max(0.5 * elapsed_s)
             }
             Some(_) | None => 0.0,
         }
     }
 
     /// Seconds from a scale-up to the last new member at work: the longest of the last few.
-    pub(in crate::core) fn longest_start(&self) -> f64 {
-        self.starts.iter().copied().reduce(f64::max).unwrap_or(START_PRIOR)
+    pub(in crate::core) fn longest_start_s(&self) -> f64 {
+        self.starts.iter().copied().reduce(f64::max).unwrap_or(START_PRIOR_S)
     }
 
     /// The same, their mean.
-    pub(in crate::core) fn mean_start(&self) -> f64 {
-        mean(&self.starts).unwrap_or(START_PRIOR)
+    pub(in crate::core) fn mean_start_s(&self) -> f64 {
+        mean(&self.starts).unwrap_or(START_PRIOR_S)
     }
 
     /// Seconds that members stand still in a rebalance: the mean of the last few.
-    pub(in crate::core) fn mean_pause(&self) -> f64 {
-        mean(&self.pauses).map_or(PAUSE_PRIOR, |pause| pause.max(SHORTEST_PAUSE))
+    pub(in crate::core) fn mean_pause_s(&self) -> f64 {
+        mean(&self.pauses).map_or(PAUSE_PRIOR_S, |pause_s| pause_s.max(SHORTEST_PAUSE_S))
     }
 }
 
-fn mean(values: &VecDeque<f64>) -> Option<f64> {
+fn mean<const MOST: usize>(values: &Recent<f64, MOST>) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

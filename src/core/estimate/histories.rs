@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::super::lag::{GroupLag, LagOfPartition};
 use super::super::observation::PartitionObservation;
-use super::history::History;
+use super::history::PartitionHistory;
 
 /// A history per partition. A sorted list and no map, because it is always walked beside an observation, and because a
 /// map's nodes are half empty.
@@ -16,7 +16,7 @@ pub(super) struct Histories(Vec<Tracked>);
 struct Tracked {
     topic: Arc<str>,
     partition: i32,
-    history: History,
+    history: PartitionHistory,
 }
 
 impl Tracked {
@@ -38,7 +38,7 @@ impl Histories {
             if self.0.get(place).is_none_or(|tracked| tracked.key() != key(seen)) {
                 self.0.reserve_exact(lag.by_partition.len().saturating_sub(self.0.len()));
                 let (topic, partition) = (Arc::clone(&seen.topic), seen.partition);
-                self.0.insert(place, Tracked { topic, partition, history: History::default() });
+                self.0.insert(place, Tracked { topic, partition, history: PartitionHistory::default() });
             }
             place += 1;
         }
@@ -48,7 +48,7 @@ impl Histories {
     pub(super) fn beside<'a>(
         &'a self,
         lag: &'a GroupLag,
-    ) -> impl Iterator<Item = (&'a LagOfPartition, Option<&'a History>)> {
+    ) -> impl Iterator<Item = (&'a LagOfPartition, Option<&'a PartitionHistory>)> {
         let mut rest = self.0.iter().peekable();
         lag.by_partition.iter().map(move |partition| {
             let key = key(&partition.seen);
@@ -62,7 +62,7 @@ impl Histories {
     pub(super) fn beside_mut<'a>(
         &'a mut self,
         lag: &'a GroupLag,
-    ) -> impl Iterator<Item = (&'a LagOfPartition, &'a mut History)> {
+    ) -> impl Iterator<Item = (&'a LagOfPartition, &'a mut PartitionHistory)> {
         let mut rest = self.0.iter_mut();
         lag.by_partition.iter().filter_map(move |partition| {
             let tracked = rest.find(|tracked| tracked.key() == key(&partition.seen))?;
@@ -71,17 +71,17 @@ impl Histories {
     }
 
     /// All of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = &History> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &PartitionHistory> {
         self.0.iter().map(|tracked| &tracked.history)
     }
 
     /// All of them, to be changed.
-    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut History> {
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut PartitionHistory> {
         self.0.iter_mut().map(|tracked| &mut tracked.history)
     }
 
     /// A partition's history.
-    pub(super) fn of(&self, seen: &PartitionObservation) -> Option<&History> {
+    pub(super) fn of(&self, seen: &PartitionObservation) -> Option<&PartitionHistory> {
         let place = self.0.binary_search_by(|tracked| tracked.key().cmp(&key(seen))).ok()?;
         Some(&self.0[place].history)
     }

@@ -6,8 +6,15 @@ use std::time::Duration;
 use super::super::decision::TimeLag;
 use super::super::lag::{LagOfPartition, PartitionLag};
 use super::super::observation::{Offset, PartitionObservation};
-use super::{CONSUMPTION_WINDOW, FAST, SHARES};
 
+/// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds
+/// and for two polls of 10 s, and short enough to show what has just changed.
+pub(super) const FAST: Duration = Duration::from_secs(20);
+/// Each partition's share of the group's rate is its share over this time: the noise of a single partition would
+/// otherwise decide what the fullest member gets.
+pub(super) const SHARES: Duration = Duration::from_secs(120);
+/// Consumption rates are means over this time: two commit intervals of a slow committer (60 s).
+const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
 /// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the
 /// history reaches further back and gets coarser.
 const MAX_POINTS: usize = 32;
@@ -16,22 +23,22 @@ const MAX_EDGES: usize = 16;
 
 /// One partition's past.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History {
+pub(super) struct PartitionHistory {
     /// End offsets, oldest first; a plateau has only its first and last point.
-    ends: VecDeque<Point>,
+    ends: VecDeque<OffsetPoint>,
     /// Every commit that changed something, when it was first seen, oldest first.
-    edges: VecDeque<Point>,
+    edges: VecDeque<OffsetPoint>,
     /// The first commit that was seen.
-    first_commit: Option<Point>,
+    first_commit: Option<OffsetPoint>,
     /// Seconds of a stable group in which there was something to read and nothing was.
-    pub(super) frozen: f64,
+    pub(super) frozen_s: f64,
     /// Log start offsets: when one was first seen, when it moved last, and where it was then.
     start: Option<StartMoves>,
 }
 
 /// An offset at a time. There are dozens per partition, so the time is 8 bytes and not the 16 of a `Duration`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Point {
+pub(super) struct OffsetPoint {
     at: Nanos,
     offset: Offset,
 }
@@ -51,15 +58,15 @@ fn seconds(from: Nanos, to: Nanos) -> f64 {
 /// The movement of a log start offset.
 #[derive(Clone, Copy, Debug)]
 struct StartMoves {
-    first: Point,
-    last: Point,
+    first: OffsetPoint,
+    last: OffsetPoint,
 }
 
 /// Retention deletes in steps of a segment; a mean over less than a few of them says nothing, and one over hours says
 /// nothing about now.
 const RETENTION_WINDOW: Duration = Duration::from_secs(1800);
 
-impl History {
+impl PartitionHistory {
     /// Adds what was seen; gives the records that arrived since the last time.
     pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation) -> u64 {
         let (now, mut arrived) = (nanos(at), 0);
@@ -68,19 +75,19 @@ impl History {
                 *self = Self::default();
             }
             arrived = self.ends.back().map_or(0, |last| end.since(last.offset));
-            self.push_end(Point { at: now, offset: end });
+            self.push_end(OffsetPoint { at: now, offset: end });
         }
         if let Ok(Some(committed)) = seen.committed {
-            self.push_commit(Point { at: now, offset: committed });
+            self.push_commit(OffsetPoint { at: now, offset: committed });
         }
         if let Ok(start) = seen.start {
-            self.push_start(Point { at: now, offset: start });
+            self.push_start(OffsetPoint { at: now, offset: start });
         }
         self.forget_consumed(at, seen);
         arrived
     }
 
-    fn push_end(&mut self, end: Point) {
+    fn push_end(&mut self, end: OffsetPoint) {
         let plateau = self.ends.len() >= 2 && self.ends.iter().rev().take(2).all(|before| before.offset == end.offset);
         if plateau {
             self.ends.pop_back();
@@ -94,7 +101,7 @@ impl History {
         self.ends.push_back(end);
     }
 
-    fn push_commit(&mut self, commit: Point) {
+    fn push_commit(&mut self, commit: OffsetPoint) {
         match self.last_commit() {
             None => self.first_commit = Some(commit),
             Some(last) if commit.offset == last.offset => {}
@@ -112,7 +119,7 @@ impl History {
         }
     }
 
-    fn push_start(&mut self, start: Point) {
+    fn push_start(&mut self, start: OffsetPoint) {
         match &mut self.start {
             Some(moves) if start.offset >= moves.last.offset => {
                 if start.offset > moves.last.offset {
@@ -123,7 +130,7 @@ impl History {
                     // Halfway from the old beginning: about half of the window is kept.
                     let middle = first.offset.get().midpoint(moves.last.offset.get());
                     let middle = i64::try_from(middle).ok().and_then(Offset::new).unwrap_or(moves.last.offset);
-                    moves.first = Point { at: first.at.midpoint(start.at), offset: middle };
+                    moves.first = OffsetPoint { at: first.at.midpoint(start.at), offset: middle };
                 }
             }
             Some(_) | None => self.start = Some(StartMoves { first: start, last: start }),
@@ -147,7 +154,7 @@ impl History {
     }
 
     /// The last commit that changed something, or the first that was seen.
-    pub(super) fn last_commit(&self) -> Option<Point> {
+    pub(super) fn last_commit(&self) -> Option<OffsetPoint> {
         self.edges.back().or(self.first_commit.as_ref()).copied()
     }
 
@@ -186,7 +193,7 @@ impl History {
     }
 
     /// The end offset at this place of the history, and the one before.
-    fn around(&self, place: usize) -> Option<(Option<Point>, Point)> {
+    fn around(&self, place: usize) -> Option<(Option<OffsetPoint>, OffsetPoint)> {
         let after = *self.ends.get(place)?;
         Some((place.checked_sub(1).map(|before| self.ends[before]), after))
     }
@@ -223,15 +230,15 @@ impl History {
 
     /// Records that have been read since the last commit, as it seems from the pace of the commits before: at most as
     /// many as fit into one and a half commit intervals.
-    pub(super) fn read_since_commit(&self, now: Duration, commit_interval: f64) -> f64 {
+    pub(super) fn read_since_commit(&self, now: Duration, commit_interval_s: f64) -> f64 {
         let Some(&last) = self.edges.back() else { return 0.0 };
-        let span = (2.0 * commit_interval).max(30.0);
+        let span = (2.0 * commit_interval_s).max(30.0);
         let before = self.edges.iter().rev().find(|edge| seconds(edge.at, last.at) >= span);
         let Some(&from) = before.or_else(|| self.edges.front()).filter(|edge| edge.at < last.at) else {
             return 0.0;
         };
         let pace = last.offset.since(from.offset) as f64 / seconds(from.at, last.at);
-        pace * seconds(last.at, nanos(now)).min(1.5 * commit_interval)
+        pace * seconds(last.at, nanos(now)).min(1.5 * commit_interval_s)
     }
 
     /// The age of the record `behind` the end, in seconds; 0 where it has not arrived yet.

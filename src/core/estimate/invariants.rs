@@ -6,12 +6,13 @@ use super::super::kind::GroupKind;
 use super::super::lag::GroupLag;
 use super::super::observation::{GroupDescription, GroupState, Member, Offset, PartitionObservation, TopicObservation};
 use super::super::policy::OffsetReset;
+use super::super::sizing::Sizing;
 use super::super::unknown::Unknown;
 use super::*;
 
 /// What happens to each partition before a poll, and how the poll finds it.
 #[derive(Clone, Debug)]
-struct Step {
+struct TestedPoll {
     /// Seconds; negative where the clock goes backwards.
     wait: i64,
     /// For each partition: records that arrive, the share of what is unread that is committed, whether it can be read.
@@ -23,20 +24,17 @@ const PARTITIONS: usize = 3;
 /// More never arrives in a second.
 const FASTEST: u64 = 500;
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<TestedPoll>> {
     let wait = prop_oneof![20 => Just(10_i64), 3 => 1_i64..30, 1 => 100_i64..1_000, 1 => -50_i64..0];
     let partition = (0..FASTEST, prop_oneof![Just(0.0), Just(1.0), 0.0..1.0_f64], prop::bool::weighted(0.95));
     let state = prop_oneof![8 => Just(GroupState::Stable), 1 => Just(GroupState::PreparingRebalance)];
-    let step = (wait, prop::collection::vec(partition, PARTITIONS), state).prop_map(|(wait, partitions, state)| Step {
-        wait,
-        partitions,
-        state,
-    });
+    let step = (wait, prop::collection::vec(partition, PARTITIONS), state)
+        .prop_map(|(wait, partitions, state)| TestedPoll { wait, partitions, state });
     prop::collection::vec(step, 1..80)
 }
 
 /// Plays the steps, and hands what was seen and what is estimated then to `check`, with whether there was a gap before.
-fn play(steps: &[Step], mut check: impl FnMut(&Observation, &GroupLag, &Estimator, &Estimator)) {
+fn play(steps: &[TestedPoll], mut check: impl FnMut(&Observation, &GroupLag, &Estimator, &Estimator)) {
     let mut estimator = Estimator::default();
     let (mut t, mut offsets) = (10_000_i64, [(0_u64, 0_u64); PARTITIONS]);
     for step in steps {
@@ -56,7 +54,7 @@ fn play(steps: &[Step], mut check: impl FnMut(&Observation, &GroupLag, &Estimato
     }
 }
 
-fn observe(t: i64, offsets: &[(u64, u64)], step: &Step) -> Observation {
+fn observe(t: i64, offsets: &[(u64, u64)], step: &TestedPoll) -> Observation {
     let topic: Arc<str> = Arc::from("orders");
     let offset = |raw: u64| Offset::new(raw.cast_signed()).expect("not negative");
     let seen =
@@ -101,7 +99,7 @@ proptest! {
             for (partition, load) in lag.by_partition.iter().zip(&estimator.loads) {
                 let most = partition.lag.lag().map_or(0.0, |lag| lag.0 as f64);
                 assert!((0.0..=most).contains(&load.backlog), "{load:?}, and the lag is {most}");
-                assert!(load.age >= 0.0 && load.age.is_finite(), "{load:?}");
+                assert!(load.age_s >= 0.0 && load.age_s.is_finite(), "{load:?}");
             }
             let total: f64 = estimator.loads.iter().map(|load| load.rate).sum();
             assert!(total.is_finite() && estimator.loads.iter().all(|load| load.rate >= 0.0));
@@ -124,15 +122,22 @@ proptest! {
         });
     }
 
-    /// What a member can do is learnt from settled, complete, stable observations only.
+    /// What a member can do is learnt from complete observations of a group that has been stable for ten seconds only.
     #[test]
     fn capacity_is_learnt_from_certain_evidence_only(steps in steps()) {
-        play(&steps, |observation, lag, before, estimator| {
-            let now = observation.at.as_secs_f64();
-            let certain = lag.complete && estimator.is_stable(observation) && estimator.is_settled(observation.at);
-            let learnt = |estimator: &Estimator| estimator.capacity.for_people(now, None, 1.0).evidence_seconds;
+        let (mut index, mut last, mut unsettled_at) = (0, None, Duration::ZERO);
+        play(&steps, |observation, _, before, estimator| {
+            let (step, now) = (&steps[index], observation.at);
+            let is_gap = last.is_none_or(|last| now <= last || now - last > Duration::from_secs(60));
+            if is_gap || step.state != GroupState::Stable {
+                unsettled_at = now;
+            }
+            (index, last) = (index + 1, Some(now));
+            let is_complete = step.partitions.iter().all(|(_, _, readable)| *readable);
+            let certain = is_complete && now.saturating_sub(unsettled_at) >= Duration::from_secs(10);
+            let sizing = Sizing::new(std::num::NonZeroU32::MIN);
+            let learnt = |estimator: &Estimator| estimator.capacity.for_people(now, None, &sizing).evidence_seconds;
             assert!(certain || learnt(before) == learnt(estimator), "learnt from {observation:?}");
-            // And it is a rate that could have been committed: all that ever arrived, in the shortest time that counts.
             if let Some(rate) = estimator.capacity.measured(now) {
                 assert!(rate.is_finite() && rate >= 0.0);
             }

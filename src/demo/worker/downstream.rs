@@ -1,7 +1,8 @@
-//! What several workers share, such as a database with so many writes a second: each asks for leave before it handles
-//! records. Knows nothing of Kafka.
+//! A client of a limit that several workers share, such as a database with so many writes a second: each takes tokens
+//! before it processes records. Knows nothing of Kafka.
 //!
-//! The protocol is as small as can be: a byte asks for so many tokens, and the same byte comes back once they are given.
+//! The protocol is minimal: the client sends a byte, the number of tokens, and the server returns the same byte once
+//! they are granted.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -9,34 +10,34 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::{STOP_CHECK, Stop};
+use super::{STOP_CHECK, StopSignal};
 
-/// Asked for at once: a tenth of a second of an ordinary worker, so that a waiting worker holds little that another could
-/// use, and a fast one does not ask for every record.
+/// Tokens per request: a tenth of a second of an ordinary worker. So a waiting worker holds few that another could use,
+/// and a fast one does not send a request for every record.
 const BATCH: u8 = 10;
-/// It is on this machine or near it.
+/// Time-out of connecting; the server is on this machine or near it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection to it, and the tokens in hand.
-pub(super) struct Downstream {
+/// A connection to the server, and the tokens granted so far.
+pub(super) struct DownstreamClient {
     stream: TcpStream,
     tokens: u8,
 }
 
-impl Downstream {
+impl DownstreamClient {
     pub(super) fn connect(address: &str) -> anyhow::Result<Self> {
         let what = || format!("Can't reach the downstream at {address}");
         let resolved = std::net::ToSocketAddrs::to_socket_addrs(address).with_context(what)?;
         let first = resolved.into_iter().next().context("it has no address").with_context(what)?;
         let stream = TcpStream::connect_timeout(&first, CONNECT_TIMEOUT).with_context(what)?;
         stream.set_nodelay(true)?;
-        // So that a stop is noticed while others have all the tokens.
+        // So that a stop request is noticed while others take all tokens.
         stream.set_read_timeout(Some(STOP_CHECK))?;
         Ok(Self { stream, tokens: 0 })
     }
 
-    /// Takes one token; false where a stop was requested before there was one.
-    pub(super) fn take(&mut self, stop: &Stop) -> anyhow::Result<bool> {
+    /// Takes one token; false where a stop was requested before.
+    pub(super) fn take(&mut self, stop: &StopSignal) -> anyhow::Result<bool> {
         if self.tokens == 0 {
             self.stream.write_all(&[BATCH]).context("The downstream is gone")?;
             let mut answer = [0];

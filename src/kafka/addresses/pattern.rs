@@ -21,7 +21,7 @@ pub struct AddressPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostPattern {
     Ip(IpAddr),
-    /// The numbers of an IPv4 address; `None`: any.
+    /// The numbers of an IPv4 address; `None`: any number.
     V4([Option<u8>; 4]),
     Name(Vec<Label>),
 }
@@ -29,12 +29,12 @@ enum HostPattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Label {
     Whole(String),
-    /// What it begins and ends with, and at least one character between.
+    /// Prefix and suffix, with at least one character in between.
     Around(String, String),
 }
 
 impl AddressPattern {
-    /// Whether a name, lower case and without a dot at its end, fits.
+    /// Whether a name matches; it is lower case and has no trailing dot.
     pub(super) fn fits_name(&self, name: &str, port: u16) -> bool {
         match &self.host {
             HostPattern::Ip(_) | HostPattern::V4(_) => false,
@@ -46,7 +46,7 @@ impl AddressPattern {
         }
     }
 
-    /// Whether an IP address that was written as such fits.
+    /// Whether an IP address matches that was given as such.
     pub(super) fn fits_ip(&self, ip: IpAddr, port: u16) -> bool {
         match (&self.host, ip) {
             (HostPattern::V4(numbers), IpAddr::V4(ip)) => {
@@ -58,7 +58,7 @@ impl AddressPattern {
         }
     }
 
-    /// Whether it is this IP address itself, without a `*` in it.
+    /// Whether the pattern is this IP address itself, without a `*`.
     pub(super) fn is_ip(&self, ip: IpAddr, port: u16) -> bool {
         matches!(self.host, HostPattern::Ip(own) if own == ip) && self.fits_port(port)
     }
@@ -107,7 +107,7 @@ fn host_pattern(host: &str) -> Result<HostPattern, &'static str> {
             .map(HostPattern::V4)
             .ok_or("has numbers as an IPv4 address, which has four, each * or at most 255");
     }
-    // With a letter in place of each `*` it must be a name.
+    // With a letter in place of each `*` it must be a valid name.
     if !is_host_name(&host.replace('*', "x")) {
         return Err("has no valid host");
     }

@@ -1,12 +1,12 @@
-//! Java's properties that librdkafka does not have, each with the property that replaces it here. Somebody who comes with
-//! the file of a Java client finds out with one run.
+//! Properties of Java's clients that librdkafka does not have, each with its replacement here. So the file of a Java
+//! client can be converted after one run.
 
-const PEM_FROM_STORE: &str = "Java's stores are not read, PEM is";
+const PEM_FROM_STORE: &str = "Java's key stores are not supported, PEM is";
 const CLASS: &str = "it names a Java class, and there is no Java in here; leave it out";
 const RECORDS: &str = "this client never reads records; leave it out";
 const LOGIN: &str = "tokens are renewed at 80 % of their lifetime by themselves; leave it out";
 const TIMING: &str = "use the cluster's requestTimeout and deadline, or socket.timeout.ms";
-const TLS: &str = "TLS is by rustls, which offers TLS 1.2 and 1.3; leave it out";
+const TLS: &str = "TLS is implemented by rustls, which offers TLS 1.2 and 1.3; leave it out";
 
 pub(super) const ANSWERS: &[(&[&str], &str)] = &[
     (
@@ -42,7 +42,7 @@ pub(super) const ANSWERS: &[(&[&str], &str)] = &[
     (&["interceptor.classes", "metric.reporters", "config.providers", "partitioner.class"], CLASS),
     (&["auto.include.jmx.reporter"], "there is no Java in here; leave it out"),
     (&["bootstrap.controllers"], "it has a field of its own for brokers: bootstrapServers, or --bootstrap-servers"),
-    // Words of KEDA's TriggerAuthentication and of other tools.
+    // Keys of KEDA's TriggerAuthentication and of other tools.
     (&["username", "user"], "use sasl.username"),
     (&["password"], "use sasl.password"),
     (&["ca", "ca.crt"], "use ssl.ca.pem, or ssl.ca.location for a file"),
@@ -54,7 +54,7 @@ pub(super) const ANSWERS: &[(&[&str], &str)] = &[
     (&["awsRegion"], "use aws.region"),
 ];
 
-/// Beginnings of names that stand for many.
+/// Prefixes of names.
 pub(super) const PREFIXES: &[(&str, &str)] = &[
     ("sasl.login.", LOGIN),
     ("sasl.oauthbearer.jwks.", "only brokers check tokens; leave it out"),
@@ -74,7 +74,7 @@ pub(super) const PREFIXES: &[(&str, &str)] = &[
     ("share.", RECORDS),
 ];
 
-/// What a property of Java's is here. `value` is looked into, never repeated.
+/// What replaces a property of Java's clients. `value` is inspected, never repeated.
 pub(super) fn answer(name: &str, value: &str) -> Option<String> {
     match name {
         "sasl.jaas.config" => return Some(format!("it is Java's: {}", jaas(value))),
@@ -88,7 +88,7 @@ pub(super) fn answer(name: &str, value: &str) -> Option<String> {
     PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, answer)| (*answer).to_owned())
 }
 
-/// Whether the name is one of Java's that are written out here.
+/// Whether the name is in the list.
 pub(super) fn is_known(name: &str) -> bool {
     ANSWERS.iter().any(|(names, _)| names.contains(&name))
 }
@@ -101,7 +101,7 @@ fn callback(value: &str) -> &'static str {
     }
 }
 
-/// Takes a login module's line apart: which properties hold what is in it.
+/// Which properties replace the options in a JAAS login module's line.
 fn jaas(value: &str) -> String {
     let has = |option: &str| {
         value.match_indices(option).any(|(at, _)| {

@@ -1,25 +1,24 @@
-//! The properties of librdkafka that mean nothing to this client, each with a reason.
+//! The properties of librdkafka that have no meaning for this client, each with a reason.
 
 const CONSUMES: &str = "this client never consumes, it only reads offsets; leave it out";
 const PRODUCES: &str = "this client never produces; leave it out";
 const JOINS: &str = "this client never joins a group; leave it out";
 const FUNCTION: &str = "it is a function of librdkafka's programming interface and no setting; leave it out";
-const INSIDE: &str = "it is about librdkafka's inside, and Kafka is read by a client of Paceline's own; leave it out";
+const INSIDE: &str = "it is for librdkafka's internals, and Paceline has its own client; leave it out";
 const CODE: &str = "it would load foreign code into the controller; leave it out";
-const OPENSSL: &str =
-    "it is OpenSSL's; TLS is by rustls, which offers TLS 1.2 and 1.3 with safe cipher suites only; leave it out";
+const OPENSSL: &str = "it is OpenSSL's; TLS is implemented by rustls, which offers TLS 1.2 and 1.3 with safe cipher suites only; leave it out";
 const KERBEROS: &str = "Kerberos (GSSAPI) is not built in; use sasl.mechanism SCRAM-SHA-512 or OAUTHBEARER, or a listener with client certificates";
 const KEYSTORE: &str = "PKCS#12 keystores are not read; make PEM of it by `openssl pkcs12 -in keystore.p12 -nodes -out client.pem`, and set ssl.certificate.location and ssl.key.location to that file";
-const SIGNED: &str = "the client signs no assertions; have something write a token into a file, and name it in sasl.oauthbearer.token.file";
+const SIGNED: &str = "the client signs no assertions; write a token into a file by another program, and name it in sasl.oauthbearer.token.file";
 const SERVERS: &str = "it has a field of its own: bootstrapServers, or --bootstrap-servers";
 const LOG: &str = "the log is the controller's own; use --log-level, such as --log-level paceline::kafka=debug";
 const RETRY: &str =
-    "what has failed is asked again within the cycle's deadline and in the next cycle; set the cluster's deadline";
+    "failed requests are retried within the cycle's deadline and in the next cycle; set the cluster's deadline";
 
-/// Reasons with the names that they are for.
+/// Reasons with the names that they apply to.
 pub(super) const REASONS: &[(&str, &[&str])] = &[
     (SERVERS, &["bootstrap.servers", "metadata.broker.list"]),
-    ("looking at a topic must never create it; leave it out", &["allow.auto.create.topics"]),
+    ("reading a topic must never create it; leave it out", &["allow.auto.create.topics"]),
     ("isolation.level is spec.kafka.isolationLevel of the ScaledConsumer, or --isolation-level", &["isolation.level"]),
     ("it is spec.kafka.offsetReset of the ScaledConsumer, or --offset-reset", &["auto.offset.reset"]),
     ("the group is spec.kafka.consumerGroup of the ScaledConsumer, or --group", &["group.id"]),
@@ -28,7 +27,7 @@ pub(super) const REASONS: &[(&str, &[&str])] = &[
         "use the cluster's requestTimeout, or socket.timeout.ms",
         &["request.timeout.ms", "api.version.request.timeout.ms"],
     ),
-    ("this client has nothing to tell the brokers; leave it out", &["enable.metrics.push"]),
+    ("this client sends no metrics to brokers; leave it out", &["enable.metrics.push"]),
     ("topics are left out by spec.kafka.topicExclude of the ScaledConsumer", &["topic.blacklist"]),
     (LOG, &["debug", "log_level", "log.connection.close", "log.thread.name", "log.queue"]),
     (RETRY, &["retries", "retry.backoff.ms", "retry.backoff.max.ms", "message.send.max.retries"]),
@@ -50,7 +49,7 @@ pub(super) const REASONS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "tokens that nobody has signed are for librdkafka's tests; use sasl.oauthbearer.token.file or sasl.oauthbearer.method=oidc",
+        "unsigned tokens are for librdkafka's tests; use sasl.oauthbearer.token.file or sasl.oauthbearer.method=oidc",
         &["enable.sasl.oauthbearer.unsecure.jwt", "sasl.oauthbearer.config"],
     ),
     (
@@ -200,7 +199,7 @@ pub(super) const REASONS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Why librdkafka's property is refused.
+/// Why a property of librdkafka is refused.
 pub(super) fn reason(name: &str) -> Option<&'static str> {
     REASONS.iter().find(|(_, names)| names.contains(&name)).map(|(reason, _)| *reason)
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn parse(properties: &[(&str, &str)]) -> Result<Given, String> {
+fn parse(properties: &[(&str, &str)]) -> Result<ParsedProperties, String> {
     let properties = properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Given::parse(&properties)
+    ParsedProperties::parse(&properties)
         .map_err(|all| all.iter().map(|fault| format!("{}: {}\n", fault.property, fault.message)).collect())
 }
 
@@ -124,18 +124,19 @@ fn a_refusal_says_why_and_what_to_use_instead() {
         ("sasl.jaas.config", "com.sun.security.auth.module.Krb5LoginModule required;", "Kerberos"),
         ("sasl.jaas.config", "hunter2", "set sasl.mechanism"),
     ] {
-        let said = refused(name, value);
-        assert!(said.starts_with(&format!("{name}: ")), "{said}");
-        assert!(said.contains(expected), "{name}={value}: {said}");
+        let error_text = refused(name, value);
+        assert!(error_text.starts_with(&format!("{name}: ")), "{error_text}");
+        assert!(error_text.contains(expected), "{name}={value}: {error_text}");
     }
 }
 
 #[test]
 fn all_that_is_wrong_is_told_at_once() {
-    let said = parse(&[("acks", "1"), ("sasl.jaas.config", "x"), ("socket.timeout.ms", "x"), ("ssl.protocol", "x")]);
-    assert_eq!(said.err().map(|said| said.lines().count()), Some(4));
+    let error_text =
+        parse(&[("acks", "1"), ("sasl.jaas.config", "x"), ("socket.timeout.ms", "x"), ("ssl.protocol", "x")]);
+    assert_eq!(error_text.err().map(|error_text| error_text.lines().count()), Some(4));
     let twice = parse(&[("sasl.mechanism", "PLAIN"), ("sasl.mechanisms", "OAUTHBEARER")]);
-    assert!(twice.err().is_some_and(|said| said.contains("another name of sasl.mechanism")));
+    assert!(twice.err().is_some_and(|error_text| error_text.contains("another name of sasl.mechanism")));
     assert!(parse(&[("sasl.mechanism", "PLAIN"), ("sasl.mechanisms", "plain")]).is_ok());
 }
 
@@ -148,8 +149,8 @@ fn no_value_is_repeated_whatever_the_property() {
         let jaas = format!("PlainLoginModule required username=\"{MARKER}\" password=\"{MARKER}\";");
         let long = MARKER.repeat(100_000);
         for value in [MARKER, &jaas, &format!("{MARKER}\0"), &format!("\u{feff}{MARKER}\n\n"), &long] {
-            if let Err(said) = parse(&[(name, value)]) {
-                assert!(!said.contains("MARKER"), "{name}: {said}");
+            if let Err(error_text) = parse(&[(name, value)]) {
+                assert!(!error_text.contains("MARKER"), "{name}: {error_text}");
             }
         }
     }
@@ -157,8 +158,8 @@ fn no_value_is_repeated_whatever_the_property() {
     for name in
         [MARKER, "hunter2=MARKER", "sasl.password MARKER", "pass/MARKER+==", "sasl.passwordMARKER", "sasl.login.MARKER"]
     {
-        let said = refused(name, MARKER);
-        assert!(!said.contains("MARKER") && said.contains("characters"), "{said}");
+        let error_text = refused(name, MARKER);
+        assert!(!error_text.contains("MARKER") && error_text.contains("characters"), "{error_text}");
     }
 }
 

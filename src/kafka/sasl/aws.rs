@@ -1,8 +1,8 @@
 //! AWS_MSK_IAM: a presigned `kafka-cluster:Connect` as the token of OAUTHBEARER, as AWS's own signers make it
-//! (aws-msk-iam-sasl-signer), and where the credentials for it are from.
+//! (aws-msk-iam-sasl-signer), and the sources of the credentials for it.
 //!
-//! The environment only: keys in variables, a role for a service account (IRSA), or container credentials (EKS Pod
-//! Identity, ECS). Neither `~/.aws` nor the machine's own role is used.
+//! Only the environment is used: keys in variables, a role for a service account (IRSA), or container credentials (EKS
+//! Pod Identity, ECS). Neither `~/.aws` nor the machine's own role is read.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,27 +13,28 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName};
+use jiff::Timestamp;
 use rustls::ClientConfig;
 use serde::Deserialize;
 
-use super::http::{Call, Reply, send};
-use super::oauth::Renewed;
+use super::http::{HttpRequest, HttpResponse, send};
+use super::oauth::RenewedValue;
 use super::sigv4::{Signer, empty_payload, encode};
-use crate::kafka::files::{Files, Secret};
-use crate::kafka::properties::{Fault, Given};
+use crate::kafka::files::{PropertyFiles, Secret};
+use crate::kafka::properties::{ParsedProperties, PropertyError};
 use crate::kafka::tls;
 
-/// Who signs, and for which region.
+/// The signer of tokens.
 pub(super) struct Aws {
     region: Option<String>,
     /// The process's variables that begin with `AWS_`.
     environment: BTreeMap<String, String>,
     tls: Arc<ClientConfig>,
-    credentials: Renewed<Credentials>,
+    credentials: RenewedValue<AwsCredentials>,
 }
 
 #[derive(Clone)]
-struct Credentials {
+struct AwsCredentials {
     access_key: String,
     secret_key: Secret,
     session_token: Option<Secret>,
@@ -41,12 +42,12 @@ struct Credentials {
 
 /// The lifetime that AWS's signers give a token. MSK ends the session of a token that has expired.
 const TOKEN_SECONDS: u32 = 900;
-/// Keys in variables don't expire by themselves.
-const FIXED: Duration = Duration::from_secs(3_600);
+/// How long keys from variables are used before the variables are read again. Such keys don't expire.
+const STATIC_KEY_LIFETIME: Duration = Duration::from_secs(3_600);
 const USER_AGENT: &str = concat!("paceline/", env!("CARGO_PKG_VERSION"));
 
 impl Aws {
-    pub(super) fn new(given: &Given) -> Result<Self, Fault> {
+    pub(super) fn new(given: &ParsedProperties) -> Result<Self, PropertyError> {
         let own = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
             let name = name.into_string().ok().filter(|name| name.starts_with("AWS_"))?;
             Some((name, value.into_string().ok()?))
@@ -54,13 +55,16 @@ impl Aws {
         Self::with_environment(given, std::env::vars_os().filter_map(own).collect())
     }
 
-    pub(super) fn with_environment(given: &Given, environment: BTreeMap<String, String>) -> Result<Self, Fault> {
+    pub(super) fn with_environment(
+        given: &ParsedProperties,
+        environment: BTreeMap<String, String>,
+    ) -> Result<Self, PropertyError> {
         let region = given.text("aws.region").map(|region| region.trim().to_owned());
         if region.as_deref().is_some_and(|region| !is_region(region)) {
-            return Err(Fault::new("aws.region", "it is no region's name, such as eu-central-1"));
+            return Err(PropertyError::new("aws.region", "it is no region's name, such as eu-central-1"));
         }
-        let tls = tls::system_https().map_err(|why| Fault::new("sasl.mechanism", why))?;
-        Ok(Self { region, environment, tls, credentials: Renewed::default() })
+        let tls = tls::system_https().map_err(|why| PropertyError::new("sasl.mechanism", why))?;
+        Ok(Self { region, environment, tls, credentials: RenewedValue::default() })
     }
 
     /// A token for the broker `host`.
@@ -78,7 +82,7 @@ impl Aws {
         self.environment.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
-    /// What the user says, what the broker's name says, what the environment says.
+    /// From the property, else the broker's host name, else the environment.
     fn region_for(&self, host: &str) -> Result<String, String> {
         let of_environment = || self.variable("AWS_REGION").or_else(|| self.variable("AWS_DEFAULT_REGION"));
         let region = self.region.as_deref().or_else(|| region_of(host)).or_else(of_environment);
@@ -88,13 +92,16 @@ impl Aws {
         })
     }
 
-    async fn fetch(&self, region: &str) -> Result<(Credentials, Duration), String> {
+    async fn fetch(&self, region: &str) -> Result<(AwsCredentials, Duration), String> {
         if let (Some(access), Some(secret)) =
             (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"))
         {
             let session_token = self.variable("AWS_SESSION_TOKEN").map(Secret::new);
             let secret_key = Secret::new(secret.trim());
-            return Ok((Credentials { access_key: access.trim().to_owned(), secret_key, session_token }, FIXED));
+            return Ok((
+                AwsCredentials { access_key: access.trim().to_owned(), secret_key, session_token },
+                STATIC_KEY_LIFETIME,
+            ));
         }
         if let (Some(file), Some(role)) = (self.variable("AWS_WEB_IDENTITY_TOKEN_FILE"), self.variable("AWS_ROLE_ARN"))
         {
@@ -114,7 +121,7 @@ impl Aws {
     }
 
     /// STS AssumeRoleWithWebIdentity, with the service account's token.
-    async fn web_identity(&self, file: &str, role: &str, region: &str) -> Result<(Credentials, Duration), String> {
+    async fn web_identity(&self, file: &str, role: &str, region: &str) -> Result<(AwsCredentials, Duration), String> {
         let token = read_file("AWS_WEB_IDENTITY_TOKEN_FILE", file).await?;
         let name = self.variable("AWS_ROLE_SESSION_NAME").unwrap_or("paceline");
         let ending = if region.starts_with("cn-") { ".cn" } else { "" };
@@ -128,14 +135,17 @@ impl Aws {
         );
         let headers =
             vec![(CONTENT_TYPE, "application/x-www-form-urlencoded".to_owned()), (ACCEPT, "text/xml".to_owned())];
-        let call = Call { method: Method::POST, url, headers, body, tls: &self.tls };
+        let call = HttpRequest { method: Method::POST, url, headers, body, tls: &self.tls };
         let reply = send(call).await.map_err(|why| format!("no AWS credentials: STS of region {region}: {why}"))?;
         let text = String::from_utf8_lossy(&reply.body);
         if reply.status != 200 {
-            let code = element(&text, "Code").unwrap_or("it does not say why");
+            let code = element(&text, "Code").unwrap_or("it gives no reason");
             let message = element(&text, "Message").unwrap_or_default();
-            let said = super::quoted(&format!("{code}: {message}"), &[token.reveal()]);
-            return Err(format!("no AWS credentials: STS refuses the role of AWS_ROLE_ARN ({}): {said}", reply.status));
+            let error_text = super::quoted(&format!("{code}: {message}"), &[token.reveal()]);
+            return Err(format!(
+                "no AWS credentials: STS refuses the role of AWS_ROLE_ARN ({}): {error_text}",
+                reply.status
+            ));
         }
         let credentials = element(&text, "AccessKeyId")
             .zip(element(&text, "SecretAccessKey"))
@@ -144,7 +154,7 @@ impl Aws {
         let Some((((access, secret), session), expiration)) = credentials else {
             return Err("no AWS credentials: the answer of STS has none".to_owned());
         };
-        let credentials = Credentials {
+        let credentials = AwsCredentials {
             access_key: access.to_owned(),
             secret_key: Secret::new(secret),
             session_token: Some(Secret::new(session)),
@@ -152,10 +162,10 @@ impl Aws {
         Ok((credentials, lifetime(expiration)?))
     }
 
-    /// The credentials of a container: ECS, and EKS Pod Identity.
-    async fn container(&self, address: &str) -> Result<(Credentials, Duration), String> {
+    /// Credentials of a container: ECS, and EKS Pod Identity.
+    async fn container(&self, address: &str) -> Result<(AwsCredentials, Duration), String> {
         const WHERE: &str = "AWS_CONTAINER_CREDENTIALS_FULL_URI";
-        if !may_be_asked(address) {
+        if !may_hold_credentials(address) {
             return Err(format!(
                 "no AWS credentials: {WHERE} must begin with https://, or be at an address of this machine or of AWS's agents (169.254.170.2, 169.254.170.23)"
             ));
@@ -166,8 +176,9 @@ impl Aws {
         };
         let mut headers: Vec<(HeaderName, String)> = vec![(ACCEPT, "application/json".to_owned())];
         headers.extend(token.as_ref().map(|token| (AUTHORIZATION, token.reveal().to_owned())));
-        let call = Call { method: Method::GET, url: address, headers, body: String::new(), tls: &self.tls };
-        let Reply { status, body } = send(call).await.map_err(|why| format!("no AWS credentials: {WHERE}: {why}"))?;
+        let call = HttpRequest { method: Method::GET, url: address, headers, body: String::new(), tls: &self.tls };
+        let HttpResponse { status, body } =
+            send(call).await.map_err(|why| format!("no AWS credentials: {WHERE}: {why}"))?;
         if status != 200 {
             return Err(format!(
                 "no AWS credentials: {WHERE} answers {status}; has the service account a pod identity?"
@@ -175,12 +186,12 @@ impl Aws {
         }
         let held: Container =
             serde_json::from_slice(&body).map_err(|_| format!("no AWS credentials: the answer of {WHERE} has none"))?;
-        let credentials = Credentials {
+        let credentials = AwsCredentials {
             access_key: held.access_key_id,
             secret_key: Secret::new(&held.secret_access_key),
             session_token: held.token.as_deref().map(Secret::new),
         };
-        let lifetime = held.expiration.as_deref().map_or(Ok(FIXED), lifetime)?;
+        let lifetime = held.expiration.as_deref().map_or(Ok(STATIC_KEY_LIFETIME), lifetime)?;
         Ok((credentials, lifetime))
     }
 }
@@ -195,8 +206,8 @@ struct Container {
 }
 
 /// The token: a presigned URL, with the caller's name added after signing, in base64url without padding.
-fn presigned(credentials: &Credentials, region: &str, now: SystemTime) -> Secret {
-    let at: String = humantime::format_rfc3339_seconds(now).to_string().replace(['-', ':'], "");
+fn presigned(credentials: &AwsCredentials, region: &str, now: SystemTime) -> Secret {
+    let at = Timestamp::try_from(now).unwrap_or_default().strftime("%Y%m%dT%H%M%SZ").to_string();
     let signer = Signer {
         access_key: &credentials.access_key,
         secret_key: credentials.secret_key.reveal(),
@@ -224,8 +235,8 @@ fn is_region(text: &str) -> bool {
     text.contains('-') && text.len() <= 32 && text.chars().all(is_of_region)
 }
 
-/// Whether credentials may be asked for there: the rule of AWS's SDKs, against variables that lead elsewhere.
-fn may_be_asked(address: &str) -> bool {
+/// Whether credentials may be fetched from this address. As AWS's SDKs do, it refuses plain HTTP to other hosts.
+fn may_hold_credentials(address: &str) -> bool {
     let Ok(uri) = address.parse::<http::Uri>() else { return false };
     let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     let is_agent = ["169.254.170.2", "169.254.170.23", "fd00:ec2::23", "localhost"].contains(&host);
@@ -238,14 +249,14 @@ fn may_be_asked(address: &str) -> bool {
 }
 
 fn lifetime(expiration: &str) -> Result<Duration, String> {
-    let expiry = humantime::parse_rfc3339_weak(expiration)
-        .map_err(|_| "no AWS credentials: their expiration is no date".to_owned())?;
-    expiry
+    let expiry: Timestamp =
+        expiration.parse().map_err(|_| "no AWS credentials: their expiration is no date".to_owned())?;
+    SystemTime::from(expiry)
         .duration_since(SystemTime::now())
         .map_err(|_| "no AWS credentials: those that were given have expired; is the clock right?".to_owned())
 }
 
-/// The text of the first element with a name. What is looked for has neither attributes nor entities.
+/// The text of the first element of a name. The elements in question have neither attributes nor entities.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = xml.split_once(&format!("<{name}>"))?;
     rest.split_once(&format!("</{name}>")).map(|(text, _)| text.trim())
@@ -253,7 +264,7 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
 
 async fn read_file(variable: &'static str, path: &str) -> Result<Secret, String> {
     let path = path.to_owned();
-    let read = move || Files::default().read(variable, &path);
+    let read = move || PropertyFiles::default().read(variable, &path);
     match tokio::task::spawn_blocking(read).await {
         Ok(Ok(bytes)) => Ok(Secret::new(String::from_utf8_lossy(&bytes).trim())),
         Ok(Err(fault)) => Err(format!("no AWS credentials: {variable}: {}", fault.message)),

@@ -17,8 +17,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::core::format_duration;
+
 /// A request.
-pub(super) struct Call<'a> {
+pub(super) struct HttpRequest<'a> {
     pub(super) method: Method,
     pub(super) url: &'a str,
     pub(super) headers: Vec<(HeaderName, String)>,
@@ -26,30 +28,31 @@ pub(super) struct Call<'a> {
     pub(super) tls: &'a Arc<ClientConfig>,
 }
 
-/// An answer, whatever its status.
+/// A response, whatever its status.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct HttpResponse {
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
 
-/// From the name's lookup to the last byte. Token endpoints answer within a second; the broker is waiting.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// A token has some KB.
-const LARGEST_BODY: usize = 256 << 10;
+/// Time-out from the name's lookup to the last byte. Token endpoints answer within a second, and the broker's handshake
+/// waits meanwhile.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// The largest body, in bytes. A token has some KB.
+const MAX_BODY_BYTES: usize = 256 << 10;
 
-/// Sends a request and reads the whole answer.
-pub(super) async fn send(call: Call<'_>) -> Result<Reply, String> {
-    send_within(PATIENCE, call).await
+/// Sends a request and reads the whole response.
+pub(super) async fn send(call: HttpRequest<'_>) -> Result<HttpResponse, String> {
+    send_within(REQUEST_TIMEOUT, call).await
 }
 
-/// The same with another patience.
-pub(super) async fn send_within(patience: Duration, call: Call<'_>) -> Result<Reply, String> {
-    let elapsed = || format!("no answer within {}", humantime::format_duration(patience));
-    tokio::time::timeout(patience, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
+/// The same with another time-out.
+pub(super) async fn send_within(timeout: Duration, call: HttpRequest<'_>) -> Result<HttpResponse, String> {
+    let elapsed = || format!("no answer within {}", format_duration(timeout));
+    tokio::time::timeout(timeout, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
 }
 
-async fn exchange(call: Call<'_>) -> Result<Reply, String> {
+async fn exchange(call: HttpRequest<'_>) -> Result<HttpResponse, String> {
     let uri: Uri = call.url.parse().map_err(|_| "it is no address".to_owned())?;
     let authority = uri.authority().ok_or("it has no host")?;
     if authority.as_str().contains('@') {
@@ -82,17 +85,17 @@ async fn exchange(call: Call<'_>) -> Result<Reply, String> {
     over(stream, request).await
 }
 
-async fn over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Reply, String>
+async fn over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<HttpResponse, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let failed = |error: hyper::Error| format!("the exchange over HTTP failed: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
-    // Ends with this function: the handle stops it.
+    // The connection's task ends with this function: the handle aborts it.
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let response = sender.send_request(request).await.map_err(failed)?;
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), LARGEST_BODY).collect().await;
-    let body = body.map_err(|_| format!("its answer breaks off, or is larger than {} KiB", LARGEST_BODY >> 10))?;
-    Ok(Reply { status, body: body.to_bytes().to_vec() })
+    let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
+    let body = body.map_err(|_| format!("its answer breaks off, or is larger than {} KiB", MAX_BODY_BYTES >> 10))?;
+    Ok(HttpResponse { status, body: body.to_bytes().to_vec() })
 }

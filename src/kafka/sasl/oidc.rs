@@ -1,5 +1,5 @@
-//! Tokens from an OpenID Connect provider: the client credentials grant (RFC 6749, section 4.4), as librdkafka's
-//! `sasl.oauthbearer.method=oidc` and Java's `OAuthBearerLoginCallbackHandler` ask for them (KIP-768).
+//! Tokens from an OpenID Connect provider: the client credentials grant (RFC 6749, section 4.4), as in librdkafka's
+//! `sasl.oauthbearer.method=oidc` and Java's `OAuthBearerLoginCallbackHandler` (KIP-768).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,50 +11,56 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use rustls::ClientConfig;
 use serde::Deserialize;
 
-use super::http::{Call, Reply, send};
-use super::oauth::{Renewed, checked, jwt_expiry};
+use super::http::{HttpRequest, HttpResponse, send};
+use super::oauth::{RenewedValue, checked, jwt_expiry};
 use super::sigv4::encode;
-use crate::kafka::files::{Files, Secret};
-use crate::kafka::properties::{Fault, Given};
+use crate::kafka::files::{PropertyFiles, Secret};
+use crate::kafka::properties::{ParsedProperties, PropertyError};
 use crate::kafka::tls;
 
-/// A token endpoint and who asks there.
+/// A token endpoint and the client's credentials for it.
 pub(super) struct Oidc {
     url: String,
     client: Secret,
     secret: Secret,
     scope: Option<String>,
     tls: Arc<ClientConfig>,
-    renewed: Renewed<Secret>,
+    renewed: RenewedValue<Secret>,
 }
 
 const URL: &str = "sasl.oauthbearer.token.endpoint.url";
-/// Where neither the endpoint nor the token says how long it lives.
-const UNTOLD_LIFETIME: Duration = Duration::from_secs(300);
+/// The lifetime of a token where neither the endpoint nor the token has one.
+const DEFAULT_LIFETIME: Duration = Duration::from_secs(300);
 
 #[derive(Deserialize)]
-struct Granted {
+struct TokenResponse {
     access_token: String,
     expires_in: Option<f64>,
 }
 
 #[derive(Deserialize)]
-struct Refused {
+struct TokenErrorResponse {
     error: String,
     error_description: Option<String>,
 }
 
 impl Oidc {
-    pub(super) fn new(given: &Given, files: &mut Files, warnings: &mut Vec<&'static str>) -> Result<Self, Vec<Fault>> {
+    pub(super) fn new(
+        given: &ParsedProperties,
+        files: &mut PropertyFiles,
+        warnings: &mut Vec<&'static str>,
+    ) -> Result<Self, Vec<PropertyError>> {
         let needed = |name: &'static str| {
-            given.text(name).ok_or_else(|| Fault::new(name, "is missing, and sasl.oauthbearer.method=oidc needs it"))
+            given
+                .text(name)
+                .ok_or_else(|| PropertyError::new(name, "is missing, and sasl.oauthbearer.method=oidc needs it"))
         };
         let (url, client) = (needed(URL), needed("sasl.oauthbearer.client.id"));
         let (secret, tls) = (needed("sasl.oauthbearer.client.secret"), tls::https(given, files));
         match (url, client, secret, tls) {
             (Ok(url), Ok(client), Ok(secret), Ok(tls)) => {
                 if url.starts_with("http://") {
-                    warnings.push("The token endpoint is asked without TLS (http://): whoever is on the way can read the client's secret.");
+                    warnings.push("The token endpoint is used without TLS (http://): anybody on the network path can read the client's secret.");
                 }
                 Ok(Self {
                     url: url.to_owned(),
@@ -62,7 +68,7 @@ impl Oidc {
                     secret: Secret::new(secret),
                     scope: given.text("sasl.oauthbearer.scope").map(str::to_owned),
                     tls,
-                    renewed: Renewed::default(),
+                    renewed: RenewedValue::default(),
                 })
             }
             (url, client, secret, tls) => {
@@ -86,7 +92,7 @@ impl Oidc {
         if let Some(scope) = &self.scope {
             body.push_str(&format!("&scope={}", encode(scope)));
         }
-        let call = Call {
+        let call = HttpRequest {
             method: Method::POST,
             url: &self.url,
             headers: vec![
@@ -104,13 +110,13 @@ impl Oidc {
         self.read(&reply, &credentials)
     }
 
-    fn read(&self, reply: &Reply, credentials: &str) -> Result<(Secret, Duration), String> {
-        let Reply { status, body } = reply;
+    fn read(&self, reply: &HttpResponse, credentials: &str) -> Result<(Secret, Duration), String> {
+        let HttpResponse { status, body } = reply;
         if *status != 200 {
-            let why = match serde_json::from_slice::<Refused>(body) {
-                Ok(Refused { error, error_description: None }) => error,
-                Ok(Refused { error, error_description: Some(more) }) => format!("{error}: {more}"),
-                Err(_) => "it does not say why".to_owned(),
+            let why = match serde_json::from_slice::<TokenErrorResponse>(body) {
+                Ok(TokenErrorResponse { error, error_description: None }) => error,
+                Ok(TokenErrorResponse { error, error_description: Some(more) }) => format!("{error}: {more}"),
+                Err(_) => "it gives no reason".to_owned(),
             };
             let why = super::quoted(&why, &[self.secret.reveal(), credentials]);
             let advice = match status {
@@ -119,12 +125,12 @@ impl Oidc {
             };
             return Err(format!("no token: {URL} answers {status} ({why}); {advice}"));
         }
-        let granted: Granted =
+        let granted: TokenResponse =
             serde_json::from_slice(body).map_err(|_| format!("no token: the answer of {URL} has no access_token"))?;
         let token = checked(&granted.access_token).map_err(|why| format!("no token from {URL}: {why}"))?;
-        let told = granted.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        let announced = granted.expires_in.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let of_jwt = || jwt_expiry(token.reveal()).and_then(|expiry| expiry.duration_since(SystemTime::now()).ok());
-        let lifetime = told.or_else(of_jwt).unwrap_or(UNTOLD_LIFETIME);
+        let lifetime = announced.or_else(of_jwt).unwrap_or(DEFAULT_LIFETIME);
         Ok((token, lifetime))
     }
 }

@@ -1,7 +1,7 @@
-//! SCRAM-SHA-256 and SCRAM-SHA-512 (RFC 5802, RFC 7677) as Kafka speaks them (KIP-84), on `ring`.
+//! SCRAM-SHA-256 and SCRAM-SHA-512 (RFC 5802, RFC 7677) as in Kafka (KIP-84), on `ring`.
 //!
-//! The password's bytes are used as they are, without SASLprep: Kafka's own tools and Java's client do the same, so a
-//! password outside of ASCII works exactly where it works in Java.
+//! The password's bytes are used unchanged, without SASLprep, as Kafka's own tools and Java's client do. So a password
+//! outside of ASCII works exactly where it works in Java.
 
 use std::num::NonZeroU32;
 
@@ -50,13 +50,13 @@ impl Hash {
     }
 }
 
-/// Kafka refuses to store credentials with fewer rounds (`ScramMechanism.minIterations`, 4096): a broker that asks for
-/// fewer may want to guess the password from our answer.
-const LEAST_ITERATIONS: u32 = 4_096;
-/// Half a second of one core. A broker that asks for more wants to keep us busy.
-const MOST_ITERATIONS: u32 = 1_000_000;
+/// Kafka refuses to store credentials with fewer iterations (`ScramMechanism.minIterations`, 4096). A broker that
+/// requests fewer may want to guess the password from our response.
+const MIN_ITERATIONS: u32 = 4_096;
+/// Half a second of one core. More would be a denial of service.
+const MAX_ITERATIONS: u32 = 1_000_000;
 /// A broker's message is some 100 bytes.
-const LONGEST_CHALLENGE: usize = 4_096;
+const MAX_CHALLENGE: usize = 4_096;
 /// 18 bytes of randomness are 24 characters.
 const NONCE_BYTES: usize = 18;
 
@@ -66,10 +66,10 @@ pub(super) struct Scram {
     password: Secret,
     nonce: String,
     first_bare: String,
-    stage: Stage,
+    stage: ScramStage,
 }
 
-enum Stage {
+enum ScramStage {
     Begin,
     FirstSent,
     FinalSent { server_key: hmac::Key, auth_message: String },
@@ -89,24 +89,24 @@ impl Scram {
         // saslname (RFC 5802, section 5.1).
         let name = username.reveal().replace('=', "=3D").replace(',', "=2C");
         let first_bare = format!("n={name},r={nonce}");
-        Self { hash, password, nonce, first_bare, stage: Stage::Begin }
+        Self { hash, password, nonce, first_bare, stage: ScramStage::Begin }
     }
 
     pub(super) async fn next(&mut self, challenge: Option<&[u8]>) -> Result<Option<Vec<u8>>, ConnectError> {
-        let text = challenge.filter(|bytes| bytes.len() <= LONGEST_CHALLENGE);
+        let text = challenge.filter(|bytes| bytes.len() <= MAX_CHALLENGE);
         let text = text.map(std::str::from_utf8).transpose().map_err(|_| broken("is no text"))?;
-        match (std::mem::replace(&mut self.stage, Stage::Done), text) {
-            (Stage::Begin, None) => {
-                self.stage = Stage::FirstSent;
+        match (std::mem::replace(&mut self.stage, ScramStage::Done), text) {
+            (ScramStage::Begin, None) => {
+                self.stage = ScramStage::FirstSent;
                 Ok(Some(format!("n,,{}", self.first_bare).into_bytes()))
             }
-            (Stage::FirstSent, Some(text)) => self.last_message(text).await.map(Some),
-            (Stage::FinalSent { server_key, auth_message }, Some(text)) => {
+            (ScramStage::FirstSent, Some(text)) => self.last_message(text).await.map(Some),
+            (ScramStage::FinalSent { server_key, auth_message }, Some(text)) => {
                 self.check_server(text, &server_key, &auth_message)?;
                 Ok(None)
             }
-            (Stage::Done, _) => Ok(None),
-            (Stage::Begin, Some(_)) | (Stage::FirstSent | Stage::FinalSent { .. }, None) => {
+            (ScramStage::Done, _) => Ok(None),
+            (ScramStage::Begin, Some(_)) | (ScramStage::FirstSent | ScramStage::FinalSent { .. }, None) => {
                 Err(broken("comes at the wrong time, or is too long"))
             }
         }
@@ -120,11 +120,11 @@ impl Scram {
         let first = ServerFirst::parse(challenge)?;
         let added = first.nonce.strip_prefix(self.nonce.as_str()).unwrap_or_default();
         if added.is_empty() {
-            return Err(broken("does not begin with our nonce: something answers in the broker's place"));
+            return Err(broken("does not begin with our nonce: another server answers in the broker's place"));
         }
-        if !(LEAST_ITERATIONS..=MOST_ITERATIONS).contains(&first.iterations) {
+        if !(MIN_ITERATIONS..=MAX_ITERATIONS).contains(&first.iterations) {
             return Err(ConnectError::Security(format!(
-                "the broker asks for {} iterations of SCRAM; {LEAST_ITERATIONS} to {MOST_ITERATIONS} are accepted",
+                "the broker requires {} iterations of SCRAM; {MIN_ITERATIONS} to {MAX_ITERATIONS} are accepted",
                 first.iterations
             )));
         }
@@ -139,11 +139,11 @@ impl Scram {
         let signature = hmac::sign(&hmac::Key::new(algorithm, stored_key.as_ref()), auth_message.as_bytes());
         let proof: Vec<u8> = client_key.as_ref().iter().zip(signature.as_ref()).map(|(a, b)| a ^ b).collect();
         let server_key = hmac::Key::new(algorithm, hmac::sign(&salted_key, b"Server Key").as_ref());
-        self.stage = Stage::FinalSent { server_key, auth_message };
+        self.stage = ScramStage::FinalSent { server_key, auth_message };
         Ok(format!("{without_proof},p={}", STANDARD.encode(proof)).into_bytes())
     }
 
-    /// server-final-message: the broker proves that it knows the credentials too. Compared in constant time.
+    /// server-final-message: proof that the broker knows the credentials too. Compared in constant time.
     fn check_server(&self, text: &str, server_key: &hmac::Key, auth_message: &str) -> Result<(), ConnectError> {
         if let Some(error) = text.strip_prefix("e=") {
             return Err(self.refused(error));
@@ -153,15 +153,15 @@ impl Scram {
             signature.and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| broken("has no signature"))?;
         hmac::verify(server_key, auth_message.as_bytes(), &signature).map_err(|_| {
             ConnectError::Security(
-                "the broker does not know the password: its SCRAM signature is wrong, so something answers in its place"
+                "the broker does not know the password: its SCRAM signature is wrong, so another server answers in its place"
                     .to_owned(),
             )
         })
     }
 
     fn refused(&self, error: &str) -> ConnectError {
-        let said = super::quoted(error, &[self.password.reveal()]);
-        ConnectError::Security(format!("the broker refuses {}: {said}", self.hash.mechanism()))
+        let error_text = super::quoted(error, &[self.password.reveal()]);
+        ConnectError::Security(format!("the broker refuses {}: {error_text}", self.hash.mechanism()))
     }
 }
 
@@ -169,7 +169,7 @@ fn broken(what: &str) -> ConnectError {
     ConnectError::Protocol(format!("the broker's SCRAM message {what}"))
 }
 
-/// Hi() of RFC 5802, which is PBKDF2. Away from the async threads: it may take half a second.
+/// Hi() of RFC 5802, which is PBKDF2. It runs on a blocking thread, because it may take half a second.
 async fn salted_password(
     hash: Hash,
     password: Secret,
@@ -197,7 +197,7 @@ impl ServerFirst {
         let mut parts = text.split(',');
         let mut part =
             |name: &str, what: &str| parts.next().and_then(|part| part.strip_prefix(name)).ok_or_else(|| broken(what));
-        // An extension that must be understood ("m=") would come first, and there is none (RFC 5802, section 5.1).
+        // A mandatory extension ("m=") would come first, and none is defined (RFC 5802, section 5.1).
         let nonce = part("r=", "has no nonce at its beginning")?.to_owned();
         let salt = part("s=", "has no salt")?;
         let salt = STANDARD.decode(salt).ok().filter(|salt| !salt.is_empty()).ok_or_else(|| broken("has no salt"))?;
@@ -210,9 +210,9 @@ impl ServerFirst {
 mod tests {
     use super::*;
 
-    async fn say(scram: &mut Scram, challenge: Option<&str>) -> Result<Option<String>, ConnectError> {
-        let said = scram.next(challenge.map(str::as_bytes)).await?;
-        Ok(said.map(|bytes| String::from_utf8(bytes).expect("text")))
+    async fn step(scram: &mut Scram, challenge: Option<&str>) -> Result<Option<String>, ConnectError> {
+        let error_text = scram.next(challenge.map(str::as_bytes)).await?;
+        Ok(error_text.map(|bytes| String::from_utf8(bytes).expect("text")))
     }
 
     fn scram(hash: Hash, username: &str, nonce: &str) -> Scram {
@@ -226,21 +226,21 @@ mod tests {
     #[tokio::test]
     async fn the_example_of_rfc_7677() {
         let mut scram = scram(Hash::Sha256, "user", NONCE);
-        assert_eq!(say(&mut scram, None).await, Ok(Some("n,,n=user,r=rOprNGfwEbeRWgbNEkqO".to_owned())));
+        assert_eq!(step(&mut scram, None).await, Ok(Some("n,,n=user,r=rOprNGfwEbeRWgbNEkqO".to_owned())));
         let last = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
-        assert_eq!(say(&mut scram, Some(FIRST)).await, Ok(Some(last.to_owned())));
+        assert_eq!(step(&mut scram, Some(FIRST)).await, Ok(Some(last.to_owned())));
         let server = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
-        assert_eq!(say(&mut scram, Some(server)).await, Ok(None));
+        assert_eq!(step(&mut scram, Some(server)).await, Ok(None));
     }
 
     /// The same exchange with SHA-512, worked out by hashlib and hmac of Python.
     #[tokio::test]
     async fn the_same_example_with_sha_512() {
         let mut scram = scram(Hash::Sha512, "user", NONCE);
-        say(&mut scram, None).await.expect("first");
-        let last = say(&mut scram, Some(FIRST)).await.expect("accepted").expect("a message");
+        step(&mut scram, None).await.expect("first");
+        let last = step(&mut scram, Some(FIRST)).await.expect("accepted").expect("a message");
         assert_eq!(last, SHA512_FINAL);
-        assert_eq!(say(&mut scram, Some(SHA512_SERVER)).await, Ok(None));
+        assert_eq!(step(&mut scram, Some(SHA512_SERVER)).await, Ok(None));
     }
 
     const SHA512_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ==";
@@ -250,11 +250,11 @@ mod tests {
     #[tokio::test]
     async fn a_name_with_commas_and_equals_signs_is_escaped() {
         let mut scram = scram(Hash::Sha256, "a=b,c", "x");
-        assert_eq!(say(&mut scram, None).await, Ok(Some("n,,n=a=3Db=2Cc,r=x".to_owned())));
+        assert_eq!(step(&mut scram, None).await, Ok(Some("n,,n=a=3Db=2Cc,r=x".to_owned())));
     }
 
     #[tokio::test]
-    async fn a_broker_that_lies_is_refused() {
+    async fn a_broker_that_breaks_scram_is_refused() {
         let salt = "s=W22ZaJ0SNY7soEsUEjb6gQ==";
         for (first, expected) in [
             (format!("r={NONCE},{salt},i=4096"), "our nonce"),
@@ -271,8 +271,8 @@ mod tests {
             ("e=unknown-user pencil".to_owned(), "refuses SCRAM-SHA-256: unknown-user [redacted]"),
         ] {
             let mut scram = scram(Hash::Sha256, "user", NONCE);
-            say(&mut scram, None).await.expect("first");
-            let error = say(&mut scram, Some(&first)).await.expect_err(&first).to_string();
+            step(&mut scram, None).await.expect("first");
+            let error = step(&mut scram, Some(&first)).await.expect_err(&first).to_string();
             assert!(error.contains(expected) && !error.contains("pencil"), "{first}: {error}");
         }
         for (last, expected) in [
@@ -282,9 +282,9 @@ mod tests {
             ("e=invalid-proof", "invalid-proof"),
         ] {
             let mut scram = scram(Hash::Sha256, "user", NONCE);
-            say(&mut scram, None).await.expect("first");
-            say(&mut scram, Some(FIRST)).await.expect("final");
-            let error = say(&mut scram, Some(last)).await.expect_err(last).to_string();
+            step(&mut scram, None).await.expect("first");
+            step(&mut scram, Some(FIRST)).await.expect("final");
+            let error = step(&mut scram, Some(last)).await.expect_err(last).to_string();
             assert!(error.contains(expected), "{last}: {error}");
         }
     }

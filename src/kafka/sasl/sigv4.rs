@@ -1,11 +1,11 @@
-//! AWS Signature Version 4 on `ring`, as far as it is needed: a request without a body, signed in a header's place or in
-//! the query ("presigned"). Checked against AWS's published test vectors.
+//! AWS Signature Version 4 on `ring`, as far as it is needed: a request without a body, signed for a header or in the
+//! query ("presigned"). Checked against AWS's published test vectors.
 
 use std::fmt::Write as _;
 
 use ring::{digest, hmac};
 
-/// Who signs, and for what.
+/// The credentials and scope of a signature.
 pub(super) struct Signer<'a> {
     pub(super) access_key: &'a str,
     pub(super) secret_key: &'a str,

@@ -10,16 +10,16 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
 use super::*;
-pub(super) use endpoint::{Endpoint, Heard};
+pub(super) use endpoint::{Endpoint, ReceivedHttpRequest};
 
-pub(super) fn given(properties: &[(&str, &str)]) -> Given {
+pub(super) fn given(properties: &[(&str, &str)]) -> ParsedProperties {
     let all: BTreeMap<String, String> =
         properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Given::parse(&all).unwrap_or_else(|faults| panic!("{faults:?}"))
+    ParsedProperties::parse(&all).unwrap_or_else(|faults| panic!("{faults:?}"))
 }
 
 fn parse(properties: &[(&str, &str)]) -> Result<Sasl, String> {
-    Sasl::new(&given(properties), &mut Files::default(), &mut Vec::new())
+    Sasl::new(&given(properties), &mut PropertyFiles::default(), &mut Vec::new())
         .map_err(|faults| faults.iter().map(|fault| format!("{}: {}\n", fault.property, fault.message)).collect())
 }
 
@@ -61,11 +61,14 @@ fn a_value_that_ends_oddly_is_hinted_at() {
         sasl.hint()
     };
     assert_eq!(hint("me", "pencil"), None);
-    assert_eq!(hint("me", "pencil "), Some("the value of sasl.password ends with a blank; is that meant?".to_owned()));
+    assert_eq!(
+        hint("me", "pencil "),
+        Some("the value of sasl.password ends with a blank; is that intended?".to_owned())
+    );
     assert_eq!(
         hint("\u{feff}me", "pencil\n").as_deref(),
         Some(
-            "the value of sasl.username begins with a byte order mark, and the value of sasl.password ends with a line break; is that meant?"
+            "the value of sasl.username begins with a byte order mark, and the value of sasl.password ends with a line break; is that intended?"
         )
     );
 }
@@ -90,7 +93,7 @@ async fn a_token_is_read_from_its_file_for_every_authentication() {
     assert_eq!(first(&sasl).await, Ok(format!("n,,\u{1}auth=Bearer {valid}\u{1}\u{1}")));
     let expired = jwt(SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000));
     for (text, expected) in [
-        (expired.as_str(), "expired at 2020-09-13T12:26:40Z; whatever renews the file has not"),
+        (expired.as_str(), "expired at 2020-09-13T12:26:40Z; the program that renews the file has failed"),
         ("", "the token is empty"),
         ("hunter 2", "a character that no token has"),
         ("hunter\u{1}auth=x", "a character that no token has"),
@@ -139,9 +142,9 @@ fn what_does_not_fit_together_is_refused() {
         (vec![("sasl.mechanism", "AWS_MSK_IAM"), file], "it has no effect with sasl.mechanism=AWS_MSK_IAM", 1),
         (vec![("sasl.mechanism", "PLAIN"), url], "it has no effect with sasl.mechanism=PLAIN", 3),
     ] {
-        let said = parse(&properties).err().unwrap_or_else(|| panic!("{expected}"));
-        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
-        assert_eq!(said.lines().count(), faults, "{said}");
+        let error_text = parse(&properties).err().unwrap_or_else(|| panic!("{expected}"));
+        assert!(error_text.contains(expected) && !error_text.contains("hunter2"), "{error_text}");
+        assert_eq!(error_text.lines().count(), faults, "{error_text}");
     }
 }
 
@@ -166,8 +169,8 @@ async fn a_token_endpoint_is_asked_once_for_the_tokens_lifetime() {
         // A clone shares the token.
         assert!(first(&sasl.clone()).await.is_ok());
     }
-    let heard = endpoint.heard();
-    let [Heard { head, body }] = heard.as_slice() else { panic!("asked {} times", heard.len()) };
+    let received = endpoint.received();
+    let [ReceivedHttpRequest { head, body }] = received.as_slice() else { panic!("{} requests", received.len()) };
     assert!(head.starts_with("POST /token?x=1 HTTP/1.1\r\n"), "{head}");
     assert!(head.contains(&format!("authorization: Basic {}\r\n", STANDARD.encode("me:hunter2"))), "{head}");
     assert_eq!(body, "grant_type=client_credentials&scope=read%20write");
@@ -175,7 +178,7 @@ async fn a_token_endpoint_is_asked_once_for_the_tokens_lifetime() {
 
 #[tokio::test]
 async fn a_token_is_renewed_at_80_percent_of_its_lifetime_and_used_on_where_that_fails() {
-    let renewed = oauth::Renewed::default();
+    let renewed = oauth::RenewedValue::default();
     let start = tokio::time::Instant::now();
     for (second, endpoint, expected) in [
         (0, Err("no endpoint"), Err("no endpoint")),
@@ -208,43 +211,49 @@ async fn a_token_endpoint_that_refuses_or_talks_nonsense_is_told_without_the_sec
             "answers 401 (invalid_client: no [redacted], no [redacted] ); check sasl.oauthbearer.client.id",
         ),
         (400, r#"{"error":"invalid_scope"}"#, "answers 400 (invalid_scope); check"),
-        (404, "<html>hunter2</html>", "answers 404 (it does not say why); check the address"),
+        (404, "<html>hunter2</html>", "answers 404 (it gives no reason); check the address"),
         (302, "", "answers 302"),
         (200, "hunter2", "has no access_token"),
         (200, r#"{"access_token":"hunter 2"}"#, "a character that no token has"),
         (200, &"x".repeat(300_000), "larger than 256 KiB"),
     ] {
         let endpoint = Endpoint::answering(status, body).await;
-        let said = first(&oidc(&endpoint.url("/hunter2"), &[]).expect("valid")).await.expect_err(expected);
-        assert!(said.contains(expected) && !said.contains("hunter") && !said.contains(&credentials), "{said}");
+        let error_text = first(&oidc(&endpoint.url("/hunter2"), &[]).expect("valid")).await.expect_err(expected);
+        assert!(
+            error_text.contains(expected) && !error_text.contains("hunter") && !error_text.contains(&credentials),
+            "{error_text}"
+        );
     }
     let nobody = Endpoint::closed().await;
-    let said = first(&oidc(&nobody, &[]).expect("valid")).await.expect_err("nobody there");
-    assert!(said.contains("it can't be reached"), "{said}");
-    let said = first(&oidc("http://me:hunter2@localhost/", &[]).expect("valid")).await.expect_err("a user");
-    assert!(said.contains("a user in front of the host") && !said.contains("hunter2"), "{said}");
+    let error_text = first(&oidc(&nobody, &[]).expect("valid")).await.expect_err("nobody there");
+    assert!(error_text.contains("it can't be reached"), "{error_text}");
+    let error_text = first(&oidc("http://me:hunter2@localhost/", &[]).expect("valid")).await.expect_err("a user");
+    assert!(error_text.contains("a user in front of the host") && !error_text.contains("hunter2"), "{error_text}");
 }
 
 #[tokio::test]
 async fn a_token_endpoint_that_is_silent_is_not_waited_for() {
     let (silent, tls) = (Endpoint::silent().await, crate::kafka::tls::system_https().expect("authorities"));
-    let call = http::Call {
+    let call = http::HttpRequest {
         method: ::http::Method::GET,
         url: &silent.url("/"),
         headers: vec![],
         body: String::new(),
         tls: &tls,
     };
-    let said = http::send_within(Duration::from_millis(50), call).await.expect_err("silence");
-    assert_eq!(said, "no answer within 50ms");
+    let error_text = http::send_within(Duration::from_millis(50), call).await.expect_err("silence");
+    assert_eq!(error_text, "no answer within 50ms");
 }
 
 #[tokio::test]
 async fn a_token_endpoint_over_tls_needs_a_known_authority() {
     let (endpoint, authority) = Endpoint::over_tls(r#"{"access_token":"one"}"#).await;
     let url = endpoint.url("/");
-    let said = first(&oidc(&url, &[]).expect("valid")).await.expect_err("unknown");
-    assert!(said.contains("UnknownIssuer") && said.contains("https.ca.location names its authority"), "{said}");
+    let error_text = first(&oidc(&url, &[]).expect("valid")).await.expect_err("unknown");
+    assert!(
+        error_text.contains("UnknownIssuer") && error_text.contains("https.ca.location names its authority"),
+        "{error_text}"
+    );
     let sasl = oidc(&url, &[("https.ca.pem", &authority)]).expect("valid");
     assert_eq!(first(&sasl).await, Ok("n,,\u{1}auth=Bearer one\u{1}\u{1}".to_owned()));
     let mut warnings = Vec::new();
@@ -255,6 +264,6 @@ async fn a_token_endpoint_over_tls_needs_a_known_authority() {
         ("sasl.oauthbearer.client.id", "me"),
         ("sasl.oauthbearer.client.secret", "hunter2"),
     ];
-    Sasl::new(&given(&properties), &mut Files::default(), &mut warnings).expect("valid");
+    Sasl::new(&given(&properties), &mut PropertyFiles::default(), &mut warnings).expect("valid");
     assert!(matches!(warnings.as_slice(), [one] if one.contains("without TLS")), "{warnings:?}");
 }

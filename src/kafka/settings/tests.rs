@@ -70,7 +70,7 @@ fn durations_that_contradict_each_other_are_refused() {
 
 #[test]
 fn a_longer_deadline_is_more_patience_with_each_request() {
-    for (deadline, property, said, expected) in [
+    for (deadline, property, error_text, expected) in [
         (8_000, None, None, 3_000),
         (2_000, None, None, 2_000),
         (25_000, None, None, 9_375),
@@ -85,8 +85,8 @@ fn a_longer_deadline_is_more_patience_with_each_request() {
         if let Some(property) = property {
             settings.properties.insert("socket.timeout.ms".to_owned(), property.to_owned());
         }
-        settings.settle_request_timeout(said.map(Duration::from_millis));
-        assert_eq!(settings.request_timeout, Duration::from_millis(expected), "{deadline} {property:?} {said:?}");
+        settings.settle_request_timeout(error_text.map(Duration::from_millis));
+        assert_eq!(settings.request_timeout, Duration::from_millis(expected), "{deadline} {property:?} {error_text:?}");
     }
 }
 
@@ -158,8 +158,8 @@ fn a_marker_in_any_property_shows_nowhere() {
             for value in &values {
                 let mut settings = with(frame);
                 settings.properties.insert(property.name.to_owned(), value.clone());
-                let said = format!("{settings:?} {:?}", settings.connection_options());
-                assert!(!said.contains("MARKER"), "{}: {said}", property.name);
+                let error_text = format!("{settings:?} {:?}", settings.connection_options());
+                assert!(!error_text.contains("MARKER"), "{}: {error_text}", property.name);
                 if let Err(error) = settings.validate() {
                     assert!(!error.to_string().contains("MARKER"), "{}: {error}", property.name);
                 }

@@ -1,5 +1,5 @@
-//! Why TLS failed, for people: whose certificate, what is wrong with it, what to do. What a broker wrote into its
-//! certificate is shown shortened and without control characters.
+//! Why TLS failed, for people: whose certificate, what is wrong with it, what to do. Texts from a broker's certificate
+//! are shortened, and shown without control characters.
 
 use std::io;
 
@@ -8,16 +8,16 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use super::material::{Authorities, Identity};
+use super::material::{Authorities, ClientIdentity};
 use crate::kafka::connect_error::ConnectError;
 
 const NO_TLS: &str = "that is what a port without TLS does (PLAINTEXT or SASL_PLAINTEXT)";
-/// Longer than a usual name; it bounds what reaches a condition's message.
-const LONGEST_NAME: usize = 120;
-/// Enough to see which certificate it is.
-const MOST_NAMES: usize = 5;
+/// Longer than a usual name; it bounds a condition's message.
+const MAX_NAME_CHARS: usize = 120;
+/// The most names of a certificate in an error; a few identify it.
+const MAX_NAMES: usize = 5;
 
-/// Why a handshake failed, where that was the network's doing.
+/// Why a handshake failed, where the network was the reason.
 pub(super) fn of_io(error: &io::Error) -> ConnectError {
     use io::ErrorKind;
     match error.kind() {
@@ -31,16 +31,16 @@ pub(super) fn of_io(error: &io::Error) -> ConnectError {
     }
 }
 
-/// Why TLS failed. `host` is empty and `seen` has nothing after the handshake.
+/// Why TLS failed. After the handshake, `host` is empty and `seen` has no certificate.
 pub(super) fn of_rustls(
     error: &Error,
     host: &str,
-    seen: &[CertificateDer<'static>],
+    presented: &[CertificateDer<'static>],
     authorities: &Authorities,
-    identity: Option<&Identity>,
+    identity: Option<&ClientIdentity>,
 ) -> String {
     match error {
-        Error::InvalidCertificate(why) => of_certificate(why, host, seen, authorities),
+        Error::InvalidCertificate(why) => of_certificate(why, host, presented, authorities),
         Error::AlertReceived(alert) => of_alert(*alert, identity),
         Error::InvalidMessage(InvalidMessage::InvalidContentType)
         | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion)
@@ -59,12 +59,12 @@ pub(super) fn of_rustls(
     }
 }
 
-fn of_alert(alert: AlertDescription, identity: Option<&Identity>) -> String {
-    let said = format!("{alert:?}");
+fn of_alert(alert: AlertDescription, identity: Option<&ClientIdentity>) -> String {
+    let error_text = format!("{alert:?}");
     match (alert, identity) {
         (AlertDescription::ProtocolVersion | AlertDescription::InsufficientSecurity, _) => {
             format!(
-                "the broker has no version of TLS or cipher suite in common with this client, which has TLS 1.2 and 1.3 (alert {said})"
+                "the broker has no version of TLS or cipher suite in common with this client, which has TLS 1.2 and 1.3 (alert {error_text})"
             )
         }
         (
@@ -72,11 +72,11 @@ fn of_alert(alert: AlertDescription, identity: Option<&Identity>) -> String {
             None,
         ) => {
             format!(
-                "the broker wants a certificate of the client (alert {said}); set ssl.certificate.location and ssl.key.location"
+                "the broker requires a client certificate (alert {error_text}); set ssl.certificate.location and ssl.key.location"
             )
         }
         (AlertDescription::HandshakeFailure, None) => format!(
-            "the broker refuses the TLS handshake (alert {said}): it has no version of TLS (1.2, 1.3) or cipher suite in common with this client, or it wants a certificate of the client (ssl.certificate.location)"
+            "the broker refuses the TLS handshake (alert {error_text}): it has no version of TLS (1.2, 1.3) or cipher suite in common with this client, or it requires a client certificate (ssl.certificate.location)"
         ),
         (
             AlertDescription::CertificateRequired
@@ -97,22 +97,22 @@ fn of_alert(alert: AlertDescription, identity: Option<&Identity>) -> String {
                 None => "the broker must trust the authority that signed it".to_owned(),
             };
             format!(
-                "the broker refuses the client's certificate \"{}\" of ssl.certificate.* (alert {said}): {why}",
+                "the broker refuses the client's certificate \"{}\" of ssl.certificate.* (alert {error_text}): {why}",
                 identity.subject
             )
         }
-        (other, _) => format!("the broker ended TLS with the alert {other:?}"),
+        (other, _) => format!("the broker closed TLS with the alert {other:?}"),
     }
 }
 
 fn of_certificate(
     why: &CertificateError,
     host: &str,
-    seen: &[CertificateDer<'static>],
+    presented: &[CertificateDer<'static>],
     authorities: &Authorities,
 ) -> String {
     let parsed: Vec<X509Certificate<'_>> =
-        seen.iter().filter_map(|one| X509Certificate::from_der(one).ok().map(|(_, parsed)| parsed)).collect();
+        presented.iter().filter_map(|one| X509Certificate::from_der(one).ok().map(|(_, parsed)| parsed)).collect();
     let Some(leaf) = parsed.first() else { return format!("the broker's certificate is not valid: {why}") };
     let subject = short(&leaf.subject().to_string());
     if leaf.version() != X509Version::V3 {
@@ -167,7 +167,7 @@ fn not_yet(chain: &[X509Certificate<'_>]) -> String {
 
 fn unknown_issuer(chain: &[X509Certificate<'_>], authorities: &Authorities) -> String {
     let (Some(leaf), Some(last)) = (chain.first(), chain.last()) else {
-        return "the broker's certificate is signed by nobody who is trusted".to_owned();
+        return "the broker's certificate is not signed by a trusted authority".to_owned();
     };
     let subject = short(&leaf.subject().to_string());
     let origin = authorities.origin;
@@ -192,8 +192,8 @@ fn other_name(leaf: &X509Certificate<'_>, host: &str) -> String {
             "the broker's certificate \"{subject}\" has no subjectAltName; its common name is not looked at (OpenSSL does, this client does not): issue one with {host} as subjectAltName"
         );
     }
-    let more = if names.len() > MOST_NAMES { ", …" } else { "" };
-    let shown: Vec<_> = names.into_iter().take(MOST_NAMES).collect();
+    let more = if names.len() > MAX_NAMES { ", …" } else { "" };
+    let shown: Vec<_> = names.into_iter().take(MAX_NAMES).collect();
     format!(
         "the broker's certificate \"{subject}\" is not for {host} but for {}{more}; connect by such a name, or issue one with {host} as subjectAltName",
         shown.join(", ")
@@ -214,15 +214,16 @@ fn names_of(leaf: &X509Certificate<'_>) -> Vec<String> {
     extension.value.general_names.iter().filter_map(name).collect()
 }
 
-/// A certificate's subject, as errors show it.
+/// A certificate's subject, for errors.
 pub(super) fn subject_of(certificate: &CertificateDer<'_>) -> String {
     X509Certificate::from_der(certificate).map(|(_, parsed)| short(&parsed.subject().to_string())).unwrap_or_default()
 }
 
-fn date(time: std::time::SystemTime) -> String {
-    humantime::format_rfc3339_seconds(time).to_string()
+/// A time in UTC, to the second. A time beyond the year 9999 is shown as the latest possible one.
+pub(in crate::kafka) fn date(time: std::time::SystemTime) -> String {
+    jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect()
+    text.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
 }

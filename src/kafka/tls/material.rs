@@ -1,5 +1,5 @@
-//! Certificates and keys from properties: authorities, the client's own, revocation lists. What is not PEM is refused
-//! with the command that makes PEM of it.
+//! Certificates and keys from properties: authorities, the client's own, revocation lists. Other formats than PEM are
+//! refused with the command that converts them.
 
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -11,19 +11,19 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::kafka::files::Files;
-use crate::kafka::properties::{Fault, Given};
+use crate::kafka::files::PropertyFiles;
+use crate::kafka::properties::{ParsedProperties, PropertyError};
 
-/// Who is trusted to sign brokers' certificates.
+/// The authorities that are trusted for brokers.
 pub(super) struct Authorities {
     pub(super) store: Arc<RootCertStore>,
-    /// Where they are from, for errors.
+    /// Their source, for errors.
     pub(super) origin: &'static str,
-    known: Vec<Known>,
+    known: Vec<AuthorityExpiry>,
 }
 
-struct Known {
-    /// The name, as it is in the certificate.
+struct AuthorityExpiry {
+    /// The subject's DER, as in the certificate.
     subject: Vec<u8>,
     not_after: SystemTime,
 }
@@ -38,10 +38,10 @@ impl Authorities {
 }
 
 /// The client's own certificate.
-pub(super) struct Identity {
+pub(super) struct ClientIdentity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,
-    /// The property that the key is from, for errors.
+    /// The property of the key, for errors.
     pub(super) key_property: &'static str,
     pub(super) not_after: Option<SystemTime>,
     /// Its subject, for errors.
@@ -60,13 +60,13 @@ pub(super) fn time(seconds: i64) -> SystemTime {
 
 /// Those that the two properties name (a file or folder, and a PEM), else the system's.
 pub(super) fn authorities(
-    given: &Given,
-    files: &mut Files,
+    given: &ParsedProperties,
+    files: &mut PropertyFiles,
     [location, pem]: [&'static str; 2],
-) -> Result<Arc<Authorities>, Fault> {
+) -> Result<Arc<Authorities>, PropertyError> {
     let (property, bytes) = match (given.text(location), given.text(pem)) {
         (Some(_), Some(_)) => return Err(both(location, pem)),
-        // librdkafka's word for the system's authorities.
+        // librdkafka's value for the system's authorities.
         (None, None) | (Some("probe"), None) => return Ok(system_authorities()),
         (Some(path), None) => (location, files.read_all(location, path)?),
         (None, Some(text)) => (pem, text.as_bytes().to_vec()),
@@ -77,24 +77,24 @@ pub(super) fn authorities(
         known.extend(known_of(&certificate));
         store
             .add(certificate)
-            .map_err(|_| Fault::new(property, format!("certificate number {} in it is not valid", at + 1)))?;
+            .map_err(|_| PropertyError::new(property, format!("certificate number {} in it is not valid", at + 1)))?;
     }
     Ok(Arc::new(Authorities { store: Arc::new(store), origin: property, known }))
 }
 
-fn known_of(certificate: &CertificateDer<'_>) -> Option<Known> {
+fn known_of(certificate: &CertificateDer<'_>) -> Option<AuthorityExpiry> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let subject = parsed.subject().as_raw().to_vec();
-    Some(Known { subject, not_after: time(parsed.validity().not_after.timestamp()) })
+    Some(AuthorityExpiry { subject, not_after: time(parsed.validity().not_after.timestamp()) })
 }
 
-/// The system's authorities, where it has any, else Mozilla's, which are compiled in. Read once per process.
+/// The system's authorities, else Mozilla's, which are compiled in. Read once per process.
 pub(super) fn system_authorities() -> Arc<Authorities> {
     static SYSTEM: OnceLock<Arc<Authorities>> = OnceLock::new();
     Arc::clone(SYSTEM.get_or_init(|| {
         let mut store = RootCertStore::empty();
         let mut known = Vec::new();
-        // Certificates that can't be read or used are passed over: a system has odd ones, and the others do.
+        // Certificates that can't be read or used are skipped: many systems have a few.
         for certificate in rustls_native_certs::load_native_certs().certs {
             let read = known_of(&certificate);
             if store.add(certificate).is_ok() {
@@ -109,8 +109,11 @@ pub(super) fn system_authorities() -> Arc<Authorities> {
     }))
 }
 
-/// The client's certificate and key, where they are given.
-pub(super) fn identity(given: &Given, files: &mut Files) -> Result<Option<Identity>, Vec<Fault>> {
+/// The client's certificate and key, where they are set.
+pub(super) fn identity(
+    given: &ParsedProperties,
+    files: &mut PropertyFiles,
+) -> Result<Option<ClientIdentity>, Vec<PropertyError>> {
     let certificate = one_of(given, files, "ssl.certificate.location", "ssl.certificate.pem");
     let key = one_of(given, files, "ssl.key.location", "ssl.key.pem");
     let (certificate, key) = match (certificate, key) {
@@ -120,15 +123,18 @@ pub(super) fn identity(given: &Given, files: &mut Files) -> Result<Option<Identi
     let (chain_of, key_of) = match (certificate, key) {
         (None, None) if given.has("ssl.key.password") => {
             let message = "there is no key that it could open; set ssl.key.location or ssl.key.pem";
-            return Err(vec![Fault::new("ssl.key.password", message)]);
+            return Err(vec![PropertyError::new("ssl.key.password", message)]);
         }
         (None, None) => return Ok(None),
         (Some((property, _)), None) => {
-            return Err(vec![Fault::new(property, "its private key is missing; set ssl.key.location or ssl.key.pem")]);
+            return Err(vec![PropertyError::new(
+                property,
+                "its private key is missing; set ssl.key.location or ssl.key.pem",
+            )]);
         }
         (None, Some((property, _))) => {
             let message = "its certificate is missing; set ssl.certificate.location or ssl.certificate.pem";
-            return Err(vec![Fault::new(property, message)]);
+            return Err(vec![PropertyError::new(property, message)]);
         }
         (Some(certificate), Some(key)) => (certificate, key),
     };
@@ -139,7 +145,7 @@ pub(super) fn identity(given: &Given, files: &mut Files) -> Result<Option<Identi
             let leaf = chain.first();
             let subject = leaf.map(super::explain::subject_of).unwrap_or_default();
             let not_after = leaf.and_then(not_after);
-            Ok(Some(Identity { key, key_property: key_of.0, not_after, subject, chain }))
+            Ok(Some(ClientIdentity { key, key_property: key_of.0, not_after, subject, chain }))
         }
         (chain, key) => Err(chain.err().into_iter().chain(key.err()).collect()),
     }
@@ -147,22 +153,27 @@ pub(super) fn identity(given: &Given, files: &mut Files) -> Result<Option<Identi
 
 /// The lists of `ssl.crl.location`.
 pub(super) fn revocation_lists(
-    given: &Given,
-    files: &mut Files,
-) -> Result<Vec<CertificateRevocationListDer<'static>>, Fault> {
+    given: &ParsedProperties,
+    files: &mut PropertyFiles,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, PropertyError> {
     const PROPERTY: &str = "ssl.crl.location";
     let Some(path) = given.text(PROPERTY) else { return Ok(Vec::new()) };
     let bytes = files.read_all(PROPERTY, path)?;
     let lists: Vec<_> = CertificateRevocationListDer::pem_slice_iter(&bytes).filter_map(Result::ok).collect();
     if lists.is_empty() {
-        return Err(Fault::new(PROPERTY, "there is no revocation list in it (-----BEGIN X509 CRL-----)"));
+        return Err(PropertyError::new(PROPERTY, "there is no revocation list in it (-----BEGIN X509 CRL-----)"));
     }
     Ok(lists)
 }
 
-type Found = Option<(&'static str, Vec<u8>)>;
+type PropertyBytes = Option<(&'static str, Vec<u8>)>;
 
-fn one_of(given: &Given, files: &mut Files, location: &'static str, pem: &'static str) -> Result<Found, Fault> {
+fn one_of(
+    given: &ParsedProperties,
+    files: &mut PropertyFiles,
+    location: &'static str,
+    pem: &'static str,
+) -> Result<PropertyBytes, PropertyError> {
     match (given.text(location), given.text(pem)) {
         (Some(_), Some(_)) => Err(both(location, pem)),
         (Some(path), None) => Ok(Some((location, files.read(location, path)?))),
@@ -171,24 +182,25 @@ fn one_of(given: &Given, files: &mut Files, location: &'static str, pem: &'stati
     }
 }
 
-fn both(location: &str, pem: &str) -> Fault {
-    Fault::new(location, format!("it is given together with {pem}; keep one of the two"))
+fn both(location: &str, pem: &str) -> PropertyError {
+    PropertyError::new(location, format!("it is given together with {pem}; keep one of the two"))
 }
 
-fn certificates(property: &str, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Fault> {
+fn certificates(property: &str, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, PropertyError> {
     // The parser's own error may repeat what it read.
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
-    let all = all.map_err(|_| Fault::new(property, "it is PEM, but damaged: a line is missing or is not base64"))?;
+    let all =
+        all.map_err(|_| PropertyError::new(property, "it is PEM, but damaged: a line is missing or is not base64"))?;
     if all.is_empty() {
-        return Err(Fault::new(property, format!("there is no certificate in it; {}", instead_of_pem(bytes))));
+        return Err(PropertyError::new(property, format!("there is no certificate in it; {}", instead_of_pem(bytes))));
     }
     if let Some(at) = all.iter().position(|certificate| X509Certificate::from_der(certificate).is_err()) {
-        return Err(Fault::new(property, format!("certificate number {} in it is not valid", at + 1)));
+        return Err(PropertyError::new(property, format!("certificate number {} in it is not valid", at + 1)));
     }
     Ok(all)
 }
 
-/// What a file is that has no certificate, and how to make PEM of it.
+/// The format of a file without certificates, and how to convert it to PEM.
 fn instead_of_pem(bytes: &[u8]) -> &'static str {
     // Java's keystores begin with 0xFEEDFEED; DER is a sequence, and in a PKCS#12 its first element is the number 3.
     let lengths = bytes.get(1).map_or(0, |length| if *length > 0x80 { usize::from(length & 0x7f) } else { 0 });
@@ -208,11 +220,13 @@ fn instead_of_pem(bytes: &[u8]) -> &'static str {
 
 const CONVERT: &str = "`openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW` writes it in a form that is read";
 
-fn private_key(property: &str, bytes: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, Fault> {
-    let fault = |message: &str| Err(Fault::new(property, message));
+fn private_key(property: &str, bytes: &[u8], password: Option<&str>) -> Result<PrivateKeyDer<'static>, PropertyError> {
+    let fault = |message: &str| Err(PropertyError::new(property, message));
     let has = |mark: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
     if has(b"Proc-Type:") {
-        return fault(&format!("the key is encrypted in OpenSSL's old way (Proc-Type), which is not read: {CONVERT}"));
+        return fault(&format!(
+            "the key is encrypted in OpenSSL's old format (Proc-Type), which is not supported: {CONVERT}"
+        ));
     }
     if has(b"BEGIN ENCRYPTED PRIVATE KEY") {
         let Some(password) = password else { return fault("the key is encrypted; set ssl.key.password") };
@@ -227,26 +241,26 @@ fn private_key(property: &str, bytes: &[u8], password: Option<&str>) -> Result<P
     })
 }
 
-/// Against keys that take minutes to open. OpenSSL's default is 2,048 rounds, and people go to some 100,000.
-const MOST_ROUNDS: u32 = 1_000_000;
+/// Bounds the time of decryption. OpenSSL's default is 2,048 rounds, and users go up to some 100,000.
+const MAX_ROUNDS: u32 = 1_000_000;
 /// scrypt's memory is 128 bytes times both parameters: 64 MiB. OpenSSL's default is a quarter of that.
-const MOST_SCRYPT_BLOCKS: u64 = 1 << 19;
+const MAX_SCRYPT_BLOCKS: u64 = 1 << 19;
 
-fn decrypted(property: &str, bytes: &[u8], password: &str) -> Result<PrivateKeyDer<'static>, Fault> {
-    let fault = |message: String| Err(Fault::new(property, message));
-    let unread = || format!("the key is encrypted in a way that is not read: {CONVERT}");
+fn decrypted(property: &str, bytes: &[u8], password: &str) -> Result<PrivateKeyDer<'static>, PropertyError> {
+    let fault = |message: String| Err(PropertyError::new(property, message));
+    let unread = || format!("the key is encrypted in a format that is not supported: {CONVERT}");
     let Ok(all) = pem::parse_many(bytes) else {
         return fault("it is PEM, but damaged: a line is missing or is not base64".to_owned());
     };
     let Some(block) = all.iter().find(|block| block.tag() == "ENCRYPTED PRIVATE KEY") else { return fault(unread()) };
     let Ok(info) = EncryptedPrivateKeyInfoRef::try_from(block.contents()) else { return fault(unread()) };
     let EncryptionScheme::Pbes2(parameters) = &info.encryption_algorithm else { return fault(unread()) };
-    let too_many = parameters.kdf.pbkdf2().is_some_and(|kdf| kdf.iteration_count > MOST_ROUNDS);
+    let too_many = parameters.kdf.pbkdf2().is_some_and(|kdf| kdf.iteration_count > MAX_ROUNDS);
     let too_large = parameters.kdf.scrypt().is_some_and(|kdf| {
-        kdf.cost_parameter.saturating_mul(u64::from(kdf.block_size)) > MOST_SCRYPT_BLOCKS || kdf.parallelization > 16
+        kdf.cost_parameter.saturating_mul(u64::from(kdf.block_size)) > MAX_SCRYPT_BLOCKS || kdf.parallelization > 16
     });
     if too_many || too_large {
-        return fault(format!("the key takes too long to open (more than {MOST_ROUNDS} rounds): {CONVERT}"));
+        return fault(format!("the key takes too long to open (more than {MAX_ROUNDS} rounds): {CONVERT}"));
     }
     match info.decrypt(password) {
         Ok(document) => Ok(PrivatePkcs8KeyDer::from(document.as_bytes().to_vec()).into()),
@@ -254,7 +268,7 @@ fn decrypted(property: &str, bytes: &[u8], password: &str) -> Result<PrivateKeyD
         Err(_) => {
             let odd = crate::kafka::files::odd_ending(password);
             let hint = odd.map(|odd| format!("; its value {odd}")).unwrap_or_default();
-            Err(Fault::new("ssl.key.password", format!("it does not open the private key{hint}")))
+            Err(PropertyError::new("ssl.key.password", format!("it does not open the private key{hint}")))
         }
     }
 }

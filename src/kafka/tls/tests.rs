@@ -112,10 +112,10 @@ fn server(shown: Shown, clients: Option<&Authority>, versions: &[&'static Suppor
     builder.with_cert_resolver(Arc::new(Always(Arc::new(CertifiedKey::new(shown.chain, key)))))
 }
 
-fn parse(properties: &[(&str, &str)]) -> Result<Tls, Vec<Fault>> {
+fn parse(properties: &[(&str, &str)]) -> Result<Tls, Vec<PropertyError>> {
     let all: BTreeMap<String, String> =
         properties.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Tls::new(&Given::parse(&all)?, &mut Files::default(), &mut Vec::new())
+    Tls::new(&ParsedProperties::parse(&all)?, &mut PropertyFiles::default(), &mut Vec::new())
 }
 
 fn tls(properties: &[(&str, &str)]) -> Tls {
@@ -207,8 +207,8 @@ async fn what_is_wrong_with_a_brokers_certificate_is_told() {
         (issue(&of_authority, &authority), "an authority's own (CA:TRUE)"),
         (v1, "X.509 version 1, which has no subjectAltName (OpenSSL takes it, this client does not)"),
     ] {
-        let said = told(&tls, server(shown, None, BOTH), HOST).await;
-        assert!(said.contains(expected), "{said}");
+        let error_text = told(&tls, server(shown, None, BOTH), HOST).await;
+        assert!(error_text.contains(expected), "{error_text}");
     }
     let system = told(&super::tests::tls(&[]), server(issue(&leaf(&[HOST]), &authority), None, BOTH), HOST).await;
     assert!(system.contains("name that authority's certificate by ssl.ca.location or ssl.ca.pem"), "{system}");
@@ -226,10 +226,10 @@ async fn an_expired_intermediate_certificate_is_named() {
     let issuer = Authority { pem: middle.pem(), der: middle.der().clone(), issuer: Issuer::new(params, key) };
     let mut shown = issue(&leaf(&[HOST]), &issuer);
     shown.chain.push(middle.der().clone());
-    let said = told(&tls(&[("ssl.ca.pem", &root.pem)]), server(shown, None, BOTH), HOST).await;
+    let error_text = told(&tls(&[("ssl.ca.pem", &root.pem)]), server(shown, None, BOTH), HOST).await;
     assert!(
-        said.contains("the intermediate certificate that the broker shows, \"CN=shop intermediate\" expired"),
-        "{said}"
+        error_text.contains("the intermediate certificate that the broker shows, \"CN=shop intermediate\" expired"),
+        "{error_text}"
     );
 }
 
@@ -244,15 +244,15 @@ async fn checks_can_be_left_out_and_that_is_warned_about() {
         connect(&tls(&properties), server(wrong_name(), None, BOTH), HOST).await.expect("not compared");
     }
     connect(&tls(&[unchecked]), server(issue(&leaf(&[]), &other), None, BOTH), HOST).await.expect("not checked");
-    let said = told(&tls(&[none, ca]), server(issue(&leaf(&[HOST]), &other), None, BOTH), HOST).await;
-    assert!(said.contains("not among the authorities"), "{said}");
+    let error_text = told(&tls(&[none, ca]), server(issue(&leaf(&[HOST]), &other), None, BOTH), HOST).await;
+    assert!(error_text.contains("not among the authorities"), "{error_text}");
     let old = expired(leaf(&["x"]));
-    let said = told(&tls(&[none, ca]), server(issue(&old, &authority), None, BOTH), HOST).await;
-    assert!(said.contains("expired at 2020-05-06"), "{said}");
+    let error_text = told(&tls(&[none, ca]), server(issue(&old, &authority), None, BOTH), HOST).await;
+    assert!(error_text.contains("expired at 2020-05-06"), "{error_text}");
     for (property, value, expected) in [(none.0, none.1, "compared"), (unchecked.0, unchecked.1, "not checked")] {
         let all = [(property.to_owned(), value.to_owned())].into();
         let mut warnings = Vec::new();
-        Tls::new(&Given::parse(&all).expect("valid"), &mut Files::default(), &mut warnings)
+        Tls::new(&ParsedProperties::parse(&all).expect("valid"), &mut PropertyFiles::default(), &mut warnings)
             .map_err(drop)
             .expect("valid");
         assert!(
@@ -279,15 +279,15 @@ async fn a_client_certificate_is_shown_and_its_lack_or_refusal_is_told() {
         let mut stream = connect(&with, wanting(), HOST).await.expect("believed");
         stream.read_exact(&mut [0]).await.expect("the server's byte");
         assert!(with.client_certificate_expiry().is_some());
-        let said = told(&tls(&[ca]), wanting(), HOST).await;
+        let error_text = told(&tls(&[ca]), wanting(), HOST).await;
         assert!(
-            said.contains("wants a certificate of the client") && said.contains("ssl.certificate.location"),
-            "{said}"
+            error_text.contains("requires a client certificate") && error_text.contains("ssl.certificate.location"),
+            "{error_text}"
         );
         let (certificate, key) = client(&other);
         let foreign = tls(&[ca, ("ssl.certificate.pem", &certificate), ("ssl.key.pem", &key)]);
-        let said = told(&foreign, wanting(), HOST).await;
-        assert!(said.contains("refuses the client's certificate \"CN=paceline\""), "{said}");
+        let error_text = told(&foreign, wanting(), HOST).await;
+        assert!(error_text.contains("refuses the client's certificate \"CN=paceline\""), "{error_text}");
     }
 }
 
@@ -301,12 +301,12 @@ async fn a_port_without_tls_is_told_from_one_with() {
             far.write_all(answer).await.expect("written");
         };
         let (connected, ()) = tokio::join!(tls.connect(HOST, near), answering);
-        let said = connected.expect_err("no TLS").to_string();
-        assert!(said.contains("a port without TLS") && said.contains("PLAINTEXT"), "{said}");
+        let error_text = connected.expect_err("no TLS").to_string();
+        assert!(error_text.contains("a port without TLS") && error_text.contains("PLAINTEXT"), "{error_text}");
     }
     let (near, _far) = tokio::io::duplex(64);
-    let said = tls.connect("a b", near).await.expect_err("no name").to_string();
-    assert!(said.contains("no host name"), "{said}");
+    let error_text = tls.connect("a b", near).await.expect_err("no name").to_string();
+    assert!(error_text.contains("no host name"), "{error_text}");
 }
 
 #[tokio::test]
@@ -333,8 +333,8 @@ async fn revoked_certificates_are_refused() {
     let tls = tls(&[("ssl.ca.pem", &authority.pem), ("ssl.crl.location", &file.display().to_string())]);
     let with = |number| but(leaf(&[HOST]), |params| params.serial_number = Some(serial(number)));
     connect(&tls, server(issue(&with(12), &authority), None, BOTH), HOST).await.expect("not revoked");
-    let said = told(&tls, server(issue(&with(13), &authority), None, BOTH), HOST).await;
-    assert!(said.contains("is revoked by ssl.crl.location"), "{said}");
+    let error_text = told(&tls, server(issue(&with(13), &authority), None, BOTH), HOST).await;
+    assert!(error_text.contains("is revoked by ssl.crl.location"), "{error_text}");
 }
 
 #[test]
@@ -358,15 +358,18 @@ fn keys_are_read_in_every_form_that_is_safe_and_others_get_the_command() {
         (include_str!("testdata/des.pem"), Some("pencil"), Some("openssl pkcs8 -topk8 -v2 aes256")),
         (include_str!("testdata/pbes1.pem"), Some("pencil"), Some("openssl pkcs8 -topk8 -v2 aes256")),
         (include_str!("testdata/slow.pem"), Some("pencil"), Some("takes too long to open")),
-        (include_str!("testdata/old.pem"), Some("pencil"), Some("OpenSSL's old way (Proc-Type)")),
+        (include_str!("testdata/old.pem"), Some("pencil"), Some("OpenSSL's old format (Proc-Type)")),
         (&other, None, Some("not the key of the client's certificate")),
         (certificate, None, Some("there is no private key in it")),
         ("-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n", None, Some("damaged")),
     ] {
         match (with(key, password), expected) {
             (Ok(()), None) => {}
-            (Err(said), Some(expected)) => {
-                assert!(said.contains(expected) && !said.contains("hunter2") && !said.contains("pencil"), "{said}");
+            (Err(error_text), Some(expected)) => {
+                assert!(
+                    error_text.contains(expected) && !error_text.contains("hunter2") && !error_text.contains("pencil"),
+                    "{error_text}"
+                );
             }
             (result, expected) => panic!("{result:?}, expected {expected:?}"),
         }
@@ -399,8 +402,8 @@ fn what_is_no_pem_or_does_not_fit_together_is_named() {
         (write("large", &[b'x'; (1 << 20) + 1]), "larger than 1 MiB"),
         (folder.path().join("hunter2").display().to_string(), "there is no such file"),
     ] {
-        let said = refused(&[(ca, &file)]);
-        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
+        let error_text = refused(&[(ca, &file)]);
+        assert!(error_text.contains(expected) && !error_text.contains("hunter2"), "{error_text}");
     }
     let (certificate, key) = (include_str!("testdata/crt.pem"), include_str!("testdata/key.pem"));
     for (properties, expected) in [
@@ -410,8 +413,8 @@ fn what_is_no_pem_or_does_not_fit_together_is_named() {
         (vec![("ssl.key.password", "hunter2")], "no key that it could open"),
         (vec![("ssl.crl.location", "/no/hunter2")], "there is no such file"),
     ] {
-        let said = refused(&properties);
-        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
+        let error_text = refused(&properties);
+        assert!(error_text.contains(expected) && !error_text.contains("hunter2"), "{error_text}");
     }
 }
 

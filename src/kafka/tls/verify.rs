@@ -1,4 +1,4 @@
-//! What is checked of a broker's certificate: all, all but its name, or nothing.
+//! What is verified of a broker's certificate: everything, everything but its name, or nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,11 +11,11 @@ use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 
 use super::material::Authorities;
 use super::provider;
-use crate::kafka::properties::{Fault, Given};
+use crate::kafka::properties::{ParsedProperties, PropertyError};
 
-/// What is checked.
+/// What is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(super) enum VerificationMode {
     /// The signatures, the dates and the name.
     All,
     /// `ssl.endpoint.identification.algorithm=none`: the signatures and the dates.
@@ -24,8 +24,8 @@ pub(super) enum Rule {
     Nothing,
 }
 
-impl Rule {
-    pub(super) fn new(given: &Given) -> Self {
+impl VerificationMode {
+    pub(super) fn new(given: &ParsedProperties) -> Self {
         if given.truth("enable.ssl.certificate.verification") == Some(false) {
             Self::Nothing
         } else if given.text("ssl.endpoint.identification.algorithm") == Some("none") {
@@ -39,54 +39,55 @@ impl Rule {
         match self {
             Self::All => None,
             Self::NoName => Some(
-                "The brokers' host names are not compared with their certificates (ssl.endpoint.identification.algorithm=none): whoever has any certificate of the same authority can pose as a broker and read the credentials.",
+                "The brokers' host names are not compared with their certificates (ssl.endpoint.identification.algorithm=none): anybody with a certificate of the same authority can impersonate a broker and read the credentials.",
             ),
             Self::Nothing => Some(
-                "The brokers' certificates are not checked (enable.ssl.certificate.verification=false): anybody on the way can pose as a broker and read the credentials.",
+                "The brokers' certificates are not checked (enable.ssl.certificate.verification=false): anybody on the network path can impersonate a broker and read the credentials.",
             ),
         }
     }
 }
 
-/// The verifier for a rule.
+/// The verifier of a mode.
 pub(super) fn verifier(
-    rule: Rule,
+    rule: VerificationMode,
     authorities: &Authorities,
     lists: Vec<CertificateRevocationListDer<'static>>,
-) -> Result<Arc<dyn ServerCertVerifier>, Fault> {
-    if rule == Rule::Nothing {
-        return Ok(Arc::new(Unchecked(provider())));
+) -> Result<Arc<dyn ServerCertVerifier>, PropertyError> {
+    if rule == VerificationMode::Nothing {
+        return Ok(Arc::new(NoVerifier(provider())));
     }
-    // As OpenSSL does with ssl.crl.location: only the broker's own certificate is looked up, and a list must be there.
+    // As OpenSSL does with ssl.crl.location: only the broker's own certificate is looked up, and a list of its issuer
+    // must exist.
     let full = WebPkiServerVerifier::builder_with_provider(Arc::clone(&authorities.store), provider())
         .with_crls(lists)
         .only_check_end_entity_revocation()
         .build()
-        .map_err(|_| Fault::new("ssl.crl.location", "a revocation list in it is not valid"))?;
-    if rule == Rule::All {
+        .map_err(|_| PropertyError::new("ssl.crl.location", "a revocation list in it is not valid"))?;
+    if rule == VerificationMode::All {
         return Ok(full);
     }
-    Ok(Arc::new(Nameless { full, roots: Arc::clone(&authorities.store), provider: provider() }))
+    Ok(Arc::new(NoHostnameVerifier { full, roots: Arc::clone(&authorities.store), provider: provider() }))
 }
 
-/// Keeps the certificates that a broker shows, so that an error can tell about them.
+/// Records the certificates that a broker presents, for errors.
 #[derive(Debug)]
-pub(super) struct Recorder {
+pub(super) struct RecordingVerifier {
     inner: Arc<dyn ServerCertVerifier>,
     // A std mutex: nothing is awaited while it is held.
-    seen: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+    presented: Arc<Mutex<Vec<CertificateDer<'static>>>>,
 }
 
-/// More than any chain has; what a broker sends beyond is not kept.
-const LONGEST_CHAIN: usize = 8;
+/// The most certificates that are recorded: more than any chain has.
+const MAX_CHAIN: usize = 8;
 
-impl Recorder {
-    pub(super) fn new(inner: Arc<dyn ServerCertVerifier>, seen: Arc<Mutex<Vec<CertificateDer<'static>>>>) -> Self {
-        Self { inner, seen }
+impl RecordingVerifier {
+    pub(super) fn new(inner: Arc<dyn ServerCertVerifier>, presented: Arc<Mutex<Vec<CertificateDer<'static>>>>) -> Self {
+        Self { inner, presented }
     }
 }
 
-impl ServerCertVerifier for Recorder {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -95,8 +96,9 @@ impl ServerCertVerifier for Recorder {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let all = std::iter::once(end_entity).chain(intermediates).take(LONGEST_CHAIN);
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = all.map(|one| one.clone().into_owned()).collect();
+        let all = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
+        *self.presented.lock().unwrap_or_else(PoisonError::into_inner) =
+            all.map(|one| one.clone().into_owned()).collect();
         self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
     }
 
@@ -123,15 +125,15 @@ impl ServerCertVerifier for Recorder {
     }
 }
 
-/// Checks signatures and dates, but no name.
+/// Verifies signatures and dates, but no name.
 #[derive(Debug)]
-struct Nameless {
+struct NoHostnameVerifier {
     full: Arc<WebPkiServerVerifier>,
     roots: Arc<rustls::RootCertStore>,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for Nameless {
+impl ServerCertVerifier for NoHostnameVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -143,7 +145,7 @@ impl ServerCertVerifier for Nameless {
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
         verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
-        // Once more by way of the revocation lists, which the call above does not know.
+        // Again with the revocation lists, which the call above does not consider.
         match self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -175,11 +177,11 @@ impl ServerCertVerifier for Nameless {
     }
 }
 
-/// Believes whatever is shown. The broker must still hold the key of what it shows.
+/// Accepts any certificate. The broker must still prove that it has the certificate's key.
 #[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+struct NoVerifier(Arc<CryptoProvider>);
 
-impl ServerCertVerifier for Unchecked {
+impl ServerCertVerifier for NoVerifier {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,

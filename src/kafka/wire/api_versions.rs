@@ -2,13 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks for the versions. Version 4 is left out: Azure Event Hubs closes the connection on it.
+/// Requests the supported versions. Version 4 is left out: Azure Event Hubs closes the connection on it.
 #[derive(Debug)]
 pub(in super::super) struct ApiVersions;
 
-/// What a broker answers.
+/// The response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in super::super) struct ApiVersionsResponse {
     pub(in super::super) error: i16,
@@ -23,7 +23,7 @@ impl Request for ApiVersions {
     const FLEXIBLE_FROM: i16 = 3;
     type Response<'a> = ApiVersionsResponse;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         if version >= 3 {
             to.string("paceline");
             to.string(env!("CARGO_PKG_VERSION"));
@@ -31,9 +31,9 @@ impl Request for ApiVersions {
         }
     }
 
-    fn decode<'a>(_version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(_version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let error = from.i16()?;
-        // A broker that does not know our version answers with this code in version 0; some stop right after it.
+        // A broker that does not support our version answers with this code in version 0; some stop right after it.
         if error != 0 {
             return Ok(ApiVersionsResponse { error, versions: Vec::new() });
         }
@@ -42,7 +42,7 @@ impl Request for ApiVersions {
             from.tags()?;
             Ok((key, first..=last))
         })?;
-        // The throttle time and the features that may follow say nothing that is needed.
+        // The throttle time and the features that may follow are not needed.
         Ok(ApiVersionsResponse { error, versions })
     }
 }

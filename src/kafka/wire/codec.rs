@@ -1,15 +1,15 @@
 //! Reading and writing the protocol's primitive types, in the classic and in the flexible encoding (KIP-482). Bounded: see
-//! [`Reader`].
+//! [`Decoder`].
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// An answer that can't be read.
+/// A response that can't be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) struct DecodeError {
     /// What was wrong.
     what: &'static str,
-    /// At which byte of the answer's body.
+    /// At which byte of the response's body.
     at: usize,
 }
 
@@ -21,9 +21,9 @@ impl fmt::Display for DecodeError {
 
 impl std::error::Error for DecodeError {}
 
-/// Reads one answer. It never reads past the end, and what it allocates is bounded by the answer's own size.
+/// Decodes one response. It never reads past the end, and its allocations are bounded by the response's size.
 #[derive(Debug)]
-pub(in super::super) struct Reader<'a> {
+pub(in super::super) struct Decoder<'a> {
     all: &'a [u8],
     at: usize,
     flexible: bool,
@@ -31,20 +31,20 @@ pub(in super::super) struct Reader<'a> {
     budget: usize,
 }
 
-/// Decoded elements may take this many times the answer's bytes, beside [`LEAST_BUDGET`]. The widest honest elements in
-/// great numbers are listed groups: 96 bytes, of 16 in an answer where a group without a type is called `group-12345`.
+/// Decoded elements may take this many times the response's bytes, besides [`MIN_BUDGET`]. The widest frequent elements
+/// are listed groups: 96 bytes, for 16 bytes of a response where a group without a type is called `group-12345`.
 const EXPANSION: usize = 6;
-/// Small answers may take this many bytes, whatever their size: a dead group called `g` takes 152 bytes of 18, and 500
-/// groups are asked about at once.
-const LEAST_BUDGET: usize = 1 << 20;
-/// No answer takes more bytes than this; a topic of 100,000 partitions takes 1.2 MB, as many listed groups 9.6 MB.
-const MOST_BUDGET: usize = 96 << 20;
+/// Small responses may take this many bytes, whatever their size: a dead group called `g` takes 152 bytes for 18, and
+/// 500 groups are in one request.
+const MIN_BUDGET: usize = 1 << 20;
+/// No response may take more bytes than this. A topic of 100,000 partitions takes 1.2 MB, as many listed groups 9.6 MB.
+const MAX_BUDGET: usize = 96 << 20;
 /// Longer varints don't fit into 32 bits.
-const LONGEST_VARINT: usize = 5;
+const MAX_VARINT: usize = 5;
 
-impl<'a> Reader<'a> {
+impl<'a> Decoder<'a> {
     pub(in super::super) fn new(all: &'a [u8], flexible: bool) -> Self {
-        let budget = LEAST_BUDGET.saturating_add(all.len().saturating_mul(EXPANSION)).min(MOST_BUDGET);
+        let budget = MIN_BUDGET.saturating_add(all.len().saturating_mul(EXPANSION)).min(MAX_BUDGET);
         Self { all, at: 0, flexible, budget }
     }
 
@@ -98,7 +98,7 @@ impl<'a> Reader<'a> {
 
     fn varint(&mut self) -> Result<u32, DecodeError> {
         let mut value: u64 = 0;
-        for i in 0..LONGEST_VARINT {
+        for i in 0..MAX_VARINT {
             let [byte] = self.fixed()?;
             value |= u64::from(byte & 0x7f) << (7 * i);
             if byte & 0x80 == 0 {
@@ -122,7 +122,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A text; what is not UTF-8 in it is replaced, since one odd name must not spoil an answer about many groups.
+    /// A text; invalid UTF-8 is replaced, so that one such name does not invalidate a response about many groups.
     pub(in super::super) fn nullable_string(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
         let Some(length) = self.length(|from| from.i16().map(i32::from))? else { return Ok(None) };
         self.take(length).map(|bytes| Some(String::from_utf8_lossy(bytes)))
@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         self.take(length)
     }
 
-    /// Goes past a text that isn't needed.
+    /// Skips a text.
     pub(in super::super) fn skip_string(&mut self) -> Result<(), DecodeError> {
         let length = self.length(|from| from.i16().map(i32::from))?.unwrap_or(0);
         self.take(length).map(drop)
@@ -153,8 +153,8 @@ impl<'a> Reader<'a> {
         if self.i8()? < 0 { Ok(None) } else { structure(self).map(Some) }
     }
 
-    /// An array; null is read as `None`. `least` is how many bytes an element takes at least: an array that can't fit
-    /// into what is left is refused before anything is allocated for it.
+    /// An array; null is `None`. `least` is the minimum size of an element in bytes: an array that can't fit into the
+    /// rest is refused before any allocation.
     pub(in super::super) fn nullable_array<T>(
         &mut self,
         least: usize,
@@ -182,7 +182,7 @@ impl<'a> Reader<'a> {
         self.nullable_array(least, element).map(Option::unwrap_or_default)
     }
 
-    /// Goes past an array that isn't needed; nothing is allocated.
+    /// Skips an array without any allocation.
     pub(in super::super) fn skip_array(
         &mut self,
         least: usize,
@@ -208,12 +208,12 @@ impl<'a> Reader<'a> {
 
 /// Writes one request.
 #[derive(Debug)]
-pub(in super::super) struct Writer {
+pub(in super::super) struct Encoder {
     bytes: Vec<u8>,
     flexible: bool,
 }
 
-impl Writer {
+impl Encoder {
     pub(in super::super) fn new(flexible: bool) -> Self {
         Self { bytes: Vec::with_capacity(256), flexible }
     }
@@ -254,7 +254,7 @@ impl Writer {
         self.varint(u32::try_from(length + 1).unwrap_or(u32::MAX));
     }
 
-    /// A text of at most 32,767 bytes; names are checked long before they come here, and a longer one is cut.
+    /// A text of at most 32,767 bytes. Names are validated before; a longer one is cut.
     pub(in super::super) fn string(&mut self, text: &str) {
         let bytes = &text.as_bytes()[..text.len().min(i16::MAX as usize)];
         if self.flexible {

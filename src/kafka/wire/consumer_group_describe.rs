@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, TopicPartitions, Writer};
+use super::{DecodeError, Decoder, Encoder, Request, TopicPartitions};
 
-/// Asks about groups of the consumer protocol (KIP-848), without the operations that we may do.
+/// Requests groups of the consumer protocol (KIP-848).
 #[derive(Debug)]
 pub(in super::super) struct ConsumerGroupDescribe<'t> {
     pub(in super::super) groups: &'t [&'t str],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct ConsumerGroupDescribeResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -40,11 +40,12 @@ pub(in super::super) struct ConsumerMember<'a> {
     pub(in super::super) epoch: i32,
     pub(in super::super) client_id: Cow<'a, str>,
     pub(in super::super) host: Cow<'a, str>,
-    /// What it holds.
+    /// The current assignment.
     pub(in super::super) assignment: TopicPartitions<'a>,
-    /// What it shall hold.
+    /// The target assignment.
     pub(in super::super) target: TopicPartitions<'a>,
-    /// -1: unknown, 0: speaks the classic protocol, 1: the consumer protocol. From version 1 on (KIP-1099), else -1.
+    /// -1: unknown, 0: the member uses the classic protocol, 1: the consumer protocol. From version 1 on (KIP-1099),
+    /// else -1.
     pub(in super::super) member_type: i8,
 }
 
@@ -55,11 +56,11 @@ impl Request for ConsumerGroupDescribe<'_> {
     const FLEXIBLE_FROM: i16 = 0;
     type Response<'a> = ConsumerGroupDescribeResponse<'a>;
 
-    fn encode(&self, _version: i16, to: &mut Writer) {
+    fn encode(&self, _version: i16, to: &mut Encoder) {
         encode(self.groups, to);
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let groups = from.array(19, |from| {
             let (error, message) = (from.i16()?, from.nullable_string()?);
@@ -75,13 +76,13 @@ impl Request for ConsumerGroupDescribe<'_> {
     }
 }
 
-fn consumer_member<'a>(version: i16, from: &mut Reader<'a>) -> Result<ConsumerMember<'a>, DecodeError> {
+fn consumer_member<'a>(version: i16, from: &mut Decoder<'a>) -> Result<ConsumerMember<'a>, DecodeError> {
     let (id, instance) = (from.string()?, from.nullable_string()?);
     // The rack.
     from.skip_string()?;
     let (epoch, client_id, host) = (from.i32()?, from.string()?, from.string()?);
     // The subscription: topics and a regular expression.
-    from.skip_array(1, Reader::skip_string)?;
+    from.skip_array(1, Decoder::skip_string)?;
     from.skip_string()?;
     let (assignment, target) = (assignment(from)?, assignment(from)?);
     let member_type = if version >= 1 { from.i8()? } else { -1 };
@@ -90,10 +91,10 @@ fn consumer_member<'a>(version: i16, from: &mut Reader<'a>) -> Result<ConsumerMe
 }
 
 /// Topics with their partitions; the topics' ids are skipped.
-fn assignment<'a>(from: &mut Reader<'a>) -> Result<TopicPartitions<'a>, DecodeError> {
+fn assignment<'a>(from: &mut Decoder<'a>) -> Result<TopicPartitions<'a>, DecodeError> {
     let topics = from.array(19, |from| {
         let _topic_id = from.uuid()?;
-        let (topic, partitions) = (from.string()?, from.array(4, Reader::i32)?);
+        let (topic, partitions) = (from.string()?, from.array(4, Decoder::i32)?);
         from.tags()?;
         Ok((topic, partitions))
     })?;
@@ -101,20 +102,20 @@ fn assignment<'a>(from: &mut Reader<'a>) -> Result<TopicPartitions<'a>, DecodeEr
     Ok(topics)
 }
 
-/// The request of both messages: groups, and that we don't want to know what we may do with them.
-fn encode(groups: &[&str], to: &mut Writer) {
+/// The body of both requests: groups, without our authorized operations.
+fn encode(groups: &[&str], to: &mut Encoder) {
     to.array(groups, |to, group| to.string(group));
     to.bool(false);
     to.no_tags();
 }
 
-/// Asks about share groups (KIP-932), without the operations that we may do. Version 0 was an early access one.
+/// Requests share groups (KIP-932). Version 0 was an early access one.
 #[derive(Debug)]
 pub(in super::super) struct ShareGroupDescribe<'t> {
     pub(in super::super) groups: &'t [&'t str],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct ShareGroupDescribeResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -142,7 +143,7 @@ pub(in super::super) struct ShareMember<'a> {
     pub(in super::super) epoch: i32,
     pub(in super::super) client_id: Cow<'a, str>,
     pub(in super::super) host: Cow<'a, str>,
-    /// What it holds.
+    /// The current assignment.
     pub(in super::super) assignment: TopicPartitions<'a>,
 }
 
@@ -153,11 +154,11 @@ impl Request for ShareGroupDescribe<'_> {
     const FLEXIBLE_FROM: i16 = 0;
     type Response<'a> = ShareGroupDescribeResponse<'a>;
 
-    fn encode(&self, _version: i16, to: &mut Writer) {
+    fn encode(&self, _version: i16, to: &mut Encoder) {
         encode(self.groups, to);
     }
 
-    fn decode<'a>(_version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(_version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let groups = from.array(19, |from| {
             let (error, message) = (from.i16()?, from.nullable_string()?);
@@ -173,13 +174,13 @@ impl Request for ShareGroupDescribe<'_> {
     }
 }
 
-fn share_member<'a>(from: &mut Reader<'a>) -> Result<ShareMember<'a>, DecodeError> {
+fn share_member<'a>(from: &mut Decoder<'a>) -> Result<ShareMember<'a>, DecodeError> {
     let id = from.string()?;
     // The rack.
     from.skip_string()?;
     let (epoch, client_id, host) = (from.i32()?, from.string()?, from.string()?);
     // The subscription.
-    from.skip_array(1, Reader::skip_string)?;
+    from.skip_array(1, Decoder::skip_string)?;
     let assignment = assignment(from)?;
     from.tags()?;
     Ok(ShareMember { id, epoch, client_id, host, assignment })

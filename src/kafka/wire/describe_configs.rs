@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks for some of the settings of topics.
+/// Requests some of the settings of topics.
 #[derive(Debug)]
 pub(in super::super) struct DescribeConfigs<'t> {
     pub(in super::super) topics: &'t [&'t str],
@@ -13,7 +13,7 @@ pub(in super::super) struct DescribeConfigs<'t> {
     pub(in super::super) keys: &'t [&'t str],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct DescribeConfigsResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -40,7 +40,7 @@ impl Request for DescribeConfigs<'_> {
     const FLEXIBLE_FROM: i16 = 4;
     type Response<'a> = DescribeConfigsResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         to.array(self.topics, |to, topic| {
             to.i8(TOPIC);
             to.string(topic);
@@ -56,7 +56,7 @@ impl Request for DescribeConfigs<'_> {
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let results = from.array(7, |from| {
             let (error, message) = (from.i16()?, from.nullable_string()?);
@@ -71,7 +71,7 @@ impl Request for DescribeConfigs<'_> {
     }
 }
 
-fn config<'a>(version: i16, from: &mut Reader<'a>) -> Result<(Cow<'a, str>, Option<Cow<'a, str>>), DecodeError> {
+fn config<'a>(version: i16, from: &mut Decoder<'a>) -> Result<(Cow<'a, str>, Option<Cow<'a, str>>), DecodeError> {
     let (name, value) = (from.string()?, from.nullable_string()?);
     let _read_only = from.bool()?;
     let _source = from.i8()?;

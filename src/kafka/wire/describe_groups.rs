@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, TopicPartitions, Writer};
+use super::{DecodeError, Decoder, Encoder, Request, TopicPartitions};
 
-/// Asks about classic groups, without the operations that we may do.
+/// Requests classic groups.
 #[derive(Debug)]
 pub(in super::super) struct DescribeGroups<'t> {
     pub(in super::super) groups: &'t [&'t str],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct DescribeGroupsResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -53,7 +53,7 @@ impl Request for DescribeGroups<'_> {
     const FLEXIBLE_FROM: i16 = 5;
     type Response<'a> = DescribeGroupsResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         to.array(self.groups, |to, group| to.string(group));
         if version >= 3 {
             // include_authorized_operations
@@ -62,7 +62,7 @@ impl Request for DescribeGroups<'_> {
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = if version >= 1 { from.i32()? } else { 0 };
         let groups = from.array(8, |from| group(version, from))?;
         from.tags()?;
@@ -70,7 +70,7 @@ impl Request for DescribeGroups<'_> {
     }
 }
 
-fn group<'a>(version: i16, from: &mut Reader<'a>) -> Result<ClassicGroup<'a>, DecodeError> {
+fn group<'a>(version: i16, from: &mut Decoder<'a>) -> Result<ClassicGroup<'a>, DecodeError> {
     let error = from.i16()?;
     let message = if version >= 6 { from.nullable_string()? } else { None };
     let (group, state) = (from.string()?, from.string()?);
@@ -99,19 +99,20 @@ pub(in super::super) struct MemberAssignment<'a> {
     pub(in super::super) user_data: &'a [u8],
 }
 
-/// Reads the assignment of a classic member; no bytes are no assignment. Newer versions are read as the newest known
-/// one, because the protocol promises that fields only come behind.
+/// Decodes the assignment of a classic member; no bytes are no assignment. Newer versions are decoded as the newest
+/// known one, because the protocol only appends fields.
 ///
 /// # Errors
+///
 /// Where the bytes are something else, for example a Connect worker's assignment.
 pub(in super::super) fn member_assignment(bytes: &[u8]) -> Result<MemberAssignment<'_>, DecodeError> {
     if bytes.is_empty() {
         return Ok(MemberAssignment::default());
     }
-    let mut from = Reader::new(bytes, false);
+    let mut from = Decoder::new(bytes, false);
     if from.i16()? < 0 {
         return Err(from.wrong("the assignment's version is negative"));
     }
-    let topics = from.array(6, |from| Ok((from.string()?, from.array(4, Reader::i32)?)))?;
+    let topics = from.array(6, |from| Ok((from.string()?, from.array(4, Decoder::i32)?)))?;
     Ok(MemberAssignment { topics, user_data: from.bytes()? })
 }

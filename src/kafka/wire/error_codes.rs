@@ -1,5 +1,5 @@
-//! Kafka's error codes and their names (`org.apache.kafka.common.protocol.Errors` of Kafka 4.3). Knows what they are
-//! called; what they mean for a reading is elsewhere.
+//! Kafka's error codes and their names (`org.apache.kafka.common.protocol.Errors` of Kafka 4.3). `errors.rs` interprets
+//! them.
 
 pub(in super::super) const UNKNOWN_SERVER_ERROR: i16 = -1;
 pub(in super::super) const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
@@ -23,8 +23,8 @@ pub(in super::super) const FENCED_LEADER_EPOCH: i16 = 74;
 pub(in super::super) const UNKNOWN_LEADER_EPOCH: i16 = 75;
 pub(in super::super) const OFFSET_NOT_AVAILABLE: i16 = 78;
 
-/// The name of an error code, as Kafka's documents have it. A code that is newer than this table has none, and the number
-/// must be shown.
+/// The name of an error code, as in Kafka's documents. Codes that are newer than this table have none; show the number
+/// as well.
 pub(in super::super) fn error_name(code: i16) -> &'static str {
     let place = usize::try_from(i32::from(code) - i32::from(UNKNOWN_SERVER_ERROR)).ok();
     place.and_then(|place| NAMES.get(place)).copied().unwrap_or("an error that Kafka 4.3 does not have")

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks for the coordinators of groups. Below version 4 only the first key is sent.
+/// Requests the coordinators of groups. Below version 4 only the first key is sent.
 #[derive(Debug)]
 pub(in super::super) struct FindCoordinator<'t> {
     /// Group ids.
     pub(in super::super) keys: &'t [&'t str],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct FindCoordinatorResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -42,7 +42,7 @@ impl Request for FindCoordinator<'_> {
     const FLEXIBLE_FROM: i16 = 3;
     type Response<'a> = FindCoordinatorResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         if version < 4 {
             to.string(self.keys.first().copied().unwrap_or_default());
         }
@@ -53,7 +53,7 @@ impl Request for FindCoordinator<'_> {
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let coordinators = if version < 4 {
             let (error, message) = (from.i16()?, from.nullable_string()?);

@@ -3,13 +3,13 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks for all groups, without filters.
+/// Requests all groups, without filters.
 #[derive(Debug)]
 pub(in super::super) struct ListGroups;
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct ListGroupsResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -36,7 +36,7 @@ impl Request for ListGroups {
     const FLEXIBLE_FROM: i16 = 3;
     type Response<'a> = ListGroupsResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         let no_filter: [&str; 0] = [];
         if version >= 4 {
             // states_filter
@@ -49,7 +49,7 @@ impl Request for ListGroups {
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = if version >= 1 { from.i32()? } else { 0 };
         let error = from.i16()?;
         let groups = from.array(3, |from| {

@@ -1,27 +1,25 @@
-//! ListOffsets: where partitions begin and end, and the offset at a time.
+//! ListOffsets: the start and end offsets of partitions.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// The timestamp that asks for the end: the high watermark, or the last stable offset where only what is committed
-/// counts.
+/// The timestamp for the end: the high watermark, or the last stable offset with isolation level read_committed.
 pub(in super::super) const LATEST: i64 = -1;
-/// The timestamp that asks for the start.
+/// The timestamp for the start.
 pub(in super::super) const EARLIEST: i64 = -2;
 
-/// Asks a leader for offsets of partitions that it leads.
+/// Requests offsets of partitions from their leader.
 #[derive(Debug)]
 pub(in super::super) struct ListOffsets<'t> {
-    /// Whether records of open and aborted transactions are left out. Below version 2 it can't be said and has no
-    /// effect.
+    /// Whether the isolation level is read_committed. It has no effect below version 2.
     pub(in super::super) isolation_committed: bool,
     /// Topics; per partition a timestamp in milliseconds since 1970, [`LATEST`] or [`EARLIEST`].
     pub(in super::super) topics: &'t [(&'t str, Vec<(i32, i64)>)],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct ListOffsetsResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -44,7 +42,7 @@ impl Request for ListOffsets<'_> {
     const FLEXIBLE_FROM: i16 = 6;
     type Response<'a> = ListOffsetsResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         // replica_id: we are no broker.
         to.i32(-1);
         if version >= 2 {
@@ -66,7 +64,7 @@ impl Request for ListOffsets<'_> {
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = if version >= 2 { from.i32()? } else { 0 };
         let topics = from.array(3, |from| {
             let topic = from.string()?;

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks for topics by name, or for all that we may see. Never creates one.
+/// Requests topics by name, or all that we may describe. Never creates one.
 #[derive(Debug)]
 pub(in super::super) struct Metadata<'t> {
     /// `None`: all.
     pub(in super::super) topics: Option<&'t [&'t str]>,
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MetadataResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -21,7 +21,7 @@ pub(in super::super) struct MetadataResponse<'a> {
     pub(in super::super) topics: Vec<MetadataTopic<'a>>,
 }
 
-/// A broker and where it says it can be reached.
+/// A broker and its advertised address.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct MetadataBroker<'a> {
     pub(in super::super) id: i32,
@@ -55,12 +55,12 @@ impl Request for Metadata<'_> {
     const FLEXIBLE_FROM: i16 = 9;
     type Response<'a> = MetadataResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         match self.topics {
             None => to.null_array(),
             Some(topics) => to.array(topics, |to, name| {
                 if version >= 10 {
-                    // The topic's id: none, so that the name counts.
+                    // No topic id, so that the name is used.
                     to.i64(0);
                     to.i64(0);
                 }
@@ -83,7 +83,7 @@ impl Request for Metadata<'_> {
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = if version >= 3 { from.i32()? } else { 0 };
         let brokers = from.array(10, |from| {
             let (id, host, port) = (from.i32()?, from.string()?, from.i32()?);
@@ -96,16 +96,16 @@ impl Request for Metadata<'_> {
         }
         let controller = from.i32()?;
         let topics = from.array(5, |from| topic(version, from))?;
-        // What may follow, the cluster's authorized operations, is not needed.
+        // The cluster's authorized operations may follow; they are not needed.
         Ok(MetadataResponse { throttle_ms, brokers, controller, topics })
     }
 }
 
-fn skip_numbers(from: &mut Reader<'_>) -> Result<(), DecodeError> {
+fn skip_numbers(from: &mut Decoder<'_>) -> Result<(), DecodeError> {
     from.skip_array(4, |from| from.i32().map(drop))
 }
 
-fn topic<'a>(version: i16, from: &mut Reader<'a>) -> Result<MetadataTopic<'a>, DecodeError> {
+fn topic<'a>(version: i16, from: &mut Decoder<'a>) -> Result<MetadataTopic<'a>, DecodeError> {
     let (error, name) = (from.i16()?, from.string()?);
     let id = if version >= 10 { from.uuid()? } else { [0; 16] };
     let _is_internal = from.bool()?;

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks for committed offsets. Below version 8 only the first group is sent. Version 10 names topics by id, which saves
+/// Requests committed offsets. Below version 8 only the first group is sent. Version 10 names topics by id, which saves
 /// us nothing and which Azure Event Hubs can't do, so it is left out.
 #[derive(Debug)]
 pub(in super::super) struct OffsetFetch<'t> {
     pub(in super::super) groups: &'t [OffsetFetchGroup<'t>],
 }
 
-/// A group, and the partitions that are asked about.
+/// A group, and the partitions that are requested.
 #[derive(Clone, Debug)]
 pub(in super::super) struct OffsetFetchGroup<'t> {
     pub(in super::super) group: &'t str,
@@ -20,7 +20,7 @@ pub(in super::super) struct OffsetFetchGroup<'t> {
     pub(in super::super) topics: Option<Vec<(&'t str, Vec<i32>)>>,
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct OffsetFetchResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -31,7 +31,7 @@ pub(in super::super) struct OffsetFetchResponse<'a> {
 /// What a group has committed.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct GroupCommits<'a> {
-    /// Empty below version 8, where it is the one that was asked for.
+    /// The group; empty below version 8, where it is the requested one.
     pub(in super::super) group: Cow<'a, str>,
     pub(in super::super) error: i16,
     pub(in super::super) topics: Vec<TopicCommits<'a>>,
@@ -60,7 +60,7 @@ impl Request for OffsetFetch<'_> {
     const FLEXIBLE_FROM: i16 = 6;
     type Response<'a> = OffsetFetchResponse<'a>;
 
-    fn encode(&self, version: i16, to: &mut Writer) {
+    fn encode(&self, version: i16, to: &mut Encoder) {
         if version < 8 {
             let first = self.groups.first();
             to.string(first.map_or("", |group| group.group));
@@ -81,13 +81,13 @@ impl Request for OffsetFetch<'_> {
             });
         }
         if version >= 7 {
-            // require_stable: offsets of open transactions are reported as they were before.
+            // require_stable: false, so that commits of open transactions don't cause errors.
             to.bool(false);
         }
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = if version >= 3 { from.i32()? } else { 0 };
         let groups = if version < 8 {
             let topics = from.array(3, |from| topic(version, from))?;
@@ -106,7 +106,7 @@ impl Request for OffsetFetch<'_> {
     }
 }
 
-fn topics(group: &OffsetFetchGroup<'_>, to: &mut Writer) {
+fn topics(group: &OffsetFetchGroup<'_>, to: &mut Encoder) {
     match &group.topics {
         None => to.null_array(),
         Some(topics) => to.array(topics, |to, (topic, partitions)| {
@@ -117,14 +117,14 @@ fn topics(group: &OffsetFetchGroup<'_>, to: &mut Writer) {
     }
 }
 
-fn topic<'a>(version: i16, from: &mut Reader<'a>) -> Result<TopicCommits<'a>, DecodeError> {
+fn topic<'a>(version: i16, from: &mut Decoder<'a>) -> Result<TopicCommits<'a>, DecodeError> {
     let topic = from.string()?;
     let partitions = from.array(15, |from| {
         let (partition, offset) = (from.i32()?, from.i64()?);
         if version >= 5 {
             let _leader_epoch = from.i32()?;
         }
-        // What the committer noted; it may be long and is never needed.
+        // The commit's metadata; it may be long and is never needed.
         from.skip_string()?;
         let error = from.i16()?;
         from.tags()?;

@@ -1,22 +1,22 @@
-//! SaslHandshake and SaslAuthenticate: how authentication travels (KIP-43, KIP-152, KIP-368). Knows no mechanism.
+//! SaslHandshake and SaslAuthenticate: the frames of authentication (KIP-43, KIP-152, KIP-368). Knows no mechanism.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Says which mechanism is to be used. Version 0 is left out: after it, authentication has no frames.
+/// Selects the mechanism. Version 0 is left out: after it, authentication has no frames.
 #[derive(Debug)]
 pub(in super::super) struct SaslHandshake<'t> {
     pub(in super::super) mechanism: &'t str,
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct SaslHandshakeResponse<'a> {
     pub(in super::super) error: i16,
-    /// What the broker has enabled.
+    /// The mechanisms that the broker has enabled.
     pub(in super::super) mechanisms: Vec<Cow<'a, str>>,
 }
 
@@ -27,12 +27,12 @@ impl Request for SaslHandshake<'_> {
     const FLEXIBLE_FROM: i16 = i16::MAX;
     type Response<'a> = SaslHandshakeResponse<'a>;
 
-    fn encode(&self, _version: i16, to: &mut Writer) {
+    fn encode(&self, _version: i16, to: &mut Encoder) {
         to.string(self.mechanism);
     }
 
-    fn decode<'a>(_version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
-        Ok(SaslHandshakeResponse { error: from.i16()?, mechanisms: from.array(2, Reader::string)? })
+    fn decode<'a>(_version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
+        Ok(SaslHandshakeResponse { error: from.i16()?, mechanisms: from.array(2, Decoder::string)? })
     }
 }
 
@@ -48,7 +48,7 @@ impl fmt::Debug for SaslAuthenticate<'_> {
     }
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(PartialEq, Eq)]
 pub(in super::super) struct SaslAuthenticateResponse<'a> {
     pub(in super::super) error: i16,
@@ -56,7 +56,7 @@ pub(in super::super) struct SaslAuthenticateResponse<'a> {
     pub(in super::super) message: Option<Cow<'a, str>>,
     /// The mechanism's next bytes.
     pub(in super::super) auth: &'a [u8],
-    /// After how many milliseconds the connection has to authenticate again (KIP-368); 0: never. From version 1 on.
+    /// Milliseconds after which the connection must authenticate again (KIP-368); 0: never. From version 1 on.
     pub(in super::super) session_lifetime_ms: i64,
 }
 
@@ -76,12 +76,12 @@ impl Request for SaslAuthenticate<'_> {
     const FLEXIBLE_FROM: i16 = 2;
     type Response<'a> = SaslAuthenticateResponse<'a>;
 
-    fn encode(&self, _version: i16, to: &mut Writer) {
+    fn encode(&self, _version: i16, to: &mut Encoder) {
         to.bytes(self.auth);
         to.no_tags();
     }
 
-    fn decode<'a>(version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let (error, message, auth) = (from.i16()?, from.nullable_string()?, from.bytes()?);
         let session_lifetime_ms = if version >= 1 { from.i64()? } else { 0 };
         from.tags()?;

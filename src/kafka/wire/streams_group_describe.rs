@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
-use super::{DecodeError, Reader, Request, Writer};
+use super::{DecodeError, Decoder, Encoder, Request};
 
-/// Asks about streams groups, without the operations that we may do.
+/// Requests streams groups.
 #[derive(Debug)]
 pub(in super::super) struct StreamsGroupDescribe<'t> {
     pub(in super::super) groups: &'t [&'t str],
 }
 
-/// What a broker answers.
+/// The response.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct StreamsGroupDescribeResponse<'a> {
     pub(in super::super) throttle_ms: i32,
@@ -33,7 +33,7 @@ pub(in super::super) struct StreamsGroup<'a> {
     pub(in super::super) members: Vec<StreamsMember<'a>>,
 }
 
-/// What a streams application is made of.
+/// The topology of a streams application.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Topology<'a> {
     pub(in super::super) epoch: i32,
@@ -41,7 +41,7 @@ pub(in super::super) struct Topology<'a> {
     pub(in super::super) subtopologies: Option<Vec<Subtopology<'a>>>,
 }
 
-/// A part of a topology that tasks are made of: a task per partition of its source topics.
+/// A part of a topology: it has a task per partition of its source topics.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Subtopology<'a> {
     pub(in super::super) id: Cow<'a, str>,
@@ -59,7 +59,7 @@ pub(in super::super) struct Subtopology<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct InternalTopic<'a> {
     pub(in super::super) topic: Cow<'a, str>,
-    /// 0: no number is asked for.
+    /// 0: no number is configured.
     pub(in super::super) partitions: i32,
 }
 
@@ -74,14 +74,14 @@ pub(in super::super) struct StreamsMember<'a> {
     pub(in super::super) topology_epoch: i32,
     /// The process, which may have several members: one per thread.
     pub(in super::super) process_id: Cow<'a, str>,
-    /// How far it has read the changelogs of its tasks, and up to where they go.
+    /// Its offsets in the changelogs of its tasks, and the changelogs' end offsets.
     pub(in super::super) task_offsets: Vec<TaskOffset<'a>>,
     pub(in super::super) task_end_offsets: Vec<TaskOffset<'a>>,
-    /// What it holds.
+    /// The current assignment.
     pub(in super::super) assignment: StreamsAssignment<'a>,
-    /// What it shall hold.
+    /// The target assignment.
     pub(in super::super) target: StreamsAssignment<'a>,
-    /// Whether it still speaks the classic protocol.
+    /// Whether it still uses the classic protocol.
     pub(in super::super) is_classic: bool,
 }
 
@@ -115,14 +115,14 @@ impl Request for StreamsGroupDescribe<'_> {
     const FLEXIBLE_FROM: i16 = 0;
     type Response<'a> = StreamsGroupDescribeResponse<'a>;
 
-    fn encode(&self, _version: i16, to: &mut Writer) {
+    fn encode(&self, _version: i16, to: &mut Encoder) {
         to.array(self.groups, |to, group| to.string(group));
         // include_authorized_operations
         to.bool(false);
         to.no_tags();
     }
 
-    fn decode<'a>(_version: i16, from: &mut Reader<'a>) -> Result<Self::Response<'a>, DecodeError> {
+    fn decode<'a>(_version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let groups = from.array(19, |from| {
             let (error, message) = (from.i16()?, from.nullable_string()?);
@@ -139,12 +139,12 @@ impl Request for StreamsGroupDescribe<'_> {
     }
 }
 
-fn topology<'a>(from: &mut Reader<'a>) -> Result<Topology<'a>, DecodeError> {
+fn topology<'a>(from: &mut Decoder<'a>) -> Result<Topology<'a>, DecodeError> {
     let epoch = from.i32()?;
     let subtopologies = from.nullable_array(6, |from| {
         let id = from.string()?;
-        let source_topics = from.array(1, Reader::string)?;
-        let repartition_sinks = from.array(1, Reader::string)?;
+        let source_topics = from.array(1, Decoder::string)?;
+        let repartition_sinks = from.array(1, Decoder::string)?;
         let changelogs = from.array(9, internal_topic)?;
         let repartition_sources = from.array(9, internal_topic)?;
         from.tags()?;
@@ -154,7 +154,7 @@ fn topology<'a>(from: &mut Reader<'a>) -> Result<Topology<'a>, DecodeError> {
     Ok(Topology { epoch, subtopologies })
 }
 
-fn internal_topic<'a>(from: &mut Reader<'a>) -> Result<InternalTopic<'a>, DecodeError> {
+fn internal_topic<'a>(from: &mut Decoder<'a>) -> Result<InternalTopic<'a>, DecodeError> {
     let (topic, partitions) = (from.string()?, from.i32()?);
     let _replication_factor = from.i16()?;
     // The topic's configuration.
@@ -163,13 +163,13 @@ fn internal_topic<'a>(from: &mut Reader<'a>) -> Result<InternalTopic<'a>, Decode
     Ok(InternalTopic { topic, partitions })
 }
 
-fn skip_key_value(from: &mut Reader<'_>) -> Result<(), DecodeError> {
+fn skip_key_value(from: &mut Decoder<'_>) -> Result<(), DecodeError> {
     from.skip_string()?;
     from.skip_string()?;
     from.tags()
 }
 
-fn member<'a>(from: &mut Reader<'a>) -> Result<StreamsMember<'a>, DecodeError> {
+fn member<'a>(from: &mut Decoder<'a>) -> Result<StreamsMember<'a>, DecodeError> {
     let (id, epoch, instance) = (from.string()?, from.i32()?, from.nullable_string()?);
     // The rack.
     from.skip_string()?;
@@ -203,20 +203,20 @@ fn member<'a>(from: &mut Reader<'a>) -> Result<StreamsMember<'a>, DecodeError> {
     })
 }
 
-fn task_offset<'a>(from: &mut Reader<'a>) -> Result<TaskOffset<'a>, DecodeError> {
+fn task_offset<'a>(from: &mut Decoder<'a>) -> Result<TaskOffset<'a>, DecodeError> {
     let (subtopology, partition, offset) = (from.string()?, from.i32()?, from.i64()?);
     from.tags()?;
     Ok(TaskOffset { subtopology, partition, offset })
 }
 
-fn assignment<'a>(from: &mut Reader<'a>) -> Result<StreamsAssignment<'a>, DecodeError> {
+fn assignment<'a>(from: &mut Decoder<'a>) -> Result<StreamsAssignment<'a>, DecodeError> {
     let (active, standby, warmup) = (from.array(3, tasks)?, from.array(3, tasks)?, from.array(3, tasks)?);
     from.tags()?;
     Ok(StreamsAssignment { active, standby, warmup })
 }
 
-fn tasks<'a>(from: &mut Reader<'a>) -> Result<TaskIds<'a>, DecodeError> {
-    let (subtopology, partitions) = (from.string()?, from.array(4, Reader::i32)?);
+fn tasks<'a>(from: &mut Decoder<'a>) -> Result<TaskIds<'a>, DecodeError> {
+    let (subtopology, partitions) = (from.string()?, from.array(4, Decoder::i32)?);
     from.tags()?;
     Ok(TaskIds { subtopology, partitions })
 }

@@ -1,7 +1,7 @@
 //! What Kafka Streams puts into a classic member's assignment: its tasks (`AssignmentInfo` and `ConsumerProtocolUtils` of
 //! Kafka Streams, versions 1 to 12). KIP-1071's groups have a request of their own instead.
 
-use super::codec::{DecodeError, Reader};
+use super::codec::{DecodeError, Decoder};
 
 /// A member's tasks, each as (sub-topology, partition).
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(in super::super) fn streams_tasks(user_data: &[u8]) -> Result<StreamsTasks, 
     if user_data.is_empty() {
         return Ok(StreamsTasks::default());
     }
-    let mut from = Reader::new(user_data, false);
+    let mut from = Decoder::new(user_data, false);
     let version = from.i32()?;
     if version < 1 {
         return Err(from.wrong("the version of Kafka Streams' assignment is less than 1"));
@@ -42,7 +42,7 @@ pub(in super::super) fn streams_tasks(user_data: &[u8]) -> Result<StreamsTasks, 
     Ok(StreamsTasks { active, standby })
 }
 
-fn task(from: &mut Reader<'_>, version: i32) -> Result<(i32, i32), DecodeError> {
+fn task(from: &mut Decoder<'_>, version: i32) -> Result<(i32, i32), DecodeError> {
     let task = (from.i32()?, from.i32()?);
     if version >= WITH_TOPOLOGY_NAME {
         // Characters of two bytes each.

@@ -10,7 +10,7 @@ mod streams;
 use super::*;
 
 #[test]
-fn a_request_is_told_apart_by_its_header_and_has_its_length_in_front() {
+fn a_request_begins_with_its_length_and_its_header() {
     let old = frame(&SaslHandshake { mechanism: "PLAIN" }, 1, 7, "me");
     assert_eq!(old, b"\0\0\0\x13\0\x11\0\x01\0\0\0\x07\0\x02me\0\x05PLAIN");
     let flexible = frame(&ListGroups, 3, 0x0102_0304, "me");

@@ -11,7 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{self, CallError};
+use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::client::path_segment;
 use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::kubernetes::single::{self, Unwatchable};
 
@@ -82,8 +83,12 @@ pub async fn follow(
     stop: CancellationToken,
 ) {
     let Key { namespace, name } = &key;
+    if let Err(error) = path_segment(namespace).and(path_segment(name)) {
+        state.send_replace(SecretState::Unreadable(error.to_string()));
+        return changed.notify_one();
+    }
     let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
-    let mut complaint = single::Complaint::default();
+    let mut complaint = single::LastError::default();
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
@@ -92,7 +97,7 @@ pub async fn follow(
         let new = match seen {
             None => return,
             Some(Ok(object)) => {
-                complaint.settled();
+                complaint.clear();
                 SecretState::from(object)
             }
             Some(Err(error)) => {
@@ -129,13 +134,20 @@ pub async fn follow(
 
 /// Reads a Secret once, with the rights of whoever asks.
 pub async fn read(client: &Client, key: &Key) -> SecretState {
+    if let Err(error) = path_segment(&key.namespace).and(path_segment(&key.name)) {
+        return SecretState::Unreadable(error.to_string());
+    }
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    match call::call(secrets.get_opt(&key.name)).await {
+    match call::call(Lane::Other, secrets.get_opt(&key.name)).await {
         Ok(found) => SecretState::from(found),
         Err(CallError::NotFound(_)) => SecretState::Missing,
         Err(CallError::Forbidden(why)) => SecretState::Forbidden(why),
-        Err(error @ (CallError::Conflict(_) | CallError::TimedOut | CallError::Other(_))) => {
-            SecretState::Unreadable(error.to_string())
-        }
+        Err(
+            error @ (CallError::Conflict(_)
+            | CallError::TimedOut(_)
+            | CallError::NoPermit(_)
+            | CallError::Invalid(_)
+            | CallError::Other(_)),
+        ) => SecretState::Unreadable(error.to_string()),
     }
 }

@@ -1,41 +1,53 @@
 //! ScaledConsumers in YAML: what `recommend -f`, `run --from` and the demo read. Whatever is wrong is named with file,
-//! line and field. What is valid is the controller's own word: the same type, the same validation.
+//! line and field. The type and the validation are those that the controller has for objects of the API server.
 
 use serde_json::Value as Json;
 
 use crate::core::printable;
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, crd};
 use crate::kubernetes::scaledconsumer::validate::{Validated, validate};
-use crate::yaml::{Invalid, Problem, Segment, Source, nearest, path};
+use crate::yaml::{Document, Invalid, Problem, Segment, Source, nearest, path};
 
 /// The apiVersion of a ScaledConsumer.
 pub const API_VERSION: &str = "paceline.dev/v1alpha1";
 /// Its kind.
 pub const KIND: &str = "ScaledConsumer";
+/// How many problems of one file are named. With more of them, something is wrong with the file as a whole.
+const MAX_PROBLEMS: usize = 50;
 
 /// What is in a source.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// The ScaledConsumers, in their order.
     pub consumers: Vec<Validated>,
-    /// What was passed over, as lines for the user.
+    /// Where each of them begins, as `file:line`.
+    pub places: Vec<String>,
+    /// Documents that are not ScaledConsumers, as lines for the user.
     pub notes: Vec<String>,
 }
 
 /// Reads the ScaledConsumers of one source.
 pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
-    let mut reading = Reading { source, schema: schema(), found: Manifests::default(), problems: Vec::new() };
-    for (document, value) in source.documents()?.iter().enumerate() {
-        match value.get("items").and_then(serde_yaml::Value::as_sequence) {
-            Some(items) if is_list(&text(value, "apiVersion"), &text(value, "kind")) => {
-                for (i, item) in items.iter().enumerate() {
-                    reading.read(Place { document, item: Some(i) }, item);
+    let documents = source.documents()?;
+    let mut reading =
+        Reading { file: &source.name, schema: schema(), found: Manifests::default(), problems: Vec::new() };
+    for document in &documents {
+        let items = document.items(&path("items"));
+        match items.filter(|_| is_list(document.text(&path("apiVersion")), document.text(&path("kind")))) {
+            Some(items) => {
+                for i in 0..items {
+                    reading.read(document, &[Segment::Key("items".to_owned()), Segment::Index(i)]);
                 }
             }
-            Some(_) | None => reading.read(Place { document, item: None }, value),
+            None => reading.read(document, &[]),
         }
     }
-    if reading.problems.is_empty() { Ok(reading.found) } else { Err(Invalid(reading.problems)) }
+    let mut problems = reading.problems;
+    if let Some(more) = problems.len().checked_sub(MAX_PROBLEMS).filter(|more| *more > 0) {
+        problems.truncate(MAX_PROBLEMS);
+        problems.push(Problem::of_file(source.name.as_ref(), None, format!("and {more} more problems")));
+    }
+    if problems.is_empty() { Ok(reading.found) } else { Err(Invalid(problems)) }
 }
 
 /// Whether it is what `kubectl get -o yaml` writes for several objects.
@@ -43,79 +55,60 @@ fn is_list(api_version: &str, kind: &str) -> bool {
     matches!((api_version, kind), ("v1", "List") | (API_VERSION, "ScaledConsumerList"))
 }
 
-/// Where an object is: a document, or an item of the list that a document is.
-#[derive(Clone, Copy)]
-struct Place {
-    document: usize,
-    item: Option<usize>,
-}
-
-impl Place {
-    fn path(self, field: &str) -> Vec<Segment> {
-        let item = self.item.map(|item| [Segment::Key("items".to_owned()), Segment::Index(item)]);
-        item.into_iter().flatten().chain(path(field)).collect()
-    }
-}
-
 struct Reading<'s> {
-    source: &'s Source,
+    file: &'s str,
     schema: Json,
     found: Manifests,
     problems: Vec<Problem>,
 }
 
 impl Reading<'_> {
-    fn read(&mut self, place: Place, value: &serde_yaml::Value) {
-        let (api_version, kind) = (text(value, "apiVersion"), text(value, "kind"));
-        match what(&api_version, &kind) {
-            What::Nothing if value.is_null() => {}
-            What::Nothing | What::Other => {
-                let name = value.get("metadata").map(|metadata| text(metadata, "name")).unwrap_or_default();
-                let kind = if kind.is_empty() { "a document without a kind" } else { &kind };
-                let note = format!("{}: passed over {} {}", self.source.name, printable(kind), printable(&name));
+    /// Reads the object at the path `within`: a document, or an item of the list that a document is.
+    fn read(&mut self, document: &Document<'_>, within: &[Segment]) {
+        let at = |field: &str| [within, &path(field)].concat();
+        let (api_version, kind) = (document.text(&at("apiVersion")), document.text(&at("kind")));
+        match what(api_version, kind) {
+            What::Other => {
+                let kind = if kind.is_empty() { "a document without a kind" } else { kind };
+                let name = document.text(&at("metadata.name"));
+                let note = format!("{}: passed over {} {}", self.file, printable(kind), printable(name));
                 self.found.notes.push(note.trim_end().to_owned());
             }
-            What::Misspelt(field, message) => {
-                self.problems.push(self.source.problem(place.document, &place.path(field), message));
-            }
-            What::ScaledConsumer => match self.consumer(place, value) {
-                Ok(consumer) => self.found.consumers.push(consumer),
+            What::Misspelt(field, message) => self.problems.push(document.problem(&at(field), message)),
+            What::ScaledConsumer => match self.consumer(document, within) {
+                Ok(consumer) => {
+                    self.found.consumers.push(consumer);
+                    self.found.places.push(format!("{}:{}", self.file, document.line(within)));
+                }
                 Err(more) => self.problems.extend(more),
             },
         }
     }
 
-    fn consumer(&self, place: Place, value: &serde_yaml::Value) -> Result<Validated, Vec<Problem>> {
-        const IGNORED: [&str; 2] = ["apiVersion", "kind"];
-        let object: Result<ScaledConsumer, _> = match place.item {
-            None => self.source.parse(place.document, &self.schema, &IGNORED),
-            Some(_) => self.source.parse_part((place.document, &place.path("")), value, &self.schema, &IGNORED),
-        };
+    fn consumer(&self, document: &Document<'_>, within: &[Segment]) -> Result<Validated, Vec<Problem>> {
+        let object: Result<ScaledConsumer, _> = document.parse(within, &self.schema, &["apiVersion", "kind"]);
         validate(&object.map_err(|Invalid(all)| all)?).map_err(|invalid| {
-            let at = |problem: crate::kubernetes::scaledconsumer::validate::Problem| {
-                self.source.problem(place.document, &place.path(&problem.field), problem.text)
-            };
-            invalid.problems.into_iter().map(at).collect()
+            let problems = invalid.problems.into_iter();
+            problems.map(|it| document.problem(&[within, &path(&it.field)].concat(), it.text)).collect()
         })
     }
 }
 
 enum What {
     ScaledConsumer,
-    Nothing,
     Other,
     Misspelt(&'static str, String),
 }
 
 fn what(api_version: &str, kind: &str) -> What {
     let ours = api_version.split('/').next() == API_VERSION.split('/').next();
+    let (given_version, given_kind) = (printable(api_version), printable(kind));
     match (api_version, kind) {
         (API_VERSION, KIND) => What::ScaledConsumer,
-        (_, KIND) => What::Misspelt("apiVersion", format!("\"{api_version}\" is not known; write {API_VERSION}")),
+        (_, KIND) => What::Misspelt("apiVersion", format!("\"{given_version}\" is not known; write {API_VERSION}")),
         _ if ours || api_version.contains("paceline") && !nearest(kind, std::iter::once(KIND)).is_empty() => {
-            What::Misspelt("kind", format!("\"{kind}\" is not known; write {KIND}"))
+            What::Misspelt("kind", format!("\"{given_kind}\" is not known; write {KIND}"))
         }
-        ("", "") => What::Nothing,
         _ => What::Other,
     }
 }
@@ -132,10 +125,6 @@ fn schema() -> Json {
         all.insert("metadata".to_owned(), serde_json::json!({"properties": Json::Object(names.into_iter().collect())}));
     }
     schema
-}
-
-fn text(value: &serde_yaml::Value, key: &str) -> String {
-    value.get(key).and_then(serde_yaml::Value::as_str).unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -165,7 +154,7 @@ mod tests {
                 swap("consumerGroup: demo", "consumerGrop: demo"),
                 format!(
                     "orders.yaml:{group}: spec.kafka.consumerGrop: unknown field; did you mean \"consumerGroup\"?\norders.yaml:{}: spec.kafka: missing field `consumerGroup`",
-                    line("cluster: demo")
+                    line("kafka:")
                 ),
             ),
             (

@@ -13,14 +13,19 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use status::{
-    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, ModelStatus, PastDecision, ScaledConsumerStatus, WhatIf,
-};
+use crate::core::{IsolationLevel, OffsetReset};
+
+pub use status::{CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, PastDecision, ScaledConsumerStatus};
 
 /// Pauses: nothing is written while this annotation is there with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
 /// Pauses at so many replicas.
 pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
+
+/// A DNS subdomain (RFC 1123), as the names of objects are.
+const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// An API group and a version, or the version alone for the core group.
+const API_VERSION: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]+$";
 
 /// The CRD, as the API server takes it.
 pub fn crd() -> CustomResourceDefinition {
@@ -33,7 +38,7 @@ pub fn crd() -> CustomResourceDefinition {
 pub fn crd_yaml() -> String {
     let mut crd = serde_json::to_value(crd()).expect("a CRD is plain data");
     write_whole_numbers_whole(&mut crd);
-    serde_yaml::to_string(&crd).expect("a CRD is plain data")
+    crate::yaml::to_string(&crd).expect("a CRD is plain data")
 }
 
 /// `minimum: 1` instead of `minimum: 1.0`: the type of a schema's bounds is a float, and all of ours are whole.
@@ -119,6 +124,13 @@ fn drop_nullable(value: &mut serde_json::Value) {
         description = "Whether everything needed is there."
     ),
     printcolumn(
+        name = "Oldest record",
+        type_ = "date",
+        json_path = ".status.oldestRecordTime",
+        description = "Since when the oldest record not yet read waits.",
+        priority = 1
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.reason",
@@ -184,14 +196,14 @@ pub struct ScaledConsumerSpec {
 pub struct ScaleTargetRef {
     /// The workload's API group and version.
     #[serde(default = "apps_v1")]
-    #[schemars(length(min = 1, max = 317), regex(pattern = r"^([a-z0-9.-]+/)?v[a-z0-9]+$"))]
+    #[schemars(length(min = 1, max = 317), regex(pattern = API_VERSION))]
     pub api_version: String,
     /// The workload's kind.
     #[serde(default = "deployment")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
     pub kind: String,
     /// The workload's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
 }
 
@@ -219,7 +231,7 @@ pub enum Mode {
 pub struct KafkaSource {
     /// A Kafka cluster by its name in the controller's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$"))]
     pub cluster: Option<String>,
     /// A Kafka cluster by its brokers, as host:port,host:port. Only where the controller's configuration allows these hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -276,33 +288,8 @@ pub struct KafkaAuthentication {
 #[serde(rename_all = "camelCase")]
 pub struct LocalSecretRef {
     /// The Secret's name.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")
-    )]
+    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
     pub name: String,
-}
-
-/// What a partition without a commit means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OffsetReset {
-    /// The group starts at the end.
-    #[default]
-    Latest,
-    /// The group starts at the oldest record.
-    Earliest,
-}
-
-/// Up to where consumers read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum IsolationLevel {
-    /// Up to the high watermark.
-    #[default]
-    ReadUncommitted,
-    /// Up to the last stable offset.
-    ReadCommitted,
 }
 
 /// How the number of replicas follows from what is seen.

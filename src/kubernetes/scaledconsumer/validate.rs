@@ -1,5 +1,5 @@
-//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so files and the
-//! API server's objects go through the same door. Each problem names its field, what is wrong and what to do.
+//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so objects from files
+//! and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
 mod policy;
 
@@ -12,12 +12,11 @@ use kube::ResourceExt;
 use crate::core;
 use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 use crate::kubernetes::scaledconsumer::resource::{
-    DurationText, IsolationLevel, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer,
-    ScaledConsumerSpec,
+    DurationText, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
 };
 use crate::kubernetes::scaledconsumer::watch::Key;
 
-/// A ScaledConsumer that makes sense, with everything resolved that needs no cluster.
+/// A valid ScaledConsumer, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Validated {
     /// The object's namespace.
@@ -32,7 +31,7 @@ pub struct Validated {
     pub cluster: ClusterRef,
     /// What a poll shall look at.
     pub query: GroupQuery,
-    /// How to decide. Its `gap` is a guess until the cluster's poll interval is known.
+    /// How to decide. Its `max_observation_gap` is a default until the cluster's poll interval is known.
     pub policy: Policy,
     /// What all of this was made of, to be kept beside what is observed.
     pub spec: Arc<ScaledConsumerSpec>,
@@ -131,17 +130,20 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
     let name = object.name_any();
     if name.is_empty() {
         problems.add("metadata.name", "is missing");
+    } else {
+        problems.check("metadata.name", core::check_object_name(&name));
     }
+    let namespace = object.namespace().unwrap_or_else(|| "default".into());
+    problems.check("metadata.namespace", core::check_label_name(&namespace));
     let spec = &object.spec;
     let target = TargetRef {
         api_version: spec.scale_target_ref.api_version.clone(),
         kind: spec.scale_target_ref.kind.clone(),
         name: spec.scale_target_ref.name.clone(),
     };
-    for (field, value) in [("apiVersion", &target.api_version), ("kind", &target.kind), ("name", &target.name)] {
-        problems.must_not_be_empty(&format!("spec.scaleTargetRef.{field}"), value);
-    }
-    let namespace = object.namespace().unwrap_or_else(|| "default".into());
+    problems.check("spec.scaleTargetRef.apiVersion", check_api_version(&target));
+    problems.check("spec.scaleTargetRef.kind", check_kind(&target.kind));
+    problems.check("spec.scaleTargetRef.name", core::check_object_name(&target.name));
     let cluster = cluster(&spec.kafka, &namespace, &mut problems);
     let query = query(&spec.kafka, &mut problems);
     let policy = policy::policy(object, &mut problems);
@@ -168,9 +170,9 @@ impl Problems {
         self.0.push(Problem { field: field.to_owned(), text: text.into() });
     }
 
-    fn must_not_be_empty(&mut self, field: &str, value: &str) {
-        if value.trim().is_empty() {
-            self.add(field, "is empty");
+    fn check(&mut self, field: &str, result: Result<(), String>) {
+        if let Err(text) = result {
+            self.add(field, text);
         }
     }
 
@@ -186,20 +188,14 @@ impl Problems {
     fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
         /// As long as the longest window that makes sense; a longer one is a typing error.
         const LONGEST: Duration = Duration::from_secs(24 * 3600);
-        match humantime::parse_duration(&value.0) {
+        match core::parse_duration(&value.0) {
             Ok(duration) if duration <= LONGEST => Some(duration),
             Ok(_) => {
                 self.add(field, format!("is {}; it must be at most 24h", value.0));
                 None
             }
             Err(error) => {
-                self.add(
-                    field,
-                    format!(
-                        "\"{}\" is not a duration ({error}); write for example 90s or 5m",
-                        core::printable(&value.0)
-                    ),
-                );
+                self.add(field, format!("\"{}\" is {error}", core::printable(&value.0)));
                 None
             }
         }
@@ -209,7 +205,10 @@ impl Problems {
 fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Option<ClusterRef> {
     let (secret, authority) = secrets(kafka, namespace, problems);
     match (&kafka.cluster, &kafka.bootstrap_servers) {
-        (Some(name), None) if !name.trim().is_empty() => Some(ClusterRef::Named(name.clone())),
+        (Some(name), None) => {
+            problems.check("spec.kafka.cluster", core::check_cluster_name(name));
+            Some(ClusterRef::Named(name.clone()))
+        }
         (None, Some(servers)) => match addresses(servers) {
             Ok(_) => Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority })),
             Err(why) => {
@@ -217,10 +216,6 @@ fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Opt
                 None
             }
         },
-        (Some(_), None) => {
-            problems.add("spec.kafka.cluster", "is empty; name a cluster of the controller's configuration");
-            None
-        }
         (Some(_), Some(_)) => {
             problems.add("spec.kafka", "has both cluster and bootstrapServers; keep one of them");
             None
@@ -251,21 +246,35 @@ fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Op
     }
     let mut key = |field: &str, reference: &Option<LocalSecretRef>| {
         let LocalSecretRef { name } = reference.as_ref()?;
-        if !is_object_name(name) {
-            problems.add(&format!("{FIELD}.{field}.name"), format!("{name:?} is not the name of a Secret"));
-        }
+        problems.check(&format!("{FIELD}.{field}.name"), core::check_object_name(name));
         Some(Key { namespace: namespace.to_owned(), name: name.clone() })
     };
     (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
 }
 
-/// Whether it can be an object's name (RFC 1123 subdomain): it goes into a request's path.
-fn is_object_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let inside = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
-        !label.is_empty() && label.bytes().all(inside) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    name.len() <= 253 && name.split('.').all(is_label)
+/// A group is a DNS subdomain, and a version a part of one: both become parts of URLs.
+fn check_api_version(target: &TargetRef) -> Result<(), String> {
+    let is_group = !target.api_version.contains('/') || core::check_object_name(target.group()).is_ok();
+    let version = target.version();
+    let is_version = version.len() <= 63
+        && version.starts_with('v')
+        && version.len() > 1
+        && version.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+    if is_group && is_version {
+        return Ok(());
+    }
+    let given = core::printable(&target.api_version);
+    Err(format!("\"{given}\" is no API group and version; write for example apps/v1"))
+}
+
+fn check_kind(kind: &str) -> Result<(), String> {
+    let is_kind = kind.len() <= 63
+        && kind.starts_with(|c: char| c.is_ascii_uppercase())
+        && kind.bytes().all(|c| c.is_ascii_alphanumeric());
+    if is_kind {
+        return Ok(());
+    }
+    Err(format!("\"{}\" is no kind; write for example Deployment", core::printable(kind)))
 }
 
 fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
@@ -283,10 +292,7 @@ fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
         group: kafka.consumer_group.clone(),
         topics: topics(kafka, problems)?,
         partitions,
-        isolation: match kafka.isolation_level {
-            IsolationLevel::ReadUncommitted => core::IsolationLevel::ReadUncommitted,
-            IsolationLevel::ReadCommitted => core::IsolationLevel::ReadCommitted,
-        },
+        isolation: kafka.isolation_level,
         exclude: exclude(kafka, problems),
     })
 }
@@ -473,6 +479,56 @@ spec:
         for (line, instead, expected) in rows {
             let error = with(line, instead).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
+        }
+    }
+
+    /// Names become parts of URLs: one with a path or a query in it would be another object.
+    #[test]
+    fn names_are_those_that_kubernetes_can_have() {
+        let target = |field: &str, value: &str| {
+            let name = if field == "name" { "" } else { "name: w, " };
+            with("{name: orders-worker}", &format!("{{{name}{field}: {value:?}}}"))
+        };
+        let long = "a".repeat(254);
+        for name in ["w?", "../../victim/deployments/w", "a/b", "W", "", "a_b", "-a", "a.", "a..b", "%2e", "ö", &long]
+        {
+            let error = target("name", name).expect_err(name);
+            assert!(error.contains("spec.scaleTargetRef.name: "), "{name}: {error}");
+        }
+        for (field, value) in [
+            ("kind", ""),
+            ("kind", "deployment"),
+            ("kind", "Deployment/x"),
+            ("kind", "My-Kind"),
+            ("apiVersion", ""),
+            ("apiVersion", "apps"),
+            ("apiVersion", "apps/v1/x"),
+            ("apiVersion", "../v1"),
+            ("apiVersion", "apps/v1?"),
+            ("apiVersion", "/v1"),
+            ("apiVersion", "Apps/v1"),
+        ] {
+            let error = target(field, value).expect_err(value);
+            assert!(error.contains(&format!("spec.scaleTargetRef.{field}: \"{value}\" is no")), "{value}: {error}");
+        }
+        for (field, value) in [
+            ("name", "w"),
+            ("name", "0-a.b-1"),
+            ("kind", "StatefulSet"),
+            ("kind", "Kind2"),
+            ("apiVersion", "v1"),
+            ("apiVersion", "apps/v1"),
+            ("apiVersion", "argoproj.io/v1alpha1"),
+        ] {
+            target(field, value).expect(value);
+        }
+        for (line, instead, field) in [
+            ("  name: orders\n", "  name: Orders\n", "metadata.name"),
+            ("  name: orders\n", "  name: orders\n  namespace: a.b\n", "metadata.namespace"),
+            ("cluster: main", "cluster: 'main/'", "spec.kafka.cluster"),
+        ] {
+            let error = with(line, instead).expect_err(instead);
+            assert!(error.contains(&format!("{field}: ")) && error.contains(" is no name: "), "{instead}: {error}");
         }
     }
 

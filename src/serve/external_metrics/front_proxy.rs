@@ -1,51 +1,72 @@
-//! Whom to believe: the API server's front proxy, by its client certificate. It knows certificates and header names, and
-//! nothing of connections.
+//! The API server's front proxy: by which client certificates it is known, and where the cluster says so. kube-apiserver
+//! keeps that in ConfigMap kube-system/extension-apiserver-authentication.
 //!
 //! Source: kube-apiserver's requestheader authentication (k8s.io/apiserver, authentication/request/headerrequest and
-//! x509). The names of the user's groups are not read: there is nothing here that one user may and another may not, and
-//! the aggregator asks for discovery as a user without groups.
+//! x509). The user's groups are not read: every user may read the same here, and the aggregator itself asks for discovery
+//! as a user without groups.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName};
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::{CertificateError, RootCertStore};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::tls;
+use super::certificate::crypto_provider;
+use crate::kubernetes::single::{self, LastError, Unwatchable};
 
-/// Whom to believe, as ConfigMap kube-system/extension-apiserver-authentication says it.
+/// The front proxy, as the ConfigMap describes it.
 #[derive(Debug)]
 pub struct FrontProxy {
+    /// The authorities that sign its client certificate, as PEM.
+    pub client_ca_pem: String,
+    /// The common names that its certificate may have; any where empty.
+    pub allowed_names: Vec<String>,
+    /// The headers that name the user. At least one.
+    pub username_headers: Vec<HeaderName>,
     verifier: Arc<dyn ClientCertVerifier>,
-    allowed_names: Vec<String>,
-    username_headers: Vec<HeaderName>,
 }
 
-/// Why a request is not believed.
+impl PartialEq for FrontProxy {
+    fn eq(&self, other: &Self) -> bool {
+        self.client_ca_pem == other.client_ca_pem
+            && self.allowed_names == other.allowed_names
+            && self.username_headers == other.username_headers
+    }
+}
+
+/// Why a connection or a request is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
+pub enum RefusalCause {
     /// There was no client certificate.
     NoCertificate,
-    /// It was signed by somebody else, or for another purpose. Also while nobody is known whom to trust.
+    /// The certificate has another signer or another purpose. Also while it is not known whom to trust.
     NotTrusted,
-    /// It is not valid yet, or no more.
+    /// The certificate is not valid yet, or no longer.
     Expired,
-    /// Its common name is not among those allowed.
+    /// The certificate's common name is not among those allowed.
     NameNotAllowed,
     /// No header names a user.
     NoUser,
 }
 
-impl Cause {
+impl RefusalCause {
     /// Every cause.
     pub const ALL: [Self; 5] =
         [Self::NoCertificate, Self::NotTrusted, Self::Expired, Self::NameNotAllowed, Self::NoUser];
 
-    /// A word for a label.
+    /// The value of the label `cause`.
     pub fn name(self) -> &'static str {
         match self {
             Self::NoCertificate => "no_certificate",
@@ -55,28 +76,54 @@ impl Cause {
             Self::NoUser => "no_user",
         }
     }
+
+    /// The cause of a failed handshake; nothing where the client's certificate was not what it failed for.
+    pub(super) fn of(error: &Error) -> Option<Self> {
+        match error {
+            Error::NoCertificatesPresented => Some(Self::NoCertificate),
+            Error::InvalidCertificate(
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. },
+            ) => Some(Self::Expired),
+            Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure) => Some(Self::NameNotAllowed),
+            Error::InvalidCertificate(_) => Some(Self::NotTrusted),
+            _ => None,
+        }
+    }
 }
 
-/// A description of the front proxy that can't be used.
-#[derive(Debug, thiserror::Error)]
+/// Why a ConfigMap does not say whom to trust.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableFrontProxy {
-    /// The text has no certificate in it.
-    #[error("there is no certificate in it")]
-    NoCertificate,
-    /// One of the certificates can't be read.
-    #[error("its certificate {0} can't be read: {1}")]
+    /// The API server runs without a front proxy.
+    #[error("it has no requestheader-client-ca-file; start the API server with --requestheader-client-ca-file")]
+    NoAuthority,
+    /// A certificate of an authority can't be read.
+    #[error("certificate {0} of requestheader-client-ca-file can't be read: {1}")]
     BadCertificate(usize, String),
-    /// A header's name is none; or there is none at all.
-    #[error("\"{0}\" is no header's name")]
+    /// The API server names no header.
+    #[error(
+        "requestheader-username-headers names no header; start the API server with --requestheader-username-headers"
+    )]
+    NoUsernameHeader,
+    /// A header's name is malformed.
+    #[error("\"{0}\" in requestheader-username-headers is not the name of a header")]
     BadHeader(String),
-    /// There is no header that could name the user.
-    #[error("no header is named that tells the user")]
-    NoHeader,
+    /// An entry that should be a list is not one.
+    #[error("{key} is not a JSON list of texts: {why}")]
+    NotAList {
+        /// The entry.
+        key: &'static str,
+        /// Why.
+        why: String,
+    },
 }
 
 impl FrontProxy {
-    /// Who has a certificate signed by one of the authorities in `client_ca_pem`, with one of `allowed_names` as its
-    /// common name (any where empty), and names the user in one of `username_headers`.
+    /// A front proxy whose certificate is signed by one of the authorities in `client_ca_pem`, has one of
+    /// `allowed_names` as its common name (any where empty), and that names the user in one of `username_headers`.
     pub fn new(
         client_ca_pem: &str,
         allowed_names: Vec<String>,
@@ -88,30 +135,44 @@ impl FrontProxy {
             let certificate = certificate.map_err(|error| bad(error.to_string()))?;
             roots.add(certificate).map_err(|error| bad(error.to_string()))?;
         }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), crypto_provider())
             .build()
-            .map_err(|_| UnusableFrontProxy::NoCertificate)?;
+            .map_err(|_| UnusableFrontProxy::NoAuthority)?;
         let header = |name: &String| {
             HeaderName::from_bytes(name.as_bytes()).map_err(|_| UnusableFrontProxy::BadHeader(name.clone()))
         };
         let username_headers = username_headers.iter().map(header).collect::<Result<Vec<_>, _>>()?;
         if username_headers.is_empty() {
-            return Err(UnusableFrontProxy::NoHeader);
+            return Err(UnusableFrontProxy::NoUsernameHeader);
         }
-        Ok(Self { verifier, allowed_names, username_headers })
+        Ok(Self { client_ca_pem: client_ca_pem.to_owned(), allowed_names, username_headers, verifier })
+    }
+
+    /// Reads the ConfigMap. Entries that are not needed are not looked at.
+    pub fn parse(object: &ConfigMap) -> Result<Self, UnusableFrontProxy> {
+        let text = |key: &str| object.data.as_ref().and_then(|data| data.get(key)).map_or("", |text| text.trim());
+        let list = |key: &'static str| match text(key) {
+            "" => Ok(Vec::new()),
+            text => serde_json::from_str::<Vec<String>>(text)
+                .map_err(|error| UnusableFrontProxy::NotAList { key, why: error.to_string() }),
+        };
+        let names = list("requestheader-allowed-names")?;
+        Self::new(text("requestheader-client-ca-file"), names, &list("requestheader-username-headers")?)
     }
 
     /// Whether a client with these certificates, its own first, is the front proxy at this time. Gives the time until
     /// which that holds.
-    pub(super) fn check(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<UnixTime, Cause> {
-        let Some((own, intermediates)) = chain.split_first() else { return Err(Cause::NoCertificate) };
-        self.verifier.verify_client_cert(own, intermediates, now).map_err(|error| cause(&error))?;
-        let (_, parsed) = X509Certificate::from_der(own).map_err(|_| Cause::NotTrusted)?;
+    pub(super) fn check(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<UnixTime, RefusalCause> {
+        let Some((own, intermediates)) = chain.split_first() else { return Err(RefusalCause::NoCertificate) };
+        self.verifier
+            .verify_client_cert(own, intermediates, now)
+            .map_err(|error| RefusalCause::of(&error).unwrap_or(RefusalCause::NotTrusted))?;
+        let (_, parsed) = X509Certificate::from_der(own).map_err(|_| RefusalCause::NotTrusted)?;
         if !self.allowed_names.is_empty() {
             // Of several common names the last one counts, as it does for kube-apiserver.
             let name = parsed.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
             if !self.allowed_names.iter().any(|allowed| name == Some(allowed)) {
-                return Err(Cause::NameNotAllowed);
+                return Err(RefusalCause::NameNotAllowed);
             }
         }
         Ok(chain.iter().map(|certificate| end_of(certificate)).min().unwrap_or(now))
@@ -127,17 +188,132 @@ impl FrontProxy {
 /// Until when a certificate is valid; one that can't be read is not valid at all.
 fn end_of(certificate: &[u8]) -> UnixTime {
     let end = X509Certificate::from_der(certificate).map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp());
-    UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(end).unwrap_or(0)))
+    UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(end).unwrap_or(0)))
 }
 
-fn cause(error: &rustls::Error) -> Cause {
-    match error {
-        rustls::Error::InvalidCertificate(
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. },
-        ) => Cause::Expired,
-        _ => Cause::NotTrusted,
+/// Verifies clients in the handshake against the front proxy that is trusted at that moment.
+#[derive(Debug)]
+pub(super) struct FrontProxyVerifier(pub(super) watch::Receiver<Option<Arc<FrontProxy>>>);
+
+impl ClientCertVerifier for FrontProxyVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        // The API server sends its certificate without a hint, and nobody else needs to know whom we trust.
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let Some(front_proxy) = self.0.borrow().clone() else { return Err(CertificateError::UnknownIssuer.into()) };
+        let chain: Vec<_> = std::iter::once(own).chain(intermediates).cloned().collect();
+        match front_proxy.check(&chain, now) {
+            Ok(_) => Ok(ClientCertVerified::assertion()),
+            Err(RefusalCause::Expired) => Err(CertificateError::Expired.into()),
+            Err(RefusalCause::NameNotAllowed) => Err(CertificateError::ApplicationVerificationFailure.into()),
+            Err(RefusalCause::NoCertificate | RefusalCause::NotTrusted | RefusalCause::NoUser) => {
+                Err(CertificateError::UnknownIssuer.into())
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &crypto_provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &crypto_provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        crypto_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The ConfigMap that describes the front proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontProxySource {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Default for FrontProxySource {
+    fn default() -> Self {
+        Self { namespace: "kube-system".to_owned(), name: "extension-apiserver-authentication".to_owned() }
+    }
+}
+
+/// Follows the ConfigMap until `stop`. When it can no longer be read or used, the last one that could stays trusted: the
+/// API server goes on as well.
+pub async fn follow_front_proxy(
+    client: Client,
+    source: FrontProxySource,
+    trusted: watch::Sender<Option<Arc<FrontProxy>>>,
+    stop: CancellationToken,
+) {
+    let FrontProxySource { namespace, name } = &source;
+    let api: Api<ConfigMap> = Api::namespaced(client, namespace);
+    let mut objects = single::follow(api, name);
+    let mut last_error = LastError::default();
+    while let Some(Some(object)) = stop.run_until_cancelled(objects.next()).await {
+        let read = match object {
+            Ok(Some(object)) => FrontProxy::parse(&object).map_err(|why| why.to_string()),
+            Ok(None) => Err(
+                "there is no such ConfigMap; the API server writes it when it runs with --requestheader-client-ca-file"
+                    .to_owned(),
+            ),
+            Err(Unwatchable::Refused(why)) => Err(format!(
+                "{why}; bind the controller's ServiceAccount to Role extension-apiserver-authentication-reader in that namespace"
+            )),
+            Err(Unwatchable::Other(why)) => {
+                if last_error.is_new(&why) {
+                    warn!(
+                        namespace,
+                        name, why, "The ConfigMap of the API server's front proxy can't be read; trying again."
+                    );
+                }
+                continue;
+            }
+        };
+        match read {
+            Ok(new) => {
+                last_error.clear();
+                let is_new = trusted.send_if_modified(|known| {
+                    let is_new = known.as_deref() != Some(&new);
+                    if is_new {
+                        *known = Some(Arc::new(new));
+                    }
+                    is_new
+                });
+                if is_new {
+                    info!(namespace, name, "The API server's front proxy is known by this ConfigMap.");
+                }
+            }
+            Err(why) if last_error.is_new(&why) => {
+                let kept = trusted.borrow().is_some();
+                error!(
+                    namespace,
+                    name,
+                    why,
+                    kept,
+                    "The ConfigMap does not say whom to trust. What was known stays; where nothing was, every connection for external metrics is refused."
+                );
+            }
+            Err(_) => {}
+        }
     }
 }

@@ -1,20 +1,18 @@
-//! The server: axum over TLS on a port of its own, and the limits of what a connection may cost. It knows connections,
-//! and nothing of what is served on them.
-//!
-//! Limits that are not here: how many connections there may be and for how long (`door.rs`); bodies, which are
-//! never read (`routes.rs`). Answers are made without waiting for anything, so they need no time-out.
+//! The server: axum over TLS on a port of its own, and the limits of what a connection may cost. How many connections
+//! there may be is in `connections.rs`. Answers wait for nothing, so they need no time-out.
 
-use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
 use axum_server::{Handle, Server};
 use rustls::ServerConfig;
+use rustls::server::NoServerSessionStorage;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -23,143 +21,143 @@ use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use tracing::debug;
 
-use super::board::Board;
-use super::certificate::{KeyPair, Served};
+use super::certificate::{ServedCertificate, crypto_provider};
+use super::connections::{Connections, OpenConnection};
 use super::counters::Counters;
-use super::door::{self, Door, Guarded};
-use super::front_proxy::FrontProxy;
-use super::peer::Peer;
-use super::routes::{self, Sources};
-use super::tls;
+use super::front_proxy::{FrontProxy, FrontProxyVerifier, RefusalCause};
+use super::read::MetricReader;
+use super::routes::{self, RouteState};
 
-/// How long a TLS handshake may take: three round trips on the worst of networks.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long a believed connection may be silent. Go's clients close theirs after 90 s, so it is theirs to do, and no
-/// request meets a connection that is being closed.
-const SILENCE: Duration = Duration::from_secs(150);
-/// How often a silent HTTP/2 connection is asked whether anybody is still there, and how long that may take.
-const PING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(10));
-/// All headers of a request together, in bytes: the aggregator adds a few hundred to a path and a selector, and names of
-/// ten kilobytes must reach the code that says what is wrong with them.
-const HEADERS: usize = 32 * 1024;
-/// How many headers there may be.
-const HEADER_COUNT: usize = 100;
-/// Requests under way on one HTTP/2 connection. 500 reads a second are a few at a time.
-const STREAMS: u32 = 256;
-/// How long requests that are under way at the end may take. They wait for nothing, so this is for slow networks.
-const ENDING: Duration = Duration::from_secs(2);
+/// How long a TLS handshake may take: three round trips on a very slow network.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an open connection may be idle. Go's clients close theirs after 90 s, so it is the API server that closes it,
+/// and no request meets a connection that is being closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
+/// Time between two pings on an idle HTTP/2 connection.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long the answer to a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Bytes of all headers of a request together, at most. The aggregator adds a few hundred to a path and a selector; names
+/// of ten kilobytes must get as far as the code that says what is wrong with them.
+const MAX_HEADER_BYTES: usize = 32 * 1024;
+/// Headers of a request, at most.
+const MAX_HEADERS: usize = 100;
+/// Requests under way on one HTTP/2 connection, at most. 500 reads a second are a few at a time.
+const MAX_STREAMS: u32 = 256;
+/// How long requests that are under way at the shutdown may take. They wait only for the network.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is served, to whom, and as whom.
-#[derive(Clone, Debug)]
-pub struct Serving {
-    /// What is known of the ScaledConsumers.
-    pub board: Board,
-    /// Whom to believe; nobody until it is known.
+/// What is served, to whom, and with which certificate.
+#[derive(Clone)]
+pub struct ExternalMetricsServer {
+    /// Gives the values.
+    pub reader: MetricReader,
+    /// Whom to trust; nobody until it is known.
     pub front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
-    /// What to serve with. Until there is one, connections are closed at once.
-    pub pairs: watch::Receiver<Option<Arc<KeyPair>>>,
-    /// The certificate that is served now is shown here.
-    pub certificate: Served,
+    /// Until there is a certificate, every handshake fails.
+    pub certificate: ServedCertificate,
     /// What happens is counted here.
     pub counters: Arc<Counters>,
 }
 
-/// Serves until `stop`; then requests that are under way are ended.
-pub async fn serve(listener: TcpListener, serving: Serving, stop: CancellationToken) -> io::Result<()> {
-    let Serving { board, front_proxy, pairs, certificate, counters } = serving;
-    let door = Door::new(counters.clone());
-    let acceptor = Acceptor {
-        config: Arc::new(tls::server_config(Arc::new(certificate.clone()))),
-        certificate: certificate.clone(),
-        door: door.clone(),
-        front_proxy: front_proxy.clone(),
-        counters: counters.clone(),
-    };
-    let router = routes::router(Arc::new(Sources { board, front_proxy, counters }));
-    let handle = Handle::new();
-    let server = server(listener).acceptor(acceptor).handle(handle.clone());
-    let serving = server.serve(router.into_make_service());
-    // Dropped at the end, which ends what only lives for the server.
-    let ending = stop.child_token();
-    let _ended = ending.clone().drop_guard();
-    tokio::spawn(certificate.follow(pairs, ending.clone()));
-    tokio::spawn(watch_the_door(door, ending));
-    tokio::pin!(serving);
-    tokio::select! {
-        ended = &mut serving => return ended,
-        () = stop.cancelled() => handle.graceful_shutdown(Some(ENDING)),
+impl ExternalMetricsServer {
+    /// Serves until `stop`; then requests that are under way are ended.
+    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
+        let Self { reader, front_proxy, certificate, counters } = self;
+        let acceptor = HandshakeAcceptor {
+            config: Arc::new(server_config(certificate, front_proxy.clone())),
+            connections: Connections::new(Arc::clone(&counters)),
+            counters: Arc::clone(&counters),
+        };
+        let router = routes::router(Arc::new(RouteState { reader, front_proxy, counters }));
+        let handle = Handle::new();
+        let server = http_server(listener).acceptor(acceptor).handle(handle.clone());
+        let serving = server.serve(router.into_make_service());
+        tokio::pin!(serving);
+        tokio::select! {
+            ended = &mut serving => return ended,
+            () = stop.cancelled() => handle.graceful_shutdown(Some(SHUTDOWN_TIMEOUT)),
+        }
+        serving.await
     }
-    serving.await
 }
 
 /// A server with the limits of HTTP.
-fn server(listener: TcpListener) -> Server<std::net::SocketAddr> {
-    let mut server = Server::from_listener(listener).first_request_timeout(SILENCE);
+fn http_server(listener: TcpListener) -> Server<SocketAddr> {
+    let mut server = Server::from_listener(listener).first_request_timeout(IDLE_TIMEOUT);
     let builder = server.http_builder();
-    // Also between two requests. Who is not believed has less time than this, whatever it does.
-    builder.http1().header_read_timeout(SILENCE).max_buf_size(HEADERS).max_headers(HEADER_COUNT);
+    builder.http1().header_read_timeout(IDLE_TIMEOUT).max_buf_size(MAX_HEADER_BYTES).max_headers(MAX_HEADERS);
     builder
         .http2()
-        .max_concurrent_streams(STREAMS)
-        .max_header_list_size(HEADERS as u32)
-        .keep_alive_interval(PING.0)
-        .keep_alive_timeout(PING.1);
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES as u32)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
     server
 }
 
-async fn watch_the_door(door: Door, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(door::LOOK_AGAIN) => door.show_out_the_late(Instant::now()),
-        }
-    }
+/// TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, and a client certificate required.
+fn server_config(
+    certificate: ServedCertificate,
+    front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
+) -> ServerConfig {
+    let mut config = ServerConfig::builder_with_provider(crypto_provider())
+        .with_safe_default_protocol_versions()
+        .expect("ring has cipher suites for TLS 1.2 and 1.3")
+        .with_client_cert_verifier(Arc::new(FrontProxyVerifier(front_proxy)))
+        .with_cert_resolver(Arc::new(certificate));
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // A resumed session would skip the check of the client's certificate. The API server keeps its connections anyway.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    config
 }
 
-/// Makes a connection of a stream: a place, a handshake, and who is at the other end.
+/// Makes a connection of a TCP stream.
 #[derive(Clone)]
-struct Acceptor {
+struct HandshakeAcceptor {
     config: Arc<ServerConfig>,
-    certificate: Served,
-    door: Door,
-    front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
+    connections: Connections,
     counters: Arc<Counters>,
 }
 
-impl Acceptor {
-    async fn shake_hands(&self, stream: TcpStream) -> io::Result<(TlsStream<Guarded>, Arc<Peer>)> {
-        if self.certificate.not_after().is_none() {
-            return Err(io::Error::other("there is no serving certificate yet"));
-        }
-        let seat = Arc::new(self.door.enter(stream.peer_addr()?.ip()));
-        // Answers are one small write each: nothing is gained by waiting for more.
+impl HandshakeAcceptor {
+    async fn handshake(&self, stream: TcpStream) -> io::Result<(TlsStream<TcpStream>, OpenConnection)> {
+        let pending = self.connections.begin_handshake();
+        // Answers are one small write each: there is nothing to wait for.
         stream.set_nodelay(true)?;
-        let handshake = TlsAcceptor::from(self.config.clone()).accept(Guarded::new(stream, seat.clone()));
-        let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
+        let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
+        let stream = tokio::select! {
+            () = pending.closed.cancelled() => return Err(io::Error::other("newer handshakes need its place")),
+            stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => stream??,
+        };
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
-        let chain = chain.into_iter().map(rustls::pki_types::CertificateDer::into_owned).collect();
-        let peer = Arc::new(Peer::new(chain, seat));
-        // At once, so that the API server's connections don't count among the strangers' until they ask something.
-        let front_proxy = self.front_proxy.borrow().clone();
-        let _ = peer.check(front_proxy.as_ref());
-        Ok((stream, peer))
+        let connection = self.connections.open(chain).ok_or_else(|| io::Error::other("too many are open"))?;
+        Ok((stream, connection))
+    }
+
+    fn count_refused(&self, error: &io::Error) {
+        let error = error.get_ref().and_then(|inner| inner.downcast_ref());
+        if let Some(cause) = error.and_then(RefusalCause::of) {
+            self.counters.count_refused(cause);
+        }
     }
 }
 
-impl<S: Send + 'static> Accept<TcpStream, S> for Acceptor {
-    type Stream = TlsStream<Guarded>;
-    type Service = AddExtension<S, Arc<Peer>>;
+impl<S: Send + 'static> Accept<TcpStream, S> for HandshakeAcceptor {
+    type Stream = TlsStream<TcpStream>;
+    type Service = AddExtension<S, Arc<OpenConnection>>;
     type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let acceptor = self.clone();
         Box::pin(async move {
-            match acceptor.shake_hands(stream).await {
-                Ok((stream, peer)) => Ok((stream, Extension(peer).layer(service))),
+            match acceptor.handshake(stream).await {
+                Ok((stream, connection)) => Ok((stream, Extension(Arc::new(connection)).layer(service))),
                 Err(error) => {
                     // Not louder: anybody can make this happen, as often as they like.
-                    debug!(%error, "A connection ended before it spoke TLS.");
-                    acceptor.counters.count_failed_handshake();
+                    debug!(%error, "A connection ended before its handshake had succeeded.");
+                    acceptor.count_refused(&error);
                     Err(error)
                 }
             }

@@ -1,160 +1,151 @@
-//! What goes over the wire: the types of external.metrics.k8s.io/v1beta1 and of discovery, as JSON. It knows no HTTP but
-//! the status codes.
+//! The types of external.metrics.k8s.io/v1beta1 and of discovery, as JSON.
 //!
 //! Sources: k8s.io/metrics/pkg/apis/external_metrics/v1beta1 and k8s.io/apimachinery/pkg/apis/meta/v1.
-
-mod quantity;
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
-use super::board::{Item, Labels};
-use super::catalogue::Metric;
+use super::read::MetricValue;
+use crate::kubernetes::hpa::{Labels, Metric};
 
-pub use quantity::quantity;
+const GROUP: &str = "external.metrics.k8s.io";
+const VERSION: &str = "v1beta1";
+const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
-/// The API's group.
-pub const GROUP: &str = "external.metrics.k8s.io";
-/// The API's version.
-pub const VERSION: &str = "v1beta1";
-/// Group and version.
-pub const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
-
-/// Kubernetes' metav1.Status: why a request was refused.
+/// Kubernetes' metav1.Status: why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Status {
+pub(super) struct ErrorStatus {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: EmptyObject,
     status: &'static str,
     /// A sentence for people; the HPA puts it into its condition.
-    pub message: String,
+    pub(super) message: String,
     /// The reason, in one CamelCase word of metav1.StatusReason.
-    pub reason: &'static str,
+    pub(super) reason: &'static str,
     /// The HTTP status code.
-    pub code: u16,
+    pub(super) code: u16,
 }
 
-impl Status {
+impl ErrorStatus {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { kind: "Status", api_version: "v1", metadata: Empty {}, status: "Failure", message, reason, code }
+        Self { kind: "Status", api_version: "v1", metadata: EmptyObject {}, status: "Failure", message, reason, code }
     }
 
     /// 400: the request itself is wrong.
-    pub fn bad_request(message: impl Into<String>) -> Self {
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(400, "BadRequest", message)
     }
 
-    /// 401. It says nothing else, because whoever gets it is to learn nothing else.
-    pub fn unauthorized() -> Self {
+    /// 401, with no more than that: the client is not to learn more.
+    pub(super) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
 
     /// 404: there is no such path or metric.
-    pub fn not_found(message: impl Into<String>) -> Self {
+    pub(super) fn not_found(message: impl Into<String>) -> Self {
         Self::new(404, "NotFound", message)
     }
 
-    /// 405: the path is there, and knows only how to be read.
-    pub fn method_not_allowed(message: impl Into<String>) -> Self {
+    /// 405: the path can only be read.
+    pub(super) fn method_not_allowed(message: impl Into<String>) -> Self {
         Self::new(405, "MethodNotAllowed", message)
     }
 
-    /// 503: not known now.
-    pub fn unavailable(message: impl Into<String>) -> Self {
+    /// 503: the value is not known now.
+    pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(503, "ServiceUnavailable", message)
     }
 }
 
 /// `{}`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct Empty {}
+struct EmptyObject {}
 
 /// ExternalMetricValueList.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ValueList {
+pub(super) struct MetricValueList {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
-    items: Vec<Value>,
+    metadata: EmptyObject,
+    items: Vec<MetricItem>,
 }
 
 /// ExternalMetricValue. The HPA sums the items, and looks at nothing but `value`.
-#[derive(Debug)]
-struct Value(Metric, Item);
+struct MetricItem(Metric, MetricValue);
 
-impl Serialize for Value {
+impl Serialize for MetricItem {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self(metric, item) = self;
+        let Self(metric, read) = self;
         let mut value = serializer.serialize_struct("ExternalMetricValue", 4)?;
         value.serialize_field("metricName", metric.name())?;
-        value.serialize_field("metricLabels", &ItemLabels(item))?;
+        value.serialize_field("metricLabels", &ItemLabels(read.labels()))?;
         // RFC 3339 without fractions of a second, as metav1.Time is written.
-        value.serialize_field("timestamp", &format_args!("{}", item.at().strftime("%Y-%m-%dT%H:%M:%SZ")))?;
-        value.serialize_field("value", &item.value)?;
+        value.serialize_field("timestamp", &format_args!("{}", read.at.strftime("%Y-%m-%dT%H:%M:%SZ")))?;
+        value.serialize_field("value", &read.quantity)?;
         value.end()
     }
 }
 
-struct ItemLabels<'a>(&'a Item);
+struct ItemLabels<'a>(Labels<'a>);
 
 impl Serialize for ItemLabels<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(Labels::KEYS.into_iter().filter_map(|key| Some((key, self.0.label(key)?))))
+        serializer.collect_map(Labels::KEYS.into_iter().filter_map(|key| Some((key, self.0.get(key)?))))
     }
 }
 
-impl ValueList {
+impl MetricValueList {
     /// The values of a metric.
-    pub fn new(metric: Metric, items: Vec<Item>) -> Self {
-        let items = items.into_iter().map(|item| Value(metric, item)).collect();
-        Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: Empty {}, items }
+    pub(super) fn new(metric: Metric, values: Vec<MetricValue>) -> Self {
+        let items = values.into_iter().map(|value| MetricItem(metric, value)).collect();
+        Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: EmptyObject {}, items }
     }
 }
 
 /// APIGroupList: the answer to `/apis`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct GroupList {
+pub(super) struct ApiGroupList {
     kind: &'static str,
     api_version: &'static str,
-    groups: [Group; 1],
+    groups: [ApiGroup; 1],
 }
 
 /// APIGroup: the answer to `/apis/external.metrics.k8s.io`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Group {
+pub(super) struct ApiGroup {
     // An APIGroup within a list says neither.
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     api_version: Option<&'static str>,
     name: &'static str,
-    versions: [GroupVersion; 1],
-    preferred_version: GroupVersion,
+    versions: [ApiGroupVersion; 1],
+    preferred_version: ApiGroupVersion,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct GroupVersion {
+struct ApiGroupVersion {
     group_version: &'static str,
     version: &'static str,
 }
 
 /// The groups that are served: one.
-pub fn groups() -> GroupList {
-    let group = Group { kind: None, api_version: None, ..group() };
-    GroupList { kind: "APIGroupList", api_version: "v1", groups: [group] }
+pub(super) fn groups() -> ApiGroupList {
+    let group = ApiGroup { kind: None, api_version: None, ..group() };
+    ApiGroupList { kind: "APIGroupList", api_version: "v1", groups: [group] }
 }
 
 /// The group.
-pub fn group() -> Group {
-    let version = GroupVersion { group_version: GROUP_VERSION, version: VERSION };
-    Group {
+pub(super) fn group() -> ApiGroup {
+    let version = ApiGroupVersion { group_version: GROUP_VERSION, version: VERSION };
+    ApiGroup {
         kind: Some("APIGroup"),
         api_version: Some("v1"),
         name: GROUP,
@@ -166,16 +157,16 @@ pub fn group() -> Group {
 /// APIResourceList: the answer to `/apis/external.metrics.k8s.io/v1beta1`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ResourceList {
+pub(super) struct ApiResourceList {
     kind: &'static str,
     api_version: &'static str,
     group_version: &'static str,
-    resources: [Resource; Metric::ALL.len()],
+    resources: [ApiResource; Metric::ALL.len()],
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Resource {
+struct ApiResource {
     name: &'static str,
     singular_name: &'static str,
     namespaced: bool,
@@ -184,13 +175,61 @@ struct Resource {
 }
 
 /// The metrics, which are what this API calls resources.
-pub fn resources() -> ResourceList {
-    let resources = Metric::ALL.map(|metric| Resource {
+pub(super) fn resources() -> ApiResourceList {
+    let resources = Metric::ALL.map(|metric| ApiResource {
         name: metric.name(),
         singular_name: "",
         namespaced: true,
         kind: "ExternalMetricValueList",
         verbs: ["get"],
     });
-    ResourceList { kind: "APIResourceList", api_version: "v1", group_version: GROUP_VERSION, resources }
+    ApiResourceList { kind: "APIResourceList", api_version: "v1", group_version: GROUP_VERSION, resources }
+}
+
+/// A number from 0 on as a Kubernetes Quantity in its canonical form: whole units (`7`) or, with a fraction, thousandths
+/// (`1500m`), the unit of the HPA's arithmetic. Nothing where the number is negative or not a number.
+pub(super) fn quantity(number: f64) -> Option<String> {
+    /// The largest number that a Quantity holds in an int64, and the largest of which the thousandths fit as well.
+    const MAX: f64 = 9_223_372_036_854_775_807.0;
+    const MAX_IN_THOUSANDTHS: f64 = MAX / 1000.0;
+
+    if !number.is_finite() || number < 0.0 {
+        return None;
+    }
+    if number >= MAX_IN_THOUSANDTHS {
+        // The cast saturates: what is beyond an int64 is served as its largest.
+        return Some((number as i64).to_string());
+    }
+    let thousandths = (number * 1000.0).round() as i64;
+    Some(if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quantity;
+
+    #[test]
+    fn whole_numbers_are_written_as_they_are_and_fractions_in_thousandths() {
+        let rows: [(f64, Option<&str>); 16] = [
+            (0.0, Some("0")),
+            (-0.0, Some("0")),
+            (7.0, Some("7")),
+            (1.5, Some("1500m")),
+            (0.001, Some("1m")),
+            (0.0004, Some("0")),
+            (2.000_000_000_1, Some("2")),
+            (10.999_9, Some("11")),
+            (1e6, Some("1000000")),
+            (123_456.789, Some("123456789m")),
+            (1e17, Some("100000000000000000")),
+            (1e300, Some("9223372036854775807")),
+            (-1.0, None),
+            (f64::NAN, None),
+            (f64::INFINITY, None),
+            (f64::NEG_INFINITY, None),
+        ];
+        for (number, expected) in rows {
+            assert_eq!(quantity(number).as_deref(), expected, "{number}");
+        }
+    }
 }

@@ -12,12 +12,12 @@ const REQUESTS: FamilySpec = FamilySpec {
 };
 const REFUSALS: FamilySpec = FamilySpec {
     name: "paceline_external_metrics_unauthorized_total",
-    help: "Requests to the external metrics API that did not come from the API server, by what was wrong with them.",
+    help: "Handshakes and requests to the external metrics API that are not the API server's, by what is wrong with them.",
     labels: &["cause"],
 };
 const CONNECTIONS: FamilySpec = FamilySpec {
     name: "paceline_external_metrics_connections",
-    help: "Open connections to the external metrics API, by whether they have a client certificate that is believed.",
+    help: "Connections to the external metrics API: open ones of the API server (true), handshakes under way (false).",
     labels: &["believed"],
 };
 const EXPIRY: FamilySpec = FamilySpec {
@@ -34,10 +34,10 @@ pub struct ExternalReads {
     pub requests: Vec<(&'static str, u64)>,
     /// Requests that did not come from the API server, by what was wrong with them.
     pub refused: Vec<(&'static str, u64)>,
-    /// Open connections with a client certificate that is believed.
-    pub believed_connections: u64,
-    /// All others.
-    pub other_connections: u64,
+    /// Open connections of the API server.
+    pub open_connections: u64,
+    /// Handshakes under way.
+    pub pending_handshakes: u64,
     /// When the serving certificate expires, in seconds of Unix time; nothing where there is none.
     pub certificate_expires: Option<i64>,
 }
@@ -66,8 +66,8 @@ impl Collector for ExternalCollector {
         let [mut requests, mut refusals, mut connections, mut expiry] = ALL.map(FamilySpec::empty);
         reads.requests.iter().for_each(|(class, count)| requests.add(&[class], *count as f64));
         reads.refused.iter().for_each(|(cause, count)| refusals.add(&[cause], *count as f64));
-        connections.add(&["true"], reads.believed_connections as f64);
-        connections.add(&["false"], reads.other_connections as f64);
+        connections.add(&["true"], reads.open_connections as f64);
+        connections.add(&["false"], reads.pending_handshakes as f64);
         expiry.add_known(&[], reads.certificate_expires.map(|at| at as f64));
         [requests, refusals, connections, expiry].into_iter().filter_map(Family::finish).collect()
     }

@@ -17,7 +17,7 @@ fn entry(writer: &RegistryWriter, name: &str) -> EntryWriter {
     });
     let spec = validate(&serde_json::from_value(object).expect("a ScaledConsumer")).expect("valid");
     let key = Key { namespace: "shop".to_owned(), name: name.to_owned() };
-    writer.apply(&ConsumerSource { key, created: None, record: None }, Some(spec))
+    writer.apply(&ConsumerSource { key, created: None, record: None }, spec)
 }
 
 /// A poll of partitions with these lags, of which a negative one is unknown.

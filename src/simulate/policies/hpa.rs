@@ -3,9 +3,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Autoscaler, Wish, lag};
-use crate::core::{Observation, Workload};
-use crate::simulate::scenario::{Reset, Scenario};
+use super::{PolicyRecommendation, SimulatedAutoscaler, lag};
+use crate::core::{Observation, OffsetReset, Workload};
+use crate::simulate::scenario::Scenario;
 
 /// `--horizontal-pod-autoscaler-sync-period`, in seconds.
 pub(super) const SYNC: f64 = 15.0;
@@ -19,12 +19,12 @@ const UP_PERIOD: f64 = 15.0;
 const UP_PODS: u32 = 4;
 const UP_FACTOR: u32 = 2;
 
-/// One HPA's memory.
+/// The state of one HPA.
 #[derive(Clone, Debug)]
 pub(super) struct Hpa {
     min: u32,
     max: u32,
-    /// What a replica may have of the metric.
+    /// The metric's target per replica.
     target: f64,
     /// (when, replicas) of unlimited recommendations.
     recommendations: VecDeque<(f64, u32)>,
@@ -69,7 +69,7 @@ impl Hpa {
         (desired, reason)
     }
 
-    /// `GetExternalPerPodMetricReplicas`: ceil(metric / target), unless the replicas that are there (the status, not the
+    /// `GetExternalPerPodMetricReplicas`: ceil(metric / target), unless the current replicas (of the status, not of the
     /// spec) are within the tolerance of it.
     fn wanted(&self, workload: Workload, metric: f64) -> u32 {
         let there = workload.actual.unwrap_or(workload.spec).0;
@@ -98,39 +98,39 @@ impl Hpa {
 }
 
 /// An HPA on the lag that an exporter shows, through an adapter for external metrics.
-pub(super) struct OnLag {
+pub(super) struct LagHpa {
     hpa: Hpa,
     latest: bool,
-    /// When the exporter was scraped, and what it showed.
+    /// The time of the last scrape, and the lag that it returned.
     scraped: Option<(f64, Option<u64>)>,
 }
 
-/// How old the metric gets: Prometheus and the adapters that read it go by half a minute or more by default.
+/// The age that the metric reaches, in seconds: half a minute or more is the default of Prometheus and the adapters.
 const SCRAPE: f64 = 30.0;
 
-impl OnLag {
+impl LagHpa {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let settings = &scenario.policy;
-        // maxReplicas must be given; whoever knows Kafka gives what the partitions can use.
+        // maxReplicas is required in an HPA; with knowledge of Kafka, users set what the partitions can use.
         let max = settings.max_replicas.unwrap_or_else(|| scenario.useful_replicas());
         let hpa = Hpa::new(settings.min_replicas, max, settings.lag_per_replica as f64);
-        Self { hpa, latest: scenario.members.offset_reset == Reset::Latest, scraped: None }
+        Self { hpa, latest: scenario.members.offset_reset == OffsetReset::Latest, scraped: None }
     }
 }
 
-impl Autoscaler for OnLag {
+impl SimulatedAutoscaler for LagHpa {
     fn interval(&self) -> f64 {
         SYNC
     }
 
-    fn look(&mut self, seen: &Observation, workload: Workload) -> Wish {
-        let now = seen.at.as_secs_f64();
+    fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
+        let now = observation.at.as_secs_f64();
         let metric = match self.scraped {
             Some((at, metric)) if now - at < SCRAPE => metric,
-            Some(_) | None => self.scraped.insert((now, lag(seen, self.latest))).1,
+            Some(_) | None => self.scraped.insert((now, lag(observation, self.latest))).1,
         };
         let (replicas, reason) = self.hpa.sync(now, workload, metric.map(|lag| lag as f64));
-        Wish::plain(replicas, reason)
+        PolicyRecommendation::plain(replicas, reason)
     }
 }
 
@@ -138,7 +138,7 @@ impl Autoscaler for OnLag {
 mod tests {
     use super::*;
 
-    /// Each row: what a sync sees and what must come out.
+    /// Each row: the input of a sync and the expected replicas.
     fn check(name: &str, mut hpa: Hpa, rows: &[(f64, u32, f64, u32)]) {
         for (now, current, metric, desired) in rows {
             let (got, reason) = hpa.sync(*now, Workload::of(*current), Some(*metric));

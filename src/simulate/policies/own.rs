@@ -1,24 +1,21 @@
 //! Paceline itself: the engine that `run` and `recommend` use, driven by simulated polls.
 
 use std::num::{NonZeroU32, NonZeroU64};
-use std::time::Duration;
 
-use super::{Autoscaler, PolicyName, Wish};
+use super::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
 use crate::core::{
-    Bounds, Decision, Engine, Objective, Observation, OffsetReset, Policy, RecordsPerSecond, Rule, Workload,
+    Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
+    default_poll_deadline, max_observation_gap,
 };
-use crate::simulate::scenario::{Reset, Restart, Scenario};
+use crate::simulate::scenario::{RestartKind, Scenario};
 
-/// The deadline of a poll, by default; part of what counts as a gap.
-const POLL_DEADLINE: Duration = Duration::from_secs(5);
-
-pub(super) struct Paceline {
+pub(super) struct PacelineEngine {
     engine: Engine,
     policy: Policy,
     interval: f64,
 }
 
-impl Paceline {
+impl PacelineEngine {
     pub(super) fn new(name: PolicyName, scenario: &Scenario) -> Self {
         let settings = &scenario.policy;
         let by_lag = || NonZeroU64::new(settings.lag_per_replica).map(Rule::LagPerReplica);
@@ -29,36 +26,35 @@ impl Paceline {
         let mut policy = Policy::new(rule, bounds);
         policy.threads_per_replica =
             NonZeroU32::new(scenario.members.threads_per_replica).unwrap_or(policy.threads_per_replica);
-        policy.offset_reset = match scenario.members.offset_reset {
-            Reset::Latest => OffsetReset::Latest,
-            Reset::Earliest => OffsetReset::Earliest,
-        };
+        policy.offset_reset = scenario.members.offset_reset;
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
-        policy.gap = scenario.polls.interval * 3 + POLL_DEADLINE;
-        let interval = scenario.polls.interval.as_secs_f64();
+        let interval = scenario.polls.interval;
+        policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let interval = interval.as_secs_f64();
         Self { engine: Engine::new(policy.clone()), policy, interval }
     }
 }
 
-impl Autoscaler for Paceline {
+impl SimulatedAutoscaler for PacelineEngine {
     fn interval(&self) -> f64 {
         self.interval
     }
 
-    fn look(&mut self, seen: &Observation, workload: Workload) -> Wish {
-        let Decision { desired, reason, model, findings, .. } = self.engine.observe(seen, workload);
-        Wish {
+    fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
+        let Decision { desired, reason, model, findings, .. } = self.engine.observe(observation, workload);
+        let reason = NamedMessage::from(&reason);
+        PolicyRecommendation {
             replicas: desired.0,
-            reason: reason.name().to_owned(),
-            message: reason.to_string(),
+            reason: reason.name.to_owned(),
+            message: reason.message,
             capacity: model.capacity.per_replica,
             findings: findings.iter().map(|finding| finding.name()).collect(),
         }
     }
 
-    fn restart(&mut self, how: Restart) {
+    fn restart(&mut self, how: RestartKind) {
         let mut engine = Engine::new(self.policy.clone());
-        if how == Restart::Warm {
+        if how == RestartKind::Warm {
             engine.restore(&self.engine.save()).expect("an engine reads what an engine has written");
         }
         self.engine = engine;

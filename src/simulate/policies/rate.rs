@@ -1,10 +1,10 @@
-//! What does not look at the lag at all: an HPA on the arrival rate, and a number that never changes. Both know
-//! beforehand what a replica can do, which is more than any autoscaler is told.
+//! Policies that do not use the lag: an HPA on the arrival rate, and a fixed number. Both are given a replica's true
+//! capacity, which no autoscaler is in reality.
 
 use std::collections::VecDeque;
 
 use super::hpa::{Hpa, SYNC};
-use super::{Autoscaler, Wish};
+use super::{PolicyRecommendation, SimulatedAutoscaler};
 use crate::core::{Observation, Workload};
 use crate::simulate::scenario::Scenario;
 
@@ -16,13 +16,13 @@ fn capacity_of_replica(scenario: &Scenario) -> f64 {
 }
 
 /// An HPA on the arrival rate: ceil(rate / (capacity x target utilization)).
-pub(super) struct Rate {
+pub(super) struct RateHpa {
     hpa: Hpa,
     /// (when, the sum of the end offsets).
     ends: VecDeque<(f64, u64)>,
 }
 
-impl Rate {
+impl RateHpa {
     pub(super) fn new(scenario: &Scenario) -> Self {
         let settings = &scenario.policy;
         let max = settings.max_replicas.unwrap_or_else(|| scenario.useful_replicas());
@@ -31,15 +31,15 @@ impl Rate {
     }
 }
 
-impl Autoscaler for Rate {
+impl SimulatedAutoscaler for RateHpa {
     fn interval(&self) -> f64 {
         SYNC
     }
 
-    fn look(&mut self, seen: &Observation, workload: Workload) -> Wish {
-        let now = seen.at.as_secs_f64();
-        let end: Option<u64> = seen.partitions.iter().map(|p| p.end.as_ref().ok().map(|end| end.get())).sum();
-        let known = end.filter(|_| seen.failure.is_none());
+    fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
+        let now = observation.at.as_secs_f64();
+        let end: Option<u64> = observation.partitions.iter().map(|p| p.end.as_ref().ok().map(|end| end.get())).sum();
+        let known = end.filter(|_| observation.failure.is_none());
         if let Some(end) = known {
             while self.ends.front().is_some_and(|(at, _)| *at < now - RATE_WINDOW) {
                 self.ends.pop_front();
@@ -51,18 +51,18 @@ impl Autoscaler for Rate {
             _ => None,
         };
         let (replicas, reason) = self.hpa.sync(now, workload, rate);
-        Wish::plain(replicas, reason)
+        PolicyRecommendation::plain(replicas, reason)
     }
 }
 
-/// Always the same.
-pub(super) struct Static {
+/// A fixed number of replicas.
+pub(super) struct StaticReplicas {
     replicas: u32,
 }
 
-impl Static {
-    /// As many as the scenario says, or the fewest whose busiest member is within the target utilization in the busiest
-    /// minute, whose rate in records/s is given.
+impl StaticReplicas {
+    /// As many as the scenario has, or the fewest whose busiest member stays within the target utilization in the
+    /// busiest minute. `busiest_minute` is that minute's rate in records/s.
     pub(super) fn new(scenario: &Scenario, busiest_minute: f64) -> Self {
         let settings = &scenario.policy;
         let most = settings.max_replicas.unwrap_or_else(|| scenario.useful_replicas()).max(1);
@@ -74,16 +74,16 @@ impl Static {
     }
 }
 
-impl Autoscaler for Static {
+impl SimulatedAutoscaler for StaticReplicas {
     fn interval(&self) -> f64 {
         SYNC
     }
 
-    fn starts_at(&self) -> Option<u32> {
+    fn initial_replicas(&self) -> Option<u32> {
         Some(self.replicas)
     }
 
-    fn look(&mut self, _: &Observation, _: Workload) -> Wish {
-        Wish::plain(self.replicas, "Static")
+    fn recommend(&mut self, _: &Observation, _: Workload) -> PolicyRecommendation {
+        PolicyRecommendation::plain(self.replicas, "Static")
     }
 }

@@ -1,4 +1,4 @@
-//! What producers send, as a scenario says it.
+//! The `arrival` section of a scenario: what producers send.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,21 +6,23 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::duration;
+
 /// What producers send, in records/s over all topics. The counts are drawn around it (Poisson).
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Arrival {
-    /// All the time.
+    /// A constant rate.
     pub constant: Option<f64>,
-    /// From each time on, this rate.
+    /// A rate from each time on.
     pub steps: Vec<StepTo>,
-    /// In a straight line from one rate to another, and there it stays.
+    /// A linear change from one rate to another, which then stays.
     pub ramp: Option<Ramp>,
-    /// A sine between two rates, which begins at the low one.
-    pub wave: Option<Wave>,
-    /// A crowd that comes, stays and goes.
-    pub flash: Option<Flash>,
-    /// So many records at once, again and again.
+    /// A sine between two rates, which starts at the low one.
+    pub wave: Option<SineArrival>,
+    /// A flash crowd: a rate that rises, stays and falls.
+    pub flash: Option<FlashCrowd>,
+    /// A batch of records, repeated.
     pub batch: Option<Batch>,
     /// At random times for random lengths (both exponentially distributed).
     pub bursts: Option<Bursts>,
@@ -31,19 +33,19 @@ pub struct Arrival {
     pub trace: Option<PathBuf>,
 }
 
-/// From a time on, a rate.
+/// A rate from a time on.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepTo {
-    /// From when on.
-    #[serde(with = "humantime_serde")]
+    /// The time from which the rate applies.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
     /// In records/s.
     pub rate: f64,
 }
 
-/// A straight line.
+/// A linear change.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ramp {
@@ -51,12 +53,12 @@ pub struct Ramp {
     pub from: f64,
     /// In records/s, at `end` and after.
     pub to: f64,
-    /// When it begins.
-    #[serde(with = "humantime_serde", default)]
+    /// The start of the change.
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub start: Duration,
-    /// When it is there.
-    #[serde(with = "humantime_serde")]
+    /// The end of the change.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub end: Duration,
 }
@@ -64,61 +66,61 @@ pub struct Ramp {
 /// A sine.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Wave {
+pub struct SineArrival {
     /// In records/s.
     pub low: f64,
     /// In records/s.
     pub high: f64,
-    /// From low to low.
-    #[serde(with = "humantime_serde")]
+    /// The time from low to low.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub period: Duration,
 }
 
-/// A crowd.
+/// A flash crowd.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Flash {
-    /// On top of everything else, in records/s.
+pub struct FlashCrowd {
+    /// In records/s, added to everything else.
     pub rate: f64,
-    /// When it begins to come.
-    #[serde(with = "humantime_serde")]
+    /// The start of the rise.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
-    /// From nothing to all of it.
-    #[serde(with = "humantime_serde", default)]
+    /// How long it rises from 0 to `rate`.
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub rise: Duration,
-    /// How long all of it stays.
-    #[serde(with = "humantime_serde")]
+    /// How long the full rate lasts.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
-    /// From all of it to nothing.
-    #[serde(with = "humantime_serde", default)]
+    /// How long it falls from `rate` to 0.
+    #[serde(deserialize_with = "duration::required", default)]
     #[schemars(with = "String")]
     pub fall: Duration,
-    /// Once, or again so long after it began.
-    #[serde(with = "humantime_serde", default)]
+    /// The time from one start to the next; once where absent.
+    #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub every: Option<Duration>,
 }
 
-/// Records at once.
+/// A batch of records.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Batch {
-    /// How many.
+    /// Records per batch.
     pub records: f64,
-    /// From one to the next.
-    #[serde(with = "humantime_serde")]
+    /// The time from one batch to the next.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub every: Duration,
-    /// How long one takes to be written.
-    #[serde(with = "humantime_serde", default = "a_second")]
+    /// How long one batch takes to be written.
+    #[serde(deserialize_with = "duration::required", default = "a_second")]
     #[schemars(with = "String")]
     pub over: Duration,
-    /// When the first one comes; one `every` after the start where absent.
-    #[serde(with = "humantime_serde", default)]
+    /// The start of the first one; one `every` after the start where absent.
+    #[serde(deserialize_with = "duration::optional", default)]
     #[schemars(with = "Option<String>")]
     pub first: Option<Duration>,
 }
@@ -134,11 +136,11 @@ pub struct Bursts {
     /// In records/s while one lasts.
     pub rate: f64,
     /// The mean time between the end of one and the start of the next.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub pause: Duration,
     /// The mean length.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub lasts: Duration,
 }

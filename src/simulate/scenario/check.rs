@@ -1,30 +1,31 @@
-//! What a scenario's types can't hold back: each check names its field, and all that is wrong is told at once.
+//! What the types of a scenario can't check: each check names its field, and all errors are reported at once.
 
 use std::time::Duration;
 
 use super::{Arrival, DURATIONS, Event, Scenario};
+use crate::core::{Objective, format_duration};
 use crate::simulate::TICK;
-use crate::yaml::{Invalid, Problem, Source, path};
+use crate::yaml::{Document, Invalid, Problem, path};
 
-/// Beyond this a run takes minutes.
-const MOST_PARTITIONS: u32 = 10_000;
-/// Beyond this one tick takes longer than it is worth.
+/// The most partitions; with more, a run takes minutes.
+const MAX_PARTITIONS: u32 = 10_000;
+/// The highest rate, in records/s; with more, one tick takes too long.
 const FASTEST: f64 = 1e7;
 
-struct Check<'a> {
-    source: &'a Source,
+struct ScenarioCheck<'a> {
+    document: &'a Document<'a>,
     problems: Vec<Problem>,
 }
 
-pub(super) fn check(source: &Source, scenario: &Scenario) -> Result<(), Invalid> {
-    let mut check = Check { source, problems: Vec::new() };
+pub(super) fn check(document: &Document<'_>, scenario: &Scenario) -> Result<(), Invalid> {
+    let mut check = ScenarioCheck { document, problems: Vec::new() };
     check.all(scenario);
     if check.problems.is_empty() { Ok(()) } else { Err(Invalid(check.problems)) }
 }
 
-impl Check<'_> {
+impl ScenarioCheck<'_> {
     fn problem(&mut self, field: &str, message: impl Into<String>) {
-        let problem = self.source.problem(0, &path(field), message.into());
+        let problem = self.document.problem(&path(field), message.into());
         self.problems.push(problem);
     }
 
@@ -40,8 +41,8 @@ impl Check<'_> {
 
     fn at_least(&mut self, field: &str, value: Duration, least: Duration) {
         if value < least {
-            let least = humantime::format_duration(least);
-            self.problem(field, format!("{} is too short; {least} is the shortest", humantime::format_duration(value)));
+            let (value, least) = (format_duration(value), format_duration(least));
+            self.problem(field, format!("{value} is too short; {least} is the shortest"));
         }
     }
 
@@ -49,9 +50,9 @@ impl Check<'_> {
         let tick = Duration::from_secs_f64(TICK);
         self.at_least("duration", it.duration, *DURATIONS.start());
         if it.duration > *DURATIONS.end() {
-            self.problem("duration", format!("longer than {}", humantime::format_duration(*DURATIONS.end())));
+            self.problem("duration", format!("longer than {}", format_duration(*DURATIONS.end())));
         }
-        if crate::core::Objective::new(it.objective).is_none() {
+        if Objective::new(it.objective).is_none() {
             self.problem("objective", "not between 1s and 1day");
         }
         self.arrival(&it.arrival);
@@ -61,7 +62,7 @@ impl Check<'_> {
         self.within("members.spread", it.members.spread, 0.0, 0.95);
         self.at_least("members.commitInterval", it.members.commit_interval, tick);
         self.within("members.threadsPerReplica", f64::from(it.members.threads_per_replica), 1.0, 1000.0);
-        self.within("pods.replicas", f64::from(it.pods.replicas), 0.0, f64::from(MOST_PARTITIONS));
+        self.within("pods.replicas", f64::from(it.pods.replicas), 0.0, f64::from(MAX_PARTITIONS));
         self.at_least("polls.interval", it.polls.interval, Duration::from_secs(1));
         self.within("polls.partial", it.polls.partial, 0.0, 1.0);
         self.within("polls.failed", it.polls.failed, 0.0, 1.0);
@@ -127,8 +128,8 @@ impl Check<'_> {
             self.problem("topics", "empty; there must be a topic");
         }
         let partitions: u64 = it.topics.iter().map(|topic| u64::from(topic.partitions)).sum();
-        if partitions > u64::from(MOST_PARTITIONS) {
-            self.problem("topics", format!("{partitions} partitions; {MOST_PARTITIONS} is the most"));
+        if partitions > u64::from(MAX_PARTITIONS) {
+            self.problem("topics", format!("{partitions} partitions; {MAX_PARTITIONS} is the most"));
         }
         for (i, topic) in it.topics.iter().enumerate() {
             let field = |name: &str| format!("topics[{i}].{name}");

@@ -1,36 +1,38 @@
-//! The consumers, how they share the work, and the workload that runs them, as a scenario says it.
+//! The consumers, their group, and the workload that runs them, in a scenario.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::core::{OffsetReset, duration};
+
 /// The consumers.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Members {
+pub struct MemberSettings {
     /// What one member processes, in records/s.
     pub capacity: f64,
-    /// How much that varies from minute to minute: the standard deviation, as a share of the capacity.
+    /// How much that varies over time: the standard deviation, as a share of the capacity.
     pub noise: f64,
     /// How much members differ from each other: each has between 1 - spread and 1 + spread of the capacity.
     pub spread: f64,
     /// The time between two commits of a member.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub commit_interval: Duration,
-    /// Whether members commit before they give partitions away. Otherwise what was read since the last commit is read
-    /// again by the next owner.
+    /// Whether members commit before partitions are revoked. Otherwise the next owner reads again what was read since
+    /// the last commit.
     pub commit_on_revoke: bool,
     /// Whether the group has committed before the start.
     pub committed_before: bool,
-    /// Where a partition without a commit begins.
-    pub offset_reset: Reset,
+    /// Where a partition without a commit starts.
+    pub offset_reset: OffsetReset,
     /// Members that one replica runs.
     pub threads_per_replica: u32,
 }
 
-impl Default for Members {
+impl Default for MemberSettings {
     fn default() -> Self {
         Self {
             capacity: 100.0,
@@ -39,45 +41,35 @@ impl Default for Members {
             commit_interval: Duration::from_secs(5),
             commit_on_revoke: true,
             committed_before: true,
-            offset_reset: Reset::Earliest,
+            offset_reset: OffsetReset::Earliest,
             threads_per_replica: 1,
         }
     }
 }
 
-/// The consumers' `auto.offset.reset`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Reset {
-    /// At the end.
-    Latest,
-    /// At the oldest record.
-    Earliest,
-}
-
-/// How members share the work.
+/// How partitions are assigned.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Group {
-    /// Who stops during a rebalance.
-    pub protocol: Protocol,
-    /// Who gets which partition.
-    pub assignor: Assignor,
+pub struct GroupSettings {
+    /// Which partitions stop during a rebalance.
+    pub protocol: RebalanceProtocol,
+    /// The assignor.
+    pub assignor: AssignorName,
     /// How long a rebalance takes.
-    #[serde(with = "humantime_serde")]
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub pause: Duration,
-    /// When the group notices that a member died.
-    #[serde(with = "humantime_serde")]
+    /// When the group notices that a member is gone.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub session_timeout: Duration,
 }
 
-impl Default for Group {
+impl Default for GroupSettings {
     fn default() -> Self {
         Self {
-            protocol: Protocol::Eager,
-            assignor: Assignor::Range,
+            protocol: RebalanceProtocol::Eager,
+            assignor: AssignorName::Range,
             pause: Duration::from_secs(3),
             // The Java consumer's default since Kafka 3.0 (KIP-735).
             session_timeout: Duration::from_secs(45),
@@ -85,10 +77,10 @@ impl Default for Group {
     }
 }
 
-/// How a rebalance goes.
+/// A rebalance protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Protocol {
+pub enum RebalanceProtocol {
     /// Every member stops until it has its new assignment (classic).
     Eager,
     /// Only partitions that move stop (KIP-429).
@@ -100,7 +92,7 @@ pub enum Protocol {
 /// An assignor's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Assignor {
+pub enum AssignorName {
     /// `RangeAssignor`.
     Range,
     /// `RoundRobinAssignor`.
@@ -114,8 +106,8 @@ pub enum Assignor {
     Uniform,
 }
 
-impl Assignor {
-    /// The name as Kafka gives it.
+impl AssignorName {
+    /// The name in Kafka.
     pub fn name(self) -> &'static str {
         match self {
             Self::Range => "range",
@@ -130,20 +122,20 @@ impl Assignor {
 /// The workload that runs the members.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Pods {
-    /// How many there are at the start, at work.
+pub struct PodSettings {
+    /// The ready replicas at the start.
     pub replicas: u32,
-    /// From a new pod to its members in the group.
-    #[serde(with = "humantime_serde")]
+    /// The time from a pod's creation to its members in the group.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub start_delay: Duration,
-    /// How much later each further pod of the same scale-up is there.
-    #[serde(with = "humantime_serde")]
+    /// The additional start delay of each further pod of the same scale-up.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub stagger: Duration,
 }
 
-impl Default for Pods {
+impl Default for PodSettings {
     fn default() -> Self {
         Self { replicas: 1, start_delay: Duration::from_secs(10), stagger: Duration::from_secs(1) }
     }

@@ -1,45 +1,47 @@
-//! What happens in a scenario, and when.
+//! The events of a scenario.
 
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Something that happens. Exactly one of the kinds.
+use crate::core::duration;
+
+/// An event. Exactly one of the kinds.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Event {
-    /// When.
-    #[serde(with = "humantime_serde")]
+    /// The time of its start.
+    #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
-    /// Until when; for ever where absent. For `capacity`, `stuck`, `weight` and `downstream`.
-    #[serde(with = "humantime_serde")]
+    /// The time of its end; never where absent. For `capacity`, `stuck`, `weight` and `downstream`.
+    #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub until: Option<Duration>,
-    /// Every member's capacity, times this.
+    /// Every member's capacity is multiplied by this.
     pub capacity: Option<f64>,
-    /// A new version of the consumer, rolled out pod by pod, whose capacity is that of the first times this.
+    /// A new version of the consumer, rolled out pod by pod, with the first version's capacity multiplied by this.
     pub rollout: Option<f64>,
-    /// A partition stops: `3`, or `payments/3` where there are several topics.
+    /// A partition gets stuck: `3`, or `payments/3` where there are several topics.
     pub stuck: Option<PartitionName>,
-    /// A partition gets another share of its topic's records.
+    /// A partition's share of its topic's records changes.
     pub weight: Option<Weight>,
     /// The shared limit, in records/s.
     pub downstream: Option<f64>,
-    /// So many pods die without a word, and are started again.
+    /// So many pods crash and are started again.
     pub crash: Option<u32>,
-    /// The controller is started again.
-    pub restart: Option<Restart>,
+    /// The controller restarts.
+    pub restart: Option<RestartKind>,
 }
 
-/// Another share.
+/// A changed share.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Weight {
-    /// Of this partition.
+    /// The partition.
     pub partition: PartitionName,
-    /// Beside the others' shares.
+    /// Its share, relative to the others' shares.
     pub share: f64,
 }
 
@@ -47,17 +49,17 @@ pub struct Weight {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a partition such as 3 or payments/3")]
 pub enum PartitionName {
-    /// Of the first topic.
+    /// A partition of the first topic.
     Number(u32),
-    /// With its topic.
+    /// A partition with its topic.
     Text(String),
 }
 
-/// What a controller that starts again knows.
+/// What a restarted controller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Restart {
-    /// What the one before saved.
+pub enum RestartKind {
+    /// The saved memory of the one before.
     Warm,
     /// Nothing.
     Cold,

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use paceline::kubernetes::lease::{self, Leadership};
-use paceline::serve::external_metrics::aggregation::api_service::{NAME, Registration, Service, follow};
+use paceline::kubernetes::lease::Leadership;
+use paceline::serve::external_metrics::{API_SERVICE, Registration, ServiceName, follow_api_service};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::parts::{A_WHILE, SOON, service};
+use super::parts::{A_WHILE, SOON, follows, service};
 use crate::world::api_service::{Turn, api_service_lock};
 use crate::world::control_plane::{ADMIN, ControlPlane};
 use crate::world::{cluster, equal, stays, wait_for};
@@ -20,11 +20,11 @@ struct Follower {
     _stop: DropGuard,
 }
 
-fn start(cluster: &ControlPlane, service: Service, leadership: Leadership) -> Follower {
+fn start(cluster: &ControlPlane, service: ServiceName, leadership: Leadership) -> Follower {
     let (registered, registration) = watch::channel(Registration::default());
     let (ca_bundle, bundles) = watch::channel(None);
     let stop = CancellationToken::new();
-    tokio::spawn(follow(cluster.admin(), service, bundles, leadership, registered, stop.clone()));
+    tokio::spawn(follow_api_service(cluster.admin(), service, bundles, leadership, registered, stop.clone()));
     Follower { registration, ca_bundle, _stop: stop.drop_guard() }
 }
 
@@ -61,7 +61,7 @@ async fn settled(turn: &Turn) -> APIService {
 /// The writes to it that the tests' user, who is the controller here too, has made.
 fn writes(cluster: &ControlPlane) -> usize {
     let writes = cluster.writes("");
-    writes.iter().filter(|write| write.user == ADMIN && write.name == NAME && write.verb != "delete").count()
+    writes.iter().filter(|write| write.user == ADMIN && write.name == API_SERVICE && write.verb != "delete").count()
 }
 
 #[tokio::test]
@@ -79,8 +79,7 @@ async fn one_of_somebody_else_is_named_and_stays_as_it_is_byte_for_byte() {
     for (of, name, more, manager, told) in rows {
         turn.create(of, name, 443, more).await;
         let before = settled(&turn).await;
-        let (_standing, leadership) = lease::alone();
-        let follower = start(cluster, service(&namespace), leadership);
+        let follower = start(cluster, service(&namespace), Leadership::always());
         let seen = follower.wait_for("whose it is", |seen| seen.name() == "APIServiceOwnedByOther").await;
         let Registration::OwnedBy { service: named, manager: made_by } = &seen else { panic!("{seen:?}") };
         assert_eq!(named.as_deref(), Some(format!("{of}/{name}").as_str()));
@@ -105,8 +104,7 @@ async fn one_of_somebody_else_is_named_and_stays_as_it_is_byte_for_byte() {
 async fn ours_trusts_our_authorities_and_changes_in_nothing_else() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("adapter").await;
-    let (_standing, leadership) = lease::alone();
-    let follower = start(cluster, service(&namespace), leadership);
+    let follower = start(cluster, service(&namespace), Leadership::always());
     follower.wait_for("that there is none", |seen| *seen == Registration::Missing).await;
     turn.create(&namespace, "external-metrics", 443, json!({"spec": {"insecureSkipTLSVerify": true}})).await;
     let before = settled(&turn).await;
@@ -150,10 +148,8 @@ async fn ours_trusts_our_authorities_and_changes_in_nothing_else() {
 async fn who_does_not_lead_or_has_no_bundle_says_whose_it_is_and_writes_nothing() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("adapter").await;
-    let (_contest, follows) = lease::contest();
-    let (_standing, leads) = lease::alone();
-    let follower = start(cluster, service(&namespace), follows);
-    let without = start(cluster, service(&namespace), leads);
+    let follower = start(cluster, service(&namespace), follows(cluster.admin(), &namespace));
+    let without = start(cluster, service(&namespace), Leadership::always());
     follower.ca_bundle.send_replace(Some(authority()));
     turn.create(&namespace, "external-metrics", 443, json!({})).await;
     follower.wait_for("that it is ours", Registration::is_ours).await;

@@ -6,9 +6,8 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
-use paceline::serve::external_metrics::aggregation::certificates::pki::{Certificate, check_pair, verify};
-use paceline::serve::external_metrics::aggregation::certificates::{KeyPairPem, Lifetimes, names};
-use rcgen::{CertificateParams, KeyPair};
+use paceline::serve::external_metrics::{KeyPair, Lifetimes, ParsedCertificate, verify_certificate as verify};
+use rcgen::CertificateParams;
 use serde_json::json;
 
 use super::parts::{A_WHILE, Rank, Replica, SECRET, SOON, service};
@@ -44,16 +43,16 @@ async fn of_two_that_want_to_make_it_one_does_and_both_serve_it() {
     assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/tls"));
     let data = data(&secret);
     let keys: Vec<_> = data.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["ca.crt", "ca.key", "tls.crt", "tls.key"]);
+    assert_eq!(keys, ["ca.crt", "tls.crt", "tls.key"]);
     let now = k8s_openapi::jiff::Timestamp::now();
-    for name in names(&service(&namespace)) {
+    for name in service(&namespace).dns_names() {
         assert_eq!(verify(&chain, &data["ca.crt"], &name, now), Ok(()), "{name}");
     }
     assert!(verify(&chain, &data["ca.crt"], "elsewhere.svc", now).is_err());
-    let own = &Certificate::all(&chain).unwrap()[0];
+    let own = &ParsedCertificate::all(&chain).unwrap()[0];
     let days = own.not_after.duration_since(now).as_hours() / 24;
     assert!((88..=90).contains(&days), "{days} days");
-    assert_eq!(*first.certificates.ca_bundle.borrow(), Some(data["ca.crt"].clone()));
+    assert_eq!(*first.ca_bundle.borrow(), Some(data["ca.crt"].clone()));
 
     stays("nothing more is written", A_WHILE, || {
         let mut writes = writes(cluster, &namespace);
@@ -61,7 +60,7 @@ async fn of_two_that_want_to_make_it_one_does_and_both_serve_it() {
         equal(&writes, &vec![("create".to_owned(), 201)])
     })
     .await;
-    let shown = format!("{:?} {:?}", first.certificates, first.certificates.pair.borrow());
+    let shown = format!("{:?}", first.certificate);
     assert!(!shown.contains("PRIVATE KEY"), "{shown}");
 }
 
@@ -70,7 +69,7 @@ async fn who_does_not_lead_writes_nothing_and_serves_what_it_reads() {
     let cluster = cluster();
     let namespace = cluster.namespace("certificate").await;
     let follower = Replica::start(&cluster.admin(), &namespace, Rank::Follower, Lifetimes::default());
-    assert!(follower.has_own_standing() && !follower.leadership.is_leader());
+    assert!(!follower.leadership.is_leader());
     stays("nothing is written", A_WHILE, || equal(&writes(cluster, &namespace), &vec![])).await;
     assert_eq!(follower.chain(), None);
 
@@ -82,26 +81,26 @@ async fn who_does_not_lead_writes_nothing_and_serves_what_it_reads() {
 async fn whoever_leads_next_goes_on_with_what_the_one_before_has_made() {
     let cluster = cluster();
     let namespace = cluster.namespace("certificate").await;
-    let lifetimes = Lifetimes { serving: Duration::from_secs(12), ..Lifetimes::default() };
-    let lifetimes = Lifetimes { skew: Duration::from_secs(1), ..lifetimes };
+    let seconds = Duration::from_secs;
+    let lifetimes = Lifetimes { serving: seconds(36), skew: seconds(1), settle: seconds(1) };
     let client = cluster.admin();
     let first = Replica::start(&client, &namespace, Rank::Candidate, lifetimes);
     let chain = first.wait_for_chain().await;
     let second = Replica::start(&client, &namespace, Rank::Candidate, lifetimes);
     assert_eq!(second.wait_for_chain().await, chain);
-    let bundle = second.certificates.ca_bundle.borrow().clone();
-    let name = &names(&service(&namespace))[0];
+    let name = &service(&namespace).dns_names()[0];
     drop(first);
 
-    // The second one leads soon, and then renews with the same authority.
-    wait_for("a new certificate by the next leader", SOON, || async {
+    // The second one leads soon, and then renews it. Whoever trusts what it says trusts both.
+    wait_for("a new certificate by the next leader", 2 * SOON, || async {
         let now = second.chain().ok_or("none")?;
         if second.leadership.is_leader() && now != chain { Ok(()) } else { Err("still the old one") }
     })
     .await;
-    assert_eq!(*second.certificates.ca_bundle.borrow(), bundle);
-    let now = k8s_openapi::jiff::Timestamp::now();
-    assert_eq!(verify(&second.chain().unwrap(), &bundle.unwrap(), name, now), Ok(()));
+    let bundle = second.ca_bundle.borrow().clone().unwrap();
+    let own = &ParsedCertificate::all(&chain).unwrap()[0];
+    assert_eq!(verify(&chain, &bundle, name, own.not_before), Ok(()));
+    assert_eq!(verify(&second.chain().unwrap(), &bundle, name, k8s_openapi::jiff::Timestamp::now()), Ok(()));
 }
 
 #[tokio::test]
@@ -131,15 +130,17 @@ struct Row {
 
 #[tokio::test]
 async fn a_damaged_secret_of_ours_is_made_anew_an_empty_one_filled_and_a_foreign_one_left_alone() {
-    let key = KeyPair::generate().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
     let own = CertificateParams::new(vec!["elsewhere".to_owned()]).unwrap().self_signed(&key).unwrap().pem();
-    let other_key = KeyPair::generate().unwrap().serialize_pem();
+    let other_key = rcgen::KeyPair::generate().unwrap().serialize_pem();
     let (own, key) = (|| own.clone(), key.serialize_pem());
     let pair = || vec![("tls.crt", own()), ("tls.key", key.clone())];
     let with = |more: &[(&'static str, &str)]| {
         let more = more.iter().map(|(key, value)| (*key, (*value).to_owned()));
         pair().into_iter().chain(more).collect::<Vec<_>>()
     };
+    let authority = CertificateParams::new(vec![]).unwrap().self_signed(&rcgen::KeyPair::generate().unwrap());
+    let authority = authority.unwrap().pem();
     let (tls, opaque) = ("kubernetes.io/tls", "Opaque");
     let row = |name, is_ours, kind, data, is_made| Row { name, is_ours, kind, data, is_made };
     let garbage = vec![("tls.crt", "garbage".to_owned()), ("tls.key", "garbage".to_owned())];
@@ -148,10 +149,10 @@ async fn a_damaged_secret_of_ours_is_made_anew_an_empty_one_filled_and_a_foreign
         row("somebody's garbage", false, tls, garbage.clone(), false),
         row("somebody's passwords", false, opaque, vec![("tls.key", "x".to_owned())], false),
         row("ours, garbage", true, tls, garbage, true),
-        row("ours, the authority's key gone", true, tls, with(&[("ca.crt", &own())]), true),
         row("ours, another key", true, tls, vec![("tls.crt", own()), ("tls.key", other_key.clone())], true),
-        row("ours, a stray key", true, tls, with(&[("ca.crt", &own()), ("ca.key", &other_key)]), true),
-        row("ours, by another authority", true, tls, with(&[("ca.crt", &own()), ("ca.key", &key)]), true),
+        row("ours, nothing to trust", true, tls, pair(), true),
+        row("ours, for another name", true, tls, with(&[("ca.crt", &own())]), true),
+        row("ours, by an authority", true, tls, with(&[("ca.crt", &authority), ("ca.key", &other_key)]), true),
         row("empty", false, opaque, vec![], true),
         row("empty entries", false, tls, vec![("tls.crt", String::new()), ("tls.key", String::new())], true),
     ];
@@ -159,7 +160,8 @@ async fn a_damaged_secret_of_ours_is_made_anew_an_empty_one_filled_and_a_foreign
     for row in rows {
         let namespace = cluster.namespace("certificate").await;
         let before = create(cluster, &namespace, &row).await;
-        let replica = Replica::start(&cluster.admin(), &namespace, Rank::Leader, Lifetimes::default());
+        let lifetimes = Lifetimes { settle: Duration::from_secs(1), ..Lifetimes::default() };
+        let replica = Replica::start(&cluster.admin(), &namespace, Rank::Leader, lifetimes);
         let secrets = secrets(cluster, &namespace);
         if !row.is_made {
             stays(row.name, A_WHILE / 2, || equal(&replica.chain(), &None)).await;
@@ -167,10 +169,10 @@ async fn a_damaged_secret_of_ours_is_made_anew_an_empty_one_filled_and_a_foreign
             assert_eq!(writes(cluster, &namespace).len(), 1, "{}: the test's own", row.name);
             continue;
         }
-        let name = &names(&service(&namespace))[0];
+        let name = &service(&namespace).dns_names()[0];
         wait_for(row.name, SOON, || async {
             let chain = replica.chain().ok_or("nothing is served")?;
-            let bundle = replica.certificates.ca_bundle.borrow().clone().ok_or("nothing is trusted")?;
+            let bundle = replica.ca_bundle.borrow().clone().ok_or("nothing is trusted")?;
             verify(&chain, &bundle, name, k8s_openapi::jiff::Timestamp::now()).map_err(|_| "it does not verify")
         })
         .await;
@@ -178,8 +180,9 @@ async fn a_damaged_secret_of_ours_is_made_anew_an_empty_one_filled_and_a_foreign
         let label = after.metadata.labels.clone().unwrap_or_default().remove("app.kubernetes.io/managed-by");
         assert_eq!(label.as_deref(), Some("paceline"), "{}", row.name);
         let data = data(&after);
-        let pair = KeyPairPem { certificate_chain: data["tls.crt"].clone(), private_key: data["tls.key"].clone() };
-        assert_eq!(check_pair(&pair), Ok(()), "{}", row.name);
+        let pair = KeyPair { certificate_chain_pem: data["tls.crt"].clone(), private_key_pem: data["tls.key"].clone() };
+        assert!(pair.check().is_ok(), "{}", row.name);
+        assert!(!data.contains_key("ca.key"), "{}", row.name);
     }
 }
 

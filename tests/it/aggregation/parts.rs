@@ -1,15 +1,16 @@
-//! The parts of the cluster's side, started as the app starts them, and stopped with the test.
+//! What follows the Secret and the APIService, started as the controller starts it, and stopped with the test.
 
 use std::time::Duration;
 
 use kube::Client;
-use paceline::kubernetes::lease::{self, Candidate, Leadership, Standing};
-use paceline::serve::external_metrics::aggregation::api_service::{self, Registration, Service};
-use paceline::serve::external_metrics::aggregation::certificates::{self, Certificates, Lifetimes, Settings};
+use paceline::kubernetes::lease::{Candidate, LeaderElection, Leadership};
+use paceline::serve::external_metrics::{
+    Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
+};
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::world::unique;
+use crate::world::{unique, wait_for};
 
 /// The longest that a test waits for something that takes milliseconds on an idle machine.
 pub(super) const SOON: Duration = Duration::from_secs(30);
@@ -22,10 +23,10 @@ pub(super) const SECRET: &str = "external-metrics-tls";
 
 /// One replica of the controller, as far as it goes here.
 pub(super) struct Replica {
-    pub(super) certificates: Certificates,
+    pub(super) certificate: ServedCertificate,
+    pub(super) ca_bundle: watch::Receiver<Option<String>>,
     pub(super) registration: watch::Receiver<Registration>,
     pub(super) leadership: Leadership,
-    standing: Option<watch::Sender<Standing>>,
     _stop: DropGuard,
 }
 
@@ -36,76 +37,69 @@ pub(super) enum Rank {
     Leader,
     /// It never leads.
     Follower,
-    /// It contends for a Lease of the namespace.
+    /// It takes part in the election for a Lease of the namespace.
     Candidate,
 }
 
 impl Replica {
     pub(super) fn start(client: &Client, namespace: &str, rank: Rank, lifetimes: Lifetimes) -> Self {
         let stop = CancellationToken::new();
-        let (standing, leadership) = match rank {
-            Rank::Leader => lease::alone(),
-            Rank::Follower | Rank::Candidate => lease::contest(),
-        };
-        let standing = match rank {
+        let leadership = match rank {
+            Rank::Leader => Leadership::always(),
+            Rank::Follower => follows(client.clone(), namespace),
             Rank::Candidate => {
-                let candidate = Candidate {
-                    namespace: namespace.to_owned(),
-                    lease: "paceline".to_owned(),
-                    identity: unique("replica"),
-                };
-                tokio::spawn(lease::contend(client.clone(), candidate, standing, stop.clone()));
-                None
+                let (election, leadership) = election(client.clone(), namespace);
+                tokio::spawn(election.run(stop.clone()));
+                leadership
             }
-            Rank::Leader | Rank::Follower => Some(standing),
         };
         let service = service(namespace);
-        let settings = Settings {
+        let settings = SecretSettings {
             namespace: namespace.to_owned(),
-            secret: SECRET.to_owned(),
+            name: SECRET.to_owned(),
             service: service.clone(),
             lifetimes,
         };
-        let (delivery, certificates) = certificates::channel();
+        let certificate = ServedCertificate::default();
+        let (bundle, ca_bundle) = watch::channel(None);
         let (registered, registration) = watch::channel(Registration::default());
-        tokio::spawn(certificates::follow(
+        tokio::spawn(follow_secret(
             client.clone(),
             settings,
             leadership.clone(),
             registration.clone(),
-            delivery,
+            certificate.clone(),
+            bundle,
             stop.clone(),
         ));
-        tokio::spawn(api_service::follow(
-            client.clone(),
-            service,
-            certificates.ca_bundle.clone(),
-            leadership.clone(),
-            registered,
-            stop.clone(),
-        ));
-        Self { certificates, registration, leadership, standing, _stop: stop.drop_guard() }
+        let (leads, bundles) = (leadership.clone(), ca_bundle.clone());
+        tokio::spawn(follow_api_service(client.clone(), service, bundles, leads, registered, stop.clone()));
+        Self { certificate, ca_bundle, registration, leadership, _stop: stop.drop_guard() }
     }
 
     /// The certificate that it serves with now.
     pub(super) fn chain(&self) -> Option<String> {
-        self.certificates.pair.borrow().as_ref().map(|pair| pair.certificate_chain.clone())
+        self.certificate.pair().map(|pair| pair.certificate_chain_pem)
     }
 
     /// The certificate once there is one.
     pub(super) async fn wait_for_chain(&self) -> String {
-        let mut pair = self.certificates.pair.clone();
-        let found = tokio::time::timeout(SOON, pair.wait_for(Option::is_some)).await;
-        found.expect("a certificate comes").unwrap().as_ref().unwrap().certificate_chain.clone()
-    }
-
-    /// Keeps the end of the contest that nobody else holds.
-    pub(super) fn has_own_standing(&self) -> bool {
-        self.standing.is_some()
+        wait_for("a certificate", SOON, || async { self.chain().ok_or("there is none") }).await
     }
 }
 
+fn election(client: Client, namespace: &str) -> (LeaderElection, Leadership) {
+    let candidate =
+        Candidate { namespace: namespace.to_owned(), lease: "paceline".to_owned(), identity: unique("replica") };
+    LeaderElection::new(client, candidate)
+}
+
+/// The leadership of one that never leads.
+pub(super) fn follows(client: Client, namespace: &str) -> Leadership {
+    election(client, namespace).1
+}
+
 /// The Service of a namespace.
-pub(super) fn service(namespace: &str) -> Service {
-    Service { namespace: namespace.to_owned(), name: SERVICE.to_owned() }
+pub(super) fn service(namespace: &str) -> ServiceName {
+    ServiceName { namespace: namespace.to_owned(), name: SERVICE.to_owned() }
 }

@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use kube::Client;
 use kube::api::{Api, ObjectMeta, PostParams};
-use paceline::serve::external_metrics::aggregation::api_service::NAME;
-use paceline::serve::external_metrics::aggregation::certificates::Lifetimes;
+use paceline::serve::external_metrics::{API_SERVICE, Lifetimes};
 use serde_json::json;
 
 use super::parts::{Rank, Replica, SECRET, SERVICE, SOON};
@@ -14,13 +14,18 @@ use crate::world::{cluster, wait_for};
 
 const ACCOUNT: &str = "controller";
 
-async fn allow(cluster: &ControlPlane, namespace: &str) {
-    let (params, admin) = (PostParams::default(), cluster.admin());
+/// A client as a ServiceAccount that has no rights yet.
+pub(super) async fn create_account(cluster: &ControlPlane, namespace: &str) -> Client {
     let account = ServiceAccount {
         metadata: ObjectMeta { name: Some(ACCOUNT.to_owned()), ..ObjectMeta::default() },
         ..ServiceAccount::default()
     };
-    Api::namespaced(admin.clone(), namespace).create(&params, &account).await.unwrap();
+    Api::namespaced(cluster.admin(), namespace).create(&PostParams::default(), &account).await.unwrap();
+    cluster.service_account(namespace, ACCOUNT).await
+}
+
+pub(super) async fn allow(cluster: &ControlPlane, namespace: &str) {
+    let (params, admin) = (PostParams::default(), cluster.admin());
     let subjects = json!([{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": namespace}]);
     let role = json!({
         "metadata": {"name": ACCOUNT},
@@ -46,7 +51,7 @@ async fn allow(cluster: &ControlPlane, namespace: &str) {
         "rules": [{
             "apiGroups": ["apiregistration.k8s.io"],
             "resources": ["apiservices"],
-            "resourceNames": [NAME],
+            "resourceNames": [API_SERVICE],
             "verbs": ["list", "watch", "patch"],
         }],
     });
@@ -64,11 +69,11 @@ async fn allow(cluster: &ControlPlane, namespace: &str) {
 async fn a_few_verbs_on_objects_by_name_are_enough_to_lead() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("rights").await;
+    let client = create_account(cluster, &namespace).await;
     allow(cluster, &namespace).await;
     turn.create(&namespace, SERVICE, 443, json!({})).await;
-    let client = cluster.service_account(&namespace, ACCOUNT).await;
     let seconds = std::time::Duration::from_secs;
-    let lifetimes = Lifetimes { serving: seconds(9), skew: seconds(1), ..Lifetimes::default() };
+    let lifetimes = Lifetimes { serving: seconds(9), skew: seconds(1), settle: seconds(1) };
     let leader = Replica::start(&client, &namespace, Rank::Leader, lifetimes);
     let first = leader.wait_for_chain().await;
     wait_for("the APIService trusts us", SOON, || async { turn.ca_bundle().await.ok_or("nobody") }).await;

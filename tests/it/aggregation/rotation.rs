@@ -1,5 +1,5 @@
-//! Authorities and certificates that live for seconds, served to the real API server: at every moment what is served is
-//! believed by whoever trusts what the APIService says, and the API server's own requests come through.
+//! Certificates that live for seconds, served to the real API server: at every moment what is served is trusted by the
+//! APIService's caBundle, and the API server's own requests are answered.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use k8s_openapi::api::core::v1::Service as CoreService;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use paceline::serve::external_metrics::aggregation::certificates::pki::{Certificate, verify};
-use paceline::serve::external_metrics::aggregation::certificates::{Lifetimes, names};
-use paceline::serve::external_metrics::aggregation::front_proxy::{self, Source};
-use paceline::serve::external_metrics::certificate::Served;
-use paceline::serve::external_metrics::{Board, Counters, FrontProxy, KeyPair, Serving, serve};
+use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::registry::Registry;
+use paceline::serve::external_metrics::{
+    Counters, ExternalMetricsServer, FrontProxySource, Lifetimes, MetricReader, ParsedCertificate, follow_front_proxy,
+    verify_certificate,
+};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,45 +24,21 @@ use super::parts::{Rank, Replica, SERVICE, SOON, service};
 use crate::world::api_service::{Turn, api_service_lock};
 use crate::world::{cluster, wait_for};
 
-/// Serves external metrics as this replica, as the app does. Gives the port.
+/// Serves external metrics as this replica, as the controller does. Gives the port.
 async fn serve_as(client: &Client, replica: &Replica, stop: &CancellationToken) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let ((known_in, known), (pairs_in, pairs)) = (watch::channel(None), watch::channel(None));
-    let (described, mut descriptions) = watch::channel(None);
-    tokio::spawn(front_proxy::follow(client.clone(), Source::default(), described, stop.clone()));
-    let mut certificates = replica.certificates.pair.clone();
-    tokio::spawn(async move {
-        loop {
-            let description = descriptions.borrow_and_update().clone();
-            if let Some(it) = description {
-                let known = FrontProxy::new(&it.client_ca_pem, it.allowed_names, &it.username_headers).unwrap();
-                known_in.send_replace(Some(Arc::new(known)));
-            }
-            let pair = certificates.borrow_and_update().clone();
-            if let Some(it) = pair {
-                let pair = KeyPair { certificate_chain_pem: it.certificate_chain, private_key_pem: it.private_key };
-                pairs_in.send_replace(Some(Arc::new(pair)));
-            }
-            let changed = tokio::select! {
-                changed = descriptions.changed() => changed,
-                changed = certificates.changed() => changed,
-            };
-            if changed.is_err() {
-                return;
-            }
-        }
-    });
-    let board = Board::new();
-    board.listed();
-    let serving = Serving {
-        board,
-        front_proxy: known,
-        pairs,
-        certificate: Served::default(),
+    let (trusted, front_proxy) = watch::channel(None);
+    tokio::spawn(follow_front_proxy(client.clone(), FrontProxySource::default(), trusted, stop.clone()));
+    let (_, registry) = Registry::new();
+    registry.watches().listed(RESOURCE, None);
+    let server = ExternalMetricsServer {
+        reader: MetricReader::new(registry, paceline::kafka::now, None),
+        front_proxy,
+        certificate: replica.certificate.clone(),
         counters: Arc::<Counters>::default(),
     };
-    tokio::spawn(serve(listener, serving, stop.clone()));
+    tokio::spawn(server.serve(listener, stop.clone()));
     port
 }
 
@@ -101,13 +78,13 @@ async fn ask_all_the_while(client: Client, stop: CancellationToken) -> Vec<Resul
 }
 
 impl Seen {
-    /// Looks once: the bundle is read between two looks at what is served, and both must be believed.
+    /// Looks once: the bundle is read between two looks at what is served, and both must be trusted.
     async fn look(&mut self, turn: &Turn, replicas: &[&Replica], name: &str) {
         let before: Vec<_> = replicas.iter().map(|replica| replica.chain().unwrap()).collect();
         let bundle = turn.ca_bundle().await.expect("it trusts somebody");
         let after = replicas.iter().map(|replica| replica.chain().unwrap());
         for chain in before.into_iter().chain(after) {
-            verify(&chain, &bundle, name, Timestamp::now()).expect("what is served is believed");
+            verify_certificate(&chain, &bundle, name, Timestamp::now()).expect("what is served is trusted");
             self.chains.insert(chain);
         }
         if self.bundles.last() != Some(&bundle) {
@@ -117,11 +94,11 @@ impl Seen {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_served_is_believed_all_the_while_that_authorities_and_certificates_change() {
+async fn what_is_served_is_trusted_all_the_while_that_certificates_change() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let (namespace, client) = (cluster.namespace("rotation").await, cluster.admin());
     let seconds = Duration::from_secs;
-    let lifetimes = Lifetimes { authority: seconds(36), serving: seconds(12), skew: seconds(1), settle: seconds(2) };
+    let lifetimes = Lifetimes { serving: seconds(30), skew: seconds(1), settle: seconds(2) };
     let leader = Replica::start(&client, &namespace, Rank::Leader, lifetimes);
     let other = Replica::start(&client, &namespace, Rank::Follower, lifetimes);
     let stop = CancellationToken::new();
@@ -142,15 +119,13 @@ async fn what_is_served_is_believed_all_the_while_that_authorities_and_certifica
     let _enough = enough.clone().drop_guard();
     let asked = tokio::spawn(ask_all_the_while(asking, enough.clone()));
 
-    // Until the second authority is the only one that is left.
-    let name = &names(&service(&namespace))[0];
+    // Until the third certificate is served.
+    let name = &service(&namespace).dns_names()[0];
     let mut seen = Seen::default();
     let begin = Instant::now();
     loop {
         seen.look(&turn, &[&leader, &other], name).await;
-        let authorities = |bundle: &String| Certificate::all(bundle).unwrap();
-        let first = &authorities(&seen.bundles[0])[0];
-        if !authorities(seen.bundles.last().unwrap()).contains(first) {
+        if seen.chains.len() >= 3 {
             break;
         }
         assert!(begin.elapsed() < seconds(90), "{} bundles", seen.bundles.len());
@@ -166,7 +141,7 @@ async fn what_is_served_is_believed_all_the_while_that_authorities_and_certifica
         seen.bundles.len(),
         begin.elapsed()
     );
-    let counts: Vec<_> = seen.bundles.iter().map(|bundle| Certificate::all(bundle).unwrap().len()).collect();
-    assert_eq!(counts, [1, 2, 1], "one, both, the other one");
-    assert!(seen.chains.len() >= 4, "{} certificates", seen.chains.len());
+    let counts: Vec<_> = seen.bundles.iter().map(|bundle| ParsedCertificate::all(bundle).unwrap().len()).collect();
+    assert_eq!(counts[..2], [1, 2], "one, then the next one with it");
+    assert!(counts.iter().all(|count| *count <= 3), "{counts:?}");
 }

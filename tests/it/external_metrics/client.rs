@@ -1,22 +1,29 @@
-//! What it takes to speak to the server: certificates, connections, requests. The bench uses it too.
+//! What it takes to speak to the server: certificates, connections, requests, and ScaledConsumers in the registry. The
+//! bench uses it too.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use jiff::Timestamp;
-use paceline::serve::external_metrics::{KeyPair, Labels, Notice, Values};
+use paceline::core::{
+    Bounds, Engine, GroupKind, Observation, Offset, PartitionObservation, Pause, Policy, RecordsPerSecond, Replicas,
+    Rule, TimeLag, TopicObservation, Unknown, Workload,
+};
+use paceline::kubernetes::scaledconsumer::validate::validate;
+use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, RegistryWriter, Snapshot};
+use paceline::serve::external_metrics::KeyPair;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyUsagePurpose,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -108,7 +115,7 @@ pub(super) async fn connect(
     authority: &str,
     identity: Option<&KeyPair>,
 ) -> io::Result<Connection> {
-    let stream = shake_hands(address, authority, identity, b"http/1.1").await?;
+    let stream = handshake(address, authority, identity, b"http/1.1").await?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     Ok(Connection::One(sender))
@@ -120,15 +127,15 @@ pub(super) async fn connect_2(
     authority: &str,
     identity: Option<&KeyPair>,
 ) -> io::Result<Connection> {
-    let stream = shake_hands(address, authority, identity, b"h2").await?;
+    let stream = handshake(address, authority, identity, b"h2").await?;
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     Ok(Connection::Two(sender))
 }
 
-/// A connection that speaks TLS, and whatever the test wants to say.
-pub(super) async fn shake_hands(
+/// A connection after its TLS handshake.
+pub(super) async fn handshake(
     address: SocketAddr,
     authority: &str,
     identity: Option<&KeyPair>,
@@ -201,27 +208,69 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> htt
     request.body(Full::default()).unwrap()
 }
 
-/// What was read just now of a group of one topic, `NAME-group` on `NAME-topic`.
-pub(super) fn notice(name: &str, desired_replicas: f64) -> Notice {
-    Notice {
-        labels: labels(name),
-        at: at(),
-        read: Instant::now(),
-        max_age: Duration::from_secs(3600),
-        values: Values {
-            desired_replicas: Ok(desired_replicas),
-            lag_records: Ok(1200.0),
-            time_lag_seconds: Ok(1.5),
-            arrival_records_per_second: Ok(0.25),
-        },
+/// The observations' clock in the tests, which stands still: 2026-03-01T12:00:07.9Z. The fraction is not served.
+pub(super) fn now() -> Duration {
+    Duration::from_millis(1_772_366_407_900)
+}
+
+/// What was read just now: a lag of 1,200 and so many replicas desired, for a poll every 10 s.
+pub(super) fn snapshot(desired: u32) -> Snapshot {
+    let partition = PartitionObservation {
+        topic: Arc::from("topic"),
+        partition: 0,
+        committed: Ok(Offset::new(0)),
+        start: Ok(Offset::new(0).unwrap()),
+        end: Ok(Offset::new(1200).unwrap()),
+        high_watermark: None,
+        last_stable: None,
+    };
+    let observation = Observation {
+        consumer_group: "group".to_owned(),
+        at: now(),
+        failure: None,
+        topics: vec![TopicObservation { name: Arc::from("topic"), id: None, partitions: Ok(1), config: None }],
+        partitions: vec![partition],
+        group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
+        kind: GroupKind::Classic,
+    };
+    let rule = Rule::LagPerReplica(100.try_into().unwrap());
+    let pause = Some(Pause::At(Replicas(desired)));
+    let policy = Policy { pause, ..Policy::new(rule, Bounds::new(1, None).unwrap()) };
+    let mut decision = Engine::new(policy).observe(&observation, Workload::of(1));
+    decision.model.time_lag = TimeLag::Seconds(Duration::from_millis(1500));
+    decision.model.arrival_rate = Some(RecordsPerSecond(0.25));
+    Snapshot {
+        observation: Arc::new(observation),
+        decision: Ok(Arc::new(decision)),
+        action: ActionResult::Pending,
+        competitor: None,
+        certificate: None,
+        poll_interval: Duration::from_secs(10),
     }
 }
 
-pub(super) fn labels(name: &str) -> Labels {
-    Labels { consumer_group: format!("{name}-group"), topic: Some(format!("{name}-topic")) }
+/// Puts a ScaledConsumer into the registry that has not been read yet, of the group `NAME-group` with these topics.
+pub(super) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, topics: &[&str]) -> EntryWriter {
+    let object = json!({
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": {"name": name},
+            "kafka": {"cluster": "main", "consumerGroup": format!("{name}-group"), "topics": topics},
+        },
+    });
+    let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
+    registry.begin_anew(&source(namespace, name), Some(spec))
 }
 
-/// A time with a fraction of a second, which is not served.
-pub(super) fn at() -> Timestamp {
-    "2026-03-01T12:00:07.9Z".parse().unwrap()
+/// The same of the topic `NAME-topic`, with what was read.
+pub(super) fn insert_read(registry: &RegistryWriter, namespace: &str, name: &str, snapshot: Snapshot) -> EntryWriter {
+    let entry = insert(registry, namespace, name, &[&format!("{name}-topic")]);
+    entry.update(|entry| entry.record(snapshot, true));
+    entry
+}
+
+/// Where a ScaledConsumer comes from.
+pub(super) fn source(namespace: &str, name: &str) -> ConsumerSource {
+    let key = Key { namespace: namespace.to_owned(), name: name.to_owned() };
+    ConsumerSource { key, created: None, record: None }
 }

@@ -1,17 +1,20 @@
 //! What is answered to the API server.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::client::{USER, V1BETA1, at, get, labels, notice, request};
-use super::stage::{DEADLINE, Stage};
-use crate::world::wait_for;
-use paceline::serve::external_metrics::board::Labels;
-use paceline::serve::external_metrics::counters::Class;
-use paceline::serve::external_metrics::{Metric, Notice, Values};
+use paceline::core::Observation;
+use paceline::kubernetes::hpa::Metric;
+use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::registry::{Snapshot, TargetError};
+use paceline::serve::external_metrics::ResponseClass;
+
+use super::client::{USER, V1BETA1, get, insert, insert_read, now, request, snapshot, source};
+use super::stage::Stage;
 
 fn resource(name: &str) -> Value {
     json!({"name": name, "singularName": "", "namespaced": true, "kind": "ExternalMetricValueList", "verbs": ["get"]})
@@ -56,11 +59,11 @@ async fn discovery_lists_the_metrics_that_there_are() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_route_answers_as_a_kubernetes_api_does() {
     let stage = Stage::start().await;
-    stage.board.post("shop", "orders", notice("orders", 7.0));
-    stage.board.post("shop", "refunds", notice("refunds", 2.5));
-    stage.board.post("bank", "orders", notice("orders", 9.0));
+    stage.insert("shop", "orders", snapshot(7));
+    stage.insert("shop", "refunds", snapshot(2));
+    stage.insert("bank", "orders", snapshot(9));
     let read = |of: &str, query: &str| format!("{V1BETA1}/namespaces/{of}/paceline_desired_replicas{query}");
-    let both = || list(&[item("orders", "7"), item("refunds", "2500m")]);
+    let both = || list(&[item("orders", "7"), item("refunds", "2")]);
     let orders = || list(&[item("orders", "7")]);
     let no_metric = status(
         404,
@@ -118,8 +121,8 @@ async fn every_route_answers_as_a_kubernetes_api_does() {
         ("GET", "/openapi/v2".into(), 404, no_path.clone()),
         ("GET", "/openapi/v3".into(), 404, no_path.clone()),
         ("GET", "/".into(), 404, no_path.clone()),
-        ("GET", "/livez".into(), 200, json!("ok\n")),
-        ("GET", "/readyz".into(), 200, json!("ok\n")),
+        ("GET", "/livez".into(), 404, no_path.clone()),
+        ("GET", "/readyz".into(), 404, no_path.clone()),
         ("POST", read("shop", ""), 405, Value::Null),
         ("DELETE", read("shop", ""), 405, Value::Null),
         ("PATCH", V1BETA1.into(), 405, Value::Null),
@@ -138,18 +141,20 @@ async fn every_route_answers_as_a_kubernetes_api_does() {
             } else {
                 assert_eq!(&body, expected, "{method} {path}");
             }
-            let is_text = matches!(path.as_str(), "/livez" | "/readyz");
-            assert!(is_text || headers["content-type"] == "application/json", "{method} {path}");
+            assert_eq!(headers["content-type"], "application/json", "{method} {path}");
         }
     }
-    assert_eq!(stage.counters.requests(Class::Unavailable), 0);
-    assert_eq!(stage.counters.requests(Class::Served), 2 * rows.iter().filter(|row| row.2 == 200).count() as u64);
+    assert_eq!(stage.counters.requests(ResponseClass::Unavailable), 0);
+    assert_eq!(
+        stage.counters.requests(ResponseClass::Served),
+        2 * rows.iter().filter(|row| row.2 == 200).count() as u64
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_answer_is_json_whatever_is_accepted() {
     let stage = Stage::start().await;
-    stage.board.post("shop", "orders", notice("orders", 7.0));
+    stage.insert("shop", "orders", snapshot(7));
     let accepts = [
         "application/json",
         "application/vnd.kubernetes.protobuf",
@@ -176,66 +181,81 @@ async fn the_answer_is_json_whatever_is_accepted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_does_not_count_is_an_error_that_says_why() {
     let stage = Stage::start().await;
-    let fresh = || notice("orders", 7.0);
-    let stale = Notice {
-        read: Instant::now().checked_sub(Duration::from_secs(45)).unwrap(),
-        max_age: Duration::from_secs(30),
-        ..fresh()
+    let at = now() - Duration::from_secs(31);
+    let stale = Snapshot {
+        observation: Arc::new(Observation { at, ..Observation::clone(&snapshot(7).observation) }),
+        ..snapshot(7)
     };
-    let unknown = Notice { values: Values::unknown("no broker answers"), ..fresh() };
-    let negative = Notice { values: Values { desired_replicas: Ok(-1.0), ..fresh().values }, ..fresh() };
+    let unreadable = TargetError { reason: "NotFound", message: "there is no Deployment".to_owned() };
+    let unreadable = Snapshot { decision: Err(unreadable), ..snapshot(7) };
     let path = format!("{V1BETA1}/namespaces/shop/paceline_desired_replicas");
+    // What is in the registry: nothing read yet, something read, or a reason why it is refused.
     let rows = [
-        ("announced", None, "its consumer group has not been read yet"),
-        ("stale", Some(stale), "its consumer group was last read more than 30 s ago, which is too old to count"),
-        ("unknown", Some(unknown), "no broker answers"),
-        ("negative", Some(negative), "-1 is no number that can be served"),
+        ("not read", None, None, "its consumer group has not been read yet"),
+        ("stale", Some(stale), None, "its consumer group was last read more than 30 s ago, which is too old to count"),
+        ("unreadable", Some(unreadable), None, "its target can't be read: there is no Deployment"),
+        ("refused", Some(snapshot(7)), Some("the cluster is unknown"), "the cluster is unknown"),
     ];
-    stage.board.post("shop", "refunds", notice("refunds", 2.0));
-    for (name, notice, why) in rows {
-        match notice {
-            Some(notice) => stage.board.post("shop", "orders", notice),
-            None => stage.board.announce("shop", "orders", labels("orders")),
+    stage.insert("shop", "refunds", snapshot(2));
+    for (name, snapshot, refused, why) in rows {
+        let entry = insert(&stage.registry, "shop", "orders", &["orders-topic"]);
+        if let Some(snapshot) = snapshot {
+            entry.update(|entry| entry.record(snapshot, true));
         }
+        entry.update(|entry| entry.refused = refused.map(str::to_owned));
         let message = format!("paceline_desired_replicas of ScaledConsumer shop/orders: {why}");
-        let refused = status(503, "ServiceUnavailable", &message);
-        assert_eq!(stage.get(&path).await, (503, refused.clone()), "{name}: the sum would be too small");
+        let expected = status(503, "ServiceUnavailable", &message);
+        assert_eq!(stage.get(&path).await, (503, expected.clone()), "{name}: the sum would be too small");
         let exact = format!("{path}?labelSelector=scaledconsumer%3Dorders");
-        assert_eq!(stage.get(&exact).await, (503, refused), "{name}");
+        assert_eq!(stage.get(&exact).await, (503, expected), "{name}");
         let other = format!("{path}?labelSelector=scaledconsumer%3Drefunds");
         assert_eq!(stage.get(&other).await, (200, list(&[item("refunds", "2")])), "{name}: one does not harm another");
     }
-    stage.board.post("shop", "orders", fresh());
+    stage.insert("shop", "orders", snapshot(7));
     assert_eq!(stage.get(&path).await.0, 200, "it is served again as soon as it counts");
-    stage.board.withdraw("shop", "orders");
-    stage.board.withdraw("shop", "orders");
+    let key = source("shop", "orders").key;
+    stage.registry.remove(&key);
     assert_eq!(stage.get(&path).await.1, list(&[item("refunds", "2")]), "one that is gone is gone at once");
-    stage.board.withdraw("shop", "refunds");
-    assert_eq!(stage.get(&path).await.1, list(&[]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_without_a_valid_spec_is_known_by_its_name_only() {
+    let stage = Stage::start().await;
+    stage.insert("shop", "refunds", snapshot(2));
+    stage.registry.refuse(&source("shop", "orders"), None, "spec.kafka is missing");
+    let path = format!("{V1BETA1}/namespaces/shop/paceline_desired_replicas");
+    let refused = "paceline_desired_replicas of ScaledConsumer shop/orders: spec.kafka is missing";
+    for (selector, expected) in [
+        ("", (503, status(503, "ServiceUnavailable", refused))),
+        ("scaledconsumer%3Dorders", (503, status(503, "ServiceUnavailable", refused))),
+        ("consumer_group%3Drefunds-group", (200, list(&[item("refunds", "2")]))),
+    ] {
+        assert_eq!(stage.get(&format!("{path}?labelSelector={selector}")).await, expected, "{selector}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_served_before_the_scaledconsumers_have_been_listed() {
     let stage = Stage::start_with_nothing().await;
     stage.trust(&[&stage.authority], &[]);
-    let pair = stage.serving_authority.issue("localhost", super::client::Purpose::Server);
-    stage.pairs.send_replace(Some(pair.into()));
-    wait_for("the certificate is served", DEADLINE, || async { stage.certificate.not_after().ok_or("none") }).await;
-    stage.board.post("shop", "orders", notice("orders", 7.0));
-    let refused = status(503, "ServiceUnavailable", "the ScaledConsumers have not been listed yet");
+    stage.serve_new_certificate();
+    stage.insert("shop", "orders", snapshot(7));
     let path = format!("{V1BETA1}/namespaces/shop/paceline_desired_replicas");
-    assert_eq!(stage.get(&path).await, (503, refused));
+    let refused = |why| (503, status(503, "ServiceUnavailable", why));
+    assert_eq!(stage.get(&path).await, refused("the ScaledConsumers have not been listed yet"));
+    stage.registry.watches().failed(RESOURCE, None, true, "forbidden");
+    assert_eq!(stage.get(&path).await, refused("the ScaledConsumers can't be listed: forbidden"));
     assert_eq!(stage.get(V1BETA1).await.0, 200, "the APIService stays available");
-    assert_eq!(stage.get("/readyz").await.0, 200, "and the pod ready");
-    stage.board.listed();
+    stage.registry.watches().listed(RESOURCE, None);
     assert_eq!(stage.get(&path).await.0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_metric_has_its_value_and_a_group_of_several_topics_no_topic() {
     let stage = Stage::start().await;
-    let several = Labels { consumer_group: "g".into(), topic: None };
-    stage.board.post("shop", "orders", Notice { labels: several, ..notice("orders", 7.0) });
+    let entry = insert(&stage.registry, "shop", "orders", &["a", "b"]);
+    entry.update(|entry| entry.record(snapshot(7), true));
+    insert_read(&stage.registry, "shop", "refunds", snapshot(2));
     let rows = [
         (Metric::DesiredReplicas, "7"),
         (Metric::LagRecords, "1200"),
@@ -244,9 +264,8 @@ async fn each_metric_has_its_value_and_a_group_of_several_topics_no_topic() {
     ];
     for (metric, value) in rows {
         let (_, body) = stage.get(&format!("{V1BETA1}/namespaces/shop/{}?labelSelector=!topic", metric.name())).await;
-        let expected = json!({"metricName": metric.name(), "metricLabels": {"scaledconsumer": "orders", "consumer_group": "g"}, "timestamp": "2026-03-01T12:00:07Z", "value": value});
+        let expected = json!({"metricName": metric.name(), "metricLabels": {"scaledconsumer": "orders", "consumer_group": "orders-group"}, "timestamp": "2026-03-01T12:00:07Z", "value": value});
         assert_eq!(body["items"], json!([expected]), "{}", metric.name());
-        assert_eq!(at().subsec_millisecond(), 900, "the fraction is left out");
     }
 }
 
@@ -259,7 +278,7 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let stage = Stage::start().await;
-            stage.board.post("shop", "orders", notice("orders", 7.0));
+            stage.insert("shop", "orders", snapshot(7));
             let mut connection = stage.connect_2(Some(&stage.api_server)).await.unwrap();
             for path in &paths {
                 let Ok(uri) = format!("https://localhost{path}").parse::<http::Uri>() else { continue };
@@ -281,7 +300,7 @@ proptest! {
         runtime.block_on(async {
             let stage = Stage::start().await;
             for bytes in &all {
-                let mut stream = stage.shake_hands(Some(&stage.api_server), b"http/1.1").await.unwrap();
+                let mut stream = stage.handshake(Some(&stage.api_server), b"http/1.1").await.unwrap();
                 let head = [b"GET /apis/", bytes.as_slice(), b" HTTP/1.1\r\nHost: a\r\nX-Remote-User: u\r\nConnection: close\r\n\r\n"];
                 stream.write_all(&head.concat()).await.unwrap();
                 let mut answer = Vec::new();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use paceline::serve::external_metrics::selector::{LONGEST, Selector};
+use paceline::kubernetes::hpa::{MAX_SELECTOR_BYTES, Selector};
 use proptest::prelude::*;
 
 #[test]
@@ -112,7 +112,7 @@ fn selectors_that_kubernetes_refuses_are_refused() {
         long(64),
         format!("a={}", long(64)),
         format!("{}/a", long(254)),
-        format!("a in ({})", vec!["b"; LONGEST].join(",")),
+        format!("a in ({})", vec!["b"; MAX_SELECTOR_BYTES].join(",")),
     ];
     for text in &rows {
         assert!(Selector::parse(text).is_err(), "{text:?}");
@@ -128,10 +128,10 @@ fn a_refusal_says_what_was_found_and_what_was_expected() {
         ("a b", "found \"b\", expected one of =, ==, !=, in, notin, >, <"),
         ("a=b,", "found the end, expected a label's key"),
         ("!a=b", "found \"=\", expected a comma or the end after \"!key\""),
-        ("a>x", "\"x\" is no integer, as > and < need one"),
+        ("a>x", "\"x\" is not an integer, which > and < need"),
         (
             "a=b/c",
-            "\"b/c\" is no label's value: at most 63 letters, digits, \"-\", \"_\" and \".\" that begin and end with a letter or digit",
+            "\"b/c\" is not a label's value: at most 63 letters, digits, \"-\", \"_\" and \".\" that begin and end with a letter or digit",
         ),
     ];
     for (text, expected) in rows {

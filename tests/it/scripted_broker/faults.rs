@@ -1,60 +1,60 @@
-//! What can go wrong with an answer, and with which answers it does.
+//! Faults of responses, and to which responses they apply.
 
 use std::time::Duration;
 
-/// A fault, and where it strikes.
+/// A fault, and where it applies.
 #[derive(Clone, Debug)]
 pub(crate) struct FaultRule {
     /// The request's number; `None`: all but ApiVersions.
     pub(crate) key: Option<i16>,
     /// The broker's id; `None`: all.
     pub(crate) broker: Option<i32>,
-    /// How often it strikes still; `None`: always.
+    /// How often it still applies; `None`: always.
     pub(crate) times: Option<u32>,
     pub(crate) fault: Fault,
 }
 
-/// What goes wrong.
+/// The kinds of faults.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
-    /// Every entry of the answer has this error code.
+    /// Every entry of the response has this error code.
     Error(i16),
-    /// Every name in the answer (group or topic) is another one.
+    /// Every name in the response (group or topic) is another one.
     OtherName,
-    /// Every partition in the answer is another one.
+    /// Every partition in the response is another one.
     OtherPartition,
-    /// The answer has no entries.
+    /// The response has no entries.
     NoEntries,
     /// Every second entry is left out.
     EverySecond,
-    /// The first entry comes a thousand times.
+    /// The first entry is repeated a thousand times.
     Repeated,
     /// Every offset is this number, without an error.
     Offset(i64),
-    /// The answer says that so many milliseconds are to be waited.
+    /// The response has this throttle time, in milliseconds.
     Throttle(i32),
-    /// The answer says that the version isn't supported, in version 0, and says nothing else.
+    /// The response is UNSUPPORTED_VERSION in version 0, and nothing else.
     Unsupported,
-    /// The connection is closed without an answer.
+    /// The connection is closed without a response.
     Close,
-    /// No answer, neither to this request nor to what comes behind it.
+    /// No response to this request and to later ones.
     Silence,
-    /// No answer to this request; others are answered.
+    /// No response to this request; others are answered.
     Unanswered,
-    /// The answer comes so late.
+    /// The response has this delay.
     Late(Duration),
-    /// The answer comes byte by byte, so long after each other.
+    /// The response is sent byte by byte, with this pause between them.
     Drip(Duration),
-    /// A frame of these bytes, behind the right correlation id.
+    /// A frame of these bytes after the right correlation id.
     Body(Vec<u8>),
     /// These bytes, and no frame.
     Raw(Vec<u8>),
-    /// The answer has another correlation id.
+    /// The response has another correlation id.
     OtherCorrelation,
-    /// The answer is cut so many bytes before its end; its length fits.
+    /// The response is cut by so many bytes; its length is consistent.
     Cut(usize),
-    /// So many bytes of the answer are changed at random; its length and correlation id are right.
+    /// So many bytes of the response are changed at random; its length and correlation id are right.
     Flip(u32),
-    /// So many frames of this size that nobody asked for, then the answer.
+    /// So many frames of this size without a request, then the response.
     Flood { frames: u32, bytes: usize },
 }

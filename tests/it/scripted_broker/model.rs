@@ -1,4 +1,4 @@
-//! What a scripted cluster holds: brokers, topics, groups, and which versions of which requests it answers.
+//! The data of a scripted cluster: brokers, topics, groups, and the supported versions of requests.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -11,18 +11,18 @@ use super::faults::{Fault, FaultRule};
 /// The number of StreamsGroupDescribe, which the encoder does not know.
 pub(crate) const STREAMS_GROUP_DESCRIBE: i16 = 89;
 
-/// All that the brokers know together; they never disagree, unless a fault says so.
+/// The data of all brokers; they are consistent, except for faults.
 #[derive(Debug)]
 pub(crate) struct ClusterModel {
-    /// Where each broker says it can be reached.
+    /// The advertised addresses of the brokers.
     pub(crate) advertised: BTreeMap<i32, (String, i32)>,
     /// By request number.
     pub(crate) versions: BTreeMap<i16, RangeInclusive<i16>>,
     pub(crate) topics: BTreeMap<String, Topic>,
     pub(crate) groups: BTreeMap<String, Group>,
-    /// What goes wrong; the first rule that fits is followed.
+    /// The faults; the first that matches is applied.
     pub(crate) rules: Vec<FaultRule>,
-    /// Whether a version of ApiVersions that is not known closes the connection, instead of an answer that says so.
+    /// Whether an unsupported version of ApiVersions closes the connection, instead of an error response.
     pub(crate) resets: bool,
     /// Whether, and how, clients must authenticate.
     pub(crate) sasl: Option<Sasl>,
@@ -43,11 +43,11 @@ pub(crate) struct Partition {
     pub(crate) leader: i32,
     pub(crate) start: i64,
     pub(crate) end: i64,
-    /// Up to where no transaction is open; not above `end`.
+    /// The last stable offset; not above `end`.
     pub(crate) stable: i64,
 }
 
-/// The protocol that a group speaks.
+/// The group's protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Classic,
@@ -77,25 +77,25 @@ pub(crate) struct GroupMember {
     pub(crate) assignment: Vec<(String, Vec<i32>)>,
 }
 
-/// How authentication goes on a scripted broker.
+/// The authentication of a scripted broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Sasl {
-    /// What the broker says it has enabled.
+    /// The mechanisms that the broker has enabled.
     pub(crate) mechanisms: Vec<String>,
     pub(crate) script: SaslScript,
     pub(crate) session_lifetime_ms: i64,
 }
 
-/// What the broker does with the client's first message.
+/// How the broker treats the client's first message.
 #[derive(Clone, Debug)]
 pub(crate) enum SaslScript {
-    /// All are let in, whatever they say.
+    /// Every client is accepted.
     Welcome,
-    /// All are refused, with these words.
+    /// Every client is refused, with this message.
     Refuse(String),
-    /// SCRAM's first answer, with so many iterations; then the client is let in without a proof.
+    /// SCRAM's first response, with so many iterations; then the client is accepted without a proof.
     Scram { iterations: u64 },
-    /// The same bytes again and again, and never an end.
+    /// The same bytes again and again, without an end.
     Endless(Vec<u8>),
     /// The connection is closed.
     Close,
@@ -140,7 +140,7 @@ impl ClusterModel {
         })
     }
 
-    /// What goes wrong with this request, if anything; a rule that has struck often enough is gone.
+    /// The fault of this request, if any; a fault that has applied often enough is removed.
     pub(super) fn strikes(&mut self, key: i16, broker: i32) -> Option<Fault> {
         let fits = |rule: &FaultRule| {
             let is_key = rule.key.map_or(key != ApiKey::ApiVersions as i16, |of| of == key);
@@ -158,27 +158,27 @@ impl ClusterModel {
         Some(fault)
     }
 
-    /// Adds what goes wrong with the next requests of this kind.
+    /// Adds a fault of the next requests of this kind.
     pub(crate) fn fault_next(&mut self, key: ApiKey, times: u32, fault: Fault) {
         self.rules.push(FaultRule { key: Some(key as i16), broker: None, times: Some(times), fault });
     }
 
-    /// Adds what goes wrong with every request but ApiVersions.
+    /// Adds a fault of every request but ApiVersions.
     pub(crate) fn fault_all(&mut self, fault: Fault) {
         self.rules.push(FaultRule { key: None, broker: None, times: None, fault });
     }
 
-    /// Adds what goes wrong with each request of this kind, on each broker, from now on.
+    /// Adds a fault of each request of this kind, on each broker, from now on.
     pub(crate) fn fault(&mut self, key: ApiKey, fault: Fault) {
         self.rules.push(FaultRule { key: Some(key as i16), broker: None, times: None, fault });
     }
 
-    /// Lets the brokers answer requests of this kind in these versions only.
+    /// Limits requests of this kind to these versions.
     pub(crate) fn limit(&mut self, key: ApiKey, versions: RangeInclusive<i16>) {
         self.versions.insert(key as i16, versions);
     }
 
-    /// Lets the brokers not know requests of this kind.
+    /// Makes requests of this kind unsupported.
     pub(crate) fn forget(&mut self, key: ApiKey) {
         self.versions.remove(&(key as i16));
     }
@@ -214,7 +214,7 @@ fn ranges(rows: &[(ApiKey, RangeInclusive<i16>)]) -> BTreeMap<i16, RangeInclusiv
     rows.iter().map(|(key, versions)| (*key as i16, versions.clone())).collect()
 }
 
-/// What Kafka 4.3 answers, as far as the encoder can.
+/// The versions of Kafka 4.3, as far as the encoder has them.
 pub(crate) fn kafka_4_3() -> BTreeMap<i16, RangeInclusive<i16>> {
     let mut versions = ranges(&[
         (ApiKey::ListOffsets, 1..=10),
@@ -234,7 +234,7 @@ pub(crate) fn kafka_4_3() -> BTreeMap<i16, RangeInclusive<i16>> {
     versions
 }
 
-/// What Kafka 2.1 answers: nothing flexible, no request about many groups.
+/// The versions of Kafka 2.1: nothing flexible, no request about many groups.
 pub(crate) fn kafka_2_1() -> BTreeMap<i16, RangeInclusive<i16>> {
     ranges(&[
         (ApiKey::ListOffsets, 1..=4),

@@ -99,7 +99,7 @@ fn described(to: &mut Vec<u8>, group: &Group) {
         text(to, &format!("process-of-{}", member.id));
         // Endpoint, tags of the client, task offsets and their ends.
         to.extend_from_slice(&[0xff, 1, 1, 1]);
-        // What it holds, and what it shall hold: the same.
+        // Current and target assignment: the same.
         for _ in 0..2 {
             length(to, member.assignment.len());
             for (subtopology, partitions) in &member.assignment {

@@ -311,15 +311,15 @@ impl Course {
     /// What a replica was believed to be able to do at that time, in records/s.
     pub(super) fn capacity(&self, at: f64) -> Option<f64> {
         let (_, last) = self.said.iter().rfind(|(time, _)| *time <= at)?;
-        last.model.as_ref()?.capacity_per_replica
+        last.model.as_ref()?.capacity.per_replica.map(|capacity| capacity.0)
     }
 
     /// The first step up: when, and the seconds until no backlog is left that were predicted with it.
     pub(super) fn predicted(&self) -> Option<(f64, f64)> {
         let up = |said: &ScaledConsumerStatus| said.decisions.last().is_some_and(|first| first.to > first.from);
         let (_, said) = self.said.iter().find(|(_, said)| up(said))?;
-        let chosen = said.candidates.iter().find(|candidate| candidate.replicas == said.decisions[0].to)?;
-        Some((self.writes.first()?.0, chosen.restore_seconds? as f64))
+        let chosen = said.candidates.iter().find(|candidate| candidate.replicas.0 as i32 == said.decisions[0].to)?;
+        Some((self.writes.first()?.0, chosen.prediction?.restore_seconds? as f64))
     }
 
     /// Keeps the curve as a table and what was said as text under `target/proof`.

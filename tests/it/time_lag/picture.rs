@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use paceline::simulate::figures::{Figures, Sample};
-use paceline::simulate::plot;
-use paceline::simulate::policies::PolicyName;
-use paceline::simulate::run::Run;
-use paceline::simulate::scenario::Scenario;
+use paceline::simulate::{Figures, PolicyName, Run, Sample, Scenario, svg};
 
 use super::course::Course;
 
@@ -19,7 +15,7 @@ pub(super) fn side_by_side(by_time_lag: &Course, by_lag: &Course) -> String {
         ..Scenario::default()
     };
     let runs = [run(PolicyName::TimeLag, by_time_lag), run(PolicyName::LagPerReplica, by_lag)];
-    plot::svg(&scenario, &[&runs[0], &runs[1]]).expect("it can be drawn")
+    svg(&scenario, &[&runs[0], &runs[1]]).expect("it can be drawn")
 }
 
 fn run(policy: PolicyName, course: &Course) -> Run {

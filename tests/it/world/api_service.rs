@@ -2,7 +2,7 @@
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use paceline::serve::external_metrics::aggregation::api_service::NAME;
+use paceline::serve::external_metrics::API_SERVICE as NAME;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-/// A completed request that changes something.
+/// A completed request that changes something, or reads a workload.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Write {
     /// Who asked, e.g. `system:serviceaccount:NAMESPACE:NAME`.
@@ -25,7 +25,7 @@ pub(crate) struct Write {
     pub(crate) time: String,
 }
 
-/// Every write with who and what; where something is changed, with the body too.
+/// Every write with who and what, and with the body where something is changed; and reads of workloads.
 pub(super) fn policy() -> Value {
     json!({
         "apiVersion": "audit.k8s.io/v1",
@@ -34,12 +34,17 @@ pub(super) fn policy() -> Value {
         "rules": [
             {"level": "Request", "verbs": ["update", "patch"]},
             {"level": "Metadata", "verbs": ["create", "delete", "deletecollection"]},
+            // What controllers read of workloads; the tests themselves are no service accounts.
+            {
+                "level": "Metadata", "verbs": ["get", "list"], "userGroups": ["system:serviceaccounts"],
+                "resources": [{"group": "apps"}, {"group": "example.dev"}],
+            },
             {"level": "None"},
         ],
     })
 }
 
-/// All completed writes in the log's order. A last line that is still being written is left out.
+/// All completed requests in the log's order. A last line that is still being written is left out.
 pub(super) fn read(log: &Path) -> Vec<Write> {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     text.lines().filter_map(|line| write(&serde_json::from_str(line).ok()?)).collect()

@@ -186,8 +186,18 @@ impl ControlPlane {
     /// The writes of a namespace that the API server has completed, in order, from its audit log.
     pub(crate) fn writes(&self, namespace: &str) -> Vec<Write> {
         let mut writes = audit::read(&self.dir.join("audit.log"));
-        writes.retain(|write| write.namespace == namespace);
+        writes.retain(|write| write.namespace == namespace && !matches!(write.verb.as_str(), "get" | "list"));
         writes
+    }
+
+    /// What controllers under the test's own ServiceAccount have read of the workloads of a namespace.
+    pub(crate) fn reads(&self, namespace: &str) -> Vec<Write> {
+        let own = format!("system:serviceaccount:{namespace}:");
+        let mut reads = audit::read(&self.dir.join("audit.log"));
+        reads.retain(|read| {
+            read.namespace == namespace && read.user.starts_with(&own) && matches!(read.verb.as_str(), "get" | "list")
+        });
+        reads
     }
 
     /// Resident memory of each part in bytes.

@@ -14,6 +14,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
 use nix::sys::signal::Signal;
+use paceline::core::parse_duration;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -206,7 +207,7 @@ impl Life {
 
     fn start_delay(&self) -> Duration {
         let text = self.pod.annotations().get(START_DELAY);
-        text.and_then(|text| humantime::parse_duration(text).ok()).unwrap_or_default()
+        text.and_then(|text| parse_duration(text).ok()).unwrap_or_default()
     }
 
     async fn report(&self, phase: &str, ready: bool, state: Value) {

@@ -19,9 +19,7 @@ pub(crate) fn render(folder: &str) -> Vec<Value> {
     let output = output.unwrap_or_else(|error| panic!("{}: {error}; tests/run builds it", binary.display()));
     assert!(output.status.success(), "{}: {}", folder.display(), String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("YAML is text");
-    serde_yaml::Deserializer::from_str(&text)
-        .map(|document| serde::Deserialize::deserialize(document).expect("kustomize writes YAML"))
-        .collect()
+    serde_saphyr::from_multiple(&text).expect("kustomize writes YAML")
 }
 
 /// Applies a document as `kubectl apply --server-side` does; unknown fields are errors.

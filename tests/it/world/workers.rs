@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use paceline::core::format_duration;
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
@@ -81,7 +82,7 @@ impl Workers {
         add("bootstrap-servers", self.bootstrap.clone());
         add("group", self.group.clone());
         add("capacity", self.capacity.to_string());
-        add("commit-interval", humantime::format_duration(self.commit_interval).to_string());
+        add("commit-interval", format_duration(self.commit_interval));
         for topic in &self.topics {
             add("topic", topic.clone());
         }
@@ -136,7 +137,7 @@ impl Workers {
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": {START_DELAY: humantime::format_duration(self.start_delay).to_string()},
+                    "annotations": {START_DELAY: format_duration(self.start_delay)},
                 },
                 "spec": {"containers": [{"name": "worker", "image": "paceline", "args": self.args()}]},
             },

@@ -1,182 +1,168 @@
 //! What a decision by the objective says for itself: the reason to stay, the what-if table, the outlook, and what is
 //! wrong with the group.
 
-use std::time::Duration;
-
-use super::super::super::decision::{Candidate, Outlook, Prediction, Verdict};
-use super::super::super::engine::Memory;
+use super::super::super::clock::length;
+use super::super::super::decision::{Candidate, CandidateVerdict, Outlook, Prediction};
 use super::super::super::finding::Finding;
-use super::super::super::reason::{Asked, Comparison, Earning, Reason};
-use super::super::super::shadow::Claim;
+use super::super::super::reason::{Reason, RuleResult};
 use super::super::super::units::{RecordsPerSecond, Replicas};
-use super::{ByTimeLag, Known, Row, restored};
+use super::super::super::what_if::Saving;
+use super::evaluation::Evaluation;
+use super::prediction::{LevelPrediction, Predictions};
 
-impl ByTimeLag<'_> {
-    pub(super) fn comparison(&self, known: &Known<'_>, chosen: &Row) -> Comparison {
-        let current = known.situation.current;
-        let others = || known.rows.iter().filter(|row| row.replicas != chosen.replicas);
-        let negligible = known.situation.negligible().max(1.0);
-        // Where one fewer would make records late, that says why; otherwise the next dearer one does.
-        let lower = others().rev().find(|row| row.replicas < chosen.replicas);
-        let lower = lower.filter(|row| row.outcome.late > chosen.outcome.late + negligible);
-        let dearer = others().filter(|row| row.replicas >= current && row.cost.total >= chosen.cost.total);
-        let runner_up = dearer.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
-        let present = known.row(current).filter(|_| chosen.replicas > current);
-        let runner_up = if present.is_some() { runner_up } else { lower.or(runner_up) };
-        Comparison {
-            objective: self.objective.time_lag(),
-            chosen: Known::forecast(chosen),
-            present: present.map(Known::forecast),
-            runner_up: runner_up
-                .filter(|row| present.is_none_or(|it| it.replicas != row.replicas))
-                .map(Known::forecast),
-        }
-    }
+/// What the table looks at beyond the horizon, in seconds.
+const BEYOND_HORIZON_S: f64 = 3_000.0;
 
-    pub(super) fn earning(&self, memory: &Memory, level: u32, claim: &Claim) -> Earning {
-        let now = self.step.now.as_secs_f64();
-        Earning {
-            replicas: Replicas(level),
-            gain: claim.gain.round() as u64,
-            need: claim.need.round() as u64,
-            calm_for: memory.shadows.of(level).map_or(0.0, |shadow| shadow.calm_for(now)) as u64,
-            remaining: Duration::from_secs_f64(claim.remaining()),
-        }
-    }
-
+impl Evaluation<'_> {
     /// Why it stays as it is.
-    pub(super) fn hold(&self, known: &Known<'_>, claims: &[(u32, Claim)], memory: &Memory) -> Reason {
-        let situation = known.situation;
+    pub(super) fn hold(&self, predictions: &Predictions<'_>, savings: &[(u32, Saving)]) -> Reason {
+        let situation = predictions.situation;
         let asked = self.asked();
-        let Some(row) = known.row(situation.current) else { return Reason::Steady(asked) };
-        if row.outcome.late >= situation.negligible() {
+        let Some(present) = predictions.of_level(situation.current) else { return Reason::Steady(asked) };
+        if present.queues.late >= situation.negligible() {
             let ceiling = situation.ceiling(situation.current);
             let limited = ceiling < f64::from(situation.current) * situation.capacity_of_replica();
             if ceiling < situation.total_rate() && limited {
                 return Reason::ThroughputCeiling { rule: asked, ceiling: RecordsPerSecond(ceiling) };
             }
-            if let Some(bound) = self.step.bound(&asked) {
+            if let Some(bound) = self.input.bound(&asked) {
                 return bound;
             }
         }
         // The level that is nearest to being released, unless it is hopeless.
-        let earning = claims.iter().filter(|(_, claim)| claim.gain > 0.0 && claim.remaining() < situation.horizon());
-        match earning.min_by(|(_, a), (_, b)| a.remaining().total_cmp(&b.remaining())) {
-            Some((level, claim)) => Reason::Earning(self.earning(memory, *level, claim)),
-            None => Reason::Steady(Asked::TimeLag(self.comparison(known, row))),
+        let is_near = |saving: &Saving| saving.expected > 0.0 && saving.remaining_s() < situation.horizon_s();
+        let near = savings.iter().filter(|(_, saving)| is_near(saving));
+        match near.min_by(|(_, a), (_, b)| a.remaining_s().total_cmp(&b.remaining_s())) {
+            Some((level, saving)) => Reason::ScaleDownUnproven(self.saving_of(*level, saving)),
+            None => Reason::Steady(RuleResult::TimeLag(self.comparison(predictions, present))),
         }
     }
 
-    pub(super) fn candidates(&self, memory: &Memory, desired: Replicas) -> Vec<Candidate> {
-        let Some(known) = &self.known else {
+    pub(super) fn candidates(&self, desired: Replicas) -> Vec<Candidate> {
+        let Some(predictions) = &self.predictions else {
             let candidate = |replicas: u32| {
-                let verdict = if replicas == desired.0 { Verdict::Chosen } else { Verdict::Unmeasured };
+                let verdict =
+                    if replicas == desired.0 { CandidateVerdict::Chosen } else { CandidateVerdict::Unmeasured };
                 Candidate { replicas: Replicas(replicas), lag_per_replica: None, verdict, prediction: None }
             };
             return self.levels.allowed.iter().copied().map(candidate).collect();
         };
-        let claims = self.claims(known, memory);
-        let wanted = known.best(|level| self.levels.allowed.contains(&level)).map(|row| row.replicas);
-        known.rows.iter().map(|row| self.candidate(known, memory, &claims, row, desired, wanted)).collect()
+        let savings = self.savings(predictions);
+        let wanted = predictions.best(|level| self.levels.allowed.contains(&level)).map(|level| level.replicas);
+        let candidate = |level| self.candidate(predictions, &savings, level, desired, wanted);
+        predictions.levels.iter().map(candidate).collect()
     }
 
     fn candidate(
         &self,
-        known: &Known<'_>,
-        memory: &Memory,
-        claims: &[(u32, Claim)],
-        row: &Row,
+        predictions: &Predictions<'_>,
+        savings: &[(u32, Saving)],
+        level: &LevelPrediction,
         desired: Replicas,
         wanted: Option<u32>,
     ) -> Candidate {
-        let claim = claims.iter().find(|(level, _)| *level == row.replicas).map(|(_, claim)| claim);
-        let shadow = memory.shadows.of(row.replicas);
-        let chosen_late = wanted.and_then(|wanted| known.row(wanted)).map_or(0.0, |row| row.outcome.late);
-        let verdict = if row.replicas == desired.0 {
-            Verdict::Chosen
-        } else if !self.levels.allowed.contains(&row.replicas) {
-            Verdict::OutOfBounds
-        } else if Some(row.replicas) == wanted && row.replicas > desired.0 {
-            Verdict::Wanted
-        } else if row.outcome.late >= chosen_late + known.situation.negligible().max(1.0) {
-            Verdict::MissesObjective
-        } else if row.replicas < desired.0 {
-            Verdict::NotProvedYet
+        let saving = savings.iter().find(|(replicas, _)| *replicas == level.replicas).map(|(_, saving)| saving);
+        let what_if = self.what_if.of(level.replicas);
+        let wanted_late = wanted.and_then(|wanted| predictions.of_level(wanted)).map_or(0.0, |level| level.queues.late);
+        let verdict = if level.replicas == desired.0 {
+            CandidateVerdict::Chosen
+        } else if !self.levels.allowed.contains(&level.replicas) {
+            CandidateVerdict::OutOfBounds
+        } else if Some(level.replicas) == wanted && level.replicas > desired.0 {
+            CandidateVerdict::Wanted
+        } else if level.queues.late >= wanted_late + predictions.situation.negligible().max(1.0) {
+            CandidateVerdict::MissesObjective
+        } else if level.replicas < desired.0 {
+            CandidateVerdict::NotProvedYet
         } else {
-            Verdict::MoreThanNeeded
+            CandidateVerdict::MoreThanNeeded
         };
         let prediction = Prediction {
-            late_records: row.outcome.late,
-            restore_seconds: restored(row, known.situation.horizon() + 3_000.0),
-            replica_seconds: row.cost.replica_seconds,
-            move_price: row.cost.moves,
-            cost: row.cost.total,
-            shadow_delay: shadow.map_or(0.0, |shadow| shadow.delay),
-            calm_for: shadow.map_or(0.0, |shadow| shadow.calm_for(self.step.now.as_secs_f64())),
-            past_spells: shadow.map_or(0, |shadow| shadow.spells.len()),
-            gain: claim.map(|claim| claim.gain),
-            need: claim.map(|claim| claim.need),
+            late_records: whole(level.queues.late),
+            restore_seconds: level.restored_s(predictions.situation.horizon_s() + BEYOND_HORIZON_S).map(whole),
+            replica_seconds: whole(level.cost.replica_seconds),
+            move_cost_replica_seconds: whole(level.cost.moves),
+            total_cost_replica_seconds: whole(level.cost.total),
+            what_if_time_lag_seconds: what_if.map(|group| whole(group.delay_s)),
+            steady_seconds: what_if.map(|group| whole(group.steady_for_s(self.input.now()))),
+            past_failures: what_if.map(|group| group.steady_s.len() as u64),
+            saving_replica_seconds: saving.map(|saving| saving.expected.round() as i64),
+            switching_cost_replica_seconds: saving.map(|saving| saving.needed.round() as i64),
         };
-        let lag = self.step.lag.total.0;
-        let lag_per_replica = (row.replicas > 0).then(|| lag.div_ceil(u64::from(row.replicas)));
-        Candidate { replicas: Replicas(row.replicas), lag_per_replica, verdict, prediction: Some(prediction) }
+        let lag = self.input.lag.total.0;
+        let lag_per_replica = (level.replicas > 0).then(|| lag.div_ceil(u64::from(level.replicas)));
+        Candidate { replicas: Replicas(level.replicas), lag_per_replica, verdict, prediction: Some(prediction) }
     }
 
     pub(super) fn outlook(&self, reason: &Reason) -> Outlook {
-        if self.step.policy.pause.is_some() {
+        if self.input.policy.pause.is_some() {
             return Outlook::default();
         }
-        let needs = self.step.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
-        let unmeasured = || self.known.is_none().then(|| "a backlog to measure what a replica can do by".to_owned());
-        let needs = needs.or_else(unmeasured);
-        let up_above_rate = self.known.as_ref().and_then(|known| known.situation.sustainable()).map(RecordsPerSecond);
-        let (down_to, down_after) = match reason {
-            Reason::Earning(earning) => (Some(earning.replicas), Some(earning.remaining)),
+        let unreadable =
+            self.input.lag.incomplete_because.as_ref().map(|missing| format!("{} to be readable", missing.what));
+        let unmeasured =
+            || self.predictions.is_none().then(|| "a backlog to measure the capacity of a replica by".to_owned());
+        let waiting_for = unreadable.or_else(unmeasured);
+        let scale_up_above_arrival_rate =
+            self.predictions.as_ref().and_then(|predictions| predictions.situation.sustainable()).map(RecordsPerSecond);
+        let (scale_down_to_replicas, remaining) = match reason {
+            Reason::ScaleDownUnproven(saving) => (Some(saving.replicas), Some(saving.remaining)),
             _ => (None, None),
         };
-        Outlook { needs, up_above_rate, down_to, down_after, ..Outlook::default() }
+        Outlook {
+            scale_up_above_arrival_rate,
+            scale_down_to_replicas,
+            scale_down_after_seconds: remaining.map(|remaining| remaining.as_secs()),
+            waiting_for,
+            ..Outlook::default()
+        }
     }
 
-    pub(super) fn findings(&self, memory: &Memory) -> Vec<Finding> {
-        let mut findings = self.step.findings(memory);
-        if let Some((partition, left)) = self.retention_risk(memory) {
-            findings.push(Finding::RetentionRisk { partition, left: Duration::from_secs_f64(left) });
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.input.findings();
+        if let Some((partition, left)) = self.retention_risk() {
+            findings.push(Finding::RetentionRisk { partition, left });
         }
-        let delays = &memory.estimator.delays;
-        let shortest = memory.estimator.step + delays.mean_pause() + memory.estimator.commit_interval;
-        if self.objective.time_lag().as_secs_f64() < shortest {
-            findings.push(Finding::ObjectiveTooShort { shortest: Duration::from_secs_f64(shortest.ceil()) });
+        let estimator = &self.input.facts.estimator;
+        let shortest_s = estimator.step_s + estimator.delays.mean_pause_s() + estimator.commit_interval_s;
+        if self.objective.time_lag().as_secs_f64() < shortest_s {
+            findings.push(Finding::ObjectiveTooShort { shortest: length(shortest_s.ceil()) });
         }
-        let Some(known) = &self.known else {
+        let Some(predictions) = &self.predictions else {
             if self.situation.is_some() {
                 findings.push(Finding::CapacityUnknown);
             }
             return findings;
         };
-        self.findings_of_predictions(known, &mut findings);
+        self.findings_of_predictions(predictions, &mut findings);
         findings
     }
 
-    fn findings_of_predictions(&self, known: &Known<'_>, findings: &mut Vec<Finding>) {
-        let situation = known.situation;
+    fn findings_of_predictions(&self, predictions: &Predictions<'_>, findings: &mut Vec<Finding>) {
+        let situation = predictions.situation;
         let hot = (0..situation.rates.len()).filter(|partition| situation.is_hot(*partition));
         if let Some(hottest) = hot.max_by(|a, b| situation.rates[*a].total_cmp(&situation.rates[*b])) {
             findings.push(Finding::HotPartition {
-                partition: self.step.lag.by_partition[hottest].name(),
+                partition: self.input.lag.by_partition[hottest].name(),
                 arrival_rate: RecordsPerSecond(situation.rates[hottest]),
                 capacity: RecordsPerSecond(situation.capacity),
             });
         }
-        let allowed = known.rows.iter().filter(|row| self.levels.allowed.contains(&row.replicas));
-        let best = allowed.min_by(|a, b| a.outcome.late.total_cmp(&b.outcome.late));
+        let allowed = predictions.levels.iter().filter(|level| self.levels.allowed.contains(&level.replicas));
+        let best = allowed.min_by(|a, b| a.queues.late.total_cmp(&b.queues.late));
         if let Some(best) = best
-            && best.outcome.late >= situation.negligible().max(1.0)
-            && best.outcome.restored > situation.horizon()
+            && best.queues.late >= situation.negligible().max(1.0)
+            && best.queues.restored_s > situation.horizon_s()
         {
             findings.push(Finding::ObjectiveUnreachable {
                 replicas: Replicas(best.replicas),
-                late_records: best.outcome.late.round() as u64,
+                late_records: best.queues.late.round() as u64,
             });
         }
     }
+}
+
+/// The nearest whole number; 0 for what is below.
+fn whole(number: f64) -> u64 {
+    number.round() as u64
 }

@@ -17,7 +17,7 @@ fn url(token: &Secret) -> String {
 
 #[test]
 fn a_token_has_the_form_of_awss_own_signers() {
-    let credentials = Credentials {
+    let credentials = AwsCredentials {
         access_key: "AKIDEXAMPLE".to_owned(),
         secret_key: Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
         session_token: Some(Secret::new("a+b/c=")),
@@ -47,7 +47,7 @@ fn the_region_is_the_users_the_brokers_or_the_environments() {
     ] {
         match (aws(properties, environment).region_for(host), expected) {
             (Ok(region), Ok(expected)) => assert_eq!(region, expected),
-            (Err(said), Err(expected)) => assert!(said.contains(expected), "{said}"),
+            (Err(error_text), Err(expected)) => assert!(error_text.contains(expected), "{error_text}"),
             (region, expected) => panic!("{host}: {region:?}, expected {expected:?}"),
         }
     }
@@ -62,8 +62,11 @@ async fn keys_in_variables_sign() {
         token.contains("X-Amz-Credential=AKID%2F") && token.contains("eu-central-1") && token.contains("=session&")
     );
     assert!(!token.contains("hunter2"));
-    let said = super::tests::aws(&[], &[]).token(HOST).await.expect_err("none");
-    assert!(said.contains("no AWS credentials") && said.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"), "{said}");
+    let error_text = super::tests::aws(&[], &[]).token(HOST).await.expect_err("none");
+    assert!(
+        error_text.contains("no AWS credentials") && error_text.contains("AWS_CONTAINER_CREDENTIALS_FULL_URI"),
+        "{error_text}"
+    );
 }
 
 const STS: &str = "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIA1</AccessKeyId><SecretAccessKey>secret</SecretAccessKey><SessionToken>session/1=</SessionToken><Expiration>2090-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
@@ -90,27 +93,27 @@ async fn a_role_for_a_service_account_is_taken_on_by_sts() {
         let token = url(&aws.token(HOST).await.expect("signed"));
         assert!(token.contains("ASIA1%2F") && token.contains("X-Amz-Security-Token=session%2F1%3D"), "{token}");
     }
-    let heard = endpoint.heard();
-    assert_eq!(heard.len(), 1, "the credentials are valid until 2090");
+    let received = endpoint.received();
+    assert_eq!(received.len(), 1, "the credentials are valid until 2090");
     assert_eq!(
-        heard[0].body,
+        received[0].body,
         "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fpaceline&RoleSessionName=paceline&WebIdentityToken=hunter2.jwt"
     );
     let refusal =
         "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not hunter2.jwt</Message></Error></ErrorResponse>";
     for (status, body, expected) in [
         (403, refusal, "STS refuses the role of AWS_ROLE_ARN (403): AccessDenied: not [redacted]"),
-        (500, "hunter2", "it does not say why"),
+        (500, "hunter2", "it gives no reason"),
         (200, "<x/>", "the answer of STS has none"),
         (200, &STS.replace("2090", "2020"), "have expired; is the clock right?"),
     ] {
         let endpoint = Endpoint::answering(status, body).await;
-        let said = with(&endpoint.url("/")).token(HOST).await.expect_err(expected);
-        assert!(said.contains(expected) && !said.contains("hunter2"), "{said}");
+        let error_text = with(&endpoint.url("/")).token(HOST).await.expect_err(expected);
+        assert!(error_text.contains(expected) && !error_text.contains("hunter2"), "{error_text}");
     }
     std::fs::remove_file(&file).expect("removed");
-    let said = with(&endpoint.url("/")).token(HOST).await.expect_err("no file");
-    assert!(said.contains("AWS_WEB_IDENTITY_TOKEN_FILE: there is no such file"), "{said}");
+    let error_text = with(&endpoint.url("/")).token(HOST).await.expect_err("no file");
+    assert!(error_text.contains("AWS_WEB_IDENTITY_TOKEN_FILE: there is no such file"), "{error_text}");
 }
 
 #[tokio::test]
@@ -127,14 +130,14 @@ async fn a_containers_credentials_are_asked_for_on_this_machine_only() {
     };
     let token = url(&with(&endpoint.url("/v1/credentials")).token(HOST).await.expect("signed"));
     assert!(token.contains("ASIA2%2F"), "{token}");
-    let heard = endpoint.heard();
-    assert!(heard[0].head.starts_with("GET /v1/credentials HTTP/1.1\r\n"), "{}", heard[0].head);
-    assert!(heard[0].head.contains("authorization: hunter2\r\n"), "{}", heard[0].head);
+    let received = endpoint.received();
+    assert!(received[0].head.starts_with("GET /v1/credentials HTTP/1.1\r\n"), "{}", received[0].head);
+    assert!(received[0].head.contains("authorization: hunter2\r\n"), "{}", received[0].head);
     let no = Endpoint::answering(404, "hunter2").await;
-    let said = with(&no.url("/")).token(HOST).await.expect_err("refused");
+    let error_text = with(&no.url("/")).token(HOST).await.expect_err("refused");
     assert!(
-        said.contains("answers 404; has the service account a pod identity?") && !said.contains("hunter2"),
-        "{said}"
+        error_text.contains("answers 404; has the service account a pod identity?") && !error_text.contains("hunter2"),
+        "{error_text}"
     );
     for (address, allowed) in [
         ("http://169.254.170.2/x", true),
@@ -151,8 +154,8 @@ async fn a_containers_credentials_are_asked_for_on_this_machine_only() {
         ("ftp://127.0.0.1/", false),
         ("nothing", false),
     ] {
-        assert_eq!(may_be_asked(address), allowed, "{address}");
+        assert_eq!(may_hold_credentials(address), allowed, "{address}");
     }
-    let said = with("http://hunter2.example.com/").token(HOST).await.expect_err("elsewhere");
-    assert!(said.contains("must begin with https://") && !said.contains("hunter2"), "{said}");
+    let error_text = with("http://hunter2.example.com/").token(HOST).await.expect_err("elsewhere");
+    assert!(error_text.contains("must begin with https://") && !error_text.contains("hunter2"), "{error_text}");
 }

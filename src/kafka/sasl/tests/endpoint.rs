@@ -9,7 +9,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// A request.
 #[derive(Clone)]
-pub(in super::super) struct Heard {
+pub(in super::super) struct ReceivedHttpRequest {
     /// The request line and the headers.
     pub(in super::super) head: String,
     pub(in super::super) body: String,
@@ -19,7 +19,7 @@ pub(in super::super) struct Heard {
 pub(in super::super) struct Endpoint {
     scheme: &'static str,
     port: u16,
-    heard: Arc<Mutex<Vec<Heard>>>,
+    received: Arc<Mutex<Vec<ReceivedHttpRequest>>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -57,16 +57,16 @@ impl Endpoint {
         format!("{}://127.0.0.1:{}{path}", self.scheme, self.port)
     }
 
-    pub(in super::super) fn heard(&self) -> Vec<Heard> {
-        self.heard.lock().expect("never poisoned").clone()
+    pub(in super::super) fn received(&self) -> Vec<ReceivedHttpRequest> {
+        self.received.lock().expect("never poisoned").clone()
     }
 
     async fn start(answer: Option<(u16, String)>, tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("bound").port();
-        let heard = Arc::new(Mutex::new(Vec::new()));
+        let received = Arc::new(Mutex::new(Vec::new()));
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let notes = Arc::clone(&heard);
+        let notes = Arc::clone(&received);
         let task = tokio::spawn(async move {
             let mut open = Vec::new();
             loop {
@@ -83,14 +83,14 @@ impl Endpoint {
                 }
             }
         });
-        Self { scheme, port, heard, _task: AbortOnDropHandle::new(task) }
+        Self { scheme, port, received, _task: AbortOnDropHandle::new(task) }
     }
 }
 
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     (status, body): &(u16, String),
-    notes: &Mutex<Vec<Heard>>,
+    notes: &Mutex<Vec<ReceivedHttpRequest>>,
 ) {
     let mut text = Vec::new();
     let head = loop {
@@ -105,7 +105,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let body_heard = String::from_utf8_lossy(&text[head.len()..]).into_owned();
-    notes.lock().expect("never poisoned").push(Heard { head, body: body_heard });
+    notes.lock().expect("never poisoned").push(ReceivedHttpRequest { head, body: body_heard });
     let answer = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     // The client may have enough before the end.
     let _ = stream.write_all(answer.as_bytes()).await;

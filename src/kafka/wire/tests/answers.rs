@@ -28,7 +28,7 @@ pub(super) fn body<T: Encodable + HeaderVersion>(of: &T, version: i16) -> Vec<u8
 
 /// Reads the answer and sees that nothing is left.
 fn read_whole<R: Request>(version: i16, body: &[u8]) -> R::Response<'_> {
-    let mut from = Reader::new(body, version >= R::FLEXIBLE_FROM);
+    let mut from = Decoder::new(body, version >= R::FLEXIBLE_FROM);
     if R::KEY != ApiVersions::KEY {
         from.tags().unwrap();
     }

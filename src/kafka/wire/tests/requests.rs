@@ -138,11 +138,11 @@ fn offset_fetch(names: &[&str], partitions: &[(i32, i64)]) {
                     .with_name(topic(name))
                     .with_partition_indexes(partitions.clone())
             };
-            let of_group = |asked: &OffsetFetchGroup<'_>| {
+            let of_group = |requested: &OffsetFetchGroup<'_>| {
                 theirs::offset_fetch_request::OffsetFetchRequestGroup::default()
-                    .with_group_id(group(asked.group))
+                    .with_group_id(group(requested.group))
                     .with_member_id(None)
-                    .with_topics(asked.topics.as_ref().map(|topics| topics.iter().map(named).collect()))
+                    .with_topics(requested.topics.as_ref().map(|topics| topics.iter().map(named).collect()))
             };
             theirs::OffsetFetchRequest::default()
                 .with_topics(Some(Vec::new()))

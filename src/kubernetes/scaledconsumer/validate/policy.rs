@@ -8,12 +8,12 @@ use kube::ResourceExt;
 use super::Problems;
 use crate::core;
 use crate::core::{
-    Bounds, FallbackAction, ImpossibleBounds, Limits, Objective, Pause, Policy, RecordsPerSecond, Replicas, Rule,
-    Select, Step, StepSize,
+    Bounds, FallbackAction, ImpossibleBounds, Objective, Pause, Policy, RecordsPerSecond, Replicas, Rule, ScalingRules,
+    ScalingStep, Select, StepSize,
 };
 use crate::kubernetes::scaledconsumer::resource::{
-    Fallback, FallbackPolicy, OffsetReset, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy,
-    StepKind, StepPolicy, TimeLagPolicy,
+    Fallback, FallbackPolicy, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy, StepKind,
+    StepPolicy, TimeLagPolicy,
 };
 
 pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
@@ -32,10 +32,7 @@ pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option
     let pause = pause(object, problems);
     Some(Policy {
         threads_per_replica: NonZeroU32::new(threads?)?,
-        offset_reset: match spec.kafka.offset_reset {
-            OffsetReset::Latest => core::OffsetReset::Latest,
-            OffsetReset::Earliest => core::OffsetReset::Earliest,
-        },
+        offset_reset: spec.kafka.offset_reset,
         scale_up: up?,
         scale_down: down?,
         idle: idle?,
@@ -54,8 +51,7 @@ fn rule(policy: &ScalingPolicy, problems: &mut Problems) -> Option<Rule> {
             let duration = problems.duration(FIELD, objective)?;
             let objective = Objective::new(duration);
             if objective.is_none() {
-                let (given, shortest) = (humantime::format_duration(duration), Objective::SHORTEST);
-                let shortest = humantime::format_duration(shortest);
+                let (given, shortest) = (core::format_duration(duration), core::format_duration(Objective::SHORTEST));
                 problems.add(FIELD, format!("is {given}; it must be at least {shortest}"));
             }
             objective.map(Rule::TimeLag)
@@ -91,7 +87,7 @@ fn capacity(given: Option<f64>, problems: &mut Problems) -> Option<Option<Record
 
 /// The scale-down window, in seconds, where none is given. Without a rule there is no policy, whatever the window.
 fn default_window(rule: Option<Rule>) -> i32 {
-    rule.and_then(|rule| i32::try_from(Limits::down(rule).stabilization.as_secs()).ok()).unwrap_or_default()
+    rule.and_then(|rule| i32::try_from(ScalingRules::down(rule).stabilization.as_secs()).ok()).unwrap_or_default()
 }
 
 fn bounds(object: &ScaledConsumer, problems: &mut Problems) -> Option<Bounds> {
@@ -119,7 +115,7 @@ fn limits(
     select: SelectPolicy,
     policies: &[StepPolicy],
     problems: &mut Problems,
-) -> Option<Limits> {
+) -> Option<ScalingRules> {
     let path = format!("spec.behavior.{direction}");
     let window = problems.number(&format!("{path}.stabilizationWindowSeconds"), window, 0..=3600);
     let steps: Vec<_> = policies
@@ -127,7 +123,7 @@ fn limits(
         .enumerate()
         .map(|(i, policy)| step(&format!("{path}.policies[{i}]"), policy, problems))
         .collect();
-    Some(Limits {
+    Some(ScalingRules {
         stabilization: Duration::from_secs(u64::from(window?)),
         select: match select {
             SelectPolicy::Max => Select::Max,
@@ -138,11 +134,11 @@ fn limits(
     })
 }
 
-fn step(path: &str, policy: &StepPolicy, problems: &mut Problems) -> Option<Step> {
+fn step(path: &str, policy: &StepPolicy, problems: &mut Problems) -> Option<ScalingStep> {
     let value = problems.number(&format!("{path}.value"), policy.value, 1..=i32::MAX);
     let period = problems.number(&format!("{path}.periodSeconds"), policy.period_seconds, 1..=1800);
     let value = NonZeroU32::new(value?)?;
-    Some(Step {
+    Some(ScalingStep {
         size: match policy.kind {
             StepKind::Pods => StepSize::Pods(value),
             StepKind::Percent => StepSize::Percent(value),

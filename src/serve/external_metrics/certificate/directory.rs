@@ -2,50 +2,35 @@
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::KeyPair;
+use super::{KeyPair, ServedCertificate};
 
-/// How often the files are looked at. The kubelet itself takes about a minute to bring a changed Secret, and certificates
-/// are renewed weeks ahead, so this adds nothing; a watch would have to follow the kubelet's swapped symbolic links.
-const LOOK_AGAIN: Duration = Duration::from_secs(10);
-/// The largest file that is read, in bytes: as large as a whole Secret can be.
-const LARGEST: u64 = 1 << 20;
+/// Time between two looks at the files. The kubelet itself takes about a minute to bring a changed Secret. A watch would
+/// have to follow the symbolic links that the kubelet swaps.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// Bytes that are read of a file, at most: as large as a whole Secret can be.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// Sends the pair in `directory` at the start and whenever it has changed, until `stop`.
-pub async fn follow(directory: PathBuf, pairs: watch::Sender<Option<Arc<KeyPair>>>, stop: CancellationToken) {
-    let mut complaint = None;
+/// Serves the pair in `directory` as it changes, until `stop`.
+pub async fn follow_directory(directory: PathBuf, served: ServedCertificate, stop: CancellationToken) {
     loop {
-        look(&directory, &pairs, &mut complaint);
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        read_directory(&directory, &served);
+        if stop.run_until_cancelled(tokio::time::sleep(INTERVAL)).await.is_none() {
+            return;
         }
     }
 }
 
-/// Looks once. Files that are not there, or don't fit each other because they are being written, change nothing: they
-/// are told once, and looked at again.
-pub fn look(directory: &Path, pairs: &watch::Sender<Option<Arc<KeyPair>>>, complaint: &mut Option<String>) {
-    let pair = match read(directory) {
-        Ok(pair) => pair,
-        Err(error) => return complain(directory, error, complaint),
-    };
-    if pairs.borrow().as_deref() == Some(&pair) {
-        *complaint = None;
-        return;
-    }
-    match pair.check() {
-        Ok(()) => {
-            *complaint = None;
-            pairs.send_replace(Some(Arc::new(pair)));
-        }
-        Err(error) => complain(directory, error.to_string(), complaint),
+/// Reads the files once. Files that are missing, or don't fit each other because they are being written, change nothing.
+pub fn read_directory(directory: &Path, served: &ServedCertificate) {
+    if let Err(error) = read(directory).and_then(|pair| served.serve(pair).map_err(|error| error.to_string()))
+        && served.set_problem(format!("The serving certificate in {} can't be used: {error}.", directory.display()))
+    {
+        warn!(directory = %directory.display(), error, "The serving certificate can't be used; looking again soon.");
     }
 }
 
@@ -56,13 +41,6 @@ fn read(directory: &Path) -> Result<KeyPair, String> {
 
 fn text(file: &Path) -> io::Result<String> {
     let mut text = String::new();
-    std::fs::File::open(file)?.take(LARGEST).read_to_string(&mut text)?;
+    std::fs::File::open(file)?.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
     Ok(text)
-}
-
-fn complain(directory: &Path, error: String, complaint: &mut Option<String>) {
-    if complaint.as_ref() != Some(&error) {
-        warn!(directory = %directory.display(), error, "The serving certificate can't be used; looking again soon.");
-        *complaint = Some(error);
-    }
 }

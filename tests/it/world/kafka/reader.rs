@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use paceline::core::{GroupQuery, IsolationLevel, Observation, TopicSelection};
-use paceline::kafka::{CertificateExpiry, ClusterSettings, CycleReport, KafkaClient, Members, SettingsError, now};
+use paceline::kafka::{CertificateExpiry, ClusterSettings, CycleReport, KafkaClient, MemberScope, SettingsError, now};
 
 /// A client of one cluster whose cycles block.
 pub(crate) struct Reader {
@@ -54,7 +54,7 @@ impl Reader {
     /// One cycle in which only the members of groups that may have changed are asked for.
     pub(crate) fn poll_changed(&mut self, queries: &[GroupQuery]) -> Vec<Observation> {
         let changed = HashSet::new();
-        let members = Members::MayHaveChanged(&changed);
+        let members = MemberScope::MayHaveChanged(&changed);
         crate::world::runtime().block_on(self.client.poll_members(queries, members, now))
     }
 

@@ -1,0 +1,51 @@
+//! Whether HorizontalPodAutoscalers act on what ScaledConsumers in mode `Metrics` decide, judged from the registry and the
+//! HPAs that are watched.
+
+use crate::core::Decision;
+use crate::kubernetes::hpa::{self, Autoscalers, Judgement, Labels, Situation};
+use crate::kubernetes::scaledconsumer::resource::Mode;
+use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::registry::{Entry, Registry};
+use crate::serve::external_metrics::ExternalMetricsState;
+
+/// What the judgement rests on.
+pub(super) struct AutoscalerCheck {
+    pub(super) registry: Registry,
+    pub(super) autoscalers: Autoscalers,
+    pub(super) external_metrics: ExternalMetricsState,
+}
+
+impl AutoscalerCheck {
+    /// Whether an HPA acts as was decided; nothing where that is not an HPA's task, or nothing was decided.
+    pub(super) fn judge(&self, entry: &Entry) -> Option<Judgement> {
+        let spec = entry.spec.as_deref()?;
+        let decision = entry.snapshot.as_ref()?.decision()?;
+        match spec.mode {
+            Mode::Scale | Mode::DryRun => return None,
+            Mode::Metrics => {}
+        }
+        let not_served = self.external_metrics.not_served();
+        let situation = Situation {
+            consumer: spec,
+            current: decision.current(),
+            most_useful: most_useful(spec, decision),
+            not_served: not_served.as_ref(),
+        };
+        let autoscalers = self.autoscalers.of(&spec.namespace, &spec.target);
+        let is_listed = self.registry.watches().is_listed(hpa::store::RESOURCE, &spec.namespace);
+        Some(hpa::judge(&situation, is_listed.then_some(autoscalers.as_slice()), |selector| {
+            let others = self.registry.in_namespace(&spec.namespace);
+            let others = others.iter().filter(|other| other.key.name != spec.name);
+            let matched = others.filter(|other| {
+                let labels = Labels::of(&other.key.name, other.spec.as_deref());
+                selector.matches(|key| labels.get(key))
+            });
+            matched.map(|other| other.key.name.clone()).collect()
+        }))
+    }
+}
+
+/// The most replicas that the partitions can use.
+fn most_useful(spec: &Validated, decision: &Decision) -> Option<u32> {
+    Some(spec.policy.sizing().replicas(decision.model.useful_members?))
+}

@@ -1,0 +1,251 @@
+//! The status that follows from an entry of the registry, and how urgent its difference from the written one is. Pure:
+//! the caller gives the time.
+
+use std::time::Duration;
+
+use crate::core::{Candidate, Decision, DecisionView, Replicas, TimeLag};
+use crate::kubernetes::Timestamp;
+use crate::kubernetes::events::{ObjectEvent, Severity};
+use crate::kubernetes::scaledconsumer::resource::{
+    CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus,
+};
+use crate::kubernetes::scaledconsumer::status::Time;
+use crate::registry::{ActionResult, Entry, ReplicaChange};
+
+use super::conditions::differ;
+
+/// A decision is outdated when this many polls have brought no new one.
+const MISSED_POLLS: u32 = 3;
+/// What a poll and a write may take, beside the time between two polls.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without any decision so far: how long the first one may take.
+const FIRST_DECISION_TIMEOUT: Duration = Duration::from_secs(120);
+/// Ages are written in these steps, in seconds: so an outdated decision is few writes, however long it lasts.
+const AGE_STEPS: [u64; 12] = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400];
+/// The time of the oldest record is kept while a new estimate is this close, or within a tenth of its age: polls tell it
+/// only about so exactly.
+const OLDEST_TOLERANCE: Duration = Duration::from_secs(10);
+/// An arrival rate or a capacity has moved when it is another one by this share, and by a record a second.
+const MOVED_SHARE: f64 = 0.2;
+
+/// How urgent a write is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Urgency {
+    /// Nothing is to be written.
+    #[default]
+    Nothing,
+    /// Numbers have moved, by this weight: how much of the lag is another.
+    Numbers(u8),
+    /// A condition, a reason or a spec is another one.
+    Conditions,
+    /// The replicas were changed, or are to be.
+    Change,
+}
+
+/// How old the last decision is, in steps, where it is too old. `since`: when this controller began to expect one.
+pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<Duration> {
+    let (age, most) = match &entry.snapshot {
+        _ if entry.refused.is_some() => return None,
+        Some(snapshot) => (snapshot.age(now), snapshot.poll_interval * MISSED_POLLS + DECISION_TIMEOUT),
+        None => (now.saturating_sub(since), FIRST_DECISION_TIMEOUT),
+    };
+    let step = AGE_STEPS.into_iter().rev().map(Duration::from_secs).find(|step| *step <= age);
+    step.filter(|_| age > most)
+}
+
+/// Whether an entry says something that can be written: what has been decided is carried out first, and whoever has just
+/// begun to lead decides again.
+pub(super) fn is_settled(entry: &Entry) -> bool {
+    let Some(snapshot) = &entry.snapshot else { return entry.refused.is_some() };
+    match snapshot.action {
+        ActionResult::Pending | ActionResult::NotLeader | ActionResult::WaitingForLists => entry.refused.is_some(),
+        ActionResult::NothingToDo
+        | ActionResult::Written
+        | ActionResult::Refused
+        | ActionResult::Failed(_)
+        | ActionResult::NotWritten => true,
+    }
+}
+
+/// A copy of a status without its memory: that is up to 64 KiB, and written on its own.
+pub(super) fn without_memory(status: &ScaledConsumerStatus) -> ScaledConsumerStatus {
+    let ScaledConsumerStatus {
+        observed_generation,
+        replicas,
+        desired,
+        lag,
+        lag_complete,
+        time_lag,
+        oldest_record_time,
+        reason,
+        message,
+        model,
+        candidates,
+        memory: _,
+        decisions,
+        conditions,
+    } = status;
+    ScaledConsumerStatus {
+        observed_generation: *observed_generation,
+        replicas: *replicas,
+        desired: *desired,
+        lag: *lag,
+        lag_complete: *lag_complete,
+        time_lag: time_lag.clone(),
+        oldest_record_time: oldest_record_time.clone(),
+        reason: reason.clone(),
+        message: message.clone(),
+        model: model.clone(),
+        candidates: candidates.clone(),
+        memory: None,
+        decisions: decisions.clone(),
+        conditions: conditions.clone(),
+    }
+}
+
+/// Sets the numbers of the last decision.
+pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decision: &Decision) {
+    let view = DecisionView::of(decision);
+    status.replicas = i32::try_from(decision.current().0).ok();
+    status.desired = i32::try_from(decision.desired.0).ok();
+    status.lag = view.lag.total_records.map(|records| i64::try_from(records).unwrap_or(i64::MAX));
+    status.lag_complete = Some(view.lag.complete);
+    status.time_lag = view.time_lag.map(|_| view.time_lag_text());
+    status.oldest_record_time = oldest_record(decision, status.oldest_record_time.take());
+    status.candidates = rows_to_keep(view.candidates, decision.desired);
+    status.model = Some(view.model);
+    status.reason = Some(view.reason.name.to_owned());
+    status.message = Some(view.reason.message);
+}
+
+/// The rows of the what-if table next to what was decided, fewest replicas first.
+fn rows_to_keep(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<Candidate> {
+    rows.retain(|row| row.prediction.is_some());
+    rows.sort_by_key(|row| row.replicas.0.abs_diff(desired.0));
+    rows.truncate(CANDIDATES_KEPT);
+    rows.sort_by_key(|row| row.replicas);
+    rows
+}
+
+/// When the oldest unread record came. What is written stays while it fits: an age that grows with the clock is no news.
+fn oldest_record(decision: &Decision, before: Option<Time>) -> Option<Time> {
+    let (age, is_bound) = match decision.model.time_lag {
+        TimeLag::Seconds(age) if age > Duration::ZERO => (age, false),
+        TimeLag::AtLeast(age) if age > Duration::ZERO => (age, true),
+        TimeLag::Unknown | TimeLag::Seconds(_) | TimeLag::AtLeast(_) => return None,
+    };
+    let came = time(decision.at.saturating_sub(age));
+    let fits = |before: &Time| {
+        let apart = Duration::from_secs(before.0.as_second().abs_diff(came.0.as_second()));
+        // Where only the least age is known, an older record fits as well.
+        apart <= OLDEST_TOLERANCE.max(age / 10) || (is_bound && before.0 < came.0)
+    };
+    Some(before.filter(fits).unwrap_or(came))
+}
+
+/// A time on the observations' clock, in whole seconds, as the API server keeps it.
+pub(super) fn time(at: Duration) -> Time {
+    Time(i64::try_from(at.as_secs()).ok().and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::MAX))
+}
+
+/// A change as the status has it.
+pub(super) fn past(change: &ReplicaChange) -> PastDecision {
+    let count = |replicas: u32| i32::try_from(replicas).unwrap_or(i32::MAX);
+    PastDecision {
+        time: time(change.at),
+        from: count(change.from.0),
+        to: count(change.to.0),
+        reason: change.reason.to_owned(),
+        message: change.message.clone(),
+    }
+}
+
+/// Adds to the decisions of a status, newest first, what has been changed since `since`.
+pub(super) fn add_changes(status: &mut ScaledConsumerStatus, entry: &Entry, since: Duration) {
+    for change in entry.changes.iter().filter(|change| change.at > since) {
+        let new = past(change);
+        let is_there = |old: &PastDecision| (old.from, old.to, old.time.0) == (new.from, new.to, new.time.0);
+        if !status.decisions.iter().any(is_there) {
+            status.decisions.insert(0, new);
+        }
+    }
+    status.decisions.sort_by_key(|decision| std::cmp::Reverse(decision.time.0));
+    status.decisions.truncate(DECISIONS_KEPT);
+}
+
+/// The Event of a change.
+pub(super) fn change_event(change: &ReplicaChange, mode: Mode) -> ObjectEvent {
+    let ReplicaChange { from, to, reason, message, at: _ } = change;
+    let (action, how) = match mode {
+        Mode::Scale | Mode::DryRun => ("Scale", ""),
+        Mode::Metrics => ("Serve", ", served for a HorizontalPodAutoscaler to act on"),
+    };
+    let text = format!("{} -> {}{how}: {message}", from.0, to.0);
+    ObjectEvent { severity: Severity::Normal, reason: (*reason).to_owned(), action, text }
+}
+
+/// How urgent it is to write `after` in the place of `before`.
+pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatus) -> Urgency {
+    let is_first = before.desired.is_none();
+    let is_changed = (before.replicas, before.desired) != (after.replicas, after.desired);
+    if before.decisions != after.decisions || (is_changed && !is_first) {
+        return Urgency::Change;
+    }
+    if is_changed
+        || before.observed_generation != after.observed_generation
+        || before.reason != after.reason
+        || before.lag_complete != after.lag_complete
+        || before.lag.is_some() != after.lag.is_some()
+        || differ(&before.conditions, &after.conditions)
+    {
+        return Urgency::Conditions;
+    }
+    let texts = |status: &ScaledConsumerStatus| {
+        let messages = status.conditions.iter().map(|condition| &condition.message).chain(&status.message);
+        messages.map(|message| without_numbers(message)).collect::<Vec<_>>()
+    };
+    if before.lag != after.lag {
+        return Urgency::Numbers(weight(before.lag, after.lag));
+    }
+    let is_moved = before.oldest_record_time != after.oldest_record_time
+        || rates(before).into_iter().zip(rates(after)).any(|(before, after)| has_moved(before, after))
+        || texts(before) != texts(after);
+    if is_moved { Urgency::Numbers(1) } else { Urgency::Nothing }
+}
+
+/// 2 where more than a tenth of the lag is another, else 1: no object waits more than twice as long as another.
+fn weight(before: Option<i64>, after: Option<i64>) -> u8 {
+    let (before, after) = (before.unwrap_or(0), after.unwrap_or(0));
+    let most = before.max(after).unsigned_abs();
+    if before.abs_diff(after) > most / 10 { 2 } else { 1 }
+}
+
+/// The numbers of the model that people look at.
+fn rates(status: &ScaledConsumerStatus) -> [Option<f64>; 3] {
+    let model = status.model.as_ref();
+    [
+        model.and_then(|model| model.arrival_rate).map(|rate| rate.0),
+        model.and_then(|model| model.capacity.per_replica).map(|rate| rate.0),
+        model.and_then(|model| model.ceiling).map(|rate| rate.0),
+    ]
+}
+
+fn has_moved(before: Option<f64>, after: Option<f64>) -> bool {
+    match (before, after) {
+        (Some(before), Some(after)) => (before - after).abs() > (before.max(after) * MOVED_SHARE).max(1.0),
+        (before, after) => before.is_some() != after.is_some(),
+    }
+}
+
+/// A text with each run of numbers and durations as one sign: those move by themselves.
+fn without_numbers(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for word in text.split_inclusive(' ') {
+        if !word.contains(|letter: char| letter.is_ascii_digit()) {
+            result.push_str(word);
+        } else if !result.ends_with('#') {
+            result.push('#');
+        }
+    }
+    result
+}

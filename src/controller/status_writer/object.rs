@@ -1,0 +1,193 @@
+//! What the status writer keeps of one ScaledConsumer: what was last written and reported, and what is due. One per object,
+//! so it holds no copy of a status but while a write is on its way back through the watch.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::Replicas;
+use crate::kubernetes::events::EventLimit;
+use crate::kubernetes::hpa::Judgement;
+use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
+use crate::kubernetes::scaledconsumer::status::difference;
+use crate::kubernetes::scaledconsumer::validate::ClusterRef;
+use crate::registry::{Entry, ReplicaChange, Snapshot};
+
+use super::conditions::{self, ConditionCheck, KnownCondition};
+use super::fields::{self, Urgency};
+
+/// How long the watch may take to bring a written status back; then what the watch has shown counts.
+const PENDING_TIMEOUT: Duration = Duration::from_secs(30);
+/// Changes from this long before the term belong to it: the control loop may learn of the leadership a moment earlier.
+const TERM_SLACK: Duration = Duration::from_secs(60);
+/// The first numbers of objects that are seen together are spread over this time.
+const FIRST_SPREAD: f64 = 10.0;
+
+pub(super) struct TrackedObject {
+    uid: Option<String>,
+    pub(super) revision: u64,
+    generation: Option<i64>,
+    /// The snapshot that was there when a new spec came: what follows from it is of the spec before.
+    of_old_spec: Option<Weak<Snapshot>>,
+    /// Since when it is tracked, on the observations' clock.
+    pub(super) since: Duration,
+    /// Changes up to this time are in the status or of another leader.
+    changes_since: Duration,
+    /// The last change that was reported, by its time and its replicas.
+    reported: Option<(Duration, Replicas, Replicas)>,
+    pub(super) known: Vec<KnownCondition>,
+    pending: Option<Box<(ScaledConsumerStatus, Instant)>>,
+    pub(super) memory_sent: Option<Arc<str>>,
+    pub(super) events: EventLimit,
+    /// The cluster whose outage affects it.
+    pub(super) cause: Option<ClusterRef>,
+    /// Whether an outage affected it when its conditions were last reported.
+    pub(super) was_in_outage: bool,
+    /// How old its decision was, in steps, when it was last looked at.
+    pub(super) outdated: Option<Duration>,
+    pub(super) urgency: Urgency,
+    pub(super) is_queued: [bool; 3],
+    pub(super) written_at: Instant,
+    pub(super) in_flight: bool,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+}
+
+/// A status to write and the checks that it follows from.
+pub(super) struct StatusPlan {
+    pub(super) status: ScaledConsumerStatus,
+    pub(super) checks: Vec<ConditionCheck>,
+    pub(super) urgency: Urgency,
+}
+
+impl TrackedObject {
+    /// An object that this leader sees for the first time. What is in its status was reported by whoever wrote it.
+    /// `term_began`: when this controller began to lead, on the observations' clock.
+    pub(super) fn new(entry: &Entry, term_began: Duration, now: Duration) -> Self {
+        let record = entry.record.as_deref();
+        let known: Vec<_> =
+            record.map_or_else(Vec::new, |record| record.status.conditions.iter().map(KnownCondition::of).collect());
+        let is_written = |change: &&ReplicaChange| {
+            record.is_some_and(|record| record.status.decisions.contains(&fields::past(change)))
+        };
+        // What another leader has saved is as good as what this controller had learned as a follower.
+        let memory = entry.memory.as_ref().filter(|_| record.is_some_and(|record| record.status.memory.is_some()));
+        let spread = Duration::from_secs_f64(fastrand::f64() * FIRST_SPREAD);
+        Self {
+            uid: uid(entry),
+            revision: 0,
+            generation: record.and_then(|record| record.generation),
+            of_old_spec: None,
+            since: now,
+            changes_since: term_began.saturating_sub(TERM_SLACK),
+            reported: entry.changes.iter().rfind(is_written).map(identity),
+            was_in_outage: known.iter().any(KnownCondition::is_of_outage),
+            known,
+            pending: None,
+            memory_sent: memory.cloned(),
+            events: EventLimit::default(),
+            cause: None,
+            outdated: None,
+            urgency: Urgency::Nothing,
+            is_queued: [false; 3],
+            written_at: Instant::now().checked_sub(spread).unwrap_or_else(Instant::now),
+            in_flight: false,
+            failures: 0,
+            retry_at: None,
+        }
+    }
+
+    /// Whether the entry is of another object, which has this one's name.
+    pub(super) fn is_of_another(&self, entry: &Entry) -> bool {
+        self.uid != uid(entry)
+    }
+
+    /// Takes in a new state of the entry.
+    pub(super) fn renew(&mut self, entry: &Entry, now: Instant) {
+        self.revision = entry.revision;
+        let Some(record) = &entry.record else { return };
+        if self.generation != record.generation {
+            self.generation = record.generation;
+            self.of_old_spec = entry.snapshot.as_ref().map(Arc::downgrade);
+        }
+        let is_current = |old: &Weak<Snapshot>| {
+            entry.snapshot.as_ref().is_some_and(|new| std::ptr::eq(old.as_ptr(), Arc::as_ptr(new)))
+        };
+        if !self.of_old_spec.as_ref().is_some_and(is_current) {
+            self.of_old_spec = None;
+        }
+        let is_shown = |pending: &(ScaledConsumerStatus, Instant)| {
+            now >= pending.1 || difference(&record.status, &pending.0).is_empty()
+        };
+        if self.pending.as_deref().is_some_and(is_shown) {
+            self.pending = None;
+        }
+    }
+
+    /// A status was written.
+    pub(super) fn wrote(&mut self, status: ScaledConsumerStatus, now: Instant) {
+        self.pending = Some(Box::new((status, now + PENDING_TIMEOUT)));
+        self.written_at = now;
+    }
+
+    /// The status as the API server has it, as far as is known.
+    pub(super) fn written<'a>(&'a self, entry: &'a Entry) -> Option<&'a ScaledConsumerStatus> {
+        let record = entry.record.as_ref()?;
+        Some(self.pending.as_ref().map_or(&record.status, |pending| &pending.0))
+    }
+
+    /// Whether what was learned is to be written.
+    pub(super) fn is_memory_due(&self, entry: &Entry) -> bool {
+        entry.record.is_some() && entry.memory.is_some() && entry.memory != self.memory_sent
+    }
+
+    /// The changes of replicas that have not been reported.
+    pub(super) fn new_changes<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a ReplicaChange> + use<'a> {
+        let last = entry.changes.iter().rposition(|change| Some(identity(change)) == self.reported);
+        let (first, since) = (last.map_or(0, |last| last + 1), self.changes_since);
+        entry.changes.iter().skip(first).filter(move |change| change.at > since)
+    }
+
+    /// All changes so far have been reported.
+    pub(super) fn set_reported(&mut self, entry: &Entry) {
+        self.reported = entry.changes.back().map(identity).or(self.reported);
+    }
+
+    /// The status that there should be; nothing where nothing is known yet.
+    pub(super) fn plan(&self, entry: &Entry, judgement: Option<&Judgement>, now: Duration) -> Option<StatusPlan> {
+        let outdated = fields::outdated(entry, self.since, now);
+        if outdated.is_none() && !fields::is_settled(entry) {
+            return None;
+        }
+        let checks = conditions::checks(entry, judgement, outdated, &self.known);
+        let mut urgency =
+            if conditions::are_new(&checks, &self.known) { Urgency::Conditions } else { Urgency::Nothing };
+        let Some(before) = self.written(entry) else {
+            if self.new_changes(entry).next().is_some() {
+                urgency = Urgency::Change;
+            }
+            return Some(StatusPlan { status: ScaledConsumerStatus::default(), checks, urgency });
+        };
+        let mut status = fields::without_memory(before);
+        if self.of_old_spec.is_none() {
+            status.observed_generation = self.generation;
+        }
+        if let Some(decision) = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()) {
+            fields::set_numbers(&mut status, decision);
+        }
+        fields::add_changes(&mut status, entry, self.changes_since);
+        status.conditions =
+            conditions::merged(&before.conditions, &checks, entry, status.observed_generation, &fields::time(now));
+        urgency = urgency.max(fields::urgency(before, &status));
+        Some(StatusPlan { status, checks, urgency })
+    }
+}
+
+fn uid(entry: &Entry) -> Option<String> {
+    entry.record.as_ref()?.reference.uid.clone()
+}
+
+fn identity(change: &ReplicaChange) -> (Duration, Replicas, Replicas) {
+    (change.at, change.from, change.to)
+}

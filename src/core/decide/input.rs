@@ -1,0 +1,200 @@
+//! What both rules decide by, and what binds whatever the rule is.
+
+use std::time::Duration;
+
+use super::super::allowed::{AllowedReplicas, UpperBound};
+use super::super::clock::{length, seconds_between};
+use super::super::decision::{Candidate, Outlook, Workload};
+use super::super::facts::Facts;
+use super::super::finding::Finding;
+use super::super::lag::{Anomaly, GroupLag};
+use super::super::observation::Observation;
+use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
+use super::super::reason::{Reason, RuleResult};
+use super::super::sizing::Sizing;
+use super::super::state::{Quiet, not_quiet};
+use super::super::units::{RecordsPerSecond, Replicas, short};
+use super::behavior::{Direction, limit};
+
+/// How many replicas, and why.
+pub(super) type Choice = (Replicas, Reason);
+
+/// All that a rule decides by.
+pub(in crate::core) struct RuleInput<'a> {
+    pub(in crate::core) policy: &'a Policy,
+    pub(in crate::core) facts: &'a Facts,
+    pub(in crate::core) observation: &'a Observation,
+    pub(in crate::core) workload: Workload,
+    pub(in crate::core) lag: &'a GroupLag,
+    pub(in crate::core) sizing: &'a Sizing,
+    pub(in crate::core) allowed: AllowedReplicas,
+    pub(in crate::core) quiet: Option<Quiet>,
+    /// What has not followed the last change of the workload yet.
+    pub(in crate::core) awaited: Option<String>,
+}
+
+/// What a rule makes of an observation.
+pub(in crate::core) struct RuleOutput {
+    pub(in crate::core) desired: Replicas,
+    pub(in crate::core) reason: Reason,
+    pub(in crate::core) candidates: Vec<Candidate>,
+    pub(in crate::core) outlook: Outlook,
+    pub(in crate::core) findings: Vec<Finding>,
+}
+
+impl RuleInput<'_> {
+    pub(super) fn now(&self) -> Duration {
+        self.observation.at
+    }
+
+    /// Replicas now.
+    pub(super) fn current(&self) -> Replicas {
+        self.workload.spec
+    }
+
+    /// The user's pause, and what the user has set for when nothing can be read.
+    pub(super) fn held(&self) -> Option<Choice> {
+        match self.policy.pause {
+            Some(Pause::AsIs) => Some((self.current(), Reason::Paused)),
+            Some(Pause::At(replicas)) => Some(self.paused_at(replicas)),
+            None => self.fallback(),
+        }
+    }
+
+    /// Zero stops the workload. Any other count keeps to the bounds, and to the partitions as far as they are known.
+    fn paused_at(&self, requested: Replicas) -> Choice {
+        let floor = self.allowed.floor;
+        let ceiling = match self.allowed.bound {
+            UpperBound::MaxReplicas | UpperBound::Partitions { .. } => self.allowed.ceiling,
+            UpperBound::Unknown => self.policy.bounds.max().unwrap_or(requested).max(floor),
+        };
+        let limit = requested.clamp(floor, ceiling);
+        if requested.0 == 0 || limit == requested {
+            (requested, Reason::Paused)
+        } else {
+            (limit, Reason::PausedAtLimit { requested, limit })
+        }
+    }
+
+    /// Nothing could be read for so long that the user's fallback counts.
+    fn fallback(&self) -> Option<Choice> {
+        let unread_for = self.now().saturating_sub(self.facts.unread_since?);
+        let missing = self.lag.incomplete_because.as_ref()?.to_string();
+        if unread_for < self.policy.fallback.after {
+            return None;
+        }
+        // Never zero, and never outside of the user's bounds, whatever could not be read.
+        let floor = self.allowed.floor;
+        let allowed =
+            |replicas: Replicas| replicas.clamp(floor, self.policy.bounds.max().unwrap_or(replicas).max(floor));
+        let desired = match self.policy.fallback.action {
+            FallbackAction::Hold => return None,
+            FallbackAction::AtLeast(replicas) => self.current().max(allowed(replicas)),
+            FallbackAction::Exactly(replicas) => allowed(replicas),
+        };
+        Some((desired, Reason::Fallback { unread_for, missing }))
+    }
+
+    /// Records that arrived where the group has no commit, and that it will read, since the workload was last above zero.
+    pub(super) fn arrived_without_commit(&self) -> u64 {
+        match self.policy.offset_reset {
+            OffsetReset::Latest => self.facts.arrived_without_commit,
+            OffsetReset::Earliest => 0,
+        }
+    }
+
+    /// Whether a workload at zero has something to do.
+    pub(super) fn is_activated(&self) -> bool {
+        let activation_lag = self.policy.idle.activation_lag;
+        self.lag.total.0 > activation_lag || self.arrived_without_commit() > activation_lag
+    }
+
+    /// The reason of a workload at zero that stays there.
+    pub(super) fn stays_at_zero(&self) -> Reason {
+        match &self.lag.incomplete_because {
+            Some(missing) => Reason::DataIncomplete { missing: missing.to_string() },
+            None => Reason::ScaledToZero,
+        }
+    }
+
+    /// The upper bound as a reason, where it is below what the rule recommends.
+    pub(super) fn bound(&self, asked: &RuleResult) -> Option<Reason> {
+        if asked.replicas().is_none_or(|replicas| replicas <= self.allowed.ceiling) {
+            return None;
+        }
+        Some(match self.allowed.bound {
+            UpperBound::MaxReplicas => Reason::MaxReplicas(asked.clone()),
+            UpperBound::Unknown => Reason::PartitionsUnknown(asked.clone()),
+            UpperBound::Partitions { useful_members } => Reason::PartitionBound {
+                rule: asked.clone(),
+                useful_members,
+                threads_per_replica: self.sizing.threads_per_replica().get(),
+            },
+        })
+    }
+
+    /// Offsets that contradict each other forbid every scale-down for a while.
+    pub(super) fn inconsistent(&self, window: Duration) -> Option<Reason> {
+        let fresh = self.facts.anomalies.iter().filter(|(_, (since, anomaly))| match anomaly {
+            Anomaly::CommittedBeyondEnd(_) => self.now().saturating_sub(*since) < window,
+            Anomaly::RecordsLost(_) => false,
+        });
+        let ((topic, partition), (_, anomaly)) = fresh.min_by_key(|(key, _)| *key)?;
+        Some(Reason::OffsetsInconsistent { partition: format!("{topic}/{partition}"), anomaly: *anomaly })
+    }
+
+    /// For how long there has been nothing to do, or why that is no reason to stop the last replica.
+    pub(super) fn idle(&self, after: Duration) -> Result<Duration, String> {
+        if !self.policy.bounds.allow_zero() {
+            return Err("minReplicas is 1 or more".to_owned());
+        }
+        if let Some(because) = not_quiet(self.lag, self.policy.idle.activation_lag) {
+            return Err(because);
+        }
+        let quiet_for = self.quiet.map_or(Duration::ZERO, |quiet| self.now().saturating_sub(quiet.since));
+        if quiet_for < after {
+            return Err(format!("{} of quiet are missing", short(after - quiet_for)));
+        }
+        Ok(quiet_for)
+    }
+
+    pub(super) fn limit_up(&self, target: Replicas) -> Replicas {
+        let (current, changes) = (self.current(), &self.facts.workload.changes);
+        // A workload at zero may always start: per cent of nothing would be nothing.
+        let limit = limit(&self.policy.scale_up, changes, current, self.now(), Direction::Up).unwrap_or(target);
+        target.min(limit.max(current).max(Replicas(1)))
+    }
+
+    pub(super) fn limit_down(&self, target: Replicas) -> Replicas {
+        let (current, changes) = (self.current(), &self.facts.workload.changes);
+        let limit = limit(&self.policy.scale_down, changes, current, self.now(), Direction::Down).unwrap_or(target);
+        target.max(limit.min(current))
+    }
+
+    /// What is wrong, whatever the rule is.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        if let Some(missing) = &self.lag.incomplete_because {
+            findings.push(Finding::DataIncomplete { missing: missing.to_string() });
+        }
+        let estimator = &self.facts.estimator;
+        let loads = self.lag.by_partition.iter().zip(&estimator.loads);
+        let stuck = loads.filter(|(_, load)| load.stuck).max_by(|(_, a), (_, b)| a.lag.total_cmp(&b.lag));
+        if let Some((partition, _)) = stuck {
+            findings.push(Finding::StuckPartition {
+                partition: partition.name(),
+                lag: partition.lag.lag().unwrap_or_default(),
+                stuck_for: length(estimator.frozen_for_s(partition)),
+            });
+        }
+        let (delays, now) = (&estimator.delays, self.now());
+        if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now)) {
+            let waited = length(seconds_between(change.since, now));
+            findings.push(Finding::RescaleTimeout { wanted: Replicas(change.to), waited });
+        }
+        if let Some(throughput) = estimator.ceiling.throughput() {
+            findings.push(Finding::ThroughputCeiling { throughput: RecordsPerSecond(throughput) });
+        }
+        findings
+    }
+}

@@ -1,0 +1,96 @@
+//! An observation evaluated by the objective: what was predicted, what lower levels have saved, and the numbers that
+//! reasons are made of.
+
+use std::time::Duration;
+
+use super::super::super::allowed::Levels;
+use super::super::super::clock::length;
+use super::super::super::policy::Objective;
+use super::super::super::predict::PredictionInput;
+use super::super::super::reason::{Comparison, RuleResult, ScaleDownSaving};
+use super::super::super::units::Replicas;
+use super::super::super::what_if::{Saving, WhatIfGroups};
+use super::super::input::RuleInput;
+use super::prediction::{LevelPrediction, Predictions};
+
+/// Unread records that will be deleted within this time, in seconds, count for more than any price.
+const RETENTION_GUARD_S: f64 = 600.0;
+
+/// An observation evaluated by the objective.
+pub(super) struct Evaluation<'a> {
+    pub(super) input: &'a RuleInput<'a>,
+    pub(super) objective: Objective,
+    pub(super) levels: &'a Levels,
+    pub(super) what_if: &'a WhatIfGroups,
+    pub(super) no_backlog_since: Option<Duration>,
+    /// Nothing where no capacity is known, or no partition.
+    pub(super) predictions: Option<Predictions<'a>>,
+    /// For the prices of changes, where the capacity is not known.
+    pub(super) situation: Option<&'a PredictionInput>,
+}
+
+impl Evaluation<'_> {
+    /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.
+    pub(super) fn asked(&self) -> RuleResult {
+        let Some(predictions) = &self.predictions else { return RuleResult::Unmeasured };
+        match predictions.best(|_| true) {
+            Some(best) => RuleResult::TimeLag(self.comparison(predictions, best)),
+            None => RuleResult::Unmeasured,
+        }
+    }
+
+    /// A level beside the others.
+    pub(super) fn comparison(&self, predictions: &Predictions<'_>, chosen: &LevelPrediction) -> Comparison {
+        let current = predictions.situation.current;
+        let others = || predictions.levels.iter().filter(|level| level.replicas != chosen.replicas);
+        let negligible = predictions.situation.negligible().max(1.0);
+        // Where one fewer would make records late, that says why; otherwise the next dearer one does.
+        let lower = others().rev().find(|level| level.replicas < chosen.replicas);
+        let lower = lower.filter(|level| level.queues.late > chosen.queues.late + negligible);
+        let dearer = others().filter(|level| level.replicas >= current && level.cost.total >= chosen.cost.total);
+        let runner_up = dearer.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
+        let present = predictions.of_level(current).filter(|_| chosen.replicas > current);
+        let runner_up = if present.is_some() { runner_up } else { lower.or(runner_up) };
+        let runner_up = runner_up.filter(|level| present.is_none_or(|it| it.replicas != level.replicas));
+        Comparison {
+            objective: self.objective.time_lag(),
+            chosen: chosen.forecast(),
+            present: present.map(LevelPrediction::forecast),
+            runner_up: runner_up.map(LevelPrediction::forecast),
+        }
+    }
+
+    /// What each level below saves, fewest first; what would be late there is part of what it needs.
+    pub(super) fn savings(&self, predictions: &Predictions<'_>) -> Vec<(u32, Saving)> {
+        let situation = predictions.situation;
+        let late_now = predictions.of_level(situation.current).map_or(0.0, |level| level.queues.late);
+        let lower = self.levels.allowed.iter().copied().filter(|level| *level < situation.current);
+        lower
+            .filter_map(|level| {
+                let mut saving = self.what_if.of(level)?.saving(situation, self.input.now());
+                let late = predictions.of_level(level)?.queues.late - late_now - situation.negligible();
+                saving.needed += situation.late_price(late.max(0.0));
+                Some((level, saving))
+            })
+            .collect()
+    }
+
+    /// A level's saving as a reason.
+    pub(super) fn saving_of(&self, level: u32, saving: &Saving) -> ScaleDownSaving {
+        let steady_s = self.what_if.of(level).map_or(0.0, |group| group.steady_for_s(self.input.now()));
+        ScaleDownSaving {
+            replicas: Replicas(level),
+            saving_replica_seconds: saving.expected.round() as u64,
+            switching_cost_replica_seconds: saving.needed.round() as u64,
+            steady_seconds: steady_s as u64,
+            remaining: length(saving.remaining_s()),
+        }
+    }
+
+    /// The partition whose unread records will be deleted soon, and when.
+    pub(super) fn retention_risk(&self) -> Option<(String, Duration)> {
+        let age_s = self.objective.time_lag().as_secs_f64();
+        let first = self.input.facts.estimator.first_deleted(self.input.now(), self.input.lag, age_s);
+        first.filter(|(_, left_s)| *left_s < RETENTION_GUARD_S).map(|(partition, left_s)| (partition, length(left_s)))
+    }
+}

@@ -1,0 +1,72 @@
+//! What is predicted for every level, side by side.
+
+use super::super::super::allowed::Levels;
+use super::super::super::predict::{Cost, PredictionInput, QueuePrediction};
+use super::super::super::reason::Forecast;
+use super::super::super::units::Replicas;
+
+/// A backlog that takes longer than this, in seconds, is said never to end.
+const LONGEST_RESTORE_S: f64 = 3_600.0;
+
+/// What is predicted for every level, fewest replicas first.
+pub(super) struct Predictions<'a> {
+    pub(super) situation: &'a PredictionInput,
+    pub(super) levels: Vec<LevelPrediction>,
+}
+
+/// What is predicted for one level.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LevelPrediction {
+    pub(super) replicas: u32,
+    pub(super) queues: QueuePrediction,
+    pub(super) cost: Cost,
+}
+
+impl<'a> Predictions<'a> {
+    pub(super) fn of(situation: &'a PredictionInput, levels: &Levels) -> Self {
+        let enough = situation.enough(&levels.allowed);
+        let prefix = situation.prefix(0.0);
+        let predict = |replicas| {
+            let queues = situation.predict(replicas, &prefix);
+            LevelPrediction { replicas, queues, cost: situation.cost(replicas, queues, enough) }
+        };
+        Self { situation, levels: levels.all().map(predict).collect() }
+    }
+
+    /// One level.
+    pub(super) fn of_level(&self, replicas: u32) -> Option<&LevelPrediction> {
+        self.levels.iter().find(|level| level.replicas == replicas)
+    }
+
+    /// The cheapest of some levels, where it is worth going there at all.
+    pub(super) fn best(&self, which: impl Fn(u32) -> bool) -> Option<&LevelPrediction> {
+        let current = self.situation.current;
+        let negligible = self.situation.negligible();
+        let late = self.of_level(current).map_or(f64::INFINITY, |level| level.queues.late);
+        if late < negligible {
+            return self.of_level(current);
+        }
+        let levels = self.levels.iter().filter(|level| level.replicas >= current && which(level.replicas));
+        let best = levels.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total))?;
+        let worth_it = best.replicas == current || late - best.queues.late >= negligible;
+        if worth_it { Some(best) } else { self.of_level(current) }
+    }
+}
+
+impl LevelPrediction {
+    /// In short.
+    pub(super) fn forecast(&self) -> Forecast {
+        Forecast {
+            replicas: Replicas(self.replicas),
+            late_records: self.queues.late.round() as u64,
+            restore_seconds: self.restored_s(f64::INFINITY).map(|seconds| seconds as u64),
+            cost: self.cost.total.round() as u64,
+        }
+    }
+
+    /// Seconds until no backlog is left, where that is within what was looked at and one does not build up again.
+    pub(super) fn restored_s(&self, horizon_s: f64) -> Option<f64> {
+        let QueuePrediction { restored_s, late_after, .. } = self.queues;
+        (late_after == 0.0 && restored_s < horizon_s.min(LONGEST_RESTORE_S)).then_some(restored_s)
+    }
+}

@@ -1,0 +1,214 @@
+//! What an engine remembers for the policy in force. Another rule begins anew, other numbers of the same rule go on.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::allowed::Levels;
+use super::clock::optional_time;
+use super::facts::{Facts, ObservedChange};
+use super::lag::{Anomaly, GroupLag, PartitionLag};
+use super::persisted::{Persisted, PersistedValue, persisted};
+use super::policy::{Policy, Rule};
+use super::predict::PredictionInput;
+use super::what_if::WhatIfGroups;
+use super::window::{SlidingHighest, SlidingLowest};
+
+/// What is remembered for the policy in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct PolicyState {
+    pub(super) recommendations: Recommendations,
+    /// Since when there has been nothing to do. Not saved, because what happens between two controllers is unknown.
+    #[serde(skip)]
+    pub(super) quiet: Option<Quiet>,
+    pub(super) rule: RuleState,
+}
+persisted!(PolicyState { recommendations, rule } not { quiet });
+
+/// What is remembered for the rule in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum RuleState {
+    LagPerReplica(LagRuleState),
+    TimeLag(TimeLagState),
+}
+
+impl Persisted for RuleState {
+    fn visit(&mut self, visit: &mut dyn FnMut(PersistedValue<'_>)) {
+        match self {
+            Self::LagPerReplica(LagRuleState { pending_since: _, settling_since: _ }) => {}
+            Self::TimeLag(state) => state.visit(visit),
+        }
+    }
+}
+
+/// What the rule recommended, for the stabilization windows of `behavior`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Recommendations {
+    /// For going down.
+    pub(super) highest: SlidingHighest,
+    /// For going up.
+    pub(super) lowest: SlidingLowest,
+    /// Since when every observation was complete and followed by a recommendation, without a gap.
+    #[serde(with = "optional_time")]
+    pub(super) complete_since: Option<Duration>,
+}
+persisted!(Recommendations { highest, lowest, complete_since });
+
+/// A time without work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Quiet {
+    pub(super) since: Duration,
+    /// Records that have arrived in it.
+    arrived: u64,
+}
+
+/// What is remembered for `lagPerReplica`. Nothing of it is saved: each is a bound on waiting, which begins anew.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct LagRuleState {
+    /// Since when a change has been pending.
+    #[serde(skip)]
+    pub(super) pending_since: Option<Duration>,
+    /// Since when only the hope for a still lower recommendation has kept a scale-down back.
+    #[serde(skip)]
+    pub(super) settling_since: Option<Duration>,
+}
+
+/// What is remembered for `timeLag`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct TimeLagState {
+    /// The group as it would be at other levels.
+    pub(super) what_if: WhatIfGroups,
+    /// Since when there has been no backlog to measure a capacity by.
+    #[serde(with = "optional_time")]
+    pub(super) no_backlog_since: Option<Duration>,
+    /// Since when records have been older than the objective, while the capacity is not known.
+    #[serde(skip)]
+    pub(super) beyond_since: Option<Duration>,
+    /// The last observation that was added here.
+    #[serde(skip)]
+    last_observed: Option<Duration>,
+    /// What the last observation came to: levels, and the situation that predictions start from.
+    #[serde(skip)]
+    pub(super) levels: Levels,
+    #[serde(skip)]
+    pub(super) situation: Option<PredictionInput>,
+}
+persisted!(TimeLagState { what_if, no_backlog_since } not { beyond_since, last_observed, levels, situation });
+
+impl PolicyState {
+    pub(super) fn new(rule: Rule) -> Self {
+        let rule = match rule {
+            Rule::LagPerReplica(_) => RuleState::LagPerReplica(LagRuleState::default()),
+            Rule::TimeLag(_) => RuleState::TimeLag(TimeLagState::default()),
+        };
+        Self { recommendations: Recommendations::default(), quiet: None, rule }
+    }
+
+    /// Whether this is the state of such a rule.
+    pub(super) fn is_of(&self, rule: Rule) -> bool {
+        match (&self.rule, rule) {
+            (RuleState::LagPerReplica(_), Rule::LagPerReplica(_)) | (RuleState::TimeLag(_), Rule::TimeLag(_)) => true,
+            (RuleState::LagPerReplica(_), Rule::TimeLag(_)) | (RuleState::TimeLag(_), Rule::LagPerReplica(_)) => false,
+        }
+    }
+
+    /// Forgets what only counts without a gap: what happened in between is unknown.
+    pub(super) fn forget_evidence(&mut self) {
+        self.recommendations = Recommendations::default();
+        self.quiet = None;
+        match &mut self.rule {
+            RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
+            RuleState::TimeLag(state) => (state.no_backlog_since, state.beyond_since) = (None, None),
+        }
+    }
+
+    /// Adds an observation that `facts` has.
+    pub(super) fn observe(&mut self, policy: &Policy, facts: &Facts, now: Duration, lag: &GroupLag) {
+        let since = &mut self.recommendations.complete_since;
+        *since = if lag.complete { since.or(Some(now)) } else { None };
+        let activation_lag = policy.idle.activation_lag;
+        if not_quiet(lag, activation_lag).is_some() {
+            self.quiet = None;
+            return;
+        }
+        let arrived = self.quiet.map_or(0, |quiet| quiet.arrived).saturating_add(facts.estimator.arrived);
+        let since = self.quiet.map_or(now, |quiet| quiet.since);
+        let is_active = arrived > activation_lag;
+        self.quiet = Some(if is_active { Quiet { since: now, arrived: 0 } } else { Quiet { since, arrived } });
+    }
+
+    /// Leaves out what a saved memory can do without.
+    pub(super) fn forget_older_failures(&mut self) {
+        match &mut self.rule {
+            RuleState::LagPerReplica(_) => {}
+            RuleState::TimeLag(state) => state.what_if.forget_older_failures(),
+        }
+    }
+
+    /// Notes whether something has not followed the last change yet.
+    pub(super) fn note_awaited(&mut self, now: Duration, is_awaited: bool) {
+        match &mut self.rule {
+            RuleState::LagPerReplica(state) => {
+                state.pending_since = state.pending_since.or(Some(now)).filter(|_| is_awaited);
+            }
+            RuleState::TimeLag(_) => {}
+        }
+    }
+
+    /// The replicas were changed.
+    pub(super) fn note_change(&mut self, change: ObservedChange) {
+        match &mut self.rule {
+            RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
+            RuleState::TimeLag(state) => {
+                state.no_backlog_since = None;
+                state.what_if.note_change(change.from.0, change.to.0);
+            }
+        }
+    }
+}
+
+impl TimeLagState {
+    /// Whether an observation is new here, which it is once.
+    pub(super) fn is_new(&mut self, now: Duration) -> bool {
+        self.last_observed.replace(now) != Some(now)
+    }
+
+    /// Feeds what arrived to the what-if groups, and lets them accrue savings while the group itself can be judged.
+    pub(super) fn feed(&mut self, facts: &Facts, now: Duration, is_judged: bool, has_capacity: bool) {
+        let estimator = &facts.estimator;
+        let is_judged = is_judged && estimator.delays.pending.is_none();
+        let is_steady = is_judged && !estimator.has_backlog();
+        self.no_backlog_since = self.no_backlog_since.or(Some(now)).filter(|_| is_steady);
+        let Some(situation) = self.situation.as_ref().filter(|_| has_capacity) else { return };
+        self.what_if.feed(situation, &self.levels.allowed, &estimator.loads, now, estimator.step_s);
+        let last_change = facts.workload.changes.back();
+        let stayed = last_change.map_or(Duration::MAX, |change| now.saturating_sub(change.at));
+        self.what_if.note_stay(situation.current, stayed.as_secs_f64());
+        if is_judged {
+            self.what_if.accrue(situation, estimator.step_s);
+        }
+    }
+}
+
+/// Why a sample is no evidence that there is nothing to do, if it is none.
+pub(super) fn not_quiet(lag: &GroupLag, activation_lag: u64) -> Option<String> {
+    if let Some(missing) = &lag.incomplete_because {
+        return Some(missing.to_string());
+    }
+    if lag.total.0 > activation_lag {
+        return Some(format!("{} records wait", lag.total));
+    }
+    lag.by_partition.iter().find_map(|partition| {
+        let name = || partition.name();
+        match &partition.lag {
+            PartitionLag::NoCommit { retained, .. } if *retained > 0 => Some(format!(
+                "partition {} has records and no commit, so how far the group has read is not known",
+                name()
+            )),
+            PartitionLag::Known { anomaly: Some(Anomaly::CommittedBeyondEnd(_)), .. } => {
+                Some(format!("partition {} is committed beyond its end", name()))
+            }
+            PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_) => None,
+        }
+    })
+}

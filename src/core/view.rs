@@ -1,0 +1,253 @@
+//! The one view of a decision for programs. `recommend -o json` and `-o yaml`, `replay`, the status and the JSON API
+//! serialise it, and `explain.rs` makes the texts for people of it. Units are in the names. What is not known is null or
+//! absent, and never 0. docs/decision.schema.json is its schema.
+
+use std::time::Duration;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::decision::{Candidate, CandidateVerdict, Decision, Model, Outlook, TimeLag, Workload};
+use super::finding::Finding;
+use super::kind::GroupKind;
+use super::lag::{LagOfPartition, PartitionLag};
+use super::observation::GroupState;
+use super::reason::Reason;
+use super::units::Replicas;
+
+/// The version of [`DecisionView`]. It changes when a field changes its name or its meaning, and not when one is added.
+/// Version 1 is what `replay` and `recommend` printed before they shared a format.
+pub const DECISION_VERSION: u32 = 2;
+
+/// A decision: what was seen of a consumer group, how many replicas there should be, and why. Where something is not
+/// known, its field is null or absent.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(title = "Decision")]
+pub struct DecisionView {
+    /// The version of this format.
+    #[schemars(extend("const" = DECISION_VERSION))]
+    pub version: u32,
+    /// The consumer group's id.
+    pub consumer_group: String,
+    /// When the poll ended, in seconds: since 1970, or on the clock of what was replayed.
+    pub observed_at_seconds: f64,
+    /// The group as its coordinator describes it.
+    pub group: GroupView,
+    /// The lag of all partitions together.
+    pub lag: LagView,
+    /// The age of the oldest record not yet consumed; null while the end offsets have not been watched for long enough, and
+    /// where the lag is not complete.
+    pub time_lag: Option<TimeLagView>,
+    /// What is known of the group, estimated from all observations.
+    pub model: Model,
+    /// The workload as it was read; null where it could not be read.
+    pub workload: Option<Workload>,
+    /// Replicas now; null where that is not known, and then the decision is for assumedReplicas.
+    pub current_replicas: Option<Replicas>,
+    /// Why the current replicas are not known.
+    pub current_replicas_unknown: Option<String>,
+    /// Replicas that were assumed to be the current ones; null where those are known.
+    pub assumed_replicas: Option<Replicas>,
+    /// Replicas that there should be now.
+    pub desired_replicas: Replicas,
+    /// Replicas that the policy results in within the bounds, before windows and step limits.
+    pub wanted_replicas: Replicas,
+    /// Whether the workload must be changed; null where the current replicas are not known.
+    pub is_change: Option<bool>,
+    /// The replica counts considered, fewest first.
+    pub candidates: Vec<Candidate>,
+    /// The one thing that bound the decision.
+    pub reason: NamedMessage,
+    /// What will change the decision.
+    pub outlook: Outlook,
+    /// What is wrong with the group or its objective, whatever was decided.
+    pub findings: Vec<NamedMessage>,
+}
+
+/// A name for programs, in the CamelCase of Kubernetes' reasons, and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct NamedMessage {
+    /// The name.
+    #[schemars(regex(pattern = "^[A-Z][A-Za-z]+$"))]
+    pub name: &'static str,
+    /// The sentence.
+    #[schemars(length(min = 1))]
+    pub message: String,
+}
+
+/// A consumer group as its coordinator describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GroupView {
+    /// The kind of group, as in docs/groups.md.
+    pub kind: GroupKind,
+    /// The group's state; null where it is not known.
+    pub state: Option<GroupState>,
+    /// The number of members; null where it is not known.
+    pub members: Option<usize>,
+    /// Why state and members are not known.
+    pub unknown: Option<String>,
+}
+
+/// The lag of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LagView {
+    /// Records not yet read; a lower bound where it is not complete, null where nothing is known.
+    pub total_records: Option<u64>,
+    /// Whether every partition's lag is known.
+    pub complete: bool,
+    /// What could not be read, and why; null where the lag is complete.
+    pub missing: Option<String>,
+    /// The partitions, by topic and number. `replay` leaves them out, as they are in the observation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partitions: Option<Vec<PartitionView>>,
+}
+
+/// The lag of a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PartitionView {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+    /// The next record to read; null where the group has no commit, or it is not known.
+    pub committed_offset: Option<u64>,
+    /// The oldest record still there; null where it is not known.
+    pub start_offset: Option<u64>,
+    /// One after the newest readable record; null where it is not known.
+    pub end_offset: Option<u64>,
+    /// Records not yet read; null where that is not known.
+    pub lag_records: Option<u64>,
+    /// Why the lag is not known.
+    pub unknown: Option<String>,
+    /// What is odd about the offsets.
+    pub note: Option<String>,
+}
+
+/// The age of the oldest record not yet consumed.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeLagView {
+    /// Seconds.
+    pub seconds: f64,
+    /// Whether it is at least so much, because it is older than the history of end offsets.
+    pub at_least: bool,
+}
+
+impl DecisionView {
+    /// The view of a decision, without its partitions.
+    pub fn of(decision: &Decision) -> Self {
+        let Decision { consumer_group, at, kind, group_state, members, model, workload, .. } = decision;
+        let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == CandidateVerdict::Wanted);
+        Self {
+            version: DECISION_VERSION,
+            consumer_group: consumer_group.clone(),
+            observed_at_seconds: at.as_secs_f64(),
+            group: GroupView {
+                kind: *kind,
+                state: group_state.as_ref().ok().copied(),
+                members: members.as_ref().ok().copied(),
+                unknown: members.as_ref().err().map(ToString::to_string),
+            },
+            lag: LagView {
+                total_records: decision.lag.is_anything_known().then_some(decision.lag.total.0),
+                complete: decision.lag.complete,
+                missing: decision.lag.incomplete_because.as_ref().map(ToString::to_string),
+                partitions: None,
+            },
+            time_lag: TimeLagView::of(model.time_lag),
+            model: model.clone(),
+            workload: Some(*workload),
+            current_replicas: Some(workload.spec),
+            current_replicas_unknown: None,
+            assumed_replicas: None,
+            desired_replicas: decision.desired,
+            wanted_replicas: wanted.map_or(decision.desired, |candidate| candidate.replicas),
+            is_change: Some(decision.is_change()),
+            candidates: decision.candidates.clone(),
+            reason: NamedMessage::from(&decision.reason),
+            outlook: decision.outlook.clone(),
+            findings: decision.findings.iter().map(NamedMessage::from).collect(),
+        }
+    }
+
+    /// With the lag of each partition.
+    #[must_use]
+    pub fn with_partitions(mut self, decision: &Decision) -> Self {
+        self.lag.partitions = Some(decision.lag.by_partition.iter().map(PartitionView::of).collect());
+        self
+    }
+
+    /// Where the replicas that were decided on are not the current ones, but assumed.
+    #[must_use]
+    pub fn with_assumed_replicas(mut self, why: &str) -> Self {
+        self.assumed_replicas = self.current_replicas.take();
+        self.current_replicas_unknown = Some(why.to_owned());
+        (self.workload, self.is_change) = (None, None);
+        self
+    }
+
+    /// The schema of this format, as docs/decision.schema.json holds it.
+    pub fn schema() -> Schema {
+        let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(one_line));
+        let mut schema = settings.into_generator().into_root_schema_for::<Self>();
+        schema.insert("$id".to_owned(), "decision.schema.json".into());
+        schema
+    }
+}
+
+/// Joins the lines of a description, which are those of the source.
+pub fn one_line(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
+}
+
+impl From<&Reason> for NamedMessage {
+    fn from(reason: &Reason) -> Self {
+        Self { name: reason.name(), message: reason.to_string() }
+    }
+}
+
+impl From<&Finding> for NamedMessage {
+    fn from(finding: &Finding) -> Self {
+        Self { name: finding.name(), message: finding.to_string() }
+    }
+}
+
+impl TimeLagView {
+    fn of(time_lag: TimeLag) -> Option<Self> {
+        match time_lag {
+            // A first poll has watched for no time at all.
+            TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => None,
+            TimeLag::Seconds(age) => Some(Self { seconds: age.as_secs_f64(), at_least: false }),
+            TimeLag::AtLeast(age) => Some(Self { seconds: age.as_secs_f64(), at_least: true }),
+        }
+    }
+}
+
+impl PartitionView {
+    fn of(partition: &LagOfPartition) -> Self {
+        let LagOfPartition { seen, lag } = partition;
+        let (unknown, note) = match lag {
+            PartitionLag::Known { anomaly, .. } => (None, anomaly.map(|anomaly| anomaly.to_string())),
+            PartitionLag::NoCommit { .. } => (None, Some("no commit".to_owned())),
+            PartitionLag::Unknown(reason) => (Some(reason.to_string()), None),
+        };
+        Self {
+            topic: seen.topic.to_string(),
+            partition: seen.partition,
+            committed_offset: seen.committed.as_ref().ok().copied().flatten().map(|offset| offset.get()),
+            start_offset: seen.start.as_ref().ok().map(|offset| offset.get()),
+            end_offset: seen.end.as_ref().ok().map(|offset| offset.get()),
+            lag_records: lag.lag().map(|lag| lag.0),
+            unknown,
+            note,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Writes a ScaledConsumer's status: only the fields that differ from what the API server has. It knows the request, not
+//! when it is due.
+
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::{Map, Value, json};
+
+use crate::kubernetes::FIELD_MANAGER;
+use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
+use crate::kubernetes::scaledconsumer::watch::Key;
+
+/// The fields of `after` that differ from `before`, and null for those that are gone: a merge patch. The memory is left
+/// out, as it is written on its own.
+pub fn difference(before: &ScaledConsumerStatus, after: &ScaledConsumerStatus) -> Map<String, Value> {
+    let (mut before, mut changed) = (fields(before), fields(after));
+    changed.retain(|name, value| before.remove(name).as_ref() != Some(value));
+    changed.extend(before.into_iter().map(|(name, _)| (name, Value::Null)));
+    changed
+}
+
+fn fields(status: &ScaledConsumerStatus) -> Map<String, Value> {
+    match serde_json::to_value(status) {
+        Ok(Value::Object(mut fields)) => {
+            fields.remove("memory");
+            fields
+        }
+        _ => Map::new(),
+    }
+}
+
+/// Writes fields of a status, if this controller leads; gives nothing where another one leads.
+pub async fn write_status(
+    client: Client,
+    key: &Key,
+    fields: Map<String, Value>,
+    leadership: &Leadership,
+) -> Result<Option<()>, CallError> {
+    let api: Api<ScaledConsumer> = Api::namespaced(client, &key.namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({ "status": fields }));
+    let request = api.patch_status(&key.name, &params, &patch);
+    call::write(Lane::Status, || leadership.may_write(), request).await.map(|written| written.map(drop))
+}

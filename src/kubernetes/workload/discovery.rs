@@ -1,0 +1,126 @@
+//! Which resource of the API a kind is, and whether it has a scale subresource. Each kind is asked for once, however
+//! many targets wait for the answer. It knows nothing of objects.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::api::ApiResource;
+use kube::core::GroupVersionKind;
+use kube::{Client, discovery};
+use tokio::time::Instant;
+
+use super::scale::ScaleError;
+use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::client::path_segment;
+use crate::kubernetes::scaledconsumer::validate::TargetRef;
+
+/// How long a kind that was found is believed in. CRDs come and go seldom.
+const FOUND_TTL: Duration = Duration::from_secs(600);
+/// How long a kind that does not exist, or has no scale, stays so. Installing its CRD takes effect within this time.
+pub(super) const UNKNOWN_TTL: Duration = Duration::from_secs(45);
+/// How long a failed request answers for everybody who waits.
+const FAILED_TTL: Duration = Duration::from_secs(5);
+/// Kinds that are remembered: more than any cluster has with a scale subresource. Beyond it, those that nobody waits for
+/// are dropped.
+const MOST_KINDS: usize = 1_000;
+
+/// What discovery said of each kind. Shared by all targets.
+pub(super) struct Discovery {
+    client: Client,
+    /// By API version and kind. A std mutex, because nothing is awaited while it is held.
+    kinds: Mutex<HashMap<(String, String), Arc<KindSlot>>>,
+}
+
+/// The last answer and when it was given. A tokio mutex, held during the request: whoever comes later waits for it.
+type KindSlot = tokio::sync::Mutex<Option<(Instant, Result<ApiResource, ScaleError>)>>;
+
+impl Discovery {
+    pub(super) fn new(client: Client) -> Self {
+        Self { client, kinds: Mutex::default() }
+    }
+
+    /// The resource of a target's kind.
+    pub(super) async fn resource(&self, target: &TargetRef) -> Result<ApiResource, ScaleError> {
+        if let Some(resource) = built_in(target) {
+            return Ok(resource);
+        }
+        let slot = self.slot(target);
+        let mut known = slot.lock().await;
+        if let Some((since, answer)) = &*known
+            && since.elapsed() < ttl(answer)
+        {
+            return answer.clone();
+        }
+        let answer = self.ask(target).await;
+        *known = Some((Instant::now(), answer.clone()));
+        answer
+    }
+
+    /// The API server no longer knows the kind, so it is asked for again; not more often than an unknown one.
+    pub(super) async fn doubt(&self, target: &TargetRef) {
+        let mut known = self.slot(target).lock_owned().await;
+        if known.as_ref().is_some_and(|(since, _)| since.elapsed() > UNKNOWN_TTL) {
+            *known = None;
+        }
+    }
+
+    fn slot(&self, target: &TargetRef) -> Arc<KindSlot> {
+        // What a panicking task left is a whole entry.
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        if kinds.len() >= MOST_KINDS {
+            kinds.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(kinds.entry((target.api_version.clone(), target.kind.clone())).or_default())
+    }
+
+    async fn ask(&self, target: &TargetRef) -> Result<ApiResource, ScaleError> {
+        let gvk = GroupVersionKind::gvk(target.group(), target.version(), &target.kind);
+        if !gvk.group.is_empty() {
+            path_segment(&gvk.group)?;
+        }
+        path_segment(&gvk.version)?;
+        let unknown = || ScaleError::KindUnknown { kind: target.kind.clone(), api_version: target.api_version.clone() };
+        let found = call::call(Lane::ScaleRead, async {
+            match discovery::pinned_kind(&self.client, &gvk).await {
+                Ok(found) => Ok(Some(found)),
+                Err(kube::Error::Discovery(_)) => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        let (resource, capabilities) = match found.await {
+            Ok(found) => found.ok_or_else(unknown)?,
+            Err(CallError::NotFound(_)) => return Err(unknown()),
+            Err(error) => return Err(ScaleError::Other(error.to_string())),
+        };
+        path_segment(&resource.plural)?;
+        if !capabilities.subresources.iter().any(|(subresource, _)| subresource.plural == "scale") {
+            return Err(ScaleError::NoScale { kind: target.kind.clone() });
+        }
+        Ok(resource)
+    }
+}
+
+fn ttl(answer: &Result<ApiResource, ScaleError>) -> Duration {
+    match answer {
+        Ok(_) => FOUND_TTL,
+        Err(ScaleError::Other(_)) => FAILED_TTL,
+        Err(_) => UNKNOWN_TTL,
+    }
+}
+
+/// The kinds that every cluster has and that are watched whole.
+pub(super) fn built_in(target: &TargetRef) -> Option<ApiResource> {
+    let plural = match (target.api_version.as_str(), target.kind.as_str()) {
+        ("apps/v1", "Deployment") => "deployments",
+        ("apps/v1", "StatefulSet") => "statefulsets",
+        (_, _) => return None,
+    };
+    let gvk = GroupVersionKind::gvk("apps", "v1", &target.kind);
+    Some(ApiResource::from_gvk_with_plural(&gvk, plural))
+}
+
+/// As RBAC's messages and the watches' states name it: `deployments.apps`.
+pub(super) fn resource_name(resource: &ApiResource) -> String {
+    format!("{}.{}", resource.plural, resource.group).trim_end_matches('.').to_owned()
+}

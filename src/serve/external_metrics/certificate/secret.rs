@@ -1,0 +1,291 @@
+//! The serving certificate that the controller makes itself, in a Secret: the leader makes it and renews it, and every
+//! replica reads it. [`super::rotation`] has what is due when.
+//!
+//! A Secret that somebody else made is never written. One is ours by its label `app.kubernetes.io/managed-by: paceline`;
+//! an empty one is filled, so that manifests may bring it and the controller needs no right to create Secrets.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{ObjectMeta, PostParams};
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::ServedCertificate;
+pub use super::rotation::Lifetimes;
+use super::rotation::{ENTRIES, RotationStep, SecretContent};
+use crate::kubernetes::FIELD_MANAGER;
+use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::single::{self, Unwatchable};
+use crate::serve::external_metrics::api_service::{Registration, ServiceName, changed};
+
+/// What marks a Secret as ours.
+const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "paceline");
+/// Time from a failed write to the next one: short beside the months that a certificate lives.
+const RETRY_INTERVAL: Duration = Duration::from_secs(5);
+/// The least time between two writes, should somebody keep changing the Secret back.
+const MIN_WRITE_INTERVAL: Duration = Duration::from_secs(1);
+/// The longest wait for a date, because the wall clock may be set meanwhile.
+const MAX_WAIT: Duration = Duration::from_secs(600);
+/// The shortest wait for a date: times in certificates are whole seconds.
+const MIN_WAIT: Duration = Duration::from_millis(200);
+
+/// Which certificate is kept where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretSettings {
+    /// The Secret's namespace.
+    pub namespace: String,
+    /// The Secret's name.
+    pub name: String,
+    /// The Service that the certificate is for.
+    pub service: ServiceName,
+    /// How long certificates live.
+    pub lifetimes: Lifetimes,
+}
+
+/// Serves the certificate in the Secret, and makes and renews it while we lead, until `stop`. `ca_bundle` gets what the
+/// APIService has to trust (PEM).
+pub async fn follow_secret(
+    client: Client,
+    settings: SecretSettings,
+    mut leadership: Leadership,
+    mut registration: watch::Receiver<Registration>,
+    served: ServedCertificate,
+    ca_bundle: watch::Sender<Option<String>>,
+    stop: CancellationToken,
+) {
+    let api: Api<Secret> = Api::namespaced(client, &settings.namespace);
+    let mut objects = single::follow(api.clone(), &settings.name);
+    let mut rotation = SecretRotation {
+        api,
+        names: settings.service.dns_names(),
+        settings,
+        leadership: leadership.clone(),
+        registration: registration.clone(),
+        served,
+        ca_bundle,
+        state: SecretState::Unknown,
+        trusted_since: None,
+        last_write: None,
+    };
+    loop {
+        let wait = rotation.advance().await;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            object = objects.next() => match object {
+                Some(object) => rotation.read(object),
+                None => return,
+            },
+            () = changed(&mut registration) => {}
+            () = leadership.changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// The Secret as it was last read.
+enum SecretState {
+    /// Not read yet; or it was written, and the new one has not come yet.
+    Unknown,
+    Missing,
+    /// There is nothing in it.
+    Empty(Box<Secret>),
+    /// It is ours, and can't be used.
+    Damaged(Box<Secret>),
+    /// It is somebody else's.
+    Foreign,
+    Usable(Box<Secret>, Box<SecretContent>),
+}
+
+struct SecretRotation {
+    api: Api<Secret>,
+    settings: SecretSettings,
+    /// The DNS names that the certificate is for.
+    names: Vec<String>,
+    leadership: Leadership,
+    registration: watch::Receiver<Registration>,
+    served: ServedCertificate,
+    ca_bundle: watch::Sender<Option<String>>,
+    state: SecretState,
+    /// Since when the announced certificate is known to be trusted.
+    trusted_since: Option<Instant>,
+    last_write: Option<Instant>,
+}
+
+impl SecretRotation {
+    fn read(&mut self, object: Result<Option<Secret>, Unwatchable>) {
+        let Some(secret) = (match object {
+            Ok(secret) => secret,
+            Err(Unwatchable::Refused(why)) => {
+                return self.log_problem(&format!(
+                    "can't be read: {why}; allow the controller's ServiceAccount to list and watch it"
+                ));
+            }
+            Err(Unwatchable::Other(why)) => return self.log_problem(&format!("can't be read: {why}")),
+        }) else {
+            self.state = SecretState::Missing;
+            return;
+        };
+        let no_data = BTreeMap::new();
+        let data = secret.data.as_ref().unwrap_or(&no_data);
+        let is_empty = ENTRIES.iter().all(|entry| data.get(*entry).is_none_or(|bytes| bytes.0.is_empty()));
+        let is_ours = secret.labels().get(LABEL.0).is_some_and(|value| value == LABEL.1);
+        let content = SecretContent::read(data);
+        self.state = match content {
+            _ if is_empty => SecretState::Empty(Box::new(secret)),
+            _ if !is_ours => {
+                self.log_problem("was not made by Paceline, so it is neither used nor written; delete it, give another name in externalMetrics.certificate.secretName, or mount it and give its path in externalMetrics.certificate.directory");
+                SecretState::Foreign
+            }
+            Err(why) => {
+                self.log_problem(&format!("is damaged: {why}; the leader makes a new certificate"));
+                SecretState::Damaged(Box::new(secret))
+            }
+            Ok(content) => {
+                if let Err(why) = self.served.serve(content.pair().clone()) {
+                    self.log_problem(&format!("can't be served: {why}"));
+                }
+                let bundle = Some(content.bundle());
+                self.ca_bundle.send_if_modified(|known| std::mem::replace(known, bundle.clone()) != bundle);
+                SecretState::Usable(Box::new(secret), Box::new(content))
+            }
+        };
+    }
+
+    /// Does what is due while we lead. Gives the time until it has to be called again, at the latest.
+    async fn advance(&mut self) -> Duration {
+        if !self.leadership.is_leader() {
+            self.trusted_since = None;
+            // A change of the leadership ends the wait, unless it comes between this look and the wait.
+            return RETRY_INTERVAL;
+        }
+        if let Some(left) = self.last_write.and_then(|at| MIN_WRITE_INTERVAL.checked_sub(at.elapsed())) {
+            return left;
+        }
+        let now = Timestamp::now();
+        let trusted_for = self.trusted_for();
+        let (names, lifetimes) = (&self.names, &self.settings.lifetimes);
+        let new = || SecretContent::new(names, lifetimes, now);
+        let due = match &self.state {
+            SecretState::Unknown | SecretState::Foreign => return MAX_WAIT,
+            SecretState::Missing => {
+                new().map(|new| (None, new, "There was no serving certificate; a new one is made."))
+            }
+            SecretState::Empty(old) => {
+                new().map(|new| (Some(old), new, "The Secret was empty; a serving certificate is made."))
+            }
+            SecretState::Damaged(old) => {
+                new().map(|new| (Some(old), new, "The serving certificate was damaged; a new one is made."))
+            }
+            SecretState::Usable(old, content) => match content.step(names, lifetimes, trusted_for, now) {
+                Ok(RotationStep::Wait(until)) => {
+                    let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
+                    return left.clamp(MIN_WAIT, MAX_WAIT);
+                }
+                Ok(RotationStep::Write(new, why)) => Ok((Some(old), *new, why)),
+                Err(error) => Err(error),
+            },
+        };
+        match due {
+            Ok((old, new, why)) => {
+                let secret = self.object(old.map(|old| old.as_ref()), &new);
+                let replaces = old.is_some();
+                self.write(&secret, replaces, new.not_after(), why).await
+            }
+            Err(why) => {
+                self.log_problem(&format!("needs a certificate, which can't be made: {why}"));
+                RETRY_INTERVAL
+            }
+        }
+    }
+
+    /// How long the API server has trusted the announced certificate; nothing where it does not.
+    fn trusted_for(&mut self) -> Option<Duration> {
+        let SecretState::Usable(_, content) = &self.state else { return None };
+        let is_trusted = match &*self.registration.borrow() {
+            Registration::Unknown | Registration::Unreadable(_) => false,
+            // Nobody verifies it.
+            Registration::Missing | Registration::OwnedBy { .. } | Registration::Ours { ca_bundle: None, .. } => true,
+            Registration::Ours { ca_bundle: Some(bundle), .. } => content.next_is_in(bundle),
+        };
+        if !is_trusted || !content.has_next() {
+            self.trusted_since = None;
+            return None;
+        }
+        Some(self.trusted_since.get_or_insert_with(Instant::now).elapsed())
+    }
+
+    fn object(&self, old: Option<&Secret>, new: &SecretContent) -> Secret {
+        let mut secret = old.cloned().unwrap_or_else(|| Secret {
+            metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
+            type_: Some("kubernetes.io/tls".to_owned()),
+            ..Secret::default()
+        });
+        // The resourceVersion stays: a change in between makes the write fail.
+        secret.metadata.managed_fields = None;
+        secret.labels_mut().insert(LABEL.0.to_owned(), LABEL.1.to_owned());
+        new.write(secret.data.get_or_insert_default());
+        secret
+    }
+
+    async fn write(&mut self, secret: &Secret, replaces: bool, valid_until: Timestamp, why: &str) -> Duration {
+        let SecretSettings { namespace, name, .. } = &self.settings;
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let may_write = || self.leadership.may_write();
+        self.last_write = Some(Instant::now());
+        let answer = if replaces {
+            call::write(Lane::Other, may_write, self.api.replace(name, &params, secret)).await
+        } else {
+            call::write(Lane::Other, may_write, self.api.create(&params, secret)).await
+        };
+        let error = match answer {
+            Ok(Some(_)) => {
+                info!(namespace, name, %valid_until, "{why}");
+                self.state = SecretState::Unknown;
+                return MAX_WAIT;
+            }
+            Ok(None) => return RETRY_INTERVAL,
+            // A Secret that can't be created has no namespace; the watch does not tell when that comes.
+            Err(CallError::NotFound(why)) if !replaces => why,
+            Err(CallError::Conflict(_) | CallError::NotFound(_)) => {
+                // It was changed in between; the new one comes by the watch.
+                self.state = SecretState::Unknown;
+                return MAX_WAIT;
+            }
+            Err(
+                error @ (CallError::Forbidden(_)
+                | CallError::TimedOut(_)
+                | CallError::NoPermit(_)
+                | CallError::Invalid(_)
+                | CallError::Other(_)),
+            ) => error.to_string(),
+        };
+        self.log_problem(&format!(
+            "can't be written: {error}; the controller's ServiceAccount needs create on secrets, and update on this one"
+        ));
+        RETRY_INTERVAL
+    }
+
+    /// Logs a problem with the Secret, once, and keeps it for `/readyz`.
+    fn log_problem(&self, problem: &str) {
+        let SecretSettings { namespace, name, .. } = &self.settings;
+        if !self.served.set_problem(format!("Secret {namespace}/{name} with the serving certificate {problem}.")) {
+            return;
+        }
+        if self.served.not_after().is_some() {
+            warn!(namespace, name, problem, "The Secret has no new serving certificate; the last one is served on.");
+        } else {
+            error!(
+                namespace,
+                name, problem, "The Secret has no serving certificate, so external metrics are not served."
+            );
+        }
+    }
+}

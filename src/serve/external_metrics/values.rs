@@ -1,0 +1,155 @@
+//! The value of a metric by a decision. The only place that knows which numbers an HPA may act on: what is unknown, or
+//! incomplete in the direction that would take replicas away, is a reason and never a number.
+
+use crate::core::{Decision, Objective, Reason, Rule, TimeLag};
+use crate::kubernetes::hpa::Metric;
+
+/// The value, or why there is none, in a sentence.
+pub(super) fn value(metric: Metric, decision: &Decision, rule: &Rule) -> Result<f64, String> {
+    match metric {
+        Metric::DesiredReplicas => desired_replicas(decision),
+        Metric::LagRecords => check_complete(decision).map(|()| decision.lag.total.0 as f64),
+        Metric::TimeLagSeconds => time_lag(decision, rule),
+        Metric::ArrivalRecordsPerSecond => {
+            check_complete(decision)?;
+            let rate = decision
+                .model
+                .arrival_rate
+                .ok_or("rates are known after a few polls, and this controller has just begun or has missed some")?;
+            Ok(rate.0)
+        }
+    }
+}
+
+fn check_complete(decision: &Decision) -> Result<(), String> {
+    match &decision.lag.incomplete_because {
+        None => Ok(()),
+        Some(missing) => Err(format!("not everything can be read: {missing}")),
+    }
+}
+
+/// The known lag is a lower bound, so a number above the present replicas holds whatever is missing. A pause and a
+/// fallback promise a number.
+fn desired_replicas(decision: &Decision) -> Result<f64, String> {
+    let is_promised =
+        matches!(decision.reason, Reason::Paused | Reason::PausedAtLimit { .. } | Reason::Fallback { .. });
+    if !is_promised && decision.desired <= decision.current() {
+        check_complete(decision)?;
+    }
+    Ok(f64::from(decision.desired.0))
+}
+
+/// A lower bound of the age counts where it is above the objective already: an HPA can only go up on it. Otherwise the
+/// HPA could go down on it.
+fn time_lag(decision: &Decision, rule: &Rule) -> Result<f64, String> {
+    let objective = match rule {
+        Rule::TimeLag(objective) => *objective,
+        Rule::LagPerReplica(_) => Objective::default(),
+    };
+    let time_lag = decision.model.time_lag;
+    if let TimeLag::AtLeast(age) = time_lag
+        && age > objective.time_lag()
+    {
+        return Ok(age.as_secs_f64());
+    }
+    check_complete(decision)?;
+    match time_lag {
+        TimeLag::Seconds(age) => Ok(age.as_secs_f64()),
+        TimeLag::AtLeast(age) => Err(format!(
+            "the oldest record arrived before this controller began to look {} s ago, so it is not known how old it is",
+            age.as_secs()
+        )),
+        TimeLag::Unknown => Err("how old the oldest record is is not known yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU64;
+    use std::sync::Arc;
+
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::*;
+
+    /// A decision on partitions with these lags, of which a negative one is unknown.
+    fn decided(policy: &Policy, lags: &[i64], replicas: u32) -> Decision {
+        let topic: Arc<str> = Arc::from("orders");
+        let partitions = lags.iter().zip(0..).map(|(lag, partition)| PartitionObservation {
+            topic: topic.clone(),
+            partition,
+            committed: Ok(Offset::new(1_000)),
+            start: Ok(Offset::new(0).expect("not negative")),
+            end: if *lag < 0 { Err(Unknown::NoLeader) } else { Ok(Offset::new(1_000 + lag).expect("not negative")) },
+            high_watermark: None,
+            last_stable: None,
+        });
+        let observation = Observation {
+            consumer_group: "orders".to_owned(),
+            at: Duration::from_secs(1_000),
+            failure: None,
+            topics: vec![TopicObservation {
+                name: topic.clone(),
+                id: None,
+                partitions: Ok(lags.len() as u32),
+                config: None,
+            }],
+            partitions: partitions.collect(),
+            group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
+            kind: GroupKind::Classic,
+        };
+        Engine::new(policy.clone()).observe(&observation, Workload::of(replicas))
+    }
+
+    fn policy() -> Policy {
+        let rule = Rule::LagPerReplica(NonZeroU64::new(100).expect("not zero"));
+        Policy::new(rule, Bounds::new(1, Some(10)).expect("possible"))
+    }
+
+    #[test]
+    fn a_number_is_served_only_where_an_hpa_may_act_on_it() {
+        let paused = |pause| Policy { pause: Some(pause), ..policy() };
+        // (policy, lags, replicas) -> desired replicas, lag; nothing where it is refused.
+        type Row = (&'static str, Policy, &'static [i64], u32, Option<f64>, Option<f64>);
+        let rows: &[Row] = &[
+            ("all is known", policy(), &[150, 250], 2, Some(2.0), Some(400.0)),
+            ("all is known, and more are needed", policy(), &[150, 250, 50, 50], 2, Some(4.0), Some(500.0)),
+            ("what is known asks for more", policy(), &[150, 250, -1], 1, Some(3.0), None),
+            ("what is known asks for no more", policy(), &[150, -1], 3, None, None),
+            ("nothing is known", policy(), &[-1, -1], 3, None, None),
+            ("a pause holds what there is", paused(Pause::AsIs), &[150, -1], 3, Some(3.0), None),
+            ("a pause holds a number", paused(Pause::At(Replicas(5))), &[-1, -1], 3, Some(5.0), None),
+        ];
+        for (name, policy, lags, replicas, wanted, lag) in rows {
+            let decision = decided(policy, lags, *replicas);
+            let desired_replicas = value(Metric::DesiredReplicas, &decision, &policy.rule);
+            let lag_records = value(Metric::LagRecords, &decision, &policy.rule);
+            assert_eq!(desired_replicas.as_ref().ok(), wanted.as_ref(), "{name}: {desired_replicas:?}");
+            assert_eq!(lag_records.as_ref().ok(), lag.as_ref(), "{name}: {lag_records:?}");
+            for refusal in [desired_replicas.err(), lag_records.err()].into_iter().flatten() {
+                assert!(refusal.contains("partition orders/"), "{name}: {refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_age_that_is_a_lower_bound_counts_only_above_the_objective() {
+        let seconds = Duration::from_secs;
+        let rows = [
+            (TimeLag::Seconds(seconds(7)), true, Some(7.0)),
+            (TimeLag::Seconds(seconds(7)), false, None),
+            (TimeLag::AtLeast(seconds(30)), true, None),
+            (TimeLag::AtLeast(seconds(90)), true, Some(90.0)),
+            (TimeLag::AtLeast(seconds(90)), false, Some(90.0)),
+            (TimeLag::Unknown, true, None),
+        ];
+        for (time_lag, is_whole, wanted) in rows {
+            let lags: &[i64] = if is_whole { &[5] } else { &[5, -1] };
+            let mut decision = decided(&policy(), lags, 1);
+            decision.model.time_lag = time_lag;
+            let served = value(Metric::TimeLagSeconds, &decision, &policy().rule);
+            assert_eq!(served.ok(), wanted, "{time_lag:?}, {is_whole}");
+        }
+    }
+}
