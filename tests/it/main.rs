@@ -10,6 +10,7 @@ mod story;
 mod world;
 
 mod aggregation;
+mod api_requests;
 mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
