@@ -3,7 +3,6 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod allocations;
-mod fake_api_server;
 mod scripted_broker;
 mod status_writer;
 mod story;

@@ -20,6 +20,7 @@ pub(crate) mod command;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
 pub(crate) mod downstream;
+pub(crate) mod fake_api_server;
 pub(crate) mod kafka;
 pub(crate) mod kubelet;
 pub(crate) mod kustomize;
