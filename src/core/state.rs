@@ -93,8 +93,13 @@ pub(super) struct TimeLagState {
     pub(super) levels: Levels,
     #[serde(skip)]
     pub(super) situation: Option<PredictionInput>,
+    /// Whether the objective is shorter than what can be kept.
+    #[serde(skip)]
+    pub(super) is_objective_too_short: bool,
 }
-persisted!(TimeLagState { what_if, no_backlog_since } not { beyond_since, last_observed, levels, situation });
+persisted!(TimeLagState { what_if, no_backlog_since } not {
+    beyond_since, last_observed, levels, situation, is_objective_too_short
+});
 
 impl PolicyState {
     pub(super) fn new(rule: Rule) -> Self {

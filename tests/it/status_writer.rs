@@ -128,7 +128,7 @@ async fn all_that_move_get_their_turn_and_fifty_are_ten_seconds_old_at_most() {
         for second in 1..300 {
             // Half of them move a little, half of them a lot.
             let lag = |number: usize| if number.is_multiple_of(2) { 10_000 + second } else { 1 << (second % 30) };
-            if count <= 50 || second.is_multiple_of(10) {
+            if count <= 50 || second % 10 == 0 {
                 fleet.observe_all(lag, Duration::ZERO);
             }
             pass(seconds(1)).await;
@@ -197,7 +197,7 @@ async fn one_that_is_refused_again_and_again_has_one_event_and_one_that_flaps_ha
     let fleet = fleet(2).await;
     for try_number in 0..100 {
         fleet.refuse(0, "spec.kafka.cluster: there is no cluster \"mian\"");
-        fleet.refuse(1, &format!("try {}", if try_number.is_multiple_of(2) { "even" } else { "odd" }));
+        fleet.refuse(1, &format!("try {}", if try_number % 2 == 0 { "even" } else { "odd" }));
         if try_number % 2 == 1 {
             // It can be started after all.
             fleet.observe(1, fleet.decision(100, Duration::ZERO), ActionResult::NothingToDo);
