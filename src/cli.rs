@@ -137,7 +137,8 @@ impl Log {
     /// Sends the log to stderr.
     fn start(&self, default_level: &str, default_format: LogFormat) -> anyhow::Result<()> {
         let level = self.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(default_level);
-        let filter = EnvFilter::try_new(level)
+        // The state of each watch is logged once; its library would repeat each failure.
+        let filter = EnvFilter::try_new(format!("kube_runtime::watcher=error,{level}"))
             .map_err(|error| WrongInput(format!("--log-level \"{level}\" is neither a level nor a filter: {error}")))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format.unwrap_or(default_format) {

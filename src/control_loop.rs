@@ -136,17 +136,17 @@ impl<A: Actuator> ControlLoop<A> {
         action: ActionResult,
         competitor: Option<Competitor>,
     ) {
-        let change = decision.is_change().then(|| (decision.current(), decision.desired));
-        let is_told_before = std::mem::replace(&mut self.last_change, change) == change;
+        let is_repeated = self.is_repeated(&decision);
         let (is_written, is_change) = match action {
             ActionResult::Written => (true, true),
-            ActionResult::NotWritten => (false, change.is_some() && !is_told_before),
+            ActionResult::NotWritten => (false, !is_repeated),
             ActionResult::Pending
             | ActionResult::NothingToDo
             | ActionResult::NotLeader
             | ActionResult::WaitingForLists
             | ActionResult::Refused
-            | ActionResult::Failed(_) => (false, false),
+            | ActionResult::Failed(_)
+            | ActionResult::Postponed(_) => (false, false),
         };
         if is_change {
             self.entry.update(|entry| entry.add_change(ReplicaChange::of(&decision)));
@@ -159,6 +159,7 @@ impl<A: Actuator> ControlLoop<A> {
             | ActionResult::NotLeader
             | ActionResult::WaitingForLists
             | ActionResult::Refused
+            | ActionResult::Postponed(_)
             | ActionResult::NotWritten => {}
         }
         let capacity = Some(decision.model.capacity.source);
@@ -167,6 +168,19 @@ impl<A: Actuator> ControlLoop<A> {
         if is_written || is_capacity_new {
             self.save_memory();
         }
+    }
+
+    /// Whether the same change was decided before. One that is not decided for a while because data is incomplete is
+    /// still the same.
+    fn is_repeated(&mut self, decision: &Decision) -> bool {
+        let change = (decision.current(), decision.desired);
+        if decision.is_change() {
+            return self.last_change.replace(change) == Some(change);
+        }
+        if decision.lag.complete || self.last_change.is_some_and(|(from, _)| from != decision.current()) {
+            self.last_change = None;
+        }
+        true
     }
 
     fn record(

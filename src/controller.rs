@@ -34,7 +34,7 @@ use crate::config::Configuration;
 use crate::kafka::now;
 use crate::kubernetes;
 use crate::kubernetes::hpa::Autoscalers;
-use crate::kubernetes::lease::{Candidate, LeaderElection, Leadership};
+use crate::kubernetes::lease::{Candidate, Election, Leadership};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
 use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
@@ -208,7 +208,7 @@ fn lead(
         identity: identity.to_owned(),
     };
     info!(namespace = candidate.namespace, lease = candidate.lease, identity, "Taking part in the leader election.");
-    let (election, leadership) = LeaderElection::new(client.clone(), candidate);
+    let (election, leadership) = Election::new(client.clone(), candidate);
     (leadership, Some(tokio::spawn(election.run(stop))))
 }
 

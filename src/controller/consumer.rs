@@ -121,6 +121,7 @@ impl Consumer {
             (Mode::Scale, true) => match self.write(spec, decision).await {
                 Ok(action) => action,
                 Err(ScaleError::Conflict(_)) => return None,
+                Err(error @ ScaleError::Postponed(_)) => ActionResult::Postponed(target_error(&error)),
                 Err(error) => ActionResult::Failed(target_error(&error)),
             },
             (Mode::Scale | Mode::DryRun | Mode::Metrics, false) => ActionResult::NothingToDo,

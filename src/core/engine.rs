@@ -187,6 +187,7 @@ fn prepare(
     if is_new {
         facts.estimator.update_ceiling(observation);
     }
+    state.is_objective_too_short = facts.estimator.is_too_short(objective, state.is_objective_too_short);
     state.levels = Levels::of(sizing, allowed, current);
     state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
     if is_new {

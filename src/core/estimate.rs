@@ -27,6 +27,7 @@ use super::decision::{Model, TimeLag};
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::{GroupState, Observation};
 use super::persisted::persisted;
+use super::policy::Objective;
 use super::units::RecordsPerSecond;
 use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
@@ -360,6 +361,18 @@ impl Estimator {
             left.filter_map(|((partition, history), _)| Some((partition, history?.deleted_in(now, &partition.seen)?)));
         let (partition, seconds) = left.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         Some((partition.name(), seconds))
+    }
+
+    /// The shortest objective that can be kept, in seconds: a poll, a rebalance and a commit fit into it.
+    pub(super) fn shortest_objective_s(&self) -> f64 {
+        self.step_s + self.delays.mean_pause_s() + self.commit_interval_s
+    }
+
+    /// Whether an objective is shorter than what can be kept. Estimates vary from poll to poll, so once it is, it takes a
+    /// margin to be long enough again.
+    pub(super) fn is_too_short(&self, objective: Objective, was_too_short: bool) -> bool {
+        let margin = if was_too_short { 1.25 } else { 1.0 };
+        objective.time_lag().as_secs_f64() < self.shortest_objective_s() * margin
     }
 
     /// For how many seconds a partition has not been read.

@@ -15,6 +15,7 @@ const PAST_POINTS: f64 = 6.0;
 impl PredictionInput {
     /// The input now; nothing where no partition is known. Where the capacity is not known either, one record a
     /// second stands for it, and nothing but the price of a change may be asked.
+    #[expect(clippy::too_many_arguments, reason = "each is another part of what a prediction starts from")]
     pub(super) fn of(
         policy: &Policy,
         objective: Objective,

@@ -29,7 +29,8 @@ persisted!(PolicyState { recommendations, rule } not { quiet });
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum RuleState {
     LagPerReplica(LagRuleState),
-    TimeLag(TimeLagState),
+    /// Boxed, as it is many times larger.
+    TimeLag(Box<TimeLagState>),
 }
 
 impl Persisted for RuleState {
@@ -92,14 +93,19 @@ pub(super) struct TimeLagState {
     pub(super) levels: Levels,
     #[serde(skip)]
     pub(super) situation: Option<PredictionInput>,
+    /// Whether the objective is shorter than what can be kept.
+    #[serde(skip)]
+    pub(super) is_objective_too_short: bool,
 }
-persisted!(TimeLagState { what_if, no_backlog_since } not { beyond_since, last_observed, levels, situation });
+persisted!(TimeLagState { what_if, no_backlog_since } not {
+    beyond_since, last_observed, levels, situation, is_objective_too_short
+});
 
 impl PolicyState {
     pub(super) fn new(rule: Rule) -> Self {
         let rule = match rule {
             Rule::LagPerReplica(_) => RuleState::LagPerReplica(LagRuleState::default()),
-            Rule::TimeLag(_) => RuleState::TimeLag(TimeLagState::default()),
+            Rule::TimeLag(_) => RuleState::TimeLag(Box::default()),
         };
         Self { recommendations: Recommendations::default(), quiet: None, rule }
     }

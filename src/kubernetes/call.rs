@@ -66,7 +66,7 @@ impl LaneState {
 /// Requests under way at once, by lane: together few enough not to be what API priority and fairness has to hold back.
 /// At 20 ms each, `Scale` serves 800 requests a second.
 static LANES: [LaneState; Lane::ALL.len()] =
-    [LaneState::new(2), LaneState::new(16), LaneState::new(8), LaneState::new(8), LaneState::new(2), LaneState::new(4)];
+    [LaneState::new(8), LaneState::new(16), LaneState::new(8), LaneState::new(8), LaneState::new(2), LaneState::new(4)];
 
 impl Lane {
     /// All of them.

@@ -83,7 +83,7 @@ impl Leadership {
 }
 
 /// One candidate's part in the election of a leader.
-pub struct LeaderElection {
+pub struct Election {
     api: Api<Lease>,
     candidate: Candidate,
     held_until: watch::Sender<Option<Instant>>,
@@ -97,7 +97,7 @@ pub struct LeaderElection {
     last_error: Option<String>,
 }
 
-impl LeaderElection {
+impl Election {
     /// An election that has not begun, and who may ask for its result.
     pub fn new(client: Client, candidate: Candidate) -> (Self, Leadership) {
         let api = Api::namespaced(client, &candidate.namespace);

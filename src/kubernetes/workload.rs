@@ -159,12 +159,12 @@ pub struct WorkloadHandle {
     watch: Option<Arc<KindWatch>>,
     receiver: Receiver<TargetState>,
     read_at: Option<Instant>,
-    memory: Mutex<Memory>,
+    memory: Mutex<HandleState>,
 }
 
 /// What a handle has read and written by itself.
 #[derive(Debug, Default)]
-struct Memory {
+struct HandleState {
     /// The last read of the scale, and when.
     live: Option<(Instant, LiveScale)>,
     /// When the scale is read next where it can't be watched.
@@ -334,7 +334,7 @@ impl WorkloadHandle {
         memory.failed = None;
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, HandleState> {
         // Each change leaves it whole, so a panic elsewhere leaves nothing half done.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }

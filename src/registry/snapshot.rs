@@ -50,6 +50,8 @@ pub enum ActionResult {
     Refused,
     /// The write failed.
     Failed(TargetError),
+    /// A write was refused before, and is tried again later.
+    Postponed(TargetError),
     /// The mode is `DryRun` or `Metrics`.
     NotWritten,
 }

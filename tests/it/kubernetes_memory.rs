@@ -108,7 +108,7 @@ async fn a_restarted_controller_knows_the_steps_that_the_one_before_took() {
     let third = Controller::start(cluster, kafka, &namespace).await;
     wait_for_wanted(cluster, &namespace, 3).await;
     let log = std::fs::read_to_string(&third.log).unwrap();
-    assert_eq!(log.matches("The memory in the status is of no use").count(), 1, "{log}");
+    assert_eq!(log.matches("The memory in the status can't be used").count(), 1, "{log}");
     assert!(third.stop().success());
 }
 

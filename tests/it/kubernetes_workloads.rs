@@ -13,12 +13,11 @@ use paceline::kubernetes::scaledconsumer::validate::TargetRef;
 use paceline::kubernetes::watch_state::{ListState, WatchStates};
 use paceline::kubernetes::workload::{ScaleError, Workloads};
 use serde_json::{Value, json};
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::fake_api_server::{Answer, Asked, Requests, list, ok, refuse, serve, watch, watch_for};
 use crate::kubernetes::{deploy, lag, wait_for_condition};
 use crate::world::controller::{Controller, create, prepare, scaled_consumer};
+use crate::world::fake_api_server::{Answer, Asked, Requests, elapse, list, ok, refuse, serve, watch, watch_for};
 use crate::world::workers::wait_for_wanted;
 use crate::world::{equal, stays, wait_for, world};
 
@@ -73,7 +72,7 @@ async fn what_is_watched_is_read_without_a_request() {
     let mut handle = stage.workloads.follow("shop", &orders());
     let mut missing = stage.workloads.follow("shop", &target("apps/v1", "Deployment", "payments"));
     while handle.read().await.expect("it is there").ready != Some(Replicas(2)) {
-        sleep(Duration::from_millis(100)).await;
+        elapse(Duration::from_millis(100)).await;
     }
     for _ in 0..60 {
         let workload = handle.read().await.expect("it is there");
@@ -83,14 +82,14 @@ async fn what_is_watched_is_read_without_a_request() {
         );
         let error = missing.read().await.expect_err("it is not there");
         assert!(matches!(error, ScaleError::TargetNotFound { .. }), "{error}");
-        sleep(POLL).await;
+        elapse(POLL).await;
     }
     assert_eq!(stage.requests.count(|asked| !asked.is_watch()), 1, "{:?}", stage.requests.all());
     let states = stage.states.all();
     assert_eq!((states[0].0.resource.as_str(), &states[0].1.list), ("deployments.apps", &ListState::Listed));
 
     drop((handle, missing));
-    sleep(Duration::from_secs(300)).await;
+    elapse(Duration::from_secs(300)).await;
     assert_eq!(stage.states.all(), [], "nobody needs the watch");
 }
 
@@ -126,13 +125,13 @@ async fn in_an_outage_what_was_known_counts_for_a_minute() {
     let mut handle = stage.workloads.follow("shop", &orders());
     handle.read().await.expect("it is there");
     *is_down.lock().unwrap() = true;
-    sleep(Duration::from_secs(50)).await;
+    elapse(Duration::from_secs(50)).await;
     handle.read().await.expect("it counts for now");
-    sleep(Duration::from_secs(50)).await;
+    elapse(Duration::from_secs(50)).await;
     let error = handle.read().await.expect_err("it is too old").to_string();
     assert!(error.contains("has failed for more than a minute") && error.contains("etcd is away"), "{error}");
     *is_down.lock().unwrap() = false;
-    sleep(Duration::from_secs(120)).await;
+    elapse(Duration::from_secs(120)).await;
     handle.read().await.expect("it is known again");
 }
 
@@ -145,7 +144,7 @@ async fn where_it_may_not_watch_it_reads_every_half_minute() {
     let mut handle = stage.workloads.follow("shop", &orders());
     for _ in 0..60 {
         assert_eq!(handle.read().await.expect("it may read").spec, Replicas(3));
-        sleep(POLL).await;
+        elapse(POLL).await;
     }
     let reads = stage.requests.count(|asked| asked.path.ends_with("/scale"));
     assert!((14..=21).contains(&reads), "{reads} in ten minutes");
@@ -163,7 +162,7 @@ async fn an_unknown_kind_is_asked_for_once_however_many_wait() {
             let error = handle.read().await.expect_err("there is no such kind");
             assert!(matches!(error, ScaleError::KindUnknown { .. }), "{error}");
         }
-        sleep(POLL).await;
+        elapse(POLL).await;
     }
     let asked = stage.requests.all().len();
     assert!(asked <= 15, "{asked} requests in ten minutes");
@@ -235,7 +234,7 @@ async fn refused_writes_back_off_and_their_error_stays() {
             assert_eq!(error.name(), "Refused");
             assert!(error.to_string().contains("too many"), "{error}");
             postponed += u32::from(matches!(error, ScaleError::Postponed(_)));
-            sleep(Duration::from_secs(1)).await;
+            elapse(Duration::from_secs(1)).await;
         }
         // After 0, 10, 30, 70, 150 and 310 s.
         assert_eq!((stage.requests.count(|asked| asked.method == "PATCH"), postponed), (6, 594), "{code}");

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use paceline::kubernetes::lease::{Candidate, LeaderElection, Leadership};
+use paceline::kubernetes::lease::{Candidate, Election, Leadership};
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::fake_api_server::{Answer, Asked, ok, refuse, serve};
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, prepare};
+use crate::world::fake_api_server::{Answer, Asked, delayed, elapse, ok, refuse, serve};
 use crate::world::{wait_for, world};
 
 const SOON: Duration = Duration::from_secs(60);
@@ -33,10 +33,6 @@ async fn wait_for_holder(cluster: &ControlPlane, namespace: &str, controller: &C
     start.elapsed()
 }
 
-fn leads(controller: &Controller) -> bool {
-    controller.metrics().lines().any(|line| line == "paceline_leader 1")
-}
-
 #[tokio::test]
 async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_from_who_dies() {
     let (kafka, cluster) = world();
@@ -44,7 +40,7 @@ async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_f
     let first = Controller::start(cluster, kafka, &namespace).await;
     wait_for_holder(cluster, &namespace, &first).await;
     let second = Controller::start(cluster, kafka, &namespace).await;
-    assert!(leads(&first) && !leads(&second));
+    assert!(first.leads() && !second.leads());
 
     assert!(first.stop().success(), "SIGTERM ends it with 0");
     let after_end = wait_for_holder(cluster, &namespace, &second).await;
@@ -52,7 +48,7 @@ async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_f
     assert!(after_end < Duration::from_secs(5), "{after_end:?}");
 
     let third = Controller::start(cluster, kafka, &namespace).await;
-    assert!(leads(&second) && !leads(&third));
+    assert!(second.leads() && !third.leads());
     second.kill();
     let after_death = wait_for_holder(cluster, &namespace, &third).await;
     assert!(after_death < Duration::from_secs(15), "{after_death:?}");
@@ -100,24 +96,22 @@ impl LeaseServer {
         lease["metadata"]["resourceVersion"] = json!(self.version.fetch_add(1, Ordering::Relaxed).to_string());
     }
 
-    /// Takes part in an election on it until the test ends.
-    fn elect(self: &Arc<Self>) -> Leadership {
+    /// Takes part in an election on it, until the guard is dropped.
+    fn elect(self: &Arc<Self>) -> (Leadership, DropGuard) {
         let server = Arc::clone(self);
         let (client, _) = serve(move |asked| {
             let server = Arc::clone(&server);
             async move {
                 let answer = server.handle(&asked);
-                if asked.method != "GET" {
-                    tokio::time::sleep(server.delay).await;
-                }
-                answer
+                if asked.method == "GET" { answer } else { delayed(answer, server.delay).await }
             }
         });
         let candidate =
             Candidate { namespace: "home".to_owned(), lease: "paceline".to_owned(), identity: "us".to_owned() };
-        let (election, leadership) = LeaderElection::new(client, candidate);
-        tokio::spawn(election.run(CancellationToken::new()));
-        leadership
+        let (election, leadership) = Election::new(client, candidate);
+        let stop = CancellationToken::new();
+        tokio::spawn(election.run(stop.clone()));
+        (leadership, stop.drop_guard())
     }
 }
 
@@ -130,11 +124,11 @@ async fn a_renewal_that_was_written_and_answered_late_is_ours() {
     // A renewal may take 3 s.
     for delay in [0, 2_900, 3_100, 6_000, 60_000].map(Duration::from_millis) {
         let server = lease_server(delay);
-        let mut leadership = server.elect();
+        let (mut leadership, _stop) = server.elect();
         tokio::time::timeout(SOON, leadership.changed()).await.expect("it becomes the leader");
         for second in 0..120 {
             assert!(leadership.is_leader(), "answered after {delay:?}: second {second}");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            elapse(Duration::from_secs(1)).await;
         }
     }
 }
@@ -142,11 +136,11 @@ async fn a_renewal_that_was_written_and_answered_late_is_ours() {
 #[tokio::test(start_paused = true)]
 async fn only_another_holder_ends_a_leadership() {
     let server = lease_server(Duration::ZERO);
-    let mut leadership = server.elect();
+    let (mut leadership, _stop) = server.elect();
     tokio::time::timeout(SOON, leadership.changed()).await.expect("it becomes the leader");
     for round in 0..10 {
         server.edit(|lease| lease["metadata"]["annotations"] = json!({"round": round.to_string()}));
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        elapse(Duration::from_secs(3)).await;
         assert!(leadership.is_leader(), "annotated {round} times");
     }
     server.edit(|lease| lease["spec"]["holderIdentity"] = json!("them"));

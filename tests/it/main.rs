@@ -3,13 +3,13 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used)]
 
 mod allocations;
-mod fake_api_server;
 mod scripted_broker;
 mod status_writer;
 mod story;
 mod world;
 
 mod aggregation;
+mod api_requests;
 mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;

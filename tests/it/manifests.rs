@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams, TypeMeta};
-use kube::core::discovery::Scope;
-use kube::{Api, Client, ResourceExt, discovery};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
 use paceline::config::{Certificate, Configuration};
 use paceline::yaml::Source;
 use serde_json::{Value, json};
 
 use crate::world::controller::{Controller, create, install_crd, scaled_consumer, status};
-use crate::world::kustomize::render;
+use crate::world::kustomize::{apply, render};
 use crate::world::workers::{Workers, deployment_replicas};
 use crate::world::{equal, unique, wait_for, world};
 
@@ -43,25 +42,6 @@ fn the<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
         (Some(one), None) => one,
         (one, another) => panic!("{kind} {name}: {one:?} {another:?}"),
     }
-}
-
-/// Applies a document as `kubectl apply --server-side` does; unknown fields are errors.
-async fn apply(client: &Client, document: &Value, dry_run: bool) -> Result<(), String> {
-    let object: DynamicObject = serde_json::from_value(document.clone()).map_err(|error| error.to_string())?;
-    let TypeMeta { api_version, kind } = object.types.clone().ok_or("no apiVersion and kind")?;
-    let (group, version) = api_version.split_once('/').unwrap_or(("", &api_version));
-    let gvk = GroupVersionKind::gvk(group, version, &kind);
-    let (resource, capabilities): (ApiResource, _) =
-        discovery::pinned_kind(client, &gvk).await.map_err(|error| error.to_string())?;
-    let api: Api<DynamicObject> = match (&capabilities.scope, object.namespace()) {
-        (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), &namespace, &resource),
-        (Scope::Namespaced, None) => return Err("it has no namespace".to_owned()),
-        (Scope::Cluster, _) => Api::all_with(client.clone(), &resource),
-    };
-    let mut params = PatchParams::apply("tests").force().validation_strict();
-    params.dry_run = dry_run;
-    let applied = api.patch(&object.name_any(), &params, &Patch::Apply(&object)).await;
-    applied.map(|_| ()).map_err(|error| error.to_string())
 }
 
 #[test]

@@ -127,7 +127,7 @@ async fn all_that_move_get_their_turn_and_fifty_are_ten_seconds_old_at_most() {
         let mut oldest = Duration::ZERO;
         for second in 1..300 {
             // Half of them move a little, half of them a lot.
-            let lag = |number: usize| if number % 2 == 0 { 10_000 + second } else { 1 << (second % 30) };
+            let lag = |number: usize| if number.is_multiple_of(2) { 10_000 + second } else { 1 << (second % 30) };
             if count <= 50 || second % 10 == 0 {
                 fleet.observe_all(lag, Duration::ZERO);
             }

@@ -20,12 +20,15 @@ pub(crate) mod command;
 pub(crate) mod control_plane;
 pub(crate) mod controller;
 pub(crate) mod downstream;
+pub(crate) mod fake_api_server;
 pub(crate) mod kafka;
 pub(crate) mod kubelet;
 pub(crate) mod kustomize;
+pub(crate) mod many;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod producer;
+pub(crate) mod usage;
 pub(crate) mod workers;
 
 use control_plane::ControlPlane;

@@ -39,7 +39,7 @@ fn a_file_that_would_cost_too_much_is_refused_at_once_with_its_place() {
             "a.yaml:33: ",
         ),
         ("billion laughs", laughs.into(), "its aliases (*name) stand for more"),
-        ("a large scalar many times", scalar.into(), "a.yaml:1: more than 16 MiB, with what its aliases stand for"),
+        ("a large scalar many times", scalar.into(), "a.yaml:2: more than 16 MiB, with what its aliases stand for"),
         ("an alias very often", aliases.into(), "a.yaml:2: its aliases (*name) stand for more"),
         ("many documents", repeat("a: b\n---\n", 20_000).into(), "more than 10000 documents; split the file"),
         ("50 MB", repeat("a", 50_000_000).into(), "more than 16 MiB"),
@@ -47,7 +47,7 @@ fn a_file_that_would_cost_too_much_is_refused_at_once_with_its_place() {
         ("UTF-16", [&[0xff, 0xfe], &*utf16].concat(), "line 1 is not UTF-8; save the file as UTF-8"),
         ("Latin-1", b"a: b\nb: K\xf6ln\n".to_vec(), "line 2 is not UTF-8; save the file as UTF-8"),
         ("a merge key", b"a: &a {b: c}\nd:\n  <<: *a\n".to_vec(), "a.yaml:3: merge keys (<<) are not read"),
-        ("an unknown alias", b"a: *b\n".to_vec(), "a.yaml:1: is not YAML: "),
+        ("an unknown alias", b"a: *b\n".to_vec(), "a.yaml:1: alias references unknown anchor"),
         (
             "a key twice",
             b"a: b\nc:\n  d: 1\n  e: 2\n  d: 3\n".to_vec(),
@@ -56,13 +56,16 @@ fn a_file_that_would_cost_too_much_is_refused_at_once_with_its_place() {
         ("a tab", b"a:\n\tb: c\n".to_vec(), "a.yaml:2: is not YAML: "),
         ("an open quote", b"a: b\nc: \"d\n".to_vec(), "is not YAML: "),
     ];
+    let mut failures = Vec::new();
     for (what, bytes, expected) in rows {
         let start = Instant::now();
-        let refused = read(&bytes).expect_err(what);
-        assert!(refused.contains(expected), "{what}: {refused:.300}");
-        assert!(refused.len() < 400, "{what}: {} characters", refused.len());
+        let refused = read(&bytes).map_or_else(|refused| refused, |found| format!("{found} were accepted"));
+        if !refused.contains(expected) || refused.len() > 400 {
+            failures.push(format!("{what}: {refused:.400}"));
+        }
         assert!(start.elapsed() < Duration::from_secs(60), "{what} took {:?}", start.elapsed());
     }
+    assert!(failures.is_empty(), "{failures:#?}");
 }
 
 #[test]

@@ -166,7 +166,8 @@ fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck
     if let Some(competitor) = blocking {
         return check(READY, false, "Conflict", competitor.to_string());
     }
-    if let ActionResult::Failed(TargetError { reason, message }) = &snapshot.action {
+    if let ActionResult::Failed(error) | ActionResult::Postponed(error) = &snapshot.action {
+        let TargetError { reason, message } = error;
         return check(READY, false, reason, message.clone());
     }
     match &decision.lag.incomplete_because {

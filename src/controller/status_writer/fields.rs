@@ -63,6 +63,7 @@ pub(super) fn is_settled(entry: &Entry) -> bool {
         | ActionResult::Written
         | ActionResult::Refused
         | ActionResult::Failed(_)
+        | ActionResult::Postponed(_)
         | ActionResult::NotWritten => true,
     }
 }

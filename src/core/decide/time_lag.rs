@@ -48,12 +48,22 @@ pub(super) fn decide(
     state: &mut TimeLagState,
     objective: Objective,
 ) -> RuleOutput {
-    let TimeLagState { what_if, no_backlog_since, beyond_since, levels, situation, .. } = state;
+    let TimeLagState { what_if, no_backlog_since, beyond_since, levels, situation, is_objective_too_short, .. } = state;
     let situation = situation.as_ref();
     let has_capacity = input.facts.capacity_of_member(input.policy).is_some();
     let predictions = situation.filter(|_| has_capacity).map(|situation| Predictions::of(situation, levels));
     let no_backlog_since = *no_backlog_since;
-    let evaluation = Evaluation { input, objective, levels, what_if, no_backlog_since, predictions, situation };
+    let is_objective_too_short = *is_objective_too_short;
+    let evaluation = Evaluation {
+        input,
+        objective,
+        levels,
+        what_if,
+        no_backlog_since,
+        is_objective_too_short,
+        predictions,
+        situation,
+    };
     let choice = input.held().unwrap_or_else(|| evaluation.run(recommendations, beyond_since));
     let (desired, reason) = choice;
     RuleOutput {

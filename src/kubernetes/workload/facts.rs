@@ -38,13 +38,13 @@ struct Template {
 
 #[derive(Clone, Debug, Deserialize)]
 struct PodSpec {
-    containers: Vec<Container>,
+    containers: Vec<ContainerFields>,
 }
 
 /// What of a container makes it another program. The order of the fields is part of the fingerprint.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Container {
+struct ContainerFields {
     image: Value,
     command: Value,
     args: Value,
@@ -110,15 +110,15 @@ pub(super) fn last_writer(mut entries: Vec<ManagedFieldsEntry>) -> Option<String
 /// Stands for the program that the pods run: image, command, arguments, environment and resources of their containers.
 /// Labels and annotations don't count, so a restart is the same program. Equal in every version of Paceline, as the
 /// memory in a status outlives it.
-fn fingerprint(containers: Vec<Container>) -> u64 {
-    let mut all = Value::Array(containers.into_iter().map(Container::canonical).collect());
+fn fingerprint(containers: Vec<ContainerFields>) -> u64 {
+    let mut all = Value::Array(containers.into_iter().map(ContainerFields::canonical).collect());
     all.sort_all_objects();
     // FNV-1a, 64 bits.
     let hash = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     all.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, hash)
 }
 
-impl Container {
+impl ContainerFields {
     /// API servers differ in whether they leave an empty field out.
     fn canonical(self) -> Value {
         let fields = [self.image, self.command, self.args, self.env, self.env_from, self.resources];

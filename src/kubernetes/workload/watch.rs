@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject};
-use kube::core::PartialObjectMeta;
+use kube::core::{DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -131,8 +131,8 @@ impl KindWatch {
         loop {
             let pause = match discovery.resource(target).await {
                 Ok(resource) => {
-                    let registration =
-                        registration.get_or_insert_with(|| Registration::new(states, resource_name(&resource), scope));
+                    let registration = registration
+                        .get_or_insert_with(|| WatchRegistration::new(states, resource_name(&resource), scope));
                     let end = if built_in(target).is_some() {
                         self.feed(api::<WatchedObject>(client, scope, &resource), registration, Facts::of_object).await
                     } else {
@@ -160,11 +160,11 @@ impl KindWatch {
     }
 
     /// Puts the events of a watch into the store, until the watch is refused or its kind is gone.
-    async fn feed<K>(&self, api: Api<K>, registration: &Registration<'_>, trim: fn(K) -> Facts) -> End
+    async fn feed<K>(&self, api: Api<K>, registration: &WatchRegistration<'_>, trim: fn(K) -> Facts) -> End
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
-        let Registration { states, resource, scope } = registration;
+        let WatchRegistration { states, resource, scope } = registration;
         let config = watcher::Config::default().page_size(PAGE);
         let mut events = watcher(api, config).backoff(ShortBackoff::default()).boxed();
         loop {
@@ -209,9 +209,9 @@ impl KindWatch {
     }
 }
 
-fn api<K: Resource<DynamicType = ApiResource>>(client: &Client, scope: Option<&str>, resource: &ApiResource) -> Api<K>
+fn api<K>(client: &Client, scope: Option<&str>, resource: &ApiResource) -> Api<K>
 where
-    K: Resource<Scope = kube::core::DynamicResourceScope>,
+    K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>,
 {
     match scope {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, resource),
@@ -220,20 +220,20 @@ where
 }
 
 /// An entry in the states of all watches, as long as it lives.
-struct Registration<'a> {
+struct WatchRegistration<'a> {
     states: &'a WatchStates,
     resource: String,
     scope: Option<&'a str>,
 }
 
-impl<'a> Registration<'a> {
+impl<'a> WatchRegistration<'a> {
     fn new(states: &'a WatchStates, resource: String, scope: Option<&'a str>) -> Self {
         states.begin(&resource, scope);
         Self { states, resource, scope }
     }
 }
 
-impl Drop for Registration<'_> {
+impl Drop for WatchRegistration<'_> {
     fn drop(&mut self) {
         self.states.end(&self.resource, self.scope);
     }

@@ -119,7 +119,7 @@ mod tests {
             ("what is known asks for no more", policy(), &[150, -1], 3, None, None),
             ("nothing is known", policy(), &[-1, -1], 3, None, None),
             ("a pause holds what there is", paused(Pause::AsIs), &[150, -1], 3, Some(3.0), None),
-            ("a pause holds a number", paused(Pause::At(Replicas(5))), &[-1, -1], 3, Some(5.0), None),
+            ("a pause holds a number", paused(Pause::At(Replicas(2))), &[-1, -1], 3, Some(2.0), None),
         ];
         for (name, policy, lags, replicas, wanted, lag) in rows {
             let decision = decided(policy, lags, *replicas);

@@ -36,7 +36,7 @@ pub(super) struct Family {
 }
 
 impl Family {
-    /// Adds a series; its label values in the order of the labels.
+    /// Adds a series; its label values in the order of the labels. They are rendered in the order of their names.
     pub(super) fn add(&mut self, values: &[&str], value: f64) {
         let mut metric = Metric::default();
         let pairs = self.spec.labels.iter().zip(values).map(|(label, value)| {
@@ -45,7 +45,9 @@ impl Family {
             pair.set_value((*value).to_owned());
             pair
         });
-        metric.set_label(pairs.collect());
+        let mut pairs: Vec<_> = pairs.collect();
+        pairs.sort_by(|a, b| a.name().cmp(b.name()));
+        metric.set_label(pairs);
         if self.spec.is_counter() {
             let mut counter = Counter::default();
             counter.set_value(value);

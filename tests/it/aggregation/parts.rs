@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use paceline::kubernetes::lease::{Candidate, LeaderElection, Leadership};
+use paceline::kubernetes::lease::{Candidate, Election, Leadership};
 use paceline::serve::external_metrics::{
     Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
 };
@@ -88,10 +88,10 @@ impl Replica {
     }
 }
 
-fn election(client: Client, namespace: &str) -> (LeaderElection, Leadership) {
+fn election(client: Client, namespace: &str) -> (Election, Leadership) {
     let candidate =
         Candidate { namespace: namespace.to_owned(), lease: "paceline".to_owned(), identity: unique("replica") };
-    LeaderElection::new(client, candidate)
+    Election::new(client, candidate)
 }
 
 /// The leadership of one that never leads.

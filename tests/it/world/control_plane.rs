@@ -37,24 +37,79 @@ const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefuls
 pub(crate) struct ControlPlane {
     dir: PathBuf,
     port: u16,
+    /// The address of etcd.
+    etcd: String,
+    audited: bool,
+    /// In the order in which they are started.
     parts: Vec<Process>,
 }
 
+/// Where etcd and the API server are among the parts.
+const ETCD: usize = 0;
+const API_SERVER: usize = 1;
+
 impl ControlPlane {
     pub(super) fn start() -> anyhow::Result<Self> {
-        let dir = run_dir().join("control-plane");
-        std::fs::create_dir_all(&dir)?;
-        let mut plane = Self { dir, port: ports::free(), parts: Vec::new() };
-        plane.write_files()?;
-        let etcd = format!("http://127.0.0.1:{}", ports::free());
-        plane.part("etcd", &etcd_flags(&plane.dir, &etcd))?;
-        plane.part("kube-apiserver", &plane.api_server_flags(&etcd))?;
-        runtime().block_on(plane.wait_until_ready())?;
-        plane.part("kube-controller-manager", &plane.controller_manager_flags())?;
-        plane.part("kube-scheduler", &plane.scheduler_flags())?;
+        let mut plane = Self::start_servers("control-plane", true)?;
+        let (controllers, scheduler) = (plane.controller_manager_flags(), plane.scheduler_flags());
+        plane.add("kube-controller-manager", &controllers)?;
+        plane.add("kube-scheduler", &scheduler)?;
         // The first thing that a controller of its own does for everybody.
         runtime().block_on(async { wait_for_service_account(plane.admin(), "default", "default").await });
         Ok(plane)
+    }
+
+    /// The caller's own etcd and API server, without controllers and without an audit log. Nobody acts on a Deployment, and
+    /// nobody else asks the API server anything, so that requests can be counted.
+    pub(crate) fn start_own() -> Self {
+        let start = || Self::start_servers(&unique("control-plane-own"), false);
+        // In a thread of its own, because the caller may be inside an async runtime, where blocking on another one panics.
+        let started = std::thread::scope(|scope| scope.spawn(start).join().expect("the start does not panic"));
+        started.expect("etcd and the API server start")
+    }
+
+    /// etcd and the API server.
+    fn start_servers(name: &str, audited: bool) -> anyhow::Result<Self> {
+        let dir = run_dir().join(name);
+        std::fs::create_dir_all(&dir)?;
+        let etcd = format!("http://127.0.0.1:{}", ports::free());
+        let mut plane = Self { dir, port: ports::free(), etcd, audited, parts: Vec::new() };
+        plane.write_files()?;
+        let (etcd, api_server) = (etcd_flags(&plane.dir, &plane.etcd), plane.api_server_flags());
+        plane.add("etcd", &etcd)?;
+        plane.add("kube-apiserver", &api_server)?;
+        runtime().block_on(plane.wait_until_ready())?;
+        Ok(plane)
+    }
+
+    /// Kills the API server, starts it again on its port and waits until it is ready.
+    pub(crate) async fn restart_api_server(&mut self) {
+        self.parts[API_SERVER].kill();
+        let flags = self.api_server_flags();
+        self.parts[API_SERVER] = self.part("kube-apiserver", &flags).expect("the API server starts");
+        self.wait_until_ready().await.expect("the API server is ready again");
+    }
+
+    /// The process of etcd.
+    pub(crate) fn etcd(&self) -> &Process {
+        &self.parts[ETCD]
+    }
+
+    /// The process of the API server.
+    pub(crate) fn api_server(&self) -> &Process {
+        &self.parts[API_SERVER]
+    }
+
+    /// What the API server counts.
+    pub(crate) async fn api_server_metrics(&self) -> String {
+        let request = http::Request::get("/metrics").body(Vec::new()).expect("the request is valid");
+        self.admin().request_text(request).await.expect("the API server serves metrics")
+    }
+
+    /// What etcd counts.
+    pub(crate) fn etcd_metrics(&self) -> String {
+        let mut answer = ureq::get(format!("{}/metrics", self.etcd)).call().expect("etcd serves metrics");
+        answer.body_mut().with_config().limit(u64::MAX).read_to_string().expect("metrics are text")
     }
 
     /// A client of the tests' own user, who may do everything. It lives as long as the runtime it is made in.
@@ -111,14 +166,20 @@ impl ControlPlane {
 
     /// Creates a namespace that no other test uses and gives its name.
     pub(crate) async fn namespace(&self, name: &str) -> String {
+        let name = self.namespace_without_account(name).await;
+        // Pods are refused until it is there.
+        wait_for_service_account(self.admin(), &name, "default").await;
+        name
+    }
+
+    /// The same where no controller adds the default ServiceAccount.
+    pub(crate) async fn namespace_without_account(&self, name: &str) -> String {
         let name = unique(name);
         let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
         Api::<Namespace>::all(self.admin())
             .create(&PostParams::default(), &Namespace { metadata, ..Namespace::default() })
             .await
             .expect("a namespace can be created");
-        // Pods are refused until it is there.
-        wait_for_service_account(self.admin(), &name, "default").await;
         name
     }
 
@@ -150,15 +211,20 @@ impl ControlPlane {
         &self.dir
     }
 
-    fn part(&mut self, name: &str, flags: &[String]) -> anyhow::Result<()> {
+    fn add(&mut self, name: &str, flags: &[String]) -> anyhow::Result<()> {
+        let part = self.part(name, flags)?;
+        self.parts.push(part);
+        Ok(())
+    }
+
+    fn part(&self, name: &str, flags: &[String]) -> anyhow::Result<Process> {
         let binary = root().join("bin/control-plane");
         if !binary.is_file() {
             bail!("{} does not exist; `tests/run` builds it", binary.display());
         }
         let mut command = Command::new(binary);
         command.current_dir(&self.dir).arg(name).args(flags);
-        self.parts.push(Process::start(name, &mut command, &self.log(name))?);
-        Ok(())
+        Process::start(name, &mut command, &self.log(name))
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -202,11 +268,11 @@ impl ControlPlane {
         self.dir.join(format!("{}.kubeconfig", user.replace(':', "-")))
     }
 
-    fn api_server_flags(&self, etcd: &str) -> Vec<String> {
-        flags(
+    fn api_server_flags(&self) -> Vec<String> {
+        let mut all = flags(
             &self.dir,
             &[
-                ("etcd-servers", etcd),
+                ("etcd-servers", &self.etcd),
                 ("bind-address", "127.0.0.1"),
                 ("secure-port", &self.port.to_string()),
                 ("tls-cert-file", "DIR/apiserver.crt"),
@@ -227,12 +293,16 @@ impl ControlPlane {
                 ("requestheader-extra-headers-prefix", "X-Remote-Extra-"),
                 ("proxy-client-cert-file", "DIR/front-proxy-client.crt"),
                 ("proxy-client-key-file", "DIR/front-proxy-client.key"),
-                // Written before the answer is sent, so that a test that has seen the answer finds the line.
-                ("audit-log-mode", "blocking-strict"),
-                ("audit-log-path", "DIR/audit.log"),
-                ("audit-policy-file", "DIR/audit-policy.json"),
             ],
-        )
+        );
+        let audit = [
+            // Written before the answer is sent, so that a test that has seen the answer finds the line.
+            ("audit-log-mode", "blocking-strict"),
+            ("audit-log-path", "DIR/audit.log"),
+            ("audit-policy-file", "DIR/audit-policy.json"),
+        ];
+        all.extend(flags(&self.dir, if self.audited { &audit } else { &[] }));
+        all
     }
 
     fn controller_manager_flags(&self) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Paceline's controller as a process of its own, for tests that look at it from outside.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 
 use super::control_plane::ControlPlane;
 use super::kafka::Kafka;
+use super::kustomize::{apply, render};
 use super::process::Process;
 use super::{ports, run_dir, unique, wait_for};
 
@@ -22,7 +23,40 @@ use super::{ports, run_dir, unique, wait_for};
 pub(crate) const POLL: Duration = Duration::from_secs(1);
 /// The controller's own ServiceAccount in each test's namespace.
 pub(crate) const ACCOUNT: &str = "paceline";
-const SOON: Duration = Duration::from_secs(30);
+/// The namespace in which manifests/ installs the controller.
+pub(crate) const INSTALLED: &str = "paceline";
+const SOON: Duration = Duration::from_secs(120);
+
+/// How a controller is started.
+pub(crate) struct Launch<'a> {
+    pub(crate) program: &'a Path,
+    /// The namespaces that it looks after; all where there are none.
+    pub(crate) namespaces: &'a [String],
+    /// Where its ServiceAccount and the Lease are.
+    pub(crate) home: &'a str,
+    pub(crate) poll: Duration,
+    /// More arguments.
+    pub(crate) arguments: &'a [&'a str],
+    /// More fields of the configuration.
+    pub(crate) settings: Value,
+    /// What is logged, as in RUST_LOG.
+    pub(crate) log: &'a str,
+}
+
+impl<'a> Launch<'a> {
+    /// The program under test, which polls often and logs much.
+    pub(crate) fn new(namespaces: &'a [String], home: &'a str) -> Self {
+        Self {
+            program: Path::new(env!("CARGO_BIN_EXE_paceline")),
+            namespaces,
+            home,
+            poll: POLL,
+            arguments: &[],
+            settings: json!({}),
+            log: "info,paceline=debug",
+        }
+    }
+}
 
 /// A running controller that looks after one namespace.
 pub(crate) struct Controller {
@@ -62,27 +96,40 @@ pub(crate) async fn prepare(cluster: &ControlPlane, name: &str) -> String {
     namespace
 }
 
-/// Installs the CRD once per run.
+/// A namespace of a cluster of the caller's own, in which all is installed that manifests/ installs, but for the controller
+/// itself. It has just the rights that it is given there, with its ServiceAccount in [`INSTALLED`].
+pub(crate) async fn prepare_installed(cluster: &ControlPlane, name: &str) -> String {
+    install_crd_in(cluster).await;
+    let client = cluster.admin();
+    for document in render(".").iter().filter(|document| document["kind"] != "Deployment") {
+        let what = format!("{} {} to be accepted", document["kind"], document["metadata"]["name"]);
+        wait_for(&what, SOON, || apply(&client, document, false)).await;
+    }
+    cluster.namespace_without_account(name).await
+}
+
+/// Installs the CRD once per run in the cluster that tests share.
 pub(crate) async fn install_crd(cluster: &ControlPlane) {
     static INSTALLED: OnceCell<()> = OnceCell::const_new();
-    INSTALLED
-        .get_or_init(|| async {
-            let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin());
-            let name = "scaledconsumers.paceline.dev";
-            let params = PatchParams::apply("tests").force();
-            definitions.patch(name, &params, &Patch::Apply(&crd())).await.expect("the CRD can be applied");
-            wait_for("the CRD to be established", SOON, || async {
-                let found = definitions.get(name).await.map_err(|error| error.to_string())?;
-                let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
-                if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
-                    Ok(())
-                } else {
-                    Err(format!("{conditions:?}"))
-                }
-            })
-            .await;
-        })
-        .await;
+    INSTALLED.get_or_init(|| install_crd_in(cluster)).await;
+}
+
+/// Installs the CRD in a cluster of the caller's own.
+async fn install_crd_in(cluster: &ControlPlane) {
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin());
+    let name = "scaledconsumers.paceline.dev";
+    let params = PatchParams::apply("tests").force();
+    definitions.patch(name, &params, &Patch::Apply(&crd())).await.expect("the CRD can be applied");
+    wait_for("the CRD to be established", SOON, || async {
+        let found = definitions.get(name).await.map_err(|error| error.to_string())?;
+        let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
+            Ok(())
+        } else {
+            Err(format!("{conditions:?}"))
+        }
+    })
+    .await;
 }
 
 impl Controller {
@@ -104,7 +151,8 @@ impl Controller {
         home: &str,
         arguments: &[&str],
     ) -> Self {
-        Self::launch(cluster, kafka, &[namespace.to_owned()], home, POLL, arguments, json!({})).await
+        let namespaces = [namespace.to_owned()];
+        Self::launch(cluster, kafka, Launch { arguments, ..Launch::new(&namespaces, home) }).await
     }
 
     /// One for a namespace that serves external metrics on this port, through the Service of that name.
@@ -117,7 +165,8 @@ impl Controller {
     ) -> Self {
         let listen = format!("127.0.0.1:{port}");
         let settings = json!({"externalMetrics": {"enabled": true, "listen": listen, "service": {"name": service}}});
-        Self::launch(cluster, kafka, &[namespace.to_owned()], namespace, POLL, &[], settings).await
+        let namespaces = [namespace.to_owned()];
+        Self::launch(cluster, kafka, Launch { settings, ..Launch::new(&namespaces, namespace) }).await
     }
 
     /// One for a namespace with more in its configuration.
@@ -127,7 +176,8 @@ impl Controller {
         namespace: &str,
         settings: Value,
     ) -> Self {
-        Self::launch(cluster, kafka, &[namespace.to_owned()], namespace, POLL, &[], settings).await
+        let namespaces = [namespace.to_owned()];
+        Self::launch(cluster, kafka, Launch { settings, ..Launch::new(&namespaces, namespace) }).await
     }
 
     /// One for several namespaces that polls so often.
@@ -138,18 +188,12 @@ impl Controller {
         home: &str,
         poll: Duration,
     ) -> Self {
-        Self::launch(cluster, kafka, namespaces, home, poll, &[], json!({})).await
+        Self::launch(cluster, kafka, Launch { poll, ..Launch::new(namespaces, home) }).await
     }
 
-    async fn launch(
-        cluster: &ControlPlane,
-        kafka: &Kafka,
-        namespaces: &[String],
-        home: &str,
-        poll: Duration,
-        arguments: &[&str],
-        settings: Value,
-    ) -> Self {
+    /// Starts one and waits until it is ready.
+    pub(crate) async fn launch(cluster: &ControlPlane, kafka: &Kafka, launch: Launch<'_>) -> Self {
+        let Launch { program, namespaces, home, poll, arguments, settings, log: filter } = launch;
         let identity = unique("controller");
         let address = format!("127.0.0.1:{}", ports::free());
         let folder = run_dir().join(home);
@@ -172,9 +216,9 @@ impl Controller {
         std::fs::write(&config, text.to_string()).unwrap();
         let log = folder.join(format!("{identity}.log"));
         let kubeconfig = cluster.service_account_kubeconfig(home, ACCOUNT).await;
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let mut command = Command::new(program);
         command.args(["run", "--config"]).arg(&config).args(arguments);
-        command.env("KUBECONFIG", kubeconfig).env("POD_NAME", &identity).env("RUST_LOG", "info,paceline=debug");
+        command.env("KUBECONFIG", kubeconfig).env("POD_NAME", &identity).env("RUST_LOG", filter);
         let process = Process::start("the controller", &mut command, &log).unwrap();
         let mut controller = Self { process, log, address, identity };
         controller.wait_until_ready().await;
@@ -194,7 +238,16 @@ impl Controller {
     /// The text of `/metrics`.
     pub(crate) fn metrics(&self) -> String {
         let mut answer = ureq::get(format!("http://{}/metrics", self.address)).call().expect("metrics are served");
-        answer.body_mut().read_to_string().expect("metrics are text")
+        answer.body_mut().with_config().limit(u64::MAX).read_to_string().expect("metrics are text")
+    }
+
+    /// Whether it holds the Lease.
+    pub(crate) fn leads(&self) -> bool {
+        self.metrics().lines().any(|line| line == "paceline_leader 1")
+    }
+
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     pub(crate) fn resident_bytes(&self) -> u64 {

@@ -23,6 +23,7 @@ pub(super) struct Evaluation<'a> {
     pub(super) levels: &'a Levels,
     pub(super) what_if: &'a WhatIfGroups,
     pub(super) no_backlog_since: Option<Duration>,
+    pub(super) is_objective_too_short: bool,
     /// Nothing where no capacity is known, or no partition.
     pub(super) predictions: Option<Predictions<'a>>,
     /// For the prices of changes, where the capacity is not known.

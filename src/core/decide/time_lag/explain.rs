@@ -123,9 +123,8 @@ impl Evaluation<'_> {
         if let Some((partition, left)) = self.retention_risk() {
             findings.push(Finding::RetentionRisk { partition, left });
         }
-        let estimator = &self.input.facts.estimator;
-        let shortest_s = estimator.step_s + estimator.delays.mean_pause_s() + estimator.commit_interval_s;
-        if self.objective.time_lag().as_secs_f64() < shortest_s {
+        if self.is_objective_too_short {
+            let shortest_s = self.input.facts.estimator.shortest_objective_s();
             findings.push(Finding::ObjectiveTooShort { shortest: length(shortest_s.ceil()) });
         }
         let Some(predictions) = &self.predictions else {

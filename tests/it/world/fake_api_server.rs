@@ -89,6 +89,17 @@ pub(crate) fn watch(events: &[Value]) -> Answer {
     Response::new(BodyExt::boxed_unsync(body))
 }
 
+/// Lets so much time pass, in a test whose clock only moves when nothing else can happen.
+pub(crate) async fn elapse(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}
+
+/// Answers so much later.
+pub(crate) async fn delayed(answer: Answer, duration: Duration) -> Answer {
+    elapse(duration).await;
+    answer
+}
+
 /// A watch without events that the server ends after this time.
 pub(crate) fn watch_for(duration: Duration) -> Answer {
     let end = futures::stream::once(async move {
