@@ -296,7 +296,7 @@ fn what_was_recorded_is_decided_on_again_in_the_same_way() {
         file.display().to_string()
     };
     let servers = kafka.bootstrap();
-    let (plain, paused) = (manifest("plain", None), manifest("paused", Some("5")));
+    let (plain, paused) = (manifest("plain", None), manifest("paused", Some("2")));
     let rows: [(&str, Vec<&str>, &str); 3] = [
         (
             "flags",

@@ -215,21 +215,22 @@ pub(super) fn now() -> Duration {
 
 /// What was read just now: a lag of 1,200 and so many replicas desired, for a poll every 10 s.
 pub(super) fn snapshot(desired: u32) -> Snapshot {
-    let partition = PartitionObservation {
+    // As many as the pause may ask for.
+    let partitions = (0..12).map(|partition| PartitionObservation {
         topic: Arc::from("topic"),
-        partition: 0,
+        partition,
         committed: Ok(Offset::new(0)),
         start: Ok(Offset::new(0).unwrap()),
-        end: Ok(Offset::new(1200).unwrap()),
+        end: Ok(Offset::new(100).unwrap()),
         high_watermark: None,
         last_stable: None,
-    };
+    });
     let observation = Observation {
         consumer_group: "group".to_owned(),
         at: now(),
         failure: None,
-        topics: vec![TopicObservation { name: Arc::from("topic"), id: None, partitions: Ok(1), config: None }],
-        partitions: vec![partition],
+        topics: vec![TopicObservation { name: Arc::from("topic"), id: None, partitions: Ok(12), config: None }],
+        partitions: partitions.collect(),
         group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
         kind: GroupKind::Classic,
     };
