@@ -36,7 +36,7 @@ pub(super) enum Urgency {
     Nothing,
     /// Numbers have moved, by this weight: how much of the lag is another.
     Numbers(u8),
-    /// A condition, a reason or a spec is another one.
+    /// A condition or a spec is another one.
     Conditions,
     /// The replicas were changed, or are to be.
     Change,
@@ -194,7 +194,7 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
     }
     if is_changed
         || before.observed_generation != after.observed_generation
-        || before.reason != after.reason
+        || before.reason.is_some() != after.reason.is_some()
         || before.lag_complete != after.lag_complete
         || before.lag.is_some() != after.lag.is_some()
         || differ(&before.conditions, &after.conditions)
@@ -205,6 +205,10 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
         let messages = status.conditions.iter().map(|condition| &condition.message).chain(&status.message);
         messages.map(|message| without_numbers(message)).collect::<Vec<_>>()
     };
+    if before.reason != after.reason {
+        // Of a group that moves it may be another one at each poll.
+        return Urgency::Numbers(4);
+    }
     if before.lag != after.lag {
         return Urgency::Numbers(weight(before.lag, after.lag));
     }
