@@ -189,7 +189,7 @@ impl Configuration {
         }
         let schema = schemars::schema_for!(Raw).to_value();
         let raw: Raw = document.parse(&[], &schema, &[])?;
-        let mut check = Check { document, problems: Vec::new() };
+        let mut check = ConfigurationCheck { document, problems: Vec::new() };
         let configuration = check.configuration(raw);
         if check.problems.is_empty() { Ok(configuration) } else { Err(Invalid(check.problems)) }
     }
@@ -278,12 +278,12 @@ impl Default for RawLeaderElection {
 }
 
 /// Collects every problem, so that a file is mended in one go.
-struct Check<'a> {
+struct ConfigurationCheck<'a> {
     document: &'a Document<'a>,
     problems: Vec<Problem>,
 }
 
-impl Check<'_> {
+impl ConfigurationCheck<'_> {
     fn wrong(&mut self, field: &str, message: impl Into<String>) {
         self.problems.push(self.document.problem(&path(field), message.into()));
     }

@@ -34,7 +34,7 @@ use crate::config::Configuration;
 use crate::kafka::now;
 use crate::kubernetes;
 use crate::kubernetes::hpa::Autoscalers;
-use crate::kubernetes::lease::{Candidate, Election, Leadership};
+use crate::kubernetes::lease::{Election, Leadership, LeaseCandidate};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
 use crate::kubernetes::workload::Workloads;
 use crate::registry::Registry;
@@ -44,7 +44,7 @@ use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
 use crate::serve::web;
 use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
-use consumer::Shared;
+use consumer::ConsumerContext;
 use health::{ControllerHealth, Heartbeat};
 use supervisor::Supervisor;
 
@@ -135,7 +135,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let statuses =
         StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());
     let mut statuses = tokio::spawn(statuses.run(stop_statuses.clone()));
-    let shared = Shared { registry: writer, workloads, autoscalers, leadership };
+    let shared = ConsumerContext { registry: writer, workloads, autoscalers, leadership };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
 
     tokio::select! {
@@ -202,7 +202,7 @@ fn lead(
     if !election.enabled {
         return (Leadership::always(), None);
     }
-    let candidate = Candidate {
+    let candidate = LeaseCandidate {
         namespace: election.namespace.clone().unwrap_or_else(|| own_namespace.to_owned()),
         lease: election.lease_name.clone(),
         identity: identity.to_owned(),

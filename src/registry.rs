@@ -32,10 +32,10 @@ pub const CHANGES_KEPT: usize = 20;
 
 /// Reads what is known. Clones share it.
 #[derive(Clone, Default)]
-pub struct Registry(Arc<Shared>);
+pub struct Registry(Arc<RegistryInner>);
 
 #[derive(Default)]
-struct Shared {
+struct RegistryInner {
     /// Persistent maps: an insertion copies a few nodes, whatever the size.
     index: ArcSwap<Index>,
     /// Serialises writers of the index, and gives revisions.

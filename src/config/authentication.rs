@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::Check;
+use super::ConfigurationCheck;
 
 /// The Secrets that a cluster's credentials come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ struct RawSecretRef {
     name: String,
 }
 
-impl Check<'_> {
+impl ConfigurationCheck<'_> {
     /// The section at `at`; `gives` is whether the cluster has a property of its own already.
     pub(super) fn authentication(
         &mut self,

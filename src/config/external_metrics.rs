@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::core::duration;
 
-use super::Check;
+use super::ConfigurationCheck;
 
 /// How external.metrics.k8s.io is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ struct RawCertificate {
     directory: Option<PathBuf>,
 }
 
-impl Check<'_> {
+impl ConfigurationCheck<'_> {
     pub(super) fn external_metrics(&mut self, raw: RawExternalMetrics, others: SocketAddr) -> ExternalMetrics {
         let default = ExternalMetrics::default();
         let listen = raw.listen.parse().unwrap_or_else(|_| {

@@ -21,7 +21,7 @@ use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
 /// What all ScaledConsumers share.
-pub(super) struct Shared {
+pub(super) struct ConsumerContext {
     pub(super) registry: RegistryWriter,
     pub(super) workloads: Workloads,
     pub(super) autoscalers: Autoscalers,
@@ -30,7 +30,7 @@ pub(super) struct Shared {
 
 /// One ScaledConsumer's workload.
 pub(super) struct Consumer {
-    shared: Arc<Shared>,
+    shared: Arc<ConsumerContext>,
     entry: EntryWriter,
     /// The entry's spec. It changes when the entry's does.
     specs: watch::Receiver<Arc<Validated>>,
@@ -42,7 +42,7 @@ pub(super) struct Consumer {
 
 impl Consumer {
     pub(super) fn new(
-        shared: Arc<Shared>,
+        shared: Arc<ConsumerContext>,
         entry: EntryWriter,
         specs: watch::Receiver<Arc<Validated>>,
         subscription: Subscription,

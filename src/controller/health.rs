@@ -7,7 +7,7 @@ use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::watch::RESOURCE;
 use crate::kubernetes::watch_state::{ListState, WatchKey, WatchState};
 use crate::registry::Registry;
-use crate::serve::web::{Check, Health};
+use crate::serve::web::{Health, HealthCheck};
 
 /// Heartbeat age after which `/livez` fails. The main loop only waits for messages, so it normally beats at least every
 /// 15 s.
@@ -54,20 +54,20 @@ impl Health for ControllerHealth {
     }
 
     /// Kafka does not matter here: its outage must restart nothing, nor take away what is served.
-    fn readiness(&self) -> Vec<Check> {
+    fn readiness(&self) -> Vec<HealthCheck> {
         let watches = self.registry.watches().all();
-        let mut checks = vec![of_lists(&watches), Check::new("external-metrics", (self.external_metrics)())];
+        let mut checks = vec![of_lists(&watches), HealthCheck::new("external-metrics", (self.external_metrics)())];
         checks.extend(watches.iter().map(|(key, state)| of_watch(key, state)));
         let role = if self.leadership.is_leader() { "leader" } else { "follower" };
-        checks.push(Check::information("lease", role.to_owned()));
-        checks.push(Check::information("scaledconsumers", self.registry.len().to_string()));
+        checks.push(HealthCheck::information("lease", role.to_owned()));
+        checks.push(HealthCheck::information("scaledconsumers", self.registry.len().to_string()));
         checks
     }
 }
 
 /// Ready once something has been listed and nothing more is to come. What RBAC refuses does not come; the rest is scaled
 /// all the same.
-fn of_lists(watches: &[(WatchKey, WatchState)]) -> Check {
+fn of_lists(watches: &[(WatchKey, WatchState)]) -> HealthCheck {
     let ours: Vec<_> = watches.iter().filter(|(key, _)| key.resource == RESOURCE).collect();
     let waiting = ours.iter().filter(|(_, state)| matches!(state.list, ListState::Waiting(_))).count();
     let listed = ours.iter().filter(|(_, state)| state.list == ListState::Listed).count();
@@ -76,11 +76,11 @@ fn of_lists(watches: &[(WatchKey, WatchState)]) -> Check {
         (0, 0) => Err("ScaledConsumers can't be listed in any namespace".to_owned()),
         (_, _) => Err("the ScaledConsumers have not been listed yet".to_owned()),
     };
-    Check::new("lists", result)
+    HealthCheck::new("lists", result)
 }
 
 /// For people: a watch that fails makes nothing unready by itself.
-fn of_watch(key: &WatchKey, state: &WatchState) -> Check {
+fn of_watch(key: &WatchKey, state: &WatchState) -> HealthCheck {
     let (WatchKey { resource, namespace }, WatchState { list, since }) = (key, state);
     let scope = namespace.as_deref().map_or_else(|| "all namespaces".to_owned(), |it| format!("namespace {it}"));
     let state = match list {
@@ -89,5 +89,5 @@ fn of_watch(key: &WatchKey, state: &WatchState) -> Check {
         ListState::Listed => "listed".to_owned(),
         ListState::Refused(error) => format!("refused: {error}"),
     };
-    Check::information("watch", format!("{resource} in {scope}: {state} (since {since})"))
+    HealthCheck::information("watch", format!("{resource} in {scope}: {state} (since {since})"))
 }

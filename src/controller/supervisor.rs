@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::clusters::{Clusters, NotSubscribed};
-use super::consumer::{Consumer, Shared};
+use super::consumer::{Consumer, ConsumerContext};
 use super::health::Heartbeat;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
@@ -31,7 +31,7 @@ const STEADY: Duration = Duration::from_secs(600);
 
 /// Keeps a task per ScaledConsumer.
 pub(super) struct Supervisor {
-    shared: Arc<Shared>,
+    shared: Arc<ConsumerContext>,
     clusters: Arc<Clusters>,
     consumers: BTreeMap<Key, Supervised>,
     tasks: Tasks,
@@ -52,10 +52,10 @@ struct Supervised {
 }
 
 /// What makes another history, so that a change of it means a new start.
-type History = (ClusterRef, GroupQuery, TargetRef);
+type HistoryKey = (ClusterRef, GroupQuery, TargetRef);
 
 struct TaskInput {
-    history: History,
+    history: HistoryKey,
     max_observation_gap: Duration,
     specs: watch::Sender<Arc<Validated>>,
     policies: watch::Sender<Policy>,
@@ -63,7 +63,7 @@ struct TaskInput {
 }
 
 impl Supervisor {
-    pub(super) fn new(shared: Arc<Shared>, clusters: Arc<Clusters>, heartbeat: Arc<Heartbeat>) -> Self {
+    pub(super) fn new(shared: Arc<ConsumerContext>, clusters: Arc<Clusters>, heartbeat: Arc<Heartbeat>) -> Self {
         Self { shared, clusters, consumers: BTreeMap::new(), tasks: Tasks::default(), heartbeat }
     }
 
@@ -282,7 +282,7 @@ impl TaskInput {
     }
 }
 
-fn history(spec: &Validated) -> History {
+fn history(spec: &Validated) -> HistoryKey {
     (spec.cluster.clone(), spec.query.clone(), spec.target.clone())
 }
 

@@ -35,7 +35,7 @@ const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// Who wants which lease.
 #[derive(Clone, Debug)]
-pub struct Candidate {
+pub struct LeaseCandidate {
     /// The Lease's namespace.
     pub namespace: String,
     /// The Lease's name.
@@ -85,7 +85,7 @@ impl Leadership {
 /// One candidate's part in the election of a leader.
 pub struct Election {
     api: Api<Lease>,
-    candidate: Candidate,
+    candidate: LeaseCandidate,
     held_until: watch::Sender<Option<Instant>>,
     /// The lease as we wrote it last, while we hold it.
     held: Option<Lease>,
@@ -99,7 +99,7 @@ pub struct Election {
 
 impl Election {
     /// An election that has not begun, and who may ask for its result.
-    pub fn new(client: Client, candidate: Candidate) -> (Self, Leadership) {
+    pub fn new(client: Client, candidate: LeaseCandidate) -> (Self, Leadership) {
         let api = Api::namespaced(client, &candidate.namespace);
         let (held_until, leadership) = watch::channel(None);
         let election =
@@ -110,7 +110,7 @@ impl Election {
     /// Takes the lease when it is free and renews it until `stop`. Gives it back then, so that another candidate takes
     /// over at once.
     pub async fn run(mut self, stop: CancellationToken) {
-        let Candidate { namespace, lease, .. } = &self.candidate;
+        let LeaseCandidate { namespace, lease, .. } = &self.candidate;
         if let Err(error) = path_segment(namespace).and(path_segment(lease)) {
             error!(namespace, lease, %error, "The lease can't have this name, so nobody leads; correct leaderElection.");
             return stop.cancelled().await;
@@ -305,7 +305,7 @@ impl Election {
 
     fn log_once(&mut self, error: &str) {
         if self.last_error.as_deref() != Some(error) {
-            let Candidate { namespace, lease, .. } = &self.candidate;
+            let LeaseCandidate { namespace, lease, .. } = &self.candidate;
             warn!(namespace, lease, error, "The lease can't be read or written; trying again.");
             self.last_error = Some(error.to_owned());
         }

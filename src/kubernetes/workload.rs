@@ -47,11 +47,11 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 /// How long a watch goes on without handles, and how often that is looked at.
 const UNUSED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// All workloads that are scaled. Shared by all; bounded by the kinds and namespaces in use.
+/// All workloads that are scaled. WorkloadsInner by all; bounded by the kinds and namespaces in use.
 #[derive(Clone)]
-pub struct Workloads(Arc<Shared>);
+pub struct Workloads(Arc<WorkloadsInner>);
 
-struct Shared {
+struct WorkloadsInner {
     client: Client,
     discovery: Discovery,
     states: WatchStates,
@@ -73,7 +73,7 @@ impl Workloads {
     /// `namespaces` are those that the controller watches; `None` is all of them.
     pub fn new(client: Client, states: WatchStates, namespaces: Vec<Option<String>>, stop: CancellationToken) -> Self {
         let discovery = Discovery::new(client.clone());
-        Self(Arc::new(Shared { client, discovery, states, namespaces, stop, watches: Mutex::default() }))
+        Self(Arc::new(WorkloadsInner { client, discovery, states, namespaces, stop, watches: Mutex::default() }))
     }
 
     /// The handle for one target. Starts the watch of its kind if it is the first; the watch ends about a minute after
@@ -120,7 +120,7 @@ impl Workloads {
     }
 }
 
-impl Shared {
+impl WorkloadsInner {
     fn watches(&self) -> MutexGuard<'_, HashMap<KindKey, Arc<KindWatch>>> {
         // Each change is a single insertion or removal, so a panic elsewhere leaves nothing half done.
         self.watches.lock().unwrap_or_else(PoisonError::into_inner)
@@ -128,7 +128,7 @@ impl Shared {
 }
 
 /// Watches a kind until it is used no more, or until the controller ends.
-async fn run(shared: Arc<Shared>, kind: KindKey, target: TargetRef, watch: Arc<KindWatch>) {
+async fn run(shared: Arc<WorkloadsInner>, kind: KindKey, target: TargetRef, watch: Arc<KindWatch>) {
     let scope = kind.scope.as_deref();
     let unused = async {
         let mut was_unused = false;
@@ -152,7 +152,7 @@ async fn run(shared: Arc<Shared>, kind: KindKey, target: TargetRef, watch: Arc<K
 
 /// One target.
 pub struct WorkloadHandle {
-    shared: Arc<Shared>,
+    shared: Arc<WorkloadsInner>,
     key: Key,
     target: TargetRef,
     /// Nothing where no such target can exist.

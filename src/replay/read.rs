@@ -47,13 +47,13 @@ pub struct ObservationReader<R> {
     input: R,
     line: Vec<u8>,
     number: u64,
-    names: TopicNames,
+    names: KnownTopicNames,
 }
 
 impl<R: BufRead> ObservationReader<R> {
     /// At the first line.
     pub fn new(input: R) -> Self {
-        Self { input, line: Vec::new(), number: 0, names: TopicNames::default() }
+        Self { input, line: Vec::new(), number: 0, names: KnownTopicNames::default() }
     }
 
     /// The first line.
@@ -132,7 +132,7 @@ fn config(line: &[u8]) -> Result<Config, Wrong> {
     parse::<ConfigLine>(line)?.try_into()
 }
 
-fn observation(line: &[u8], names: &mut TopicNames, seen: &mut Observation) -> Result<Workload, Wrong> {
+fn observation(line: &[u8], names: &mut KnownTopicNames, seen: &mut Observation) -> Result<Workload, Wrong> {
     let wrong_kind = |kind: &str| {
         let text = format!("is \"{kind}\", but every line after the first has the type \"{OBSERVATION}\"");
         Wrong::new("type", text)
@@ -175,7 +175,7 @@ fn time(seconds: f64) -> Result<Duration, Wrong> {
 
 fn partitions(
     lines: Vec<PartitionLine<'_>>,
-    names: &mut TopicNames,
+    names: &mut KnownTopicNames,
     into: &mut Vec<PartitionObservation>,
 ) -> Result<(), Wrong> {
     into.clear();
@@ -200,7 +200,7 @@ fn key(partition: &PartitionObservation) -> (&str, i32) {
     (&partition.topic, partition.partition)
 }
 
-fn partition(line: PartitionLine<'_>, names: &mut TopicNames, i: usize) -> Result<PartitionObservation, Wrong> {
+fn partition(line: PartitionLine<'_>, names: &mut KnownTopicNames, i: usize) -> Result<PartitionObservation, Wrong> {
     let field = |name: &str| format!("partitions[{i}].{name}");
     if line.p < 0 {
         return Err(Wrong::new(field("p"), format!("is {}; partitions count from 0", line.p)));
@@ -236,7 +236,7 @@ fn offset(raw: i64) -> Known<Offset> {
 }
 
 /// The topics that the line lists, or those that its partitions name.
-fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut TopicNames, seen: &mut Observation) -> Result<(), Wrong> {
+fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut KnownTopicNames, seen: &mut Observation) -> Result<(), Wrong> {
     seen.topics.clear();
     let Some(lines) = lines else {
         for partition in &seen.partitions {
@@ -281,7 +281,7 @@ fn task(line: TaskLine<'_>) -> Task {
 fn group(
     line: Option<GroupLine<'_>>,
     error: Option<&ReadFailure>,
-    names: &mut TopicNames,
+    names: &mut KnownTopicNames,
 ) -> Result<Known<GroupDescription>, Wrong> {
     let Some(line) = line else {
         return Ok(Err(error.map_or(Unknown::Missing, |failure| failure.0.clone())));
@@ -303,7 +303,7 @@ fn group(
     Ok(Ok(GroupDescription { state, assignor, members }))
 }
 
-fn member(line: MemberLine<'_>, names: &mut TopicNames, i: usize) -> Result<Member, Wrong> {
+fn member(line: MemberLine<'_>, names: &mut KnownTopicNames, i: usize) -> Result<Member, Wrong> {
     let lines = line.partitions.unwrap_or_default();
     let mut assignment = Vec::with_capacity(lines.len());
     for (j, assigned) in lines.iter().enumerate() {
@@ -331,7 +331,7 @@ fn member(line: MemberLine<'_>, names: &mut TopicNames, i: usize) -> Result<Memb
 
 /// The topics' names, each kept once.
 #[derive(Debug)]
-struct TopicNames {
+struct KnownTopicNames {
     /// Bounded by the topics of the group, of which a line of bounded length names so many.
     known: HashSet<Arc<str>>,
     /// The last one used: partitions come topic by topic.
@@ -340,14 +340,14 @@ struct TopicNames {
     sole: Option<Arc<str>>,
 }
 
-impl Default for TopicNames {
+impl Default for KnownTopicNames {
     fn default() -> Self {
         let topic: Arc<str> = Arc::from(TOPIC);
         Self { known: HashSet::new(), last: Arc::clone(&topic), sole: Some(topic) }
     }
 }
 
-impl TopicNames {
+impl KnownTopicNames {
     fn arc(&mut self, name: &str) -> Arc<str> {
         if *self.last != *name {
             self.last = match self.known.get(name) {

@@ -32,19 +32,19 @@ pub trait Health: Send + Sync + 'static {
     /// Whether the main loop turns, or a sentence. A restart is what helps if not.
     fn liveness(&self) -> Result<(), String>;
     /// Everything that is looked at. Ready is it where no check has failed.
-    fn readiness(&self) -> Vec<Check>;
+    fn readiness(&self) -> Vec<HealthCheck>;
 }
 
 /// One line of `/readyz?verbose`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Check {
+pub struct HealthCheck {
     /// What was looked at, in a word.
     pub name: &'static str,
     /// Why it is not ready; or nothing, or something for people to know.
     pub result: Result<Option<String>, String>,
 }
 
-impl Check {
+impl HealthCheck {
     /// One that readiness depends on.
     pub fn new(name: &'static str, result: Result<(), String>) -> Self {
         Self { name, result: result.map(|()| None) }
@@ -111,7 +111,7 @@ async fn readyz(State(sources): State<Arc<Sources>>, RawQuery(query): RawQuery) 
     let is_ready = checks.iter().all(|check| check.result.is_ok());
     let is_verbose = query.is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
     let mut body = String::new();
-    for Check { name, result } in &checks {
+    for HealthCheck { name, result } in &checks {
         let line = match result {
             Err(why) => format!("[-] {name}: {why}\n"),
             Ok(Some(text)) if is_verbose => format!("[+] {name}: {text}\n"),

@@ -28,12 +28,12 @@ pub(super) enum Content {
     Float(f64),
     Text(String),
     Sequence(Vec<Node>),
-    Mapping(Vec<Entry>),
+    Mapping(Vec<MapEntry>),
 }
 
 /// A key and its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct MapEntry {
     pub(super) key: String,
     position: Position,
     pub(super) value: Node,
@@ -63,7 +63,7 @@ impl From<Location> for Position {
 }
 
 impl Node {
-    fn entry(&self, key: &str) -> Option<&Entry> {
+    fn entry(&self, key: &str) -> Option<&MapEntry> {
         let Content::Mapping(entries) = &self.content else { return None };
         entries.iter().find(|entry| entry.key == key)
     }
@@ -160,7 +160,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Content, A::Error> {
         let mut entries = Vec::new();
         while let Some(Spanned { value: key, referenced, .. }) = map.next_key::<Spanned<String>>()? {
-            entries.push(Entry { key, position: referenced.into(), value: map.next_value()? });
+            entries.push(MapEntry { key, position: referenced.into(), value: map.next_value()? });
         }
         Ok(Content::Mapping(entries))
     }
@@ -188,7 +188,7 @@ impl<'n> NodeRef<'n> {
         self.text.get(start as usize..end as usize).unwrap_or_default().trim()
     }
 
-    fn mapping(self, entries: &'n [Entry]) -> impl Iterator<Item = (&'n str, Self)> {
+    fn mapping(self, entries: &'n [MapEntry]) -> impl Iterator<Item = (&'n str, Self)> {
         entries.iter().map(move |entry| (entry.key.as_str(), self.with(&entry.value)))
     }
 }

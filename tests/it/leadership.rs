@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use paceline::kubernetes::lease::{Candidate, Election, Leadership};
+use paceline::kubernetes::lease::{Election, Leadership, LeaseCandidate};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -107,7 +107,7 @@ impl LeaseServer {
             }
         });
         let candidate =
-            Candidate { namespace: "home".to_owned(), lease: "paceline".to_owned(), identity: "us".to_owned() };
+            LeaseCandidate { namespace: "home".to_owned(), lease: "paceline".to_owned(), identity: "us".to_owned() };
         let (election, leadership) = Election::new(client, candidate);
         let stop = CancellationToken::new();
         tokio::spawn(election.run(stop.clone()));

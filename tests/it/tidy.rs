@@ -255,56 +255,8 @@ fn type_names_are_unique() {
         }
     }
     places.retain(|_, files| files.len() > 1);
-    let (allowed, wrong): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        places.into_iter().partition(|(name, _)| SHARED_TYPE_NAMES.contains(&name.as_str()));
-    assert!(wrong.is_empty(), "name each type for what it is: {wrong:#?}");
-    let unique: Vec<_> = SHARED_TYPE_NAMES.iter().filter(|name| !allowed.contains_key(**name)).collect();
-    assert!(unique.is_empty(), "no longer shared, so take them off the list: {unique:?}");
+    assert!(places.is_empty(), "name each type for what it is: {places:#?}");
 }
-
-/// Names that several types still have. Only to be made shorter.
-const SHARED_TYPE_NAMES: &[&str] = &[
-    "Arguments",
-    "Asked",
-    "Candidate",
-    "Certificate",
-    "Check",
-    "Entry",
-    "ExternalMetrics",
-    "Failure",
-    "Fallback",
-    "FrontProxy",
-    "History",
-    "Idle",
-    "Invalid",
-    "Keeper",
-    "Kind",
-    "Known",
-    "Labels",
-    "Lag",
-    "Outcome",
-    "Output",
-    "Place",
-    "Point",
-    "Problem",
-    "Reader",
-    "Reason",
-    "Record",
-    "Requirement",
-    "Resource",
-    "Row",
-    "Seen",
-    "Selector",
-    "Service",
-    "Shared",
-    "Situation",
-    "Source",
-    "Sources",
-    "State",
-    "Step",
-    "Verdict",
-    "Window",
-];
 
 #[test]
 fn every_part_of_the_code_is_in_the_map() {

@@ -20,10 +20,10 @@ pub const RESOURCE: &str = "horizontalpodautoscalers.autoscaling";
 
 /// All HPAs that are seen. Clones share them; bounded by the objects in the cluster.
 #[derive(Clone, Debug, Default)]
-pub struct Autoscalers(Arc<Mutex<Known>>);
+pub struct Autoscalers(Arc<Mutex<KnownAutoscalers>>);
 
 #[derive(Debug, Default)]
-struct Known {
+struct KnownAutoscalers {
     by_workload: BTreeMap<(WorkloadKey, String), Arc<Autoscaler>>,
     /// By namespace and name: what an HPA scaled when it was last seen.
     workloads: BTreeMap<(String, String), WorkloadKey>,
@@ -67,7 +67,7 @@ impl Autoscalers {
         gone.into_iter().for_each(|key| self.remove_key(key));
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownAutoscalers> {
         // What a panic elsewhere leaves half done is mended by the next list.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

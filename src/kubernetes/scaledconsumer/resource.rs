@@ -184,10 +184,10 @@ pub struct ScaledConsumerSpec {
     pub behavior: Behavior,
     /// When the group counts as having nothing to do. It matters where minReplicas is 0.
     #[serde(default)]
-    pub idle: Idle,
+    pub idle: IdleSpec,
     /// What to do once nothing could be read from Kafka for long.
     #[serde(default)]
-    pub fallback: Fallback,
+    pub fallback: FallbackSpec,
 }
 
 /// The workload that is scaled.
@@ -405,9 +405,9 @@ pub enum StepKind {
 /// When a group counts as having nothing to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Idle {
+pub struct IdleSpec {
     /// So long without lag and without arrivals, before the last replica is stopped.
-    #[serde(default = "Idle::after")]
+    #[serde(default = "IdleSpec::after")]
     pub after: DurationText,
     /// Lag up to here, in records, is nothing to do: what transaction markers leave behind for ever.
     #[serde(default)]
@@ -422,9 +422,9 @@ pub struct Idle {
     validation = Rule::new("self.policy == 'Hold' || has(self.replicas)").message("replicas is required for AtLeast and Exactly").field_path(".replicas"),
     validation = Rule::new("self.policy != 'Hold' || !has(self.replicas)").message("replicas has no meaning with Hold").field_path(".replicas"),
 )]
-pub struct Fallback {
+pub struct FallbackSpec {
     /// For so long nothing could be read.
-    #[serde(default = "Fallback::after")]
+    #[serde(default = "FallbackSpec::after")]
     pub after: DurationText,
     /// What then: stay, at least so many replicas, or exactly so many.
     #[serde(default)]
@@ -500,25 +500,25 @@ impl Default for TimeLagPolicy {
     }
 }
 
-impl Idle {
+impl IdleSpec {
     fn after() -> DurationText {
         DurationText("5m".into())
     }
 }
 
-impl Default for Idle {
+impl Default for IdleSpec {
     fn default() -> Self {
         Self { after: Self::after(), activation_lag: 0 }
     }
 }
 
-impl Fallback {
+impl FallbackSpec {
     fn after() -> DurationText {
         DurationText("3m".into())
     }
 }
 
-impl Default for Fallback {
+impl Default for FallbackSpec {
     fn default() -> Self {
         Self { after: Self::after(), policy: FallbackPolicy::Hold, replicas: None }
     }

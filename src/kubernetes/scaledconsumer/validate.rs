@@ -103,21 +103,21 @@ impl fmt::Display for ClusterRef {
 /// Everything that is wrong with a ScaledConsumer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct Invalid {
+pub struct InvalidConsumer {
     /// The problems, in the order of the fields. Never empty.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<FieldProblem>,
 }
 
 /// One field that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct FieldProblem {
     /// The field's path, as `spec.kafka.topics`.
     pub field: String,
     /// What is wrong and what to do.
     pub text: String,
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for FieldProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.field, self.text)
     }
@@ -125,7 +125,7 @@ impl fmt::Display for Problem {
 
 /// Checks a ScaledConsumer. The API server has checked most of it already where it comes from there; files come
 /// unchecked.
-pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
+pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     let mut problems = Problems::default();
     let name = object.name_any();
     if name.is_empty() {
@@ -158,16 +158,16 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, Invalid> {
             policy,
             spec: Arc::new(spec.clone()),
         }),
-        _ => Err(Invalid { problems: problems.0 }),
+        _ => Err(InvalidConsumer { problems: problems.0 }),
     }
 }
 
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+struct Problems(Vec<FieldProblem>);
 
 impl Problems {
     fn add(&mut self, field: &str, text: impl Into<String>) {
-        self.0.push(Problem { field: field.to_owned(), text: text.into() });
+        self.0.push(FieldProblem { field: field.to_owned(), text: text.into() });
     }
 
     fn check(&mut self, field: &str, result: Result<(), String>) {

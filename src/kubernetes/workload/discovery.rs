@@ -25,7 +25,7 @@ const FAILED_TTL: Duration = Duration::from_secs(5);
 /// are dropped.
 const MOST_KINDS: usize = 1_000;
 
-/// What discovery said of each kind. Shared by all targets.
+/// What discovery said of each kind. WorkloadsInner by all targets.
 pub(super) struct Discovery {
     client: Client,
     /// By API version and kind. A std mutex, because nothing is awaited while it is held.

@@ -16,7 +16,7 @@ pub(super) type WatchedObject = Object<WatchedSpec, WatchedStatus>;
 
 /// One workload, trimmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct WorkloadFacts {
     /// The object's version.
     pub(super) version: String,
     /// Its replicas; nothing where only its metadata are watched.
@@ -28,11 +28,11 @@ pub(super) struct Facts {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct WatchedSpec {
     replicas: Option<i32>,
-    template: Template,
+    template: ProgramTemplate,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-struct Template {
+struct ProgramTemplate {
     spec: PodSpec,
 }
 
@@ -61,7 +61,7 @@ pub(super) struct WatchedStatus {
     ready_replicas: Option<i32>,
 }
 
-impl Facts {
+impl WorkloadFacts {
     pub(super) fn of_object(object: WatchedObject) -> Self {
         let WatchedObject { metadata, spec, status, .. } = object;
         // Without an observed generation, the workload's own controller has not seen it yet.
@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn facts(object: Value) -> Facts {
-        Facts::of_object(serde_json::from_value(object).expect("a workload"))
+    fn facts(object: Value) -> WorkloadFacts {
+        WorkloadFacts::of_object(serde_json::from_value(object).expect("a workload"))
     }
 
     fn deployment() -> Value {

@@ -51,16 +51,16 @@ pub struct ClusterPolls {
     pub certificates: Vec<(&'static str, f64)>,
 }
 
-type Source = Box<dyn Fn() -> Vec<ClusterPolls> + Send + Sync>;
+type ClusterSource = Box<dyn Fn() -> Vec<ClusterPolls> + Send + Sync>;
 
 /// Asks the pollers at each scrape: a cluster that is polled no more has no series.
 pub(super) struct ClustersCollector {
-    source: Source,
+    source: ClusterSource,
     descs: Vec<Desc>,
 }
 
 impl ClustersCollector {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: ClusterSource) -> Self {
         Self { source, descs: ALL.iter().map(|spec| spec.desc()).collect() }
     }
 }

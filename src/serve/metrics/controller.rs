@@ -26,17 +26,17 @@ pub struct ControllerState {
     pub is_leader: bool,
 }
 
-type Source = Box<dyn Fn() -> ControllerState + Send + Sync>;
+type ControllerSource = Box<dyn Fn() -> ControllerState + Send + Sync>;
 
 /// Asks the controller at each scrape.
 pub(super) struct ControllerCollector {
     registry: Registry,
-    source: Source,
+    source: ControllerSource,
     descs: Vec<Desc>,
 }
 
 impl ControllerCollector {
-    pub(super) fn new(registry: Registry, source: Source) -> Self {
+    pub(super) fn new(registry: Registry, source: ControllerSource) -> Self {
         Self { registry, source, descs: ALL.iter().map(|spec| spec.desc()).collect() }
     }
 }

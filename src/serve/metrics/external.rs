@@ -42,16 +42,16 @@ pub struct ExternalReads {
     pub certificate_expires: Option<i64>,
 }
 
-type Source = Box<dyn Fn() -> Option<ExternalReads> + Send + Sync>;
+type ExternalSource = Box<dyn Fn() -> Option<ExternalReads> + Send + Sync>;
 
 /// Asks the server at each scrape.
 pub(super) struct ExternalCollector {
-    source: Source,
+    source: ExternalSource,
     descs: Vec<Desc>,
 }
 
 impl ExternalCollector {
-    pub(super) fn new(source: Source) -> Self {
+    pub(super) fn new(source: ExternalSource) -> Self {
         Self { source, descs: ALL.iter().map(|spec| spec.desc()).collect() }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use paceline::kubernetes::lease::{Candidate, Election, Leadership};
+use paceline::kubernetes::lease::{Election, Leadership, LeaseCandidate};
 use paceline::serve::external_metrics::{
     Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
 };
@@ -90,7 +90,7 @@ impl Replica {
 
 fn election(client: Client, namespace: &str) -> (Election, Leadership) {
     let candidate =
-        Candidate { namespace: namespace.to_owned(), lease: "paceline".to_owned(), identity: unique("replica") };
+        LeaseCandidate { namespace: namespace.to_owned(), lease: "paceline".to_owned(), identity: unique("replica") };
     Election::new(client, candidate)
 }
 

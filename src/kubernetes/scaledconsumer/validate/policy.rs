@@ -12,7 +12,7 @@ use crate::core::{
     ScalingStep, Select, StepSize,
 };
 use crate::kubernetes::scaledconsumer::resource::{
-    Fallback, FallbackPolicy, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy, StepKind,
+    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy, StepKind,
     StepPolicy, TimeLagPolicy,
 };
 
@@ -157,7 +157,7 @@ fn idle(object: &ScaledConsumer, problems: &mut Problems) -> Option<core::Idle> 
     Some(core::Idle { after: after?, activation_lag })
 }
 
-fn fallback(fallback: &Fallback, bounds: Option<Bounds>, problems: &mut Problems) -> Option<core::Fallback> {
+fn fallback(fallback: &FallbackSpec, bounds: Option<Bounds>, problems: &mut Problems) -> Option<core::Fallback> {
     const FIELD: &str = "spec.fallback.replicas";
     let after = problems.duration("spec.fallback.after", &fallback.after);
     let replicas = match fallback.replicas {

@@ -59,7 +59,7 @@ struct Pair {
 
 /// The Secret's content, read.
 #[derive(Clone)]
-pub(super) struct SecretContent {
+pub(super) struct ServingSecret {
     /// `tls.crt` and `tls.key`.
     served: Pair,
     /// `next.crt` and `next.key`, while they are announced and not served yet.
@@ -73,10 +73,10 @@ pub(super) enum RotationStep {
     /// Nothing before this time.
     Wait(Timestamp),
     /// Write this, for this reason.
-    Write(Box<SecretContent>, &'static str),
+    Write(Box<ServingSecret>, &'static str),
 }
 
-impl SecretContent {
+impl ServingSecret {
     /// A new pair, served at once.
     pub(super) fn new(names: &[String], lifetimes: &Lifetimes, now: Timestamp) -> Result<Self, String> {
         let served = Pair::new(names, lifetimes, now)?;

@@ -19,7 +19,7 @@ use tracing::{error, info, warn};
 
 use super::ServedCertificate;
 pub use super::rotation::Lifetimes;
-use super::rotation::{ENTRIES, RotationStep, SecretContent};
+use super::rotation::{ENTRIES, RotationStep, ServingSecret};
 use crate::kubernetes::FIELD_MANAGER;
 use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
@@ -71,7 +71,7 @@ pub async fn follow_secret(
         registration: registration.clone(),
         served,
         ca_bundle,
-        state: SecretState::Unknown,
+        state: ServingSecretState::Unknown,
         trusted_since: None,
         last_write: None,
     };
@@ -91,7 +91,7 @@ pub async fn follow_secret(
 }
 
 /// The Secret as it was last read.
-enum SecretState {
+enum ServingSecretState {
     /// Not read yet; or it was written, and the new one has not come yet.
     Unknown,
     Missing,
@@ -101,7 +101,7 @@ enum SecretState {
     Damaged(Box<Secret>),
     /// It is somebody else's.
     Foreign,
-    Usable(Box<Secret>, Box<SecretContent>),
+    Usable(Box<Secret>, Box<ServingSecret>),
 }
 
 struct SecretRotation {
@@ -113,7 +113,7 @@ struct SecretRotation {
     registration: watch::Receiver<Registration>,
     served: ServedCertificate,
     ca_bundle: watch::Sender<Option<String>>,
-    state: SecretState,
+    state: ServingSecretState,
     /// Since when the announced certificate is known to be trusted.
     trusted_since: Option<Instant>,
     last_write: Option<Instant>,
@@ -130,23 +130,23 @@ impl SecretRotation {
             }
             Err(Unwatchable::Other(why)) => return self.log_problem(&format!("can't be read: {why}")),
         }) else {
-            self.state = SecretState::Missing;
+            self.state = ServingSecretState::Missing;
             return;
         };
         let no_data = BTreeMap::new();
         let data = secret.data.as_ref().unwrap_or(&no_data);
         let is_empty = ENTRIES.iter().all(|entry| data.get(*entry).is_none_or(|bytes| bytes.0.is_empty()));
         let is_ours = secret.labels().get(LABEL.0).is_some_and(|value| value == LABEL.1);
-        let content = SecretContent::read(data);
+        let content = ServingSecret::read(data);
         self.state = match content {
-            _ if is_empty => SecretState::Empty(Box::new(secret)),
+            _ if is_empty => ServingSecretState::Empty(Box::new(secret)),
             _ if !is_ours => {
                 self.log_problem("was not made by Paceline, so it is neither used nor written; delete it, give another name in externalMetrics.certificate.secretName, or mount it and give its path in externalMetrics.certificate.directory");
-                SecretState::Foreign
+                ServingSecretState::Foreign
             }
             Err(why) => {
                 self.log_problem(&format!("is damaged: {why}; the leader makes a new certificate"));
-                SecretState::Damaged(Box::new(secret))
+                ServingSecretState::Damaged(Box::new(secret))
             }
             Ok(content) => {
                 if let Err(why) = self.served.serve(content.pair().clone()) {
@@ -154,7 +154,7 @@ impl SecretRotation {
                 }
                 let bundle = Some(content.bundle());
                 self.ca_bundle.send_if_modified(|known| std::mem::replace(known, bundle.clone()) != bundle);
-                SecretState::Usable(Box::new(secret), Box::new(content))
+                ServingSecretState::Usable(Box::new(secret), Box::new(content))
             }
         };
     }
@@ -172,19 +172,19 @@ impl SecretRotation {
         let now = Timestamp::now();
         let trusted_for = self.trusted_for();
         let (names, lifetimes) = (&self.names, &self.settings.lifetimes);
-        let new = || SecretContent::new(names, lifetimes, now);
+        let new = || ServingSecret::new(names, lifetimes, now);
         let due = match &self.state {
-            SecretState::Unknown | SecretState::Foreign => return MAX_WAIT,
-            SecretState::Missing => {
+            ServingSecretState::Unknown | ServingSecretState::Foreign => return MAX_WAIT,
+            ServingSecretState::Missing => {
                 new().map(|new| (None, new, "There was no serving certificate; a new one is made."))
             }
-            SecretState::Empty(old) => {
+            ServingSecretState::Empty(old) => {
                 new().map(|new| (Some(old), new, "The Secret was empty; a serving certificate is made."))
             }
-            SecretState::Damaged(old) => {
+            ServingSecretState::Damaged(old) => {
                 new().map(|new| (Some(old), new, "The serving certificate was damaged; a new one is made."))
             }
-            SecretState::Usable(old, content) => match content.step(names, lifetimes, trusted_for, now) {
+            ServingSecretState::Usable(old, content) => match content.step(names, lifetimes, trusted_for, now) {
                 Ok(RotationStep::Wait(until)) => {
                     let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
                     return left.clamp(MIN_WAIT, MAX_WAIT);
@@ -208,7 +208,7 @@ impl SecretRotation {
 
     /// How long the API server has trusted the announced certificate; nothing where it does not.
     fn trusted_for(&mut self) -> Option<Duration> {
-        let SecretState::Usable(_, content) = &self.state else { return None };
+        let ServingSecretState::Usable(_, content) = &self.state else { return None };
         let is_trusted = match &*self.registration.borrow() {
             Registration::Unknown | Registration::Unreadable(_) => false,
             // Nobody verifies it.
@@ -222,7 +222,7 @@ impl SecretRotation {
         Some(self.trusted_since.get_or_insert_with(Instant::now).elapsed())
     }
 
-    fn object(&self, old: Option<&Secret>, new: &SecretContent) -> Secret {
+    fn object(&self, old: Option<&Secret>, new: &ServingSecret) -> Secret {
         let mut secret = old.cloned().unwrap_or_else(|| Secret {
             metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
             type_: Some("kubernetes.io/tls".to_owned()),
@@ -248,7 +248,7 @@ impl SecretRotation {
         let error = match answer {
             Ok(Some(_)) => {
                 info!(namespace, name, %valid_until, "{why}");
-                self.state = SecretState::Unknown;
+                self.state = ServingSecretState::Unknown;
                 return MAX_WAIT;
             }
             Ok(None) => return RETRY_INTERVAL,
@@ -256,7 +256,7 @@ impl SecretRotation {
             Err(CallError::NotFound(why)) if !replaces => why,
             Err(CallError::Conflict(_) | CallError::NotFound(_)) => {
                 // It was changed in between; the new one comes by the watch.
-                self.state = SecretState::Unknown;
+                self.state = ServingSecretState::Unknown;
                 return MAX_WAIT;
             }
             Err(

@@ -14,11 +14,11 @@ fn start() -> Timestamp {
     Timestamp::from_second(1_800_000_000).unwrap()
 }
 
-fn is_trusted(content: &SecretContent, bundle: &str, now: Timestamp) -> bool {
+fn is_trusted(content: &ServingSecret, bundle: &str, now: Timestamp) -> bool {
     verify_certificate(&content.pair().certificate_chain_pem, bundle, NAME, now).is_ok()
 }
 
-fn written(content: &SecretContent) -> Entries {
+fn written(content: &ServingSecret) -> Entries {
     let mut data = Entries::new();
     content.write(&mut data);
     data
@@ -39,7 +39,7 @@ struct Course {
 fn live(follows_after: Option<Duration>) -> Course {
     let (names, lifetimes) = (names(), Lifetimes::default());
     let mut now = start();
-    let mut content = SecretContent::new(&names, &lifetimes, now).unwrap();
+    let mut content = ServingSecret::new(&names, &lifetimes, now).unwrap();
     let (mut bundle, mut written_at, mut trusted_since) = (content.bundle(), now, None);
     let mut alive = vec![content.clone()];
     let mut course = Course { writes: 0, most_trusted: 1, not_trusted: 0, broken: 0 };
@@ -53,7 +53,7 @@ fn live(follows_after: Option<Duration>) -> Course {
         match content.step(&names, &lifetimes, trusted_since.map(since), now).unwrap() {
             RotationStep::Wait(until) => assert!(until > now, "it never asks to be called at once: {until} at {now}"),
             RotationStep::Write(new, _) => {
-                content = SecretContent::read(&written(&new)).unwrap();
+                content = ServingSecret::read(&written(&new)).unwrap();
                 alive.push(content.clone());
                 written_at = now;
                 course.writes += 1;
@@ -117,13 +117,13 @@ fn old_secret(now: Timestamp) -> Entries {
 fn a_secret_of_version_0_1_is_served_until_its_successor_is_trusted() {
     let (names, lifetimes, now) = (names(), Lifetimes::default(), start());
     let mut data = old_secret(now);
-    let old = SecretContent::read(&data).unwrap();
+    let old = ServingSecret::read(&data).unwrap();
     let old_bundle = old.bundle();
     assert!(is_trusted(&old, &old_bundle, now));
 
     let RotationStep::Write(announced, _) = old.step(&names, &lifetimes, None, now).unwrap() else { panic!("not due") };
     announced.write(&mut data);
-    let announced = SecretContent::read(&data).unwrap();
+    let announced = ServingSecret::read(&data).unwrap();
     assert_eq!(announced.pair(), old.pair(), "what is served does not change yet");
     assert!(announced.bundle().starts_with(&old_bundle), "and is trusted all the while");
     assert!(!announced.next_is_in(&old_bundle) && announced.next_is_in(&announced.bundle()));
@@ -136,7 +136,7 @@ fn a_secret_of_version_0_1_is_served_until_its_successor_is_trusted() {
     let step = announced.step(&names, &lifetimes, Some(lifetimes.settle), now).unwrap();
     let RotationStep::Write(served, _) = step else { panic!("it is not served") };
     served.write(&mut data);
-    let served = SecretContent::read(&data).unwrap();
+    let served = ServingSecret::read(&data).unwrap();
     assert!(is_trusted(&served, &announced.bundle(), now));
     let keys: Vec<_> = data.keys().map(String::as_str).collect();
     assert_eq!(keys, ["ca.crt", "mine", "tls.crt", "tls.key"], "the authority's key is gone");
