@@ -16,7 +16,7 @@ pub(super) type WatchedObject = Object<WatchedSpec, WatchedStatus>;
 
 /// One workload, trimmed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct WorkloadFacts {
+pub(super) struct TargetFacts {
     /// The object's version.
     pub(super) version: String,
     /// Its replicas; nothing where only its metadata are watched.
@@ -61,7 +61,7 @@ pub(super) struct WatchedStatus {
     ready_replicas: Option<i32>,
 }
 
-impl WorkloadFacts {
+impl TargetFacts {
     pub(super) fn of_object(object: WatchedObject) -> Self {
         let WatchedObject { metadata, spec, status, .. } = object;
         // Without an observed generation, the workload's own controller has not seen it yet.
@@ -147,8 +147,8 @@ mod tests {
 
     use super::*;
 
-    fn facts(object: Value) -> WorkloadFacts {
-        WorkloadFacts::of_object(serde_json::from_value(object).expect("a workload"))
+    fn facts(object: Value) -> TargetFacts {
+        TargetFacts::of_object(serde_json::from_value(object).expect("a workload"))
     }
 
     fn deployment() -> Value {

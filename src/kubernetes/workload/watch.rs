@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tracing::info;
 
 use super::discovery::{Discovery, UNKNOWN_TTL, built_in, resource_name};
-use super::facts::{WatchedObject, WorkloadFacts};
+use super::facts::{TargetFacts, WatchedObject};
 use super::scale::ScaleError;
 use crate::kubernetes::call::chain;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
@@ -50,7 +50,7 @@ pub(super) enum TargetState {
     /// There is no such object.
     Absent,
     /// The object, as the watch saw it last.
-    Present(WorkloadFacts),
+    Present(TargetFacts),
 }
 
 /// Why a kind can't be scaled; equal where the text is.
@@ -72,7 +72,7 @@ struct Store {
     /// How the kind as a whole is; `Absent` once it is listed.
     base: TargetState,
     /// All objects in scope, with the number of the list that showed each last.
-    objects: HashMap<Key, (WorkloadFacts, u64)>,
+    objects: HashMap<Key, (TargetFacts, u64)>,
     /// Counts lists, so that what the current one did not show is dropped.
     list: u64,
     /// The targets with handles.
@@ -134,15 +134,11 @@ impl KindWatch {
                     let registration = registration
                         .get_or_insert_with(|| WatchRegistration::new(states, resource_name(&resource), scope));
                     let end = if built_in(target).is_some() {
-                        self.feed(
-                            api::<WatchedObject>(client, scope, &resource),
-                            registration,
-                            WorkloadFacts::of_object,
-                        )
-                        .await
+                        self.feed(api::<WatchedObject>(client, scope, &resource), registration, TargetFacts::of_object)
+                            .await
                     } else {
                         let api = api::<PartialObjectMeta<DynamicObject>>(client, scope, &resource);
-                        self.feed(api, registration, WorkloadFacts::of_partial).await
+                        self.feed(api, registration, TargetFacts::of_partial).await
                     };
                     discovery.doubt(target).await;
                     match end {
@@ -165,7 +161,7 @@ impl KindWatch {
     }
 
     /// Puts the events of a watch into the store, until the watch is refused or its kind is gone.
-    async fn feed<K>(&self, api: Api<K>, registration: &WatchRegistration<'_>, trim: fn(K) -> WorkloadFacts) -> End
+    async fn feed<K>(&self, api: Api<K>, registration: &WatchRegistration<'_>, trim: fn(K) -> TargetFacts) -> End
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
@@ -316,7 +312,7 @@ impl Store {
         self.failing = Some(Failing { since: before.map_or(now, |failing| failing.since), last: now, error });
     }
 
-    fn apply<K: Resource>(&mut self, event: Event<K>, trim: fn(K) -> WorkloadFacts) {
+    fn apply<K: Resource>(&mut self, event: Event<K>, trim: fn(K) -> TargetFacts) {
         match event {
             // The list that follows may fail yet.
             Event::Init => self.list += 1,

@@ -1,3 +1,5 @@
+//! What a scrape shows of a registry, and that what is unknown has no series.
+
 use super::*;
 
 use std::sync::Arc;
