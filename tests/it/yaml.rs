@@ -191,10 +191,10 @@ fn properties_are_taken_as_they_are_written() {
     ];
     for (written, expected) in rows {
         let text = format!(
-            "# ö\nclusters:\n  - name: a\n    bootstrapServers: a:1\n    properties:\n      x.y: {written}\n      z: 7\n"
+            "# ö\nclusters:\n  - name: a\n    bootstrapServers: a:1\n    properties:\n      client.id: {written}\n      sasl.username: 7\n"
         );
         let configuration = Configuration::parse(&source(text)).expect(written);
         let cluster = &configuration.clusters["a"];
-        assert_eq!(cluster.properties.iter().collect::<Vec<_>>(), [("x.y", expected), ("z", "7")], "{written}");
+        assert_eq!(cluster.properties.iter().collect::<Vec<_>>(), [("client.id", expected), ("sasl.username", "7")], "{written}");
     }
 }
