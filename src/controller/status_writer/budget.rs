@@ -9,11 +9,11 @@ use tokio::time::Instant;
 pub struct StatusBudget {
     /// Writes/s for numbers that only move: 50 objects are 10 s old at most, 3,000 ten minutes.
     pub numbers_per_second: f64,
-    /// Writes/s for conditions and reasons; a burst of [`CONDITION_BURST`] goes out at once.
+    /// Writes/s for conditions and reasons; a burst of 50 goes out at once.
     pub conditions_per_second: f64,
     /// Writes/s for what engines have learned, up to 64 KiB each.
     pub memories_per_second: f64,
-    /// Events/s; a burst of [`EVENT_BURST`] goes out at once.
+    /// Events/s; a burst of 50 goes out at once.
     pub events_per_second: f64,
     /// Writes under way at once.
     pub concurrency: usize,
