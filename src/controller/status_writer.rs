@@ -35,8 +35,8 @@ use object::TrackedObject;
 use outage::{Outages, cause};
 use requests::{Requests, Written};
 
-/// How often the registry is looked at: soon enough to be at once for people, and seldom enough that a poll of many
-/// groups is looked at together.
+/// Time between two scans of the registry: short enough that people see a change at once, and long enough that a poll of
+/// many groups is one scan.
 const TICK: Duration = Duration::from_millis(200);
 /// How often the ages of decisions are looked at.
 const AGE_CHECK_INTERVAL: Duration = Duration::from_secs(5);

@@ -195,6 +195,10 @@ fn properties_are_taken_as_they_are_written() {
         );
         let configuration = Configuration::parse(&source(text)).expect(written);
         let cluster = &configuration.clusters["a"];
-        assert_eq!(cluster.properties.iter().collect::<Vec<_>>(), [("client.id", expected), ("sasl.username", "7")], "{written}");
+        assert_eq!(
+            cluster.properties.iter().collect::<Vec<_>>(),
+            [("client.id", expected), ("sasl.username", "7")],
+            "{written}"
+        );
     }
 }

@@ -15,7 +15,7 @@ use crate::kubernetes::call::{self, CallError, Lane};
 use crate::kubernetes::client::path_segment;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 
-/// How long a kind that was found is believed in. CRDs come and go seldom.
+/// How long what discovery found is kept. CRDs rarely change.
 const FOUND_TTL: Duration = Duration::from_secs(600);
 /// How long a kind that does not exist, or has no scale, stays so. Installing its CRD takes effect within this time.
 pub(super) const UNKNOWN_TTL: Duration = Duration::from_secs(45);
