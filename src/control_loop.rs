@@ -137,30 +137,27 @@ impl<A: Actuator> ControlLoop<A> {
         competitor: Option<Competitor>,
     ) {
         let is_repeated = self.is_repeated(&decision);
-        let (is_written, is_change) = match action {
-            ActionResult::Written => (true, true),
-            ActionResult::NotWritten => (false, !is_repeated),
+        let (write, is_change) = match &action {
+            ActionResult::Written => (Some("done"), true),
+            ActionResult::Failed(_) => (Some("failed"), false),
+            ActionResult::NotWritten => (None, !is_repeated),
             ActionResult::Pending
             | ActionResult::NothingToDo
             | ActionResult::NotLeader
             | ActionResult::WaitingForLists
             | ActionResult::Refused
-            | ActionResult::Failed(_)
-            | ActionResult::Postponed(_) => (false, false),
+            | ActionResult::Postponed(_) => (None, false),
         };
-        if is_change {
-            self.entry.update(|entry| entry.add_change(ReplicaChange::of(&decision)));
-        }
-        match &action {
-            ActionResult::Written => self.entry.update(|entry| entry.count_write("done")),
-            ActionResult::Failed(_) => self.entry.update(|entry| entry.count_write("failed")),
-            ActionResult::Pending
-            | ActionResult::NothingToDo
-            | ActionResult::NotLeader
-            | ActionResult::WaitingForLists
-            | ActionResult::Refused
-            | ActionResult::Postponed(_)
-            | ActionResult::NotWritten => {}
+        let is_written = action == ActionResult::Written;
+        if is_change || write.is_some() {
+            self.entry.update(|entry| {
+                if is_change {
+                    entry.add_change(ReplicaChange::of(&decision));
+                }
+                if let Some(result) = write {
+                    entry.count_write(result);
+                }
+            });
         }
         let capacity = Some(decision.model.capacity.source);
         let is_capacity_new = std::mem::replace(&mut self.capacity, capacity) != capacity;

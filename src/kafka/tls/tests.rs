@@ -141,7 +141,7 @@ async fn connect(tls: &Tls, server: ServerConfig, host: &str) -> Result<TlsStrea
 }
 
 /// What is said where the handshake fails, or the first read after it.
-async fn told(tls: &Tls, server: ServerConfig, host: &str) -> String {
+async fn connect_error_text(tls: &Tls, server: ServerConfig, host: &str) -> String {
     match connect(tls, server, host).await {
         Err(error) => {
             assert!(matches!(error, ConnectError::Security(_)), "{error:?}");
@@ -207,10 +207,11 @@ async fn what_is_wrong_with_a_brokers_certificate_is_told() {
         (issue(&of_authority, &authority), "an authority's own (CA:TRUE)"),
         (v1, "X.509 version 1, which has no subjectAltName (OpenSSL takes it, this client does not)"),
     ] {
-        let error_text = told(&tls, server(shown, None, BOTH), HOST).await;
+        let error_text = connect_error_text(&tls, server(shown, None, BOTH), HOST).await;
         assert!(error_text.contains(expected), "{error_text}");
     }
-    let system = told(&super::tests::tls(&[]), server(issue(&leaf(&[HOST]), &authority), None, BOTH), HOST).await;
+    let system =
+        connect_error_text(&super::tests::tls(&[]), server(issue(&leaf(&[HOST]), &authority), None, BOTH), HOST).await;
     assert!(system.contains("name that authority's certificate by ssl.ca.location or ssl.ca.pem"), "{system}");
 }
 
@@ -226,7 +227,7 @@ async fn an_expired_intermediate_certificate_is_named() {
     let issuer = Authority { pem: middle.pem(), der: middle.der().clone(), issuer: Issuer::new(params, key) };
     let mut shown = issue(&leaf(&[HOST]), &issuer);
     shown.chain.push(middle.der().clone());
-    let error_text = told(&tls(&[("ssl.ca.pem", &root.pem)]), server(shown, None, BOTH), HOST).await;
+    let error_text = connect_error_text(&tls(&[("ssl.ca.pem", &root.pem)]), server(shown, None, BOTH), HOST).await;
     assert!(
         error_text.contains("the intermediate certificate that the broker shows, \"CN=shop intermediate\" expired"),
         "{error_text}"
@@ -244,10 +245,11 @@ async fn checks_can_be_left_out_and_that_is_warned_about() {
         connect(&tls(&properties), server(wrong_name(), None, BOTH), HOST).await.expect("not compared");
     }
     connect(&tls(&[unchecked]), server(issue(&leaf(&[]), &other), None, BOTH), HOST).await.expect("not checked");
-    let error_text = told(&tls(&[none, ca]), server(issue(&leaf(&[HOST]), &other), None, BOTH), HOST).await;
+    let error_text =
+        connect_error_text(&tls(&[none, ca]), server(issue(&leaf(&[HOST]), &other), None, BOTH), HOST).await;
     assert!(error_text.contains("not among the authorities"), "{error_text}");
     let old = expired(leaf(&["x"]));
-    let error_text = told(&tls(&[none, ca]), server(issue(&old, &authority), None, BOTH), HOST).await;
+    let error_text = connect_error_text(&tls(&[none, ca]), server(issue(&old, &authority), None, BOTH), HOST).await;
     assert!(error_text.contains("expired at 2020-05-06"), "{error_text}");
     for (property, value, expected) in [(none.0, none.1, "compared"), (unchecked.0, unchecked.1, "not checked")] {
         let all = [(property.to_owned(), value.to_owned())].into();
@@ -279,14 +281,14 @@ async fn a_client_certificate_is_shown_and_its_lack_or_refusal_is_told() {
         let mut stream = connect(&with, wanting(), HOST).await.expect("believed");
         stream.read_exact(&mut [0]).await.expect("the server's byte");
         assert!(with.client_certificate_expiry().is_some());
-        let error_text = told(&tls(&[ca]), wanting(), HOST).await;
+        let error_text = connect_error_text(&tls(&[ca]), wanting(), HOST).await;
         assert!(
             error_text.contains("requires a client certificate") && error_text.contains("ssl.certificate.location"),
             "{error_text}"
         );
         let (certificate, key) = client(&other);
         let foreign = tls(&[ca, ("ssl.certificate.pem", &certificate), ("ssl.key.pem", &key)]);
-        let error_text = told(&foreign, wanting(), HOST).await;
+        let error_text = connect_error_text(&foreign, wanting(), HOST).await;
         assert!(error_text.contains("refuses the client's certificate \"CN=paceline\""), "{error_text}");
     }
 }
@@ -333,7 +335,7 @@ async fn revoked_certificates_are_refused() {
     let tls = tls(&[("ssl.ca.pem", &authority.pem), ("ssl.crl.location", &file.display().to_string())]);
     let with = |number| but(leaf(&[HOST]), |params| params.serial_number = Some(serial(number)));
     connect(&tls, server(issue(&with(12), &authority), None, BOTH), HOST).await.expect("not revoked");
-    let error_text = told(&tls, server(issue(&with(13), &authority), None, BOTH), HOST).await;
+    let error_text = connect_error_text(&tls, server(issue(&with(13), &authority), None, BOTH), HOST).await;
     assert!(error_text.contains("is revoked by ssl.crl.location"), "{error_text}");
 }
 
