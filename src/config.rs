@@ -6,7 +6,6 @@ mod external_metrics;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,10 +17,10 @@ pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
 use crate::core::{
-    DEFAULT_POLL_DEADLINE, addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline,
-    duration, format_duration,
+    addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline, duration,
+    format_duration,
 };
-use crate::kafka::{AddressPattern, PropertyError, check_property};
+use crate::kafka::{AddressPattern, ClusterSettings, PropertyError, property_errors, property_name_error};
 use crate::yaml::{Document, Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
@@ -70,61 +69,12 @@ impl Default for Configuration {
 /// A Kafka cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
-    /// The name that a ScaledConsumer refers to.
-    pub name: String,
-    /// `host:port`, separated by commas.
-    pub bootstrap_servers: String,
-    /// The time between two polls.
-    pub poll_interval: Duration,
-    /// The longest that one poll may take.
-    pub deadline: Duration,
-    /// How long a broker may take to answer one request. Where absent, the property `socket.timeout.ms` or else the
-    /// deadline says.
-    pub request_timeout: Option<Duration>,
-    /// Kafka's settings, by librdkafka's names.
-    pub properties: Properties,
-    /// Kafka's settings whose values are read from files, such as mounted Secrets, again and again.
+    /// How to connect to it, as far as the file itself says.
+    pub settings: ClusterSettings,
+    /// Properties whose values are read from files, such as mounted Secrets, again and again.
     pub property_files: BTreeMap<String, PathBuf>,
-    /// The Secrets that further settings come from.
+    /// The Secrets that further properties come from.
     pub authentication: Option<Authentication>,
-}
-
-impl Cluster {
-    /// A cluster with the default timing and no settings.
-    pub fn new(name: &str, bootstrap_servers: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            bootstrap_servers: bootstrap_servers.to_owned(),
-            poll_interval: POLL_INTERVAL,
-            deadline: DEFAULT_POLL_DEADLINE,
-            request_timeout: None,
-            properties: Properties::default(),
-            property_files: BTreeMap::new(),
-            authentication: None,
-        }
-    }
-}
-
-/// Kafka's settings. `Debug` shows the names only, because passwords and keys are among the values.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Properties(BTreeMap<String, String>);
-
-impl Properties {
-    /// Sets a value.
-    pub fn set(&mut self, key: &str, value: &str) {
-        self.0.insert(key.to_owned(), value.to_owned());
-    }
-
-    /// The settings with their values, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-}
-
-impl fmt::Debug for Properties {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.keys().map(|key| (key, "…"))).finish()
-    }
 }
 
 /// Which of several controllers may write.
@@ -155,8 +105,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Kafka's consumers commit every 5 s by default; polling much faster sees the same commits again.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
 /// A team has a cluster or two, and one for its tests; each costs the controller a connection to every broker.
 const INLINE_CLUSTERS: usize = 20;
 /// More pollers than that are not what a namespace needs.
@@ -304,7 +252,7 @@ impl ConfigurationCheck<'_> {
         let mut clusters = BTreeMap::new();
         for (i, cluster) in raw.clusters.into_iter().enumerate() {
             let cluster = self.cluster(&format!("clusters[{i}]"), cluster);
-            let name = cluster.name.clone();
+            let name = cluster.settings.name.clone();
             if clusters.insert(name.clone(), cluster).is_some() {
                 self.wrong(&format!("clusters[{i}].name"), format!("there is another cluster \"{name}\" above"));
             }
@@ -352,10 +300,8 @@ impl ConfigurationCheck<'_> {
         LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
     }
 
-    fn property(&mut self, at: &str, field: &str, cluster: &str, checked: Result<(), PropertyError>) {
-        if let Err(PropertyError { property, message }) = checked {
-            self.wrong(&format!("{at}.{field}"), format!("\"{property}\" of cluster \"{cluster}\": {message}"));
-        }
+    fn property(&mut self, field: &str, cluster: &str, PropertyError { property, message }: &PropertyError) {
+        self.wrong(field, format!("\"{property}\" of cluster \"{cluster}\": {message}"));
     }
 
     fn cluster(&mut self, at: &str, raw: RawCluster) -> Cluster {
@@ -365,42 +311,37 @@ impl ConfigurationCheck<'_> {
         if let Err(why) = addresses(&raw.bootstrap_servers) {
             self.wrong(&format!("{at}.bootstrapServers"), why);
         }
-        let poll_interval = raw.poll_interval.unwrap_or(POLL_INTERVAL);
-        if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&poll_interval) {
+        let mut settings = ClusterSettings::new(&raw.name, &raw.bootstrap_servers);
+        settings.poll_interval = raw.poll_interval.unwrap_or(settings.poll_interval);
+        if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&settings.poll_interval) {
             self.wrong(&format!("{at}.pollInterval"), "must be from 1s to 15m");
         }
-        let deadline = raw.deadline.unwrap_or_else(|| default_poll_deadline(poll_interval));
+        let deadline = raw.deadline.unwrap_or_else(|| default_poll_deadline(settings.poll_interval));
+        settings.deadline = deadline;
         if deadline.is_zero() || deadline > LONGEST_DEADLINE {
             self.wrong(&format!("{at}.deadline"), "must be above 0 and at most 5m");
         }
+        settings.request_timeout = raw.request_timeout;
         if raw.request_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > deadline) {
             let message = format!("must be above 0 and at most the deadline ({})", format_duration(deadline));
             self.wrong(&format!("{at}.requestTimeout"), message);
         }
-        let mut properties = Properties::default();
-        for (key, value) in &raw.properties {
-            self.property(at, "properties", &raw.name, check_property(key, Some(value)));
-            properties.set(key, value);
+        for error in property_errors(&raw.properties) {
+            self.property(&format!("{at}.properties"), &raw.name, &error);
         }
+        let field = format!("{at}.propertyFiles");
         for key in raw.property_files.keys() {
-            self.property(at, "propertyFiles", &raw.name, check_property(key, None));
+            if let Some(error) = property_name_error(key) {
+                self.property(&field, &raw.name, &error);
+            }
             if raw.properties.contains_key(key) {
-                self.wrong(&format!("{at}.propertyFiles"), format!("{key} is in properties as well; keep one of them"));
+                self.wrong(&field, format!("{key} is in properties as well; keep one of them"));
             }
         }
-        let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;
-        let gives = |key: &str| raw.properties.contains_key(key) || property_files.contains_key(key);
+        let gives = |key: &str| raw.properties.contains_key(key) || raw.property_files.contains_key(key);
         let authentication =
-            authentication.map(|section| self.authentication(&format!("{at}.authentication"), section, gives));
-        Cluster {
-            name,
-            bootstrap_servers,
-            poll_interval,
-            deadline,
-            request_timeout,
-            properties,
-            property_files,
-            authentication,
-        }
+            raw.authentication.map(|section| self.authentication(&format!("{at}.authentication"), section, gives));
+        settings.properties = raw.properties;
+        Cluster { settings, property_files: raw.property_files, authentication }
     }
 }

@@ -42,7 +42,7 @@ pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{CycleReport, KafkaClient, MemberScope};
 pub use poller::{ClusterStatistics, MembershipHint, Poller};
-pub use properties::{PropertyError, check_property, refusal_from_tenant};
+pub use properties::{PropertyError, property_errors, property_name_error};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;

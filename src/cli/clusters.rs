@@ -1,7 +1,6 @@
 //! How a command that is run by hand reaches a Kafka cluster. Secrets are read once, with the rights of whoever runs it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::Client;
 
@@ -17,7 +16,7 @@ use crate::kubernetes::scaledconsumer::watch::Key;
 /// A cluster by its addresses.
 pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
     check(servers)?;
-    checked(ClusterSettings::new(servers, servers), properties, None)
+    checked(ClusterSettings::new(servers, servers), properties)
 }
 
 /// A cluster that a ScaledConsumer gives itself.
@@ -28,7 +27,7 @@ pub(super) async fn of_consumer(
     let InlineCluster { servers, secret, authority } = cluster;
     check(servers)?;
     let secrets = secrets(secret.clone(), authority.clone()).await?;
-    checked(inline_settings(servers, servers, secrets), properties, None)
+    checked(inline_settings(servers, servers, secrets), properties)
 }
 
 /// A cluster of the configuration, with further settings.
@@ -41,7 +40,7 @@ pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)
             secrets(authentication.secret.as_ref().map(key), authentication.authority.as_ref().map(key)).await?
         }
     };
-    checked(settings_of(cluster, secrets), properties, cluster.request_timeout)
+    checked(settings_of(cluster, secrets), properties)
 }
 
 /// The namespace that the manifests install the controller into.
@@ -72,16 +71,11 @@ fn check(servers: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn checked(
-    mut settings: ClusterSettings,
-    properties: &[(String, String)],
-    request_timeout: Option<Duration>,
-) -> anyhow::Result<ClusterSettings> {
+fn checked(mut settings: ClusterSettings, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
     if properties.iter().any(|(key, _)| key.is_empty()) {
         return Err(WrongInput("--property: write KEY=VALUE, for example security.protocol=SSL".to_owned()).into());
     }
     settings.properties.extend(properties.iter().cloned());
-    settings.settle_request_timeout(request_timeout);
     settings.validate().map_err(|error| WrongInput(error.to_string()))?;
     Ok(settings)
 }

@@ -70,7 +70,7 @@ fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> E
 /// The Secrets that the configuration's clusters name, each once for each cluster.
 fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSecret> {
     let of = |cluster: &Cluster, reference: &SecretRef, is_authority| KafkaSecret {
-        cluster: cluster.name.clone(),
+        cluster: cluster.settings.name.clone(),
         key: secret_key(reference, namespace),
         is_authority,
     };

@@ -145,12 +145,7 @@ impl Clusters {
             self.drop_trail(&mut pollers);
             let settings = self.settings(&key)?;
             let (interval, deadline) = (settings.poll_interval, settings.deadline);
-            // What is wrong with a file or a Secret is told by itself.
-            if let Some(Err(why)) = settings.source.as_ref().map(|source| source.load()) {
-                return Err(format!("Kafka cluster \"{key}\": {why}").into());
-            }
-            let poller = Poller::start(settings, now, &self.stop)
-                .map_err(|error| format!("Kafka cluster \"{key}\": {error}"))?;
+            let poller = Poller::start(settings, now, &self.stop).map_err(|error| error.to_string())?;
             info!(cluster = %key, "Polling a Kafka cluster.");
             let expiring = watch::Sender::new(None);
             pollers.insert(key.clone(), Polled { poller, interval, deadline, idle: false, expiring });

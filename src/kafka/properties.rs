@@ -11,7 +11,7 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use kind::{PropertyValue, ValueKind};
+use kind::PropertyValue;
 pub(super) use table::{MECHANISMS, PROPERTIES, Property};
 
 /// A property that can't be used.
@@ -106,12 +106,14 @@ impl ParsedProperties {
     }
 }
 
-/// Checks a property that a user sets: its name, and its value where that is known already.
-pub fn check_property(name: &str, value: Option<&str>) -> Result<(), PropertyError> {
-    match value {
-        Some(value) => parse(name, value).map(drop),
-        None => find(name).map(drop).ok_or_else(|| unusable(name, "")),
-    }
+/// What is wrong with properties that a user sets.
+pub fn property_errors(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
+    ParsedProperties::parse(properties).err().unwrap_or_default()
+}
+
+/// What is wrong with the name of a property whose value is not known yet.
+pub fn property_name_error(name: &str) -> Option<PropertyError> {
+    find(name).is_none().then(|| unusable(name, ""))
 }
 
 fn parse(name: &str, value: &str) -> Result<(&'static Property, PropertyValue), PropertyError> {
@@ -133,33 +135,6 @@ fn unusable(name: &str, value: &str) -> PropertyError {
 /// The property with this name or alias.
 pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name || property.aliases.contains(&name))
-}
-
-/// Why a user who may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names
-/// a file, an address or an identity of the controller's.
-pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {
-    let property = find(name)?;
-    match property.name {
-        "aws.region" => return Some("it is about the controller's own identity at AWS"),
-        "sasl.mechanism" if value.trim().eq_ignore_ascii_case("AWS_MSK_IAM") => {
-            return Some("the controller's own identity at AWS would sign in to a broker that is not the operator's");
-        }
-        _ => {}
-    }
-    match property.kind {
-        ValueKind::Path => {
-            Some("it names a file of the controller's; give the content by the property that ends in .pem")
-        }
-        ValueKind::Url => Some("the controller would connect there; only its own configuration may say where"),
-        ValueKind::Truth
-        | ValueKind::Milliseconds { .. }
-        | ValueKind::Bytes { .. }
-        | ValueKind::Choice(_)
-        | ValueKind::Text
-        | ValueKind::Pem
-        | ValueKind::Secret
-        | ValueKind::SecretPem => None,
-    }
 }
 
 /// Why a name is not supported, and what to use instead.

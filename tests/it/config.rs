@@ -4,7 +4,7 @@ use std::path::Path;
 
 use paceline::config::{Certificate, Configuration};
 use paceline::controller::{ClusterSecrets, settings_of};
-use paceline::kafka::AddressPolicy;
+use paceline::kafka::{AddressPolicy, ClusterSettings};
 use paceline::yaml::Source;
 
 fn parse(text: &str) -> Result<Configuration, String> {
@@ -15,10 +15,9 @@ fn parse(text: &str) -> Result<Configuration, String> {
 fn the_example_is_valid_and_shows_every_default() {
     let example = Configuration::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml"))).unwrap();
     let main = &example.clusters["main"];
-    assert_eq!(main.poll_interval, paceline::config::POLL_INTERVAL);
-    assert_eq!(main.deadline, paceline::core::DEFAULT_POLL_DEADLINE);
+    assert_eq!(main.settings, ClusterSettings::new("main", &main.settings.bootstrap_servers));
     let payments = &example.clusters["payments"];
-    assert_eq!(payments.properties.iter().count(), 4);
+    assert_eq!(payments.settings.properties.len(), 4);
     assert_eq!(Configuration { clusters: Default::default(), ..example }, Configuration::default());
 }
 
@@ -91,6 +90,10 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {socket.timeout.ms: soon}\n",
             "paceline.yaml:4: clusters[0].properties: \"socket.timeout.ms\" of cluster \"a\": its value is not allowed; it takes a whole number of milliseconds from 10 to 300000",
+        ),
+        (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {sasl.mechanism: PLAIN, sasl.mechanisms: OAUTHBEARER}\n",
+            "paceline.yaml:4: clusters[0].properties: \"sasl.mechanisms\" of cluster \"a\": it is another name of sasl.mechanism, which has another value",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    propertyFiles: {group.id: /id}\n",
@@ -173,6 +176,25 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
     assert!(broken.starts_with("paceline.yaml:"), "{broken}");
 }
 
+/// The lists of docs/kafka-settings.md, which a test beside the code keeps equal to those of the client.
+#[test]
+fn every_property_that_is_refused_is_named_when_the_file_is_read() {
+    let (_, lists) = include_str!("../../docs/kafka-settings.md").split_once("<!-- refused -->").expect("a list");
+    let cells = lists.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(cell, _)| cell);
+    let names: Vec<&str> = cells.flat_map(|cell| cell.split("`, `")).filter(|name| !name.ends_with('*')).collect();
+    assert!(names.len() > 200, "{} names", names.len());
+    for name in names {
+        for (field, value) in [("properties", "x"), ("propertyFiles", "/x")] {
+            let text = format!(
+                "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    {field}:\n      \"{name}\": {value}\n"
+            );
+            let error = parse(&text).map(drop).expect_err(name);
+            let start = format!("paceline.yaml:4: clusters[0].{field}: \"{name}\" of cluster \"a\": ");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
+}
+
 #[test]
 fn the_serving_certificate_comes_from_one_place() {
     let cases = [
@@ -193,8 +215,8 @@ fn the_serving_certificate_comes_from_one_place() {
 fn a_deadline_may_be_longer_than_the_poll_interval() {
     let text = "clusters:\n  - {name: a, bootstrapServers: \"a:9092,\", pollInterval: 5s, deadline: 25s, requestTimeout: 20s}\n";
     let cluster = &parse(text).unwrap().clusters["a"];
-    assert_eq!(cluster.deadline, std::time::Duration::from_secs(25));
-    assert_eq!(cluster.request_timeout, Some(std::time::Duration::from_secs(20)));
+    assert_eq!(cluster.settings.deadline, std::time::Duration::from_secs(25));
+    assert_eq!(cluster.settings.request_timeout, Some(std::time::Duration::from_secs(20)));
 }
 
 #[test]
@@ -257,7 +279,7 @@ fn secrets_come_from_files_and_never_show_in_debug() {
     let cluster = &configuration.clusters["a"];
     let settings = settings_of(cluster, ClusterSecrets::default());
     let source = settings.source.as_ref().expect("a file is a source");
-    assert_eq!(source.load().unwrap()["sasl.password"], "hunter2");
+    assert_eq!(source.load(&settings.properties).unwrap()["sasl.password"], "hunter2");
     let all: Vec<_> = settings.properties.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(all, ["enable.ssl.certificate.verification=true", "sasl.username=me", "socket.timeout.ms=3000"]);
     assert!(!format!("{settings:?}{cluster:?}").contains("hunter2"));

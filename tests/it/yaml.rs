@@ -196,8 +196,8 @@ fn properties_are_taken_as_they_are_written() {
         let configuration = Configuration::parse(&source(text)).expect(written);
         let cluster = &configuration.clusters["a"];
         assert_eq!(
-            cluster.properties.iter().collect::<Vec<_>>(),
-            [("client.id", expected), ("sasl.username", "7")],
+            cluster.settings.properties,
+            [("client.id", expected), ("sasl.username", "7")].map(|(key, value)| (key.into(), value.into())).into(),
             "{written}"
         );
     }
