@@ -2,6 +2,7 @@
 //! wrong is named with file, line and field. `config/paceline.yaml` shows every field.
 
 mod authentication;
+mod check;
 mod external_metrics;
 mod selector;
 
@@ -16,13 +17,11 @@ use serde::Deserialize;
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 
-use crate::core::{
-    addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline, duration,
-    format_duration,
-};
+use crate::core::{addresses, check_cluster_name, default_poll_deadline, duration, format_duration};
 use crate::kafka::{AddressPattern, ClusterSettings, PropertyError, property_errors, property_name_error};
-use crate::yaml::{Document, Invalid, Problem, Source, path};
+use crate::yaml::{Invalid, Source};
 use authentication::RawAuthentication;
+use check::ConfigurationCheck;
 use external_metrics::RawExternalMetrics;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
@@ -137,9 +136,9 @@ impl Configuration {
         }
         let schema = schemars::schema_for!(Raw).to_value();
         let raw: Raw = document.parse(&[], &schema, &[])?;
-        let mut check = ConfigurationCheck { document, problems: Vec::new() };
+        let mut check = ConfigurationCheck::new(document);
         let configuration = check.configuration(raw);
-        if check.problems.is_empty() { Ok(configuration) } else { Err(Invalid(check.problems)) }
+        check.result(configuration)
     }
 }
 
@@ -225,29 +224,7 @@ impl Default for RawLeaderElection {
     }
 }
 
-/// Collects every problem, so that a file is mended in one go.
-struct ConfigurationCheck<'a> {
-    document: &'a Document<'a>,
-    problems: Vec<Problem>,
-}
-
 impl ConfigurationCheck<'_> {
-    fn wrong(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push(self.document.problem(&path(field), message.into()));
-    }
-
-    fn object_name(&mut self, field: &str, name: &str) {
-        if let Err(why) = check_object_name(name) {
-            self.wrong(field, why);
-        }
-    }
-
-    fn label_name(&mut self, field: &str, name: &str) {
-        if let Err(why) = check_label_name(name) {
-            self.wrong(field, why);
-        }
-    }
-
     fn configuration(&mut self, raw: Raw) -> Configuration {
         let mut clusters = BTreeMap::new();
         for (i, cluster) in raw.clusters.into_iter().enumerate() {

@@ -14,6 +14,7 @@ mod certificates;
 mod files;
 mod options;
 mod properties;
+mod secret;
 mod settings;
 // The cycle: what is requested, in which order, and what is cached.
 mod client;

@@ -7,6 +7,7 @@ mod excerpt;
 mod foreign;
 mod limits;
 mod node;
+mod path;
 
 use std::fmt;
 use std::io::Read;
@@ -18,6 +19,8 @@ use serde_json::Value as Json;
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 
 use node::{Content, Node, NodeRef, Position};
+pub use path::{Segment, path};
+use path::{segments, tracked_segments};
 
 /// YAML text and where it is from.
 #[derive(Clone, Debug)]
@@ -216,7 +219,7 @@ impl Document<'_> {
         let position = Some(self.root.find(path).0).filter(|_| !path.is_empty());
         let shown_in = if is_open { message.as_str() } else { "" };
         let excerpt = position.and_then(|position| excerpt::of(&self.source.text, position, shown_in));
-        self.source.problem(position, &display(path), message, excerpt)
+        self.source.problem(position, &foreign::display(path), message, excerpt)
     }
 }
 
@@ -258,64 +261,6 @@ fn without_type_names(text: &str) -> String {
     let number = ["i32", "i64", "u32", "u64", "usize"];
     let start = number.iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
     start.map_or_else(|| text.clone(), |start| format!("{start}expected a whole number"))
-}
-
-/// One step into a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// A key of a mapping.
-    Key(String),
-    /// An index of a sequence.
-    Index(usize),
-}
-
-/// A path from text such as `clusters[0].name` or `spec.kafka`.
-pub fn path(text: &str) -> Vec<Segment> {
-    let parts = text.split(['.', '[']).filter(|part| !part.is_empty());
-    parts
-        .map(|part| match part.strip_suffix(']').and_then(|index| index.parse().ok()) {
-            Some(index) => Segment::Index(index),
-            None => Segment::Key(part.to_owned()),
-        })
-        .collect()
-}
-
-fn display(path: &[Segment]) -> String {
-    let mut text = String::new();
-    for segment in path {
-        match segment {
-            Segment::Key(key) if text.is_empty() => text.push_str(foreign::name(key)),
-            Segment::Key(key) => {
-                text.push('.');
-                text.push_str(foreign::name(key));
-            }
-            Segment::Index(index) => text.push_str(&format!("[{index}]")),
-        }
-    }
-    text
-}
-
-fn tracked_segments(path: &serde_path_to_error::Path) -> Vec<Segment> {
-    use serde_path_to_error::Segment as Tracked;
-    let segment = |segment: &Tracked| match segment {
-        Tracked::Seq { index } => Some(Segment::Index(*index)),
-        Tracked::Map { key } => Some(Segment::Key(key.clone())),
-        Tracked::Enum { .. } | Tracked::Unknown => None,
-    };
-    path.iter().map_while(segment).collect()
-}
-
-fn segments(path: &serde_ignored::Path<'_>) -> Vec<Segment> {
-    use serde_ignored::Path;
-    let (parent, segment) = match path {
-        Path::Root => return Vec::new(),
-        Path::Seq { parent, index } => (parent, Some(Segment::Index(*index))),
-        Path::Map { parent, key } => (parent, Some(Segment::Key(key.clone()))),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => (parent, None),
-    };
-    let mut all = segments(parent);
-    all.extend(segment);
-    all
 }
 
 fn unknown_field(path: &[Segment], schema: &Json) -> String {

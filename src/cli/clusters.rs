@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::Client;
 
 use super::cluster;
-use crate::cli::WrongInput;
+use super::outcome::WrongInput;
 use crate::config::Cluster;
 use crate::controller::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::core::addresses;

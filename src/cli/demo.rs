@@ -7,7 +7,9 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Outcome, WrongInput, manifests};
+use super::manifests;
+use super::outcome::{Outcome, WrongInput};
+use super::process::runtime;
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, parse_duration, short};
 use crate::demo::{DemoSettings, SineLoad, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
@@ -37,7 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Outcome> {
     let parameters = parameters(arguments)?;
-    super::runtime()?.block_on(async {
+    runtime()?.block_on(async {
         let (mut interrupt, mut terminate, mut hangup) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let end = async {

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{Outcome, Output, cluster};
+use super::cluster;
+use super::outcome::Outcome;
+use super::output::{Output, print};
+use super::process::runtime;
 use crate::checks::{CheckResult, Row};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
@@ -38,8 +41,8 @@ const WIDTH: u16 = 110;
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
     let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
-    let rows = super::runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
-    super::print(&match arguments.output {
+    let rows = runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
+    print(&match arguments.output {
         Output::Table => table(&rows),
         Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
     })?;

@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use self::report::Outcomes;
-use super::{Outcome, Output, WrongInput};
+use super::outcome::{Outcome, WrongInput};
+use super::output::{Output, print};
 use crate::core::parse_duration;
 use crate::simulate::{DURATIONS, Job, PolicyName, Run, Scenario, read, run_all, svg};
 use crate::yaml::Invalid;
+use report::Outcomes;
 
 const EXAMPLES: &str = "Examples:
   A scenario, all policies side by side:
@@ -85,7 +86,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> anyhow::Result<Outcome> {
     if let Some(file) = &arguments.plot {
         plot(file, &all)?;
     }
-    super::print(&match arguments.output {
+    print(&match arguments.output {
         Output::Table if stdout => report::csv(&all),
         Output::Table => report::table(&all),
         Output::Json => report::json(&all, stdout)?,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::ConfigurationCheck;
+use super::check::ConfigurationCheck;
 
 /// The Secrets that a cluster's credentials come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::core::duration;
 
-use super::ConfigurationCheck;
+use super::check::ConfigurationCheck;
 
 /// How external.metrics.k8s.io is served.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,11 +5,9 @@
 //! consumers do: depend on a slow shared service, or get stuck at one record.
 
 mod downstream;
+mod stop;
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -18,11 +16,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Message, TopicPartitionList};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::core::parse_duration;
 use downstream::DownstreamClient;
+use stop::{STOP_CHECK, StopSignal};
 
 /// What one worker consumes, and how fast.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
@@ -95,9 +93,6 @@ pub fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
 
 /// Time-out of leaving the group. An unreachable broker would otherwise keep the process running.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How soon a stop request is noticed while there is nothing to consume or a record takes long.
-const STOP_CHECK: Duration = Duration::from_millis(50);
 
 fn consume(
     consumer: &BaseConsumer,
@@ -225,64 +220,6 @@ impl Pacer {
         self.next = self.next.max(earliest) + self.per_record;
         let ahead = self.next.saturating_duration_since(now);
         if ahead < MIN_SLEEP { Duration::ZERO } else { ahead }
-    }
-}
-
-/// Whether the process was requested to stop.
-#[derive(Clone)]
-struct StopSignal(Arc<AtomicBool>);
-
-impl StopSignal {
-    /// Listens to SIGTERM and SIGINT, and with `parent` to the end of stdin.
-    fn listen(parent: bool) -> anyhow::Result<Self> {
-        let stop = Self(Arc::default());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("Can't listen to signals")?;
-        let (mut terminate, mut interrupt) = {
-            let _context = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-        };
-        let on_signal = stop.clone();
-        std::thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            });
-            on_signal.0.store(true, Ordering::Relaxed);
-        });
-        if parent {
-            let on_end = stop.clone();
-            std::thread::spawn(move || {
-                let mut buffer = [0; 64];
-                while matches!(std::io::stdin().read(&mut buffer), Ok(read) if read > 0) {}
-                on_end.0.store(true, Ordering::Relaxed);
-            });
-        }
-        Ok(stop)
-    }
-
-    fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Waits for `time`; true as soon as a stop is requested.
-    fn within(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        while !self.requested() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            std::thread::sleep(left.min(STOP_CHECK));
-        }
-        true
-    }
-
-    fn exit_after(time: Duration) {
-        std::thread::spawn(move || {
-            std::thread::sleep(time);
-            warn!("Kafka did not answer in time; exiting without leaving the group.");
-            std::process::exit(1);
-        });
     }
 }
 

@@ -9,13 +9,15 @@ mod oauth;
 mod oidc;
 mod scram;
 mod sigv4;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::connect_error::ConnectError;
-use super::files::{PropertyFiles, Secret, odd_ending};
+use super::files::PropertyFiles;
 use super::properties::{MECHANISMS, ParsedProperties, PropertyError};
+use super::secret::{Secret, odd_ending};
 use oauth::Bearer;
 use scram::Scram;
 
@@ -170,18 +172,6 @@ fn without_effect(given: &ParsedProperties, mechanism: &str) -> Vec<PropertyErro
     wrong
         .map(|name| PropertyError::new(name, format!("it has no effect with sasl.mechanism={mechanism}; leave it out")))
         .collect()
-}
-
-/// A text from a broker or a token endpoint, for errors: short, in one line, with the secrets removed that it may
-/// repeat.
-fn quoted(text: &str, secrets: &[&str]) -> String {
-    // One or two sentences; it bounds a condition's message.
-    const MAX_LENGTH: usize = 300;
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| secret.len() > 3) {
-        text = text.replace(secret, "[redacted]");
-    }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LENGTH).collect()
 }
 
 #[cfg(test)]

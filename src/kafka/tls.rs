@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use rustls::client::Resumption;
-use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +21,7 @@ use super::files::PropertyFiles;
 use super::properties::{ParsedProperties, PropertyError};
 pub(super) use explain::date;
 use material::{Authorities, ClientIdentity};
-use verify::{RecordingVerifier, VerificationMode};
+use verify::{RecordingVerifier, VerificationMode, provider};
 
 /// The configuration of TLS connections. Cheap to clone.
 #[derive(Clone)]
@@ -42,11 +41,6 @@ pub(super) struct PeerExpiry {
     pub(super) leaf: Option<SystemTime>,
     /// The authority's that signed it, where that is known. Mozilla's compiled-in authorities have no dates.
     pub(super) authority: Option<SystemTime>,
-}
-
-/// The cryptography provider: ring, whatever else is linked.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(crypto::ring::default_provider())
 }
 
 /// A configuration for HTTPS with the authorities of `https.ca.location` or `https.ca.pem`, else the system's.

@@ -1,8 +1,8 @@
 //! Files that were meant for another program: what is said of them holds none of their values, because passwords may be
 //! among them.
 
-use super::Segment;
 use super::node::{Content, Node};
+use super::path::Segment;
 
 /// What is said of a file of assignments.
 pub(super) const ASSIGNMENTS: &str = "this looks like a Java properties file (name=value), but YAML is wanted (name: value); Kafka's settings go into `properties` of a cluster in the controller's configuration, or are given by --property";
@@ -30,6 +30,22 @@ pub(super) fn name(key: &str) -> &str {
     // The longest key that anybody writes is that of an annotation: a DNS name of 253 and a name of 63 characters.
     let named = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | '$');
     if key.len() <= 320 && key.chars().all(named) { key } else { "(a key that is no name)" }
+}
+
+/// A path as errors may show it.
+pub(super) fn display(path: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in path {
+        match segment {
+            Segment::Key(key) if text.is_empty() => text.push_str(name(key)),
+            Segment::Key(key) => {
+                text.push('.');
+                text.push_str(name(key));
+            }
+            Segment::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
 }
 
 /// Whether what is at a path of a file of ours may be a secret.
@@ -88,7 +104,7 @@ mod tests {
             ("clusters[0].propertyFiles", true),
             ("clusters[0].authentication.secretRef.name", true),
         ] {
-            assert_eq!(may_be_secret(&super::super::path(path)), is_secret, "{path}");
+            assert_eq!(may_be_secret(&crate::yaml::path(path)), is_secret, "{path}");
         }
     }
 

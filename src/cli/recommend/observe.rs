@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::record::Recording;
-use super::targets::{CurrentReplicas, GroupTarget};
+use super::scale::CurrentReplicas;
+use super::targets::GroupTarget;
 use crate::core::{
     Decision, Engine, Observation, Policy, Replicas, Workload, default_poll_deadline, grouped, max_observation_gap,
 };

@@ -2,9 +2,27 @@
 
 use kube::Client;
 
-use super::targets::CurrentReplicas;
+use crate::core::Replicas;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 use crate::kubernetes::workload::read_once;
+
+/// The replicas there are now.
+#[derive(Clone, Debug)]
+pub(super) enum CurrentReplicas {
+    /// They are known.
+    Known(Replicas),
+    /// Why they are not known. The replicas that would run the group's members are assumed instead.
+    Unknown(String),
+}
+
+impl CurrentReplicas {
+    pub(super) fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(why) => Some(why),
+        }
+    }
+}
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> CurrentReplicas {

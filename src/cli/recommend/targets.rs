@@ -8,8 +8,10 @@ use anyhow::Context;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::{GroupPolicy, IsolationOption, OffsetResetOption, RecommendArguments, scale};
-use crate::cli::{WrongInput, cluster, clusters, manifests};
+use super::arguments::{GroupPolicy, IsolationOption, OffsetResetOption, RecommendArguments};
+use super::scale::{self, CurrentReplicas};
+use crate::cli::outcome::WrongInput;
+use crate::cli::{cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{
     Bounds, GroupQuery, IsolationLevel, OffsetReset, Pattern, Policy, Replicas, Rule, TopicSelection, check_group,
@@ -37,24 +39,6 @@ pub(super) struct GroupTarget {
     pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
     /// The replicas now.
     pub(super) current: CurrentReplicas,
-}
-
-/// The replicas there are now.
-#[derive(Clone, Debug)]
-pub(super) enum CurrentReplicas {
-    /// They are known.
-    Known(Replicas),
-    /// Why they are not known. The replicas that would run the group's members are assumed instead.
-    Unknown(String),
-}
-
-impl CurrentReplicas {
-    pub(super) fn unknown(&self) -> Option<&str> {
-        match self {
-            Self::Known(_) => None,
-            Self::Unknown(why) => Some(why),
-        }
-    }
 }
 
 /// The groups, and whether some of the ScaledConsumers are invalid, which has been printed.

@@ -178,7 +178,7 @@ async fn a_token_endpoint_is_asked_once_for_the_tokens_lifetime() {
 
 #[tokio::test]
 async fn a_token_is_renewed_at_80_percent_of_its_lifetime_and_used_on_where_that_fails() {
-    let renewed = oauth::RenewedValue::default();
+    let renewed = token::RenewedValue::default();
     let start = tokio::time::Instant::now();
     for (second, endpoint, expected) in [
         (0, Err("no endpoint"), Err("no endpoint")),
