@@ -37,7 +37,7 @@ struct Cli {
 
 const EXIT_CODES: &str = "Exit codes: 0 fine, 1 failed, 2 wrong usage or input, 3 where `recommend --fail-on-change` finds a change.\n\
      Data goes to stdout; the log, notes and errors go to stderr.\n\
-     To see it work without Kafka and without a cluster: paceline demo";
+     To try it without Kafka and without a cluster: paceline demo";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -47,7 +47,7 @@ enum Command {
     Recommend(recommend::RecommendArguments),
     /// Decide on observations in JSON lines, one decision per line: what was recorded, or what another program simulates.
     Replay(replay::ReplayArguments),
-    /// See it work: an embedded broker, a producer and real consumer processes, scaled before your eyes.
+    /// Run a demo: an embedded broker, a producer and real consumer processes, scaled on this machine.
     Demo(demo::DemoArguments),
     /// Compare policies side by side on a simulated group: in virtual time, without Kafka and without a cluster.
     Simulate(simulate::SimulateArguments),
@@ -60,7 +60,7 @@ enum Command {
     Worker(WorkerSettings),
 }
 
-/// Parses the arguments, runs the command and says how it went.
+/// Parses the arguments and runs the command. Returns the exit code.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.command.run(&cli.log) {

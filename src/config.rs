@@ -29,8 +29,8 @@ use external_metrics::RawExternalMetrics;
 pub struct Configuration {
     /// The Kafka clusters that a ScaledConsumer can name, by name.
     pub clusters: BTreeMap<String, Cluster>,
-    /// The addresses that a ScaledConsumer may give itself. None by default: whoever may write a ScaledConsumer could
-    /// otherwise make the controller connect anywhere.
+    /// The addresses that a ScaledConsumer may give itself. None by default, because any author of a
+    /// ScaledConsumer could otherwise make the controller connect anywhere.
     pub allow_bootstrap_servers: Vec<AddressPattern>,
     /// How many Kafka clusters the ScaledConsumers of one namespace may give themselves.
     pub max_inline_clusters_per_namespace: usize,
@@ -38,14 +38,14 @@ pub struct Configuration {
     pub listen: SocketAddr,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
-    /// Who may write.
+    /// Which replica of the controller may write.
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
     pub watch_namespaces: Vec<String>,
     /// A label selector: only ScaledConsumers that it selects count. All where absent. Several controllers share the
     /// ScaledConsumers of a cluster by it, each with a Lease of its own.
     pub watch_selector: Option<String>,
-    /// How the log looks, unless the command line says.
+    /// The log's format, unless the command line has one.
     pub log_format: LogFormat,
 }
 
@@ -76,7 +76,7 @@ pub struct Cluster {
     pub authentication: Option<Authentication>,
 }
 
-/// Which of several controllers may write.
+/// How one of several replicas of the controller is elected to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaderElection {
     /// Without it every replica writes: only for a single one.
@@ -93,7 +93,7 @@ impl Default for LeaderElection {
     }
 }
 
-/// How the log looks.
+/// The log's format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -104,14 +104,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// A team has a cluster or two, and one for its tests; each costs the controller a connection to every broker.
+/// Default of `maxInlineClustersPerNamespace`: a team has a few clusters, and each costs the controller a connection to
+/// every broker.
 const INLINE_CLUSTERS: usize = 20;
-/// More pollers than that are not what a namespace needs.
+/// The largest `maxInlineClustersPerNamespace`: a bound on the pollers of one namespace.
 const MOST_INLINE_CLUSTERS: usize = 1_000;
+/// The shortest poll interval. Consumers commit less often.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// Beyond this the records of a quarter of an hour would pile up unseen.
+/// The longest poll interval. A longer one shows a backlog too late to act on it.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(900);
-/// Slow links answer within seconds; whoever waits longer learns of a backlog too late to act on it.
+/// The longest deadline of a poll. A backlog that is read later is read too late to act on it.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(300);
 
 fn default_listen() -> SocketAddr {

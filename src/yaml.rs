@@ -191,7 +191,7 @@ impl Document<'_> {
         unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
         // Names at the top that are not known: the file may be another program's, and its values passwords.
         let is_foreign = unknown.iter().any(|path| path.len() == 1);
-        // A misspelt name is often why another one is missing, so both are told, the cause first.
+        // A wrong name is often why another one is missing, so both are reported, the cause first.
         let mut problems: Vec<_> =
             unknown.iter().map(|path| self.problem_within(&at(path), unknown_field(path, schema), false)).collect();
         match value {
@@ -228,7 +228,7 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::Serial
     serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { prefer_block_scalars: false })
 }
 
-/// What is wrong with text that is not YAML, or not what we take for YAML.
+/// What is wrong with text that is not YAML, or uses a part of YAML that is not supported.
 fn syntax_error(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error::{
         AliasError, AliasExpansionLimitExceeded, AliasReplayLimitExceeded, AliasReplayStackDepthExceeded, Budget,
@@ -237,9 +237,9 @@ fn syntax_error(error: &serde_saphyr::Error) -> String {
     match error.without_snippet() {
         AliasError { error, .. } => syntax_error(error),
         DuplicateMappingKey { key: Some(key), .. } => {
-            format!("\"{}\" is there twice; keep one of them", foreign::name(key))
+            format!("\"{}\" is given twice; keep one of them", foreign::name(key))
         }
-        DuplicateMappingKey { key: None, .. } => "a key is there twice; keep one of them".to_owned(),
+        DuplicateMappingKey { key: None, .. } => "a key is given twice; keep one of them".to_owned(),
         MergeKeyNotAllowed { .. } => "merge keys (<<) are not read; write out what they stand for".to_owned(),
         Budget { breach, .. } => limits::explain(breach),
         AliasReplayLimitExceeded { .. } | AliasExpansionLimitExceeded { .. } | AliasReplayStackDepthExceeded { .. } => {
@@ -250,10 +250,10 @@ fn syntax_error(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// The types' own names say nothing to whoever writes YAML.
+/// Replaces the names of Rust's types, which mean nothing to an author of YAML.
 fn without_type_names(text: &str) -> String {
     let text = text.replacen("invalid type: unit value", "invalid type: nothing", 1);
-    for (name, instead) in [("expected struct ", "fields (name: value)"), ("expected enum ", "one of its words")] {
+    for (name, instead) in [("expected struct ", "fields (name: value)"), ("expected enum ", "one of its values")] {
         if let Some((start, _)) = text.rsplit_once(name) {
             return format!("{start}expected {instead}");
         }

@@ -1,4 +1,4 @@
-//! How a command that is run by hand reaches a Kafka cluster. Secrets are read once, with the rights of whoever runs it.
+//! How a command reaches a Kafka cluster. Secrets are read once, with the rights of the user.
 
 use std::sync::Arc;
 
@@ -30,12 +30,12 @@ pub(super) async fn of_consumer(
     checked(inline_settings(servers, servers, secrets), properties)
 }
 
-/// A cluster of the configuration, with further settings.
+/// A cluster of the configuration, with further properties.
 pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
     let secrets = match &cluster.authentication {
         None => ClusterSecrets::default(),
         Some(authentication) => {
-            // Where nobody says in which namespace, the controller's is meant.
+            // A reference without a namespace means the controller's.
             let key = |reference| secret_key(reference, CONTROLLER);
             secrets(authentication.secret.as_ref().map(key), authentication.authority.as_ref().map(key)).await?
         }
@@ -53,7 +53,7 @@ async fn secrets(secret: Option<Key>, authority: Option<Key>) -> anyhow::Result<
     let (client, _) = cluster::client().await.map_err(|error| {
         let todo = "take the Secret's values into a file and name it in propertyFiles, or give --property";
         WrongInput(format!(
-            "The credentials are in a Secret, and no Kubernetes cluster can be asked for it ({error}); {todo}"
+            "The credentials are in a Secret, and no Kubernetes cluster can be reached ({error}); {todo}"
         ))
     })?;
     Ok(ClusterSecrets { secret: read(&client, secret).await, authority: read(&client, authority).await })

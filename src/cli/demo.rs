@@ -1,4 +1,4 @@
-//! `paceline demo`: what is demonstrated, from an embedded ScaledConsumer that is read as any other.
+//! `paceline demo`: the parameters, from an embedded ScaledConsumer that is read as any other.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -108,9 +108,9 @@ fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
             short(START_DELAY)
         ),
         format!("Rule      {rule}, {}.", range(policy.bounds)),
-        "Polled, decided and steered by the same code as in a cluster; only the last step, starting and stopping"
+        "The same code as in a cluster polls and decides; only starting and stopping processes is the demo's own."
             .to_owned(),
-        "processes, is the demo's own. Ctrl-C ends it and prints a summary.".to_owned(),
+        "Ctrl-C ends it and prints a summary.".to_owned(),
         String::new(),
     ]
 }

@@ -1,5 +1,5 @@
-//! `paceline doctor`: what the controller needs, checked one by one, with what to do. Each check gives rows; this file
-//! asks for them and prints them.
+//! `paceline doctor`: what the controller needs, checked one by one, with what to do. This file runs the
+//! checks and prints their rows.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ use crate::serve::external_metrics::diagnosis::{self as external_metrics, Extern
 /// What `doctor` takes.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
-    /// The controller's configuration file: what is meant to be on, and how it is named.
+    /// The controller's configuration file: what is enabled, and the names of the Service and the Secrets.
     #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
     config: Option<PathBuf>,
     /// The controller's namespace.
@@ -35,7 +35,7 @@ pub(super) struct DoctorArguments {
     output: Output,
 }
 
-/// Where the terminal does not say: a line that fits beside another window.
+/// The width of the table where that of the terminal is not known, in characters.
 const WIDTH: u16 = 110;
 
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     Ok(if failed { Outcome::Partly } else { Outcome::Fine })
 }
 
-/// What is meant to be there. Without a configuration nobody has said whether external metrics are.
+/// What the configuration wants. Without one it is not known whether external metrics are wanted.
 fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> ExternalMetricsCheck {
     let enabled = configuration.as_ref().map(|configuration| configuration.external_metrics.enabled);
     let ExternalMetrics { service, certificate, .. } =
@@ -86,7 +86,7 @@ fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSec
     all
 }
 
-/// Every check, in the order in which somebody would look.
+/// All checks, causes before their effects.
 async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row> {
     let (client, address) = match cluster::client().await {
         Ok(found) => found,
@@ -104,7 +104,7 @@ async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row
 
 fn without_api_server(row: Row) -> Vec<Row> {
     let mut rows = vec![row];
-    rows.extend(external_metrics::skipped("The API server can't be asked."));
+    rows.extend(external_metrics::skipped("The API server can't be reached."));
     rows
 }
 

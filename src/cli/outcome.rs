@@ -1,4 +1,4 @@
-//! How a command ended, and whose fault a failure is.
+//! How a command ended, and which failures are the user's input.
 
 use crate::config::ConfigurationError;
 use crate::yaml::Invalid;
@@ -7,7 +7,7 @@ use crate::yaml::Invalid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Fine,
-    /// It did its work, but not all of it could be done; what failed has been printed.
+    /// Part of the work failed; what failed has been printed.
     Partly,
     /// `--fail-on-change` found a change.
     Changed,

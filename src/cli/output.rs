@@ -36,6 +36,6 @@ pub(super) fn print_error(error: &anyhow::Error) {
         }
         above = cause;
     }
-    // If stderr is gone, there is nobody to tell.
+    // Where stderr is closed, the failure can't be reported.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -122,7 +122,7 @@ fn plot(file: &Path, all: &[Outcomes]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads all scenarios; tells everything that is wrong with any of them.
+/// Reads all scenarios. The error lists all that is wrong with any of them.
 fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Scenario>> {
     let (mut scenarios, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
@@ -150,7 +150,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// One line on the terminal that says how far it is.
+/// Progress, as one line on a terminal.
 struct SimulationProgress {
     of: usize,
     shown: bool,
@@ -167,7 +167,7 @@ impl SimulationProgress {
 
     fn write(&self, text: &str) {
         if self.shown {
-            // If stderr is gone, there is nobody to tell.
+            // Where stderr is closed, the failure can't be reported.
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }

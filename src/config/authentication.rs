@@ -8,9 +8,9 @@ use super::check::ConfigurationCheck;
 /// The Secrets that a cluster's credentials come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authentication {
-    /// Who the controller is to the brokers.
+    /// The controller's credentials for the brokers.
     pub secret: Option<SecretRef>,
-    /// The authority that brokers' certificates are checked against.
+    /// The authorities that may sign the brokers' certificates.
     pub authority: Option<SecretRef>,
 }
 

@@ -18,7 +18,7 @@ pub struct ExternalMetrics {
     pub enabled: bool,
     /// Where it is served, over TLS.
     pub listen: SocketAddr,
-    /// How long an observation counts; three times the poll interval of its cluster where absent.
+    /// The age up to which an observation is served; three times the poll interval of its cluster where absent.
     pub max_age: Option<Duration>,
     /// The Service that the APIService names.
     pub service: Service,
@@ -38,9 +38,9 @@ pub struct Service {
 /// Where the serving certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// It is made and renewed by the controller, and kept in a Secret of this name in the controller's namespace.
+    /// The controller makes and renews it, and keeps it in a Secret of this name in its namespace.
     SelfManaged(String),
-    /// Somebody else puts `tls.crt` and `tls.key` into this directory.
+    /// `tls.crt` and `tls.key` are in this directory, put there by others.
     Directory(PathBuf),
 }
 
@@ -56,9 +56,9 @@ impl Default for ExternalMetrics {
     }
 }
 
-/// Anything shorter is over before the next poll.
+/// The shortest `maxAge`: as long as the shortest poll interval.
 const SHORTEST_AGE: Duration = Duration::from_secs(1);
-/// An HPA that acts on what was true an hour ago acts on nothing.
+/// The longest `maxAge`: an hour-old value does not show the current load.
 const LONGEST_AGE: Duration = Duration::from_secs(3600);
 
 #[derive(Deserialize, JsonSchema)]
@@ -144,7 +144,7 @@ impl ConfigurationCheck<'_> {
                 Certificate::Directory(directory)
             }
             (Some(_), Some(_)) => {
-                let why = "secretName and directory are both given: the controller makes the certificate itself, or somebody else does; keep one of them";
+                let why = "secretName and directory are both given; keep one of them";
                 self.wrong("externalMetrics.certificate", why);
                 default
             }

@@ -1,5 +1,5 @@
-//! Where the properties of a cluster come from that may change while it is polled: files and Secrets. Knows whose they
-//! are and in which order they count; what a Secret's keys mean is known in [`crate::kubernetes::kafka_secret`].
+//! The properties of a cluster that may change while it is polled: from files and Secrets. Knows their order of
+//! precedence; [`crate::kubernetes::kafka_secret`] knows what a Secret's keys mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -25,10 +25,11 @@ use crate::kubernetes::scaledconsumer::watch::Key;
 /// has a quarter of it.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// How often changed Secrets have everything that waits tried again: whoever writes one all the time keeps nobody busy.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The shortest time between two returns of [`Secrets::changed`], so that a Secret that is written all the time does not
+/// keep the controller busy.
+const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A Secret that is followed, or one that was read once.
+/// A Secret that is watched, or one that was read once.
 #[derive(Debug)]
 pub struct KnownSecret {
     key: Key,
@@ -37,7 +38,7 @@ pub struct KnownSecret {
 }
 
 impl KnownSecret {
-    /// Reads a Secret once, with the rights of whoever asks.
+    /// Reads a Secret once, with the rights of the client.
     pub async fn read(client: &Client, key: Key) -> Arc<Self> {
         let (_, state) = watch::channel(kafka_secret::read(client, &key).await);
         Arc::new(Self { key, state, _stop: None })
@@ -54,7 +55,7 @@ impl KnownSecret {
     }
 }
 
-/// The Secrets that are followed: one watch for each, however many clusters name it.
+/// The Secrets that are watched: one watch for each, however many clusters name it.
 pub(super) struct Secrets {
     client: Client,
     /// A std mutex: nothing is awaited while it is held. At most two Secrets for each cluster.
@@ -67,7 +68,7 @@ pub(super) struct Secrets {
 
 struct Followed {
     secret: Arc<KnownSecret>,
-    /// Whether nobody used it when last looked at; the second time it is dropped.
+    /// Whether it was unused at the last check; at the next it is dropped.
     idle: bool,
 }
 
@@ -92,10 +93,10 @@ impl Secrets {
         Arc::clone(&followed.secret)
     }
 
-    /// Returns when a Secret has changed since the last time, at most once in [`PAUSE`].
+    /// Returns when a Secret has changed since the last time, at most once in [`CHANGE_INTERVAL`].
     pub(super) async fn changed(&self) {
         let last = *lock(&self.last_change);
-        tokio::time::sleep_until(last + PAUSE).await;
+        tokio::time::sleep_until(last + CHANGE_INTERVAL).await;
         self.changed.notified().await;
         *lock(&self.last_change) = Instant::now();
     }
@@ -105,12 +106,12 @@ impl Secrets {
         lock(&self.known).len()
     }
 
-    /// Drops those that nobody uses and that are not among `used`.
+    /// Drops unused ones that are not among `used`.
     pub(super) fn drop_all_but(&self, used: &BTreeSet<&Key>) {
         lock(&self.known).retain(|key, followed| used.contains(key) || Arc::strong_count(&followed.secret) > 1);
     }
 
-    /// Drops those that nobody has used since the last look. Called now and then.
+    /// Drops those that are unused for the second time in a row. Called periodically.
     pub(super) fn drop_idle(&self) {
         lock(&self.known).retain(|_, followed| {
             let idle = Arc::strong_count(&followed.secret) == 1;
@@ -128,14 +129,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The Secrets that one cluster names.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSecrets {
-    /// Who the controller is to the brokers.
+    /// The controller's credentials for the brokers.
     pub secret: Option<Arc<KnownSecret>>,
-    /// The authority that brokers' certificates are checked against.
+    /// The authorities that may sign the brokers' certificates.
     pub authority: Option<Arc<KnownSecret>>,
 }
 
 impl ClusterSecrets {
-    /// Whether the API server has said something about each.
+    /// Whether each has been read, or is known to be missing or forbidden.
     pub(super) fn are_read(&self) -> bool {
         self.secret.iter().chain(&self.authority).all(|secret| secret.is_read())
     }

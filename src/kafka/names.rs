@@ -17,7 +17,7 @@ const MAX_NAMES: usize = 10_000;
 const MAX_BROKERS: usize = 50;
 /// Concurrent requests.
 const MAX_IN_FLIGHT: usize = 10;
-/// Misspellings score above this Jaro-Winkler similarity, other words below.
+/// Names with a typo score above this Jaro-Winkler similarity, other names below.
 const MIN_SIMILARITY: f64 = 0.8;
 /// The most names in one suggestion.
 const MAX_SUGGESTIONS: usize = 3;

@@ -118,7 +118,7 @@ enum ExchangeState {
     /// The only message of PLAIN (RFC 4616).
     First(Vec<u8>),
     /// Everything is sent; only the broker's response is missing, if anything.
-    Said,
+    Sent,
     Scram(Scram),
     Bearer(oauth::BearerExchange),
 }
@@ -130,20 +130,20 @@ impl SaslExchange {
         match &mut self.state {
             ExchangeState::First(message) => {
                 let message = std::mem::take(message);
-                self.state = ExchangeState::Said;
+                self.state = ExchangeState::Sent;
                 Ok(Some(message))
             }
-            ExchangeState::Said => Ok(None),
+            ExchangeState::Sent => Ok(None),
             ExchangeState::Scram(scram) => scram.next(challenge).await,
             ExchangeState::Bearer(message) => message.next(challenge).await,
         }
     }
 
-    /// Why the broker refused the token, in its own words: its error message may be less specific. Drops the refused
+    /// Why the broker refused the token, as it says in the exchange: its error message may be less specific. Drops the refused
     /// token, so that the next authentication fetches a new one.
     pub(super) fn refusal(&self) -> Option<String> {
         match &self.state {
-            ExchangeState::First(_) | ExchangeState::Said | ExchangeState::Scram(_) => None,
+            ExchangeState::First(_) | ExchangeState::Sent | ExchangeState::Scram(_) => None,
             ExchangeState::Bearer(message) => message.refusal(),
         }
     }

@@ -15,7 +15,9 @@ fn parse(text: &str) -> Result<Configuration, String> {
 fn the_example_is_valid_and_shows_every_default() {
     let example = Configuration::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml"))).unwrap();
     let main = &example.clusters["main"];
-    assert_eq!(main.settings, ClusterSettings::new("main", &main.settings.bootstrap_servers));
+    let defaults = ClusterSettings::new("main", &main.settings.bootstrap_servers);
+    let request_timeout = Some(std::time::Duration::from_secs(3));
+    assert_eq!(main.settings, ClusterSettings { request_timeout, ..defaults });
     let payments = &example.clusters["payments"];
     assert_eq!(payments.settings.properties.len(), 4);
     assert_eq!(Configuration { clusters: Default::default(), ..example }, Configuration::default());
@@ -154,7 +156,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "externalMetrics:\n  certificate:\n    secretName: a\n    directory: /b\n",
-            "paceline.yaml:2: externalMetrics.certificate: secretName and directory are both given: the controller makes the certificate itself, or somebody else does; keep one of them",
+            "paceline.yaml:2: externalMetrics.certificate: secretName and directory are both given; keep one of them",
         ),
         (
             "externalMetrics:\n  certificate: {directory: tls}\n",
@@ -235,7 +237,7 @@ fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_r
         ("\"my hunter2\": x\n", "(a key that is no name): unknown field"),
         ("my hunter2: x\nmy hunter2: y\n", "paceline.yaml"),
         ("sasl.password: hunter2\nclusters: hunter2\n", "clusters: invalid type: string, expected a sequence"),
-        ("secret: hunter2\nlogFormat: hunter2\n", "logFormat: an unknown word, expected `text` or `json`"),
+        ("secret: hunter2\nlogFormat: hunter2\n", "logFormat: an unknown value, expected `text` or `json`"),
         ("clusters:\n  - {name: a, bootstrapServers: \"me:hunter2@a:1\"}\n", "sasl.username and sasl.password"),
         ("clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: hunter2}\n", "expected a map"),
         (
@@ -248,9 +250,9 @@ fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_r
         ),
         ("allowBootstrapServers: [\"me:hunter2@a:1\"]\n", "sasl.username and sasl.password"),
     ] {
-        let told = parse(text).unwrap_err();
-        assert!(told.contains(expected), "{text}: {told}");
-        assert!(!told.contains("hunter2"), "{text}: {told}");
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("hunter2"), "{text}: {error}");
     }
 }
 
@@ -261,9 +263,9 @@ fn a_byte_order_mark_is_passed_over() {
 }
 
 #[test]
-fn every_problem_is_told_at_once() {
-    let told = parse("listen: x\nclusters:\n  - {name: \"\", bootstrapServers: a}\n").unwrap_err();
-    assert_eq!(told.lines().count(), 3, "{told}");
+fn every_problem_is_in_one_error() {
+    let error = parse("listen: x\nclusters:\n  - {name: \"\", bootstrapServers: a}\n").unwrap_err();
+    assert_eq!(error.lines().count(), 3, "{error}");
 }
 
 #[test]
@@ -285,8 +287,8 @@ fn secrets_come_from_files_and_never_show_in_debug() {
     assert!(!format!("{settings:?}{cluster:?}").contains("hunter2"));
 
     std::fs::remove_file(&file).unwrap();
-    let told = settings.validate().unwrap_err().to_string();
-    assert!(told.contains("sasl.password") && told.contains("cluster \"a\""), "{told}");
+    let error = settings.validate().unwrap_err().to_string();
+    assert!(error.contains("sasl.password") && error.contains("cluster \"a\""), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ const EXAMPLES: &str = "Examples:
     paceline recommend --bootstrap-servers localhost:9092 --group orders --current 3
   A manifest, before it is applied:
     paceline recommend -f orders.yaml --bootstrap-servers localhost:9092 --current 3
-  What the controller in the cluster goes by:
+  The ScaledConsumers of the cluster:
     paceline recommend -n shop orders --config paceline.yaml
   A pipeline that fails when the replicas are not right:
     paceline recommend -f orders.yaml --current 3 --once -o json --fail-on-change";
@@ -54,7 +54,7 @@ pub(in crate::cli) struct RecommendArguments {
     #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG", help_heading = "Kafka")]
     pub(super) config: Option<PathBuf>,
 
-    /// The replicas there are now, where no cluster can be asked.
+    /// The current replicas, where no Kubernetes cluster can be reached.
     #[arg(long, value_name = "N")]
     pub(super) current: Option<u32>,
     /// How long to observe: rates and time lag need some polls, and a commit or two in between.
@@ -75,7 +75,7 @@ pub(in crate::cli) struct RecommendArguments {
     pub(super) fail_on_change: bool,
 }
 
-/// What a manifest would say, for a group without one.
+/// The policy of a group without a manifest.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "With --group")]
 pub(super) struct GroupPolicy {

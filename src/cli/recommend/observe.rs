@@ -84,7 +84,7 @@ pub(super) async fn observe(
     Ok(seen)
 }
 
-/// The targets of each cluster with their places, so that each cluster is asked over one connection.
+/// The targets of each cluster with their places, so that each cluster has one client.
 fn by_cluster(targets: &[GroupTarget]) -> Vec<(ClusterSettings, Vec<(usize, GroupTarget)>)> {
     let mut clusters: Vec<(ClusterSettings, Vec<(usize, GroupTarget)>)> = Vec::new();
     for (place, target) in targets.iter().enumerate() {

@@ -34,7 +34,7 @@ pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef
     }
 }
 
-/// The API server's own words, without the wrapping.
+/// The API server's message, without the client's context.
 pub(super) fn plainly(error: &kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => anyhow::anyhow!("{}", status.message),

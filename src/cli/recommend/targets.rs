@@ -37,7 +37,7 @@ pub(super) struct GroupTarget {
     pub(super) policy: Policy,
     /// The ScaledConsumer that all of this comes from, where there is one.
     pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
-    /// The replicas now.
+    /// The current replicas.
     pub(super) current: CurrentReplicas,
 }
 
@@ -54,7 +54,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
         Some(namespace) => {
             let (client, address) = cluster::client()
                 .await
-                .context("No cluster can be asked: there is no usable kubeconfig (KUBECONFIG or ~/.kube/config)")?;
+                .context("No cluster can be reached: there is no usable kubeconfig (KUBECONFIG or ~/.kube/config)")?;
             let (consumers, broken) = of_cluster(&client, &address, namespace, arguments.name.as_deref()).await?;
             (consumers, Some(client), broken)
         }
@@ -67,7 +67,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
         }
     };
     let mut targets = Vec::with_capacity(consumers.len());
-    // One for each cluster, so that it is asked over one connection.
+    // One for each cluster, so that it has one client.
     let mut clusters: Vec<(ClusterRef, ClusterSettings)> = Vec::new();
     for consumer in consumers {
         let cluster = match clusters.iter().find(|(cluster, _)| *cluster == consumer.cluster) {
@@ -81,7 +81,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
         let current = match (arguments.current, &client) {
             (Some(current), _) => CurrentReplicas::Known(Replicas(current)),
             (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
-            (None, None) => CurrentReplicas::Unknown("no cluster can be asked for them".to_owned()),
+            (None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
         };
         let Validated { namespace, name, query, policy, spec, .. } = consumer;
         let namespace = Some(namespace);

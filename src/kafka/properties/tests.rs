@@ -131,7 +131,7 @@ fn a_refusal_says_why_and_what_to_use_instead() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn every_wrong_property_is_in_one_error() {
     let error_text =
         parse(&[("acks", "1"), ("sasl.jaas.config", "x"), ("socket.timeout.ms", "x"), ("ssl.protocol", "x")]);
     assert_eq!(error_text.err().map(|error_text| error_text.lines().count()), Some(4));

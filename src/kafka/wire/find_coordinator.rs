@@ -23,7 +23,7 @@ pub(in super::super) struct FindCoordinatorResponse<'a> {
 /// A group's coordinator, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Coordinator<'a> {
-    /// The group; empty below version 4, where it is the one that was asked for.
+    /// The group; empty below version 4, where it is the one of the request.
     pub(in super::super) key: Cow<'a, str>,
     pub(in super::super) node: i32,
     pub(in super::super) host: Cow<'a, str>,

@@ -1,4 +1,4 @@
-//! The other implementation's answers, read by us: what it said, nothing less and nothing more. The same answers, cut and
+//! The other implementation's responses, as we read them: what they hold, nothing less and nothing more. The same, cut and
 //! changed, are errors.
 
 use std::borrow::Cow;
