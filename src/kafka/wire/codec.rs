@@ -35,7 +35,7 @@ pub(in super::super) struct Decoder<'a> {
 /// are listed groups: 96 bytes, for 16 bytes of a response where a group without a type is called `group-12345`.
 const EXPANSION: usize = 6;
 /// Small responses may take this many bytes, whatever their size: a dead group called `g` takes 152 bytes for 18, and
-/// 500 groups are in one request.
+/// 250 groups are in one request.
 const MIN_BUDGET: usize = 1 << 20;
 /// No response may take more bytes than this. A topic of 100,000 partitions takes 1.2 MB, as many listed groups 9.6 MB.
 const MAX_BUDGET: usize = 96 << 20;
