@@ -73,11 +73,12 @@ pub struct Cluster {
     /// Properties whose values are read from files, such as mounted Secrets, again and again.
     pub property_files: BTreeMap<String, PathBuf>,
     /// The Secrets that further properties come from.
-    pub authentication: Option<Authentication>,
+    pub authentication: Authentication,
 }
 
 /// How one of several replicas of the controller is elected to write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LeaderElection {
     /// Without it every replica writes: only for a single one.
     pub enabled: bool,
@@ -160,34 +161,18 @@ pub enum ConfigurationError {
     Invalid(#[from] Invalid),
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
     clusters: Vec<RawCluster>,
     allow_bootstrap_servers: Vec<String>,
-    max_inline_clusters_per_namespace: usize,
-    listen: String,
+    max_inline_clusters_per_namespace: Option<usize>,
+    listen: Option<String>,
     external_metrics: RawExternalMetrics,
-    leader_election: RawLeaderElection,
+    leader_election: LeaderElection,
     watch_namespaces: Vec<String>,
     watch_selector: Option<String>,
     log_format: LogFormat,
-}
-
-impl Default for Raw {
-    fn default() -> Self {
-        Self {
-            clusters: Vec::new(),
-            allow_bootstrap_servers: Vec::new(),
-            max_inline_clusters_per_namespace: INLINE_CLUSTERS,
-            listen: default_listen().to_string(),
-            external_metrics: RawExternalMetrics::default(),
-            leader_election: RawLeaderElection::default(),
-            watch_namespaces: Vec::new(),
-            watch_selector: None,
-            log_format: LogFormat::default(),
-        }
-    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -211,21 +196,6 @@ struct RawCluster {
     authentication: Option<RawAuthentication>,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-struct RawLeaderElection {
-    enabled: bool,
-    namespace: Option<String>,
-    lease_name: String,
-}
-
-impl Default for RawLeaderElection {
-    fn default() -> Self {
-        let LeaderElection { enabled, namespace, lease_name } = LeaderElection::default();
-        Self { enabled, namespace, lease_name }
-    }
-}
-
 impl ConfigurationCheck<'_> {
     fn configuration(&mut self, raw: Raw) -> Configuration {
         let mut clusters = BTreeMap::new();
@@ -243,7 +213,8 @@ impl ConfigurationCheck<'_> {
                 Err(why) => self.wrong(&format!("allowBootstrapServers[{i}]"), why),
             }
         }
-        if !(1..=MOST_INLINE_CLUSTERS).contains(&raw.max_inline_clusters_per_namespace) {
+        let max_inline_clusters = raw.max_inline_clusters_per_namespace.unwrap_or(INLINE_CLUSTERS);
+        if !(1..=MOST_INLINE_CLUSTERS).contains(&max_inline_clusters) {
             self.wrong("maxInlineClustersPerNamespace", format!("must be from 1 to {MOST_INLINE_CLUSTERS}"));
         }
         for (i, namespace) in raw.watch_namespaces.iter().enumerate() {
@@ -253,30 +224,22 @@ impl ConfigurationCheck<'_> {
         if let Some(Err(why)) = watch_selector.as_deref().map(selector::check) {
             self.wrong("watchSelector", why);
         }
-        let listen = raw.listen.parse().unwrap_or_else(|_| {
-            let why = format!("\"{}\" is no address to listen on; write for example \"[::]:8080\"", raw.listen);
-            self.wrong("listen", why);
-            default_listen()
-        });
+        let listen = self.listen("listen", raw.listen, default_listen());
+        self.object_name("leaderElection.leaseName", &raw.leader_election.lease_name);
+        if let Some(namespace) = &raw.leader_election.namespace {
+            self.label_name("leaderElection.namespace", namespace);
+        }
         Configuration {
             clusters,
             allow_bootstrap_servers: patterns,
-            max_inline_clusters_per_namespace: raw.max_inline_clusters_per_namespace,
+            max_inline_clusters_per_namespace: max_inline_clusters,
             listen,
             external_metrics: self.external_metrics(raw.external_metrics, listen),
-            leader_election: self.leader_election(raw.leader_election),
+            leader_election: raw.leader_election,
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             watch_selector,
             log_format: raw.log_format,
         }
-    }
-
-    fn leader_election(&mut self, raw: RawLeaderElection) -> LeaderElection {
-        self.object_name("leaderElection.leaseName", &raw.lease_name);
-        if let Some(namespace) = &raw.namespace {
-            self.label_name("leaderElection.namespace", namespace);
-        }
-        LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
     }
 
     fn property(&mut self, field: &str, cluster: &str, PropertyError { property, message }: &PropertyError) {
@@ -318,8 +281,9 @@ impl ConfigurationCheck<'_> {
             }
         }
         let gives = |key: &str| raw.properties.contains_key(key) || raw.property_files.contains_key(key);
-        let authentication =
-            raw.authentication.map(|section| self.authentication(&format!("{at}.authentication"), section, gives));
+        let authentication = raw.authentication.map_or_else(Authentication::default, |section| {
+            self.authentication(&format!("{at}.authentication"), section, gives)
+        });
         settings.properties = raw.properties;
         Cluster { settings, property_files: raw.property_files, authentication }
     }

@@ -6,7 +6,7 @@ use kube::Client;
 
 use super::cluster;
 use super::outcome::WrongInput;
-use crate::config::Cluster;
+use crate::config::{Authentication, Cluster, SecretRef};
 use crate::controller::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::core::addresses;
 use crate::kafka::ClusterSettings;
@@ -32,14 +32,10 @@ pub(super) async fn of_consumer(
 
 /// A cluster of the configuration, with further properties.
 pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
-    let secrets = match &cluster.authentication {
-        None => ClusterSecrets::default(),
-        Some(authentication) => {
-            // A reference without a namespace means the controller's.
-            let key = |reference| secret_key(reference, CONTROLLER);
-            secrets(authentication.secret.as_ref().map(key), authentication.authority.as_ref().map(key)).await?
-        }
-    };
+    // A reference without a namespace means the controller's.
+    let key = |reference: &SecretRef| secret_key(reference, CONTROLLER);
+    let Authentication { secret, authority } = &cluster.authentication;
+    let secrets = secrets(secret.as_ref().map(key), authority.as_ref().map(key)).await?;
     checked(settings_of(cluster, secrets), properties)
 }
 

@@ -79,7 +79,7 @@ fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSec
     };
     let mut all = Vec::new();
     for cluster in configuration.clusters.values() {
-        let Some(Authentication { secret, authority }) = &cluster.authentication else { continue };
+        let Authentication { secret, authority } = &cluster.authentication;
         all.extend(secret.as_ref().map(|reference| of(cluster, reference, false)));
         all.extend(authority.as_ref().map(|reference| of(cluster, reference, true)));
     }

@@ -1,5 +1,7 @@
 //! Collecting what is wrong with a configuration.
 
+use std::net::SocketAddr;
+
 use crate::core::{check_label_name, check_object_name};
 use crate::yaml::{Document, Invalid, Problem, path};
 
@@ -33,5 +35,13 @@ impl<'a> ConfigurationCheck<'a> {
         if let Err(why) = check_label_name(name) {
             self.wrong(field, why);
         }
+    }
+    /// An address to listen on.
+    pub(super) fn listen(&mut self, field: &str, text: Option<String>, default: SocketAddr) -> SocketAddr {
+        let Some(text) = text else { return default };
+        text.parse().unwrap_or_else(|_| {
+            self.wrong(field, format!("\"{text}\" is no address to listen on; write for example \"{default}\""));
+            default
+        })
     }
 }

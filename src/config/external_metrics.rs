@@ -27,7 +27,8 @@ pub struct ExternalMetrics {
 }
 
 /// A Service of Kubernetes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -44,13 +45,19 @@ pub enum Certificate {
     Directory(PathBuf),
 }
 
+impl Default for Service {
+    fn default() -> Self {
+        Self { name: "paceline-external-metrics".to_owned(), namespace: None }
+    }
+}
+
 impl Default for ExternalMetrics {
     fn default() -> Self {
         Self {
             enabled: false,
             listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 6443),
             max_age: None,
-            service: Service { name: "paceline-external-metrics".to_owned(), namespace: None },
+            service: Service::default(),
             certificate: Certificate::SelfManaged("paceline-external-metrics-tls".to_owned()),
         }
     }
@@ -61,38 +68,16 @@ const SHORTEST_AGE: Duration = Duration::from_secs(1);
 /// The longest `maxAge`: an hour-old value does not show the current load.
 const LONGEST_AGE: Duration = Duration::from_secs(3600);
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawExternalMetrics {
     enabled: bool,
-    listen: String,
+    listen: Option<String>,
     #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     max_age: Option<Duration>,
-    service: RawService,
+    service: Service,
     certificate: RawCertificate,
-}
-
-impl Default for RawExternalMetrics {
-    fn default() -> Self {
-        let ExternalMetrics { enabled, listen, max_age, .. } = ExternalMetrics::default();
-        let (service, certificate) = (RawService::default(), RawCertificate::default());
-        Self { enabled, listen: listen.to_string(), max_age, service, certificate }
-    }
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-struct RawService {
-    name: String,
-    namespace: Option<String>,
-}
-
-impl Default for RawService {
-    fn default() -> Self {
-        let Service { name, namespace } = ExternalMetrics::default().service;
-        Self { name, namespace }
-    }
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -105,11 +90,7 @@ struct RawCertificate {
 impl ConfigurationCheck<'_> {
     pub(super) fn external_metrics(&mut self, raw: RawExternalMetrics, others: SocketAddr) -> ExternalMetrics {
         let default = ExternalMetrics::default();
-        let listen = raw.listen.parse().unwrap_or_else(|_| {
-            let why = format!("\"{}\" is no address to listen on; write for example \"[::]:6443\"", raw.listen);
-            self.wrong("externalMetrics.listen", why);
-            default.listen
-        });
+        let listen = self.listen("externalMetrics.listen", raw.listen, default.listen);
         if raw.enabled && listen == others {
             self.wrong("externalMetrics.listen", "is the same as listen; it needs a port of its own");
         }
@@ -120,12 +101,11 @@ impl ConfigurationCheck<'_> {
         if let Some(namespace) = &raw.service.namespace {
             self.label_name("externalMetrics.service.namespace", namespace);
         }
-        let RawService { name, namespace } = raw.service;
         ExternalMetrics {
             enabled: raw.enabled,
             listen,
             max_age: raw.max_age,
-            service: Service { name, namespace },
+            service: raw.service,
             certificate: self.certificate(raw.certificate, default.certificate),
         }
     }

@@ -209,7 +209,7 @@ impl Clusters {
             ClusterKey::Named(_) => true,
             ClusterKey::Inline { .. } => used.contains(cluster) || !polled.is_idle(),
         });
-        let named = self.configuration.clusters.values().filter_map(|cluster| cluster.authentication.as_ref());
+        let named = self.configuration.clusters.values().map(|cluster| &cluster.authentication);
         let named: Vec<Key> = named
             .flat_map(|it| it.secret.iter().chain(&it.authority))
             .map(|reference| secret_key(reference, &self.own_namespace))
@@ -225,7 +225,6 @@ impl Clusters {
     }
 
     fn settings(&self, key: &ClusterKey) -> Result<ClusterSettings, NotSubscribed> {
-        let follow = |secret: Option<&Key>| secret.map(|secret| self.secrets.follow(secret));
         match key {
             ClusterKey::Named(name) => {
                 let Some(cluster) = self.configuration.clusters.get(name) else {
@@ -235,22 +234,24 @@ impl Clusters {
                         "spec.kafka.cluster: \"{name}\" is not in the controller's configuration, which has {known}"
                     )));
                 };
-                let named = cluster.authentication.clone().unwrap_or(Authentication { secret: None, authority: None });
-                let [secret, authority] = [named.secret, named.authority]
-                    .map(|reference| reference.map(|reference| secret_key(&reference, &self.own_namespace)));
-                let secrets = ClusterSecrets { secret: follow(secret.as_ref()), authority: follow(authority.as_ref()) };
-                if secrets.are_read() { Ok(settings_of(cluster, secrets)) } else { Err(NotSubscribed::NotYet) }
+                let key = |reference| secret_key(reference, &self.own_namespace);
+                let Authentication { secret, authority } = &cluster.authentication;
+                let secrets = self.follow(secret.as_ref().map(key).as_ref(), authority.as_ref().map(key).as_ref())?;
+                Ok(settings_of(cluster, secrets))
             }
             ClusterKey::Inline { servers, secret, authority } => {
-                let secrets = ClusterSecrets { secret: follow(secret.as_ref()), authority: follow(authority.as_ref()) };
-                if !secrets.are_read() {
-                    return Err(NotSubscribed::NotYet);
-                }
-                let mut settings = inline_settings(&key.to_string(), servers, secrets);
-                settings.addresses = self.addresses.clone();
-                Ok(settings)
+                let secrets = self.follow(secret.as_ref(), authority.as_ref())?;
+                let settings = inline_settings(&key.to_string(), servers, secrets);
+                Ok(ClusterSettings { addresses: self.addresses.clone(), ..settings })
             }
         }
+    }
+
+    /// Watches a cluster's Secrets.
+    fn follow(&self, secret: Option<&Key>, authority: Option<&Key>) -> Result<ClusterSecrets, NotSubscribed> {
+        let [secret, authority] = [secret, authority].map(|key| key.map(|key| self.secrets.follow(key)));
+        let secrets = ClusterSecrets { secret, authority };
+        if secrets.are_read() { Ok(secrets) } else { Err(NotSubscribed::NotYet) }
     }
 
     /// Drops pollers and Secrets that are unused for the second time in a row, and checks the certificates. Called

@@ -245,6 +245,7 @@ fn read_property(property: &str, file: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Authentication;
     use crate::kubernetes::kafka_secret::SecretContent;
 
     fn known(name: &str, entries: &[(&str, &str)]) -> (watch::Sender<SecretState>, Arc<KnownSecret>) {
@@ -262,7 +263,7 @@ mod tests {
         let mut settings = ClusterSettings::new("main", "a:9092");
         settings.properties = properties.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
         let property_files = files.iter().map(|(key, file)| ((*key).into(), file.to_path_buf())).collect();
-        Cluster { settings, property_files, authentication: None }
+        Cluster { settings, property_files, authentication: Authentication::default() }
     }
 
     #[test]

@@ -74,15 +74,18 @@ impl ParsedProperties {
         }
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    fn get(&self, name: &str) -> Option<&PropertyValue> {
         debug_assert!(find(name).is_some(), "{name} is in no table");
-        self.0.contains_key(name)
+        self.0.get(name)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// The value of a text, a path, a PEM or a choice.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        debug_assert!(find(name).is_some(), "{name} is in no table");
-        match self.0.get(name)? {
+        match self.get(name)? {
             PropertyValue::Text(text) => Some(text),
             PropertyValue::Choice(word) => Some(word),
             PropertyValue::Truth(_) | PropertyValue::Number(_) => None,
@@ -90,16 +93,14 @@ impl ParsedProperties {
     }
 
     pub(super) fn truth(&self, name: &str) -> Option<bool> {
-        debug_assert!(find(name).is_some(), "{name} is in no table");
-        match self.0.get(name)? {
+        match self.get(name)? {
             PropertyValue::Truth(truth) => Some(*truth),
             PropertyValue::Text(_) | PropertyValue::Choice(_) | PropertyValue::Number(_) => None,
         }
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {
-        debug_assert!(find(name).is_some(), "{name} is in no table");
-        match self.0.get(name)? {
+        match self.get(name)? {
             PropertyValue::Number(number) => Some(*number),
             PropertyValue::Text(_) | PropertyValue::Choice(_) | PropertyValue::Truth(_) => None,
         }

@@ -311,7 +311,7 @@ fn the_allow_list_is_what_addresses_are_checked_by() {
 fn a_cluster_names_the_secrets_of_its_credentials() {
     let text = "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication:\n      secretRef: {namespace: kafka, name: paceline}\n      caSecretRef: {name: main-cluster-ca-cert}\n";
     let configuration = parse(text).unwrap();
-    let authentication = configuration.clusters["a"].authentication.as_ref().unwrap();
+    let authentication = configuration.clusters["a"].authentication.clone();
     let secret = authentication.secret.as_ref().unwrap();
     assert_eq!((secret.namespace.as_deref(), secret.name.as_str()), (Some("kafka"), "paceline"));
     let authority = authentication.authority.as_ref().unwrap();

@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 
-use crate::core::{Objective, RecordsPerSecond, parse_duration};
+use crate::core::{IsolationLevel, Objective, OffsetReset, RecordsPerSecond, parse_duration};
 
 const EXAMPLES: &str = "Examples:
   A group, without any file:
@@ -106,29 +107,12 @@ pub(super) struct GroupPolicy {
     /// Group members that one replica runs.
     #[arg(long, value_name = "N", default_value = "1", requires = "group")]
     pub(super) threads_per_replica: std::num::NonZeroU32,
-    /// What a partition without a commit means, as the consumers' auto.offset.reset.
-    #[arg(long, value_enum, default_value = "latest", requires = "group")]
-    pub(super) offset_reset: OffsetResetOption,
+    /// Where the group starts in a partition without a commit: the consumers' auto.offset.reset.
+    #[arg(long, default_value = "latest", value_parser = offset_reset(), requires = "group")]
+    pub(super) offset_reset: OffsetReset,
     /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins.
-    #[arg(long, value_enum, default_value = "read_uncommitted", requires = "group")]
-    pub(super) isolation_level: IsolationOption,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum OffsetResetOption {
-    /// The group starts at the end.
-    Latest,
-    /// The group starts at the oldest record.
-    Earliest,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub(super) enum IsolationOption {
-    /// Up to the high watermark.
-    ReadUncommitted,
-    /// Up to the last stable offset.
-    ReadCommitted,
+    #[arg(long, default_value = "read_uncommitted", value_parser = isolation_level(), requires = "group")]
+    pub(super) isolation_level: IsolationLevel,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -156,4 +140,15 @@ fn objective(text: &str) -> Result<Objective, String> {
 fn capacity(text: &str) -> Result<RecordsPerSecond, String> {
     let capacity = text.parse().ok().filter(|capacity: &f64| capacity.is_finite() && *capacity > 0.0);
     capacity.map(RecordsPerSecond).ok_or_else(|| "it must be a number above 0".to_owned())
+}
+
+fn offset_reset() -> impl TypedValueParser<Value = OffsetReset> {
+    PossibleValuesParser::new(["latest", "earliest"])
+        .map(|text| if text == "earliest" { OffsetReset::Earliest } else { OffsetReset::Latest })
+}
+
+fn isolation_level() -> impl TypedValueParser<Value = IsolationLevel> {
+    PossibleValuesParser::new(["read_uncommitted", "read_committed"]).map(|text| {
+        if text == "read_committed" { IsolationLevel::ReadCommitted } else { IsolationLevel::ReadUncommitted }
+    })
 }

@@ -8,14 +8,13 @@ use anyhow::Context;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::arguments::{GroupPolicy, IsolationOption, OffsetResetOption, RecommendArguments};
+use super::arguments::{GroupPolicy, RecommendArguments};
 use super::scale::{self, CurrentReplicas};
 use crate::cli::outcome::WrongInput;
 use crate::cli::{cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{
-    Bounds, GroupQuery, IsolationLevel, OffsetReset, Pattern, Policy, Replicas, Rule, TopicSelection, check_group,
-    check_topic, format_duration,
+    Bounds, GroupQuery, Pattern, Policy, Replicas, Rule, TopicSelection, check_group, check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
@@ -138,10 +137,7 @@ fn of_group(group: &str, arguments: &RecommendArguments) -> anyhow::Result<Group
     let query = query(group, given)?;
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,
-        offset_reset: match given.offset_reset {
-            OffsetResetOption::Latest => OffsetReset::Latest,
-            OffsetResetOption::Earliest => OffsetReset::Earliest,
-        },
+        offset_reset: given.offset_reset,
         capacity_hint: given.capacity,
         ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
     };
@@ -177,10 +173,7 @@ fn query(group: &str, given: &GroupPolicy) -> Result<GroupQuery, WrongInput> {
         },
         exclude: pattern("topic-exclude", &given.topic_exclude)?,
         partitions: None,
-        isolation: match given.isolation_level {
-            IsolationOption::ReadUncommitted => IsolationLevel::ReadUncommitted,
-            IsolationOption::ReadCommitted => IsolationLevel::ReadCommitted,
-        },
+        isolation: given.isolation_level,
     })
 }
 
