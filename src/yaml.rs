@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 
 use node::{Content, Node, NodeRef, Position};
-pub use path::{Segment, path};
+pub(crate) use path::{Segment, path};
 use path::{segments, tracked_segments};
 
 /// YAML text and where it is from.
@@ -33,7 +33,7 @@ pub struct Source {
 
 /// One document of a source. Never empty.
 #[derive(Debug)]
-pub struct Document<'s> {
+pub(crate) struct Document<'s> {
     source: &'s Source,
     root: Node,
 }
@@ -59,7 +59,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a file that is not about a field.
-    pub fn of_file(file: &Path, line: Option<usize>, message: String) -> Self {
+    pub(crate) fn of_file(file: &Path, line: Option<usize>, message: String) -> Self {
         Self { file: file.display().to_string(), line, field: String::new(), message, excerpt: None }
     }
 }
@@ -122,7 +122,7 @@ impl Source {
     }
 
     /// The documents. Those with nothing in them are left out.
-    pub fn documents(&self) -> Result<Vec<Document<'_>>, Invalid> {
+    pub(crate) fn documents(&self) -> Result<Vec<Document<'_>>, Invalid> {
         let nodes = serde_saphyr::from_str_multiple_with_options::<Node, Vec<Node>>(&self.text, limits::options());
         let is_odd = nodes.as_ref().map_or(true, |nodes| nodes.iter().any(foreign::is_odd));
         if is_odd && foreign::has_assignments(&self.text) {
@@ -146,7 +146,7 @@ impl Source {
 
 impl Document<'_> {
     /// Whether the part at a path is a list, and how long it is.
-    pub fn items(&self, path: &[Segment]) -> Option<usize> {
+    pub(crate) fn items(&self, path: &[Segment]) -> Option<usize> {
         match self.root.find(path).1.map(|node| &node.content) {
             Some(Content::Sequence(items)) => Some(items.len()),
             _ => None,
@@ -154,7 +154,7 @@ impl Document<'_> {
     }
 
     /// The text at a path; empty where there is none.
-    pub fn text(&self, path: &[Segment]) -> &str {
+    pub(crate) fn text(&self, path: &[Segment]) -> &str {
         match self.root.find(path).1.map(|node| &node.content) {
             Some(Content::Text(text)) => text,
             _ => "",
@@ -162,18 +162,18 @@ impl Document<'_> {
     }
 
     /// The line where the part at a path begins, from 1.
-    pub fn line(&self, path: &[Segment]) -> u32 {
+    pub(crate) fn line(&self, path: &[Segment]) -> u32 {
         self.root.find(path).0.line
     }
 
     /// Whether there is something at a path, even if it is null.
-    pub fn has(&self, path: &[Segment]) -> bool {
+    pub(crate) fn has(&self, path: &[Segment]) -> bool {
         self.root.find(path).1.is_some()
     }
 
     /// The part at the path `within` as a value. A field that the value does not know is an error, unless it is one of
     /// `ignored` at the top of the part. `schema` gives the names for the hint.
-    pub fn parse<T: DeserializeOwned>(
+    pub(crate) fn parse<T: DeserializeOwned>(
         &self,
         within: &[Segment],
         schema: &Json,
@@ -210,7 +210,7 @@ impl Document<'_> {
 
     /// A problem with the field at `path`, which one of our types knows. Its line is that of the field, or else of the
     /// part that lacks it.
-    pub fn problem(&self, path: &[Segment], message: String) -> Problem {
+    pub(crate) fn problem(&self, path: &[Segment], message: String) -> Problem {
         self.problem_within(path, message, !foreign::may_be_secret(path))
     }
 
@@ -224,7 +224,7 @@ impl Document<'_> {
 }
 
 /// A value as YAML, with each text on one line.
-pub fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::SerializeError> {
+pub(crate) fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::SerializeError> {
     serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { prefer_block_scalars: false })
 }
 
@@ -276,7 +276,7 @@ fn unknown_field(path: &[Segment], schema: &Json) -> String {
 }
 
 /// The names that come close to what was written, best first, at most three.
-pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     // 0.75 lets a swapped, missing or doubled letter and a wrong case pass, and keeps unrelated names out.
     const CLOSE: f64 = 0.75;
     let lower = written.to_lowercase();

@@ -31,7 +31,7 @@ const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A Secret that is watched, or one that was read once.
 #[derive(Debug)]
-pub struct KnownSecret {
+pub(crate) struct KnownSecret {
     key: Key,
     state: watch::Receiver<SecretState>,
     _stop: Option<DropGuard>,
@@ -39,7 +39,7 @@ pub struct KnownSecret {
 
 impl KnownSecret {
     /// Reads a Secret once, with the rights of the client.
-    pub async fn read(client: &Client, key: Key) -> Arc<Self> {
+    pub(crate) async fn read(client: &Client, key: Key) -> Arc<Self> {
         let (_, state) = watch::channel(kafka_secret::read(client, &key).await);
         Arc::new(Self { key, state, _stop: None })
     }
@@ -130,9 +130,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSecrets {
     /// The controller's credentials for the brokers.
-    pub secret: Option<Arc<KnownSecret>>,
+    pub(crate) secret: Option<Arc<KnownSecret>>,
     /// The authorities that may sign the brokers' certificates.
-    pub authority: Option<Arc<KnownSecret>>,
+    pub(crate) authority: Option<Arc<KnownSecret>>,
 }
 
 impl ClusterSecrets {
@@ -143,7 +143,7 @@ impl ClusterSecrets {
 }
 
 /// The Secret that the configuration means; `own` is the controller's namespace.
-pub fn secret_key(reference: &SecretRef, own: &str) -> Key {
+pub(crate) fn secret_key(reference: &SecretRef, own: &str) -> Key {
     let namespace = reference.namespace.clone().unwrap_or_else(|| own.to_owned());
     Key { namespace, name: reference.name.clone() }
 }
@@ -155,7 +155,7 @@ pub fn settings_of(cluster: &Cluster, secrets: ClusterSecrets) -> ClusterSetting
 }
 
 /// The settings of a cluster that a ScaledConsumer gives itself.
-pub fn inline_settings(name: &str, bootstrap_servers: &str, secrets: ClusterSecrets) -> ClusterSettings {
+pub(crate) fn inline_settings(name: &str, bootstrap_servers: &str, secrets: ClusterSecrets) -> ClusterSettings {
     let source = Credentials::source(BTreeMap::new(), secrets, Origin::ScaledConsumer);
     ClusterSettings { source, ..ClusterSettings::new(name, bootstrap_servers) }
 }

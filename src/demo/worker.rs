@@ -24,54 +24,54 @@ use stop::{STOP_CHECK, StopSignal};
 
 /// What one worker consumes, and how fast.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
-pub struct WorkerSettings {
+pub(crate) struct WorkerSettings {
     /// Kafka's addresses, separated by commas.
     #[arg(long, value_name = "HOST:PORT,…")]
-    pub bootstrap_servers: String,
+    pub(crate) bootstrap_servers: String,
     /// The consumer group to join.
     #[arg(long)]
-    pub group: String,
+    pub(crate) group: String,
     /// The topics to consume; may be given more than once.
     #[arg(long = "topic", value_name = "TOPIC", required = true)]
-    pub topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// The most records that it processes per second.
     #[arg(long, value_name = "RECORDS/S", default_value = "100", value_parser = capacity)]
-    pub capacity: f64,
+    pub(crate) capacity: f64,
     /// How often it commits what it has processed.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
-    pub commit_interval: Duration,
+    pub(crate) commit_interval: Duration,
     /// How long it takes to start before it joins the group.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
-    pub start_delay: Duration,
+    pub(crate) start_delay: Duration,
     /// A server that grants tokens to process records, shared by all workers: for example the limit of a database
     /// behind them.
     #[arg(long, value_name = "HOST:PORT")]
-    pub downstream: Option<String>,
+    pub(crate) downstream: Option<String>,
     /// A partition with a record that it can't process (its first one, or the one at OFFSET): it stops there and never
     /// commits beyond, while the other partitions continue.
     #[arg(long, value_name = "TOPIC/PARTITION[@OFFSET]", value_parser = stuck)]
-    pub stuck: Option<StuckPartition>,
+    pub(crate) stuck: Option<StuckPartition>,
     /// A property of librdkafka; may be given more than once, and overrides the worker's own value.
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property)]
-    pub properties: Vec<(String, String)>,
+    pub(crate) properties: Vec<(String, String)>,
     /// End when stdin does, so that no worker outlives the process that started it.
     #[arg(long)]
-    pub with_parent: bool,
+    pub(crate) with_parent: bool,
 }
 
 /// A partition that can't be processed from some offset on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StuckPartition {
+pub(crate) struct StuckPartition {
     /// Its topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Its number.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// The first offset that can't be processed.
-    pub offset: i64,
+    pub(crate) offset: i64,
 }
 
 /// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
-pub fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     let stop = StopSignal::listen(settings.with_parent)?;
     if stop.within(settings.start_delay) {
         return Ok(());

@@ -22,7 +22,7 @@ const SETTING: &str = "allowBootstrapServers in the controller's configuration";
 /// A comma-separated list of addresses in canonical form, whatever the order, the case, blanks and repeats: lower case,
 /// no trailing dot, IPv4-mapped IPv6 addresses as IPv4. The error is that of [`crate::core::addresses`], or names a
 /// host that is invalid.
-pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
+pub(crate) fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
     let mut all = Vec::new();
     for Address { host, port } in addresses(bootstrap_servers)? {
         match Host::new(&host) {
@@ -75,7 +75,7 @@ impl AddressPolicy {
 
     /// Checks whether an IP address may be connected to. `host` is the name that resolved to it, or the address itself.
     /// Call it after [`Self::check_name`], which checks the name.
-    pub fn check_ip(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), String> {
+    pub(super) fn check_ip(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), String> {
         let Some(allowed) = &self.0 else { return Ok(()) };
         let ip = ip.to_canonical();
         let is_api_server = |ip: &IpAddr| allowed.api_server.contains(ip);

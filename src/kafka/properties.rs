@@ -16,11 +16,11 @@ pub(super) use table::{MECHANISMS, PROPERTIES, Property};
 
 /// A property that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PropertyError {
+pub(crate) struct PropertyError {
     /// Its name, or a placeholder where the name may hold a secret.
-    pub property: String,
+    pub(crate) property: String,
     /// What is wrong, and what to do.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl PropertyError {
@@ -108,12 +108,12 @@ impl ParsedProperties {
 }
 
 /// What is wrong with properties that a user sets.
-pub fn property_errors(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
+pub(crate) fn property_errors(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
     ParsedProperties::parse(properties).err().unwrap_or_default()
 }
 
 /// What is wrong with the name of a property whose value is not known yet.
-pub fn property_name_error(name: &str) -> Option<PropertyError> {
+pub(crate) fn property_name_error(name: &str) -> Option<PropertyError> {
     find(name).is_none().then(|| unusable(name, ""))
 }
 

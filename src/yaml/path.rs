@@ -2,7 +2,7 @@
 
 /// One step into a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
+pub(crate) enum Segment {
     /// A key of a mapping.
     Key(String),
     /// An index of a sequence.
@@ -10,7 +10,7 @@ pub enum Segment {
 }
 
 /// A path from text such as `clusters[0].name` or `spec.kafka`.
-pub fn path(text: &str) -> Vec<Segment> {
+pub(crate) fn path(text: &str) -> Vec<Segment> {
     let parts = text.split(['.', '[']).filter(|part| !part.is_empty());
     parts
         .map(|part| match part.strip_suffix(']').and_then(|index| index.parse().ok()) {
