@@ -16,7 +16,7 @@ use super::kind::kind_of_classic;
 use super::topics::Topics;
 use super::wire::error_codes as code;
 use super::wire::{
-    ConsumerGroupDescribe, DescribeGroups, DescribeResponse, GroupMember, GroupResponse, Request, ShareGroupDescribe,
+    ConsumerGroupDescribe, DescribeGroups, DescribeResponse, GroupDetails, GroupMember, Request, ShareGroupDescribe,
     StreamsAssignment, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment, streams_tasks,
 };
 use crate::core::{GroupDescription, GroupKind, GroupState, Member, Task, TaskRole};
@@ -209,10 +209,10 @@ async fn request(
 fn by_group<A>(
     broker: &BrokerConnection,
     response: &DescribeResponse<'_, A>,
-    read: impl Fn(&GroupResponse<'_, A>) -> DescribeResult,
+    read: impl Fn(&GroupDetails<'_, A>) -> DescribeResult,
 ) -> HashMap<String, DescribeResult> {
     broker.apply_throttle(response.throttle_ms);
-    let described = |group: &GroupResponse<'_, A>| {
+    let described = |group: &GroupDetails<'_, A>| {
         let result = if group.error == 0 { read(group) } else { Err(RequestError::Code(group.error)) };
         (group.group.clone().into_owned(), result)
     };
@@ -228,7 +228,7 @@ struct DescriptionReader<'t> {
 type Partitions = Vec<(Arc<str>, i32)>;
 
 impl DescriptionReader<'_> {
-    fn classic(&self, group: &GroupResponse<'_, &[u8]>) -> DescribeResult {
+    fn classic(&self, group: &GroupDetails<'_, &[u8]>) -> DescribeResult {
         let client_ids = group.members.iter().map(|member| &*member.client_id);
         let kind = kind_of_classic(&group.protocol_type, &group.assignor, client_ids);
         let is_consumer = group.protocol_type == "consumer";
@@ -248,7 +248,7 @@ impl DescriptionReader<'_> {
 
     fn assigned(
         &self,
-        group: &GroupResponse<'_, TopicPartitions<'_>>,
+        group: &GroupDetails<'_, TopicPartitions<'_>>,
         kind: GroupKind,
         protocol: GroupProtocol,
     ) -> DescribeResult {
@@ -257,7 +257,7 @@ impl DescriptionReader<'_> {
 
     /// A streams group's members have tasks; the partitions of a task are those of its subtopology's source topics with
     /// the task's number (KIP-1071).
-    fn streams(&self, group: &GroupResponse<'_, StreamsAssignment<'_>>) -> DescribeResult {
+    fn streams(&self, group: &GroupDetails<'_, StreamsAssignment<'_>>) -> DescribeResult {
         let sources: HashMap<&str, &[Cow<'_, str>]> =
             group.subtopologies.iter().map(|sub| (&*sub.id, &*sub.sources)).collect();
         let holds = |assignment: &StreamsAssignment<'_>| {
@@ -288,7 +288,7 @@ impl DescriptionReader<'_> {
 
 /// A group whose members hold what `holds` makes of their assignments.
 fn described<A>(
-    group: &GroupResponse<'_, A>,
+    group: &GroupDetails<'_, A>,
     kind: GroupKind,
     protocol: GroupProtocol,
     holds: impl Fn(&A) -> (Partitions, Vec<Task>),
@@ -372,7 +372,7 @@ mod tests {
             assignment: vec![("orders".into(), partitions.to_vec())],
         };
         let described = |members| {
-            let group = GroupResponse {
+            let group = GroupDetails {
                 error: 0,
                 group: "shop".into(),
                 state: "Stable".into(),

@@ -85,5 +85,5 @@ async fn list_of(cycle: &Cycle<'_>, broker: i32) -> Vec<String> {
     let Ok(answer) = broker.send(&ListGroups, until).await else { return Vec::new() };
     let Ok(response) = answer.read() else { return Vec::new() };
     broker.apply_throttle(response.throttle_ms);
-    response.groups.iter().map(|listed| listed.group.clone().into_owned()).collect()
+    response.groups.iter().map(|group| group.clone().into_owned()).collect()
 }

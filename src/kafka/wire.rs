@@ -28,7 +28,7 @@ pub(super) use codec::{DecodeError, Decoder, Encoder};
 pub(super) use consumer_group_describe::*;
 pub(super) use describe_configs::*;
 pub(super) use describe_groups::*;
-pub(super) use described_group::{DescribeResponse, GroupMember, GroupResponse};
+pub(super) use described_group::{DescribeResponse, GroupDetails, GroupMember};
 pub(super) use find_coordinator::*;
 pub(super) use list_groups::*;
 pub(super) use list_offsets::*;

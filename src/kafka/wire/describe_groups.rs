@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::described_group::{DescribeResponse, GroupMember, GroupResponse};
+use super::described_group::{DescribeResponse, GroupDetails, GroupMember};
 use super::{DecodeError, Decoder, Encoder, Request, TopicPartitions};
 
 /// Requests classic groups. Members hold bytes for [`member_assignment`], where the protocol type is "consumer"; none
@@ -36,7 +36,7 @@ impl Request for DescribeGroups<'_> {
     }
 }
 
-fn group<'a>(version: i16, from: &mut Decoder<'a>) -> Result<GroupResponse<'a, &'a [u8]>, DecodeError> {
+fn group<'a>(version: i16, from: &mut Decoder<'a>) -> Result<GroupDetails<'a, &'a [u8]>, DecodeError> {
     let error = from.i16()?;
     if version >= 6 {
         // The error's text (KIP-1043).
@@ -60,7 +60,7 @@ fn group<'a>(version: i16, from: &mut Decoder<'a>) -> Result<GroupResponse<'a, &
         let _authorized_operations = from.i32()?;
     }
     from.tags()?;
-    Ok(GroupResponse { error, group, state, protocol_type, assignor, subtopologies: Vec::new(), members })
+    Ok(GroupDetails { error, group, state, protocol_type, assignor, subtopologies: Vec::new(), members })
 }
 
 /// What a member of a classic consumer group holds (`ConsumerProtocolAssignment`, versions 0 to 3, which are alike).

@@ -8,12 +8,12 @@ use super::codec::{DecodeError, Decoder, Encoder};
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct DescribeResponse<'a, A> {
     pub(in super::super) throttle_ms: i32,
-    pub(in super::super) groups: Vec<GroupResponse<'a, A>>,
+    pub(in super::super) groups: Vec<GroupDetails<'a, A>>,
 }
 
 /// A group. What the request does not give is empty.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct GroupResponse<'a, A> {
+pub(in super::super) struct GroupDetails<'a, A> {
     pub(in super::super) error: i16,
     pub(in super::super) group: Cow<'a, str>,
     /// "Stable", "Empty", "Dead", …
@@ -70,7 +70,7 @@ pub(super) fn decode_groups<'a, A>(
         let members = from.array(least_member, &mut member)?;
         let _authorized_operations = from.i32()?;
         from.tags()?;
-        Ok(GroupResponse { error, group, state, protocol_type: Cow::default(), assignor, subtopologies, members })
+        Ok(GroupDetails { error, group, state, protocol_type: Cow::default(), assignor, subtopologies, members })
     })?;
     from.tags()?;
     Ok(DescribeResponse { throttle_ms, groups })

@@ -127,7 +127,7 @@ pub(super) fn metadata<'p>(pool: &mut Pool<'p>, version: i16) -> (theirs::Metada
         .with_cluster_id(maybe(cluster.as_ref()))
         .with_controller_id(controller.into())
         .with_topics(their_topics);
-    (their, MetadataResponse { throttle_ms, brokers, controller, topics })
+    (their, MetadataResponse { throttle_ms, brokers, topics })
 }
 
 pub(super) fn find_coordinator<'p>(
@@ -146,7 +146,7 @@ pub(super) fn find_coordinator<'p>(
             .with_error_code(error)
             .with_error_message(maybe(message.as_ref()))
             .with_unknown_tagged_fields(news());
-        (their, Coordinator { key: key.into(), node, host: host.into(), port, error, message: message.map(Cow::from) })
+        (their, Coordinator { key: key.into(), node, host: host.into(), port, error })
     };
     let their = theirs::FindCoordinatorResponse::default().with_throttle_time_ms(throttle_ms);
     if version >= 4 {
@@ -181,8 +181,7 @@ pub(super) fn list_groups<'p>(
             .with_group_state(text(&state))
             .with_group_type(text(&kind))
             .with_unknown_tagged_fields(news());
-        let (group, protocol_type) = (name.into(), protocol_type.into());
-        (their, ListedGroup { group, protocol_type, state: state.into(), kind: kind.into() })
+        (their, Cow::from(name))
     });
     let their = theirs::ListGroupsResponse::default()
         .with_throttle_time_ms(throttle_ms)
@@ -292,9 +291,9 @@ pub(super) fn describe_groups<'p>(
     (their, DescribeResponse { throttle_ms, groups })
 }
 
-fn our_group<A>(error: i16, texts: [String; 4], members: Vec<GroupMember<'_, A>>) -> GroupResponse<'_, A> {
+fn our_group<A>(error: i16, texts: [String; 4], members: Vec<GroupMember<'_, A>>) -> GroupDetails<'_, A> {
     let [group, state, protocol_type, assignor] = texts.map(Cow::from);
-    GroupResponse { error, group, state, protocol_type, assignor, subtopologies: Vec::new(), members }
+    GroupDetails { error, group, state, protocol_type, assignor, subtopologies: Vec::new(), members }
 }
 
 pub(super) fn consumer_groups<'p>(
@@ -462,7 +461,7 @@ pub(super) fn describe_configs<'p>(
             .with_resource_name(text(&name))
             .with_configs(their_configs)
             .with_unknown_tagged_fields(news());
-        (their, DescribedConfig { error, message: message.map(Cow::from), topic: name.into(), configs })
+        (their, DescribedConfig { error, topic: name.into(), configs })
     });
     let their = theirs::DescribeConfigsResponse::default().with_throttle_time_ms(throttle_ms);
     (their.with_results(their_results), DescribeConfigsResponse { throttle_ms, results })

@@ -65,7 +65,7 @@ fn topology_members_and_tasks_are_read() {
         Subtopology { id: "0".into(), sources: vec!["orders".into(), "returns".into()] },
         Subtopology { id: "1".into(), sources: vec!["app-by-customer-repartition".into()] },
     ];
-    let group = GroupResponse {
+    let group = GroupDetails {
         error: 0,
         group: "app".into(),
         state: "Reconciling".into(),
