@@ -65,11 +65,13 @@ fn paths(code: &str) -> Vec<String> {
         }
         for start in ["crate::", "super::"] {
             for (at, _) in statement.match_indices(start) {
-                let is_begun =
-                    statement[..at].ends_with([':', '_']) || statement[..at].ends_with(char::is_alphanumeric);
+                let before = &statement[..at];
+                // Such as `pub(in crate::core)`, which is no import.
+                let is_visibility = before.ends_with("pub(in ");
+                let is_begun = before.ends_with([':', '_']) || before.ends_with(char::is_alphanumeric);
                 let rest = &statement[at..];
                 let end = rest.find(|char: char| !char.is_alphanumeric() && char != '_' && char != ':');
-                if !is_begun {
+                if !is_begun && !is_visibility {
                     found.push(rest[..end.unwrap_or(rest.len())].trim_end_matches(':').to_owned());
                 }
             }
