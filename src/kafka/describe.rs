@@ -234,7 +234,8 @@ impl DescriptionReader<'_> {
         let is_consumer = group.protocol_type == "consumer";
         let holds = |assignment: &&[u8]| {
             // Written by the group's leader; group types other than consumers have formats of their own.
-            let assignment = is_consumer.then(|| member_assignment(assignment).unwrap_or_default()).unwrap_or_default();
+            let assignment =
+                if is_consumer { member_assignment(assignment).unwrap_or_default() } else { Default::default() };
             // Where the application has an assignor of its own under this name, the tasks are unknown.
             let tasks = if kind == GroupKind::ClassicStreams {
                 streams_tasks(assignment.user_data).unwrap_or_default()
