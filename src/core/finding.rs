@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::lag::{GroupLag, LagOfPartition};
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
@@ -92,6 +93,24 @@ impl Finding {
             Self::DataIncomplete { .. } => "DataIncomplete",
             Self::RescaleTimeout { .. } => "RescaleTimeout",
             Self::RetentionRisk { .. } => "RetentionRisk",
+        }
+    }
+
+    /// Whether an observation can show that it is over. `is_measured`: it follows another one without a gap.
+    pub(super) fn can_be_judged(&self, lag: &GroupLag, is_measured: bool) -> bool {
+        match self {
+            // They depend on the observation itself, on what is remembered, or on the workload.
+            Self::DataIncomplete { .. }
+            | Self::RescaleTimeout { .. }
+            | Self::ThroughputCeiling { .. }
+            | Self::ObjectiveTooShort { .. } => true,
+            Self::CapacityUnknown | Self::ObjectiveUnreachable { .. } => is_measured && lag.complete,
+            Self::HotPartition { partition, .. }
+            | Self::StuckPartition { partition, .. }
+            | Self::RetentionRisk { partition, .. } => {
+                let is_known = |seen: &LagOfPartition| seen.lag.lag().is_some() && seen.name() == *partition;
+                is_measured && (lag.complete || lag.by_partition.iter().any(is_known))
+            }
         }
     }
 }

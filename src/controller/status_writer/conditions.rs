@@ -13,6 +13,7 @@ use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetE
 
 const READY: &str = "Ready";
 const KAFKA_REACHABLE: &str = "KafkaReachable";
+const SCALING_LIMITED: &str = "ScalingLimited";
 const CONFLICT: &str = "Conflict";
 /// Whether an HPA does what is decided; only in mode `Metrics`.
 const AUTOSCALED: &str = "Autoscaled";
@@ -135,9 +136,11 @@ fn of_decision(
         ready(snapshot, decision, mode),
         kafka_reachable(decision.group_failure()),
         active(decision),
-        limited(&decision.reason),
         conflict(snapshot.competitor.as_ref()),
     ];
+    // What can't be read may be limited as it was.
+    let is_kept = matches!(decision.reason, Reason::DataIncomplete { .. }) && was(SCALING_LIMITED);
+    checks.extend((!is_kept).then(|| limited(&decision.reason)));
     checks.extend(judgement.map(|Judgement { is, reason, message }| check(AUTOSCALED, *is, reason, message.clone())));
     checks.extend(certificate(snapshot.certificate.as_ref(), was(CERTIFICATE_EXPIRING)));
     checks.extend(Finding::NAMES.into_iter().filter_map(|name| finding(name, &decision.findings, was(name))));
@@ -199,12 +202,11 @@ fn active(decision: &Decision) -> ConditionCheck {
 }
 
 fn limited(reason: &Reason) -> ConditionCheck {
-    const KIND: &str = "ScalingLimited";
     if reason.is_limit() {
         let NamedMessage { name, message } = NamedMessage::from(reason);
-        check(KIND, true, name, message)
+        check(SCALING_LIMITED, true, name, message)
     } else {
-        check(KIND, false, "WithinBounds", "The policy's replica count is within all bounds.")
+        check(SCALING_LIMITED, false, "WithinBounds", "The policy's replica count is within all bounds.")
     }
 }
 

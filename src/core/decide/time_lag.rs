@@ -195,7 +195,7 @@ impl Evaluation<'_> {
         if estimator.age_s() > PATIENCE * situation.objective_s {
             return false;
         }
-        let later = situation.predict(best.replicas, &situation.prefix(estimator.step_s));
+        let later = situation.predict(best.replicas, &situation.prefix(estimator.poll_s));
         later.late - best.queues.late < situation.negligible()
     }
 

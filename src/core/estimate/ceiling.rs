@@ -119,7 +119,8 @@ impl Ceiling {
     }
 
     /// Looks whether the last scale-up has shown its effect, and whether a ceiling still holds. `arriving` is in
-    /// records/s; `members` are all that the group has, the same since `unsettled_at`.
+    /// records/s; `members` are all that the group has, the same since `unsettled_at`. Where nothing `is_judged`, members
+    /// that are not known to be busy may be busy.
     pub(super) fn update(
         &mut self,
         timing: Timing,
@@ -127,6 +128,7 @@ impl Ceiling {
         members: u32,
         unsettled_at: Option<Duration>,
         arriving: f64,
+        is_judged: bool,
     ) {
         let now = timing.now;
         let throughput = capacity.throughput_at_limit(timing);
@@ -141,7 +143,7 @@ impl Ceiling {
                     self.conclude(now, trial, throughput, share, arriving);
                 }
                 // Without a backlog there is nothing to see.
-                _ if over || (settled && !busy) => self.trial = None,
+                _ if over || (settled && !busy && is_judged) => self.trial = None,
                 Some(_) | None => {}
             }
         }
@@ -154,7 +156,7 @@ impl Ceiling {
         if throughput.is_some_and(is_wrong) {
             self.believed = None;
             self.retry = false;
-        } else if seconds_between(believed.since, now) > believed.lasts_s && !self.retry {
+        } else if is_judged && seconds_between(believed.since, now) > believed.lasts_s && !self.retry {
             if busy {
                 self.retry = true;
             } else {
