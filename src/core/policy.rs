@@ -51,7 +51,7 @@ impl Policy {
             fallback: Fallback::default(),
             pause: None,
             capacity_hint: None,
-            max_observation_gap: Duration::from_secs(60),
+            max_observation_gap: max_observation_gap(DEFAULT_POLL_INTERVAL, DEFAULT_POLL_DEADLINE),
         }
     }
 
@@ -60,6 +60,10 @@ impl Policy {
         Sizing::new(self.threads_per_replica)
     }
 }
+
+/// The time between two polls of a Kafka cluster where nothing is configured. Consumers commit every 5 s by default: polling
+/// faster reads the same commits again.
+pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long one poll of a Kafka cluster may take where nothing is configured. Two phases of it may each run into the
 /// request time-out of 3 s, with 2 s to spare.
