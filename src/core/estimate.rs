@@ -128,7 +128,7 @@ persisted!(Estimator { capacity, ceiling, delays, surges } not {
 });
 
 impl Estimator {
-    /// Adds an observation. Where nothing could be read for more than `max_gap`, the rates start anew; what was learnt
+    /// Adds an observation. Where nothing could be read for more than `max_gap`, the rates start over; what was learnt
     /// stays.
     pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, max_gap: Duration) {
         let now = observation.at;

@@ -1,4 +1,4 @@
-//! What the user asks for: objective, bounds and limits. Values that make no sense can't be built.
+//! What the user configures: objective, bounds and limits. Values that make no sense can't be built.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -159,9 +159,9 @@ pub enum ImpossibleBounds {
     /// The least is more than the most.
     #[error("minReplicas is {min}, above maxReplicas, which is {max}")]
     MinAboveMax {
-        /// The least replicas asked for.
+        /// The least replicas configured.
         min: u32,
-        /// The most replicas asked for.
+        /// The most replicas configured.
         max: u32,
     },
 }

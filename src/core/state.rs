@@ -1,4 +1,4 @@
-//! What an engine remembers for the policy in force. Another rule begins anew, other numbers of the same rule go on.
+//! What an engine remembers for the policy in force. Another rule starts over, other numbers of the same rule go on.
 
 use std::time::Duration;
 
@@ -67,13 +67,13 @@ pub(super) struct Quiet {
     arrived: u64,
 }
 
-/// What is remembered for `lagPerReplica`. Nothing of it is saved: each is a bound on waiting, which begins anew.
+/// What is remembered for `lagPerReplica`. Nothing of it is saved: each is a bound on waiting, which starts over.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LagRuleState {
     /// Since when a change has been pending.
     #[serde(skip)]
     pub(super) pending_since: Option<Duration>,
-    /// Since when only the hope for a still lower recommendation has kept a scale-down back.
+    /// Since when only a recommendation that may still fall has kept a scale-down back.
     #[serde(skip)]
     pub(super) settling_since: Option<Duration>,
 }

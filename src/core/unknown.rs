@@ -17,7 +17,7 @@ pub type Known<T> = Result<T, Unknown>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "name", content = "details")]
 pub enum Unknown {
-    /// No broker could be reached, or not the one that has to be asked.
+    /// No broker could be reached, or not the one that is needed.
     Unreachable {
         /// Which, and what the last attempt met.
         detail: String,
@@ -68,7 +68,7 @@ pub enum Unknown {
         /// The group's id.
         group: String,
     },
-    /// A group of this kind has no committed offsets that could say its lag.
+    /// A group of this kind has no committed offsets to compute its lag from.
     KindHasNoLag {
         /// The kind.
         kind: GroupKind,

@@ -1,7 +1,7 @@
 //! Whether more members bring more throughput: every scale-up of a busy group is an experiment.
 //!
 //! A group that is at its limit and gains less than half of what was predicted shares something that is at its own
-//! limit: a database, a quota, a network. Then more replicas are no help, and slow members are not to blame.
+//! limit: a database, a quota, a network. Then more replicas do not help, and slow members are not the cause.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(in crate::core) struct Trial {
 persisted!(Trial { since, from, to, before, capacity, demand });
 
 impl Ceiling {
-    /// The throughput that is not got beyond, in records/s.
+    /// The throughput that is not exceeded, in records/s.
     pub(in crate::core) fn throughput(&self) -> Option<f64> {
         self.believed.map(|believed| believed.throughput)
     }
