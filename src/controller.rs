@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kube::{Client, Config};
+use kube::Config;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -33,6 +33,7 @@ pub use status_writer::{StatusBudget, StatusWriter};
 use crate::config::Configuration;
 use crate::kafka::now;
 use crate::kubernetes;
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::hpa::Autoscalers;
 use crate::kubernetes::lease::{Election, Leadership, LeaseCandidate};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
@@ -77,7 +78,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let namespaces = namespaces(&configuration);
     let autoscalers = Autoscalers::default();
     for namespace in &namespaces {
-        let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
+        let (client, namespace, watches) = (client.kube.clone(), namespace.clone(), watches.clone());
         tokio::spawn(autoscalers.clone().watch(client, namespace, watches, stop.clone()));
     }
     let (sender, changes) = mpsc::channel(CHANGES);
@@ -90,7 +91,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
             for namespace in &namespaces {
                 // Before anything reads it: a namespace without a watch has no ScaledConsumers.
                 watches.begin(RESOURCE, namespace.as_deref());
-                let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
+                let (client, namespace, watches) = (client.kube.clone(), namespace.clone(), watches.clone());
                 let selector = configuration.watch_selector.clone();
                 tokio::spawn(watch(client, namespace, selector, watches, sender.clone(), stop.clone()));
             }
@@ -192,7 +193,7 @@ async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
 
 /// Takes part in the leader election, or leads without one.
 fn lead(
-    client: &Client,
+    client: &ApiClient,
     configuration: &Configuration,
     own_namespace: &str,
     identity: &str,

@@ -15,12 +15,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::CallError;
+use crate::kubernetes::call::{ApiClient, CallError};
 use crate::kubernetes::events::{ObjectEvent, Severity};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::lease::Leadership;
@@ -52,7 +51,7 @@ type Judge = Box<dyn Fn(&Entry) -> Option<Judgement> + Send + Sync>;
 
 /// The one task that writes statuses and Events.
 pub struct StatusWriter {
-    client: Client,
+    client: ApiClient,
     registry: Registry,
     leadership: Leadership,
     identity: Arc<str>,
@@ -64,7 +63,7 @@ pub struct StatusWriter {
 impl StatusWriter {
     /// `judge` says whether an HPA acts on a ScaledConsumer in mode `Metrics`. `now`: the observations' clock, since 1970.
     pub fn new(
-        client: Client,
+        client: ApiClient,
         registry: Registry,
         leadership: Leadership,
         identity: String,
