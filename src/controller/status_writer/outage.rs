@@ -17,17 +17,12 @@ const GROWTH: usize = 10;
 /// From so many affected ScaledConsumers on, their conditions wait for two polls: a short outage then changes only some.
 const MANY: usize = 10;
 
-/// Whether a reason's name is that of a whole cluster's failure.
-pub(super) fn is_outage(reason: &str) -> bool {
-    matches!(reason, "Unreachable" | "AuthenticationFailed" | "TimedOut")
-}
-
 /// The cluster that can't be read, if that is what an entry says.
 pub(super) fn cause(entry: &Entry) -> Option<(&ClusterRef, &Unknown)> {
     let (spec, snapshot) = (entry.spec.as_ref()?, entry.snapshot.as_ref()?);
     let incomplete = snapshot.decision().and_then(|decision| decision.lag.incomplete_because.as_ref());
     let reason = incomplete.map(|missing| &missing.reason).or(snapshot.observation.failure.as_ref())?;
-    is_outage(reason.name()).then_some((&spec.cluster, reason))
+    reason.is_outage().then_some((&spec.cluster, reason))
 }
 
 /// The outages there are, by cluster.
