@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, Workload};
-use crate::kubernetes::conflict::Competitor;
+use crate::kubernetes::Competitor;
 use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
 
 /// How often one observation is decided upon when somebody else changes the workload at the same moment. The next poll is

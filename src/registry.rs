@@ -18,14 +18,10 @@ use imbl::{OrdMap, OrdSet};
 use tokio::sync::watch;
 
 use crate::core::{Decision, NamedMessage, Replicas};
-use crate::kubernetes::Timestamp;
-pub use crate::kubernetes::scaledconsumer::status::CertificateWarning;
-use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
-use crate::kubernetes::scaledconsumer::watch::{Key, Record};
-use crate::kubernetes::watch_state::WatchStates;
-use crate::kubernetes::workload_key::WorkloadKey;
+use crate::kubernetes::scaledconsumer::{Record, Validated};
+use crate::kubernetes::{Key, TargetRef, Timestamp, WatchStates, WorkloadKey};
 pub use history::{History, MAX_HISTORY_BYTES, Point};
-pub use snapshot::{ActionResult, Snapshot, TargetError};
+pub use snapshot::{ActionResult, CertificateWarning, Snapshot, TargetError};
 
 /// Changes kept per ScaledConsumer: an hour of one every three minutes, which is a lot.
 pub const CHANGES_KEPT: usize = 20;

@@ -3,8 +3,7 @@
 
 use crate::core::Decision;
 use crate::kubernetes::hpa::{self, Autoscalers, Judgement, Labels, Situation};
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::{Mode, Validated};
 use crate::registry::{Entry, Registry};
 use crate::serve::external_metrics::ExternalMetricsState;
 
@@ -32,7 +31,7 @@ impl AutoscalerCheck {
             not_served: not_served.as_ref(),
         };
         let autoscalers = self.autoscalers.of(&spec.namespace, &spec.target);
-        let is_listed = self.registry.watches().is_listed(hpa::store::RESOURCE, &spec.namespace);
+        let is_listed = self.registry.watches().is_listed(hpa::RESOURCE, &spec.namespace);
         Some(hpa::judge(&situation, is_listed.then_some(autoscalers.as_slice()), |selector| {
             let others = self.registry.in_namespace(&spec.namespace);
             let others = others.iter().filter(|other| other.key.name != spec.name);

@@ -11,13 +11,11 @@ use super::clusters::Subscription;
 use crate::control_loop::{Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Replicas, Workload};
 use crate::kafka::now;
-use crate::kubernetes::conflict::{Claimant, Competitor, ConflictDetector, competitor_of};
 use crate::kubernetes::hpa::{self, Autoscalers};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch as objects;
-use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
+use crate::kubernetes::scaledconsumer::{self, Mode, Validated};
+use crate::kubernetes::{
+    Claimant, Competitor, ConflictDetector, Leadership, ScaleError, WorkloadHandle, Workloads, competitor_of,
+};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
 /// What all ScaledConsumers share.
@@ -81,7 +79,7 @@ impl Consumer {
     /// Whether everybody is known who may scale the same workload.
     fn are_others_known(&self, namespace: &str) -> bool {
         let watches = self.entry.registry().watches();
-        [hpa::store::RESOURCE, objects::RESOURCE].iter().all(|resource| watches.is_settled(resource, namespace))
+        [hpa::RESOURCE, scaledconsumer::RESOURCE].iter().all(|resource| watches.is_settled(resource, namespace))
     }
 
     /// Who else scales the workload, whoever keeps changing it back included.

@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::watch::RESOURCE;
-use crate::kubernetes::watch_state::{ListState, WatchKey, WatchState};
+use crate::kubernetes::scaledconsumer::RESOURCE;
+use crate::kubernetes::{Leadership, ListState, WatchKey, WatchState};
 use crate::registry::Registry;
 use crate::serve::web::{Health, HealthCheck};
 

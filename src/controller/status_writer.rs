@@ -19,13 +19,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{ApiClient, CallError};
-use crate::kubernetes::events::{ObjectEvent, Severity};
 use crate::kubernetes::hpa::Judgement;
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::resource::{LONGEST_MEMORY, Mode};
-use crate::kubernetes::scaledconsumer::status::difference;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::scaledconsumer::{LONGEST_MEMORY, Mode, difference};
+use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, Severity};
 use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
 use budget::{CONDITION_BURST, MEMORY_BURST, TokenBucket, back_off};

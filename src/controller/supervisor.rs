@@ -16,8 +16,8 @@ use super::health::Heartbeat;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kubernetes::scaledconsumer::validate::{ClusterRef, TargetRef, Validated};
-use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer, RESOURCE};
+use crate::kubernetes::scaledconsumer::{Change, ClusterRef, LoadedConsumer, RESOURCE, Validated};
+use crate::kubernetes::{Key, TargetRef};
 use crate::registry::ConsumerSource;
 
 /// How often what could not be started is tried again, and unused pollers are dropped.

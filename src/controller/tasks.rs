@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::Key;
 
 /// Time that an action under way may take once its task is stopped; then it is abandoned. The lease has to be given back
 /// within the five seconds that a shutdown may take.

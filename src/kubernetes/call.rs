@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The longest that one request may take. Well under the lease's duration, so that a write that was begun in time has
 /// ended before another controller may write.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// The longest wait for a permit. What waited longer is out of date: the next poll tries again with what is true then.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -231,7 +231,7 @@ impl ApiClient {
         lane: Lane,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, CallError> {
-        self.within(lane, TIMEOUT, request).await
+        self.within(lane, REQUEST_TIMEOUT, request).await
     }
 
     /// Like [`call`](Self::call) with a time-out of the caller's.
@@ -253,7 +253,7 @@ impl ApiClient {
         may_write: impl FnOnce() -> bool,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<Option<T>, CallError> {
-        self.write_within(lane, TIMEOUT, may_write, request).await
+        self.write_within(lane, REQUEST_TIMEOUT, may_write, request).await
     }
 
     async fn write_within<T>(

@@ -1,4 +1,4 @@
-//! How the API server is reached: one client for every command, and which names may go into a request's path.
+//! How the API server is reached: one client for every command.
 
 use std::time::Duration;
 
@@ -16,8 +16,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may wait for an answer. Longer than the 295 s for which a watch may have nothing to say, so
 /// that it only ends watches whose connection is dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(310);
-/// The longest name of an object (RFC 1123 subdomain).
-const LONGEST_NAME: usize = 253;
 
 /// A client that names this program and its version in each request. Shorter time-outs of `config` stay.
 pub fn client(mut config: Config) -> kube::Result<ApiClient> {
@@ -29,34 +27,4 @@ pub fn client(mut config: Config) -> kube::Result<ApiClient> {
     let agent = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
     Ok(Client::try_from(config)?.into())
-}
-
-/// A text that must not go into a request's path.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a valid name in Kubernetes; use letters, digits, '-' and '.'")]
-pub struct InvalidName(String);
-
-/// Gives the name back if it is safe in a request's path. `kube` puts names there as they are, so that one with `?`, `/`
-/// or `..` in it would be a request for something else.
-pub(crate) fn path_segment(name: &str) -> Result<&str, InvalidName> {
-    // What RFC 3986 allows unescaped and Kubernetes allows in some name; RBAC has names with a colon.
-    let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
-    let is_valid = !matches!(name, "" | "." | "..") && name.len() <= LONGEST_NAME && name.bytes().all(is_safe);
-    if is_valid { Ok(name) } else { Err(InvalidName(name.chars().take(LONGEST_NAME).collect())) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_that_mean_themselves_go_into_a_path() {
-        for name in ["orders", "orders-v2.shop", "Deployment", "v1beta1", "system:node", "a_b"] {
-            assert_eq!(path_segment(name), Ok(name));
-        }
-        let long = "a".repeat(254);
-        for name in ["", ".", "..", "w?", "../x", "a/b", "a%2fb", "a#b", "a b", "a\\b", "ö", "a\n", "a;b", &long] {
-            assert!(path_segment(name).is_err(), "{name:?}");
-        }
-    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::scaledconsumer::resource::Mode;
 use crate::core::Replicas;
+use crate::kubernetes::scaledconsumer::Mode;
 
 /// Somebody else who scales the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]

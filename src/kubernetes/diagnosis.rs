@@ -2,9 +2,8 @@
 //! credentials can be used. It reads with the rights of whoever asks, and writes nothing.
 
 use crate::checks::{CheckResult, Row};
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::{ApiClient, CallError, Key, Lane};
 
 /// A Secret that a Kafka cluster of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,9 +14,7 @@ use kube::Api;
 use kube::api::PostParams;
 use tokio::time::Instant;
 
-use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership};
 
 /// The most Events about one object within ten minutes: one that flaps must not fill the API server's store.
 const MAX_PER_WINDOW: usize = 20;

@@ -4,18 +4,18 @@
 mod check;
 mod metric;
 mod selector;
-pub mod store;
+mod store;
 
 use k8s_openapi::api::autoscaling::v2::{ExternalMetricSource, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube_quantity::ParsedQuantity;
 
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::TargetRef;
 pub use check::{Judgement, NotServed, Situation, judge, off};
 pub use metric::{Labels, Metric, NAME_LABEL};
 pub use selector::{InvalidSelector, MAX_SELECTOR_BYTES, Selector};
-pub use store::Autoscalers;
+pub use store::{Autoscalers, RESOURCE};
 
 /// Metrics of others that are kept per HPA, for messages.
 const MAX_OTHERS: usize = 4;

@@ -20,8 +20,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::kubernetes::call::{self, ApiClient, CallError, Lane};
-use crate::kubernetes::client::path_segment;
+use crate::kubernetes::call::REQUEST_TIMEOUT;
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, CallError, Lane};
 
 /// How long nobody takes the lease from its holder after the last renewal.
 const DURATION: Duration = Duration::from_secs(10);
@@ -69,7 +70,7 @@ impl Leadership {
 
     /// Whether a write begun now ends, or is given up, before anybody else may write.
     pub fn may_write(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() + call::TIMEOUT < until)
+        self.0.borrow().is_some_and(|until| Instant::now() + REQUEST_TIMEOUT < until)
     }
 
     /// Returns when we become leader or cease to be. Cancel-safe.

@@ -17,12 +17,8 @@ use tokio_util::sync::CancellationToken;
 pub use scale::ScaleError;
 
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::call::{ApiClient, Lane};
-use crate::kubernetes::client::path_segment;
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, Key, Lane, Leadership, TargetRef, WatchStates};
 use discovery::Discovery;
 use facts::is_newer;
 use scale::{LiveScale, ScaleApi};
@@ -349,7 +345,11 @@ impl WorkloadHandle {
 }
 
 /// The scale of a workload, read once.
-pub(crate) async fn read_once(client: &ApiClient, namespace: &str, target: &TargetRef) -> Result<Workload, ScaleError> {
+pub(crate) async fn read_workload(
+    client: &ApiClient,
+    namespace: &str,
+    target: &TargetRef,
+) -> Result<Workload, ScaleError> {
     let resource = Discovery::new(client.clone()).resource(target).await?;
     let live = ScaleApi::new(client, resource, namespace, target)?.read(Lane::ScaleRead).await?;
     Ok(live.workload)

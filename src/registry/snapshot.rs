@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::{Decision, Observation};
-use crate::kubernetes::conflict::Competitor;
-use crate::kubernetes::scaledconsumer::status::CertificateWarning;
+use crate::kubernetes::Competitor;
 
 /// What the last observation led to.
 #[derive(Clone, Debug)]
@@ -22,6 +21,15 @@ pub struct Snapshot {
     pub certificate: Option<CertificateWarning>,
     /// The time between two polls of its cluster.
     pub poll_interval: Duration,
+}
+
+/// A certificate that somebody should renew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateWarning {
+    /// Whose it is, in one word, as a condition's reason.
+    pub reason: &'static str,
+    /// Which, when, and what to do. The same from poll to poll.
+    pub message: String,
 }
 
 /// Why nothing could be decided: the target can't be read.

@@ -4,7 +4,7 @@ use super::*;
 
 use serde_json::json;
 
-use crate::kubernetes::scaledconsumer::validate::validate;
+use crate::kubernetes::scaledconsumer::validate;
 
 fn spec(name: &str, target: &str) -> Validated {
     let object = json!({

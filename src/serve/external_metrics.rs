@@ -35,9 +35,8 @@ pub use front_proxy::{FrontProxy, FrontProxySource, RefusalCause, UnusableFrontP
 pub use read::MetricReader;
 pub use server::ExternalMetricsServer;
 
-use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::hpa::{self, NotServed};
-use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::{ApiClient, Leadership};
 use crate::serve::metrics::ExternalReads;
 
 /// How external metrics are served.

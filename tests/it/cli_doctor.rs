@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, ObjectMeta, PostParams};
-use paceline::kubernetes::lease::Leadership;
+use paceline::kubernetes::Leadership;
 use paceline::serve::external_metrics::{
     Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
 };

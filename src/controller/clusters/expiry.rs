@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::kafka::{CertificateExpiry, CertificateOwner};
 use crate::kubernetes::Timestamp;
-use crate::kubernetes::scaledconsumer::status::CertificateWarning;
+use crate::registry::CertificateWarning;
 
 /// From when on a certificate expires soon: those of cert-manager and Strimzi are renewed 30 days before and earlier, so
 /// by then something keeps the renewal from happening.

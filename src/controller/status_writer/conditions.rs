@@ -4,11 +4,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::core::{Decision, Finding, NamedMessage, Reason, Unknown, short};
-use crate::kubernetes::conflict::Competitor;
-use crate::kubernetes::events::{ObjectEvent, Severity};
 use crate::kubernetes::hpa::Judgement;
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::status::{Condition, Time};
+use crate::kubernetes::scaledconsumer::Mode;
+use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
 use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetError};
 
 use super::outage::is_outage;

@@ -4,12 +4,8 @@
 use std::time::Duration;
 
 use crate::core::{Candidate, Decision, DecisionView, Replicas, TimeLag};
-use crate::kubernetes::Timestamp;
-use crate::kubernetes::events::{ObjectEvent, Severity};
-use crate::kubernetes::scaledconsumer::resource::{
-    CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus,
-};
-use crate::kubernetes::scaledconsumer::status::Time;
+use crate::kubernetes::scaledconsumer::{CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus};
+use crate::kubernetes::{ObjectEvent, Severity, Time, Timestamp};
 use crate::registry::{ActionResult, Entry, ReplicaChange};
 
 use super::conditions::differ;

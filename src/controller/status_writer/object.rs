@@ -7,11 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::Replicas;
-use crate::kubernetes::events::EventLimit;
+use crate::kubernetes::EventLimit;
 use crate::kubernetes::hpa::Judgement;
-use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
-use crate::kubernetes::scaledconsumer::status::difference;
-use crate::kubernetes::scaledconsumer::validate::ClusterRef;
+use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumerStatus, difference};
 use crate::registry::{Entry, ReplicaChange, Snapshot};
 
 use super::conditions::{self, ConditionCheck, KnownCondition};

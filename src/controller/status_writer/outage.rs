@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::Unknown;
-use crate::kubernetes::scaledconsumer::validate::ClusterRef;
+use crate::kubernetes::scaledconsumer::ClusterRef;
 use crate::registry::Entry;
 
 /// How long an outage is watched before it is reported, so that the report counts all that it affects: their polls end

@@ -10,13 +10,8 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::kubernetes::ObjectReference;
-use crate::kubernetes::call::{ApiClient, CallError};
-use crate::kubernetes::events::{ObjectEvent, write_event};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
-use crate::kubernetes::scaledconsumer::status::write_status;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::scaledconsumer::{ScaledConsumerStatus, write_status};
+use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, ObjectReference, write_event};
 
 use super::budget::{EVENT_BURST, StatusBudget, TokenBucket, back_off};
 

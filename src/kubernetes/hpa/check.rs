@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Autoscaler, ExternalMetric, Labels, Metric, MetricTarget, NAME_LABEL, Selector};
 use crate::core::Replicas;
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::Validated;
 
 /// Why the external metrics are not served, by name and in a sentence.
 pub type NotServed = (&'static str, String);

@@ -1,6 +1,6 @@
 //! The external metrics that HPAs can read, and the labels of their values.
 
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::Validated;
 
 /// An external metric of a ScaledConsumer. The name says the unit, and is the same as in `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kubernetes::scaledconsumer::validate::validate;
+    use crate::kubernetes::scaledconsumer::validate;
 
     #[test]
     fn a_topic_is_a_label_where_there_is_just_one() {

@@ -10,10 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use super::Autoscaler;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::single::Unwatchable;
-use crate::kubernetes::watch_state::WatchStates;
-use crate::kubernetes::workload_key::WorkloadKey;
+use crate::kubernetes::{TargetRef, WatchError, WatchStates, WorkloadKey};
 
 /// The resource's name in [`WatchStates`].
 pub const RESOURCE: &str = "horizontalpodautoscalers.autoscaling";
@@ -96,8 +93,8 @@ impl Autoscalers {
                 Ok(watcher::Event::Apply(object)) => self.apply(&object),
                 Ok(watcher::Event::Delete(object)) => self.remove(&object),
                 Err(error) => {
-                    let error = Unwatchable::from(error);
-                    watches.failed(RESOURCE, scope, matches!(error, Unwatchable::Refused(_)), &error.to_string());
+                    let error = WatchError::from(error);
+                    watches.failed(RESOURCE, scope, matches!(error, WatchError::Refused(_)), &error.to_string());
                 }
             }
         }

@@ -11,10 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::client::path_segment;
-use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::kubernetes::single::{self, Unwatchable};
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, CallError, Key, Lane, LastError, WatchError, watch_object};
 
 /// The role that lets the controller read a Secret.
 const ROLE: &str = "manifests/examples/kafka-secret-role.yaml";
@@ -87,8 +85,8 @@ pub async fn follow(
         state.send_replace(SecretState::Unreadable(error.to_string()));
         return changed.notify_one();
     }
-    let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
-    let mut last_error = single::LastError::default();
+    let mut objects = watch_object::<Secret>(Api::namespaced(client, namespace), name);
+    let mut last_error = LastError::default();
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
@@ -109,8 +107,8 @@ pub async fn follow(
                     continue;
                 }
                 match error {
-                    Unwatchable::Refused(why) => SecretState::Forbidden(why),
-                    Unwatchable::Other(why) => SecretState::Unreadable(why),
+                    WatchError::Refused(why) => SecretState::Forbidden(why),
+                    WatchError::Other(why) => SecretState::Unreadable(why),
                 }
             }
         };

@@ -4,8 +4,7 @@
 use serde_json::Value as Json;
 
 use crate::core::printable;
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, crd};
-use crate::kubernetes::scaledconsumer::validate::{Validated, validate};
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, Validated, crd, validate};
 use crate::yaml::{Document, Invalid, Problem, Segment, Source, nearest, path};
 
 /// The apiVersion of a ScaledConsumer.

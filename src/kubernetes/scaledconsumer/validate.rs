@@ -14,7 +14,7 @@ use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 use crate::kubernetes::scaledconsumer::resource::{
     DurationText, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
 };
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::{Key, TargetRef};
 
 /// A valid ScaledConsumer, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,40 +35,6 @@ pub struct Validated {
     pub policy: Policy,
     /// What all of this was made of, to be kept beside what is observed.
     pub spec: Arc<ScaledConsumerSpec>,
-}
-
-/// The workload that is scaled.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetRef {
-    /// API group and version, as `apps/v1`.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-    /// Name.
-    pub name: String,
-}
-
-impl TargetRef {
-    /// The API group; empty for the core group.
-    pub fn group(&self) -> &str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
-    }
-
-    /// The version.
-    pub fn version(&self) -> &str {
-        self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
-    }
-
-    /// Whether both name the same workload: versions of one group share their objects.
-    pub fn is_same_workload(&self, other: &Self) -> bool {
-        self.group() == other.group() && self.kind == other.kind && self.name == other.name
-    }
-}
-
-impl fmt::Display for TargetRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\"", self.kind, self.name)
-    }
 }
 
 /// A Kafka cluster, as a ScaledConsumer names it.

@@ -14,19 +14,8 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
-use crate::kubernetes::scaledconsumer::validate::{Validated, validate};
-use crate::kubernetes::single::Unwatchable;
-use crate::kubernetes::watch_state::WatchStates;
-
-/// A namespace and a name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus, Validated, validate};
+use crate::kubernetes::{Key, WatchError, WatchStates};
 
 /// One ScaledConsumer as it was read.
 #[derive(Clone, Debug)]
@@ -87,8 +76,8 @@ pub async fn watch(
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         let change = match event {
             Err(error) => {
-                let error = Unwatchable::from(error);
-                let is_refusal = matches!(error, Unwatchable::Refused(_));
+                let error = WatchError::from(error);
+                let is_refusal = matches!(error, WatchError::Refused(_));
                 watches.failed(RESOURCE, namespace.as_deref(), is_refusal, &error.to_string());
                 continue;
             }

@@ -11,9 +11,8 @@ use kube::discovery;
 use tokio::time::Instant;
 
 use super::scale::ScaleError;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::client::path_segment;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, CallError, Lane, TargetRef};
 
 /// How long what discovery found is kept. CRDs rarely change.
 const FOUND_TTL: Duration = Duration::from_secs(600);
@@ -118,9 +117,4 @@ pub(super) fn built_in(target: &TargetRef) -> Option<ApiResource> {
     };
     let gvk = GroupVersionKind::gvk("apps", "v1", &target.kind);
     Some(ApiResource::from_gvk_with_plural(&gvk, plural))
-}
-
-/// As RBAC's messages and the watches' states name it: `deployments.apps`.
-pub(super) fn resource_name(resource: &ApiResource) -> String {
-    format!("{}.{}", resource.plural, resource.group).trim_end_matches('.').to_owned()
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::scale::count;
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::client::FIELD_MANAGER;
+use crate::kubernetes::FIELD_MANAGER;
 
 /// A Deployment or a StatefulSet, of which only the fields used here are parsed.
 pub(super) type WatchedObject = Object<WatchedSpec, WatchedStatus>;

@@ -7,12 +7,9 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
-use super::discovery::resource_name;
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::client::{FIELD_MANAGER, InvalidName, path_segment};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::names::{InvalidName, path_segment};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership, TargetRef};
 
 /// Why a target can't be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -199,4 +196,9 @@ impl LiveScale {
 
 pub(super) fn count(replicas: i32) -> Replicas {
     Replicas(u32::try_from(replicas).unwrap_or(0))
+}
+
+/// As RBAC's messages and the watches' states name it: `deployments.apps`.
+pub(super) fn resource_name(resource: &ApiResource) -> String {
+    format!("{}.{}", resource.plural, resource.group).trim_end_matches('.').to_owned()
 }

@@ -18,13 +18,11 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::discovery::{Discovery, UNKNOWN_TTL, built_in, resource_name};
+use super::discovery::{Discovery, UNKNOWN_TTL, built_in};
 use super::facts::{TargetFacts, WatchedObject};
-use super::scale::ScaleError;
+use super::scale::{ScaleError, resource_name};
 use crate::kubernetes::call::chain;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::{Key, TargetRef, WatchStates};
 
 /// Objects per page of a list. A page of objects of 10 kB each is 2.5 MB, for as long as it is trimmed.
 const PAGE: u32 = 250;

@@ -19,11 +19,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::hpa::NotServed;
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::single::{self, LastError, Unwatchable};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, LastError, Leadership, WatchError, watch_object};
 
 /// The APIService's name: VERSION.GROUP.
 pub const NAME: &str = "v1beta1.external.metrics.k8s.io";
@@ -201,7 +198,7 @@ pub async fn follow_api_service(
     stop: CancellationToken,
 ) {
     let api: Api<APIService> = Api::all(client.kube.clone());
-    let mut objects = single::follow(api.clone(), NAME);
+    let mut objects = watch_object(api.clone(), NAME);
     let mut bundle_changes = ca_bundle.clone();
     let mut follower = ApiServiceFollower {
         client,
@@ -256,7 +253,7 @@ struct ApiServiceFollower {
 }
 
 impl ApiServiceFollower {
-    fn read(&mut self, object: Result<Option<APIService>, Unwatchable>) {
+    fn read(&mut self, object: Result<Option<APIService>, WatchError>) {
         let new = match object {
             Ok(object) => {
                 let new = Registration::of(object.as_ref(), &self.service);
@@ -264,7 +261,7 @@ impl ApiServiceFollower {
                 new
             }
             // An outage of the API server changes nothing: HPAs need it as well.
-            Err(Unwatchable::Other(_)) if *self.registration.borrow() != Registration::Unknown => return,
+            Err(WatchError::Other(_)) if *self.registration.borrow() != Registration::Unknown => return,
             Err(error) => Registration::Unreadable(error.to_string()),
         };
         let differs = *self.registration.borrow() != new;

@@ -12,8 +12,8 @@ use super::api_service::{NAME, Registration, ServiceName};
 use super::certificate::{ParsedCertificate, verify_certificate};
 use super::front_proxy::{FrontProxy, FrontProxySource};
 use crate::checks::{CheckResult, Row};
-use crate::kubernetes::call::{ApiClient, Lane};
 use crate::kubernetes::diagnosis::unread;
+use crate::kubernetes::{ApiClient, Lane};
 
 /// The names of the checks, as they are printed.
 const API_SERVICE: &str = "APIService";

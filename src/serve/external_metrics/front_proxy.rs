@@ -24,7 +24,7 @@ use tracing::{error, info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::crypto_provider;
-use crate::kubernetes::single::{self, LastError, Unwatchable};
+use crate::kubernetes::{LastError, WatchError, watch_object};
 
 /// The front proxy, as the ConfigMap describes it.
 #[derive(Debug)]
@@ -267,7 +267,7 @@ pub async fn follow_front_proxy(
 ) {
     let FrontProxySource { namespace, name } = &source;
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    let mut objects = single::follow(api, name);
+    let mut objects = watch_object(api, name);
     let mut last_error = LastError::default();
     while let Some(Some(object)) = stop.run_until_cancelled(objects.next()).await {
         let read = match object {
@@ -276,10 +276,10 @@ pub async fn follow_front_proxy(
                 "there is no such ConfigMap; the API server writes it when it runs with --requestheader-client-ca-file"
                     .to_owned(),
             ),
-            Err(Unwatchable::Refused(why)) => Err(format!(
+            Err(WatchError::Refused(why)) => Err(format!(
                 "{why}; bind the controller's ServiceAccount to Role extension-apiserver-authentication-reader in that namespace"
             )),
-            Err(Unwatchable::Other(why)) => {
+            Err(WatchError::Other(why)) => {
                 if last_error.is_new(&why) {
                     warn!(
                         namespace,

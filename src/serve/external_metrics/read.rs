@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::values::value;
-use super::wire::quantity;
+use super::values::{quantity, value};
 use crate::kubernetes::hpa::{Labels, Metric, NAME_LABEL, Selector};
-use crate::kubernetes::scaledconsumer::watch::{Key, RESOURCE};
-use crate::kubernetes::watch_state::ListState;
+use crate::kubernetes::scaledconsumer::RESOURCE;
+use crate::kubernetes::{Key, ListState};
 use crate::registry::{Entry, Registry, Snapshot};
 
 /// Poll intervals that an observation counts for, unless the configuration says otherwise: one poll may be lost and one

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use paceline::kubernetes::lease::Leadership;
+use paceline::kubernetes::Leadership;
 use paceline::serve::external_metrics::{API_SERVICE, Registration, ServiceName, follow_api_service};
 use serde_json::{Value, json};
 use tokio::sync::watch;

@@ -13,8 +13,8 @@ use paceline::core::{
     Bounds, Engine, GroupKind, Observation, Offset, PartitionObservation, Pause, Policy, RecordsPerSecond, Replicas,
     Rule, TimeLag, TopicObservation, Unknown, Workload,
 };
-use paceline::kubernetes::scaledconsumer::validate::validate;
-use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::kubernetes::Key;
+use paceline::kubernetes::scaledconsumer::validate;
 use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, RegistryWriter, Snapshot};
 use paceline::serve::external_metrics::KeyPair;
 use rcgen::{

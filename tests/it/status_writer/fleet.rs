@@ -13,11 +13,8 @@ use kube::Client;
 use kube::client::Body;
 use paceline::controller::{StatusBudget, StatusWriter};
 use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload};
-use paceline::kubernetes::ObjectReference;
-use paceline::kubernetes::lease::Leadership;
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
-use paceline::kubernetes::scaledconsumer::validate::{Validated, validate};
-use paceline::kubernetes::scaledconsumer::watch::{Key, Record};
+use paceline::kubernetes::scaledconsumer::{Record, ScaledConsumerStatus, Validated, validate};
+use paceline::kubernetes::{Key, Leadership, ObjectReference};
 use paceline::registry::{
     ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot,
 };

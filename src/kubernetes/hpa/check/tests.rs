@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kubernetes::scaledconsumer::validate::validate;
+use crate::kubernetes::scaledconsumer::validate;
 
 /// A ScaledConsumer with such bounds.
 fn consumer(min: u32, max: Option<u32>) -> Validated {

@@ -20,10 +20,7 @@ use tracing::{error, info, warn};
 use super::ServedCertificate;
 pub use super::rotation::Lifetimes;
 use super::rotation::{ENTRIES, RotationStep, ServingSecret};
-use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::single::{self, Unwatchable};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership, WatchError, watch_object};
 use crate::serve::external_metrics::api_service::{Registration, ServiceName, changed};
 
 /// What marks a Secret as ours.
@@ -62,7 +59,7 @@ pub async fn follow_secret(
     stop: CancellationToken,
 ) {
     let api: Api<Secret> = Api::namespaced(client.kube.clone(), &settings.namespace);
-    let mut objects = single::follow(api.clone(), &settings.name);
+    let mut objects = watch_object(api.clone(), &settings.name);
     let mut rotation = SecretRotation {
         client,
         api,
@@ -122,15 +119,15 @@ struct SecretRotation {
 }
 
 impl SecretRotation {
-    fn read(&mut self, object: Result<Option<Secret>, Unwatchable>) {
+    fn read(&mut self, object: Result<Option<Secret>, WatchError>) {
         let Some(secret) = (match object {
             Ok(secret) => secret,
-            Err(Unwatchable::Refused(why)) => {
+            Err(WatchError::Refused(why)) => {
                 return self.log_problem(&format!(
                     "can't be read: {why}; allow the controller's ServiceAccount to list and watch it"
                 ));
             }
-            Err(Unwatchable::Other(why)) => return self.log_problem(&format!("can't be read: {why}")),
+            Err(WatchError::Other(why)) => return self.log_problem(&format!("can't be read: {why}")),
         }) else {
             self.state = ServingSecretState::Missing;
             return;

@@ -7,11 +7,12 @@ use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use crate::kubernetes::client::path_segment;
+use crate::kubernetes::call::chain;
+use crate::kubernetes::names::path_segment;
 
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Unwatchable {
+pub(crate) enum WatchError {
     /// RBAC says no: that does not pass by itself. The text names user, verb and resource.
     #[error("{0}")]
     Refused(String),
@@ -22,19 +23,19 @@ pub(crate) enum Unwatchable {
 
 /// The object at each change, `None` where it does not exist. The request names it, so that a role can be limited to it.
 /// After an error it tries again, at least every half minute or so.
-pub(crate) fn follow<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, Unwatchable>>
+pub(crate) fn watch_object<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, WatchError>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     if let Err(error) = path_segment(name) {
         // The name is part of a field selector, where a comma would ask for something else.
-        let error = futures::stream::iter([Err(Unwatchable::Refused(error.to_string()))]);
+        let error = futures::stream::iter([Err(WatchError::Refused(error.to_string()))]);
         return error.chain(futures::stream::pending()).boxed();
     }
-    watcher::watch_object(api, name).default_backoff().map(|seen| seen.map_err(Unwatchable::from)).boxed()
+    watcher::watch_object(api, name).default_backoff().map(|seen| seen.map_err(WatchError::from)).boxed()
 }
 
-impl From<watcher::Error> for Unwatchable {
+impl From<watcher::Error> for WatchError {
     fn from(error: watcher::Error) -> Self {
         match error {
             watcher::Error::InitialListFailed(kube::Error::Api(status))
@@ -49,7 +50,7 @@ impl From<watcher::Error> for Unwatchable {
             error @ (watcher::Error::InitialListFailed(_)
             | watcher::Error::WatchStartFailed(_)
             | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion) => Self::Other(crate::kubernetes::call::chain(&error)),
+            | watcher::Error::NoResourceVersion) => Self::Other(chain(&error)),
         }
     }
 }
