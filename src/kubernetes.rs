@@ -23,7 +23,7 @@ pub use k8s_openapi::jiff::Timestamp;
 
 pub use call::{ApiClient, CallError, CallResult, Lane};
 pub use client::{FIELD_MANAGER, client};
-pub use conflict::{Claimant, Competitor, ConflictDetector, competitor_of};
+pub use conflict::{Competitor, ConflictDetector, ScalerIdentity, competitor_of};
 pub use events::{EventLimit, ObjectEvent, Severity, write_event};
 pub use lease::{Election, Leadership, LeaseCandidate};
 pub use names::{InvalidName, Key, TargetRef, WorkloadKey};

@@ -1,4 +1,4 @@
-//! How the API server is reached: one client for every command.
+//! The client of the API server that every command uses.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use kube::{Client, Config};
 
 use super::call::ApiClient;
 
-/// Who we are in `managedFields`. The API server takes it from the User-Agent where a request names no field manager.
+/// The field manager of our writes. The API server derives one from the User-Agent where a request names none.
 pub const FIELD_MANAGER: &str = "paceline";
 
-/// How long connecting may take, in seconds. An API server that is there accepts within milliseconds.
+/// Time-out of connecting. A reachable API server accepts within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may wait for an answer. Longer than the 295 s for which a watch may have nothing to say, so
 /// that it only ends watches whose connection is dead.
 const READ_TIMEOUT: Duration = Duration::from_secs(310);
 
-/// A client that names this program and its version in each request. Shorter time-outs of `config` stay.
+/// A client that sends this program's name and version as its User-Agent. Shorter time-outs in `config` are kept.
 pub fn client(mut config: Config) -> kube::Result<ApiClient> {
     let shorter = |given: Option<Duration>, ours: Duration| Some(given.map_or(ours, |given| given.min(ours)));
     config.connect_timeout = shorter(config.connect_timeout, CONNECT_TIMEOUT);
     config.read_timeout = shorter(config.read_timeout, READ_TIMEOUT);
-    // The time for which a pooled connection was idle is not the API server's.
+    // The time for which a pooled connection was idle does not count as waiting for an answer.
     config.reset_reader_on_write = true;
     let agent = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));

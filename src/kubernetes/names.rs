@@ -35,11 +35,6 @@ impl TargetRef {
     pub fn version(&self) -> &str {
         self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
     }
-
-    /// Whether both name the same workload: versions of one group share their objects.
-    pub fn is_same_workload(&self, other: &Self) -> bool {
-        self.group() == other.group() && self.kind == other.kind && self.name == other.name
-    }
 }
 
 impl fmt::Display for TargetRef {
@@ -62,7 +57,7 @@ pub struct WorkloadKey {
 }
 
 impl WorkloadKey {
-    /// The workload that a reference in this namespace names.
+    /// The workload that a reference names in this namespace.
     pub fn of(namespace: &str, target: &TargetRef) -> Self {
         Self {
             namespace: namespace.to_owned(),
@@ -73,13 +68,13 @@ impl WorkloadKey {
     }
 }
 
-/// A text that must not go into a request's path.
+/// A text that is not safe in a request's path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a valid name in Kubernetes; use letters, digits, '-' and '.'")]
 pub struct InvalidName(String);
 
-/// Gives the name back if it is safe in a request's path. `kube` puts names there as they are, so that one with `?`, `/`
-/// or `..` in it would be a request for something else.
+/// Returns the name if it is safe in a request's path. `kube` inserts names unescaped, so one with `?`, `/` or `..` in
+/// it would address another resource.
 pub(crate) fn path_segment(name: &str) -> Result<&str, InvalidName> {
     // What RFC 3986 allows unescaped and Kubernetes allows in some name; RBAC has names with a colon.
     let is_safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
@@ -92,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_that_mean_themselves_go_into_a_path() {
+    fn only_names_without_special_characters_go_into_a_path() {
         for name in ["orders", "orders-v2.shop", "Deployment", "v1beta1", "system:node", "a_b"] {
             assert_eq!(path_segment(name), Ok(name));
         }

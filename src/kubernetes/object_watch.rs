@@ -1,4 +1,4 @@
-//! A watch of one object by its name. It knows nothing of what is watched.
+//! A watch of one object by its name.
 
 use std::fmt::Debug;
 
@@ -13,26 +13,26 @@ use crate::kubernetes::names::path_segment;
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WatchError {
-    /// RBAC says no: that does not pass by itself. The text names user, verb and resource.
+    /// RBAC refuses it, until it is granted. The text names user, verb and resource.
     #[error("{0}")]
     Refused(String),
-    /// Anything else; it is tried again.
+    /// Any other failure. It is retried.
     #[error("{0}")]
     Other(String),
 }
 
-/// The object at each change, `None` where it does not exist. The request names it, so that a role can be limited to it.
-/// After an error it tries again, at least every half minute or so.
+/// The object at each change; `None` where it does not exist. The request names the object, so that a Role can be
+/// limited to it. Errors are retried with a back-off of about 30 s at most.
 pub(crate) fn watch_object<K>(api: Api<K>, name: &str) -> BoxStream<'static, Result<Option<K>, WatchError>>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
     if let Err(error) = path_segment(name) {
-        // The name is part of a field selector, where a comma would ask for something else.
+        // The name becomes part of a field selector, where a comma would add a condition.
         let error = futures::stream::iter([Err(WatchError::Refused(error.to_string()))]);
         return error.chain(futures::stream::pending()).boxed();
     }
-    watcher::watch_object(api, name).default_backoff().map(|seen| seen.map_err(WatchError::from)).boxed()
+    watcher::watch_object(api, name).default_backoff().map(|object| object.map_err(WatchError::from)).boxed()
 }
 
 impl From<watcher::Error> for WatchError {
@@ -55,21 +55,21 @@ impl From<watcher::Error> for WatchError {
     }
 }
 
-/// The error that was logged last, so that an outage is not one line per attempt.
+/// The last error that was logged, so that an outage is logged once.
 #[derive(Debug, Default)]
 pub(crate) struct LastError(Option<String>);
 
 impl LastError {
     /// Whether this error has not been logged since the last success.
-    pub(crate) fn is_new(&mut self, what: &str) -> bool {
-        let is_new = self.0.as_deref() != Some(what);
+    pub(crate) fn is_new(&mut self, error: &str) -> bool {
+        let is_new = self.0.as_deref() != Some(error);
         if is_new {
-            self.0 = Some(what.to_owned());
+            self.0 = Some(error.to_owned());
         }
         is_new
     }
 
-    /// Notes a success.
+    /// Records a success.
     pub(crate) fn clear(&mut self) {
         self.0 = None;
     }

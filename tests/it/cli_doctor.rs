@@ -83,7 +83,7 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
             Some("keda-metrics-apiserver"),
             [None, Some(&off), Some(&on)],
             ["Ok", "Ok", "Failed"],
-            ["belongs to somebody else", "keda-metrics-apiserver", "use mode Scale"],
+            ["belongs to another adapter", "keda-metrics-apiserver", "use mode Scale"],
         ),
         (
             Some(SERVICE),

@@ -117,7 +117,7 @@ impl MemberWindow {
     }
 
     /// Begins new counts, because earlier ones are not comparable. The member's own capacity is kept.
-    fn begin_anew(&mut self) {
+    fn replace(&mut self) {
         // Polls during one rebalance begin anew many times; only what came in between would be a new rate.
         let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH_S && self.since.seconds > 0.0);
         let before = measured.or(self.before);
@@ -152,7 +152,7 @@ const MAX_POINTS: usize = 64;
 impl CapacityEstimate {
     /// A rebalance or a gap: nothing before it is comparable with what comes.
     pub(super) fn forget_windows(&mut self) {
-        self.members.values_mut().for_each(MemberWindow::begin_anew);
+        self.members.values_mut().for_each(MemberWindow::replace);
         self.committed.clear();
     }
 
@@ -227,7 +227,7 @@ impl CapacityEstimate {
             let silent =
                 window.edge.is_none_or(|(at, _, _)| seconds_between(at, timing.now) > 3.0 * timing.commit_interval_s);
             if silent {
-                window.begin_anew();
+                window.replace();
             }
             return;
         }

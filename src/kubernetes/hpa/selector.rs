@@ -11,11 +11,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelecto
 /// The longest selector that is parsed, in bytes. It bounds the work of one request.
 pub const MAX_SELECTOR_BYTES: usize = 8 * 1024;
 
-/// Requirements that labels must all meet. Without any, every object is selected.
+/// Requirements that labels must all meet. Without any, every object matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector(Vec<LabelRequirement>);
 
-/// What one label must be.
+/// A requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct LabelRequirement {
     key: String,
@@ -44,7 +44,7 @@ enum LabelTest {
     Unknown(String),
 }
 
-/// Why a text is not a selector, in a sentence for whoever wrote it.
+/// Why a text is not a selector, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSelector(String);
@@ -58,7 +58,7 @@ impl Selector {
         parse::parse(text).map(Self::new).map_err(InvalidSelector)
     }
 
-    /// Sorted by key, as Kubernetes does, so that two ways to write a selector are one selector.
+    /// Sorts by key, as Kubernetes does, so that equal selectors compare equal.
     fn new(mut requirements: Vec<LabelRequirement>) -> Self {
         for requirement in &mut requirements {
             if let LabelTest::In(values) | LabelTest::NotIn(values) = &mut requirement.test {
@@ -70,12 +70,12 @@ impl Selector {
         Self(requirements)
     }
 
-    /// Whether labels meet every requirement. `label` gives the value of a label, or nothing where there is none.
+    /// Whether labels meet every requirement. `label` returns the value of a label, or `None`.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         self.0.iter().all(|requirement| requirement.test.is_met(label(&requirement.key)))
     }
 
-    /// The only value that a label may have, where the selector says so.
+    /// The only value that the selector allows for a label, if there is one.
     pub fn only_value_of(&self, key: &str) -> Option<&str> {
         self.0.iter().filter(|requirement| requirement.key == key).find_map(|requirement| match &requirement.test {
             LabelTest::Equals(value) => Some(value.as_str()),

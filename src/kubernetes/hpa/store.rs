@@ -15,14 +15,14 @@ use crate::kubernetes::{TargetRef, WatchError, WatchStates, WorkloadKey};
 /// The resource's name in [`WatchStates`].
 pub const RESOURCE: &str = "horizontalpodautoscalers.autoscaling";
 
-/// All HPAs that are seen. Clones share them; bounded by the objects in the cluster.
+/// All known HPAs. Clones share them; bounded by the objects in the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Autoscalers(Arc<Mutex<KnownAutoscalers>>);
 
 #[derive(Debug, Default)]
 struct KnownAutoscalers {
     by_workload: BTreeMap<(WorkloadKey, String), Arc<Autoscaler>>,
-    /// By namespace and name: what an HPA scaled when it was last seen.
+    /// By namespace and name: the workload of an HPA.
     workloads: BTreeMap<(String, String), WorkloadKey>,
 }
 
@@ -35,7 +35,7 @@ impl Autoscalers {
         rest.take_while(|((of, _), _)| *of == workload).map(|(_, autoscaler)| Arc::clone(autoscaler)).collect()
     }
 
-    /// Takes in a new one or a changed one.
+    /// Adds or replaces an HPA.
     pub fn apply(&self, object: &HorizontalPodAutoscaler) {
         self.remove(object);
         let Some(autoscaler) = Autoscaler::of(object) else { return };
@@ -65,11 +65,12 @@ impl Autoscalers {
     }
 
     fn known(&self) -> MutexGuard<'_, KnownAutoscalers> {
-        // What a panic elsewhere leaves half done is mended by the next list.
+        // A change that a panic interrupts is repaired by the next list.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches a namespace, or all of them, until `stop`. Without the right to, its state says so, and it is tried again.
+    /// Watches a namespace, or all of them, until `stop`. Missing rights are recorded in `watches`, and the watch is
+    /// retried.
     pub async fn watch(self, client: Client, namespace: Option<String>, watches: WatchStates, stop: CancellationToken) {
         let scope = namespace.as_deref();
         let api: Api<HorizontalPodAutoscaler> = match scope {

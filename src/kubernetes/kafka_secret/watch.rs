@@ -1,4 +1,4 @@
-//! One Secret by its name, as it comes, changes and goes. It knows what state it is in and keeps what it said last.
+//! The state and the content of one Secret, followed by its name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,11 +24,11 @@ pub enum SecretState {
     NotReadYet,
     /// It does not exist.
     Missing,
-    /// RBAC does not allow to read it. What the API server says.
+    /// RBAC refuses it; the API server's message.
     Forbidden(String),
-    /// It has never been read, because of this.
+    /// It has never been read; the last error.
     Unreadable(String),
-    /// What it said last. It stays while the API server is away.
+    /// The content as last read. It is kept while the API server is unreachable.
     Read(Arc<SecretContent>),
 }
 
@@ -48,7 +48,7 @@ impl fmt::Debug for SecretContent {
 }
 
 impl SecretState {
-    /// What the Secret says. The error is a sentence without a subject that says what to do.
+    /// The content. The error is a predicate that says what to do.
     pub fn content(&self) -> Result<Arc<SecretContent>, String> {
         match self {
             Self::NotReadYet => Err("has not been read yet".to_owned()),
@@ -71,8 +71,8 @@ impl From<Option<Secret>> for SecretState {
     }
 }
 
-/// Follows a Secret until `stop`; `changed` is notified of each new state. What it said last stays while it can't be
-/// read, but not when it was deleted.
+/// Follows a Secret until `stop`; `changed` is notified of each new state. The last content is kept while the Secret
+/// can't be read, but not after it is deleted.
 pub async fn follow(
     client: Client,
     key: Key,
@@ -130,7 +130,7 @@ pub async fn follow(
     }
 }
 
-/// Reads a Secret once, with the rights of whoever asks.
+/// Reads a Secret once.
 pub async fn read(client: &ApiClient, key: &Key) -> SecretState {
     if let Err(error) = path_segment(&key.namespace).and(path_segment(&key.name)) {
         return SecretState::Unreadable(error.to_string());

@@ -1,5 +1,4 @@
-//! Writes a ScaledConsumer's status: only the fields that differ from what the API server has. It knows the request, not
-//! when it is due.
+//! Writes a ScaledConsumer's status, only the fields that differ from what the API server has. The caller decides when.
 
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -8,8 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus};
 use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Key, Lane, Leadership};
 
-/// The fields of `after` that differ from `before`, and null for those that are gone: a merge patch. The memory is left
-/// out, as it is written on its own.
+/// A merge patch: the fields of `after` that differ from `before`, and null for those that are gone. The memory is
+/// excluded, because it is written separately.
 pub fn difference(before: &ScaledConsumerStatus, after: &ScaledConsumerStatus) -> Map<String, Value> {
     let (mut before, mut changed) = (fields(before), fields(after));
     changed.retain(|name, value| before.remove(name).as_ref() != Some(value));
@@ -27,7 +26,7 @@ fn fields(status: &ScaledConsumerStatus) -> Map<String, Value> {
     }
 }
 
-/// Writes fields of a status, if this controller leads; gives nothing where another one leads.
+/// Writes fields of a status if this controller leads; `None` if it does not.
 pub async fn write_status(
     client: &ApiClient,
     key: &Key,

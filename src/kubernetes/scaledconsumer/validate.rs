@@ -1,5 +1,5 @@
-//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so objects from files
-//! and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
+//! Validates a ScaledConsumer and converts it to what the engine and the poller take. It needs no cluster, so objects
+//! from files and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
 mod policy;
 
@@ -29,11 +29,11 @@ pub struct Validated {
     pub mode: Mode,
     /// The Kafka cluster.
     pub cluster: ClusterRef,
-    /// What a poll shall look at.
+    /// What a poll reads.
     pub query: GroupQuery,
     /// How to decide. Its `max_observation_gap` is a default until the cluster's poll interval is known.
     pub policy: Policy,
-    /// What all of this was made of, to be kept beside what is observed.
+    /// The original spec.
     pub spec: Arc<ScaledConsumerSpec>,
 }
 
@@ -53,7 +53,7 @@ pub struct InlineCluster {
     pub servers: String,
     /// The Secret with the credentials, in the ScaledConsumer's namespace.
     pub secret: Option<Key>,
-    /// The Secret with the brokers' authority, in the ScaledConsumer's namespace.
+    /// The Secret with the brokers' CA, in the ScaledConsumer's namespace.
     pub authority: Option<Key>,
 }
 
@@ -89,8 +89,7 @@ impl fmt::Display for FieldProblem {
     }
 }
 
-/// Checks a ScaledConsumer. The API server has checked most of it already where it comes from there; files come
-/// unchecked.
+/// Checks a ScaledConsumer. The API server has already checked most of it; files are unchecked.
 pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     let mut problems = Problems::default();
     let name = object.name_any();
@@ -152,10 +151,10 @@ impl Problems {
     }
 
     fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
-        /// As long as the longest window that makes sense; a longer one is a typing error.
-        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        /// The longest window that makes sense; a longer one is a typing error.
+        const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
         match core::parse_duration(&value.0) {
-            Ok(duration) if duration <= LONGEST => Some(duration),
+            Ok(duration) if duration <= MAX_DURATION => Some(duration),
             Ok(_) => {
                 self.add(field, format!("is {}; it must be at most 24h", value.0));
                 None
@@ -196,7 +195,7 @@ fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Opt
     }
 }
 
-/// The Secrets with the credentials and with the authority.
+/// The Secrets with the credentials and with the CA.
 fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Option<Key>, Option<Key>) {
     const FIELD: &str = "spec.kafka.authentication";
     let Some(authentication) = &kafka.authentication else { return (None, None) };
@@ -218,7 +217,7 @@ fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Op
     (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
 }
 
-/// A group is a DNS subdomain, and a version a part of one: both become parts of URLs.
+/// A group is a DNS subdomain, and a version a part of one. Both become parts of URLs.
 fn check_api_version(target: &TargetRef) -> Result<(), String> {
     let is_group = !target.api_version.contains('/') || core::check_object_name(target.group()).is_ok();
     let version = target.version();
@@ -230,7 +229,7 @@ fn check_api_version(target: &TargetRef) -> Result<(), String> {
         return Ok(());
     }
     let given = core::printable(&target.api_version);
-    Err(format!("\"{given}\" is no API group and version; write for example apps/v1"))
+    Err(format!("\"{given}\" is not an API group and version; write for example apps/v1"))
 }
 
 fn check_kind(kind: &str) -> Result<(), String> {
@@ -240,7 +239,7 @@ fn check_kind(kind: &str) -> Result<(), String> {
     if is_kind {
         return Ok(());
     }
-    Err(format!("\"{}\" is no kind; write for example Deployment", core::printable(kind)))
+    Err(format!("\"{}\" is not a kind; write for example Deployment", core::printable(kind)))
 }
 
 fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
@@ -475,7 +474,7 @@ spec:
             ("apiVersion", "Apps/v1"),
         ] {
             let error = target(field, value).expect_err(value);
-            assert!(error.contains(&format!("spec.scaleTargetRef.{field}: \"{value}\" is no")), "{value}: {error}");
+            assert!(error.contains(&format!("spec.scaleTargetRef.{field}: \"{value}\" is not a")), "{value}: {error}");
         }
         for (field, value) in [
             ("name", "w"),

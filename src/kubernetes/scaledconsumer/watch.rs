@@ -1,5 +1,5 @@
-//! The ScaledConsumers of the cluster, as they come and go. Each object is parsed on its own, so that one that this
-//! controller can't read never hides the others.
+//! The ScaledConsumers of the cluster, as they change. Each object is parsed on its own, so that one invalid object
+//! does not hide the others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -22,11 +22,11 @@ use crate::kubernetes::{Key, WatchError, WatchStates};
 pub struct LoadedConsumer {
     /// Its namespace and name.
     pub key: Key,
-    /// What it asks for, or what is wrong with it.
+    /// Its spec, or what is wrong with it.
     pub spec: Result<Validated, String>,
     /// When it was created, where it comes from the API server.
     pub created: Option<Timestamp>,
-    /// Where its status goes; nothing for one from a file.
+    /// Its object in the API server; `None` for one from a file.
     pub record: Option<Arc<Record>>,
 }
 
@@ -37,25 +37,26 @@ pub struct Record {
     pub reference: ObjectReference,
     /// The spec's generation.
     pub generation: Option<i64>,
-    /// The status as it was when the object was seen.
+    /// The status at that time.
     pub status: ScaledConsumerStatus,
 }
 
-/// What has happened to ScaledConsumers.
+/// A change of ScaledConsumers.
 #[derive(Debug)]
 pub enum Change {
     /// A new one, or a changed one.
     Applied(Box<LoadedConsumer>),
-    /// One is gone.
-    Gone(Key),
-    /// These are all that there are; others are gone. `None` in place of a namespace: of all namespaces.
+    /// One was removed.
+    Removed(Key),
+    /// The complete list of a namespace, or of all where `None`. Others are removed.
     Listed(Option<String>, BTreeSet<Key>),
 }
 
 /// The resource's name in [`WatchStates`].
 pub const RESOURCE: &str = "scaledconsumers.paceline.dev";
 
-/// Watches a namespace, or all of them, until `stop`. Whoever takes the changes says when the list is taken in.
+/// Watches a namespace, or all of them, until `stop`. The receiver of the changes records in the [`WatchStates`] that
+/// the list has arrived, once it has processed it.
 pub async fn watch(
     client: Client,
     namespace: Option<String>,
@@ -91,7 +92,7 @@ pub async fn watch(
             }
             Ok(watcher::Event::InitDone) => Change::Listed(namespace.clone(), std::mem::take(&mut listed)),
             Ok(watcher::Event::Apply(object)) => Change::Applied(Box::new(parse(&object))),
-            Ok(watcher::Event::Delete(object)) => Change::Gone(key(&object)),
+            Ok(watcher::Event::Delete(object)) => Change::Removed(key(&object)),
         };
         if changes.send(change).await.is_err() {
             return;
@@ -105,7 +106,7 @@ fn key(object: &DynamicObject) -> Key {
 
 fn parse(object: &DynamicObject) -> LoadedConsumer {
     let mut reference = object.object_ref(&ApiResource::erase::<ScaledConsumer>(&()));
-    // A version of the object is not what an Event is about.
+    // An Event is about the object, not about one of its versions.
     reference.resource_version = None;
     let status = object.data.get("status").cloned().unwrap_or_default();
     let spec = object
@@ -120,7 +121,7 @@ fn parse(object: &DynamicObject) -> LoadedConsumer {
         record: Some(Arc::new(Record {
             reference,
             generation: object.metadata.generation,
-            // A status that can't be read is written anew.
+            // A status that can't be parsed is replaced.
             status: serde_json::from_value(status).unwrap_or_default(),
         })),
     }

@@ -1,7 +1,7 @@
-//! Paths to answers.
+//! The routes.
 //!
-//! Every answer is JSON, whatever `Accept` says: a 406 would make the aggregator, or a client that prefers protobuf,
-//! believe that the API is broken. Errors are a metav1.Status, except for what never becomes a request: hyper answers
+//! Every answer is JSON, whatever `Accept` is: a 406 would make the aggregator, or a client that prefers protobuf, treat
+//! the API as broken. Errors are a metav1.Status, except for what never becomes a request: hyper answers
 //! headers that are malformed or too long with a bare 4xx. No request's body is ever read, so none needs a limit.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::read::MetricReader;
 use super::wire::{self, ErrorStatus, MetricValueList};
 use crate::kubernetes::hpa::{Metric, Selector};
 
-/// What the answers are made from.
+/// The sources of the answers.
 pub(super) struct RouteState {
     pub(super) reader: MetricReader,
     pub(super) front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
@@ -42,7 +42,7 @@ pub(super) fn router(state: Arc<RouteState>) -> Router {
         .with_state(state)
 }
 
-/// Lets requests of the front proxy pass, and counts all.
+/// Accepts requests of the front proxy only, and counts all requests.
 async fn authenticate(State(state): State<Arc<RouteState>>, request: Request, next: Next) -> Response {
     let response = match state.check(&request) {
         Ok(()) => next.run(request).await,
@@ -69,7 +69,7 @@ async fn values(
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, ErrorStatus> {
-    // Only a name that is not UTF-8 is left to fail.
+    // Only a name that is not UTF-8 can fail.
     let Path((namespace, name)) = path.map_err(|_| ErrorStatus::bad_request("the path is not valid UTF-8"))?;
     let Query(query) = query.map_err(|_| ErrorStatus::bad_request("the query can't be read"))?;
     let parameter = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());

@@ -20,9 +20,9 @@ pub(super) struct ErrorStatus {
     api_version: &'static str,
     metadata: EmptyObject,
     status: &'static str,
-    /// A sentence for people; the HPA puts it into its condition.
+    /// A sentence; the HPA copies it into its condition.
     pub(super) message: String,
-    /// The reason, in one CamelCase word of metav1.StatusReason.
+    /// The reason, a CamelCase word of metav1.StatusReason.
     pub(super) reason: &'static str,
     /// The HTTP status code.
     pub(super) code: u16,
@@ -39,7 +39,7 @@ impl ErrorStatus {
         Self::new(400, "BadRequest", message)
     }
 
-    /// 401, with no more than that: the client is not to learn more.
+    /// 401, without details for the client.
     pub(super) fn unauthorized() -> Self {
         Self::new(401, "Unauthorized", "Unauthorized")
     }
@@ -136,7 +136,7 @@ struct ApiGroupVersion {
     version: &'static str,
 }
 
-/// The groups that are served: one.
+/// The only group that is served.
 pub(super) fn groups() -> ApiGroupList {
     let group = ApiGroup { kind: None, api_version: None, ..group() };
     ApiGroupList { kind: "APIGroupList", api_version: "v1", groups: [group] }
@@ -174,7 +174,7 @@ struct ApiResource {
     verbs: [&'static str; 1],
 }
 
-/// The metrics, which are what this API calls resources.
+/// The metrics; the API calls them resources.
 pub(super) fn resources() -> ApiResourceList {
     let resources = Metric::ALL.map(|metric| ApiResource {
         name: metric.name(),

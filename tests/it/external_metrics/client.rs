@@ -260,7 +260,7 @@ pub(super) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, top
         },
     });
     let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
-    registry.begin_anew(&source(namespace, name), Some(spec))
+    registry.replace(&source(namespace, name), Some(spec))
 }
 
 /// The same of the topic `NAME-topic`, with what was read.

@@ -1,6 +1,6 @@
-//! A selector's text to requirements, by the grammar of apimachinery's labels.Parse. Some of it is unexpected: nothing
-//! after `=` is the empty value, `()` and `(a,)` contain it, and `in` and `notin` are ordinary words where no operator
-//! can be. A comma at the end and an operator after `!key` are errors.
+//! Parses a selector by the grammar of apimachinery's labels.Parse. Some of it is unexpected: an empty text after `=`
+//! is the empty value, `()` and `(a,)` contain it, and `in` and `notin` are ordinary words where no operator is
+//! allowed. A trailing comma and an operator after `!key` are errors.
 
 use super::{LabelRequirement, LabelTest};
 
@@ -165,12 +165,12 @@ fn is_dns_name(text: &str) -> bool {
     text.len() <= MAX_PREFIX && text.split('.').all(is_label)
 }
 
-/// Whether the first and the last byte are as they should; true where there is none.
+/// Whether the first and the last byte are valid; true for an empty text.
 fn ends_are(text: &str, is_good: impl Fn(u8) -> bool) -> bool {
     [text.bytes().next(), text.bytes().next_back()].into_iter().flatten().all(is_good)
 }
 
-/// The beginning of what somebody wrote: a message does not repeat ten kilobytes.
+/// The beginning of a text, so that a message does not repeat kilobytes.
 fn shortened(text: &str) -> String {
     text.char_indices().nth(MAX_NAME).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
 }
