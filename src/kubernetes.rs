@@ -27,7 +27,7 @@ pub use conflict::{Competitor, ConflictDetector, ScalerIdentity, competitor_of};
 pub use events::{EventLimit, ObjectEvent, Severity, write_event};
 pub use lease::{Election, Leadership, LeaseCandidate};
 pub use names::{InvalidName, Key, TargetRef, WorkloadKey};
-pub(crate) use object_watch::{LastError, WatchError, watch_object};
+pub(crate) use object_watch::{LastError, ListChange, WatchError, watch_list, watch_object};
 pub use watch_state::{ListState, WatchKey, WatchState, WatchStates};
 pub(crate) use workload::read_workload;
 pub use workload::{ScaleError, WorkloadHandle, Workloads};

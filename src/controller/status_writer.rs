@@ -11,7 +11,7 @@ mod object;
 mod outage;
 mod requests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
 use budget::{CONDITION_BURST, MEMORY_BURST, TokenBucket, back_off};
 use fields::Urgency;
-use object::TrackedObject;
+use object::{Due, TrackedObject};
 use outage::{Outages, cause};
 use requests::{RequestKind, Requests};
 
@@ -101,21 +101,12 @@ impl StatusWriter {
     }
 }
 
-/// The queues. Numbers have none; they are sorted anew each time.
-#[derive(Clone, Copy)]
-enum Queue {
-    Changes,
-    Conditions,
-    Memories,
-}
-
 /// The state of one leadership term. It starts from what the API server has.
 struct LeaderTerm<'a> {
     writer: &'a StatusWriter,
     began: Duration,
     objects: BTreeMap<Arc<Key>, TrackedObject>,
     outages: Outages,
-    queues: [VecDeque<Arc<Key>>; 3],
     numbers: TokenBucket,
     conditions: TokenBucket,
     memories: TokenBucket,
@@ -130,7 +121,6 @@ impl<'a> LeaderTerm<'a> {
             began: (writer.now)(),
             objects: BTreeMap::new(),
             outages: Outages::default(),
-            queues: Default::default(),
             // A burst of one second, so that writes are spread.
             numbers: TokenBucket::new(budget.numbers_per_second, budget.numbers_per_second.max(1.0)),
             conditions: TokenBucket::new(budget.conditions_per_second, CONDITION_BURST),
@@ -151,7 +141,7 @@ impl<'a> LeaderTerm<'a> {
                 () = stop.cancelled() => return,
                 Some((what, answer)) = self.requests.next() => {
                     self.finished(what, answer);
-                    self.start_queued();
+                    self.start_due();
                 }
                 _ = tick.tick() => {
                     if !self.writer.leadership.is_leader() {
@@ -167,8 +157,7 @@ impl<'a> LeaderTerm<'a> {
                     }
                     self.report_outages();
                     self.retry();
-                    self.start_queued();
-                    self.start_numbers();
+                    self.start_due();
                     self.requests.start_events(Instant::now());
                 }
             }
@@ -179,12 +168,10 @@ impl<'a> LeaderTerm<'a> {
     async fn finish(&mut self) {
         self.scan(false);
         loop {
-            for queue in [Queue::Changes, Queue::Memories] {
-                while self.requests.has_room(true)
-                    && let Some(key) = self.pop(queue)
-                {
-                    self.start(queue, &key);
-                }
+            while self.requests.has_room(true)
+                && let Some((due, key)) = self.next_due(|due| matches!(due, Due::Change | Due::Memory))
+            {
+                self.start(due, &key);
             }
             let Some((what, answer)) = self.requests.next().await else { return };
             self.finished(what, answer);
@@ -251,17 +238,7 @@ impl<'a> LeaderTerm<'a> {
             object.urgency = Urgency::Nothing;
             object.retry_at = Some(settled_at);
         }
-        let queue = match object.urgency {
-            Urgency::Change => Some(Queue::Changes),
-            Urgency::Conditions => Some(Queue::Conditions),
-            Urgency::Numbers(_) | Urgency::Nothing => None,
-        };
-        let memory = object.is_memory_due(entry).then_some(Queue::Memories);
-        for queue in queue.into_iter().chain(memory) {
-            if !std::mem::replace(&mut object.is_queued[queue as usize], true) {
-                self.queues[queue as usize].push_back(Arc::clone(&entry.key));
-            }
-        }
+        object.is_memory_due = object.has_new_memory(entry);
     }
 
     fn check_autoscalers(&self, entry: &Entry) -> Option<AutoscaledCondition> {
@@ -284,79 +261,52 @@ impl<'a> LeaderTerm<'a> {
         }
     }
 
-    /// Returns the next object of a queue that is still due.
-    fn pop(&mut self, queue: Queue) -> Option<Arc<Key>> {
-        while let Some(key) = self.queues[queue as usize].pop_front() {
-            let Some(object) = self.objects.get_mut(&key) else { continue };
-            object.is_queued[queue as usize] = false;
-            let is_due = match queue {
-                Queue::Changes => object.urgency == Urgency::Change,
-                Queue::Conditions => object.urgency == Urgency::Conditions,
-                Queue::Memories => true,
-            };
-            if is_due && !object.in_flight {
-                return Some(key);
-            }
-        }
-        None
-    }
-
-    /// Starts queued writes within their budgets.
-    fn start_queued(&mut self) {
+    /// The most important write that is due: by kind, then by weight and by how long the object was not written.
+    fn next_due(&self, is_allowed: impl Fn(Due) -> bool) -> Option<(Due, Arc<Key>)> {
         let now = Instant::now();
-        while self.requests.has_room(true)
-            && let Some(key) = self.pop(Queue::Changes)
-        {
-            self.start(Queue::Changes, &key);
-        }
-        while self.requests.has_room(false)
-            && self.conditions.available(now) > 0
-            && let Some(key) = self.pop(Queue::Conditions)
-        {
-            if self.start(Queue::Conditions, &key) {
-                self.conditions.take();
-            }
-        }
-        while self.requests.has_room(false)
-            && self.memories.available(now) > 0
-            && let Some(key) = self.pop(Queue::Memories)
-        {
-            if self.start(Queue::Memories, &key) {
-                self.memories.take();
-            }
-        }
+        let due = self.objects.iter().filter_map(|(key, object)| Some((object.due(&is_allowed, now)?, key)));
+        let (first, key) =
+            due.max_by(|((a, a_weight), _), ((b, b_weight), _)| a.cmp(b).then(a_weight.total_cmp(b_weight)))?;
+        Some((first.0, Arc::clone(key)))
     }
 
-    /// Starts writes of numbers within the budget: the largest changes that were unwritten for longest first.
-    fn start_numbers(&mut self) {
+    /// Starts the writes that are due, within their budgets.
+    fn start_due(&mut self) {
         let now = Instant::now();
-        if self.numbers.available(now) == 0 || !self.requests.has_room(false) {
-            return;
-        }
-        let priority = |(key, object): (&Arc<Key>, &TrackedObject)| match object.urgency {
-            Urgency::Numbers(weight) if !object.in_flight => {
-                let unwritten = now.duration_since(object.written_at).as_secs_f64() + 1.0;
-                Some((f64::from(weight) * unwritten, Arc::clone(key)))
-            }
-            Urgency::Numbers(_) | Urgency::Nothing | Urgency::Conditions | Urgency::Change => None,
-        };
-        let mut due: Vec<_> = self.objects.iter().filter_map(priority).collect();
-        due.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        for (_, key) in due {
-            if self.numbers.available(now) == 0 || !self.requests.has_room(false) {
-                return;
-            }
-            if self.start_status(&key) {
-                self.numbers.take();
+        loop {
+            let (for_changes, for_others) = (self.requests.has_room(true), self.requests.has_room(false));
+            let [conditions, memories, numbers] = [&mut self.conditions, &mut self.memories, &mut self.numbers]
+                .map(|bucket| for_others && bucket.available(now) > 0);
+            let next = self.next_due(|due| match due {
+                Due::Change => for_changes,
+                Due::Conditions => conditions,
+                Due::Memory => memories,
+                Due::Numbers => numbers,
+            });
+            let Some((due, key)) = next else { return };
+            if self.start(due, &key) {
+                match due {
+                    Due::Change => {}
+                    Due::Conditions => self.conditions.take(),
+                    Due::Memory => self.memories.take(),
+                    Due::Numbers => self.numbers.take(),
+                }
             }
         }
     }
 
-    /// Starts a write; returns whether there was something to write.
-    fn start(&mut self, queue: Queue, key: &Arc<Key>) -> bool {
-        match queue {
-            Queue::Changes | Queue::Conditions => self.start_status(key),
-            Queue::Memories => self.start_memory(key),
+    /// Starts a write; returns whether there was something to write. The object is no longer due.
+    fn start(&mut self, due: Due, key: &Arc<Key>) -> bool {
+        let Some(object) = self.objects.get_mut(key) else { return false };
+        match due {
+            Due::Change | Due::Conditions | Due::Numbers => {
+                object.urgency = Urgency::Nothing;
+                self.start_status(key)
+            }
+            Due::Memory => {
+                object.is_memory_due = false;
+                self.start_memory(key)
+            }
         }
     }
 
@@ -366,7 +316,6 @@ impl<'a> LeaderTerm<'a> {
         let autoscaled = self.check_autoscalers(&entry);
         let Some(object) = self.objects.get_mut(key) else { return false };
         object.renew(&entry, Instant::now());
-        object.urgency = Urgency::Nothing;
         let Some(plan) = object.plan(&entry, autoscaled.as_ref(), at) else { return false };
         let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
         let new = object.new_changes(&entry);
@@ -401,7 +350,7 @@ impl<'a> LeaderTerm<'a> {
     fn start_memory(&mut self, key: &Arc<Key>) -> bool {
         let Some(entry) = self.writer.registry.get(key) else { return false };
         let Some(object) = self.objects.get_mut(key) else { return false };
-        let Some(memory) = entry.memory.as_ref().filter(|_| object.is_memory_due(&entry)) else { return false };
+        let Some(memory) = entry.memory.as_ref().filter(|_| object.has_new_memory(&entry)) else { return false };
         if memory.len() > LONGEST_MEMORY {
             let was_too_long = object.memory_sent.as_ref().is_some_and(|sent| sent.len() > LONGEST_MEMORY);
             object.memory_sent = Some(Arc::clone(memory));

@@ -13,9 +13,9 @@ pub const FIELD_MANAGER: &str = "paceline";
 
 /// Time-out of connecting. A reachable API server accepts within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may wait for an answer. Longer than the 295 s for which a watch may have nothing to say, so
-/// that it only ends watches whose connection is dead.
-const READ_TIMEOUT: Duration = Duration::from_secs(310);
+/// How long a connection may wait for data. The API server sends a bookmark to each watch about once a minute, so one that
+/// is silent for longer is dead; it is retried from where it was.
+const READ_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A client that sends this program's name and version as its User-Agent. Shorter time-outs in `config` are kept.
 pub fn client(mut config: Config) -> kube::Result<ApiClient> {

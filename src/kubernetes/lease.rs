@@ -22,7 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::kubernetes::call::REQUEST_TIMEOUT;
 use crate::kubernetes::names::path_segment;
-use crate::kubernetes::{ApiClient, CallError, Lane};
+use crate::kubernetes::{ApiClient, CallError, Lane, LastError};
 
 /// Lease duration: without a renewal for this time, another candidate may take it.
 const DURATION: Duration = Duration::from_secs(10);
@@ -96,7 +96,7 @@ pub struct Election {
     /// The resourceVersion that another candidate wrote, and when it was first read.
     other: Option<(String, Instant)>,
     /// The last failure that was logged, so that an outage is logged once.
-    last_error: Option<String>,
+    last_error: LastError,
 }
 
 impl Election {
@@ -104,8 +104,16 @@ impl Election {
     pub fn new(client: ApiClient, candidate: LeaseCandidate) -> (Self, Leadership) {
         let api = Api::namespaced(client.kube.clone(), &candidate.namespace);
         let (held_until, leadership) = watch::channel(None);
-        let election =
-            Self { client, api, candidate, held_until, held: None, unconfirmed: None, other: None, last_error: None };
+        let election = Self {
+            client,
+            api,
+            candidate,
+            held_until,
+            held: None,
+            unconfirmed: None,
+            other: None,
+            last_error: LastError::default(),
+        };
         (election, Leadership(leadership))
     }
 
@@ -135,7 +143,7 @@ impl Election {
             None => self.take_if_free(begun).await,
         };
         match result {
-            Ok(()) => self.last_error = None,
+            Ok(()) => self.last_error.clear(),
             Err(error) => self.log_once(&error.to_string()),
         }
         if self.held_until.borrow().is_some_and(|until| Instant::now() >= until) {
@@ -305,10 +313,9 @@ impl Election {
     }
 
     fn log_once(&mut self, error: &str) {
-        if self.last_error.as_deref() != Some(error) {
+        if self.last_error.is_new(error) {
             let LeaseCandidate { namespace, lease, .. } = &self.candidate;
             warn!(namespace, lease, error, "The lease can't be read or written; trying again.");
-            self.last_error = Some(error.to_owned());
         }
     }
 

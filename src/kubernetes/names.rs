@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use kube::{Resource, ResourceExt};
+
 /// The longest name of an object, in bytes (RFC 1123 subdomain).
 const LONGEST_NAME: usize = 253;
 
@@ -12,6 +14,13 @@ pub struct Key {
     pub namespace: String,
     /// The name.
     pub name: String,
+}
+
+impl Key {
+    /// The key of an object; its namespace is empty where it has none.
+    pub(crate) fn of<K: Resource>(object: &K) -> Self {
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+    }
 }
 
 /// The workload that is scaled.

@@ -1,14 +1,18 @@
-//! A watch of one object by its name.
+//! Watches of one object by its name, and of all objects in a scope.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::future::ready;
 
 use futures::stream::{BoxStream, StreamExt};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::kubernetes::call::chain;
-use crate::kubernetes::names::path_segment;
+use crate::kubernetes::names::{Key, path_segment};
+use crate::kubernetes::watch_state::WatchStates;
 
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +37,53 @@ where
         return error.chain(futures::stream::pending()).boxed();
     }
     watcher::watch_object(api, name).default_backoff().map(|object| object.map_err(WatchError::from)).boxed()
+}
+
+/// A change in a list that is watched.
+pub(crate) enum ListChange<K> {
+    /// An object was added or changed.
+    Applied(K),
+    /// An object was removed.
+    Removed(Key),
+    /// The complete list has arrived. Other objects no longer exist.
+    Listed(BTreeSet<Key>),
+}
+
+/// The changes of all objects in a scope. Records failures in `watches`, and retries them; the receiver records the list.
+pub(crate) fn watch_list<K>(
+    api: Api<K>,
+    config: watcher::Config,
+    resource: &'static str,
+    scope: Option<String>,
+    watches: WatchStates,
+) -> BoxStream<'static, ListChange<K>>
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    watches.begin(resource, scope.as_deref());
+    let mut listed = BTreeSet::new();
+    let changes = watcher(api, config).default_backoff().filter_map(move |event| {
+        ready(match event {
+            Ok(watcher::Event::Init) => {
+                listed.clear();
+                None
+            }
+            Ok(watcher::Event::InitApply(object)) => {
+                listed.insert(Key::of(&object));
+                Some(ListChange::Applied(object))
+            }
+            Ok(watcher::Event::InitDone) => Some(ListChange::Listed(std::mem::take(&mut listed))),
+            Ok(watcher::Event::Apply(object)) => Some(ListChange::Applied(object)),
+            Ok(watcher::Event::Delete(object)) => Some(ListChange::Removed(Key::of(&object))),
+            Err(error) => {
+                let error = WatchError::from(error);
+                let is_refusal = matches!(error, WatchError::Refused(_));
+                watches.failed(resource, scope.as_deref(), is_refusal, &error.to_string());
+                None
+            }
+        })
+    });
+    changes.boxed()
 }
 
 impl From<watcher::Error> for WatchError {

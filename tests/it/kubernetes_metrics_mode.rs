@@ -161,7 +161,8 @@ async fn what_an_hpa_makes_of_the_metric_is_said_and_the_target_is_never_written
     assert_eq!(decisions, [(2, 4), (1, 4)], "what is served is told once for each number that there is");
     let events = Api::<Event>::namespaced(cluster.admin(), &namespace).list(&ListParams::default()).await.unwrap();
     let notes: Vec<_> = events.items.iter().filter_map(|event| event.note.clone()).collect();
-    for said in ["Autoscaled is False: The external metrics API is off", "1 -> 4, served to the HorizontalPodAutoscaler"]
+    for said in
+        ["Autoscaled is False: The external metrics API is off", "1 -> 4, served to the HorizontalPodAutoscaler"]
     {
         assert_eq!(notes.iter().filter(|note| note.starts_with(said)).count(), 1, "{said}: {notes:#?}");
     }

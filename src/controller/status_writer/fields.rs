@@ -63,42 +63,6 @@ pub(super) fn is_settled(entry: &Entry) -> bool {
     }
 }
 
-/// A copy of a status without its memory: that is up to 64 KiB, and written on its own.
-pub(super) fn without_memory(status: &ScaledConsumerStatus) -> ScaledConsumerStatus {
-    let ScaledConsumerStatus {
-        observed_generation,
-        replicas,
-        desired,
-        lag,
-        lag_complete,
-        time_lag,
-        oldest_record_time,
-        reason,
-        message,
-        model,
-        candidates,
-        memory: _,
-        decisions,
-        conditions,
-    } = status;
-    ScaledConsumerStatus {
-        observed_generation: *observed_generation,
-        replicas: *replicas,
-        desired: *desired,
-        lag: *lag,
-        lag_complete: *lag_complete,
-        time_lag: time_lag.clone(),
-        oldest_record_time: oldest_record_time.clone(),
-        reason: reason.clone(),
-        message: message.clone(),
-        model: model.clone(),
-        candidates: candidates.clone(),
-        memory: None,
-        decisions: decisions.clone(),
-        conditions: conditions.clone(),
-    }
-}
-
 /// Sets the numbers of the last decision.
 pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decision: &Decision) {
     let view = DecisionView::of(decision);

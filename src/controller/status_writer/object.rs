@@ -45,11 +45,21 @@ pub(super) struct TrackedObject {
     /// The age of its decision, in steps, when last checked.
     pub(super) outdated: Option<Duration>,
     pub(super) urgency: Urgency,
-    pub(super) is_queued: [bool; 3],
+    /// Whether a memory is to be written.
+    pub(super) is_memory_due: bool,
     pub(super) written_at: Instant,
     pub(super) in_flight: bool,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
+}
+
+/// A kind of write that is due, the most important one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    Numbers,
+    Memory,
+    Conditions,
+    Change,
 }
 
 /// A status to write, and the checks that it is based on.
@@ -88,12 +98,26 @@ impl TrackedObject {
             cause: None,
             outdated: None,
             urgency: Urgency::Nothing,
-            is_queued: [false; 3],
+            is_memory_due: false,
             written_at: Instant::now().checked_sub(spread).unwrap_or_else(Instant::now),
             in_flight: false,
             failures: 0,
             retry_at: None,
         }
+    }
+
+    /// The most important allowed write, with its weight among others of its kind.
+    pub(super) fn due(&self, is_allowed: impl Fn(Due) -> bool, now: Instant) -> Option<(Due, f64)> {
+        let (status, weight) = match self.urgency {
+            Urgency::Nothing => (None, 1),
+            Urgency::Numbers(weight) => (Some(Due::Numbers), weight),
+            Urgency::Conditions => (Some(Due::Conditions), 1),
+            Urgency::Change => (Some(Due::Change), 1),
+        };
+        let memory = self.is_memory_due.then_some(Due::Memory);
+        let due = [status, memory].into_iter().flatten().filter(|due| !self.in_flight && is_allowed(*due)).max()?;
+        let unwritten = now.duration_since(self.written_at).as_secs_f64() + 1.0;
+        Some((due, f64::from(weight) * unwritten))
     }
 
     /// Whether the entry is another object of the same name.
@@ -135,8 +159,8 @@ impl TrackedObject {
         Some(self.pending.as_ref().map_or(&record.status, |pending| &pending.0))
     }
 
-    /// Whether a memory is to be written.
-    pub(super) fn is_memory_due(&self, entry: &Entry) -> bool {
+    /// Whether there is a memory that was not written.
+    pub(super) fn has_new_memory(&self, entry: &Entry) -> bool {
         entry.record.is_some() && entry.memory.is_some() && entry.memory != self.memory_sent
     }
 
@@ -172,7 +196,8 @@ impl TrackedObject {
             }
             return Some(StatusPlan { status: ScaledConsumerStatus::default(), checks, urgency });
         };
-        let mut status = fields::without_memory(before);
+        // The memory is written separately.
+        let mut status = ScaledConsumerStatus { memory: None, ..before.clone() };
         if self.of_old_spec.is_none() {
             status.observed_generation = self.generation;
         }

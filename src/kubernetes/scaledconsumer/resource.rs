@@ -328,7 +328,7 @@ pub struct Behavior {
 }
 
 /// Limits on scaling up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleUp {
     /// Scaling up uses the lowest recommendation of this window, in seconds. 0: at once.
@@ -345,7 +345,7 @@ pub struct ScaleUp {
 }
 
 /// Limits on scaling down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleDown {
     /// Scaling down uses the highest recommendation of this window, in seconds, which must have been observed completely. Default: 300 with lagPerReplica, 0 with timeLag, which scales down only when fewer replicas are predicted to be enough.
@@ -467,18 +467,6 @@ impl JsonSchema for DurationText {
 
     fn inline_schema() -> bool {
         true
-    }
-}
-
-impl Default for ScaleUp {
-    fn default() -> Self {
-        Self { stabilization_window_seconds: 0, select_policy: SelectPolicy::Max, policies: Vec::new() }
-    }
-}
-
-impl Default for ScaleDown {
-    fn default() -> Self {
-        Self { stabilization_window_seconds: None, select_policy: SelectPolicy::Max, policies: Vec::new() }
     }
 }
 

@@ -9,13 +9,13 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::Resource;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::runtime::watcher;
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus, Validated, validate};
-use crate::kubernetes::{Key, WatchError, WatchStates};
+use crate::kubernetes::{Key, ListChange, WatchStates, watch_list};
 
 /// One ScaledConsumer as it was read.
 #[derive(Clone, Debug)]
@@ -70,38 +70,18 @@ pub async fn watch(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    watches.begin(RESOURCE, namespace.as_deref());
     let config = watcher::Config { label_selector: selector, ..watcher::Config::default() };
-    let mut events = watcher(api, config).default_backoff().boxed();
-    let mut listed = BTreeSet::new();
+    let mut events = watch_list(api, config, RESOURCE, namespace.clone(), watches);
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         let change = match event {
-            Err(error) => {
-                let error = WatchError::from(error);
-                let is_refusal = matches!(error, WatchError::Refused(_));
-                watches.failed(RESOURCE, namespace.as_deref(), is_refusal, &error.to_string());
-                continue;
-            }
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                listed.insert(key(&object));
-                Change::Applied(Box::new(parse(&object)))
-            }
-            Ok(watcher::Event::InitDone) => Change::Listed(namespace.clone(), std::mem::take(&mut listed)),
-            Ok(watcher::Event::Apply(object)) => Change::Applied(Box::new(parse(&object))),
-            Ok(watcher::Event::Delete(object)) => Change::Removed(key(&object)),
+            ListChange::Applied(object) => Change::Applied(Box::new(parse(&object))),
+            ListChange::Removed(key) => Change::Removed(key),
+            ListChange::Listed(keys) => Change::Listed(namespace.clone(), keys),
         };
         if changes.send(change).await.is_err() {
             return;
         }
     }
-}
-
-fn key(object: &DynamicObject) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 fn parse(object: &DynamicObject) -> LoadedConsumer {
@@ -115,7 +95,7 @@ fn parse(object: &DynamicObject) -> LoadedConsumer {
         .map_err(|error| format!("it can't be read: {error}"))
         .and_then(|object| validate(&object).map_err(|invalid| invalid.to_string()));
     LoadedConsumer {
-        key: key(object),
+        key: Key::of(object),
         spec,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         record: Some(Arc::new(Record {

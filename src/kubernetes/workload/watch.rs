@@ -12,7 +12,7 @@ use kube::core::{DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -325,7 +325,7 @@ impl Store {
             Event::Init => self.list += 1,
             Event::InitApply(object) | Event::Apply(object) => {
                 self.failing = None;
-                let key = key(&object);
+                let key = Key::of(&object);
                 let facts = trim(object);
                 // A page of a list may be older than what a handle read itself, but never older than this store.
                 self.objects.insert(key.clone(), (facts, self.list));
@@ -333,7 +333,7 @@ impl Store {
             }
             Event::Delete(object) => {
                 self.failing = None;
-                let key = key(&object);
+                let key = Key::of(&object);
                 self.objects.remove(&key);
                 self.publish(&key);
             }
@@ -360,8 +360,4 @@ impl Store {
             !is_same
         });
     }
-}
-
-fn key<K: Resource>(object: &K) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }

@@ -103,7 +103,7 @@ async fn only_get(method: Method) -> ErrorStatus {
 
 impl IntoResponse for ErrorStatus {
     fn into_response(self) -> Response {
-        json(StatusCode::from_u16(self.code).expect("a Status is only made with valid codes"), &self)
+        json(StatusCode::from_u16(self.code).expect("a Status is only made with valid codes"), &self.body())
     }
 }
 

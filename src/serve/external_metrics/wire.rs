@@ -4,6 +4,7 @@
 
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 use super::read::MetricValue;
 use crate::kubernetes::hpa::{Labels, Metric};
@@ -13,25 +14,28 @@ const VERSION: &str = "v1beta1";
 const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
 /// Kubernetes' metav1.Status: why a request failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ErrorStatus {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: EmptyObject,
-    status: &'static str,
-    /// A sentence; the HPA copies it into its condition.
-    pub(super) message: String,
-    /// The reason, a CamelCase word of metav1.StatusReason.
-    pub(super) reason: &'static str,
     /// The HTTP status code.
     pub(super) code: u16,
+    /// The reason, a CamelCase word of metav1.StatusReason.
+    reason: &'static str,
+    /// A sentence; the HPA copies it into its condition.
+    message: String,
 }
 
 impl ErrorStatus {
     fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind: "Status", api_version: "v1", metadata: EmptyObject {}, status: "Failure", message, reason, code }
+        Self { code, reason, message: message.into() }
+    }
+
+    /// The body of the answer.
+    pub(super) fn body(&self) -> Value {
+        let Self { code, reason, message } = self;
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "reason": reason, "code": code,
+        })
     }
 
     /// 400: the request itself is wrong.
@@ -60,17 +64,13 @@ impl ErrorStatus {
     }
 }
 
-/// `{}`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct EmptyObject {}
-
 /// ExternalMetricValueList.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MetricValueList {
     kind: &'static str,
     api_version: &'static str,
-    metadata: EmptyObject,
+    metadata: Map<String, Value>,
     items: Vec<MetricItem>,
 }
 
@@ -102,86 +102,35 @@ impl MetricValueList {
     /// The values of a metric.
     pub(super) fn new(metric: Metric, values: Vec<MetricValue>) -> Self {
         let items = values.into_iter().map(|value| MetricItem(metric, value)).collect();
-        Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: EmptyObject {}, items }
+        Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: Map::new(), items }
     }
 }
 
 /// APIGroupList: the answer to `/apis`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ApiGroupList {
-    kind: &'static str,
-    api_version: &'static str,
-    groups: [ApiGroup; 1],
+pub(super) fn groups() -> Value {
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [unversioned_group()]})
 }
 
 /// APIGroup: the answer to `/apis/external.metrics.k8s.io`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ApiGroup {
-    // An APIGroup within a list says neither.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_version: Option<&'static str>,
-    name: &'static str,
-    versions: [ApiGroupVersion; 1],
-    preferred_version: ApiGroupVersion,
+pub(super) fn group() -> Value {
+    let mut group = unversioned_group();
+    (group["kind"], group["apiVersion"]) = ("APIGroup".into(), "v1".into());
+    group
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiGroupVersion {
-    group_version: &'static str,
-    version: &'static str,
+/// The only group that is served, as it is in a list.
+fn unversioned_group() -> Value {
+    let version = json!({"groupVersion": GROUP_VERSION, "version": VERSION});
+    json!({"name": GROUP, "versions": [version], "preferredVersion": version})
 }
 
-/// The only group that is served.
-pub(super) fn groups() -> ApiGroupList {
-    let group = ApiGroup { kind: None, api_version: None, ..group() };
-    ApiGroupList { kind: "APIGroupList", api_version: "v1", groups: [group] }
-}
-
-/// The group.
-pub(super) fn group() -> ApiGroup {
-    let version = ApiGroupVersion { group_version: GROUP_VERSION, version: VERSION };
-    ApiGroup {
-        kind: Some("APIGroup"),
-        api_version: Some("v1"),
-        name: GROUP,
-        versions: [version],
-        preferred_version: version,
-    }
-}
-
-/// APIResourceList: the answer to `/apis/external.metrics.k8s.io/v1beta1`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ApiResourceList {
-    kind: &'static str,
-    api_version: &'static str,
-    group_version: &'static str,
-    resources: [ApiResource; Metric::ALL.len()],
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiResource {
-    name: &'static str,
-    singular_name: &'static str,
-    namespaced: bool,
-    kind: &'static str,
-    verbs: [&'static str; 1],
-}
-
-/// The metrics; the API calls them resources.
-pub(super) fn resources() -> ApiResourceList {
-    let resources = Metric::ALL.map(|metric| ApiResource {
-        name: metric.name(),
-        singular_name: "",
-        namespaced: true,
-        kind: "ExternalMetricValueList",
-        verbs: ["get"],
+/// APIResourceList: the answer to `/apis/external.metrics.k8s.io/v1beta1`. Its resources are the metrics.
+pub(super) fn resources() -> Value {
+    let resources = Metric::ALL.map(|metric| {
+        json!({
+            "name": metric.name(), "singularName": "", "namespaced": true,
+            "kind": "ExternalMetricValueList", "verbs": ["get"],
+        })
     });
-    ApiResourceList { kind: "APIResourceList", api_version: "v1", group_version: GROUP_VERSION, resources }
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": GROUP_VERSION, "resources": resources})
 }
