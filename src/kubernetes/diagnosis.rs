@@ -30,7 +30,7 @@ pub async fn api_server(client: &ApiClient, address: &str) -> Row {
 
 /// The row for an API server that can't be reached.
 pub fn unreachable(address: &str, why: &str) -> Row {
-    let text = format!("{address} can't be reached: {}.", why.trim_end_matches('.'));
+    let text = format!("Tried {address}, which failed: {}.", why.trim_end_matches('.'));
     Row::new(API_SERVER, CheckResult::Failed, text)
         .todo("Check the kubeconfig (KUBECONFIG or ~/.kube/config), that its address is reachable from this machine, and that its credentials are not expired.")
 }

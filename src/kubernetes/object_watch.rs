@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::future::ready;
 
 use futures::stream::{BoxStream, StreamExt};
+use kube::core::Status;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
@@ -88,21 +89,21 @@ where
 
 impl From<watcher::Error> for WatchError {
     fn from(error: watcher::Error) -> Self {
-        match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchError(status) => {
-                if status.is_forbidden() {
-                    Self::Refused(status.message)
-                } else {
-                    Self::Other(format!("{} ({})", status.message, status.code))
-                }
-            }
-            error @ (watcher::Error::InitialListFailed(_)
-            | watcher::Error::WatchStartFailed(_)
-            | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion) => Self::Other(chain(&error)),
+        match api_status(&error) {
+            Some(status) if status.is_forbidden() => Self::Refused(status.message.clone()),
+            Some(status) => Self::Other(format!("{} ({})", status.message, status.code)),
+            None => Self::Other(chain(&error)),
         }
+    }
+}
+
+/// The API server's answer to a watch that failed, if it answered.
+pub(super) fn api_status(error: &watcher::Error) -> Option<&Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
     }
 }
 

@@ -89,7 +89,7 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
             Some(SERVICE),
             [None, Some(&off), Some(&on)],
             ["Failed", "Failed", "Failed"],
-            ["does not reach it", "kubectl delete apiservice", "does not reach it"],
+            ["can't reach it", "kubectl delete apiservice", "can't reach it"],
         ),
     ];
     for (service, configs, verdicts, told) in rows_of {

@@ -343,106 +343,53 @@ spec:
 
     #[test]
     fn every_problem_names_its_field_and_what_to_do() {
-        let rows = [
-            ("  name: orders", "  labels: {}", "metadata.name: is missing"),
-            (
-                "minReplicas: 1",
-                "minReplicas: 25",
-                "spec.minReplicas: minReplicas is 25, above maxReplicas, which is 24",
-            ),
-            ("minReplicas: 1", "minReplicas: -1", "spec.minReplicas: is -1; it must be between 0 and 10000"),
-            ("maxReplicas: 24", "maxReplicas: 0", "spec.maxReplicas: maxReplicas is 0; leave it out"),
-            ("maxReplicas: 24", "threadsPerReplica: 0", "spec.threadsPerReplica: is 0"),
-            ("cluster: main", "cluster: ''", "spec.kafka.cluster: is empty"),
-            ("cluster: main", "offsetReset: latest", "spec.kafka: has neither cluster"),
-            ("cluster: main", "{cluster: main, bootstrapServers: 'a:9092'}", "mapping"),
-            ("topics: [orders]", "bootstrapServers: a:9092", "spec.kafka: has both cluster and bootstrapServers"),
-            (
-                "topics: [orders]",
-                "authentication: {secretRef: {name: a}}",
-                "spec.kafka.authentication: goes with bootstrapServers only",
-            ),
-            ("cluster: main", "{bootstrapServers: 'a:9092', authentication: {}}", "mapping"),
-            ("topics: [orders]", "topics: []", "spec.kafka.topics: is empty; name topics"),
-            ("topics: [orders]", "topics: [orders, '']", "spec.kafka.topics[1]: is empty"),
-            ("topics: [orders]", "topics: ['a,b']", "spec.kafka.topics[0]: \"a,b\" looks like several topics"),
-            ("topics: [orders]", "topics: ['a ']", "spec.kafka.topics[0]: \"a \" ends with a blank; leave it out"),
-            ("topics: [orders]", "topicPattern: ''", "spec.kafka.topicPattern: is empty"),
-            ("topics: [orders]", "topicPattern: '(?!.*dlq).*'", "spec.kafka.topicPattern: uses look-around"),
-            ("topics: [orders]", "topicPattern: 'one)|(pay'", "spec.kafka.topicPattern: is not a regular expression"),
-            ("topics: [orders]", "topicExclude: 'a{9}{9}{9}{9}{9}'", "spec.kafka.topicExclude: needs more than 48 KiB"),
-            (
-                "topics: [orders]",
-                "topics: [a]\n    topicExclude: b",
-                "spec.kafka.topicExclude: has no meaning with topics",
-            ),
-            (
-                "consumerGroup: orders",
-                "consumerGroup: \"a\\n\"",
-                "spec.kafka.consumerGroup: \"a\\n\" ends with a line break",
-            ),
-            ("topics: [orders]", "topicPattern: 'orders('", "spec.kafka.topicPattern: is not a regular expression"),
-            ("topics: [orders]", "partitions: 3-1", "spec.kafka.partitions: the range 3-1 runs backwards"),
-            ("consumerGroup: orders", "consumerGroup: ''", "spec.kafka.consumerGroup: is empty"),
-            (
-                "lagPerReplica: 1000",
-                "lagPerReplica: 0",
-                "spec.policy.lagPerReplica: is 0; it must be at least 1 record",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "lagPerReplica: 1000, timeLag: {objective: 60s}",
-                "spec.policy: has both timeLag and lagPerReplica; keep one of them",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "timeLag: {objective: soon}",
-                "spec.policy.timeLag.objective: \"soon\" is not a duration",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "timeLag: {objective: 500ms}",
-                "spec.policy.timeLag.objective: is 500ms; it must be at least 1s",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "timeLag: {objective: 60s, recovery: 2m}",
-                "spec.policy.timeLag.recovery: unknown field",
-            ),
-            ("idle: {}", "capacityPerReplica: 0", "spec.capacityPerReplica: is 0; it must be above 0"),
-            (
-                "lagPerReplica: 1000",
-                "lagPerReplica: 1, lagperReplica: 2",
-                "spec.policy.lagperReplica: unknown field; did you mean \"lagPerReplica\"?",
-            ),
-            (
-                "behavior: {}",
-                "behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}",
-                "spec.behavior.scaleDown.stabilizationWindowSeconds: is 3601; it must be between 0 and 3600",
-            ),
-            (
-                "behavior: {}",
-                "behavior: {scaleUp: {policies: [{type: Pods, value: 0, periodSeconds: 60}]}}",
-                "spec.behavior.scaleUp.policies[0].value: is 0",
-            ),
-            ("idle: {}", "idle: {after: soon}", "spec.idle.after: \"soon\" is not a duration"),
-            ("idle: {}", "idle: {after: 25h}", "spec.idle.after: is 25h; it must be at most 24h"),
-            ("idle: {}", "idle: {activationLag: -1}", "spec.idle.activationLag: is -1; it must not be negative"),
-            ("fallback: {}", "fallback: {policy: Exactly}", "spec.fallback.replicas: is missing"),
-            ("fallback: {}", "fallback: {replicas: 2}", "spec.fallback.replicas: has no meaning with policy Hold"),
-            (
-                "fallback: {}",
-                "fallback: {policy: AtLeast, replicas: 30}",
-                "spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas",
-            ),
-            (
-                "annotations: {}",
-                "annotations: {paceline.dev/paused-replicas: many}",
-                "metadata.annotations: paceline.dev/paused-replicas is \"many\", which is not a number",
-            ),
-        ];
-        for (line, instead, expected) in rows {
-            let error = with(line, instead).expect_err(instead);
+        // What is replaced, by what (`;;` is a line break), and the problem.
+        const ROWS: &str = r#"
+  name: orders =>   labels: {} => metadata.name: is missing
+minReplicas: 1 => minReplicas: 25 => spec.minReplicas: minReplicas is 25, above maxReplicas, which is 24
+minReplicas: 1 => minReplicas: -1 => spec.minReplicas: is -1; it must be between 0 and 10000
+maxReplicas: 24 => maxReplicas: 0 => spec.maxReplicas: maxReplicas is 0; leave it out
+maxReplicas: 24 => threadsPerReplica: 0 => spec.threadsPerReplica: is 0
+cluster: main => cluster: '' => spec.kafka.cluster: is empty
+cluster: main => offsetReset: latest => spec.kafka: has neither cluster
+cluster: main => {cluster: main, bootstrapServers: 'a:9092'} => mapping
+topics: [orders] => bootstrapServers: a:9092 => spec.kafka: has both cluster and bootstrapServers
+topics: [orders] => authentication: {secretRef: {name: a}} => spec.kafka.authentication: goes with bootstrapServers only
+cluster: main => {bootstrapServers: 'a:9092', authentication: {}} => mapping
+topics: [orders] => topics: [] => spec.kafka.topics: is empty; name topics
+topics: [orders] => topics: [orders, ''] => spec.kafka.topics[1]: is empty
+topics: [orders] => topics: ['a,b'] => spec.kafka.topics[0]: "a,b" looks like several topics
+topics: [orders] => topics: ['a '] => spec.kafka.topics[0]: "a " ends with a blank; leave it out
+topics: [orders] => topicPattern: '' => spec.kafka.topicPattern: is empty
+topics: [orders] => topicPattern: '(?!.*dlq).*' => spec.kafka.topicPattern: uses look-around
+topics: [orders] => topicPattern: 'one)|(pay' => spec.kafka.topicPattern: is not a regular expression
+topics: [orders] => topicExclude: 'a{9}{9}{9}{9}{9}' => spec.kafka.topicExclude: needs more than 48 KiB
+consumerGroup: orders => consumerGroup: "a\n" => spec.kafka.consumerGroup: "a\n" ends with a line break
+topics: [orders] => topicPattern: 'orders(' => spec.kafka.topicPattern: is not a regular expression
+topics: [orders] => partitions: 3-1 => spec.kafka.partitions: the range 3-1 runs backwards
+consumerGroup: orders => consumerGroup: '' => spec.kafka.consumerGroup: is empty
+lagPerReplica: 1000 => lagPerReplica: 0 => spec.policy.lagPerReplica: is 0; it must be at least 1 record
+lagPerReplica: 1000 => lagPerReplica: 1000, timeLag: {objective: 60s} => spec.policy: has both timeLag and lagPerReplica; keep one of them
+lagPerReplica: 1000 => timeLag: {objective: soon} => spec.policy.timeLag.objective: "soon" is not a duration
+lagPerReplica: 1000 => timeLag: {objective: 500ms} => spec.policy.timeLag.objective: is 500ms; it must be at least 1s
+lagPerReplica: 1000 => timeLag: {objective: 60s, recovery: 2m} => spec.policy.timeLag.recovery: unknown field
+idle: {} => capacityPerReplica: 0 => spec.capacityPerReplica: is 0; it must be above 0
+lagPerReplica: 1000 => lagPerReplica: 1, lagperReplica: 2 => spec.policy.lagperReplica: unknown field; did you mean "lagPerReplica"?
+behavior: {} => behavior: {scaleDown: {stabilizationWindowSeconds: 3601}} => spec.behavior.scaleDown.stabilizationWindowSeconds: is 3601; it must be between 0 and 3600
+behavior: {} => behavior: {scaleUp: {policies: [{type: Pods, value: 0, periodSeconds: 60}]}} => spec.behavior.scaleUp.policies[0].value: is 0
+idle: {} => idle: {after: soon} => spec.idle.after: "soon" is not a duration
+idle: {} => idle: {after: 25h} => spec.idle.after: is 25h; it must be at most 24h
+idle: {} => idle: {activationLag: -1} => spec.idle.activationLag: is -1; it must not be negative
+fallback: {} => fallback: {policy: Exactly} => spec.fallback.replicas: is missing
+fallback: {} => fallback: {replicas: 2} => spec.fallback.replicas: has no meaning with policy Hold
+fallback: {} => fallback: {policy: AtLeast, replicas: 30} => spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas
+annotations: {} => annotations: {paceline.dev/paused-replicas: many} => metadata.annotations: paceline.dev/paused-replicas is "many", which is not a number
+topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude: has no meaning with topics
+"#;
+        let rows = ROWS.trim_matches('\n').lines().map(|row| row.split(" => ").collect::<Vec<_>>());
+        for row in rows {
+            let [line, instead, expected] = row[..] else { panic!("{row:?}") };
+            let error = with(line, &instead.replace(";;", "\n")).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
         }
     }

@@ -22,6 +22,7 @@ use super::discovery::{Discovery, UNKNOWN_TTL, built_in};
 use super::facts::{TargetFacts, WatchedObject};
 use super::scale::{ScaleError, resource_name};
 use crate::kubernetes::call::chain;
+use crate::kubernetes::object_watch::api_status;
 use crate::kubernetes::{Key, TargetRef, WatchStates};
 
 /// Objects per page of a list. A page of objects of 10 kB each takes 2.5 MB until it is trimmed.
@@ -276,16 +277,7 @@ enum WatchEnd {
 
 impl WatchEnd {
     fn of(error: &watcher::Error) -> Option<Self> {
-        let status = match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchError(status) => status,
-            watcher::Error::InitialListFailed(_)
-            | watcher::Error::WatchStartFailed(_)
-            | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion => return None,
-        };
-        match status.code {
+        match api_status(error)?.code {
             403 | 405 => Some(Self::Refused),
             404 => Some(Self::KindGone),
             _ => None,

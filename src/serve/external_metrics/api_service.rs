@@ -128,7 +128,7 @@ impl Registration {
     }
 
     /// Advice where it belongs to another adapter.
-    pub(crate) fn advice(service: Option<&str>) -> &'static str {
+    fn advice(service: Option<&str>) -> &'static str {
         if service.is_some_and(|service| service.contains("keda")) {
             "a cluster has one external metrics adapter: beside KEDA use mode Scale, which needs none, or remove KEDA's"
         } else {

@@ -91,35 +91,13 @@ fn api_service(registration: &Registration, enabled: Option<bool>, service: &Ser
             Row::new(API_SERVICE, CheckResult::Failed, text)
                 .todo(format!("Set externalMetrics.enabled: true, or run: kubectl delete apiservice {NAME}"))
         }
-        Registration::Ours { available: Some(true), .. } => {
-            Row::new(API_SERVICE, CheckResult::Ok, format!("{NAME} names Service {service} and is available."))
-        }
-        Registration::Ours { available: Some(false), message, .. } => {
-            let message = message.trim_end_matches('.');
-            let text = format!("{NAME} names Service {service}, but the API server can't reach it: {message}.");
-            Row::new(API_SERVICE, CheckResult::Failed, text)
-                .todo("See the rows below; where they are Ok, check that network policies and firewalls let the API server through to the Service's pods.")
-        }
-        Registration::Ours { available: None, .. } => {
-            let text = format!("{NAME} names Service {service}; the API server has not checked it yet.");
-            Row::new(API_SERVICE, CheckResult::Warning, text).todo("Run this again in a minute.")
-        }
-        Registration::OwnedBy { service, manager } => {
-            let result = if enabled == Some(true) { CheckResult::Failed } else { CheckResult::Ok };
-            let named = service.as_deref().map_or("no Service".to_owned(), |service| format!("Service {service}"));
-            let maker = manager.as_ref().map_or(String::new(), |manager| format!(" (made by \"{manager}\")"));
-            let text =
-                format!("{NAME} belongs to another adapter: it names {named}{maker}. Paceline does not change it.");
-            let row = Row::new(API_SERVICE, result, text);
-            if result == CheckResult::Ok { row } else { row.todo(sentence(Registration::advice(service.as_deref()))) }
-        }
+        Registration::Ours { available: Some(true), .. } => row(CheckResult::Ok),
+        Registration::Ours { available: Some(false), .. } => row(CheckResult::Failed)
+            .todo("See the rows below; where they are Ok, check that network policies and firewalls let the API server through to the Service's pods."),
+        Registration::Ours { available: None, .. } => row(CheckResult::Warning).todo("Run this again in a minute."),
+        Registration::OwnedBy { .. } => row(if enabled == Some(true) { CheckResult::Failed } else { CheckResult::Ok }),
         Registration::Unknown | Registration::Unreadable(_) => row(CheckResult::Skipped),
     }
-}
-
-fn sentence(clause: &str) -> String {
-    let mut letters = clause.chars();
-    letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 async fn service(client: &ApiClient, service: &ServiceName) -> Row {

@@ -2,6 +2,7 @@
 //!
 //! Sources: k8s.io/metrics/pkg/apis/external_metrics/v1beta1 and k8s.io/apimachinery/pkg/apis/meta/v1.
 
+use axum::http::StatusCode;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
@@ -16,51 +17,25 @@ const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 /// Kubernetes' metav1.Status: why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ErrorStatus {
-    /// The HTTP status code.
-    pub(super) code: u16,
-    /// The reason, a CamelCase word of metav1.StatusReason.
-    reason: &'static str,
+    pub(super) code: StatusCode,
     /// A sentence; the HPA copies it into its condition.
     message: String,
 }
 
 impl ErrorStatus {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into() }
+    pub(super) fn new(code: StatusCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
     /// The body of the answer.
     pub(super) fn body(&self) -> Value {
-        let Self { code, reason, message } = self;
+        let Self { code, message } = self;
+        // The reasons of metav1.StatusReason are those of HTTP without blanks.
+        let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
         json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": message, "reason": reason, "code": code,
+            "message": message, "reason": reason, "code": code.as_u16(),
         })
-    }
-
-    /// 400: the request itself is wrong.
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(400, "BadRequest", message)
-    }
-
-    /// 401, without details for the client.
-    pub(super) fn unauthorized() -> Self {
-        Self::new(401, "Unauthorized", "Unauthorized")
-    }
-
-    /// 404: there is no such path or metric.
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(404, "NotFound", message)
-    }
-
-    /// 405: the path can only be read.
-    pub(super) fn method_not_allowed(message: impl Into<String>) -> Self {
-        Self::new(405, "MethodNotAllowed", message)
-    }
-
-    /// 503: the value is not known now.
-    pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(503, "ServiceUnavailable", message)
     }
 }
 
