@@ -14,8 +14,7 @@ use serde_json::{Map, Value};
 
 use super::outcome::{Outcome, WrongInput};
 use crate::core::{Engine, Observation, Policy, Unknown};
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
-use crate::kubernetes::scaledconsumer::validate::validate;
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerSpec, validate};
 use crate::replay::{Config, ObservationReader, PolicySource, ReadError, write_decision};
 
 const EXAMPLES: &str = "Examples:

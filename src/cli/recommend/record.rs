@@ -13,7 +13,7 @@ use super::observe::deadline;
 use super::targets::GroupTarget;
 use crate::cli::outcome::WrongInput;
 use crate::core::{Observation, Pause, Workload};
-use crate::kubernetes::scaledconsumer::resource::{PAUSED, PAUSED_REPLICAS};
+use crate::kubernetes::scaledconsumer::{PAUSED, PAUSED_REPLICAS};
 use crate::replay::{Config, ObservationReader, ObservationRecorder, PolicySource};
 
 /// A recording, and whether its file has been begun.
