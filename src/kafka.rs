@@ -41,7 +41,7 @@ mod wire;
 pub use addresses::{AddressPattern, AddressPolicy, canonical};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{CycleReport, KafkaClient, MemberScope};
-pub use poller::{ClusterStatistics, MembershipHint, Poller};
+pub use poller::{CYCLE_DURATION_BOUNDS, ClusterStatistics, MembershipHint, Poller};
 pub use properties::{PropertyError, check_property, refusal_from_tenant};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]

@@ -70,7 +70,8 @@ impl Engine {
         let RuleOutput { desired, reason, candidates, outlook, findings } = decide::decide(&input, state);
 
         let (now, estimator) = (observation.at, &facts.estimator);
-        let mut model = estimator.model(observation, lag, facts.useful_members);
+        let partitions = estimator.partitions(now, lag);
+        let mut model = estimator.model(observation, lag, &partitions, facts.useful_members);
         model.capacity = estimator.capacity.for_people(now, policy.capacity_hint, sizing);
         let group = observation.group.as_ref().map_err(Clone::clone);
         let decision = Decision {
@@ -80,6 +81,7 @@ impl Engine {
             group_state: group.clone().map(|group| group.state),
             members: group.map(|group| group.members.len()),
             model,
+            partitions,
             candidates,
             outlook,
             lag: lag.clone(),
