@@ -3,6 +3,7 @@
 
 mod authentication;
 mod external_metrics;
+mod metrics;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
+pub use metrics::MetricsSettings;
 
 use crate::core::{
     DEFAULT_POLL_DEADLINE, addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline,
@@ -25,6 +27,7 @@ use crate::kafka::{AddressPattern, PropertyError, check_property};
 use crate::yaml::{Document, Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
+use metrics::RawMetrics;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +41,8 @@ pub struct Configuration {
     pub max_inline_clusters_per_namespace: usize,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub listen: SocketAddr,
+    /// Which series `/metrics` has.
+    pub metrics: MetricsSettings,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
     /// Who may write.
@@ -58,6 +63,7 @@ impl Default for Configuration {
             allow_bootstrap_servers: Vec::new(),
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen(),
+            metrics: MetricsSettings::default(),
             external_metrics: ExternalMetrics::default(),
             leader_election: LeaderElection::default(),
             watch_namespaces: Vec::new(),
@@ -218,6 +224,7 @@ struct Raw {
     allow_bootstrap_servers: Vec<String>,
     max_inline_clusters_per_namespace: usize,
     listen: String,
+    metrics: RawMetrics,
     external_metrics: RawExternalMetrics,
     leader_election: RawLeaderElection,
     watch_namespaces: Vec<String>,
@@ -232,6 +239,7 @@ impl Default for Raw {
             allow_bootstrap_servers: Vec::new(),
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen().to_string(),
+            metrics: RawMetrics::default(),
             external_metrics: RawExternalMetrics::default(),
             leader_election: RawLeaderElection::default(),
             watch_namespaces: Vec::new(),
@@ -336,6 +344,7 @@ impl ConfigurationCheck<'_> {
             allow_bootstrap_servers: patterns,
             max_inline_clusters_per_namespace: raw.max_inline_clusters_per_namespace,
             listen,
+            metrics: self.metrics(&raw.metrics),
             external_metrics: self.external_metrics(raw.external_metrics, listen),
             leader_election: self.leader_election(raw.leader_election),
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),

@@ -30,6 +30,7 @@ use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
 use budget::{CONDITION_BURST, MEMORY_BURST, TokenBucket, back_off};
+pub(super) use conditions::states as condition_states;
 use fields::Urgency;
 use object::TrackedObject;
 use outage::{Outages, cause};
