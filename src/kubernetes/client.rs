@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
+use kube::client::ClientBuilder;
 use kube::{Client, Config};
+
+use super::reachability::Reachability;
 
 /// Who we are in `managedFields`. The API server takes it from the User-Agent where a request names no field manager.
 pub const FIELD_MANAGER: &str = "paceline";
@@ -26,7 +29,8 @@ pub fn client(mut config: Config) -> kube::Result<Client> {
     config.reset_reader_on_write = true;
     let agent = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
-    Client::try_from(config)
+    let reachability = Reachability::new(&config.cluster_url);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&reachability).build())
 }
 
 /// A text that must not go into a request's path.
