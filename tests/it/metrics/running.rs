@@ -83,7 +83,8 @@ async fn a_running_controller_serves_what_is_documented_and_logs_each_change_onc
         let is_there = scrape.value("paceline_ready_replicas", "name=orders") == Some(3.0)
             && scrape.value("paceline_arrival_records_per_second", "name=orders").is_some()
             && scrape.value("paceline_rescales_total", "name=orders,direction=up") == Some(1.0)
-            && scrape.value("paceline_members", "name=orders") == Some(3.0);
+            && scrape.value("paceline_members", "name=orders") == Some(3.0)
+            && scrape.values("paceline_decisions_total", "name=orders").iter().sum::<f64>() >= 3.0;
         if is_there { Ok(scrape) } else { Err(scrape.text) }
     })
     .await;
@@ -122,6 +123,8 @@ async fn a_running_controller_serves_what_is_documented_and_logs_each_change_onc
     }
     assert_eq!(change.get("reason"), "LagAboveThreshold");
     assert_eq!(change.get("level"), "INFO");
+    assert!(change.get("why").as_str().is_some_and(|why| why.contains("at 400 per replica needs 3")), "{log}");
+    assert_eq!(log.matches("at 400 per replica needs 3").count(), 1, "nobody else logs it:\n{log}");
     let decided: Vec<_> = lines.iter().filter(|line| line.says("Decided.")).collect();
     assert!(decided.len() >= 3 && decided.iter().all(|line| line.get("level") == "DEBUG"), "{log}");
     assert!(decided.iter().any(|line| line.get("arrival").is_number()), "{log}");
