@@ -4,6 +4,7 @@
 mod authentication;
 mod check;
 mod external_metrics;
+mod metrics;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
+pub use metrics::MetricsSettings;
 
 use crate::core::{addresses, check_cluster_name, default_poll_deadline, duration, format_duration};
 use crate::kafka::{AddressPattern, ClusterSettings, PropertyError, property_errors, property_name_error};
@@ -23,6 +25,7 @@ use crate::yaml::{Invalid, Source};
 use authentication::RawAuthentication;
 use check::ConfigurationCheck;
 use external_metrics::RawExternalMetrics;
+use metrics::RawMetrics;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +39,8 @@ pub struct Configuration {
     pub max_inline_clusters_per_namespace: usize,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub listen: SocketAddr,
+    /// Which series `/metrics` has.
+    pub metrics: MetricsSettings,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
     /// Which replica of the controller may write.
@@ -56,6 +61,7 @@ impl Default for Configuration {
             allow_bootstrap_servers: Vec::new(),
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen(),
+            metrics: MetricsSettings::default(),
             external_metrics: ExternalMetrics::default(),
             leader_election: LeaderElection::default(),
             watch_namespaces: Vec::new(),
@@ -168,6 +174,7 @@ struct Raw {
     allow_bootstrap_servers: Vec<String>,
     max_inline_clusters_per_namespace: Option<usize>,
     listen: Option<String>,
+    metrics: RawMetrics,
     external_metrics: RawExternalMetrics,
     leader_election: LeaderElection,
     watch_namespaces: Vec<String>,
@@ -234,6 +241,7 @@ impl ConfigurationCheck<'_> {
             allow_bootstrap_servers: patterns,
             max_inline_clusters_per_namespace: max_inline_clusters,
             listen,
+            metrics: self.metrics(&raw.metrics),
             external_metrics: self.external_metrics(raw.external_metrics, listen),
             leader_election: raw.leader_election,
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
