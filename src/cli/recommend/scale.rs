@@ -1,7 +1,25 @@
 //! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
 
-use super::targets::CurrentReplicas;
+use crate::core::Replicas;
 use crate::kubernetes::{ApiClient, TargetRef, read_workload};
+
+/// The replicas there are now.
+#[derive(Clone, Debug)]
+pub(super) enum CurrentReplicas {
+    /// They are known.
+    Known(Replicas),
+    /// Why they are not known. The replicas that would run the group's members are assumed instead.
+    Unknown(String),
+}
+
+impl CurrentReplicas {
+    pub(super) fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(why) => Some(why),
+        }
+    }
+}
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &ApiClient, namespace: &str, target: &TargetRef) -> CurrentReplicas {
@@ -13,7 +31,7 @@ pub(super) async fn current(client: &ApiClient, namespace: &str, target: &Target
     }
 }
 
-/// The API server's own words, without the wrapping.
+/// The API server's message, without the client's context.
 pub(super) fn plainly(error: &kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => anyhow::anyhow!("{}", status.message),
