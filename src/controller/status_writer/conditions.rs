@@ -3,16 +3,15 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::core::{Decision, Finding, NamedMessage, Reason, Unknown, short};
+use crate::core::{ClusterAnswer, Decision, Finding, NamedMessage, Reason, Unknown, short};
 use crate::kubernetes::hpa::AutoscaledCondition;
 use crate::kubernetes::scaledconsumer::Mode;
 use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
 use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetError};
 
-use super::outage::is_outage;
-
 const READY: &str = "Ready";
 const KAFKA_REACHABLE: &str = "KafkaReachable";
+const SCALING_LIMITED: &str = "ScalingLimited";
 const CONFLICT: &str = "Conflict";
 /// Whether an HPA applies the decisions; only in mode `Metrics`.
 const AUTOSCALED: &str = "Autoscaled";
@@ -62,7 +61,7 @@ impl KnownCondition {
 
     /// Whether an outage of the Kafka cluster is its reason.
     pub(super) fn is_of_outage(&self) -> bool {
-        self.kind == READY && is_outage(&self.reason)
+        self.kind == READY && Unknown::is_outage_name(&self.reason)
     }
 }
 
@@ -135,9 +134,11 @@ fn of_decision(
         ready(snapshot, decision, mode),
         kafka_reachable(decision.group_failure()),
         active(decision),
-        limited(&decision.reason),
         conflict(snapshot.competitor.as_ref()),
     ];
+    // With incomplete data the limit is unknown, so the condition is kept.
+    let is_kept = matches!(decision.reason, Reason::DataIncomplete { .. }) && was(SCALING_LIMITED);
+    checks.extend((!is_kept).then(|| limited(&decision.reason)));
     checks.extend(
         autoscaled.map(|AutoscaledCondition { is, reason, message }| check(AUTOSCALED, *is, reason, message.clone())),
     );
@@ -178,32 +179,17 @@ fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck
 
 /// Kafka is unreachable where no broker answers. A missing group or topic is another matter.
 fn kafka_reachable(failure: Option<&Unknown>) -> ConditionCheck {
-    match failure {
-        None
-        | Some(
-            Unknown::GroupNeverSeen { .. }
-            | Unknown::NoTopicMatches { .. }
-            | Unknown::NothingSelected { .. }
-            | Unknown::HiddenTopics { .. }
-            | Unknown::CommitsExpired { .. }
-            | Unknown::KindHasNoLag { .. }
-            | Unknown::TooMany { .. }
-            | Unknown::TopicMissing { .. }
-            | Unknown::CoordinatorMoving
-            | Unknown::NoLeader
-            | Unknown::NegativeOffset(_)
-            | Unknown::Missing
-            | Unknown::Unsupported { .. }
-            | Unknown::Broker { .. },
-        ) => check(KAFKA_REACHABLE, true, "Reachable", "The Kafka cluster answers."),
-        Some(Unknown::NotReadYet) => check(KAFKA_REACHABLE, None, "NotReadYet", "It has not been read yet."),
-        Some(
-            reason @ (Unknown::Unreachable { .. }
-            | Unknown::Authentication { .. }
-            | Unknown::NotAuthorized { .. }
-            | Unknown::Protocol { .. }
-            | Unknown::TimedOut { .. }),
-        ) => check(KAFKA_REACHABLE, false, reason.name(), format!("Kafka can't be read: {reason}.")),
+    let answers = || check(KAFKA_REACHABLE, true, "Reachable", "The Kafka cluster answers.");
+    let Some(reason) = failure else { return answers() };
+    match reason.cluster_answer() {
+        ClusterAnswer::Answers => answers(),
+        ClusterAnswer::NotAskedYet => check(KAFKA_REACHABLE, None, "NotReadYet", "It has not been read yet."),
+        ClusterAnswer::Refuses
+        | ClusterAnswer::Unreachable { .. }
+        | ClusterAnswer::AuthenticationFailed { .. }
+        | ClusterAnswer::TimedOut => {
+            check(KAFKA_REACHABLE, false, reason.name(), format!("Kafka can't be read: {reason}."))
+        }
     }
 }
 
@@ -216,12 +202,11 @@ fn active(decision: &Decision) -> ConditionCheck {
 }
 
 fn limited(reason: &Reason) -> ConditionCheck {
-    const KIND: &str = "ScalingLimited";
     if reason.is_limit() {
         let NamedMessage { name, message } = NamedMessage::from(reason);
-        check(KIND, true, name, message)
+        check(SCALING_LIMITED, true, name, message)
     } else {
-        check(KIND, false, "WithinBounds", "The policy's replica count is within all bounds.")
+        check(SCALING_LIMITED, false, "WithinBounds", "The policy's replica count is within all bounds.")
     }
 }
 
@@ -337,7 +322,8 @@ pub(super) fn transitions(
 fn is_explained(check: &ConditionCheck, old: Option<&KnownCondition>) -> bool {
     match check.kind {
         READY | KAFKA_REACHABLE => {
-            is_outage(check.reason) || (check.is != Some(false) && old.is_some_and(|old| is_outage(&old.reason)))
+            Unknown::is_outage_name(check.reason)
+                || (check.is != Some(false) && old.is_some_and(|old| Unknown::is_outage_name(&old.reason)))
         }
         kind => kind == "DataIncomplete",
     }

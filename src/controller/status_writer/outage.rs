@@ -18,17 +18,12 @@ const REPORT_GROWTH: usize = 10;
 /// some.
 const LARGE_OUTAGE: usize = 10;
 
-/// Whether a reason's name is that of a whole cluster's failure.
-pub(super) fn is_outage(reason: &str) -> bool {
-    matches!(reason, "Unreachable" | "AuthenticationFailed" | "TimedOut")
-}
-
 /// The unreadable cluster and the cause, if an entry is in an outage.
 pub(super) fn cause(entry: &Entry) -> Option<(&ClusterRef, &Unknown)> {
     let (spec, snapshot) = (entry.spec.as_ref()?, entry.snapshot.as_ref()?);
     let incomplete = snapshot.decision().and_then(|decision| decision.lag.incomplete_because.as_ref());
     let reason = incomplete.map(|missing| &missing.reason).or(snapshot.observation.failure.as_ref())?;
-    is_outage(reason.name()).then_some((&spec.cluster, reason))
+    reason.is_outage().then_some((&spec.cluster, reason))
 }
 
 /// The current outages, by cluster.
