@@ -164,7 +164,7 @@ fn of_decision(
         active(decision),
         conflict(snapshot.competitor.as_ref()),
     ];
-    // What can't be read may be limited as it was.
+    // With incomplete data the limit is unknown, so the condition is kept.
     let is_kept = matches!(decision.reason, Reason::DataIncomplete { .. }) && was(SCALING_LIMITED);
     checks.extend((!is_kept).then(|| limited(&decision.reason)));
     checks.extend(
