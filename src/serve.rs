@@ -1,5 +1,6 @@
 //! What the controller serves over HTTP: health and metrics on one port, the external metrics API on another.
 
+mod accept;
 pub mod external_metrics;
 mod listen;
 pub mod metrics;

@@ -1,31 +1,18 @@
 //! `/livez`, `/readyz` and `/metrics`, on one port. It knows metrics, and asks the controller for the rest.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
+use super::accept::accept;
 use super::metrics::Metrics;
-
-/// Open connections. Kubelet, Prometheus and a few people need a dozen; where there are more, the oldest is closed, so
-/// that idle ones can't keep a probe out.
-const MAX_CONNECTIONS: usize = 128;
-/// A client that has not sent its request's head after this time is closed, also one that is kept alive.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause after the operating system refused a connection, as at its limit of descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// What the controller says of itself.
 pub trait Health: Send + Sync + 'static {
@@ -68,34 +55,7 @@ pub async fn serve(listener: TcpListener, health: Arc<dyn Health>, metrics: Arc<
         .route("/readyz", get(readyz))
         .route("/metrics", get(text))
         .with_state(Arc::new(Sources { health, metrics }));
-    // Oldest first.
-    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(%error, "A connection can't be accepted.");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        connections.retain(|connection| !connection.is_finished());
-        if connections.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = connections.pop_front()
-        {
-            oldest.abort();
-        }
-        connections.push_back(tokio::spawn(connection(stream, router.clone())).abort_handle());
-    }
-    connections.iter().for_each(AbortHandle::abort);
-}
-
-async fn connection(stream: TcpStream, router: Router) {
-    let service = TowerToHyperService::new(router);
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // An error is the client's end of the connection, and its own business.
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    accept(listener, router, stop).await;
 }
 
 async fn livez(State(sources): State<Arc<Sources>>) -> Response {
