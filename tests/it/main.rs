@@ -48,6 +48,7 @@ mod leadership;
 mod manifests;
 mod mock_ffi;
 mod native_hpa;
+mod page;
 mod replay;
 mod simulate;
 mod tidy;
