@@ -3,6 +3,7 @@
 
 mod authentication;
 mod external_metrics;
+mod page;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
+pub use page::check_page_address;
 
 use crate::core::{
     DEFAULT_POLL_DEADLINE, addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline,
@@ -25,6 +27,7 @@ use crate::kafka::{AddressPattern, PropertyError, check_property};
 use crate::yaml::{Document, Invalid, Problem, Source, path};
 use authentication::RawAuthentication;
 use external_metrics::RawExternalMetrics;
+use page::RawPage;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +43,8 @@ pub struct Configuration {
     pub listen: SocketAddr,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
+    /// Where the page and its JSON are served; nowhere where absent.
+    pub page: Option<SocketAddr>,
     /// Who may write.
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
@@ -59,6 +64,7 @@ impl Default for Configuration {
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen(),
             external_metrics: ExternalMetrics::default(),
+            page: None,
             leader_election: LeaderElection::default(),
             watch_namespaces: Vec::new(),
             watch_selector: None,
@@ -219,6 +225,7 @@ struct Raw {
     max_inline_clusters_per_namespace: usize,
     listen: String,
     external_metrics: RawExternalMetrics,
+    page: RawPage,
     leader_election: RawLeaderElection,
     watch_namespaces: Vec<String>,
     watch_selector: Option<String>,
@@ -233,6 +240,7 @@ impl Default for Raw {
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen().to_string(),
             external_metrics: RawExternalMetrics::default(),
+            page: RawPage::default(),
             leader_election: RawLeaderElection::default(),
             watch_namespaces: Vec::new(),
             watch_selector: None,
@@ -331,12 +339,19 @@ impl ConfigurationCheck<'_> {
             self.wrong("listen", why);
             default_listen()
         });
+        let external_metrics = self.external_metrics(raw.external_metrics, listen);
+        let of_metrics = external_metrics.enabled.then_some(external_metrics.listen);
+        let page = raw.page.address([Some(listen), of_metrics]).unwrap_or_else(|why| {
+            self.wrong("page.listen", why);
+            None
+        });
         Configuration {
             clusters,
             allow_bootstrap_servers: patterns,
             max_inline_clusters_per_namespace: raw.max_inline_clusters_per_namespace,
             listen,
-            external_metrics: self.external_metrics(raw.external_metrics, listen),
+            external_metrics,
+            page,
             leader_election: self.leader_election(raw.leader_election),
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             watch_selector,
