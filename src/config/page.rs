@@ -12,7 +12,7 @@ pub(super) struct RawPage {
 }
 
 /// Whether the page may be served at an address: only this machine may reach it, because it has no authentication.
-pub fn check_page_address(address: SocketAddr) -> Result<(), String> {
+pub(crate) fn check_page_address(address: SocketAddr) -> Result<(), String> {
     if address.ip().is_loopback() {
         return Ok(());
     }
