@@ -22,10 +22,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
-use crate::core::{Decision, Engine, Replicas, Workload, format_duration};
+use crate::core::{Decision, Engine, Policy, Replicas, Workload, format_duration, max_observation_gap};
 use crate::kafka::{ClusterSettings, Poller, now};
-use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::Key;
+use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
 use crate::serve::page::{self, ControllerRole, PageSources};
 use broker::EmbeddedBroker;
@@ -99,11 +99,13 @@ async fn run_loop(
     let producer = Producer::start(servers, &parameters.topics, i32::from(parameters.partitions), parameters.load)?;
     let mut settings = ClusterSettings::new("demo", servers);
     settings.poll_interval = parameters.poll_interval;
+    let max_observation_gap = max_observation_gap(settings.poll_interval, settings.deadline);
     let shutdown = CancellationToken::new();
     let poller = Poller::start(settings, now, &shutdown).context("Can't poll the embedded broker")?;
     let observations = poller.subscribe(parameters.spec.query.clone());
-    let (_policy, policies) = watch::channel(parameters.spec.policy.clone());
-    let engine = Engine::new(parameters.spec.policy.clone());
+    let policy = Policy { max_observation_gap, ..parameters.spec.policy.clone() };
+    let (_policy, policies) = watch::channel(policy.clone());
+    let engine = Engine::new(policy);
     let key = Key { namespace: parameters.spec.namespace.clone(), name: parameters.spec.name.clone() };
     let (registry, reader) = Registry::new();
     let sources = PageSources {

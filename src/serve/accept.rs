@@ -11,12 +11,12 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// Open connections of one port. Kubelet, Prometheus and a few people need a dozen; where there are more, the oldest is
-/// closed, so that idle ones can't keep a probe out.
+/// Open connections of one port. Kubelet, Prometheus and a few users need a dozen. Beyond it the oldest is closed, so that
+/// idle ones can't block a probe.
 const MAX_CONNECTIONS: usize = 128;
-/// A client that has not sent its request's head after this time is closed, also one that is kept alive.
+/// Time-out of a request's head; also closes idle kept-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause after the operating system refused a connection, as at its limit of descriptors.
+/// Delay after the operating system refused a connection, as at its limit of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`.
@@ -47,6 +47,6 @@ async fn connection(stream: TcpStream, router: Router) {
     let service = TowerToHyperService::new(router);
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // An error is the client's end of the connection, and its own business.
+    // An error means that the client closed the connection.
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }

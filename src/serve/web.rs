@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, on one port. It knows metrics, and asks the controller for the rest.
+//! `/livez`, `/readyz` and `/metrics`, on one port.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,30 +14,30 @@ use tokio_util::sync::CancellationToken;
 use super::accept::accept;
 use super::metrics::Metrics;
 
-/// What the controller says of itself.
+/// The health of the controller.
 pub trait Health: Send + Sync + 'static {
-    /// Whether the main loop turns, or a sentence. A restart is what helps if not.
+    /// Whether the main loop runs, or a sentence why not. If not, a restart helps.
     fn liveness(&self) -> Result<(), String>;
-    /// Everything that is looked at. Ready is it where no check has failed.
+    /// All checks. The controller is ready if none has failed.
     fn readiness(&self) -> Vec<HealthCheck>;
 }
 
 /// One line of `/readyz?verbose`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What was looked at, in a word.
+    /// The name of the check.
     pub name: &'static str,
-    /// Why it is not ready; or nothing, or something for people to know.
+    /// `Err`: why it is not ready. `Ok`: optional information.
     pub result: Result<Option<String>, String>,
 }
 
 impl HealthCheck {
-    /// One that readiness depends on.
+    /// A check that readiness depends on.
     pub fn new(name: &'static str, result: Result<(), String>) -> Self {
         Self { name, result: result.map(|()| None) }
     }
 
-    /// One that only informs.
+    /// A check that only informs.
     pub fn information(name: &'static str, text: String) -> Self {
         Self { name, result: Ok(Some(text)) }
     }
@@ -65,7 +65,7 @@ async fn livez(State(sources): State<Arc<Sources>>) -> Response {
     }
 }
 
-/// With `?verbose` every check, as the API server's own.
+/// With `?verbose` all checks, as the API server does.
 async fn readyz(State(sources): State<Arc<Sources>>, RawQuery(query): RawQuery) -> Response {
     let checks = sources.health.readiness();
     let is_ready = checks.iter().all(|check| check.result.is_ok());

@@ -4,7 +4,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::family::{Family, FamilySpec};
-use crate::kubernetes::watch_state::ListState;
+use crate::kubernetes::ListState;
 use crate::registry::Registry;
 
 const LEADER: FamilySpec = FamilySpec { name: "paceline_leader", help: "Whether this process may write.", labels: &[] };

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::core::*;
-use crate::kubernetes::scaledconsumer::validate::validate;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::Key;
+use crate::kubernetes::scaledconsumer::validate;
 use crate::registry::{ActionResult, ConsumerSource, EntryWriter, RegistryWriter, Snapshot, TargetError};
 
 fn entry(writer: &RegistryWriter, name: &str) -> EntryWriter {

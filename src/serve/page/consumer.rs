@@ -18,8 +18,7 @@ use super::view::{ConsumerSummary, ConsumerView};
 use crate::core::{
     CandidateVerdict, DecisionView, Explanation, Finding, PartitionView, Pause, RecordsPerSecond, explain, printable,
 };
-use crate::kubernetes::scaledconsumer::resource::{PAUSED, PAUSED_REPLICAS};
-use crate::kubernetes::scaledconsumer::validate::{ClusterRef, Validated};
+use crate::kubernetes::scaledconsumer::{ClusterRef, PAUSED, PAUSED_REPLICAS, Validated};
 use crate::registry::Entry;
 use crate::yaml;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::Key;
 use crate::registry::{Entry, Registry};
 
 /// What the page shows.

@@ -14,7 +14,7 @@ use super::state::{ConsumerState, excess, late_since, problems};
 use crate::core::{
     DecisionView, GroupLag, LagView, NamedMessage, RecordsPerSecond, Replicas, Rule, TimeLagView, one_line,
 };
-use crate::kubernetes::scaledconsumer::resource::Mode;
+use crate::kubernetes::scaledconsumer::Mode;
 use crate::registry::{ActionResult, Entry, Point, ReplicaChange};
 
 /// The version of the API's formats. It changes when a field changes its name or its meaning, and not when one is added.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::core::*;
-use paceline::kubernetes::scaledconsumer::validate::{Validated, validate};
-use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::kubernetes::Key;
+use paceline::kubernetes::scaledconsumer::{Validated, validate};
 use paceline::registry::{
     ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, TargetError,
 };
