@@ -4,6 +4,7 @@
 mod authentication;
 mod check;
 mod external_metrics;
+mod metrics;
 mod page;
 mod selector;
 
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
+pub use metrics::MetricsSettings;
 pub(crate) use page::check_page_address;
 
 use crate::core::{addresses, check_cluster_name, default_poll_deadline, duration, format_duration};
@@ -25,6 +27,7 @@ use crate::yaml::{Invalid, Source};
 use authentication::RawAuthentication;
 use check::ConfigurationCheck;
 use external_metrics::RawExternalMetrics;
+use metrics::RawMetrics;
 use page::RawPage;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
@@ -39,6 +42,8 @@ pub struct Configuration {
     pub max_inline_clusters_per_namespace: usize,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
     pub listen: SocketAddr,
+    /// Which series `/metrics` has.
+    pub metrics: MetricsSettings,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
     /// Where the page and its JSON are served; nowhere where absent.
@@ -61,6 +66,7 @@ impl Default for Configuration {
             allow_bootstrap_servers: Vec::new(),
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen(),
+            metrics: MetricsSettings::default(),
             external_metrics: ExternalMetrics::default(),
             page: None,
             leader_election: LeaderElection::default(),
@@ -174,6 +180,7 @@ struct Raw {
     allow_bootstrap_servers: Vec<String>,
     max_inline_clusters_per_namespace: Option<usize>,
     listen: Option<String>,
+    metrics: RawMetrics,
     external_metrics: RawExternalMetrics,
     page: RawPage,
     leader_election: LeaderElection,
@@ -247,6 +254,7 @@ impl ConfigurationCheck<'_> {
             allow_bootstrap_servers: patterns,
             max_inline_clusters_per_namespace: max_inline_clusters,
             listen,
+            metrics: self.metrics(&raw.metrics),
             external_metrics,
             page,
             leader_election: raw.leader_election,

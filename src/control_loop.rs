@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::{debug, info};
 
-use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, Workload};
+use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, TimeLag, Workload};
 use crate::kubernetes::Competitor;
 use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
 
@@ -148,10 +149,14 @@ impl<A: Actuator> ControlLoop<A> {
             | ActionResult::Postponed(_) => (None, false),
         };
         let is_written = action == ActionResult::Written;
+        self.log(&decision, &action, is_change);
         if is_change || write.is_some() {
             self.entry.update(|entry| {
                 if is_change {
                     entry.add_change(ReplicaChange::of(&decision));
+                }
+                if is_written {
+                    entry.count_rescale(&decision);
                 }
                 if let Some(result) = write {
                     entry.count_write(result);
@@ -164,6 +169,40 @@ impl<A: Actuator> ControlLoop<A> {
         if is_written || is_capacity_new {
             self.save_memory();
         }
+    }
+
+    /// A line for each change, and one for each decision where somebody looks closely. What is unknown is absent, and a
+    /// lower bound has a name of its own.
+    fn log(&self, decision: &Decision, action: &ActionResult, is_change: bool) {
+        let entry = self.entry.entry();
+        let (namespace, name) = (entry.key.namespace.as_str(), entry.key.name.as_str());
+        let known = decision.lag.is_anything_known().then_some(decision.lag.total.0);
+        let (lag, lag_at_least) = if decision.lag.complete { (known, None) } else { (None, known) };
+        let (time_lag, time_lag_at_least) = match decision.model.time_lag {
+            TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => (None, None),
+            TimeLag::Seconds(age) => (Some(tenths(age.as_secs_f64())), None),
+            TimeLag::AtLeast(age) => (None, Some(tenths(age.as_secs_f64()))),
+        };
+        let arrival = decision.model.arrival_rate.map(|rate| tenths(rate.0));
+        let (current, desired, reason) = (decision.current().0, decision.desired.0, decision.reason.name());
+        macro_rules! log {
+            ($level:ident, $($more:tt)*) => {
+                $level!(
+                    namespace, name, lag, lag_at_least, time_lag, time_lag_at_least, arrival, current, desired, reason,
+                    $($more)*
+                )
+            };
+        }
+        if is_change && *action == ActionResult::Written {
+            log!(info, why = ReplicaChange::of(decision).message, "Scaled the target.");
+        } else if is_change {
+            log!(
+                info,
+                why = ReplicaChange::of(decision).message,
+                "Other replicas are desired; the mode does not write them."
+            );
+        }
+        log!(debug, ?action, "Decided.");
     }
 
     /// Whether the same change was decided before, even if incomplete data suspended it for a while.
@@ -196,4 +235,9 @@ impl<A: Actuator> ControlLoop<A> {
         let memory: Arc<str> = self.engine.save().into();
         self.entry.update(|entry| entry.memory = Some(memory));
     }
+}
+
+/// Digits beyond these say nothing in a log.
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
 }

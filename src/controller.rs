@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Config;
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +48,7 @@ use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
 use consumer::ConsumerContext;
 use health::{ControllerHealth, Heartbeat};
+use status_writer::condition_states;
 use supervisor::Supervisor;
 
 /// Changes that wait for the supervisor: a first list is read faster than it is processed.
@@ -114,6 +116,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     } else {
         (ExternalMetricsState::off(), None)
     };
+    let partitions_per_group = configuration.metrics.partitions_per_group;
     let clusters = Clusters::new(configuration, own_namespace, api_server, client.clone(), stop.clone());
     let clusters = Arc::new(clusters);
     let heartbeat = Arc::new(Heartbeat::new());
@@ -124,14 +127,23 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         leadership: leadership.clone(),
         external_metrics: Box::new(move || of_health.readiness()),
     };
-    let (of_controller, of_clusters) = (leadership.clone(), Arc::clone(&clusters));
+    let (of_controller, of_conditions, of_clusters) = (leadership.clone(), leadership.clone(), Arc::clone(&clusters));
+    let (of_requests, began) = (client.clone(), now());
     let metrics = Metrics::new(MetricSources {
         registry: registry.clone(),
-        now,
-        controller: Box::new(move || ControllerState { is_leader: of_controller.is_leader() }),
+        conditions: Box::new(move |entry| condition_states(entry, of_conditions.is_leader(), began, now())),
+        controller: Box::new(move || ControllerState {
+            is_leader: of_controller.is_leader(),
+            api_requests: of_requests
+                .counts()
+                .map(|(lane, result, count)| (lane.name(), result.name(), count))
+                .collect(),
+        }),
         clusters: Box::new(move || of_clusters.polls()),
         external: Box::new(move || of_external.reads()),
-    })?;
+        runtime: Handle::current(),
+        partitions_per_group,
+    });
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
     if let Some(listener) = page_listener {
         let leadership = leadership.clone();

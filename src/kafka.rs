@@ -44,7 +44,7 @@ pub use addresses::{AddressPattern, AddressPolicy};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{CycleReport, KafkaClient, MemberScope};
 pub(crate) use poller::MembershipHint;
-pub use poller::{ClusterStatistics, Poller};
+pub use poller::{CYCLE_DURATION_BOUNDS, ClusterStatistics, Poller};
 pub(crate) use properties::{PropertyError, property_errors, property_name_error};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]

@@ -13,6 +13,7 @@ pub mod kafka_secret;
 mod lease;
 mod names;
 mod object_watch;
+mod reachability;
 pub mod scaledconsumer;
 mod watch_state;
 mod workload;

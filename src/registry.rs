@@ -24,6 +24,8 @@ pub use snapshot::{ActionResult, CertificateWarning, Snapshot, TargetError};
 
 /// Changes kept per ScaledConsumer: an hour of one every three minutes.
 const CHANGES_KEPT: usize = 20;
+/// The replicas count as unchanged for so many polls at most. What they were during a longer gap is unknown.
+const UNCHANGED_POLLS: u32 = 4;
 
 /// Reads the entries. Clones share them.
 #[derive(Clone, Default)]
@@ -120,8 +122,21 @@ pub struct Counts {
     pub decisions: BTreeMap<&'static str, u64>,
     /// Writes to the target by their result: `done`, `conflict`, `failed`.
     pub writes: BTreeMap<&'static str, u64>,
+    /// Changes of the replicas that were written, to more and to fewer.
+    pub rescales: Rescales,
+    /// The replicas over time, summed up from poll to poll: 3 replicas for 10 s are 30 s.
+    pub replica_time: Duration,
     /// Restarts of its task after a panic.
     pub restarts: u64,
+}
+
+/// Changes of the replicas by their direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rescales {
+    /// To more.
+    pub up: u64,
+    /// To fewer.
+    pub down: u64,
 }
 
 impl Registry {
@@ -340,6 +355,7 @@ impl Entry {
         if let Some(decision) = snapshot.decision()
             && is_new
         {
+            self.count_replica_time(decision.at);
             self.history.push(Point::of(decision));
             *self.counts.decisions.entry(decision.reason.name()).or_default() += 1;
         }
@@ -349,6 +365,24 @@ impl Entry {
     /// Counts a write to the target by its result.
     pub fn count_write(&mut self, result: &'static str) {
         *self.counts.writes.entry(result).or_default() += 1;
+    }
+
+    /// Counts a change of the replicas that was written.
+    pub fn count_rescale(&mut self, decision: &Decision) {
+        let Rescales { up, down } = &mut self.counts.rescales;
+        *(if decision.desired > decision.current() { up } else { down }) += 1;
+    }
+
+    /// Adds the replicas since the last snapshot, which is still there.
+    fn count_replica_time(&mut self, now: Duration) {
+        let Some(last) = &self.snapshot else { return };
+        let Some(decision) = last.decision() else { return };
+        let elapsed = now.saturating_sub(decision.at);
+        if elapsed <= last.poll_interval * UNCHANGED_POLLS {
+            let is_written = last.action == ActionResult::Written;
+            let replicas = if is_written { decision.desired } else { decision.current() };
+            self.counts.replica_time = self.counts.replica_time.saturating_add(elapsed.saturating_mul(replicas.0));
+        }
     }
 
     /// Adds a change of the replicas.

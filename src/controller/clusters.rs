@@ -16,11 +16,11 @@ use tracing::info;
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
 use crate::core::{GroupQuery, Observation, max_observation_gap};
-use crate::kafka::{AddressPolicy, ClusterSettings, MembershipHint, Poller, canonical, now};
+use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, MembershipHint, Poller, canonical, now};
 use crate::kubernetes::scaledconsumer::{ClusterRef, InlineCluster};
 use crate::kubernetes::{ApiClient, Key};
 use crate::registry::CertificateWarning;
-use crate::serve::metrics::ClusterPolls;
+use crate::serve::metrics::{ClusterPolls, DurationCounts};
 
 /// All pollers, by the cluster's name or, where a ScaledConsumer gives them, its brokers and Secrets.
 pub(super) struct Clusters {
@@ -281,7 +281,14 @@ impl Clusters {
                 ended: statistics.cycles,
                 failed: statistics.failed_cycles,
                 late: statistics.late_cycles,
-                last_seconds: statistics.last_cycle.as_ref().map(|cycle| cycle.duration.as_secs_f64()),
+                partial: statistics.partial.into_iter().collect(),
+                durations: DurationCounts {
+                    intervals: CYCLE_DURATION_BOUNDS.into_iter().zip(statistics.cycles_by_duration).collect(),
+                    count: statistics.cycles,
+                    seconds: statistics.cycle_time.as_secs_f64(),
+                },
+                last_success: statistics.last_success.map(|at| at.as_secs_f64()),
+                broker_errors: statistics.broker_errors.into_iter().collect(),
                 certificates: certificates.into_iter().map(|(owner, at)| (owner.name(), at)).collect(),
             }
         });

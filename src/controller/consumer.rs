@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::clusters::Subscription;
 use crate::control_loop::{Acted, Actuator, ClusterContext};
@@ -62,8 +62,6 @@ impl Consumer {
         let (namespace, name) = (&spec.namespace, &spec.name);
         match self.workload.write(decision.current(), decision.desired, &self.shared.leadership).await {
             Ok(true) => {
-                let (from, to) = (decision.current().0, decision.desired.0);
-                info!(namespace, name, from, to, reason = decision.reason.name(), "Scaled the target.");
                 self.conflicts.wrote(decision.desired);
                 Ok(ActionResult::Written)
             }

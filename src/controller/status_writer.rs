@@ -25,6 +25,7 @@ use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, Seve
 use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
 use budget::{CONDITION_BURST, MEMORY_BURST, TokenBucket, back_off};
+pub(super) use conditions::states as condition_states;
 use fields::Urgency;
 use object::{Due, TrackedObject};
 use outage::{Outages, cause};
@@ -319,10 +320,10 @@ impl<'a> LeaderTerm<'a> {
         let Some(plan) = object.plan(&entry, autoscaled.as_ref(), at) else { return false };
         let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
         let new = object.new_changes(&entry);
-        let mut events: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
+        let changes: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
         object.set_reported(&entry);
         let in_outage = object.cause.is_some() || object.was_in_outage;
-        events.extend(conditions::transitions(&mut object.known, plan.checks, in_outage));
+        let transitions = conditions::transitions(&mut object.known, plan.checks, in_outage);
         object.was_in_outage = object.cause.is_some();
         let is_written = match object.written(&entry) {
             None => false,
@@ -341,7 +342,11 @@ impl<'a> LeaderTerm<'a> {
                 is_different
             }
         };
-        for event in events {
+        // The control loop has logged them.
+        for event in changes {
+            self.add_event(&entry, event);
+        }
+        for event in transitions {
             self.report(&entry, event);
         }
         is_written

@@ -155,7 +155,7 @@ impl Supervisor {
 
     fn start(&mut self, loaded: &LoadedConsumer, spec: Validated, subscription: super::clusters::Subscription) {
         let Key { namespace, name } = &loaded.key;
-        info!(namespace, name, group = spec.query.group, target = %spec.target, "Following a ScaledConsumer.");
+        info!(namespace, name, group = spec.query.group, workload = %spec.target, "Following a ScaledConsumer.");
         let entry = self.shared.registry.replace(&source(loaded), Some(spec.clone()));
         let max_observation_gap = subscription.max_observation_gap;
         let policy = Policy { max_observation_gap, ..spec.policy.clone() };

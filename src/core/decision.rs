@@ -129,6 +129,15 @@ impl fmt::Display for TimeLag {
     }
 }
 
+/// What is estimated of one partition, beside its lag.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct PartitionEstimate {
+    /// The age of its oldest record not yet consumed.
+    pub time_lag: TimeLag,
+    /// Records that the group commits per second; nothing until two polls have been compared.
+    pub consumption_rate: Option<RecordsPerSecond>,
+}
+
 /// One replica count that was considered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -209,6 +218,8 @@ pub struct Decision {
     pub members: Known<usize>,
     /// What is believed of the group.
     pub model: Model,
+    /// What is estimated of each partition, in the order of `lag.by_partition`.
+    pub partitions: Vec<PartitionEstimate>,
     /// The workload as it was.
     pub workload: Workload,
     /// How many replicas there should be now.

@@ -72,7 +72,8 @@ impl Engine {
         let findings = state.with_earlier_findings(findings, lag, facts.estimator.step_s > 0.0);
 
         let (now, estimator) = (observation.at, &facts.estimator);
-        let mut model = estimator.model(observation, lag, facts.useful_members);
+        let partitions = estimator.partitions(now, lag);
+        let mut model = estimator.model(observation, lag, &partitions, facts.useful_members);
         model.capacity = estimator.capacity.for_people(now, policy.capacity_hint, sizing);
         let group = observation.group.as_ref().map_err(Clone::clone);
         let decision = Decision {
@@ -82,6 +83,7 @@ impl Engine {
             group_state: group.clone().map(|group| group.state),
             members: group.map(|group| group.members.len()),
             model,
+            partitions,
             candidates,
             outlook,
             lag: lag.clone(),

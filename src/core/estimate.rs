@@ -23,7 +23,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{length, seconds_between};
-use super::decision::{Model, TimeLag};
+use super::decision::{Model, PartitionEstimate, TimeLag};
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::{GroupState, Observation};
 use super::persisted::{Recent, persisted};
@@ -434,12 +434,32 @@ impl Estimator {
         self.partitions.of(&partition.seen).map_or(0.0, |history| history.frozen_s)
     }
 
-    /// The estimates that a decision shows.
-    pub(super) fn model(&self, observation: &Observation, lag: &GroupLag, useful_members: Option<u32>) -> Model {
+    /// The estimates of each partition that a decision shows.
+    pub(super) fn partitions(&self, now: Duration, lag: &GroupLag) -> Vec<PartitionEstimate> {
+        let estimate = |(partition, history): (&LagOfPartition, Option<&PartitionHistory>)| {
+            let Some(history) = history else { return PartitionEstimate::default() };
+            let rate = history.consumption_rate(now, self.rates_since, partition);
+            PartitionEstimate {
+                time_lag: history.time_lag(now, partition),
+                consumption_rate: rate.map(RecordsPerSecond),
+            }
+        };
+        self.partitions.beside(lag).map(estimate).collect()
+    }
+
+    /// The estimates of the group that a decision shows, by those of its partitions.
+    pub(super) fn model(
+        &self,
+        observation: &Observation,
+        lag: &GroupLag,
+        partitions: &[PartitionEstimate],
+        useful_members: Option<u32>,
+    ) -> Model {
+        let rates = || partitions.iter().map(|partition| Some(partition.consumption_rate?.0)).sum::<Option<f64>>();
         Model {
-            arrival_rate: self.sum(observation.at, lag, PartitionHistory::recent_arrival_rate),
-            consumption_rate: self.sum(observation.at, lag, PartitionHistory::consumption_rate),
-            time_lag: self.time_lag(observation.at, lag),
+            arrival_rate: self.recent_arrival_rate(observation.at, lag),
+            consumption_rate: if lag.complete { rates().map(RecordsPerSecond) } else { None },
+            time_lag: oldest(lag, partitions),
             useful_members,
             start_delay_seconds: self.delays.longest_start_s(),
             rebalance_pause_seconds: self.delays.mean_pause_s(),
@@ -449,40 +469,33 @@ impl Estimator {
         }
     }
 
-    /// The sum of a rate over all partitions, where every one of them has it.
-    fn sum(&self, now: Duration, lag: &GroupLag, rate: RateOf) -> Option<RecordsPerSecond> {
+    /// Records/s that producers add to all partitions, where it is known of every one of them.
+    fn recent_arrival_rate(&self, now: Duration, lag: &GroupLag) -> Option<RecordsPerSecond> {
         if !lag.complete {
             return None;
         }
-        let rates =
-            self.partitions.beside(lag).map(|(partition, history)| rate(history?, now, self.rates_since, partition));
+        let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
-    }
-
-    /// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.
-    fn time_lag(&self, now: Duration, lag: &GroupLag) -> TimeLag {
-        let mut oldest = None;
-        let mut exact = lag.complete;
-        for (partition, history) in self.partitions.beside(lag) {
-            let age = match history {
-                Some(history) => history.time_lag(now, partition),
-                None => TimeLag::Unknown,
-            };
-            match age {
-                TimeLag::Seconds(age) => oldest = oldest.max(Some(age)),
-                TimeLag::AtLeast(age) => {
-                    oldest = oldest.max(Some(age));
-                    exact = false;
-                }
-                TimeLag::Unknown => {}
-            }
-        }
-        match oldest {
-            Some(age) if exact => TimeLag::Seconds(age),
-            Some(age) => TimeLag::AtLeast(age),
-            None => TimeLag::Unknown,
-        }
     }
 }
 
-type RateOf = fn(&PartitionHistory, Duration, Duration, &LagOfPartition) -> Option<f64>;
+/// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.
+fn oldest(lag: &GroupLag, partitions: &[PartitionEstimate]) -> TimeLag {
+    let mut oldest = None;
+    let mut exact = lag.complete;
+    for partition in partitions {
+        match partition.time_lag {
+            TimeLag::Seconds(age) => oldest = oldest.max(Some(age)),
+            TimeLag::AtLeast(age) => {
+                oldest = oldest.max(Some(age));
+                exact = false;
+            }
+            TimeLag::Unknown => {}
+        }
+    }
+    match oldest {
+        Some(age) if exact => TimeLag::Seconds(age),
+        Some(age) => TimeLag::AtLeast(age),
+        None => TimeLag::Unknown,
+    }
+}

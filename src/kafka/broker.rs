@@ -4,8 +4,8 @@
 //! Architecture invariant: every request ends, whatever the broker does. Every wait has a time-out, a closed connection
 //! fails requests at once, and the memory that a broker can make us allocate is bounded.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::marker::PhantomData;
 use std::ops::RangeInclusive;
@@ -52,6 +52,8 @@ pub(super) struct Traffic {
     answers: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
+    /// A std mutex: held for a map operation only. Its size is bounded by the names of [`RequestError::kind`].
+    errors: Mutex<BTreeMap<&'static str, u64>>,
     budget: Arc<Semaphore>,
 }
 
@@ -62,6 +64,7 @@ impl Default for Traffic {
             answers: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            errors: Mutex::default(),
             budget: Arc::new(Semaphore::new(LARGE_FRAME_BYTES / BYTES_PER_PERMIT)),
         }
     }
@@ -81,6 +84,20 @@ impl Traffic {
     /// Bytes sent and received, without TLS.
     pub(super) fn bytes(&self) -> (u64, u64) {
         (self.sent.load(Ordering::Relaxed), self.received.load(Ordering::Relaxed))
+    }
+
+    /// Requests without a usable response, those of new connections included, by [`RequestError::kind`].
+    pub(super) fn errors(&self) -> BTreeMap<&'static str, u64> {
+        self.locked_errors().clone()
+    }
+
+    pub(super) fn count_error(&self, error: &RequestError) {
+        *self.locked_errors().entry(error.kind()).or_default() += 1;
+    }
+
+    fn locked_errors(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
+        // Each holder makes one change, so a panic elsewhere leaves nothing half done.
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -247,10 +264,16 @@ impl BrokerConnection {
     pub(super) async fn send<R: Request>(&self, request: &R, until: Instant) -> Result<RawResponse<R>, RequestError> {
         let version = self.version_of::<R>().ok_or(RequestError::Unsupported { request: R::NAME })?;
         // Waiting for a quota or for earlier requests does not count against this request's time-out.
-        let permit = self.permit(1, until).await?;
-        let answer = self.send_frame(request, version, permit, until).await?;
-        self.shared.traffic.answers.fetch_add(1, Ordering::Relaxed);
-        Ok(answer)
+        let answer = match self.permit(1, until).await {
+            Ok(permit) => self.send_frame(request, version, permit, until).await,
+            Err(error) => Err(error),
+        };
+        let traffic = &self.shared.traffic;
+        match &answer {
+            Ok(_) => _ = traffic.answers.fetch_add(1, Ordering::Relaxed),
+            Err(error) => traffic.count_error(error),
+        }
+        answer
     }
 
     /// Sends a request in this version, whatever the broker supports: for the handshake.

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::broker::{BrokerConnection, Traffic};
 use super::certificates::{CertificateExpiry, CertificateOwner};
 use super::connect_error::{ConnectError, rounded};
+use super::errors::RequestError;
 use super::handshake;
 use super::options::ConnectionOptions;
 use super::settings::{ClusterSettings, SettingsError};
@@ -309,6 +310,7 @@ impl Brokers {
                 Ok(broker)
             }
             Err(error) => {
+                self.traffic.count_error(&RequestError::Connection(error.clone()));
                 if matches!(error, ConnectError::Security(_)) {
                     // The credentials may have been changed because of this.
                     self.refresh_options(true).await;

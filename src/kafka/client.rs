@@ -91,6 +91,12 @@ impl KafkaClient {
         self.brokers.certificates()
     }
 
+    /// Requests without a usable response so far, by kind: `unreachable`, `authentication`, `timed_out`, `throttled`,
+    /// `protocol`.
+    pub fn broker_errors(&self) -> BTreeMap<&'static str, u64> {
+        self.brokers.traffic.errors()
+    }
+
     /// Reads all of `queries` once, members included, and returns an observation for each, in their order. Ends within
     /// the cycle's deadline; what was not read by then is unknown. `now` gives the observations' time.
     pub async fn poll(&mut self, queries: &[GroupQuery], now: impl Fn() -> Duration) -> Vec<Observation> {

@@ -72,6 +72,21 @@ impl RequestError {
         }
     }
 
+    /// A short name for metrics.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Connection(ConnectError::Unreachable(_)) => "unreachable",
+            Self::Connection(ConnectError::Security(_)) => "authentication",
+            Self::Connection(ConnectError::TimedOut(_)) | Self::TimedOut(_) => "timed_out",
+            Self::Throttled => "throttled",
+            Self::Connection(ConnectError::Protocol(_))
+            | Self::Unsupported { .. }
+            | Self::Malformed { .. }
+            | Self::Code(_)
+            | Self::Missing => "protocol",
+        }
+    }
+
     /// Why the subject is unknown.
     pub(super) fn unknown(&self, about: ErrorSubject<'_>) -> Unknown {
         match self {

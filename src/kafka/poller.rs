@@ -22,6 +22,11 @@ pub struct Poller {
     _stop: DropGuard,
 }
 
+/// Upper bounds, in seconds, of the intervals that durations of cycles are counted in. The default deadline is 8 s, the
+/// longest 300 s.
+pub const CYCLE_DURATION_BOUNDS: [f64; 13] =
+    [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
 /// Counters of a cluster's polling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterStatistics {
@@ -36,6 +41,10 @@ pub struct ClusterStatistics {
     pub partial: BTreeMap<&'static str, u64>,
     /// The time spent in all cycles.
     pub cycle_time: Duration,
+    /// Cycles that took longer than the bound before and no longer than this one, by [`CYCLE_DURATION_BOUNDS`].
+    pub cycles_by_duration: [u64; CYCLE_DURATION_BOUNDS.len()],
+    /// Requests without a usable response, by kind ([`KafkaClient::broker_errors`]).
+    pub broker_errors: BTreeMap<&'static str, u64>,
     /// Requests sent, in all cycles.
     pub requests: u64,
     /// Bytes of requests, in all cycles, without TLS.
@@ -246,6 +255,11 @@ impl PollTask {
         statistics.failed_cycles += u64::from(report.failure.is_some());
         statistics.late_cycles += u64::from(report.duration > self.settings.deadline);
         statistics.cycle_time += report.duration;
+        let seconds = report.duration.as_secs_f64();
+        if let Some(interval) = CYCLE_DURATION_BOUNDS.iter().position(|bound| seconds <= *bound) {
+            statistics.cycles_by_duration[interval] += 1;
+        }
+        statistics.broker_errors = self.client.broker_errors();
         statistics.requests += report.requests;
         statistics.bytes_sent += report.bytes_sent;
         statistics.bytes_received += report.bytes_received;

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
-use kube::{Client, Config};
+use kube::Config;
+use kube::client::ClientBuilder;
 
 use super::call::ApiClient;
+use super::reachability::Reachability;
 
 /// The field manager of our writes. The API server derives one from the User-Agent where a request names none.
 pub const FIELD_MANAGER: &str = "paceline";
@@ -26,5 +28,6 @@ pub fn client(mut config: Config) -> kube::Result<ApiClient> {
     config.reset_reader_on_write = true;
     let agent = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
-    Ok(Client::try_from(config)?.into())
+    let reachability = Reachability::new(&config.cluster_url);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&reachability).build().into())
 }

@@ -11,9 +11,9 @@ use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+use crate::kubernetes::WatchStates;
 use crate::kubernetes::call::chain;
 use crate::kubernetes::names::{Key, path_segment};
-use crate::kubernetes::watch_state::WatchStates;
 
 /// Why an object can't be watched.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,17 +2,29 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
+use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::accept::accept;
 use super::metrics::Metrics;
+
+/// Scrapes at once: a pair of Prometheus servers and two people. Each holds the series of one metric in memory.
+const MAX_SCRAPES: usize = 4;
+/// The longest wait for another scrape to end, and for the client to take a piece of its own: Prometheus' default time-out
+/// of a scrape.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The health of the controller.
 pub trait Health: Send + Sync + 'static {
@@ -46,6 +58,7 @@ impl HealthCheck {
 struct Sources {
     health: Arc<dyn Health>,
     metrics: Arc<Metrics>,
+    scrapes: Arc<Semaphore>,
 }
 
 /// Serves until `stop`.
@@ -53,8 +66,8 @@ pub async fn serve(listener: TcpListener, health: Arc<dyn Health>, metrics: Arc<
     let router = Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/metrics", get(text))
-        .with_state(Arc::new(Sources { health, metrics }));
+        .route("/metrics", get(scrape))
+        .with_state(Arc::new(Sources { health, metrics, scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)) }));
     accept(listener, router, stop).await;
 }
 
@@ -85,9 +98,39 @@ async fn readyz(State(sources): State<Arc<Sources>>, RawQuery(query): RawQuery) 
     (status, body).into_response()
 }
 
-async fn text(State(sources): State<Arc<Sources>>) -> Response {
-    match sources.metrics.text() {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
-    }
+/// Sends the metrics piece by piece. They are rendered on a thread for blocking work, because those of thousands of
+/// ScaledConsumers take long enough to hold up the polls.
+async fn scrape(State(sources): State<Arc<Sources>>) -> Response {
+    let permit = tokio::time::timeout(SCRAPE_TIMEOUT, Arc::clone(&sources.scrapes).acquire_owned()).await;
+    let Ok(Ok(permit)) = permit else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "other scrapes are under way\n").into_response();
+    };
+    let (sender, receiver) = mpsc::channel(1);
+    let is_whole = Arc::new(AtomicBool::new(false));
+    let (runtime, whole) = (Handle::current(), Arc::clone(&is_whole));
+    tokio::task::spawn_blocking(move || {
+        let mut pieces = sources.metrics.pieces();
+        let all_sent = pieces.all(|piece| match piece {
+            Ok(piece) => {
+                let send = tokio::time::timeout(SCRAPE_TIMEOUT, sender.send(Bytes::from(piece)));
+                runtime.block_on(send).is_ok_and(|sent| sent.is_ok())
+            }
+            Err(error) => {
+                warn!(%error, "The metrics can't be rendered.");
+                false
+            }
+        });
+        whole.store(all_sent, Ordering::Release);
+        drop((sender, permit));
+    });
+    let pieces = futures::stream::unfold((receiver, is_whole), |(mut receiver, is_whole)| async move {
+        let piece = match receiver.recv().await {
+            Some(piece) => Ok(piece),
+            None if is_whole.load(Ordering::Acquire) => return None,
+            // Then the answer ends without its last chunk, and nobody takes it for whole.
+            None => Err(std::io::Error::other("the scrape was not completed")),
+        };
+        Some((piece, (receiver, is_whole)))
+    });
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], Body::from_stream(pieces)).into_response()
 }

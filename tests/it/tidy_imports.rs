@@ -8,16 +8,16 @@ use std::path::Path;
 const LAYERED: [&str; 12] = [
     "core",
     "kafka",
-    "kubernetes",
-    "registry",
-    "controller",
-    "serve",
     "config",
     "cli",
     "yaml",
     "demo",
     "replay",
     "simulate",
+    "kubernetes",
+    "registry",
+    "controller",
+    "serve",
 ];
 
 /// Modules by their paths, such as `core::decide::time_lag`, with their code.

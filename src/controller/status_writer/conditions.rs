@@ -8,6 +8,9 @@ use crate::kubernetes::hpa::AutoscaledCondition;
 use crate::kubernetes::scaledconsumer::Mode;
 use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
 use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetError};
+use crate::serve::metrics::ConditionState;
+
+use super::fields::outdated;
 
 const READY: &str = "Ready";
 const KAFKA_REACHABLE: &str = "KafkaReachable";
@@ -122,6 +125,31 @@ pub(super) fn checks(
     checks
 }
 
+/// The states of the conditions, for the metrics, as this process finds them. What only the leader finds, or the
+/// status writer, is as the status has it.
+pub(in crate::controller) fn states(
+    entry: &Entry,
+    is_leader: bool,
+    since: Duration,
+    now: Duration,
+) -> Vec<ConditionState> {
+    let written = entry.record.as_ref().map_or(&[][..], |record| &record.status.conditions);
+    let known: Vec<_> = written.iter().map(KnownCondition::of).collect();
+    let is_found_here = |kind: &str| kind != AUTOSCALED && (is_leader || kind != CONFLICT);
+    let found = checks(entry, None, outdated(entry, since, now), &known).into_iter();
+    let found = found.filter(|check| is_found_here(check.kind));
+    let found = found.map(|check| ConditionState { kind: check.kind.into(), is: check.is });
+    let others = known.iter().filter(|known| !is_found_here(&known.kind)).map(|known| ConditionState {
+        kind: known.kind.clone(),
+        is: match known.status {
+            "True" => Some(true),
+            "False" => Some(false),
+            _ => None,
+        },
+    });
+    found.chain(others).collect()
+}
+
 fn of_decision(
     snapshot: &Snapshot,
     decision: &Decision,
@@ -136,7 +164,7 @@ fn of_decision(
         active(decision),
         conflict(snapshot.competitor.as_ref()),
     ];
-    // What can't be read may be limited as it was.
+    // With incomplete data the limit is unknown, so the condition is kept.
     let is_kept = matches!(decision.reason, Reason::DataIncomplete { .. }) && was(SCALING_LIMITED);
     checks.extend((!is_kept).then(|| limited(&decision.reason)));
     checks.extend(

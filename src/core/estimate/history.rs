@@ -203,11 +203,6 @@ impl PartitionHistory {
         Some((last.offset.get() as f64 - self.end_at(from)?).max(0.0) / seconds(from, last.at))
     }
 
-    /// Records/s over the short window that is shown to people.
-    pub(super) fn recent_arrival_rate(&self, now: Duration, since: Duration, _: &LagOfPartition) -> Option<f64> {
-        self.arrival_rate(now, FAST, since)
-    }
-
     /// The end offset at a time within the history.
     fn end_at(&self, at: Nanos) -> Option<f64> {
         let (before, after) = self.around(self.ends.partition_point(|end| end.at < at))?;

@@ -1,5 +1,5 @@
 //! The ScaledConsumer's schema, as users write it and as the API server checks it. Other modules only see what
-//! [`crate::kubernetes::scaledconsumer::validate`] returns.
+//! [`validate()`](crate::kubernetes::scaledconsumer::validate()) returns.
 
 // The schema derive repeats each type inside of a function, where no `pub` can be reached.
 #![allow(unreachable_pub)]
@@ -442,7 +442,7 @@ pub enum FallbackPolicy {
     Exactly,
 }
 
-/// A duration such as `90s`, `5m` or `1h30m`. It is a text, because [`crate::kubernetes::scaledconsumer::validate`] checks it and names the field.
+/// A duration such as `90s`, `5m` or `1h30m`. It is a text, because [`validate()`](crate::kubernetes::scaledconsumer::validate()) checks it and names the field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DurationText(pub String);

@@ -1,144 +1,373 @@
-//! The metrics of each ScaledConsumer, from the registry.
+//! The metrics of each ScaledConsumer.
 
-use std::time::Duration;
+use std::borrow::Cow;
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-
-use super::family::{Family, FamilySpec};
-use crate::core::{GroupLag, RecordsPerSecond, TimeLag};
-use crate::registry::{Entry, Registry};
+use super::family::{FamilySpec, counter, gauge};
+use super::rows::{ConsumerRow, RowFamily, exact_seconds, least_seconds};
+use crate::core::{CapacitySource, Decision, GroupLag, RecordsPerSecond, Replicas, Rule, TopicSelection};
+use crate::kubernetes::scaledconsumer::Mode;
+use crate::kubernetes::scaledconsumer::Validated;
+use crate::registry::Rescales;
 
 const CONSUMER: &[&str] = &["namespace", "name"];
+const INFO: &[&str] = &["namespace", "name", "group", "topics", "target_kind", "target_name", "mode", "cluster"];
+/// Longest list of topics in a label, in bytes: two of Kafka's longest names.
+const LONGEST_TOPICS: usize = 500;
 
-const LAG: FamilySpec =
-    FamilySpec { name: "paceline_lag_records", help: "Records not yet read, as far as known.", labels: CONSUMER };
-const LAG_COMPLETE: FamilySpec =
-    FamilySpec { name: "paceline_lag_complete", help: "Whether every partition's lag is known.", labels: CONSUMER };
-const TIME_LAG: FamilySpec = FamilySpec {
-    name: "paceline_time_lag_seconds",
-    help: "Age of the oldest record not yet read; a lower bound where it is older than the history.",
-    labels: CONSUMER,
-};
-const ARRIVAL: FamilySpec =
-    FamilySpec { name: "paceline_arrival_records_per_second", help: "Records that producers add.", labels: CONSUMER };
-const CONSUMPTION: FamilySpec = FamilySpec {
-    name: "paceline_consumption_records_per_second",
-    help: "Records that the group commits.",
-    labels: CONSUMER,
-};
-const REPLICAS: FamilySpec =
-    FamilySpec { name: "paceline_replicas", help: "Replicas asked of the target now.", labels: CONSUMER };
-const DESIRED: FamilySpec =
-    FamilySpec { name: "paceline_desired_replicas", help: "Replicas that there should be.", labels: CONSUMER };
-const DECISION_AGE: FamilySpec = FamilySpec {
-    name: "paceline_decision_age_seconds",
-    help: "How long ago Kafka was read for the last decision.",
-    labels: CONSUMER,
-};
-const REFUSED: FamilySpec = FamilySpec {
-    name: "paceline_scaledconsumer_refused",
-    help: "1 for a ScaledConsumer that is not scaled at all; its condition Ready says why.",
-    labels: CONSUMER,
-};
-const DECISIONS: FamilySpec = FamilySpec {
-    name: "paceline_decisions_total",
-    help: "Decisions by the reason that bound them.",
-    labels: &["namespace", "name", "reason"],
-};
-const WRITES: FamilySpec = FamilySpec {
-    name: "paceline_scale_writes_total",
-    help: "Writes to targets by what became of them.",
-    labels: &["namespace", "name", "result"],
-};
-const RESTARTS: FamilySpec = FamilySpec {
-    name: "paceline_task_restarts_total",
-    help: "Times that the task of a ScaledConsumer failed by an error in this program and was started again.",
-    labels: CONSUMER,
-};
+const NO_DECISION: &str = "nothing was decided, because nothing was read yet or the target can't be read";
+const NOT_READ: &str = "nothing was read yet";
+const INCOMPLETE: &str = "a partition can't be read, or it is not known yet";
 
-const ALL: [&FamilySpec; 12] = [
-    &LAG,
-    &LAG_COMPLETE,
-    &TIME_LAG,
-    &ARRIVAL,
-    &CONSUMPTION,
-    &REPLICAS,
-    &DESIRED,
-    &DECISION_AGE,
-    &REFUSED,
-    &DECISIONS,
-    &WRITES,
-    &RESTARTS,
+/// All of them, in the order of the table.
+pub(super) const FAMILIES: &[RowFamily] = &[
+    RowFamily::new(
+        gauge(
+            "paceline_scaledconsumer_info",
+            INFO,
+            "What a ScaledConsumer is about; always 1. The label topics has the named topics, or the pattern between slashes; it is empty for all topics of the group.",
+            "its spec is not valid",
+        ),
+        |family, row| {
+            let Some(spec) = row.spec() else { return };
+            let ([namespace, name], topics) = (row.labels(), topics(spec));
+            let (group, target, cluster) = (&spec.query.group, &spec.target, spec.cluster.to_string());
+            let mode = mode_name(spec.mode);
+            family.add(&[namespace, name, group, &topics, &target.kind, &target.name, mode, &cluster], 1.0);
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_scaledconsumer_condition",
+            &["namespace", "name", "condition", "status"],
+            "The conditions of a ScaledConsumer: 1 for the status that it has, 0 for the two others of true, false and unknown.",
+            "a condition that was never found. Conflict and Autoscaled are those of the status, unless this process leads and finds Conflict itself",
+        ),
+        |family, row| {
+            let [namespace, name] = row.labels();
+            for state in &row.conditions {
+                for (status, is) in [("true", Some(true)), ("false", Some(false)), ("unknown", None)] {
+                    family.add(&[namespace, name, &state.kind, status], flag(state.is == is));
+                }
+            }
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_scaledconsumer_refused",
+            CONSUMER,
+            "1 for a ScaledConsumer that is not scaled at all; its condition Ready says why.",
+            "it is not refused",
+        ),
+        |family, row| family.add_known(&row.labels(), row.entry.refused.is_some().then_some(1.0)),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_scaledconsumer_decision_info",
+            &["namespace", "name", "reason"],
+            "The reason that bound the last decision; always 1.",
+            NO_DECISION,
+        ),
+        |family, row| {
+            if let Some(decision) = row.decision() {
+                family.add(&row.labels_and(decision.reason.name()), 1.0);
+            }
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_last_decision_timestamp_seconds",
+            CONSUMER,
+            "When Kafka was read for the last decision.",
+            NOT_READ,
+        ),
+        |family, row| {
+            family.add_known(&row.labels(), row.snapshot().map(|snapshot| snapshot.observation.at.as_secs_f64()));
+        },
+    ),
+    RowFamily::new(
+        gauge("paceline_lag_records", CONSUMER, "Records not yet read, of all partitions.", INCOMPLETE),
+        |family, row| family.add_known(&row.labels(), complete(row).map(|lag| lag.total.0 as f64)),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_lag_lower_bound_records",
+            CONSUMER,
+            "Records not yet read of the partitions that can be read, where others can't: there are at least so many.",
+            "every partition can be read, or none",
+        ),
+        |family, row| {
+            let known = row.lag().filter(|lag| !lag.complete && lag.is_anything_known());
+            family.add_known(&row.labels(), known.map(|lag| lag.total.0 as f64));
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_lag_max_records",
+            CONSUMER,
+            "Records not yet read, of the partition that has most.",
+            INCOMPLETE,
+        ),
+        |family, row| {
+            let partitions = complete(row).map(|lag| lag.by_partition.iter().filter_map(|it| it.lag.lag()));
+            family.add_known(&row.labels(), partitions.and_then(Iterator::max).map(|lag| lag.0 as f64));
+        },
+    ),
+    RowFamily::new(
+        gauge("paceline_lag_complete", CONSUMER, "Whether every partition's lag is known.", NOT_READ),
+        |family, row| family.add_known(&row.labels(), row.lag().map(|lag| flag(lag.complete))),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_time_lag_seconds",
+            CONSUMER,
+            "Age of the oldest record not yet read, of all partitions.",
+            "a partition can't be read, or its oldest record is older than the history of end offsets",
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| exact_seconds(it.model.time_lag))),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_time_lag_lower_bound_seconds",
+            CONSUMER,
+            "Age that the oldest record not yet read has at least, where it is not known exactly.",
+            "it is known exactly, or not at all",
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| least_seconds(it.model.time_lag))),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_time_lag_objective_seconds",
+            CONSUMER,
+            "Age that the oldest record not yet read may reach.",
+            "the policy is lagPerReplica, or the spec is not valid",
+        ),
+        |family, row| {
+            let objective = row.spec().and_then(|spec| match spec.policy.rule {
+                Rule::TimeLag(objective) => Some(objective.time_lag().as_secs_f64()),
+                Rule::LagPerReplica(_) => None,
+            });
+            family.add_known(&row.labels(), objective);
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_arrival_records_per_second",
+            CONSUMER,
+            "Records that producers add, over the last 20 seconds.",
+            INCOMPLETE,
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| rate(it.model.arrival_rate))),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_consumption_records_per_second",
+            CONSUMER,
+            "Records that the group commits, over the last two minutes.",
+            INCOMPLETE,
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| rate(it.model.consumption_rate))),
+    ),
+    RowFamily::new(
+        gauge("paceline_members", CONSUMER, "Members of the group.", "the group can't be described"),
+        |family, row| {
+            let group = row.snapshot().and_then(|snapshot| snapshot.observation.group.as_ref().ok());
+            family.add_known(&row.labels(), group.map(|group| group.members.len() as f64));
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_replica_capacity_records_per_second",
+            &["namespace", "name", "source"],
+            "Records that a replica reads at full load, by where that comes from: measured, or hint for spec.capacityPerReplica.",
+            "it is not known",
+        ),
+        |family, row| {
+            let capacity = row.decision().map(|decision| decision.model.capacity);
+            let source = match capacity.map(|capacity| capacity.source) {
+                Some(CapacitySource::Measured) => "measured",
+                Some(CapacitySource::Hint) => "hint",
+                Some(CapacitySource::LowerBound | CapacitySource::Unknown) | None => return,
+            };
+            family.add_known(&row.labels_and(source), capacity.and_then(|capacity| rate(capacity.per_replica)));
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_replica_capacity_lower_bound_records_per_second",
+            CONSUMER,
+            "Records that a replica reads at least at full load: members below full load were so fast.",
+            "it was measured at full load, or it is not known",
+        ),
+        |family, row| {
+            let capacity = of(row, |decision| Some(decision.model.capacity));
+            let bound = capacity.filter(|capacity| capacity.source == CapacitySource::LowerBound);
+            family.add_known(&row.labels(), bound.and_then(|capacity| rate(capacity.per_replica)));
+        },
+    ),
+    RowFamily::new(
+        gauge("paceline_replicas", CONSUMER, "Replicas asked of the target now (spec.replicas).", NO_DECISION),
+        |family, row| family.add_known(&row.labels(), of(row, |it| Some(replicas(it.current())))),
+    ),
+    RowFamily::new(
+        gauge("paceline_desired_replicas", CONSUMER, "Replicas that there should be.", NO_DECISION),
+        |family, row| family.add_known(&row.labels(), of(row, |it| Some(replicas(it.desired)))),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_ready_replicas",
+            CONSUMER,
+            "Replicas of the target that are ready.",
+            "the target does not say it",
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| it.workload.ready.map(replicas))),
+    ),
+    RowFamily::new(
+        gauge("paceline_min_replicas", CONSUMER, "The least replicas (spec.minReplicas).", "the spec is not valid"),
+        |family, row| {
+            family.add_known(&row.labels(), row.spec().map(|spec| replicas(spec.policy.bounds.min())));
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_max_replicas",
+            CONSUMER,
+            "The most replicas (spec.maxReplicas).",
+            "the spec has no maxReplicas: then paceline_useful_replicas is the most",
+        ),
+        |family, row| {
+            let max = row.spec().and_then(|spec| spec.policy.bounds.max());
+            family.add_known(&row.labels(), max.map(replicas));
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_useful_replicas",
+            CONSUMER,
+            "The most replicas that can have a partition.",
+            "the partitions are not known",
+        ),
+        |family, row| {
+            let members = of(row, |decision| decision.model.useful_members);
+            let useful = row.spec().zip(members).map(|(spec, members)| spec.policy.sizing().replicas(members));
+            family.add_known(&row.labels(), useful.map(f64::from));
+        },
+    ),
+    RowFamily::new(
+        counter(
+            "paceline_replica_seconds_total",
+            CONSUMER,
+            "The replicas over time: 3 replicas for 10 seconds are 30. Gaps of more than four polls are left out.",
+            "there was no second decision yet",
+        ),
+        |family, row| {
+            let seconds = row.entry.counts.replica_time.as_secs_f64();
+            family.add_known(&row.labels(), (seconds > 0.0).then_some(seconds));
+        },
+    ),
+    RowFamily::new(
+        counter(
+            "paceline_decisions_total",
+            &["namespace", "name", "reason"],
+            "Decisions by the reason that bound them.",
+            "there was no such decision",
+        ),
+        |family, row| {
+            for (reason, count) in &row.entry.counts.decisions {
+                family.add(&row.labels_and(reason), *count as f64);
+            }
+        },
+    ),
+    RowFamily::new(
+        counter(
+            "paceline_rescales_total",
+            &["namespace", "name", "direction"],
+            "Changes of the replicas that this process wrote, by their direction: up, down.",
+            "the mode is not Scale",
+        ),
+        |family, row| {
+            let Rescales { up, down } = row.entry.counts.rescales;
+            for (direction, count) in [("up", up), ("down", down)] {
+                if is_scaled(row) || count > 0 {
+                    family.add(&row.labels_and(direction), count as f64);
+                }
+            }
+        },
+    ),
+    RowFamily::new(
+        counter(
+            "paceline_scale_writes_total",
+            &["namespace", "name", "result"],
+            "Writes of a target's replicas by their result: done; conflict where another one changed it first, so that it was decided again; failed.",
+            "the mode is not Scale",
+        ),
+        |family, row| {
+            for result in ["done", "conflict", "failed"] {
+                let count = row.entry.counts.writes.get(result).copied();
+                if let Some(count) = count.or(is_scaled(row).then_some(0)) {
+                    family.add(&row.labels_and(result), count as f64);
+                }
+            }
+        },
+    ),
+    RowFamily::new(
+        counter(
+            "paceline_task_restarts_total",
+            CONSUMER,
+            "Times that the task of a ScaledConsumer failed by an error in this program and was started again.",
+            "",
+        ),
+        |family, row| family.add(&row.labels(), row.entry.counts.restarts as f64),
+    ),
 ];
 
-/// Reads the registry at each scrape.
-pub(super) struct ConsumersCollector {
-    registry: Registry,
-    now: fn() -> Duration,
-    descs: Vec<Desc>,
+/// The specs of all of them.
+pub(super) fn specs() -> impl Iterator<Item = &'static FamilySpec> {
+    FAMILIES.iter().map(|family| &family.spec)
 }
 
-impl ConsumersCollector {
-    pub(super) fn new(registry: Registry, now: fn() -> Duration) -> Self {
-        Self { registry, now, descs: ALL.iter().map(|spec| spec.desc()).collect() }
+fn of<T>(row: &ConsumerRow, value: impl FnOnce(&Decision) -> Option<T>) -> Option<T> {
+    value(row.decision()?)
+}
+
+fn complete(row: &ConsumerRow) -> Option<&GroupLag> {
+    row.lag().filter(|lag| lag.complete)
+}
+
+fn rate(rate: Option<RecordsPerSecond>) -> Option<f64> {
+    rate.map(|rate| rate.0)
+}
+
+fn replicas(replicas: Replicas) -> f64 {
+    f64::from(replicas.0)
+}
+
+fn flag(is: bool) -> f64 {
+    f64::from(u8::from(is))
+}
+
+/// Whether its replicas are written, so that what was never written is known to be 0.
+fn is_scaled(row: &ConsumerRow) -> bool {
+    row.entry.refused.is_none() && row.spec().is_some_and(|spec| spec.mode == Mode::Scale)
+}
+
+/// As the spec names it.
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Scale => "Scale",
+        Mode::Metrics => "Metrics",
+        Mode::DryRun => "DryRun",
     }
 }
 
-impl Collector for ConsumersCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let mut families = ALL.map(FamilySpec::empty);
-        let now = (self.now)();
-        for entry in self.registry.entries() {
-            add(&mut families, &entry, now);
-        }
-        families.into_iter().filter_map(Family::finish).collect()
-    }
-}
-
-fn add(families: &mut [Family; 12], entry: &Entry, now: Duration) {
-    let [lag, complete, time_lag, arrival, consumption, replicas, desired, age, refused, decisions, writes, restarts] =
-        families;
-    let (namespace, name) = (entry.key.namespace.as_str(), entry.key.name.as_str());
-    let consumer = [namespace, name];
-    refused.add_known(&consumer, entry.refused.is_some().then_some(1.0));
-    for (reason, count) in &entry.counts.decisions {
-        decisions.add(&[namespace, name, reason], *count as f64);
-    }
-    for (result, count) in &entry.counts.writes {
-        writes.add(&[namespace, name, result], *count as f64);
-    }
-    if entry.counts.restarts > 0 {
-        restarts.add(&consumer, entry.counts.restarts as f64);
-    }
-    let (Some(snapshot), Some(spec)) = (&entry.snapshot, &entry.spec) else { return };
-    age.add(&consumer, snapshot.age(now).as_secs_f64());
-    let Some(decision) = snapshot.decision() else {
-        // The target can't be read, but Kafka can.
-        add_lag(lag, complete, &consumer, &GroupLag::of(&snapshot.observation, spec.policy.offset_reset));
-        return;
+fn topics(spec: &Validated) -> Cow<'_, str> {
+    let text = match &spec.query.topics {
+        TopicSelection::Named(topics) => topics.join(","),
+        TopicSelection::Pattern(pattern) => format!("/{}/", pattern.as_str()),
+        TopicSelection::OfGroup => return Cow::Borrowed(""),
     };
-    add_lag(lag, complete, &consumer, &decision.lag);
-    let model = &decision.model;
-    let rate = |rate: Option<RecordsPerSecond>| rate.map(|rate| rate.0);
-    time_lag.add_known(
-        &consumer,
-        match model.time_lag {
-            TimeLag::Unknown => None,
-            TimeLag::Seconds(age) | TimeLag::AtLeast(age) => Some(age.as_secs_f64()),
-        },
-    );
-    arrival.add_known(&consumer, rate(model.arrival_rate));
-    consumption.add_known(&consumer, rate(model.consumption_rate));
-    replicas.add(&consumer, f64::from(decision.current().0));
-    desired.add(&consumer, f64::from(decision.desired.0));
-}
-
-fn add_lag(records: &mut Family, complete: &mut Family, consumer: &[&str], lag: &GroupLag) {
-    records.add_known(consumer, lag.is_anything_known().then_some(lag.total.0 as f64));
-    complete.add(consumer, f64::from(u8::from(lag.complete)));
+    if text.len() <= LONGEST_TOPICS {
+        return Cow::Owned(text);
+    }
+    let end = (0..=LONGEST_TOPICS).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    Cow::Owned(format!("{}…", &text[..end]))
 }

@@ -1,31 +1,38 @@
 //! The metrics of the external metrics API; none where it is off.
 
-use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
-use super::family::{Family, FamilySpec};
+use super::family::{Family, FamilySpec, counter, gauge};
 
-const REQUESTS: FamilySpec = FamilySpec {
-    name: "paceline_external_metrics_requests_total",
-    help: "Requests to the external metrics API by how they ended.",
-    labels: &["class"],
-};
-const REFUSALS: FamilySpec = FamilySpec {
-    name: "paceline_external_metrics_unauthorized_total",
-    help: "Handshakes and requests to the external metrics API that are not the API server's, by what is wrong with them.",
-    labels: &["cause"],
-};
-const CONNECTIONS: FamilySpec = FamilySpec {
-    name: "paceline_external_metrics_connections",
-    help: "Connections to the external metrics API: open ones of the API server (true), handshakes under way (false).",
-    labels: &["believed"],
-};
-const EXPIRY: FamilySpec = FamilySpec {
-    name: "paceline_external_metrics_certificate_expiry_timestamp_seconds",
-    help: "When the serving certificate of the external metrics API expires.",
-    labels: &[],
-};
-const ALL: [&FamilySpec; 4] = [&REQUESTS, &REFUSALS, &CONNECTIONS, &EXPIRY];
+const OFF: &str = "the API is off";
+
+const REQUESTS: FamilySpec = counter(
+    "paceline_external_metrics_requests_total",
+    &["class"],
+    "Requests to the external metrics API by how they ended.",
+    OFF,
+);
+const REFUSALS: FamilySpec = counter(
+    "paceline_external_metrics_unauthorized_total",
+    &["cause"],
+    "Handshakes and requests to the external metrics API that are not the API server's, by what is wrong with them.",
+    OFF,
+);
+const CONNECTIONS: FamilySpec = gauge(
+    "paceline_external_metrics_connections",
+    &["state"],
+    "Connections to the external metrics API: open ones of the API server (open), handshakes under way (handshake).",
+    OFF,
+);
+const EXPIRY: FamilySpec = gauge(
+    "paceline_external_metrics_certificate_expiry_timestamp_seconds",
+    &[],
+    "When the serving certificate of the external metrics API expires.",
+    "the API is off, or has no certificate yet",
+);
+
+/// All of them, in the order of the table.
+pub(super) const SPECS: [&FamilySpec; 4] = [&REQUESTS, &REFUSALS, &CONNECTIONS, &EXPIRY];
 
 /// What was asked of the external metrics API so far.
 #[derive(Clone, Debug, Default)]
@@ -42,33 +49,12 @@ pub struct ExternalReads {
     pub certificate_expires: Option<i64>,
 }
 
-type ExternalSource = Box<dyn Fn() -> Option<ExternalReads> + Send + Sync>;
-
-/// Asks the server at each scrape.
-pub(super) struct ExternalCollector {
-    source: ExternalSource,
-    descs: Vec<Desc>,
-}
-
-impl ExternalCollector {
-    pub(super) fn new(source: ExternalSource) -> Self {
-        Self { source, descs: ALL.iter().map(|spec| spec.desc()).collect() }
-    }
-}
-
-impl Collector for ExternalCollector {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descs.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let Some(reads) = (self.source)() else { return Vec::new() };
-        let [mut requests, mut refusals, mut connections, mut expiry] = ALL.map(FamilySpec::empty);
-        reads.requests.iter().for_each(|(class, count)| requests.add(&[class], *count as f64));
-        reads.refused.iter().for_each(|(cause, count)| refusals.add(&[cause], *count as f64));
-        connections.add(&["true"], reads.open_connections as f64);
-        connections.add(&["false"], reads.pending_handshakes as f64);
-        expiry.add_known(&[], reads.certificate_expires.map(|at| at as f64));
-        [requests, refusals, connections, expiry].into_iter().filter_map(Family::finish).collect()
-    }
+pub(super) fn collect(reads: &ExternalReads) -> Vec<MetricFamily> {
+    let [mut requests, mut refusals, mut connections, mut expiry] = SPECS.map(FamilySpec::empty);
+    reads.requests.iter().for_each(|(class, count)| requests.add(&[class], *count as f64));
+    reads.refused.iter().for_each(|(cause, count)| refusals.add(&[cause], *count as f64));
+    connections.add(&["open"], reads.open_connections as f64);
+    connections.add(&["handshake"], reads.pending_handshakes as f64);
+    expiry.add_known(&[], reads.certificate_expires.map(|at| at as f64));
+    [requests, refusals, connections, expiry].into_iter().filter_map(Family::finish).collect()
 }
