@@ -5,6 +5,7 @@ mod authentication;
 mod check;
 mod external_metrics;
 mod metrics;
+mod page;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 pub use metrics::MetricsSettings;
+pub(crate) use page::check_page_address;
 
 use crate::core::{addresses, check_cluster_name, default_poll_deadline, duration, format_duration};
 use crate::kafka::{AddressPattern, ClusterSettings, PropertyError, property_errors, property_name_error};
@@ -26,6 +28,7 @@ use authentication::RawAuthentication;
 use check::ConfigurationCheck;
 use external_metrics::RawExternalMetrics;
 use metrics::RawMetrics;
+use page::RawPage;
 
 /// How the controller runs. Parsed, so whatever is in here is valid.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +46,8 @@ pub struct Configuration {
     pub metrics: MetricsSettings,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
+    /// Where the page and its JSON are served; nowhere where absent.
+    pub page: Option<SocketAddr>,
     /// Which replica of the controller may write.
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
@@ -63,6 +68,7 @@ impl Default for Configuration {
             listen: default_listen(),
             metrics: MetricsSettings::default(),
             external_metrics: ExternalMetrics::default(),
+            page: None,
             leader_election: LeaderElection::default(),
             watch_namespaces: Vec::new(),
             watch_selector: None,
@@ -176,6 +182,7 @@ struct Raw {
     listen: Option<String>,
     metrics: RawMetrics,
     external_metrics: RawExternalMetrics,
+    page: RawPage,
     leader_election: LeaderElection,
     watch_namespaces: Vec<String>,
     watch_selector: Option<String>,
@@ -236,13 +243,20 @@ impl ConfigurationCheck<'_> {
         if let Some(namespace) = &raw.leader_election.namespace {
             self.label_name("leaderElection.namespace", namespace);
         }
+        let external_metrics = self.external_metrics(raw.external_metrics, listen);
+        let of_metrics = external_metrics.enabled.then_some(external_metrics.listen);
+        let page = raw.page.address([Some(listen), of_metrics]).unwrap_or_else(|why| {
+            self.wrong("page.listen", why);
+            None
+        });
         Configuration {
             clusters,
             allow_bootstrap_servers: patterns,
             max_inline_clusters_per_namespace: max_inline_clusters,
             listen,
             metrics: self.metrics(&raw.metrics),
-            external_metrics: self.external_metrics(raw.external_metrics, listen),
+            external_metrics,
+            page,
             leader_election: raw.leader_election,
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             watch_selector,

@@ -11,10 +11,13 @@ mod replicas;
 mod worker;
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +27,7 @@ use crate::kafka::{ClusterSettings, Poller, now};
 use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
+use crate::serve::page::{self, ControllerRole, PageSources};
 use broker::EmbeddedBroker;
 use console::{Console, RunTotals};
 use producer::Producer;
@@ -50,6 +54,10 @@ pub(crate) struct DemoSettings {
     pub(crate) spec: Validated,
     /// The executable that has the `worker` command.
     pub(crate) executable: PathBuf,
+    /// Where the page is served.
+    pub(crate) page: SocketAddr,
+    /// Whether a browser is opened on it.
+    pub(crate) open: bool,
     /// Lines to print before the first row.
     pub(crate) introduction: Vec<String>,
 }
@@ -59,10 +67,18 @@ pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>
     let broker = EmbeddedBroker::start(&parameters.topics, i32::from(parameters.partitions))?;
     let servers = broker.bootstrap_servers();
     let replicas = LocalReplicas::new(program(parameters, servers));
+    let listener = TcpListener::bind(parameters.page).await;
+    let listener = listener.with_context(|| format!("Can't listen on {}, where the page is to be", parameters.page))?;
     let mut console = Console::new();
     parameters.introduction.iter().for_each(|line| console.line(line));
+    let url = format!("http://{}/", listener.local_addr().context("The page's socket has no address")?);
+    console.line(&format!("Page      {url}"));
+    console.line("");
+    if parameters.open {
+        open_browser(&url, &console);
+    }
 
-    let produced = run_loop(parameters, servers, &replicas, &mut console, end).await;
+    let produced = run_loop(parameters, servers, listener, &replicas, &mut console, end).await;
     let replica_time = replicas.replica_time();
     replicas.stop().await;
     let fixed = parameters.load.high / f64::from(parameters.capacity);
@@ -73,6 +89,7 @@ pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>
 async fn run_loop(
     parameters: &DemoSettings,
     servers: &str,
+    listener: TcpListener,
     replicas: &LocalReplicas,
     console: &mut Console,
     end: impl Future<Output = ()>,
@@ -90,7 +107,14 @@ async fn run_loop(
     let (_policy, policies) = watch::channel(policy.clone());
     let engine = Engine::new(policy);
     let key = Key { namespace: parameters.spec.namespace.clone(), name: parameters.spec.name.clone() };
-    let (registry, _) = Registry::new();
+    let (registry, reader) = Registry::new();
+    let sources = PageSources {
+        registry: reader,
+        now,
+        role: Box::new(|| ControllerRole::Demo),
+        bootstrap_servers: Some(servers.to_owned()),
+    };
+    tokio::spawn(page::serve(listener, sources, shutdown.clone()));
     let entry = registry.apply(&ConsumerSource { key, created: None, record: None }, parameters.spec.clone());
     let local = LocalWorkers { replicas, console, poll_interval: parameters.poll_interval };
     // The control loop ends at its next wait. An action is never interrupted, because it does not wait here.
@@ -101,6 +125,15 @@ async fn run_loop(
     shutdown.cancel();
     poller.ended().await;
     Ok(producer.produced())
+}
+
+/// Opens a browser the way desktops do. A machine without one still has the address on its terminal.
+fn open_browser(url: &str, console: &Console) {
+    let mut command = tokio::process::Command::new("xdg-open");
+    let command = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    if let Err(error) = command.spawn() {
+        console.line(&format!("Can't open a browser by xdg-open: {error}."));
+    }
 }
 
 fn program(parameters: &DemoSettings, servers: &str) -> Program {

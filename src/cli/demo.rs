@@ -1,5 +1,6 @@
 //! `paceline demo`: the parameters, from an embedded ScaledConsumer that is read as any other.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::manifests;
 use super::outcome::{Outcome, WrongInput};
 use super::process::runtime;
+use crate::config::check_page_address;
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, parse_duration, short};
 use crate::demo::{DemoSettings, SineLoad, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
@@ -24,6 +26,18 @@ pub(super) struct DemoArguments {
     /// A ScaledConsumer to demonstrate instead of the embedded one. Its group and topics are made on the embedded broker.
     #[arg(short = 'f', long = "filename", value_name = "FILE")]
     file: Option<PathBuf>,
+    /// Where the page is served; a free port by default. Only a loopback address is allowed.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = page_address)]
+    page: SocketAddr,
+    /// Open the page in a browser.
+    #[arg(long)]
+    open: bool,
+}
+
+fn page_address(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse().map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:8484".to_owned())?;
+    check_page_address(address)?;
+    Ok(address)
 }
 
 const EMBEDDED: &str = include_str!("../../config/demo.yaml");
@@ -88,6 +102,8 @@ fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
         poll_interval: POLL_INTERVAL,
         spec,
         executable,
+        page: arguments.page,
+        open: arguments.open,
     })
 }
 
@@ -111,7 +127,6 @@ fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
         "The same code as in a cluster polls and decides; only starting and stopping processes is the demo's own."
             .to_owned(),
         "Ctrl-C ends it and prints a summary.".to_owned(),
-        String::new(),
     ]
 }
 

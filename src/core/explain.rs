@@ -8,7 +8,7 @@ use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource};
 use super::kind::GroupKind;
 use super::printable::printable;
 use super::units::{RecordsPerSecond, grouped, short};
-use super::view::{DecisionView, LagView, PartitionView};
+use super::view::{DecisionView, LagView, PartitionView, TimeLagView};
 
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
@@ -62,8 +62,14 @@ impl DecisionView {
 
     /// The time lag: `24s`, `>5m` where it is older than the history, `?` where it is not known.
     pub fn time_lag_text(&self) -> String {
-        let Some(time_lag) = self.time_lag else { return UNKNOWN.to_owned() };
-        format!("{}{}", if time_lag.at_least { ">" } else { "" }, seconds(time_lag.seconds.floor()))
+        self.time_lag.map_or(UNKNOWN.to_owned(), TimeLagView::text)
+    }
+}
+
+impl TimeLagView {
+    /// The time lag: `24s`, `>5m` where it is older than the history.
+    pub fn text(self) -> String {
+        format!("{}{}", if self.at_least { ">" } else { "" }, seconds(self.seconds.floor()))
     }
 }
 

@@ -1,6 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics`, on one port.
 
-use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,24 +11,20 @@ use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use super::accept::accept;
 use super::metrics::Metrics;
 
-/// Open connections. Kubelet, Prometheus and a few users need a dozen. Beyond it the oldest is closed, so that idle
-/// ones can't block a probe.
-const MAX_CONNECTIONS: usize = 128;
-/// Time-out of a request's head; also closes idle kept-alive connections.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Delay after the operating system refused a connection, as at its limit of descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+/// Scrapes at once: a pair of Prometheus servers and two people. Each holds the series of one metric in memory.
+const MAX_SCRAPES: usize = 4;
+/// The longest wait for another scrape to end, and for the client to take a piece of its own: Prometheus' default time-out
+/// of a scrape.
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Scrapes at once: a pair of Prometheus servers and two people. Each holds the series of one metric in memory.
 const MAX_SCRAPES: usize = 4;
@@ -79,34 +74,7 @@ pub async fn serve(listener: TcpListener, health: Arc<dyn Health>, metrics: Arc<
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
         .with_state(Arc::new(Sources { health, metrics, scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)) }));
-    // Oldest first.
-    let mut connections: VecDeque<AbortHandle> = VecDeque::new();
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(%error, "A connection can't be accepted.");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-                continue;
-            }
-        };
-        connections.retain(|connection| !connection.is_finished());
-        if connections.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = connections.pop_front()
-        {
-            oldest.abort();
-        }
-        connections.push_back(tokio::spawn(connection(stream, router.clone())).abort_handle());
-    }
-    connections.iter().for_each(AbortHandle::abort);
-}
-
-async fn connection(stream: TcpStream, router: Router) {
-    let service = TowerToHyperService::new(router);
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // An error means that the client closed the connection.
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+    accept(listener, router, stop).await;
 }
 
 async fn livez(State(sources): State<Arc<Sources>>) -> Response {

@@ -51,7 +51,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, metrics, watchNamespaces, watchSelector",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, metrics, page, watchNamespaces, watchSelector",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
@@ -136,6 +136,14 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         (
             "externalMetrics:\n  enabled: true\n  listen: \"[::]:8080\"\n",
             "paceline.yaml:3: externalMetrics.listen: is the same as listen; it needs a port of its own",
+        ),
+        (
+            "page: {listen: \"0.0.0.0:8484\"}\n",
+            "paceline.yaml:1: page.listen: 0.0.0.0:8484 is not a loopback address, and the page has no authentication; write for example \"127.0.0.1:8484\", and reach it with kubectl port-forward",
+        ),
+        (
+            "page: {listen: \"127.0.0.1:8080\"}\n",
+            "paceline.yaml:1: page.listen: is a port that something else is served on; it needs one of its own",
         ),
         (
             "watchSelector: shard:a\n",

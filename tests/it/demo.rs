@@ -129,6 +129,34 @@ fn demo_scales_real_consumers_and_sums_it_up() {
 }
 
 #[test]
+fn demo_serves_the_page_that_it_prints_and_the_page_follows_it() {
+    let demo = Demo::start(&["--page", "127.0.0.1:0"]);
+    let url = wait_until("the page's address", SOON, || {
+        let text = demo.text();
+        let line = text.lines().find_map(|line| line.strip_prefix("Page ")).map(str::trim).map(str::to_owned);
+        line.ok_or(text)
+    });
+    let read = || {
+        let body =
+            ureq::get(format!("{url}api/v1/scaledconsumers")).call().and_then(|mut it| it.body_mut().read_to_string());
+        serde_json::from_str::<serde_json::Value>(&body.unwrap()).unwrap()["items"][0].clone()
+    };
+    let observed = |item: &serde_json::Value| item["observedAtSeconds"].as_f64();
+    let first = wait_until("a poll", SOON, || {
+        let item = read();
+        observed(&item).ok_or(item)
+    });
+    wait_until("another poll", SOON, || {
+        let item = read();
+        observed(&item).filter(|at| *at > first).ok_or(item)
+    });
+    let page =
+        ureq::get(format!("{url}namespaces/default/scaledconsumers/demo")).call().unwrap().body_mut().read_to_string();
+    let command = "paceline recommend -f demo.yaml --bootstrap-servers 127.0.0.1:";
+    assert!(page.unwrap().contains(command), "the command names the embedded broker");
+}
+
+#[test]
 fn demo_ends_at_once_with_a_summary_on_a_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut demo = Demo::start(&[]);

@@ -50,6 +50,7 @@ mod manifests;
 mod metrics;
 mod mock_ffi;
 mod native_hpa;
+mod page;
 mod replay;
 mod simulate;
 mod tidy;

@@ -1,0 +1,347 @@
+//! One ScaledConsumer: the decision and why, its past, the replica counts considered, its partitions, what was learned of it,
+//! its changes, its spec, and the command that decides the same dry.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use serde_json::json;
+
+use super::charts::{Bar, bars};
+use super::layout::{Fragment, UNKNOWN, chip, document, duration, not_found, rate, records, text_table, time};
+use super::overview::{path, replicas};
+use super::sources::PageSources;
+use super::timeline::{SpanQuery, timeline};
+use super::view::{ConsumerSummary, ConsumerView};
+use crate::core::{
+    CandidateVerdict, DecisionView, Explanation, Finding, PartitionView, Pause, RecordsPerSecond, explain, printable,
+};
+use crate::kubernetes::scaledconsumer::{ClusterRef, PAUSED, PAUSED_REPLICAS, Validated};
+use crate::registry::Entry;
+use crate::yaml;
+
+/// Bars that are drawn; more of them are too thin to be seen.
+const MAX_BARS: usize = 400;
+
+/// The whole page.
+pub(super) async fn consumer(
+    State(sources): State<Arc<PageSources>>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(span): Query<SpanQuery>,
+) -> Response {
+    let Some(entry) = sources.entry(namespace, name) else { return not_found(State(sources)).await };
+    let path = path(&entry.key.namespace, &entry.key.name);
+    let body = html! {
+        nav.crumbs aria-label="Breadcrumbs" { a href="/" { "All ScaledConsumers" } }
+        @for fragment in fragments(&sources, &entry, &span) { (fragment.html) }
+        p { a href={ "/api/v1" (path) } { "The same as JSON" } }
+    };
+    let events = format!("/events{path}{}", span.text());
+    let title = format!("{}/{}", entry.key.namespace, entry.key.name);
+    document(&title, (sources.role)(), Some(&events), &body).into_response()
+}
+
+/// What changes of the page: all of it.
+pub(super) fn fragments(sources: &PageSources, entry: &Entry, span: &SpanQuery) -> Vec<Fragment> {
+    let view = ConsumerView::of(entry, sources.time());
+    let explanation = view.decision.as_ref().map(explain);
+    let html = |id, html| Fragment { id, html };
+    let mut fragments = vec![html("decision", decision(&view, explanation.as_ref(), sources.time().as_secs_f64()))];
+    fragments.push(html(
+        "timeline",
+        html! { section #timeline aria-label="Timeline" { (timeline(&view, span)) (changes(&view)) } },
+    ));
+    fragments.push(html("what-if", what_if(&view, explanation.as_ref())));
+    fragments.push(html("partitions", partitions(entry, &view, explanation.as_ref())));
+    fragments.push(html("learned", learned(&view)));
+    fragments.push(html("spec", spec(sources, entry, &view)));
+    fragments
+}
+
+/// What is decided, and why.
+fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) -> Markup {
+    let summary = &view.summary;
+    html! {
+        section #decision aria-label="Decision" {
+            div.title-row {
+                h1 { (summary.name) }
+                (chip(summary.state))
+                @if let Some(since) = summary.late_since_seconds {
+                    span.since { "since " (time(f64::from(since))) ", for " (duration(now - f64::from(since))) }
+                }
+            }
+            p.subject {
+                "Namespace " strong { (summary.namespace) }
+                @if let Some(group) = &summary.consumer_group { " · consumer group " strong { (printable(group)) } }
+                @if let Some(cluster) = &summary.cluster { " · Kafka cluster " strong { (printable(cluster)) } }
+                @if let Some(target) = &summary.target { " · scales " strong { (target.kind) " " (target.name) } }
+                @if let Some(mode) = summary.mode { " · mode " strong { (format!("{mode:?}")) } }
+                @if let Some(at) = summary.observed_at_seconds { " · read at " (time(at)) }
+            }
+            @if let Some(explanation) = explanation {
+                p.headline { (explanation.headline) }
+                dl.lines {
+                    @for (label, text) in &explanation.lines { div { dt { (label) } dd { (text) } } }
+                }
+            } @else if view.refused.is_none() && view.summary.problems.is_empty() {
+                p.headline { "Nothing has been read yet." }
+            }
+            (problems(summary, explanation))
+            (tiles(summary))
+        }
+    }
+}
+
+/// What is wrong and not in the lines of the explanation already.
+fn problems(summary: &ConsumerSummary, explanation: Option<&Explanation>) -> Markup {
+    let is_said = |message: &str| {
+        explanation.is_some_and(|explanation| explanation.lines.iter().any(|(_, text)| text.contains(message)))
+    };
+    let left: Vec<_> = summary
+        .problems
+        .iter()
+        .filter(|problem| !is_said(&problem.message) && (explanation.is_none() || problem.name != "DataIncomplete"))
+        .collect();
+    html! {
+        @if !left.is_empty() {
+            ul.problems { @for problem in left { li { strong { (problem.name) } " " (problem.message) } } }
+        }
+    }
+}
+
+fn tiles(summary: &ConsumerSummary) -> Markup {
+    html! {
+        dl.tiles {
+            div { dt { "Lag" } dd { (summary.lag_text()) span.detail { "records" } } }
+            div { dt { "Time lag" } dd {
+                (summary.time_lag_text())
+                @if let Some(objective) = summary.objective_seconds { span.detail { "objective " (duration(objective as f64)) } }
+                @if let Some(threshold) = summary.lag_per_replica { span.detail { "policy: " (records(threshold as f64)) " records per replica" } }
+            } }
+            div { dt { "Arrival" } dd { (rate(summary.arrival_records_per_second)) span.detail { "records" } } }
+            div { dt { "Consumption" } dd { (rate(summary.consumption_records_per_second)) span.detail { "records" } } }
+            div { dt { "Replicas" } dd {
+                (replicas(summary))
+                @if let Some(ready) = summary.ready_replicas { span.detail { (ready.0) " ready" } }
+            } }
+        }
+    }
+}
+
+fn changes(view: &ConsumerView) -> Markup {
+    html! {
+        h3 #changes-title { "Changes" }
+        @if view.changes.is_empty() {
+            p.empty { "No change of the replicas is known since this controller has started." }
+        } @else {
+            div.scroll #changes-scroll tabindex="0" role="region" aria-labelledby="changes-title" {
+                table {
+                    caption { "Changes of the replicas, newest first; the numbers are those in the chart of the replicas" }
+                    thead { tr {
+                        th.number scope="col" { "No." } th scope="col" { "Time" } th.number scope="col" { "From" }
+                        th.number scope="col" { "To" } th scope="col" { "Why" }
+                    } }
+                    tbody {
+                        @for (i, change) in view.changes.iter().rev().enumerate() {
+                            tr {
+                                td.number { (i + 1) }
+                                td { (time(change.at_seconds)) }
+                                td.number { (change.from.0) }
+                                td.number { (change.to.0) }
+                                td.sentence { strong { (change.reason.name) } " " (change.reason.message) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The replica counts considered.
+fn what_if(view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
+    let class = |row: usize| {
+        let candidate = view.decision.as_ref()?.candidates.get(row)?;
+        match candidate.verdict {
+            CandidateVerdict::Chosen => Some("chosen"),
+            CandidateVerdict::Wanted => Some("wanted"),
+            CandidateVerdict::MissesObjective
+            | CandidateVerdict::MoreThanNeeded
+            | CandidateVerdict::NotProvedYet
+            | CandidateVerdict::Unmeasured
+            | CandidateVerdict::OutOfBounds => None,
+        }
+    };
+    html! {
+        section #what-if aria-label="What if" {
+            h2 { "What if there were more or fewer replicas?" }
+            @match explanation {
+                Some(explanation) if !explanation.candidates.rows.is_empty() => {
+                    (text_table("what-if-scroll", "Replica counts considered, and what each would bring", &explanation.candidates, class))
+                }
+                Some(_) | None => { p.empty { "No replica counts have been compared." } }
+            }
+        }
+    }
+}
+
+/// What is found of a partition, by its topic and number.
+fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
+    let findings = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()).map(|decision| &decision.findings);
+    findings
+        .into_iter()
+        .flatten()
+        .filter_map(|finding| match finding {
+            Finding::HotPartition { partition, .. }
+            | Finding::StuckPartition { partition, .. }
+            | Finding::RetentionRisk { partition, .. } => Some((partition.clone(), finding.name())),
+            Finding::CapacityUnknown
+            | Finding::ThroughputCeiling { .. }
+            | Finding::ObjectiveUnreachable { .. }
+            | Finding::ObjectiveTooShort { .. }
+            | Finding::DataIncomplete { .. }
+            | Finding::RescaleTimeout { .. } => None,
+        })
+        .collect()
+}
+
+fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
+    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
+    let found = found(entry);
+    let bar = |partition: &PartitionView| {
+        let place = format!("{}/{}", printable(&partition.topic), partition.partition);
+        let finding = found.get(&place).or_else(|| found.get(&format!("{}/{}", partition.topic, partition.partition)));
+        let lag = partition.lag_records.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64));
+        let (class, note) = match (finding, &partition.unknown, &partition.note) {
+            (Some(finding), _, _) => ("found", format!(", {finding}")),
+            (None, Some(why), _) => ("unknown", format!(", {why}")),
+            (None, None, Some(note)) => ("odd", format!(", {note}")),
+            (None, None, None) => ("plain", String::new()),
+        };
+        Bar { value: partition.lag_records.map(|lag| lag as f64), class, title: format!("{place}: lag {lag}{note}") }
+    };
+    let drawn: Vec<Bar> = all.iter().take(MAX_BARS).map(bar).collect();
+    let highest = all.iter().filter_map(|partition| partition.lag_records).max();
+    let unknown = all.iter().filter(|partition| partition.lag_records.is_none()).count();
+    let label = format!(
+        "Lag of each partition: {} partitions, the highest lag is {}, {unknown} are not known",
+        all.len(),
+        highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))
+    );
+    html! {
+        section #partitions aria-label="Partitions" {
+            h2 { "Partitions" }
+            @if let Some(explanation) = explanation.filter(|_| !all.is_empty()) {
+                @if !found.is_empty() {
+                    ul.found { @for (partition, finding) in &found { li { strong { (printable(partition)) } " " (finding) } } }
+                }
+                (bars(&drawn, &label))
+                p.note {
+                    "From the first to the last partition, the highest bar is a lag of "
+                    (highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))) "."
+                    @if unknown > 0 { " Dashed ones are not known." }
+                    @if all.len() > MAX_BARS { " The first " (MAX_BARS) " of " (all.len()) " are drawn." }
+                }
+                (text_table("partitions-scroll", "The partitions that matter most", &explanation.partitions, |_| None))
+                @if let Some(more) = &explanation.more_partitions { p.note { (more) } }
+            } @else {
+                p.empty { "No partition has been read." }
+            }
+        }
+    }
+}
+
+/// What was estimated from all observations so far.
+fn learned(view: &ConsumerView) -> Markup {
+    let rows = view.decision.as_ref().map(|decision| learned_rows(decision)).unwrap_or_default();
+    html! {
+        section #learned aria-label="What was learned" {
+            h2 { "What was learned" }
+            @if rows.is_empty() {
+                p.empty { "Nothing yet." }
+            } @else {
+                dl.facts { @for (label, value) in rows { div { dt { (label) } dd { (value) } } } }
+            }
+        }
+    }
+}
+
+fn learned_rows(decision: &DecisionView) -> Vec<(&'static str, String)> {
+    let model = &decision.model;
+    let capacity = &model.capacity;
+    let per_second =
+        |rate: Option<RecordsPerSecond>| rate.map_or(UNKNOWN.to_owned(), |rate| format!("{rate} records/s"));
+    let seconds = |seconds: Option<f64>| seconds.map_or(UNKNOWN.to_owned(), duration);
+    let mut rows = vec![
+        ("Capacity of a replica", per_second(capacity.per_replica)),
+        ("Source of the capacity", format!("{:?}", capacity.source)),
+        ("Seen at full load for", duration(capacity.evidence_seconds)),
+        ("Last at full load, ago", seconds(capacity.age_seconds)),
+        ("Start of a replica", duration(model.start_delay_seconds)),
+        ("Pause of a rebalance", duration(model.rebalance_pause_seconds)),
+        ("Between two commits", seconds(model.commit_interval_seconds)),
+        ("Members that can have a partition", super::layout::count(model.useful_members)),
+    ];
+    if model.ceiling.is_some() {
+        rows.push(("Throughput ceiling of the group", per_second(model.ceiling)));
+    }
+    rows
+}
+
+fn spec(sources: &PageSources, entry: &Entry, view: &ConsumerView) -> Markup {
+    html! {
+        section #spec aria-label="Spec" {
+            h2 { "Decide the same dry" }
+            @if let Some(spec) = &entry.spec {
+                pre.scroll #command tabindex="0" role="region" aria-label="Command" { code { (command(sources, entry, spec, view)) } }
+                @if entry.record.is_none() { p.note { "Save the manifest below as " code { (file_name(spec)) } " first." } }
+                h2 { "Manifest" }
+                pre.scroll #manifest tabindex="0" role="region" aria-label="Manifest" { code { (manifest(spec)) } }
+            } @else {
+                p.empty { "The spec can't be used." }
+            }
+        }
+    }
+}
+
+fn file_name(spec: &Validated) -> String {
+    format!("{}.yaml", spec.name)
+}
+
+/// The command that decides the same dry.
+fn command(sources: &PageSources, entry: &Entry, spec: &Validated, view: &ConsumerView) -> String {
+    let mut command = "paceline recommend".to_owned();
+    if entry.record.is_some() {
+        command.push_str(&format!(" -n {} {}", spec.namespace, spec.name));
+    } else {
+        command.push_str(&format!(" -f {}", file_name(spec)));
+    }
+    match (&sources.bootstrap_servers, &spec.cluster) {
+        (Some(servers), _) => command.push_str(&format!(" --bootstrap-servers {servers}")),
+        (None, ClusterRef::Named(_)) => command.push_str(" --config paceline.yaml"),
+        (None, ClusterRef::Inline(_)) => {}
+    }
+    if let (None, Some(current)) = (&entry.record, view.summary.current_replicas) {
+        command.push_str(&format!(" --current {}", current.0));
+    }
+    command
+}
+
+/// The custom resource, as YAML.
+fn manifest(spec: &Validated) -> String {
+    let mut metadata = json!({"name": spec.name, "namespace": spec.namespace});
+    match spec.policy.pause {
+        None => {}
+        Some(Pause::AsIs) => metadata["annotations"] = json!({PAUSED: "true"}),
+        Some(Pause::At(replicas)) => metadata["annotations"] = json!({PAUSED_REPLICAS: replicas.0.to_string()}),
+    }
+    let object = json!({
+        "apiVersion": "paceline.dev/v1alpha1",
+        "kind": "ScaledConsumer",
+        "metadata": metadata,
+        "spec": &*spec.spec,
+    });
+    yaml::to_string(&object).unwrap_or_default()
+}

@@ -1,0 +1,42 @@
+//! What the page is made from: the registry, a clock, and what this controller does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::kubernetes::Key;
+use crate::registry::{Entry, Registry};
+
+/// What the page shows.
+pub struct PageSources {
+    /// What is known of every ScaledConsumer.
+    pub registry: Registry,
+    /// The time on the observations' clock.
+    pub now: fn() -> Duration,
+    /// What this controller does with decisions.
+    pub role: Box<dyn Fn() -> ControllerRole + Send + Sync>,
+    /// The brokers to name in the command that decides dry, where no configuration has the cluster's name.
+    pub bootstrap_servers: Option<String>,
+}
+
+/// What a controller does with decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ControllerRole {
+    /// It holds the Lease, and writes.
+    Leader,
+    /// Another one holds the Lease.
+    Follower,
+    /// It is the demo, and starts processes.
+    Demo,
+}
+
+impl PageSources {
+    /// The time now.
+    pub(super) fn time(&self) -> Duration {
+        (self.now)()
+    }
+
+    /// What is known of one.
+    pub(super) fn entry(&self, namespace: String, name: String) -> Option<Arc<Entry>> {
+        self.registry.get(&Key { namespace, name })
+    }
+}

@@ -1,0 +1,398 @@
+//! What the API answers, as types with a schema: a row of the list and one ScaledConsumer whole. The page renders the same
+//! values. Units are in the names. What is not known is null or absent, and never 0.
+
+use std::time::Duration;
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::RecursiveTransform;
+use schemars::{JsonSchema, Schema};
+use serde::Serialize;
+
+use super::layout::UNKNOWN;
+use super::list::ConsumerPage;
+use super::state::{ConsumerState, excess, late_since, problems};
+use crate::core::{
+    DecisionView, GroupLag, LagView, NamedMessage, RecordsPerSecond, Replicas, Rule, TimeLagView, one_line,
+};
+use crate::kubernetes::scaledconsumer::Mode;
+use crate::registry::{ActionResult, Entry, Point, ReplicaChange};
+
+/// The version of the API's formats. It changes when a field changes its name or its meaning, and not when one is added.
+const API_VERSION: u32 = 1;
+
+/// What the API answers.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(title = "Paceline API")]
+pub enum ApiAnswer {
+    /// `/api/v1/scaledconsumers`
+    List(ConsumerListView),
+    /// `/api/v1/namespaces/{namespace}/scaledconsumers/{name}`
+    One(Box<ConsumerView>),
+    /// An answer with an error status.
+    Error(ApiError),
+}
+
+impl ApiAnswer {
+    /// The schema of the API, as docs/api.schema.json holds it.
+    pub fn schema() -> Schema {
+        let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(one_line));
+        let mut schema = settings.into_generator().into_root_schema_for::<Self>();
+        schema.insert("$id".to_owned(), "api.schema.json".into());
+        schema
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ApiError {
+    /// A sentence.
+    pub error: String,
+}
+
+/// A page of the list of ScaledConsumers.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerListView {
+    /// The version of this format.
+    #[schemars(extend("const" = API_VERSION))]
+    pub version: u32,
+    /// All ScaledConsumers that are known.
+    pub total: usize,
+    /// Those that the filter selects, on all pages together.
+    pub matching: usize,
+    /// How many of each state there are, by the filter without its state. A state that none has is absent.
+    pub states: std::collections::BTreeMap<&'static str, usize>,
+    /// The number of this page, from 1.
+    pub page: usize,
+    /// The number of pages.
+    pub pages: usize,
+    /// The ScaledConsumers of this page.
+    pub items: Vec<ConsumerSummary>,
+}
+
+/// A ScaledConsumer in a row.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerSummary {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub state: ConsumerState,
+    /// Since when the lag has been beyond the objective, in seconds since 1970; null where it is not. The start of the
+    /// history where it has been for longer.
+    pub late_since_seconds: Option<u32>,
+    /// The consumer group's id; null where the spec can't be used.
+    pub consumer_group: Option<String>,
+    /// The Kafka cluster's name, or its bootstrap servers; null where the spec can't be used.
+    pub cluster: Option<String>,
+    /// The workload that is scaled; null where the spec can't be used.
+    pub target: Option<TargetView>,
+    /// What is done with a decision; null where the spec can't be used.
+    pub mode: Option<Mode>,
+    /// The lag of all partitions together; null where nothing has been read yet.
+    pub lag: Option<LagView>,
+    /// The age of the oldest record not yet consumed; null where it is not known.
+    pub time_lag: Option<TimeLagView>,
+    /// The age that it may reach; null where the policy is lagPerReplica.
+    pub objective_seconds: Option<u64>,
+    /// Records of lag that one replica may have; null where the policy is timeLag.
+    pub lag_per_replica: Option<u64>,
+    /// Records that producers add per second; null where that is not known.
+    pub arrival_records_per_second: Option<f64>,
+    /// Records that the group commits per second; null where that is not known.
+    pub consumption_records_per_second: Option<f64>,
+    /// Replicas now; null where that is not known.
+    pub current_replicas: Option<Replicas>,
+    /// Replicas that are ready; null where that is not known.
+    pub ready_replicas: Option<Replicas>,
+    /// Replicas that there should be; null where nothing could be decided.
+    pub desired_replicas: Option<Replicas>,
+    /// The least replicas that the spec allows; null where the spec can't be used.
+    pub min_replicas: Option<Replicas>,
+    /// The most replicas that the spec allows; null where it sets no limit.
+    pub max_replicas: Option<Replicas>,
+    /// Replicas that the partitions can use; null where that is not known.
+    pub useful_replicas: Option<u32>,
+    /// The one thing that bound the decision; null where nothing could be decided.
+    pub reason: Option<NamedMessage>,
+    /// Everything that is wrong, the worst first.
+    pub problems: Vec<NamedMessage>,
+    /// When Kafka was read last, in seconds since 1970; null where it has not been read yet.
+    pub observed_at_seconds: Option<f64>,
+}
+
+/// A workload.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TargetView {
+    /// Its API group and version.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A ScaledConsumer with everything that is known of it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerView {
+    /// The version of this format.
+    #[schemars(extend("const" = API_VERSION))]
+    pub version: u32,
+    /// The same as in the list.
+    pub summary: ConsumerSummary,
+    /// Why it is not scaled, in a sentence; null where it is.
+    pub refused: Option<String>,
+    /// The last decision, in the format of docs/decision.schema.json with its partitions; null where there is none.
+    pub decision: Option<DecisionView>,
+    /// What became of the decision; null where nothing has been read yet.
+    pub action: Option<ActionName>,
+    /// The time between two polls, in seconds; null where nothing has been read yet.
+    pub poll_interval_seconds: Option<f64>,
+    /// Past points, oldest first: the last hour at the pace of the polls, and the hours before at a tenth of it, where polls
+    /// are 10 s apart.
+    pub history: Vec<PointView>,
+    /// The last changes of the replicas, oldest first.
+    pub changes: Vec<ChangeView>,
+    /// The spec, as in the custom resource; the last valid one where it is refused.
+    pub spec: Option<serde_json::Value>,
+}
+
+/// What became of a decision.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub enum ActionName {
+    /// It has not been carried out yet.
+    Pending,
+    /// The target has the desired replicas already.
+    NothingToDo,
+    /// The replicas were written.
+    Written,
+    /// Another replica of the controller leads, and writes.
+    NotLeader,
+    /// It is not known yet who else scales the workload.
+    WaitingForLists,
+    /// Somebody else scales the workload.
+    Refused,
+    /// The write failed.
+    Failed,
+    /// A write was refused before, and is tried again later.
+    Postponed,
+    /// The mode is DryRun or Metrics.
+    NotWritten,
+}
+
+/// The state at one poll.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PointView {
+    /// When, in seconds since 1970.
+    pub at_seconds: u32,
+    /// Records not yet read; a lower bound where it is not complete, null where nothing is known.
+    pub lag_records: Option<f64>,
+    /// Whether the lag of every partition was known.
+    pub complete: bool,
+    /// The age of the oldest record not yet consumed, or at least so much; null where it is not known.
+    pub time_lag_seconds: Option<f64>,
+    /// Records that producers add per second; null where that is not known.
+    pub arrival_records_per_second: Option<f64>,
+    /// Records that the group commits per second; null where that is not known.
+    pub consumption_records_per_second: Option<f64>,
+    /// Replicas asked of the target.
+    pub replicas: u16,
+    /// Replicas that there should be.
+    pub desired_replicas: u16,
+}
+
+/// A change of the replicas.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeView {
+    /// When it was decided, in seconds since 1970.
+    pub at_seconds: f64,
+    /// Replicas before.
+    pub from: Replicas,
+    /// Replicas after.
+    pub to: Replicas,
+    /// Why.
+    pub reason: NamedMessage,
+}
+
+impl ConsumerListView {
+    pub(super) fn of(page: &ConsumerPage, now: Duration) -> Self {
+        Self {
+            version: API_VERSION,
+            total: page.total,
+            matching: page.matching,
+            states: page.states.iter().map(|(state, count)| (state.name(), *count)).collect(),
+            page: page.page,
+            pages: page.pages,
+            items: page.entries.iter().map(|entry| ConsumerSummary::of(entry, now)).collect(),
+        }
+    }
+}
+
+impl ConsumerSummary {
+    /// What an entry says now.
+    pub(super) fn of(entry: &Entry, now: Duration) -> Self {
+        let spec = entry.spec.as_deref();
+        let snapshot = entry.snapshot.as_deref();
+        let decision = snapshot.and_then(|snapshot| snapshot.decision());
+        let view = decision.map(DecisionView::of);
+        let rule = spec.map(|spec| spec.policy.rule);
+        let lag = match (&view, snapshot, spec) {
+            (Some(view), _, _) => Some(view.lag.clone()),
+            // The target can't be read, but Kafka can.
+            (None, Some(snapshot), Some(spec)) => {
+                Some(lag_view(&GroupLag::of(&snapshot.observation, spec.policy.offset_reset)))
+            }
+            (None, _, _) => None,
+        };
+        let model = decision.map(|decision| &decision.model);
+        let useful_members = model.and_then(|model| model.useful_members);
+        let is_late = excess(entry).is_some_and(|excess| excess > 1.0);
+        Self {
+            namespace: entry.key.namespace.clone(),
+            name: entry.key.name.clone(),
+            state: ConsumerState::of(entry, now),
+            late_since_seconds: is_late.then(|| late_since(entry)).flatten(),
+            consumer_group: spec.map(|spec| spec.query.group.clone()),
+            cluster: spec.map(|spec| spec.cluster.to_string()),
+            target: spec.map(|spec| TargetView {
+                api_version: spec.target.api_version.clone(),
+                kind: spec.target.kind.clone(),
+                name: spec.target.name.clone(),
+            }),
+            mode: spec.map(|spec| spec.mode),
+            lag,
+            time_lag: view.as_ref().and_then(|view| view.time_lag),
+            objective_seconds: rule.and_then(|rule| match rule {
+                Rule::TimeLag(objective) => Some(objective.time_lag().as_secs()),
+                Rule::LagPerReplica(_) => None,
+            }),
+            lag_per_replica: rule.and_then(|rule| match rule {
+                Rule::TimeLag(_) => None,
+                Rule::LagPerReplica(threshold) => Some(threshold.get()),
+            }),
+            arrival_records_per_second: model.and_then(|model| model.arrival_rate).map(thousandths),
+            consumption_records_per_second: model.and_then(|model| model.consumption_rate).map(thousandths),
+            current_replicas: decision.map(|decision| decision.current()),
+            ready_replicas: decision.and_then(|decision| decision.workload.ready),
+            desired_replicas: decision.map(|decision| decision.desired),
+            min_replicas: spec.map(|spec| spec.policy.bounds.min()),
+            max_replicas: spec.and_then(|spec| spec.policy.bounds.max()),
+            useful_replicas: useful_members.zip(spec).map(|(members, spec)| spec.policy.sizing().replicas(members)),
+            reason: view.map(|view| view.reason),
+            problems: problems(entry),
+            observed_at_seconds: snapshot.map(|snapshot| snapshot.observation.at.as_secs_f64()),
+        }
+    }
+
+    /// The lag: `900`, `>=900` where it is not complete, `?` where nothing is known.
+    pub(super) fn lag_text(&self) -> String {
+        self.lag.as_ref().map_or(UNKNOWN.to_owned(), LagView::text)
+    }
+
+    /// The time lag: `24s`, `>5m` where it is older than the history, `?` where it is not known.
+    pub(super) fn time_lag_text(&self) -> String {
+        self.time_lag.map_or(UNKNOWN.to_owned(), TimeLagView::text)
+    }
+
+    /// The sentence of its row: what keeps it from being scaled or what is wrong, or else why it has the replicas that it has.
+    pub(super) fn sentence(&self) -> Option<&str> {
+        match self.state {
+            ConsumerState::Failed | ConsumerState::Refused => self.problems.first(),
+            ConsumerState::Warning => self.problems.iter().find(|problem| problem.name != "CapacityUnknown"),
+            ConsumerState::Late
+            | ConsumerState::Incomplete
+            | ConsumerState::Outdated
+            | ConsumerState::Changing
+            | ConsumerState::Starting
+            | ConsumerState::Paused
+            | ConsumerState::Steady => self.reason.as_ref(),
+        }
+        .map(|named| named.message.as_str())
+    }
+}
+
+impl ConsumerView {
+    /// Everything that an entry says now.
+    pub(super) fn of(entry: &Entry, now: Duration) -> Self {
+        let snapshot = entry.snapshot.as_deref();
+        let decision = snapshot.and_then(|snapshot| snapshot.decision());
+        Self {
+            version: API_VERSION,
+            summary: ConsumerSummary::of(entry, now),
+            refused: entry.refused.clone(),
+            decision: decision.map(|decision| DecisionView::of(decision).with_partitions(decision)),
+            action: snapshot.map(|snapshot| ActionName::of(&snapshot.action)),
+            poll_interval_seconds: snapshot.map(|snapshot| snapshot.poll_interval.as_secs_f64()),
+            history: entry.history.points().map(PointView::of).collect(),
+            changes: entry.changes.iter().map(ChangeView::of).collect(),
+            spec: entry.spec.as_ref().and_then(|spec| serde_json::to_value(&*spec.spec).ok()),
+        }
+    }
+}
+
+impl ActionName {
+    fn of(action: &ActionResult) -> Self {
+        match action {
+            ActionResult::Pending => Self::Pending,
+            ActionResult::NothingToDo => Self::NothingToDo,
+            ActionResult::Written => Self::Written,
+            ActionResult::NotLeader => Self::NotLeader,
+            ActionResult::WaitingForLists => Self::WaitingForLists,
+            ActionResult::Refused => Self::Refused,
+            ActionResult::Failed(_) => Self::Failed,
+            ActionResult::Postponed(_) => Self::Postponed,
+            ActionResult::NotWritten => Self::NotWritten,
+        }
+    }
+}
+
+impl PointView {
+    fn of(point: &Point) -> Self {
+        Self {
+            at_seconds: point.at_seconds,
+            lag_records: known(point.lag_records),
+            complete: point.is_complete,
+            time_lag_seconds: known(point.time_lag_seconds),
+            arrival_records_per_second: known(point.arrival_rate),
+            consumption_records_per_second: known(point.consumption_rate),
+            replicas: point.replicas,
+            desired_replicas: point.desired,
+        }
+    }
+}
+
+impl ChangeView {
+    fn of(change: &ReplicaChange) -> Self {
+        Self {
+            at_seconds: change.at.as_secs_f64(),
+            from: change.from,
+            to: change.to,
+            reason: NamedMessage { name: change.reason, message: change.message.clone() },
+        }
+    }
+}
+
+/// A number of a point, whose unknown is NaN.
+pub(super) fn known(number: f32) -> Option<f64> {
+    (!number.is_nan()).then(|| (f64::from(number) * 1_000.0).round() / 1_000.0)
+}
+
+fn thousandths(rate: RecordsPerSecond) -> f64 {
+    (rate.0 * 1_000.0).round() / 1_000.0
+}
+
+fn lag_view(lag: &GroupLag) -> LagView {
+    LagView {
+        total_records: lag.is_anything_known().then_some(lag.total.0),
+        complete: lag.complete,
+        missing: lag.incomplete_because.as_ref().map(ToString::to_string),
+        partitions: None,
+    }
+}
