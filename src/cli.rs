@@ -37,6 +37,11 @@ const EXIT_CODES: &str = "Exit codes: 0 fine, 1 failed, 2 wrong usage or input, 
      Data goes to stdout; the log, notes and errors go to stderr.\n\
      To see it work without Kafka and without a cluster: paceline demo";
 
+/// What libraries log of failed requests and watches is left out: this program says once what has failed, with the
+/// address, and they would say it for each request.
+const LIBRARIES: &str = "kube_runtime::watcher=error,kube_client::client=error,kube_client::client::builder=off,\
+    kube_client::client::tls=warn";
+
 #[derive(Debug, Args)]
 struct Log {
     /// What is logged: error, warn, info, debug, trace, or a filter such as `info,paceline::kafka=debug`
@@ -137,8 +142,7 @@ impl Log {
     /// Sends the log to stderr.
     fn start(&self, default_level: &str, default_format: LogFormat) -> anyhow::Result<()> {
         let level = self.log_level.as_deref().filter(|level| !level.is_empty()).unwrap_or(default_level);
-        // The state of each watch is logged once; its library would repeat each failure.
-        let filter = EnvFilter::try_new(format!("kube_runtime::watcher=error,{level}"))
+        let filter = EnvFilter::try_new(format!("{LIBRARIES},{level}"))
             .map_err(|error| WrongInput(format!("--log-level \"{level}\" is neither a level nor a filter: {error}")))?;
         let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format.unwrap_or(default_format) {

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use kube::{Client, Config};
+use kube::Config;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -34,7 +34,7 @@ pub use status_writer::{StatusBudget, StatusWriter};
 use crate::config::Configuration;
 use crate::kafka::now;
 use crate::kubernetes;
-use crate::kubernetes::call;
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::hpa::Autoscalers;
 use crate::kubernetes::lease::{Election, Leadership, LeaseCandidate};
 use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
@@ -80,7 +80,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let namespaces = namespaces(&configuration);
     let autoscalers = Autoscalers::default();
     for namespace in &namespaces {
-        let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
+        let (client, namespace, watches) = (client.kube.clone(), namespace.clone(), watches.clone());
         tokio::spawn(autoscalers.clone().watch(client, namespace, watches, stop.clone()));
     }
     let (sender, changes) = mpsc::channel(CHANGES);
@@ -93,7 +93,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
             for namespace in &namespaces {
                 // Before anything reads it: a namespace without a watch has no ScaledConsumers.
                 watches.begin(RESOURCE, namespace.as_deref());
-                let (client, namespace, watches) = (client.clone(), namespace.clone(), watches.clone());
+                let (client, namespace, watches) = (client.kube.clone(), namespace.clone(), watches.clone());
                 let selector = configuration.watch_selector.clone();
                 tokio::spawn(watch(client, namespace, selector, watches, sender.clone(), stop.clone()));
             }
@@ -124,13 +124,16 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         external_metrics: Box::new(move || of_health.readiness()),
     };
     let (of_controller, of_conditions, of_clusters) = (leadership.clone(), leadership.clone(), Arc::clone(&clusters));
-    let began = now();
+    let (of_requests, began) = (client.clone(), now());
     let metrics = Metrics::new(MetricSources {
         registry: registry.clone(),
         conditions: Box::new(move |entry| condition_states(entry, of_conditions.is_leader(), began, now())),
         controller: Box::new(move || ControllerState {
             is_leader: of_controller.is_leader(),
-            api_requests: call::counts().map(|(lane, result, count)| (lane.name(), result.name(), count)).collect(),
+            api_requests: of_requests
+                .counts()
+                .map(|(lane, result, count)| (lane.name(), result.name(), count))
+                .collect(),
         }),
         clusters: Box::new(move || of_clusters.polls()),
         external: Box::new(move || of_external.reads()),
@@ -202,7 +205,7 @@ async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
 
 /// Takes part in the leader election, or leads without one.
 fn lead(
-    client: &Client,
+    client: &ApiClient,
     configuration: &Configuration,
     own_namespace: &str,
     identity: &str,

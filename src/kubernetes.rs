@@ -11,6 +11,7 @@ pub mod events;
 pub mod hpa;
 pub mod kafka_secret;
 pub mod lease;
+mod reachability;
 pub mod scaledconsumer;
 pub(crate) mod single;
 pub mod watch_state;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use kube::{Client, Config};
+use kube::Config;
 
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::client as client_of;
 
 /// Time-out of connecting and of reading. An API server answers a read within milliseconds; a kubeconfig of a cluster that
@@ -11,7 +12,7 @@ use crate::kubernetes::client as client_of;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A client of the cluster that the environment names and that cluster's address, or why there is none.
-pub(super) async fn client() -> anyhow::Result<(Client, String)> {
+pub(super) async fn client() -> anyhow::Result<(ApiClient, String)> {
     let mut config = Config::infer().await?;
     config.connect_timeout = Some(TIMEOUT);
     config.read_timeout = Some(TIMEOUT);

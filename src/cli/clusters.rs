@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
-
 use super::cluster;
 use crate::cli::WrongInput;
 use crate::config::Cluster;
 use crate::controller::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::core::addresses;
 use crate::kafka::ClusterSettings;
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::scaledconsumer::validate::InlineCluster;
 use crate::kubernetes::scaledconsumer::watch::Key;
 
@@ -60,7 +59,7 @@ async fn secrets(secret: Option<Key>, authority: Option<Key>) -> anyhow::Result<
     Ok(ClusterSecrets { secret: read(&client, secret).await, authority: read(&client, authority).await })
 }
 
-async fn read(client: &Client, key: Option<Key>) -> Option<Arc<KnownSecret>> {
+async fn read(client: &ApiClient, key: Option<Key>) -> Option<Arc<KnownSecret>> {
     match key {
         Some(key) => Some(KnownSecret::read(client, key).await),
         None => None,

@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use kube::Client;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -18,6 +17,7 @@ use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, s
 use crate::config::{Authentication, Configuration};
 use crate::core::{GroupQuery, Observation, max_observation_gap};
 use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, MembershipHint, Poller, canonical, now};
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, InlineCluster};
 use crate::kubernetes::scaledconsumer::watch::Key;
@@ -114,7 +114,7 @@ impl Clusters {
         configuration: Configuration,
         own_namespace: String,
         api_server: Vec<IpAddr>,
-        client: Client,
+        client: ApiClient,
         stop: CancellationToken,
     ) -> Self {
         let addresses = AddressPolicy::only(configuration.allow_bootstrap_servers.clone(), api_server);

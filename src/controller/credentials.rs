@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -16,6 +15,7 @@ use tracing::info;
 
 use crate::config::{Cluster, SecretRef};
 use crate::kafka::{ClusterSettings, PropertySource, refusal_from_tenant};
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::kafka_secret::{
     self, Origin, SecretState, authority_of_secret, merge, properties_of_secret, value_of,
 };
@@ -38,7 +38,7 @@ pub struct KnownSecret {
 
 impl KnownSecret {
     /// Reads a Secret once, with the rights of whoever asks.
-    pub async fn read(client: &Client, key: Key) -> Arc<Self> {
+    pub async fn read(client: &ApiClient, key: Key) -> Arc<Self> {
         let (_, state) = watch::channel(kafka_secret::read(client, &key).await);
         Arc::new(Self { key, state, _stop: None })
     }
@@ -56,7 +56,7 @@ impl KnownSecret {
 
 /// The Secrets that are followed: one watch for each, however many clusters name it.
 pub(super) struct Secrets {
-    client: Client,
+    client: ApiClient,
     /// A std mutex: nothing is awaited while it is held. At most two Secrets for each cluster.
     known: Mutex<BTreeMap<Key, Followed>>,
     changed: Arc<Notify>,
@@ -72,7 +72,7 @@ struct Followed {
 }
 
 impl Secrets {
-    pub(super) fn new(client: Client, stop: CancellationToken) -> Self {
+    pub(super) fn new(client: ApiClient, stop: CancellationToken) -> Self {
         let last_change = Mutex::new(Instant::now());
         Self { client, known: Mutex::default(), changed: Arc::default(), last_change, stop }
     }
@@ -84,7 +84,7 @@ impl Secrets {
             let (sender, state) = watch::channel(SecretState::NotReadYet);
             let stop = self.stop.child_token();
             let changed = Arc::clone(&self.changed);
-            tokio::spawn(kafka_secret::follow(self.client.clone(), key.clone(), sender, changed, stop.clone()));
+            tokio::spawn(kafka_secret::follow(self.client.kube.clone(), key.clone(), sender, changed, stop.clone()));
             let secret = Arc::new(KnownSecret { key: key.clone(), state, _stop: Some(stop.drop_guard()) });
             Followed { secret, idle: false }
         });

@@ -15,12 +15,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::CallError;
+use crate::kubernetes::call::{ApiClient, CallError};
 use crate::kubernetes::events::{ObjectEvent, Severity};
 use crate::kubernetes::hpa::Judgement;
 use crate::kubernetes::lease::Leadership;
@@ -53,7 +52,7 @@ type Judge = Box<dyn Fn(&Entry) -> Option<Judgement> + Send + Sync>;
 
 /// The one task that writes statuses and Events.
 pub struct StatusWriter {
-    client: Client,
+    client: ApiClient,
     registry: Registry,
     leadership: Leadership,
     identity: Arc<str>,
@@ -65,7 +64,7 @@ pub struct StatusWriter {
 impl StatusWriter {
     /// `judge` says whether an HPA acts on a ScaledConsumer in mode `Metrics`. `now`: the observations' clock, since 1970.
     pub fn new(
-        client: Client,
+        client: ApiClient,
         registry: Registry,
         leadership: Leadership,
         identity: String,
@@ -367,10 +366,10 @@ impl<'a> LeaderTerm<'a> {
         let Some(plan) = object.plan(&entry, judgement.as_ref(), at) else { return false };
         let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
         let new = object.new_changes(&entry);
-        let mut events: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
+        let changes: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
         object.set_reported(&entry);
         let in_outage = object.cause.is_some() || object.was_in_outage;
-        events.extend(conditions::transitions(&mut object.known, plan.checks, in_outage));
+        let transitions = conditions::transitions(&mut object.known, plan.checks, in_outage);
         object.was_in_outage = object.cause.is_some();
         let is_written = match object.written(&entry) {
             None => false,
@@ -389,7 +388,11 @@ impl<'a> LeaderTerm<'a> {
                 is_different
             }
         };
-        for event in events {
+        // The control loop has logged them.
+        for event in changes {
+            self.add_event(&entry, event);
+        }
+        for event in transitions {
             self.report(&entry, event);
         }
         is_written

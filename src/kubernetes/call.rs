@@ -3,9 +3,11 @@
 //! nothing of what is asked.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// The longest that one request may take. Well under the lease's duration, so that a write that was begun in time has
@@ -58,19 +60,38 @@ struct LaneState {
 }
 
 impl LaneState {
-    const fn new(permits: usize) -> Self {
-        Self { permits: Semaphore::const_new(permits), counts: [const { AtomicU64::new(0) }; CallResult::ALL.len()] }
+    fn new(permits: usize) -> Self {
+        Self { permits: Semaphore::new(permits), counts: Default::default() }
+    }
+
+    async fn permit(&self, lane: Lane) -> Result<SemaphorePermit<'_>, CallError> {
+        match tokio::time::timeout(PERMIT_TIMEOUT, self.permits.acquire()).await {
+            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
+            Err(_) => Err(CallError::NoPermit(lane)),
+        }
+    }
+
+    fn count<T>(&self, result: Result<T, CallError>) -> Result<T, CallError> {
+        let class = result.as_ref().map_or_else(CallError::class, |_| CallResult::Ok);
+        self.counts[class as usize].fetch_add(1, Ordering::Relaxed);
+        result
     }
 }
-
-/// Requests under way at once, by lane: together few enough not to be what API priority and fairness has to hold back.
-/// At 20 ms each, `Scale` serves 800 requests a second.
-static LANES: [LaneState; Lane::ALL.len()] =
-    [LaneState::new(8), LaneState::new(16), LaneState::new(8), LaneState::new(8), LaneState::new(2), LaneState::new(4)];
 
 impl Lane {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Lease, Self::Scale, Self::ScaleRead, Self::Status, Self::Events, Self::Other];
+
+    /// Requests under way at once: over all lanes few enough not to be what API priority and fairness has to hold back.
+    /// At 20 ms each, `Scale` serves 800 requests a second.
+    fn permits(self) -> usize {
+        match self {
+            Self::Scale => 16,
+            Self::Lease | Self::ScaleRead | Self::Status => 8,
+            Self::Other => 4,
+            Self::Events => 2,
+        }
+    }
 
     /// A short name for metrics and messages.
     pub fn name(self) -> &'static str {
@@ -82,23 +103,6 @@ impl Lane {
             Self::Events => "events",
             Self::Other => "other",
         }
-    }
-
-    fn state(self) -> &'static LaneState {
-        &LANES[self as usize]
-    }
-
-    async fn permit(self) -> Result<SemaphorePermit<'static>, CallError> {
-        match tokio::time::timeout(PERMIT_TIMEOUT, self.state().permits.acquire()).await {
-            Ok(permit) => Ok(permit.expect("the semaphore is never closed")),
-            Err(_) => Err(CallError::NoPermit(self)),
-        }
-    }
-
-    fn count<T>(self, result: Result<T, CallError>) -> Result<T, CallError> {
-        let class = result.as_ref().map_or_else(CallError::class, |_| CallResult::Ok);
-        self.state().counts[class as usize].fetch_add(1, Ordering::Relaxed);
-        result
     }
 }
 
@@ -119,15 +123,6 @@ impl CallResult {
             Self::Failed => "failed",
         }
     }
-}
-
-/// Requests since the start, by lane and result; watches are not among them.
-pub fn counts() -> impl Iterator<Item = (Lane, CallResult, u64)> {
-    Lane::ALL.into_iter().flat_map(|lane| {
-        CallResult::ALL
-            .into_iter()
-            .map(move |result| (lane, result, lane.state().counts[result as usize].load(Ordering::Relaxed)))
-    })
 }
 
 /// Why a request failed, as far as anybody does something about it.
@@ -203,49 +198,85 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Makes a request when one of the lane's permits is free. Both the wait and the request are bounded in time.
-pub(crate) async fn call<T>(lane: Lane, request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    within(lane, TIMEOUT, request).await
+/// A client whose requests go through lanes. Its clones share them; watches, which last, take `kube` itself.
+#[derive(Clone)]
+pub struct ApiClient {
+    /// What sends the requests.
+    pub kube: Client,
+    lanes: Arc<[LaneState; Lane::ALL.len()]>,
 }
 
-/// Like [`call`] with a time-out of the caller's.
-pub(crate) async fn within<T>(
-    lane: Lane,
-    timeout: Duration,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, CallError> {
-    let answer = write_within(lane, timeout, || true, request).await?;
-    Ok(answer.expect("what is always allowed is sent"))
-}
-
-/// Like [`call`], for a write: `may_write` is asked after the wait for a permit, right before the request. `None`: it
-/// said no.
-pub(crate) async fn write<T>(
-    lane: Lane,
-    may_write: impl FnOnce() -> bool,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<Option<T>, CallError> {
-    write_within(lane, TIMEOUT, may_write, request).await
-}
-
-async fn write_within<T>(
-    lane: Lane,
-    timeout: Duration,
-    may_write: impl FnOnce() -> bool,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<Option<T>, CallError> {
-    let _permit = match lane.permit().await {
-        Ok(permit) => permit,
-        Err(error) => return lane.count(Err(error)),
-    };
-    if !may_write() {
-        return Ok(None);
+impl From<Client> for ApiClient {
+    fn from(kube: Client) -> Self {
+        Self { kube, lanes: Arc::new(Lane::ALL.map(|lane| LaneState::new(lane.permits()))) }
     }
-    let answer = match tokio::time::timeout(timeout, request).await {
-        Ok(answer) => answer.map_err(CallError::from),
-        Err(_) => Err(CallError::TimedOut(timeout)),
-    };
-    lane.count(answer).map(Some)
+}
+
+impl ApiClient {
+    fn lane(&self, lane: Lane) -> &LaneState {
+        &self.lanes[lane as usize]
+    }
+
+    /// Requests since the start, by lane and result; watches are not among them.
+    pub fn counts(&self) -> impl Iterator<Item = (Lane, CallResult, u64)> {
+        Lane::ALL.into_iter().flat_map(move |lane| {
+            let count = move |result| self.lane(lane).counts[result as usize].load(Ordering::Relaxed);
+            CallResult::ALL.into_iter().map(move |result| (lane, result, count(result)))
+        })
+    }
+
+    /// Makes a request when one of the lane's permits is free. Both the wait and the request are bounded in time.
+    pub(crate) async fn call<T>(
+        &self,
+        lane: Lane,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, CallError> {
+        self.within(lane, TIMEOUT, request).await
+    }
+
+    /// Like [`call`](Self::call) with a time-out of the caller's.
+    pub(crate) async fn within<T>(
+        &self,
+        lane: Lane,
+        timeout: Duration,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, CallError> {
+        let answer = self.write_within(lane, timeout, || true, request).await?;
+        Ok(answer.expect("what is always allowed is sent"))
+    }
+
+    /// Like [`call`](Self::call), for a write: `may_write` is asked after the wait for a permit, right before the request.
+    /// `None`: it said no.
+    pub(crate) async fn write<T>(
+        &self,
+        lane: Lane,
+        may_write: impl FnOnce() -> bool,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<Option<T>, CallError> {
+        self.write_within(lane, TIMEOUT, may_write, request).await
+    }
+
+    async fn write_within<T>(
+        &self,
+        lane: Lane,
+        timeout: Duration,
+        may_write: impl FnOnce() -> bool,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<Option<T>, CallError> {
+        let state = self.lane(lane);
+        let _permit = match state.permit(lane).await {
+            Ok(permit) => permit,
+            Err(error) => return state.count(Err(error)),
+        };
+        if !may_write() {
+            return Ok(None);
+        }
+        let answer = match tokio::time::timeout(timeout, request).await {
+            Ok(answer) => answer.map_err(CallError::from),
+            Err(_) => Err(CallError::TimedOut(timeout)),
+        };
+        state.count(answer).map(Some)
+    }
 }
 
 #[cfg(test)]
@@ -256,15 +287,27 @@ mod tests {
 
     use super::*;
 
+    /// A client of nothing.
+    fn client() -> ApiClient {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
+            pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+        });
+        Client::new(service, "default").into()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_full_lane_delays_no_other_and_fails_after_a_while() {
+        let client = client();
         // Ten times as many as the lane takes, on an API server that never answers.
-        let hung = || tokio::spawn(call(Lane::Status, pending::<kube::Result<()>>()));
+        let hung = || {
+            let client = client.clone();
+            tokio::spawn(async move { client.call(Lane::Status, pending::<kube::Result<()>>()).await })
+        };
         let statuses: Vec<_> = (0..80).map(|_| hung()).collect();
         tokio::time::sleep(Duration::from_millis(1)).await;
         let start = Instant::now();
         for lane in [Lane::Lease, Lane::Scale, Lane::ScaleRead, Lane::Events, Lane::Other] {
-            let written = write(lane, || true, ready(Ok(()))).await;
+            let written = client.write(lane, || true, ready(Ok(()))).await;
             assert!(matches!(written, Ok(Some(()))), "{lane:?}: {written:?}");
         }
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -279,20 +322,22 @@ mod tests {
         assert_eq!(*class, CallResult::NoPermit);
         assert!(no_permit.contains("10 s passed before one of the lane \"status\" could be"), "{no_permit}");
         assert!(start.elapsed() < Duration::from_secs(15), "nothing waits for longer than both limits");
-        let counted = |wanted| counts().find(|(lane, result, _)| (*lane, *result) == (Lane::Status, wanted));
+        let counted = |wanted| client.counts().find(|(lane, result, _)| (*lane, *result) == (Lane::Status, wanted));
         assert!(counted(CallResult::TimedOut).is_some_and(|(_, _, count)| count >= 8));
         assert!(counted(CallResult::NoPermit).is_some_and(|(_, _, count)| count >= 40));
+        // Another client has lanes of its own.
+        assert_eq!(self::client().counts().map(|(_, _, count)| count).sum::<u64>(), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_error_names_the_time_out_of_its_request() {
-        let error = within(Lane::Other, Duration::from_millis(1500), pending::<kube::Result<()>>()).await;
+        let error = client().within(Lane::Other, Duration::from_millis(1500), pending::<kube::Result<()>>()).await;
         assert_eq!(error.expect_err("it never ends").to_string(), "the API server did not answer within 1.5 s");
     }
 
     #[tokio::test]
     async fn nothing_is_sent_after_the_end_of_a_leadership() {
-        let sent = write(Lane::Other, || false, async { panic!("it is sent") as kube::Result<()> }).await;
+        let sent = client().write(Lane::Other, || false, async { panic!("it is sent") as kube::Result<()> }).await;
         assert!(matches!(sent, Ok(None)), "{sent:?}");
     }
 }

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::USER_AGENT;
-use kube::{Client, Config};
+use kube::Config;
+use kube::client::ClientBuilder;
+
+use super::call::ApiClient;
+use super::reachability::Reachability;
 
 /// Who we are in `managedFields`. The API server takes it from the User-Agent where a request names no field manager.
 pub const FIELD_MANAGER: &str = "paceline";
@@ -18,7 +22,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(310);
 const LONGEST_NAME: usize = 253;
 
 /// A client that names this program and its version in each request. Shorter time-outs of `config` stay.
-pub fn client(mut config: Config) -> kube::Result<Client> {
+pub fn client(mut config: Config) -> kube::Result<ApiClient> {
     let shorter = |given: Option<Duration>, ours: Duration| Some(given.map_or(ours, |given| given.min(ours)));
     config.connect_timeout = shorter(config.connect_timeout, CONNECT_TIMEOUT);
     config.read_timeout = shorter(config.read_timeout, READ_TIMEOUT);
@@ -26,7 +30,8 @@ pub fn client(mut config: Config) -> kube::Result<Client> {
     config.reset_reader_on_write = true;
     let agent = HeaderValue::from_static(concat!("paceline/", env!("CARGO_PKG_VERSION")));
     config.headers.push((USER_AGENT, agent));
-    Client::try_from(config)
+    let reachability = Reachability::new(&config.cluster_url);
+    Ok(ClientBuilder::try_from(config)?.with_layer(&reachability).build().into())
 }
 
 /// A text that must not go into a request's path.

@@ -1,10 +1,8 @@
 //! What `paceline doctor` asks the cluster: whether the API server answers, and whether the Secrets with Kafka's
 //! credentials can be used. It reads with the rights of whoever asks, and writes nothing.
 
-use kube::Client;
-
 use crate::checks::{CheckResult, Row};
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::scaledconsumer::watch::Key;
 
@@ -24,8 +22,8 @@ const KAFKA_SECRET: &str = "Kafka Secret";
 const API_SERVER: &str = "API server";
 
 /// Whether the API server answers. `address` is where it is asked.
-pub async fn api_server(client: &Client, address: &str) -> Row {
-    match call::call(Lane::Other, client.apiserver_version()).await {
+pub async fn api_server(client: &ApiClient, address: &str) -> Row {
+    match client.call(Lane::Other, client.kube.apiserver_version()).await {
         Ok(version) => Row::new(API_SERVER, CheckResult::Ok, format!("{address} answers as {}.", version.git_version)),
         Err(error) => unreachable(address, &error.to_string()),
     }
@@ -39,7 +37,7 @@ pub fn unreachable(address: &str, why: &str) -> Row {
 }
 
 /// Whether the Secrets with Kafka's credentials can be used; a row for each.
-pub async fn kafka_secrets(client: &Client, secrets: &[KafkaSecret]) -> Vec<Row> {
+pub async fn kafka_secrets(client: &ApiClient, secrets: &[KafkaSecret]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(secrets.len());
     for secret in secrets {
         rows.push(kafka_secret(secret, &kafka_secret::read(client, &secret.key).await));

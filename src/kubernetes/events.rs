@@ -10,12 +10,12 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::api::PostParams;
-use kube::{Api, Client};
 use tokio::time::Instant;
 
 use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
 
 /// The most Events about one object within ten minutes: one that flaps must not fill the API server's store.
@@ -65,16 +65,17 @@ impl EventLimit {
 
 /// Writes an Event, if this controller leads. `controller` is its identity. Gives nothing where another one leads.
 pub async fn write_event(
-    client: Client,
+    client: &ApiClient,
     controller: &str,
     about: &ObjectReference,
     event: &ObjectEvent,
     leadership: &Leadership,
 ) -> Result<Option<()>, CallError> {
-    let api: Api<Event> = Api::namespaced(client, about.namespace.as_deref().unwrap_or("default"));
+    let api: Api<Event> = Api::namespaced(client.kube.clone(), about.namespace.as_deref().unwrap_or("default"));
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let event = of(controller, about, event);
-    call::write(Lane::Events, || leadership.may_write(), api.create(&params, &event))
+    client
+        .write(Lane::Events, || leadership.may_write(), api.create(&params, &event))
         .await
         .map(|written| written.map(drop))
 }

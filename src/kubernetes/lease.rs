@@ -13,14 +13,14 @@ use std::time::Duration;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
+use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{self, ApiClient, CallError, Lane};
 use crate::kubernetes::client::path_segment;
 
 /// How long nobody takes the lease from its holder after the last renewal.
@@ -84,6 +84,7 @@ impl Leadership {
 
 /// One candidate's part in the election of a leader.
 pub struct Election {
+    client: ApiClient,
     api: Api<Lease>,
     candidate: LeaseCandidate,
     held_until: watch::Sender<Option<Instant>>,
@@ -99,11 +100,11 @@ pub struct Election {
 
 impl Election {
     /// An election that has not begun, and who may ask for its result.
-    pub fn new(client: Client, candidate: LeaseCandidate) -> (Self, Leadership) {
-        let api = Api::namespaced(client, &candidate.namespace);
+    pub fn new(client: ApiClient, candidate: LeaseCandidate) -> (Self, Leadership) {
+        let api = Api::namespaced(client.kube.clone(), &candidate.namespace);
         let (held_until, leadership) = watch::channel(None);
         let election =
-            Self { api, candidate, held_until, held: None, unconfirmed: None, other: None, last_error: None };
+            Self { client, api, candidate, held_until, held: None, unconfirmed: None, other: None, last_error: None };
         (election, Leadership(leadership))
     }
 
@@ -210,7 +211,7 @@ impl Election {
     }
 
     async fn read(&self) -> Result<Option<Lease>, CallError> {
-        call::within(Lane::Lease, TIMEOUT, self.api.get_opt(&self.candidate.lease)).await
+        self.client.within(Lane::Lease, TIMEOUT, self.api.get_opt(&self.candidate.lease)).await
     }
 
     /// A write that timed out and was done all the same counts from when it was sent. Whether there was one.
@@ -232,7 +233,7 @@ impl Election {
     async fn take_if_free(&mut self, begun: Instant) -> Result<(), CallError> {
         let Some(lease) = self.read().await? else {
             let (params, new) = (PostParams::default(), self.claimed(None));
-            let created = call::within(Lane::Lease, TIMEOUT, self.api.create(&params, &new)).await;
+            let created = self.client.within(Lane::Lease, TIMEOUT, self.api.create(&params, &new)).await;
             return self.taken(created, &new, begun);
         };
         if self.confirm_late(&lease) {
@@ -292,7 +293,7 @@ impl Election {
     async fn replace(&self, lease: &Lease) -> Result<Lease, CallError> {
         let params = PostParams::default();
         let request = self.api.replace(&self.candidate.lease, &params, lease);
-        call::within(Lane::Lease, TIMEOUT, request).await
+        self.client.within(Lane::Lease, TIMEOUT, request).await
     }
 
     fn step_down(&mut self, why: &str) {
@@ -329,7 +330,7 @@ impl Election {
                 result => result.map(|_| ()),
             }
         };
-        match call::within(Lane::Lease, RELEASE_TIMEOUT, release).await {
+        match self.client.within(Lane::Lease, RELEASE_TIMEOUT, release).await {
             Ok(()) => info!(lease = name, "Gave the lease back."),
             Err(error) => warn!(lease = name, %error, "Could not give the lease back; it runs out by itself."),
         }

@@ -10,7 +10,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::sync::watch::Receiver;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub use scale::ScaleError;
 
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::call::Lane;
+use crate::kubernetes::call::{ApiClient, Lane};
 use crate::kubernetes::client::path_segment;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
@@ -52,7 +51,7 @@ const UNUSED_INTERVAL: Duration = Duration::from_secs(60);
 pub struct Workloads(Arc<WorkloadsInner>);
 
 struct WorkloadsInner {
-    client: Client,
+    client: ApiClient,
     discovery: Discovery,
     states: WatchStates,
     namespaces: Vec<Option<String>>,
@@ -71,7 +70,12 @@ struct KindKey {
 
 impl Workloads {
     /// `namespaces` are those that the controller watches; `None` is all of them.
-    pub fn new(client: Client, states: WatchStates, namespaces: Vec<Option<String>>, stop: CancellationToken) -> Self {
+    pub fn new(
+        client: ApiClient,
+        states: WatchStates,
+        namespaces: Vec<Option<String>>,
+        stop: CancellationToken,
+    ) -> Self {
         let discovery = Discovery::new(client.clone());
         Self(Arc::new(WorkloadsInner { client, discovery, states, namespaces, stop, watches: Mutex::default() }))
     }
@@ -146,7 +150,7 @@ async fn run(shared: Arc<WorkloadsInner>, kind: KindKey, target: TargetRef, watc
     tokio::select! {
         () = shared.stop.cancelled() => {}
         () = unused => {}
-        () = watch.run(&shared.client, &shared.discovery, &shared.states, &target, scope) => {}
+        () = watch.run(&shared.client.kube, &shared.discovery, &shared.states, &target, scope) => {}
     }
 }
 
@@ -345,7 +349,7 @@ impl WorkloadHandle {
 }
 
 /// The scale of a workload, read once.
-pub(crate) async fn read_once(client: &Client, namespace: &str, target: &TargetRef) -> Result<Workload, ScaleError> {
+pub(crate) async fn read_once(client: &ApiClient, namespace: &str, target: &TargetRef) -> Result<Workload, ScaleError> {
     let resource = Discovery::new(client.clone()).resource(target).await?;
     let live = ScaleApi::new(client, resource, namespace, target)?.read(Lane::ScaleRead).await?;
     Ok(live.workload)

@@ -21,7 +21,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use kube::Client;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -36,6 +35,7 @@ pub use front_proxy::{FrontProxy, FrontProxySource, RefusalCause, UnusableFrontP
 pub use read::MetricReader;
 pub use server::ExternalMetricsServer;
 
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::hpa::{self, NotServed};
 use crate::kubernetes::lease::Leadership;
 use crate::serve::metrics::ExternalReads;
@@ -131,7 +131,7 @@ impl ExternalMetricsState {
 pub async fn start(
     settings: ExternalMetricsSettings,
     reader: MetricReader,
-    client: Client,
+    client: ApiClient,
     leadership: Leadership,
     stop_writing: CancellationToken,
     stop: CancellationToken,
@@ -158,7 +158,7 @@ pub async fn start(
     }
     tokio::spawn(follow_api_service(client.clone(), service, ca_bundle, leadership, registered, stop_writing));
     let (trusted, front_proxy) = watch::channel(None);
-    tokio::spawn(follow_front_proxy(client, FrontProxySource::default(), trusted, stop.clone()));
+    tokio::spawn(follow_front_proxy(client.kube, FrontProxySource::default(), trusted, stop.clone()));
 
     let (counters, ended) = (Arc::<Counters>::default(), CancellationToken::new());
     let state = RunningState {

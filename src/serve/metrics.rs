@@ -15,10 +15,10 @@ mod partitions;
 mod reference;
 mod rows;
 
+use prometheus::TextEncoder;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
-use prometheus::TextEncoder;
 use tokio::runtime::Handle;
 
 use crate::registry::{Entry, Registry};

@@ -127,7 +127,7 @@ fn lead(cluster: &ControlPlane, namespace: &str) -> DropGuard {
     let (registered, registration) = watch::channel(Registration::default());
     let client = cluster.admin();
     tokio::spawn(follow_secret(
-        client.clone(),
+        client.clone().into(),
         settings,
         leadership.clone(),
         registration,
@@ -135,7 +135,7 @@ fn lead(cluster: &ControlPlane, namespace: &str) -> DropGuard {
         bundle,
         stop.clone(),
     ));
-    tokio::spawn(follow_api_service(client, service, ca_bundle, leadership, registered, stop.clone()));
+    tokio::spawn(follow_api_service(client.into(), service, ca_bundle, leadership, registered, stop.clone()));
     stop.drop_guard()
 }
 

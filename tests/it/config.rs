@@ -45,8 +45,12 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
             "paceline.yaml:3: leaderElection.lease: unknown field; did you mean \"leaseName\"?",
         ),
         (
+            "metrics:\n  maxPartitionsPerGroup: 0\n",
+            "paceline.yaml:2: metrics.maxPartitionsPerGroup: must be from 1 to 100000; perPartition: false leaves out all",
+        ),
+        (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, watchNamespaces, watchSelector",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, metrics, watchNamespaces, watchSelector",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",

@@ -63,9 +63,17 @@ async fn a_backlog_brings_just_the_replicas_that_it_needs_and_one_step_takes_the
     let (kafka, cluster) = world();
     let namespace = prepare(cluster, "backlog").await;
     let backlog = Backlog::new(kafka, "backlog", 12, 500);
-    backlog.workers(kafka, "orders", 100.0).deploy(cluster.admin(), &namespace).await;
-    create(cluster, &namespace, scaled_consumer("orders", &backlog.group, &backlog.topic, 1_000)).await;
+    let mut object = scaled_consumer("orders", &backlog.group, &backlog.topic, 1_000);
+    // Longer than six replicas take for the last 2,000 records, also where they start one after the other.
+    object["spec"]["behavior"]["scaleDown"]["stabilizationWindowSeconds"] = 30.into();
+    create(cluster, &namespace, object).await;
     let controller = Controller::start(cluster, kafka, &namespace).await;
+    wait_for("the target to be missed", SOON, || async {
+        condition(&status(cluster, &namespace, "orders").await, "Ready", "False", Some("TargetNotFound"))
+    })
+    .await;
+    // Only now, and slow: the controller has 20 s to see more than five replicas' worth of lag.
+    backlog.workers(kafka, "orders", 50.0).deploy(cluster.admin(), &namespace).await;
 
     wait_for_replicas(cluster, &namespace, "orders", 6).await;
     wait_for("six members", SOON, || async { equal(&kafka.group(&backlog.group), &("Stable".to_owned(), 6)) }).await;

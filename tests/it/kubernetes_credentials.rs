@@ -135,9 +135,9 @@ async fn the_role_of_the_examples_is_enough_and_without_it_the_message_names_it(
 
     // Somebody who runs a command reads it once, with rights of their own.
     let key = Key { namespace: namespace.clone(), name: name.to_owned() };
-    assert!(read(&cluster.admin(), &key).await.content().is_ok());
+    assert!(read(&cluster.admin().into(), &key).await.content().is_ok());
     let missing = Key { namespace, name: "missing".to_owned() };
-    assert!(read(&cluster.admin(), &missing).await.content().unwrap_err().contains("does not exist"));
+    assert!(read(&cluster.admin().into(), &missing).await.content().unwrap_err().contains("does not exist"));
 }
 
 /// A group with a lag that wants three replicas.

@@ -59,7 +59,7 @@ struct Stage {
 fn stage(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Stage {
     let (client, requests) = serve(move |asked| std::future::ready(answer(&asked)));
     let states = WatchStates::default();
-    let workloads = Workloads::new(client, states.clone(), vec![None], CancellationToken::new());
+    let workloads = Workloads::new(client.into(), states.clone(), vec![None], CancellationToken::new());
     Stage { workloads, states, requests }
 }
 

@@ -108,7 +108,7 @@ impl LeaseServer {
         });
         let candidate =
             LeaseCandidate { namespace: "home".to_owned(), lease: "paceline".to_owned(), identity: "us".to_owned() };
-        let (election, leadership) = Election::new(client, candidate);
+        let (election, leadership) = Election::new(client.into(), candidate);
         let stop = CancellationToken::new();
         tokio::spawn(election.run(stop.clone()));
         (leadership, stop.drop_guard())

@@ -46,6 +46,7 @@ mod kubernetes_workloads;
 mod lag;
 mod leadership;
 mod manifests;
+mod metrics;
 mod mock_ffi;
 mod native_hpa;
 mod replay;

@@ -270,6 +270,23 @@ fn every_part_of_the_code_is_in_the_map() {
     }
 }
 
+/// Each line of the log in JSON has these itself, so a field of that name would be there twice.
+#[test]
+fn no_field_of_the_log_has_a_name_of_the_logs_own() {
+    for source in files("src", ".rs") {
+        for (at, level) in ["error!(", "warn!(", "info!(", "debug!(", "trace!("].iter().flat_map(|level| {
+            source.text.match_indices(level).map(|(at, level)| (at + level.len(), level)).collect::<Vec<_>>()
+        }) {
+            let fields = source.text[at..].split('"').next().unwrap_or_default();
+            let names = fields.split(',').map(|field| field.split('=').next().unwrap_or_default());
+            for name in names.map(|name| name.trim().trim_start_matches(['%', '?'])) {
+                let own = ["target", "level", "timestamp", "message", "span", "spans"].contains(&name);
+                assert!(!own, "{}: {level} has a field {name}", source.path);
+            }
+        }
+    }
+}
+
 #[test]
 fn nothing_waits_by_sleeping_in_the_tests() {
     for source in files("tests/it", ".rs") {

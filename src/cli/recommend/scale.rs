@@ -1,13 +1,12 @@
 //! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
 
-use kube::Client;
-
 use super::targets::CurrentReplicas;
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 use crate::kubernetes::workload::read_once;
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
-pub(super) async fn current(client: &Client, namespace: &str, target: &TargetRef) -> CurrentReplicas {
+pub(super) async fn current(client: &ApiClient, namespace: &str, target: &TargetRef) -> CurrentReplicas {
     match read_once(client, namespace, target).await {
         Ok(workload) => CurrentReplicas::Known(workload.spec),
         Err(error) => CurrentReplicas::Unknown(format!(

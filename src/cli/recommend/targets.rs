@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 
 use super::{GroupPolicy, IsolationOption, OffsetResetOption, RecommendArguments, scale};
 use crate::cli::{WrongInput, cluster, clusters, manifests};
@@ -16,6 +16,7 @@ use crate::core::{
     check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
+use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::scaledconsumer::validate::{ClusterRef, Validated, validate};
@@ -110,12 +111,12 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn of_cluster(
-    client: &Client,
+    client: &ApiClient,
     address: &str,
     namespace: &str,
     name: Option<&str>,
 ) -> anyhow::Result<(Vec<Validated>, bool)> {
-    let api: Api<ScaledConsumer> = Api::namespaced(client.clone(), namespace);
+    let api: Api<ScaledConsumer> = Api::namespaced(client.kube.clone(), namespace);
     let what = match name {
         Some(name) => format!("Can't read ScaledConsumer \"{name}\" in namespace \"{namespace}\" of {address}"),
         None => format!("Can't list the ScaledConsumers in namespace \"{namespace}\" of {address}"),

@@ -13,7 +13,7 @@ fn clusters(most: usize) -> Clusters {
     };
     // Nothing listens there: no Secret is ever read.
     let config = kube::Config::new("http://127.0.0.1:1".parse().expect("a URL"));
-    let client = Client::try_from(config).expect("a client");
+    let client = kube::Client::try_from(config).expect("a client").into();
     let api_server = vec!["10.96.0.1".parse().expect("an address")];
     Clusters::new(configuration, "paceline".into(), api_server, client, CancellationToken::new())
 }

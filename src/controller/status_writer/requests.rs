@@ -6,13 +6,12 @@ use std::sync::Arc;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use kube::Client;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::kubernetes::ObjectReference;
-use crate::kubernetes::call::CallError;
+use crate::kubernetes::call::{ApiClient, CallError};
 use crate::kubernetes::events::{ObjectEvent, write_event};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
@@ -38,7 +37,7 @@ pub(super) enum Written {
 type Answer = (Written, Result<Option<()>, CallError>);
 
 pub(super) struct Requests {
-    client: Client,
+    client: ApiClient,
     leadership: Leadership,
     controller: Arc<str>,
     concurrency: usize,
@@ -59,7 +58,7 @@ struct WriteFailures {
 }
 
 impl Requests {
-    pub(super) fn new(client: Client, leadership: Leadership, controller: Arc<str>, budget: &StatusBudget) -> Self {
+    pub(super) fn new(client: ApiClient, leadership: Leadership, controller: Arc<str>, budget: &StatusBudget) -> Self {
         Self {
             client,
             leadership,
@@ -102,7 +101,7 @@ impl Requests {
     fn begin(&self, fields: Map<String, Value>, key: Arc<Key>, what: Written) {
         let (client, leadership) = (self.client.clone(), self.leadership.clone());
         self.in_flight.push(Box::pin(async move {
-            let written = write_status(client, &key, fields, &leadership).await;
+            let written = write_status(&client, &key, fields, &leadership).await;
             (what, written)
         }));
     }
@@ -130,7 +129,7 @@ impl Requests {
             let (client, leadership) = (self.client.clone(), self.leadership.clone());
             let controller = Arc::clone(&self.controller);
             self.in_flight.push(Box::pin(async move {
-                let written = write_event(client, &controller, &about, &event, &leadership).await;
+                let written = write_event(&client, &controller, &about, &event, &leadership).await;
                 (Written::Event, written)
             }));
         }

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::client::path_segment;
 use crate::kubernetes::scaledconsumer::watch::Key;
 use crate::kubernetes::single::{self, Unwatchable};
@@ -88,7 +88,7 @@ pub async fn follow(
         return changed.notify_one();
     }
     let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
-    let mut complaint = single::LastError::default();
+    let mut last_error = single::LastError::default();
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
@@ -97,12 +97,12 @@ pub async fn follow(
         let new = match seen {
             None => return,
             Some(Ok(object)) => {
-                complaint.clear();
+                last_error.clear();
                 SecretState::from(object)
             }
             Some(Err(error)) => {
                 let is_known = matches!(*state.borrow(), SecretState::Read(_));
-                if complaint.is_new(&error.to_string()) {
+                if last_error.is_new(&error.to_string()) {
                     warn!(namespace, name, %error, is_known, "A Secret with credentials for Kafka can't be read.");
                 }
                 if is_known {
@@ -133,12 +133,12 @@ pub async fn follow(
 }
 
 /// Reads a Secret once, with the rights of whoever asks.
-pub async fn read(client: &Client, key: &Key) -> SecretState {
+pub async fn read(client: &ApiClient, key: &Key) -> SecretState {
     if let Err(error) = path_segment(&key.namespace).and(path_segment(&key.name)) {
         return SecretState::Unreadable(error.to_string());
     }
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &key.namespace);
-    match call::call(Lane::Other, secrets.get_opt(&key.name)).await {
+    let secrets: Api<Secret> = Api::namespaced(client.kube.clone(), &key.namespace);
+    match client.call(Lane::Other, secrets.get_opt(&key.name)).await {
         Ok(found) => SecretState::from(found),
         Err(CallError::NotFound(_)) => SecretState::Missing,
         Err(CallError::Forbidden(why)) => SecretState::Forbidden(why),

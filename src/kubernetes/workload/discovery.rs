@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use kube::api::ApiResource;
 use kube::core::GroupVersionKind;
-use kube::{Client, discovery};
+use kube::discovery;
 use tokio::time::Instant;
 
 use super::scale::ScaleError;
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::client::path_segment;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 
@@ -25,9 +25,9 @@ const FAILED_TTL: Duration = Duration::from_secs(5);
 /// are dropped.
 const MOST_KINDS: usize = 1_000;
 
-/// What discovery said of each kind. WorkloadsInner by all targets.
+/// What discovery said of each kind. Shared by all targets.
 pub(super) struct Discovery {
-    client: Client,
+    client: ApiClient,
     /// By API version and kind. A std mutex, because nothing is awaited while it is held.
     kinds: Mutex<HashMap<(String, String), Arc<KindSlot>>>,
 }
@@ -36,7 +36,7 @@ pub(super) struct Discovery {
 type KindSlot = tokio::sync::Mutex<Option<(Instant, Result<ApiResource, ScaleError>)>>;
 
 impl Discovery {
-    pub(super) fn new(client: Client) -> Self {
+    pub(super) fn new(client: ApiClient) -> Self {
         Self { client, kinds: Mutex::default() }
     }
 
@@ -58,7 +58,7 @@ impl Discovery {
     }
 
     /// The API server no longer knows the kind, so it is asked for again; not more often than an unknown one.
-    pub(super) async fn doubt(&self, target: &TargetRef) {
+    pub(super) async fn refresh(&self, target: &TargetRef) {
         let mut known = self.slot(target).lock_owned().await;
         if known.as_ref().is_some_and(|(since, _)| since.elapsed() > UNKNOWN_TTL) {
             *known = None;
@@ -81,8 +81,8 @@ impl Discovery {
         }
         path_segment(&gvk.version)?;
         let unknown = || ScaleError::KindUnknown { kind: target.kind.clone(), api_version: target.api_version.clone() };
-        let found = call::call(Lane::ScaleRead, async {
-            match discovery::pinned_kind(&self.client, &gvk).await {
+        let found = self.client.call(Lane::ScaleRead, async {
+            match discovery::pinned_kind(&self.client.kube, &gvk).await {
                 Ok(found) => Ok(Some(found)),
                 Err(kube::Error::Discovery(_)) => Ok(None),
                 Err(error) => Err(error),

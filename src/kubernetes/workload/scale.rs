@@ -3,13 +3,13 @@
 
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
-use kube::{Api, Client};
 use serde_json::json;
 
 use super::discovery::resource_name;
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::client::{FIELD_MANAGER, InvalidName, path_segment};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
@@ -109,6 +109,7 @@ pub(super) struct LiveScale {
 
 /// The scale of one target whose kind is known.
 pub(super) struct ScaleApi<'a> {
+    client: &'a ApiClient,
     api: Api<DynamicObject>,
     resource: ApiResource,
     namespace: &'a str,
@@ -117,19 +118,19 @@ pub(super) struct ScaleApi<'a> {
 
 impl<'a> ScaleApi<'a> {
     pub(super) fn new(
-        client: &Client,
+        client: &'a ApiClient,
         resource: ApiResource,
         namespace: &'a str,
         target: &'a TargetRef,
     ) -> Result<Self, ScaleError> {
         path_segment(namespace)?;
         path_segment(&target.name)?;
-        let api = Api::namespaced_with(client.clone(), namespace, &resource);
-        Ok(Self { api, resource, namespace, target })
+        let api = Api::namespaced_with(client.kube.clone(), namespace, &resource);
+        Ok(Self { client, api, resource, namespace, target })
     }
 
     pub(super) async fn read(&self, lane: Lane) -> Result<LiveScale, ScaleError> {
-        match call::call(lane, self.api.get_scale(&self.target.name)).await {
+        match self.client.call(lane, self.api.get_scale(&self.target.name)).await {
             Ok(scale) => Ok(LiveScale::of(&scale)),
             Err(error) => Err(self.explain(error, "get")),
         }
@@ -150,14 +151,14 @@ impl<'a> ScaleApi<'a> {
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
         let patch = Patch::Merge(&patch);
         let request = self.api.patch_scale(&self.target.name, &params, &patch);
-        match call::write(Lane::Scale, || leadership.may_write(), request).await {
+        match self.client.write(Lane::Scale, || leadership.may_write(), request).await {
             Ok(answer) => Ok(answer.as_ref().map(LiveScale::of)),
             Err(error) => Err(self.explain(error, "patch")),
         }
     }
 
     pub(super) async fn metadata(&self) -> Result<ObjectMeta, ScaleError> {
-        match call::call(Lane::ScaleRead, self.api.get_metadata(&self.target.name)).await {
+        match self.client.call(Lane::ScaleRead, self.api.get_metadata(&self.target.name)).await {
             Ok(object) => Ok(object.metadata),
             Err(error) => Err(self.explain(error, "get")),
         }

@@ -140,7 +140,7 @@ impl KindWatch {
                         let api = api::<PartialObjectMeta<DynamicObject>>(client, scope, &resource);
                         self.feed(api, registration, TargetFacts::of_partial).await
                     };
-                    discovery.doubt(target).await;
+                    discovery.refresh(target).await;
                     match end {
                         End::Refused => REFUSED_PAUSE,
                         End::Gone => RETRY_PAUSE,

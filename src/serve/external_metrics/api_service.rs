@@ -12,7 +12,7 @@ use futures::StreamExt;
 use k8s_openapi::ByteString;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{self, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::hpa::NotServed;
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::single::{self, LastError, Unwatchable};
@@ -193,17 +193,18 @@ impl fmt::Display for Registration {
 /// ours gets the certificates in `ca_bundle` (PEM) to trust. Nothing in there: another one fills them in, such as
 /// cert-manager.
 pub async fn follow_api_service(
-    client: Client,
+    client: ApiClient,
     service: ServiceName,
     ca_bundle: watch::Receiver<Option<String>>,
     mut leadership: Leadership,
     registration: watch::Sender<Registration>,
     stop: CancellationToken,
 ) {
-    let api: Api<APIService> = Api::all(client);
+    let api: Api<APIService> = Api::all(client.kube.clone());
     let mut objects = single::follow(api.clone(), NAME);
     let mut bundle_changes = ca_bundle.clone();
     let mut follower = ApiServiceFollower {
+        client,
         api,
         service,
         ca_bundle,
@@ -242,6 +243,7 @@ pub(super) async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 }
 
 struct ApiServiceFollower {
+    client: ApiClient,
     api: Api<APIService>,
     service: ServiceName,
     ca_bundle: watch::Receiver<Option<String>>,
@@ -322,7 +324,7 @@ impl ApiServiceFollower {
         let leadership = self.leadership.clone();
         self.last_patch = Some(Instant::now());
         let again = Some(Instant::now() + MIN_PATCH_INTERVAL);
-        match call::write(Lane::Other, || leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
+        match self.client.write(Lane::Other, || leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
             Ok(Some(_)) => {
                 info!(name = NAME, "The APIService trusts our serving certificate now.");
                 self.last_error.clear();
@@ -331,7 +333,7 @@ impl ApiServiceFollower {
                 None
             }
             // Its new state comes by the watch; should it not come, another try costs a refused patch.
-            Ok(None) | Err(call::CallError::Conflict(_) | call::CallError::NotFound(_)) => again,
+            Ok(None) | Err(CallError::Conflict(_) | CallError::NotFound(_)) => again,
             Err(error) => {
                 if self.last_error.is_new(&error.to_string()) {
                     warn!(name = NAME, %error, "The APIService's caBundle can't be written, so the API server may not trust us; trying again.");

@@ -5,14 +5,14 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service as CoreService};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
+use kube::Api;
 use kube::api::ListParams;
-use kube::{Api, Client};
 
 use super::api_service::{NAME, Registration, ServiceName};
 use super::certificate::{ParsedCertificate, verify_certificate};
 use super::front_proxy::{FrontProxy, FrontProxySource};
 use crate::checks::{CheckResult, Row};
-use crate::kubernetes::call::{self, Lane};
+use crate::kubernetes::call::{ApiClient, Lane};
 use crate::kubernetes::diagnosis::unread;
 
 /// The names of the checks, as they are printed.
@@ -42,18 +42,19 @@ pub fn skipped(why: &str) -> Vec<Row> {
 }
 
 /// Whether HPAs can read our metrics.
-pub async fn check(client: &Client, meant: &ExternalMetricsCheck) -> Vec<Row> {
-    let (registration, row) = match call::call(Lane::Other, Api::<APIService>::all(client.clone()).get_opt(NAME)).await
-    {
-        Ok(object) => {
-            let registration = Registration::of(object.as_ref(), &meant.service);
-            let row = api_service(&registration, meant.enabled, &meant.service);
-            (registration, row)
-        }
-        Err(error) => {
-            (Registration::Unreadable(error.to_string()), unread(API_SERVICE, &format!("APIService {NAME}"), &error))
-        }
-    };
+pub async fn check(client: &ApiClient, meant: &ExternalMetricsCheck) -> Vec<Row> {
+    let (registration, row) =
+        match client.call(Lane::Other, Api::<APIService>::all(client.kube.clone()).get_opt(NAME)).await {
+            Ok(object) => {
+                let registration = Registration::of(object.as_ref(), &meant.service);
+                let row = api_service(&registration, meant.enabled, &meant.service);
+                (registration, row)
+            }
+            Err(error) => (
+                Registration::Unreadable(error.to_string()),
+                unread(API_SERVICE, &format!("APIService {NAME}"), &error),
+            ),
+        };
     let mut rows = vec![row];
     if !meant.enabled.unwrap_or(registration.is_ours()) {
         let why = match &registration {
@@ -121,10 +122,10 @@ fn sentence(clause: &str) -> String {
     letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
-async fn service(client: &Client, service: &ServiceName) -> Row {
+async fn service(client: &ApiClient, service: &ServiceName) -> Row {
     let ServiceName { namespace, name } = service;
-    let services: Api<CoreService> = Api::namespaced(client.clone(), namespace);
-    let found = match call::call(Lane::Other, services.get_opt(name)).await {
+    let services: Api<CoreService> = Api::namespaced(client.kube.clone(), namespace);
+    let found = match client.call(Lane::Other, services.get_opt(name)).await {
         Ok(Some(found)) => found.spec.unwrap_or_default(),
         Ok(None) => {
             return Row::new(SERVICE, CheckResult::Failed, format!("There is no Service {service}."))
@@ -136,9 +137,9 @@ async fn service(client: &Client, service: &ServiceName) -> Row {
         let target = found.external_name.unwrap_or_default();
         return Row::new(SERVICE, CheckResult::Ok, format!("{service} stands for {target}, outside of this cluster."));
     }
-    let slices: Api<EndpointSlice> = Api::namespaced(client.clone(), namespace);
+    let slices: Api<EndpointSlice> = Api::namespaced(client.kube.clone(), namespace);
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
-    match call::call(Lane::Other, slices.list(&of_service)).await {
+    match client.call(Lane::Other, slices.list(&of_service)).await {
         Ok(slices) => match slices.items.iter().map(ready).sum::<usize>() {
             0 => Row::new(SERVICE, CheckResult::Failed, format!("{service} has no ready endpoint."))
                 .todo("Check that the controller's pods are Ready, and that the Service's selector fits their labels."),
@@ -157,7 +158,7 @@ fn ready(slice: &EndpointSlice) -> usize {
     ready.map(|it| it.addresses.len()).sum()
 }
 
-async fn certificate(client: &Client, meant: &ExternalMetricsCheck, registration: &Registration) -> Row {
+async fn certificate(client: &ApiClient, meant: &ExternalMetricsCheck, registration: &Registration) -> Row {
     let Registration::Ours { ca_bundle, .. } = registration else {
         return Row::new(
             CERTIFICATE,
@@ -181,8 +182,8 @@ async fn certificate(client: &Client, meant: &ExternalMetricsCheck, registration
         );
     };
     let what = format!("Secret {}/{name}", meant.namespace);
-    let secrets: Api<Secret> = Api::namespaced(client.clone(), &meant.namespace);
-    match call::call(Lane::Other, secrets.get_opt(name)).await {
+    let secrets: Api<Secret> = Api::namespaced(client.kube.clone(), &meant.namespace);
+    match client.call(Lane::Other, secrets.get_opt(name)).await {
         Ok(Some(secret)) => {
             let chain = secret.data.unwrap_or_default().remove("tls.crt").unwrap_or_default();
             judge_certificate(&what, &String::from_utf8_lossy(&chain.0), bundle, meant)
@@ -220,11 +221,11 @@ fn judge_certificate(what: &str, chain: &str, bundle: &str, meant: &ExternalMetr
     Row::new(CERTIFICATE, CheckResult::Ok, format!("The APIService trusts what is in {what}, valid until {until}."))
 }
 
-async fn front_proxy(client: &Client) -> Row {
+async fn front_proxy(client: &ApiClient) -> Row {
     let FrontProxySource { namespace, name } = FrontProxySource::default();
     let what = format!("ConfigMap {namespace}/{name}");
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &namespace);
-    match call::call(Lane::Other, maps.get_opt(&name)).await {
+    let maps: Api<ConfigMap> = Api::namespaced(client.kube.clone(), &namespace);
+    match client.call(Lane::Other, maps.get_opt(&name)).await {
         Ok(Some(map)) => match FrontProxy::parse(&map) {
             Ok(known) => {
                 let names = match known.allowed_names.as_slice() {

@@ -24,7 +24,7 @@ fn start(cluster: &ControlPlane, service: ServiceName, leadership: Leadership) -
     let (registered, registration) = watch::channel(Registration::default());
     let (ca_bundle, bundles) = watch::channel(None);
     let stop = CancellationToken::new();
-    tokio::spawn(follow_api_service(cluster.admin(), service, bundles, leadership, registered, stop.clone()));
+    tokio::spawn(follow_api_service(cluster.admin().into(), service, bundles, leadership, registered, stop.clone()));
     Follower { registration, ca_bundle, _stop: stop.drop_guard() }
 }
 

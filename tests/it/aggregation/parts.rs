@@ -64,7 +64,7 @@ impl Replica {
         let (bundle, ca_bundle) = watch::channel(None);
         let (registered, registration) = watch::channel(Registration::default());
         tokio::spawn(follow_secret(
-            client.clone(),
+            client.clone().into(),
             settings,
             leadership.clone(),
             registration.clone(),
@@ -73,7 +73,7 @@ impl Replica {
             stop.clone(),
         ));
         let (leads, bundles) = (leadership.clone(), ca_bundle.clone());
-        tokio::spawn(follow_api_service(client.clone(), service, bundles, leads, registered, stop.clone()));
+        tokio::spawn(follow_api_service(client.clone().into(), service, bundles, leads, registered, stop.clone()));
         Self { certificate, ca_bundle, registration, leadership, _stop: stop.drop_guard() }
     }
 
@@ -91,7 +91,7 @@ impl Replica {
 fn election(client: Client, namespace: &str) -> (Election, Leadership) {
     let candidate =
         LeaseCandidate { namespace: namespace.to_owned(), lease: "paceline".to_owned(), identity: unique("replica") };
-    Election::new(client, candidate)
+    Election::new(client.into(), candidate)
 }
 
 /// The leadership of one that never leads.

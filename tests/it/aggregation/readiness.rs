@@ -22,7 +22,7 @@ async fn replica(client: Client, namespace: &str, leadership: Leadership) -> (Ex
     let (_, registry) = Registry::new();
     let reader = MetricReader::new(registry, paceline::kafka::now, None);
     let stop = CancellationToken::new();
-    let (state, _) = start(settings, reader, client, leadership, stop.clone(), stop.clone()).await.unwrap();
+    let (state, _) = start(settings, reader, client.into(), leadership, stop.clone(), stop.clone()).await.unwrap();
     (state, stop.drop_guard())
 }
 

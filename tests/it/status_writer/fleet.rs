@@ -203,7 +203,8 @@ impl Fleet {
         let entries = entries.collect();
         let client = Client::new(FakeApiServer(Arc::clone(&server), writer.clone()), "default");
         let stop = CancellationToken::new();
-        let status_writer = StatusWriter::new(client, registry, leadership, "test".to_owned(), |_| None, now, budget);
+        let status_writer =
+            StatusWriter::new(client.into(), registry, leadership, "test".to_owned(), |_| None, now, budget);
         let task = tokio::spawn(status_writer.run(stop.clone()));
         let mut engine = Engine::new(policy(1000, 1, 10));
         let template = engine.observe(&lags(&[100]).observe_at(now()), Workload::of(1));

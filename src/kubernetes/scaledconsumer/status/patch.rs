@@ -1,12 +1,12 @@
 //! Writes a ScaledConsumer's status: only the fields that differ from what the API server has. It knows the request, not
 //! when it is due.
 
+use kube::Api;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
 use serde_json::{Map, Value, json};
 
 use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
 use crate::kubernetes::scaledconsumer::watch::Key;
@@ -32,14 +32,14 @@ fn fields(status: &ScaledConsumerStatus) -> Map<String, Value> {
 
 /// Writes fields of a status, if this controller leads; gives nothing where another one leads.
 pub async fn write_status(
-    client: Client,
+    client: &ApiClient,
     key: &Key,
     fields: Map<String, Value>,
     leadership: &Leadership,
 ) -> Result<Option<()>, CallError> {
-    let api: Api<ScaledConsumer> = Api::namespaced(client, &key.namespace);
+    let api: Api<ScaledConsumer> = Api::namespaced(client.kube.clone(), &key.namespace);
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let patch = Patch::Merge(json!({ "status": fields }));
     let request = api.patch_status(&key.name, &params, &patch);
-    call::write(Lane::Status, || leadership.may_write(), request).await.map(|written| written.map(drop))
+    client.write(Lane::Status, || leadership.may_write(), request).await.map(|written| written.map(drop))
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, ResourceExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -21,7 +21,7 @@ use super::ServedCertificate;
 pub use super::rotation::Lifetimes;
 use super::rotation::{ENTRIES, RotationStep, ServingSecret};
 use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{self, CallError, Lane};
+use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::lease::Leadership;
 use crate::kubernetes::single::{self, Unwatchable};
 use crate::serve::external_metrics::api_service::{Registration, ServiceName, changed};
@@ -53,7 +53,7 @@ pub struct SecretSettings {
 /// Serves the certificate in the Secret, and makes and renews it while we lead, until `stop`. `ca_bundle` gets what the
 /// APIService has to trust (PEM).
 pub async fn follow_secret(
-    client: Client,
+    client: ApiClient,
     settings: SecretSettings,
     mut leadership: Leadership,
     mut registration: watch::Receiver<Registration>,
@@ -61,9 +61,10 @@ pub async fn follow_secret(
     ca_bundle: watch::Sender<Option<String>>,
     stop: CancellationToken,
 ) {
-    let api: Api<Secret> = Api::namespaced(client, &settings.namespace);
+    let api: Api<Secret> = Api::namespaced(client.kube.clone(), &settings.namespace);
     let mut objects = single::follow(api.clone(), &settings.name);
     let mut rotation = SecretRotation {
+        client,
         api,
         names: settings.service.dns_names(),
         settings,
@@ -105,6 +106,7 @@ enum ServingSecretState {
 }
 
 struct SecretRotation {
+    client: ApiClient,
     api: Api<Secret>,
     settings: SecretSettings,
     /// The DNS names that the certificate is for.
@@ -241,9 +243,9 @@ impl SecretRotation {
         let may_write = || self.leadership.may_write();
         self.last_write = Some(Instant::now());
         let answer = if replaces {
-            call::write(Lane::Other, may_write, self.api.replace(name, &params, secret)).await
+            self.client.write(Lane::Other, may_write, self.api.replace(name, &params, secret)).await
         } else {
-            call::write(Lane::Other, may_write, self.api.create(&params, secret)).await
+            self.client.write(Lane::Other, may_write, self.api.create(&params, secret)).await
         };
         let error = match answer {
             Ok(Some(_)) => {

@@ -1,0 +1,154 @@
+//! A registry that is filled by decisions, and served over HTTP as the controller serves it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use paceline::core::*;
+use paceline::kubernetes::scaledconsumer::validate::validate;
+use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, Snapshot, TargetError};
+use paceline::serve::metrics::{
+    ClusterPolls, ConditionState, ControllerState, DurationCounts, ExternalReads, MetricSources, Metrics,
+};
+use paceline::serve::web::{self, Health, HealthCheck};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::scrape::Scrape;
+use crate::story::Group;
+
+pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+struct Healthy;
+
+impl Health for Healthy {
+    fn liveness(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn readiness(&self) -> Vec<HealthCheck> {
+        Vec::new()
+    }
+}
+
+/// A registry behind an HTTP server.
+pub(super) struct Served {
+    pub(super) writer: RegistryWriter,
+    pub(super) address: String,
+    stop: CancellationToken,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+pub(super) fn key(name: &str) -> Key {
+    Key { namespace: "shop".to_owned(), name: name.to_owned() }
+}
+
+/// A ScaledConsumer of the group `NAME-group` with more in its spec.
+pub(super) fn object(name: &str, more: &Value) -> Value {
+    let mut object = json!({
+        "metadata": {"name": name, "namespace": "shop"},
+        "spec": {
+            "scaleTargetRef": {"name": format!("{name}-worker")},
+            "kafka": {"cluster": "main", "consumerGroup": format!("{name}-group"), "topics": ["orders"]},
+        },
+    });
+    for (field, value) in more.as_object().into_iter().flatten() {
+        object["spec"][field] = value.clone();
+    }
+    object
+}
+
+pub(super) fn snapshot(observation: &Observation, decision: Result<Decision, TargetError>) -> Snapshot {
+    Snapshot {
+        observation: Arc::new(observation.clone()),
+        decision: decision.map(Arc::new),
+        action: ActionResult::NothingToDo,
+        competitor: None,
+        certificate: None,
+        poll_interval: POLL_INTERVAL,
+    }
+}
+
+impl Served {
+    /// Serves an empty registry, with series of so many partitions of each group.
+    pub(super) async fn start(partitions_per_group: usize) -> Self {
+        let (writer, registry) = Registry::new();
+        let metrics = metrics(&registry, partitions_per_group);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let stop = CancellationToken::new();
+        tokio::spawn(web::serve(listener, Arc::new(Healthy), Arc::new(metrics), stop.clone()));
+        Self { writer, address, stop }
+    }
+
+    /// Puts in a ScaledConsumer that has not been read yet.
+    pub(super) fn insert(&self, name: &str, more: &Value) -> EntryWriter {
+        let spec = validate(&serde_json::from_value(object(name, more)).unwrap()).unwrap();
+        self.writer.begin_anew(&ConsumerSource { key: key(name), created: None, record: None }, Some(spec))
+    }
+
+    /// Decides on what each poll saw, for a workload that stays as it is.
+    pub(super) fn decide(&self, name: &str, more: &Value, polls: &[(u64, Group)], workload: Workload) -> EntryWriter {
+        let entry = self.insert(name, more);
+        let spec = entry.entry().spec.clone().unwrap();
+        let mut engine = Engine::new(spec.policy.clone());
+        for (at, group) in polls {
+            let observation = group.observe(*at);
+            let decision = engine.observe(&observation, workload);
+            entry.update(|entry| entry.record(snapshot(&observation, Ok(decision)), true));
+        }
+        entry
+    }
+
+    pub(super) async fn scrape(&self) -> Scrape {
+        let url = format!("http://{}/metrics", self.address);
+        let scraped = tokio::task::spawn_blocking(move || {
+            let mut answer = ureq::get(&url).call().expect("metrics are served");
+            answer.body_mut().with_config().limit(u64::MAX).read_to_string().expect("metrics are text")
+        });
+        Scrape::of(scraped.await.unwrap())
+    }
+}
+
+/// Metrics of a registry, and of a controller in which everything has happened once.
+fn metrics(registry: &Registry, partitions_per_group: usize) -> Metrics {
+    registry.watches().begin("scaledconsumers.paceline.dev", None);
+    Metrics::new(MetricSources {
+        registry: registry.clone(),
+        conditions: Box::new(|_| {
+            let state = |kind: &'static str, is| ConditionState { kind: kind.into(), is };
+            vec![state("Ready", Some(true)), state("Conflict", Some(false)), state("KafkaReachable", None)]
+        }),
+        controller: Box::new(|| ControllerState { is_leader: true, api_requests: vec![("scale", "conflict", 3)] }),
+        clusters: Box::new(|| {
+            vec![ClusterPolls {
+                cluster: "main".to_owned(),
+                ended: 7,
+                failed: 2,
+                late: 1,
+                partial: vec![("NoLeader", 4)],
+                durations: DurationCounts { intervals: vec![(0.1, 4), (1.0, 2)], count: 7, seconds: 9.5 },
+                last_success: Some(1_700_000_000.5),
+                broker_errors: vec![("timed_out", 5)],
+                certificates: vec![("broker", 1.0)],
+            }]
+        }),
+        external: Box::new(|| {
+            Some(ExternalReads {
+                requests: vec![("ok", 3)],
+                refused: vec![("none", 1)],
+                certificate_expires: Some(5),
+                ..ExternalReads::default()
+            })
+        }),
+        runtime: Handle::current(),
+        partitions_per_group,
+    })
+}
