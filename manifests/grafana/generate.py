@@ -26,6 +26,11 @@ BAD_IF_TRUE = (
     "Conflict|CertificateExpiring|HotPartition|StuckPartition|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
     "|DataIncomplete|RescaleTimeout|RetentionRisk"
 )
+# Reasons of decisions that leave the replicas as they are.
+HOLDING = (
+    "DataIncomplete|Paused|Steady|PartitionsUnknown|ScaleDownWindow|ScaleUpWindow|ChangePending|OffsetsInconsistent"
+    "|MeasuringCapacity|CanWait|WaitingForEffect|ThroughputCeiling|Draining|ScaleDownUnproven|ScaledToZero|NotIdleYet"
+)
 RATIO = [(None, GREEN), (0.8, YELLOW), (1, RED)]
 NONE_IS_GOOD = [(None, GREEN), (1, RED)]
 TO_CONSUMER = "/d/paceline-consumer?var-datasource=${datasource}&var-namespace=${__data.fields.Namespace}&var-consumer=${__data.fields.Name}&${__url_time_range}"
@@ -157,8 +162,8 @@ def overview():
 def consumer():
     select = 'namespace="$namespace", name="$consumer"'
     # The decisions that came with another number of desired replicas. A counter that has just appeared began at 0.
-    new_decisions = f"""(sum by (reason) (increase(paceline_decisions_total{{{select}}}[2m]))
-        or max by (reason) (paceline_decisions_total{{{select}}} unless paceline_decisions_total{{{select}}} offset 2m)) > 0"""
+    decisions = f'paceline_decisions_total{{{select}, reason!~"{HOLDING}"}}'
+    new_decisions = f"(max by (reason) (increase({decisions}[2m])) or max by (reason) ({decisions} unless {decisions} offset 2m)) > 0"
     changed = f"max(changes(paceline_desired_replicas{{{select}}}[2m]) and {LEADER}) > 0"
     objective = query(read("paceline_time_lag_objective_seconds", select, "name"), "objective", ref="objective", instant=True)
     from_objective = {"id": "configFromData", "options": {
