@@ -39,7 +39,10 @@ def thresholds(*steps):
 
 def mapping(texts):
     """Texts and colours for values: `mapping({0: ("no", RED)})`."""
-    options = {str(value): {"text": text, "color": color, "index": at} for at, (value, (text, color)) in enumerate(texts.items())}
+    options = {
+        str(value): {"text": text, "color": color, "index": at}
+        for at, (value, (text, color)) in enumerate(texts.items())
+    }
     return [{"type": "value", "options": options}]
 
 
@@ -76,7 +79,18 @@ def _panel(kind, title, description, size, queries, options, field_config, trans
     }
 
 
-def lines(title, description, queries, unit="short", size=(12, 8), axis="", stacked=False, steps=False, overrides=(), legend_table=False):
+def lines(
+    title,
+    description,
+    queries,
+    unit="short",
+    size=(12, 8),
+    axis="",
+    stacked=False,
+    steps=False,
+    overrides=(),
+    legend_table=False,
+):
     """Values over time."""
     custom = {
         "drawStyle": "line",
@@ -90,16 +104,45 @@ def lines(title, description, queries, unit="short", size=(12, 8), axis="", stac
         "stacking": {"mode": "normal" if stacked else "none", "group": "A"},
         "thresholdsStyle": {"mode": "off"},
     }
-    legend = {**_LEGEND, **({"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]} if legend_table else {})}
-    return _panel("timeseries", title, description, size, queries, {"legend": legend, "tooltip": _TOOLTIP}, _field_config(unit, custom, overrides))
+    legend = {
+        **_LEGEND,
+        **({"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]} if legend_table else {}),
+    }
+    return _panel(
+        "timeseries",
+        title,
+        description,
+        size,
+        queries,
+        {"legend": legend, "tooltip": _TOOLTIP},
+        _field_config(unit, custom, overrides),
+    )
 
 
 def dashed(name, color):
     """A bound: a dashed line of one colour without area."""
-    return override(name, color={"mode": "fixed", "fixedColor": color}, custom_lineStyle={"fill": "dash", "dash": [10, 10]}, custom_fillOpacity=0)
+    return override(
+        name,
+        color={"mode": "fixed", "fixedColor": color},
+        custom_lineStyle={"fill": "dash", "dash": [10, 10]},
+        custom_fillOpacity=0,
+    )
 
 
-def stat(title, description, queries, unit="short", size=(4, 4), levels=None, text="auto", graph="area", transformations=(), mappings=(), decimals=None, no_value=None):
+def stat(
+    title,
+    description,
+    queries,
+    unit="short",
+    size=(4, 4),
+    levels=None,
+    text="auto",
+    graph="area",
+    transformations=(),
+    mappings=(),
+    decimals=None,
+    no_value=None,
+):
     """One number; `levels` colour it."""
     options = {
         "graphMode": graph,
@@ -120,14 +163,21 @@ def stat(title, description, queries, unit="short", size=(4, 4), levels=None, te
     if no_value is not None:
         more["noValue"] = no_value
     color = "thresholds" if options["colorMode"] == "value" else "palette-classic"
-    return _panel("stat", title, description, size, queries, options, _field_config(unit, {}, (), color, **more), transformations)
+    return _panel(
+        "stat", title, description, size, queries, options, _field_config(unit, {}, (), color, **more), transformations
+    )
 
 
 def table(title, description, queries, columns, size=(24, 10), sort=None, overrides=()):
     """The newest values side by side, one row for each set of labels that the queries share.
 
     `columns`: the fields to show in their order, by the label or `Value #REF`, with the text at the top."""
-    options = {"showHeader": True, "frameIndex": 0, "cellHeight": "sm", "footer": {"show": False, "reducer": [], "enablePagination": True}}
+    options = {
+        "showHeader": True,
+        "frameIndex": 0,
+        "cellHeight": "sm",
+        "footer": {"show": False, "reducer": [], "enablePagination": True},
+    }
     if sort:
         options["sortBy"] = [{"displayName": sort, "desc": True}]
     # One query alone has `Value`, several have `Value #REF`.
@@ -139,7 +189,9 @@ def table(title, description, queries, columns, size=(24, 10), sort=None, overri
     }
     transformations = [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
     custom = {"align": "auto", "inspect": False, "filterable": True, "cellOptions": {"type": "auto"}}
-    return _panel("table", title, description, size, queries, options, _field_config("short", custom, overrides), transformations)
+    return _panel(
+        "table", title, description, size, queries, options, _field_config("short", custom, overrides), transformations
+    )
 
 
 def heatmap(title, description, queries, unit="short", size=(12, 10)):
@@ -148,7 +200,15 @@ def heatmap(title, description, queries, unit="short", size=(12, 10)):
         "calculate": False,
         "cellGap": 1,
         "cellValues": {"unit": unit},
-        "color": {"mode": "scheme", "scheme": "Oranges", "fill": "dark-orange", "scale": "exponential", "exponent": 0.5, "steps": 64, "reverse": False},
+        "color": {
+            "mode": "scheme",
+            "scheme": "Oranges",
+            "fill": "dark-orange",
+            "scale": "exponential",
+            "exponent": 0.5,
+            "steps": 64,
+            "reverse": False,
+        },
         "exemplars": {"color": "rgba(255,0,255,0.7)"},
         "filterValues": {"le": 1e-9},
         "legend": {"show": True},
@@ -163,14 +223,34 @@ def heatmap(title, description, queries, unit="short", size=(12, 10)):
 
 def timeline(title, description, queries, texts, size=(12, 8)):
     """States over time, one row for each series."""
-    options = {"showValue": "never", "rowHeight": 0.9, "mergeValues": True, "legend": _LEGEND, "tooltip": {"mode": "single", "sort": "none"}}
+    options = {
+        "showValue": "never",
+        "rowHeight": 0.9,
+        "mergeValues": True,
+        "legend": _LEGEND,
+        "tooltip": {"mode": "single", "sort": "none"},
+    }
     custom = {"lineWidth": 0, "fillOpacity": 80, "spanNulls": False}
-    return _panel("state-timeline", title, description, size, queries, options, _field_config("short", custom, (), mappings=mapping(texts)))
+    return _panel(
+        "state-timeline",
+        title,
+        description,
+        size,
+        queries,
+        options,
+        _field_config("short", custom, (), mappings=mapping(texts)),
+    )
 
 
 def row(title):
     """A heading over the panels that follow."""
-    return {"type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": {"w": WIDTH, "h": 1, "x": 0, "y": 0}}
+    return {
+        "type": "row",
+        "title": title,
+        "collapsed": False,
+        "panels": [],
+        "gridPos": {"w": WIDTH, "h": 1, "x": 0, "y": 0},
+    }
 
 
 def placed(panels):
@@ -190,7 +270,18 @@ def placed(panels):
 
 
 def datasource_variable():
-    return {"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus", "hide": 0, "refresh": 1, "multi": False, "includeAll": False, "regex": "", "options": []}
+    return {
+        "type": "datasource",
+        "name": "datasource",
+        "label": "Data source",
+        "query": "prometheus",
+        "hide": 0,
+        "refresh": 1,
+        "multi": False,
+        "includeAll": False,
+        "regex": "",
+        "options": [],
+    }
 
 
 def variable(name, label, of, several=True):
@@ -231,7 +322,18 @@ def annotation(name, expr, color, title, text, tags=""):
 
 
 def dashboard(uid, title, description, variables, panels, annotations=(), since="now-3h"):
-    link = {"asDropdown": True, "icon": "external link", "includeVars": True, "keepTime": True, "tags": ["paceline"], "targetBlank": False, "title": "Paceline", "tooltip": "The other dashboards of Paceline", "type": "dashboards", "url": ""}
+    link = {
+        "asDropdown": True,
+        "icon": "external link",
+        "includeVars": True,
+        "keepTime": True,
+        "tags": ["paceline"],
+        "targetBlank": False,
+        "title": "Paceline",
+        "tooltip": "The other dashboards of Paceline",
+        "type": "dashboards",
+        "url": "",
+    }
     return {
         "uid": uid,
         "title": title,
