@@ -197,7 +197,11 @@ impl<A: Actuator> ControlLoop<A> {
         if is_change && *action == ActionResult::Written {
             log!(info, why = ReplicaChange::of(decision).message, "Scaled the target.");
         } else if is_change {
-            log!(info, why = ReplicaChange::of(decision).message, "Other replicas are desired; the mode does not write them.");
+            log!(
+                info,
+                why = ReplicaChange::of(decision).message,
+                "Other replicas are desired; the mode does not write them."
+            );
         }
         log!(debug, ?action, "Decided.");
     }

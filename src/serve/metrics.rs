@@ -31,13 +31,14 @@ pub use rows::ConditionState;
 use rows::ConsumerRow;
 
 type SourceOf<T> = Box<dyn Fn() -> T + Send + Sync>;
+type ConditionsOf = Box<dyn Fn(&Entry) -> Vec<ConditionState> + Send + Sync>;
 
 /// Where the numbers come from.
 pub struct MetricSources {
     /// What is known of every ScaledConsumer.
     pub registry: Registry,
     /// The states of a ScaledConsumer's conditions.
-    pub conditions: Box<dyn Fn(&Entry) -> Vec<ConditionState> + Send + Sync>,
+    pub conditions: ConditionsOf,
     /// The controller itself.
     pub controller: SourceOf<ControllerState>,
     /// How each Kafka cluster is polled.
