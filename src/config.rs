@@ -2,12 +2,12 @@
 //! wrong is named with file, line and field. `config/paceline.yaml` shows every field.
 
 mod authentication;
+mod check;
 mod external_metrics;
 mod metrics;
 mod selector;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,13 +19,11 @@ pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 pub use metrics::MetricsSettings;
 
-use crate::core::{
-    DEFAULT_POLL_DEADLINE, addresses, check_cluster_name, check_label_name, check_object_name, default_poll_deadline,
-    duration, format_duration,
-};
-use crate::kafka::{AddressPattern, PropertyError, check_property};
-use crate::yaml::{Document, Invalid, Problem, Source, path};
+use crate::core::{addresses, check_cluster_name, default_poll_deadline, duration, format_duration};
+use crate::kafka::{AddressPattern, ClusterSettings, PropertyError, property_errors, property_name_error};
+use crate::yaml::{Invalid, Source};
 use authentication::RawAuthentication;
+use check::ConfigurationCheck;
 use external_metrics::RawExternalMetrics;
 use metrics::RawMetrics;
 
@@ -34,8 +32,8 @@ use metrics::RawMetrics;
 pub struct Configuration {
     /// The Kafka clusters that a ScaledConsumer can name, by name.
     pub clusters: BTreeMap<String, Cluster>,
-    /// The addresses that a ScaledConsumer may give itself. None by default: whoever may write a ScaledConsumer could
-    /// otherwise make the controller connect anywhere.
+    /// The addresses that a ScaledConsumer may give itself. None by default, because any author of a
+    /// ScaledConsumer could otherwise make the controller connect anywhere.
     pub allow_bootstrap_servers: Vec<AddressPattern>,
     /// How many Kafka clusters the ScaledConsumers of one namespace may give themselves.
     pub max_inline_clusters_per_namespace: usize,
@@ -45,14 +43,14 @@ pub struct Configuration {
     pub metrics: MetricsSettings,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
-    /// Who may write.
+    /// Which replica of the controller may write.
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
     pub watch_namespaces: Vec<String>,
     /// A label selector: only ScaledConsumers that it selects count. All where absent. Several controllers share the
     /// ScaledConsumers of a cluster by it, each with a Lease of its own.
     pub watch_selector: Option<String>,
-    /// How the log looks, unless the command line says.
+    /// The log's format, unless the command line has one.
     pub log_format: LogFormat,
 }
 
@@ -76,65 +74,17 @@ impl Default for Configuration {
 /// A Kafka cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cluster {
-    /// The name that a ScaledConsumer refers to.
-    pub name: String,
-    /// `host:port`, separated by commas.
-    pub bootstrap_servers: String,
-    /// The time between two polls.
-    pub poll_interval: Duration,
-    /// The longest that one poll may take.
-    pub deadline: Duration,
-    /// How long a broker may take to answer one request. Where absent, the property `socket.timeout.ms` or else the
-    /// deadline says.
-    pub request_timeout: Option<Duration>,
-    /// Kafka's settings, by librdkafka's names.
-    pub properties: Properties,
-    /// Kafka's settings whose values are read from files, such as mounted Secrets, again and again.
+    /// How to connect to it, as far as the file itself says.
+    pub settings: ClusterSettings,
+    /// Properties whose values are read from files, such as mounted Secrets, again and again.
     pub property_files: BTreeMap<String, PathBuf>,
-    /// The Secrets that further settings come from.
-    pub authentication: Option<Authentication>,
+    /// The Secrets that further properties come from.
+    pub authentication: Authentication,
 }
 
-impl Cluster {
-    /// A cluster with the default timing and no settings.
-    pub fn new(name: &str, bootstrap_servers: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            bootstrap_servers: bootstrap_servers.to_owned(),
-            poll_interval: POLL_INTERVAL,
-            deadline: DEFAULT_POLL_DEADLINE,
-            request_timeout: None,
-            properties: Properties::default(),
-            property_files: BTreeMap::new(),
-            authentication: None,
-        }
-    }
-}
-
-/// Kafka's settings. `Debug` shows the names only, because passwords and keys are among the values.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Properties(BTreeMap<String, String>);
-
-impl Properties {
-    /// Sets a value.
-    pub fn set(&mut self, key: &str, value: &str) {
-        self.0.insert(key.to_owned(), value.to_owned());
-    }
-
-    /// The settings with their values, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
-    }
-}
-
-impl fmt::Debug for Properties {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.keys().map(|key| (key, "…"))).finish()
-    }
-}
-
-/// Which of several controllers may write.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How one of several replicas of the controller is elected to write.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LeaderElection {
     /// Without it every replica writes: only for a single one.
     pub enabled: bool,
@@ -150,7 +100,7 @@ impl Default for LeaderElection {
     }
 }
 
-/// How the log looks.
+/// The log's format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
@@ -161,16 +111,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// Kafka's consumers commit every 5 s by default; polling much faster sees the same commits again.
-pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
-/// A team has a cluster or two, and one for its tests; each costs the controller a connection to every broker.
+/// Default of `maxInlineClustersPerNamespace`: a team has a few clusters, and each costs the controller a connection to
+/// every broker.
 const INLINE_CLUSTERS: usize = 20;
-/// More pollers than that are not what a namespace needs.
+/// The largest `maxInlineClustersPerNamespace`: a bound on the pollers of one namespace.
 const MOST_INLINE_CLUSTERS: usize = 1_000;
+/// The shortest poll interval. Consumers commit less often.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// Beyond this the records of a quarter of an hour would pile up unseen.
+/// The longest poll interval. A longer one shows a backlog too late to act on it.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(900);
-/// Slow links answer within seconds; whoever waits longer learns of a backlog too late to act on it.
+/// The longest deadline of a poll. A backlog that is read later is read too late to act on it.
 const LONGEST_DEADLINE: Duration = Duration::from_secs(300);
 
 fn default_listen() -> SocketAddr {
@@ -195,9 +145,9 @@ impl Configuration {
         }
         let schema = schemars::schema_for!(Raw).to_value();
         let raw: Raw = document.parse(&[], &schema, &[])?;
-        let mut check = ConfigurationCheck { document, problems: Vec::new() };
+        let mut check = ConfigurationCheck::new(document);
         let configuration = check.configuration(raw);
-        if check.problems.is_empty() { Ok(configuration) } else { Err(Invalid(check.problems)) }
+        check.result(configuration)
     }
 }
 
@@ -217,36 +167,19 @@ pub enum ConfigurationError {
     Invalid(#[from] Invalid),
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 struct Raw {
     clusters: Vec<RawCluster>,
     allow_bootstrap_servers: Vec<String>,
-    max_inline_clusters_per_namespace: usize,
-    listen: String,
+    max_inline_clusters_per_namespace: Option<usize>,
+    listen: Option<String>,
     metrics: RawMetrics,
     external_metrics: RawExternalMetrics,
-    leader_election: RawLeaderElection,
+    leader_election: LeaderElection,
     watch_namespaces: Vec<String>,
     watch_selector: Option<String>,
     log_format: LogFormat,
-}
-
-impl Default for Raw {
-    fn default() -> Self {
-        Self {
-            clusters: Vec::new(),
-            allow_bootstrap_servers: Vec::new(),
-            max_inline_clusters_per_namespace: INLINE_CLUSTERS,
-            listen: default_listen().to_string(),
-            metrics: RawMetrics::default(),
-            external_metrics: RawExternalMetrics::default(),
-            leader_election: RawLeaderElection::default(),
-            watch_namespaces: Vec::new(),
-            watch_selector: None,
-            log_format: LogFormat::default(),
-        }
-    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -270,49 +203,12 @@ struct RawCluster {
     authentication: Option<RawAuthentication>,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-struct RawLeaderElection {
-    enabled: bool,
-    namespace: Option<String>,
-    lease_name: String,
-}
-
-impl Default for RawLeaderElection {
-    fn default() -> Self {
-        let LeaderElection { enabled, namespace, lease_name } = LeaderElection::default();
-        Self { enabled, namespace, lease_name }
-    }
-}
-
-/// Collects every problem, so that a file is mended in one go.
-struct ConfigurationCheck<'a> {
-    document: &'a Document<'a>,
-    problems: Vec<Problem>,
-}
-
 impl ConfigurationCheck<'_> {
-    fn wrong(&mut self, field: &str, message: impl Into<String>) {
-        self.problems.push(self.document.problem(&path(field), message.into()));
-    }
-
-    fn object_name(&mut self, field: &str, name: &str) {
-        if let Err(why) = check_object_name(name) {
-            self.wrong(field, why);
-        }
-    }
-
-    fn label_name(&mut self, field: &str, name: &str) {
-        if let Err(why) = check_label_name(name) {
-            self.wrong(field, why);
-        }
-    }
-
     fn configuration(&mut self, raw: Raw) -> Configuration {
         let mut clusters = BTreeMap::new();
         for (i, cluster) in raw.clusters.into_iter().enumerate() {
             let cluster = self.cluster(&format!("clusters[{i}]"), cluster);
-            let name = cluster.name.clone();
+            let name = cluster.settings.name.clone();
             if clusters.insert(name.clone(), cluster).is_some() {
                 self.wrong(&format!("clusters[{i}].name"), format!("there is another cluster \"{name}\" above"));
             }
@@ -324,7 +220,8 @@ impl ConfigurationCheck<'_> {
                 Err(why) => self.wrong(&format!("allowBootstrapServers[{i}]"), why),
             }
         }
-        if !(1..=MOST_INLINE_CLUSTERS).contains(&raw.max_inline_clusters_per_namespace) {
+        let max_inline_clusters = raw.max_inline_clusters_per_namespace.unwrap_or(INLINE_CLUSTERS);
+        if !(1..=MOST_INLINE_CLUSTERS).contains(&max_inline_clusters) {
             self.wrong("maxInlineClustersPerNamespace", format!("must be from 1 to {MOST_INLINE_CLUSTERS}"));
         }
         for (i, namespace) in raw.watch_namespaces.iter().enumerate() {
@@ -334,37 +231,27 @@ impl ConfigurationCheck<'_> {
         if let Some(Err(why)) = watch_selector.as_deref().map(selector::check) {
             self.wrong("watchSelector", why);
         }
-        let listen = raw.listen.parse().unwrap_or_else(|_| {
-            let why = format!("\"{}\" is no address to listen on; write for example \"[::]:8080\"", raw.listen);
-            self.wrong("listen", why);
-            default_listen()
-        });
+        let listen = self.listen("listen", raw.listen, default_listen());
+        self.object_name("leaderElection.leaseName", &raw.leader_election.lease_name);
+        if let Some(namespace) = &raw.leader_election.namespace {
+            self.label_name("leaderElection.namespace", namespace);
+        }
         Configuration {
             clusters,
             allow_bootstrap_servers: patterns,
-            max_inline_clusters_per_namespace: raw.max_inline_clusters_per_namespace,
+            max_inline_clusters_per_namespace: max_inline_clusters,
             listen,
             metrics: self.metrics(&raw.metrics),
             external_metrics: self.external_metrics(raw.external_metrics, listen),
-            leader_election: self.leader_election(raw.leader_election),
+            leader_election: raw.leader_election,
             watch_namespaces: raw.watch_namespaces.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
             watch_selector,
             log_format: raw.log_format,
         }
     }
 
-    fn leader_election(&mut self, raw: RawLeaderElection) -> LeaderElection {
-        self.object_name("leaderElection.leaseName", &raw.lease_name);
-        if let Some(namespace) = &raw.namespace {
-            self.label_name("leaderElection.namespace", namespace);
-        }
-        LeaderElection { enabled: raw.enabled, namespace: raw.namespace, lease_name: raw.lease_name }
-    }
-
-    fn property(&mut self, at: &str, field: &str, cluster: &str, checked: Result<(), PropertyError>) {
-        if let Err(PropertyError { property, message }) = checked {
-            self.wrong(&format!("{at}.{field}"), format!("\"{property}\" of cluster \"{cluster}\": {message}"));
-        }
+    fn property(&mut self, field: &str, cluster: &str, PropertyError { property, message }: &PropertyError) {
+        self.wrong(field, format!("\"{property}\" of cluster \"{cluster}\": {message}"));
     }
 
     fn cluster(&mut self, at: &str, raw: RawCluster) -> Cluster {
@@ -374,42 +261,38 @@ impl ConfigurationCheck<'_> {
         if let Err(why) = addresses(&raw.bootstrap_servers) {
             self.wrong(&format!("{at}.bootstrapServers"), why);
         }
-        let poll_interval = raw.poll_interval.unwrap_or(POLL_INTERVAL);
-        if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&poll_interval) {
+        let mut settings = ClusterSettings::new(&raw.name, &raw.bootstrap_servers);
+        settings.poll_interval = raw.poll_interval.unwrap_or(settings.poll_interval);
+        if !(SHORTEST_INTERVAL..=LONGEST_INTERVAL).contains(&settings.poll_interval) {
             self.wrong(&format!("{at}.pollInterval"), "must be from 1s to 15m");
         }
-        let deadline = raw.deadline.unwrap_or_else(|| default_poll_deadline(poll_interval));
+        let deadline = raw.deadline.unwrap_or_else(|| default_poll_deadline(settings.poll_interval));
+        settings.deadline = deadline;
         if deadline.is_zero() || deadline > LONGEST_DEADLINE {
             self.wrong(&format!("{at}.deadline"), "must be above 0 and at most 5m");
         }
+        settings.request_timeout = raw.request_timeout;
         if raw.request_timeout.is_some_and(|timeout| timeout.is_zero() || timeout > deadline) {
             let message = format!("must be above 0 and at most the deadline ({})", format_duration(deadline));
             self.wrong(&format!("{at}.requestTimeout"), message);
         }
-        let mut properties = Properties::default();
-        for (key, value) in &raw.properties {
-            self.property(at, "properties", &raw.name, check_property(key, Some(value)));
-            properties.set(key, value);
+        for error in property_errors(&raw.properties) {
+            self.property(&format!("{at}.properties"), &raw.name, &error);
         }
+        let field = format!("{at}.propertyFiles");
         for key in raw.property_files.keys() {
-            self.property(at, "propertyFiles", &raw.name, check_property(key, None));
+            if let Some(error) = property_name_error(key) {
+                self.property(&field, &raw.name, &error);
+            }
             if raw.properties.contains_key(key) {
-                self.wrong(&format!("{at}.propertyFiles"), format!("{key} is in properties as well; keep one of them"));
+                self.wrong(&field, format!("{key} is in properties as well; keep one of them"));
             }
         }
-        let RawCluster { name, bootstrap_servers, request_timeout, property_files, authentication, .. } = raw;
-        let gives = |key: &str| raw.properties.contains_key(key) || property_files.contains_key(key);
-        let authentication =
-            authentication.map(|section| self.authentication(&format!("{at}.authentication"), section, gives));
-        Cluster {
-            name,
-            bootstrap_servers,
-            poll_interval,
-            deadline,
-            request_timeout,
-            properties,
-            property_files,
-            authentication,
-        }
+        let gives = |key: &str| raw.properties.contains_key(key) || raw.property_files.contains_key(key);
+        let authentication = raw.authentication.map_or_else(Authentication::default, |section| {
+            self.authentication(&format!("{at}.authentication"), section, gives)
+        });
+        settings.properties = raw.properties;
+        Cluster { settings, property_files: raw.property_files, authentication }
     }
 }

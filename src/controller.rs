@@ -28,7 +28,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-pub use credentials::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
+pub use credentials::{ClusterSecrets, settings_of};
+pub(crate) use credentials::{KnownSecret, inline_settings, secret_key};
 pub use status_writer::{StatusBudget, StatusWriter};
 
 use crate::config::Configuration;

@@ -27,35 +27,35 @@ use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
 use broker::EmbeddedBroker;
 use console::{Console, RunTotals};
 use producer::Producer;
-pub use producer::SineLoad;
+pub(crate) use producer::SineLoad;
 use replicas::{LocalReplicas, Program};
-pub use worker::{WorkerSettings, run as run_worker};
+pub(crate) use worker::{WorkerSettings, run as run_worker};
 
 /// The parameters of a demo.
 #[derive(Clone, Debug)]
-pub struct DemoSettings {
+pub(crate) struct DemoSettings {
     /// The broker's topics.
-    pub topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// Partitions of each topic.
-    pub partitions: u16,
+    pub(crate) partitions: u16,
     /// The rate of arrivals.
-    pub load: SineLoad,
+    pub(crate) load: SineLoad,
     /// Capacity of one replica, in records/s.
-    pub capacity: u32,
+    pub(crate) capacity: u32,
     /// How long a replica takes to start before it joins the group.
-    pub start_delay: Duration,
+    pub(crate) start_delay: Duration,
     /// The time between two polls.
-    pub poll_interval: Duration,
+    pub(crate) poll_interval: Duration,
     /// The group and topics to poll, and the policy.
-    pub spec: Validated,
+    pub(crate) spec: Validated,
     /// The executable that has the `worker` command.
-    pub executable: PathBuf,
+    pub(crate) executable: PathBuf,
     /// Lines to print before the first row.
-    pub introduction: Vec<String>,
+    pub(crate) introduction: Vec<String>,
 }
 
 /// Runs until `end`, prints the rows and the summary, and leaves no process behind.
-pub async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>) -> anyhow::Result<()> {
     let broker = EmbeddedBroker::start(&parameters.topics, i32::from(parameters.partitions))?;
     let servers = broker.bootstrap_servers();
     let replicas = LocalReplicas::new(program(parameters, servers));

@@ -14,6 +14,7 @@ mod certificates;
 mod files;
 mod options;
 mod properties;
+mod secret;
 mod settings;
 // The cycle: what is requested, in which order, and what is cached.
 mod client;
@@ -38,11 +39,13 @@ mod tls;
 // The protocol's encoding.
 mod wire;
 
-pub use addresses::{AddressPattern, AddressPolicy, canonical};
+pub(crate) use addresses::canonical;
+pub use addresses::{AddressPattern, AddressPolicy};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{CycleReport, KafkaClient, MemberScope};
-pub use poller::{CYCLE_DURATION_BOUNDS, ClusterStatistics, MembershipHint, Poller};
-pub use properties::{PropertyError, check_property, refusal_from_tenant};
+pub(crate) use poller::MembershipHint;
+pub use poller::{CYCLE_DURATION_BOUNDS, ClusterStatistics, Poller};
+pub(crate) use properties::{PropertyError, property_errors, property_name_error};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};
 #[doc(hidden)]
 pub use wire::decode_any;

@@ -20,6 +20,6 @@ pub mod serve;
 pub mod checks;
 pub mod cli;
 pub mod config;
-pub mod demo;
+mod demo;
 pub mod simulate;
 pub mod yaml;

@@ -7,6 +7,7 @@ mod excerpt;
 mod foreign;
 mod limits;
 mod node;
+mod path;
 
 use std::fmt;
 use std::io::Read;
@@ -18,6 +19,8 @@ use serde_json::Value as Json;
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 
 use node::{Content, Node, NodeRef, Position};
+pub(crate) use path::{Segment, path};
+use path::{segments, tracked_segments};
 
 /// YAML text and where it is from.
 #[derive(Clone, Debug)]
@@ -30,7 +33,7 @@ pub struct Source {
 
 /// One document of a source. Never empty.
 #[derive(Debug)]
-pub struct Document<'s> {
+pub(crate) struct Document<'s> {
     source: &'s Source,
     root: Node,
 }
@@ -56,7 +59,7 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with a file that is not about a field.
-    pub fn of_file(file: &Path, line: Option<usize>, message: String) -> Self {
+    pub(crate) fn of_file(file: &Path, line: Option<usize>, message: String) -> Self {
         Self { file: file.display().to_string(), line, field: String::new(), message, excerpt: None }
     }
 }
@@ -119,7 +122,7 @@ impl Source {
     }
 
     /// The documents. Those with nothing in them are left out.
-    pub fn documents(&self) -> Result<Vec<Document<'_>>, Invalid> {
+    pub(crate) fn documents(&self) -> Result<Vec<Document<'_>>, Invalid> {
         let nodes = serde_saphyr::from_str_multiple_with_options::<Node, Vec<Node>>(&self.text, limits::options());
         let is_odd = nodes.as_ref().map_or(true, |nodes| nodes.iter().any(foreign::is_odd));
         if is_odd && foreign::has_assignments(&self.text) {
@@ -143,7 +146,7 @@ impl Source {
 
 impl Document<'_> {
     /// Whether the part at a path is a list, and how long it is.
-    pub fn items(&self, path: &[Segment]) -> Option<usize> {
+    pub(crate) fn items(&self, path: &[Segment]) -> Option<usize> {
         match self.root.find(path).1.map(|node| &node.content) {
             Some(Content::Sequence(items)) => Some(items.len()),
             _ => None,
@@ -151,7 +154,7 @@ impl Document<'_> {
     }
 
     /// The text at a path; empty where there is none.
-    pub fn text(&self, path: &[Segment]) -> &str {
+    pub(crate) fn text(&self, path: &[Segment]) -> &str {
         match self.root.find(path).1.map(|node| &node.content) {
             Some(Content::Text(text)) => text,
             _ => "",
@@ -159,18 +162,18 @@ impl Document<'_> {
     }
 
     /// The line where the part at a path begins, from 1.
-    pub fn line(&self, path: &[Segment]) -> u32 {
+    pub(crate) fn line(&self, path: &[Segment]) -> u32 {
         self.root.find(path).0.line
     }
 
     /// Whether there is something at a path, even if it is null.
-    pub fn has(&self, path: &[Segment]) -> bool {
+    pub(crate) fn has(&self, path: &[Segment]) -> bool {
         self.root.find(path).1.is_some()
     }
 
     /// The part at the path `within` as a value. A field that the value does not know is an error, unless it is one of
     /// `ignored` at the top of the part. `schema` gives the names for the hint.
-    pub fn parse<T: DeserializeOwned>(
+    pub(crate) fn parse<T: DeserializeOwned>(
         &self,
         within: &[Segment],
         schema: &Json,
@@ -188,7 +191,7 @@ impl Document<'_> {
         unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
         // Names at the top that are not known: the file may be another program's, and its values passwords.
         let is_foreign = unknown.iter().any(|path| path.len() == 1);
-        // A misspelt name is often why another one is missing, so both are told, the cause first.
+        // A wrong name is often why another one is missing, so both are reported, the cause first.
         let mut problems: Vec<_> =
             unknown.iter().map(|path| self.problem_within(&at(path), unknown_field(path, schema), false)).collect();
         match value {
@@ -207,7 +210,7 @@ impl Document<'_> {
 
     /// A problem with the field at `path`, which one of our types knows. Its line is that of the field, or else of the
     /// part that lacks it.
-    pub fn problem(&self, path: &[Segment], message: String) -> Problem {
+    pub(crate) fn problem(&self, path: &[Segment], message: String) -> Problem {
         self.problem_within(path, message, !foreign::may_be_secret(path))
     }
 
@@ -216,16 +219,16 @@ impl Document<'_> {
         let position = Some(self.root.find(path).0).filter(|_| !path.is_empty());
         let shown_in = if is_open { message.as_str() } else { "" };
         let excerpt = position.and_then(|position| excerpt::of(&self.source.text, position, shown_in));
-        self.source.problem(position, &display(path), message, excerpt)
+        self.source.problem(position, &foreign::display(path), message, excerpt)
     }
 }
 
 /// A value as YAML, with each text on one line.
-pub fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::SerializeError> {
+pub(crate) fn to_string<T: Serialize>(value: &T) -> Result<String, serde_saphyr::SerializeError> {
     serde_saphyr::to_string_with_options(value, serde_saphyr::ser_options! { prefer_block_scalars: false })
 }
 
-/// What is wrong with text that is not YAML, or not what we take for YAML.
+/// What is wrong with text that is not YAML, or uses a part of YAML that is not supported.
 fn syntax_error(error: &serde_saphyr::Error) -> String {
     use serde_saphyr::Error::{
         AliasError, AliasExpansionLimitExceeded, AliasReplayLimitExceeded, AliasReplayStackDepthExceeded, Budget,
@@ -234,9 +237,9 @@ fn syntax_error(error: &serde_saphyr::Error) -> String {
     match error.without_snippet() {
         AliasError { error, .. } => syntax_error(error),
         DuplicateMappingKey { key: Some(key), .. } => {
-            format!("\"{}\" is there twice; keep one of them", foreign::name(key))
+            format!("\"{}\" is given twice; keep one of them", foreign::name(key))
         }
-        DuplicateMappingKey { key: None, .. } => "a key is there twice; keep one of them".to_owned(),
+        DuplicateMappingKey { key: None, .. } => "a key is given twice; keep one of them".to_owned(),
         MergeKeyNotAllowed { .. } => "merge keys (<<) are not read; write out what they stand for".to_owned(),
         Budget { breach, .. } => limits::explain(breach),
         AliasReplayLimitExceeded { .. } | AliasExpansionLimitExceeded { .. } | AliasReplayStackDepthExceeded { .. } => {
@@ -247,10 +250,10 @@ fn syntax_error(error: &serde_saphyr::Error) -> String {
     }
 }
 
-/// The types' own names say nothing to whoever writes YAML.
+/// Replaces the names of Rust's types, which mean nothing to an author of YAML.
 fn without_type_names(text: &str) -> String {
     let text = text.replacen("invalid type: unit value", "invalid type: nothing", 1);
-    for (name, instead) in [("expected struct ", "fields (name: value)"), ("expected enum ", "one of its words")] {
+    for (name, instead) in [("expected struct ", "fields (name: value)"), ("expected enum ", "one of its values")] {
         if let Some((start, _)) = text.rsplit_once(name) {
             return format!("{start}expected {instead}");
         }
@@ -258,64 +261,6 @@ fn without_type_names(text: &str) -> String {
     let number = ["i32", "i64", "u32", "u64", "usize"];
     let start = number.iter().find_map(|name| text.strip_suffix(&format!("expected {name}")));
     start.map_or_else(|| text.clone(), |start| format!("{start}expected a whole number"))
-}
-
-/// One step into a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
-    /// A key of a mapping.
-    Key(String),
-    /// An index of a sequence.
-    Index(usize),
-}
-
-/// A path from text such as `clusters[0].name` or `spec.kafka`.
-pub fn path(text: &str) -> Vec<Segment> {
-    let parts = text.split(['.', '[']).filter(|part| !part.is_empty());
-    parts
-        .map(|part| match part.strip_suffix(']').and_then(|index| index.parse().ok()) {
-            Some(index) => Segment::Index(index),
-            None => Segment::Key(part.to_owned()),
-        })
-        .collect()
-}
-
-fn display(path: &[Segment]) -> String {
-    let mut text = String::new();
-    for segment in path {
-        match segment {
-            Segment::Key(key) if text.is_empty() => text.push_str(foreign::name(key)),
-            Segment::Key(key) => {
-                text.push('.');
-                text.push_str(foreign::name(key));
-            }
-            Segment::Index(index) => text.push_str(&format!("[{index}]")),
-        }
-    }
-    text
-}
-
-fn tracked_segments(path: &serde_path_to_error::Path) -> Vec<Segment> {
-    use serde_path_to_error::Segment as Tracked;
-    let segment = |segment: &Tracked| match segment {
-        Tracked::Seq { index } => Some(Segment::Index(*index)),
-        Tracked::Map { key } => Some(Segment::Key(key.clone())),
-        Tracked::Enum { .. } | Tracked::Unknown => None,
-    };
-    path.iter().map_while(segment).collect()
-}
-
-fn segments(path: &serde_ignored::Path<'_>) -> Vec<Segment> {
-    use serde_ignored::Path;
-    let (parent, segment) = match path {
-        Path::Root => return Vec::new(),
-        Path::Seq { parent, index } => (parent, Some(Segment::Index(*index))),
-        Path::Map { parent, key } => (parent, Some(Segment::Key(key.clone()))),
-        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => (parent, None),
-    };
-    let mut all = segments(parent);
-    all.extend(segment);
-    all
 }
 
 fn unknown_field(path: &[Segment], schema: &Json) -> String {
@@ -331,7 +276,7 @@ fn unknown_field(path: &[Segment], schema: &Json) -> String {
 }
 
 /// The names that come close to what was written, best first, at most three.
-pub fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     // 0.75 lets a swapped, missing or doubled letter and a wrong case pass, and keeps unrelated names out.
     const CLOSE: f64 = 0.75;
     let lower = written.to_lowercase();

@@ -1,11 +1,10 @@
-//! How a command that is run by hand reaches a Kafka cluster. Secrets are read once, with the rights of whoever runs it.
+//! How a command reaches a Kafka cluster. Secrets are read once, with the rights of the user.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::cluster;
-use crate::cli::WrongInput;
-use crate::config::Cluster;
+use super::outcome::WrongInput;
+use crate::config::{Authentication, Cluster, SecretRef};
 use crate::controller::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::core::addresses;
 use crate::kafka::ClusterSettings;
@@ -16,7 +15,7 @@ use crate::kubernetes::scaledconsumer::watch::Key;
 /// A cluster by its addresses.
 pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
     check(servers)?;
-    checked(ClusterSettings::new(servers, servers), properties, None)
+    checked(ClusterSettings::new(servers, servers), properties)
 }
 
 /// A cluster that a ScaledConsumer gives itself.
@@ -27,20 +26,16 @@ pub(super) async fn of_consumer(
     let InlineCluster { servers, secret, authority } = cluster;
     check(servers)?;
     let secrets = secrets(secret.clone(), authority.clone()).await?;
-    checked(inline_settings(servers, servers, secrets), properties, None)
+    checked(inline_settings(servers, servers, secrets), properties)
 }
 
-/// A cluster of the configuration, with further settings.
+/// A cluster of the configuration, with further properties.
 pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
-    let secrets = match &cluster.authentication {
-        None => ClusterSecrets::default(),
-        Some(authentication) => {
-            // Where nobody says in which namespace, the controller's is meant.
-            let key = |reference| secret_key(reference, CONTROLLER);
-            secrets(authentication.secret.as_ref().map(key), authentication.authority.as_ref().map(key)).await?
-        }
-    };
-    checked(settings_of(cluster, secrets), properties, cluster.request_timeout)
+    // A reference without a namespace means the controller's.
+    let key = |reference: &SecretRef| secret_key(reference, CONTROLLER);
+    let Authentication { secret, authority } = &cluster.authentication;
+    let secrets = secrets(secret.as_ref().map(key), authority.as_ref().map(key)).await?;
+    checked(settings_of(cluster, secrets), properties)
 }
 
 /// The namespace that the manifests install the controller into.
@@ -53,7 +48,7 @@ async fn secrets(secret: Option<Key>, authority: Option<Key>) -> anyhow::Result<
     let (client, _) = cluster::client().await.map_err(|error| {
         let todo = "take the Secret's values into a file and name it in propertyFiles, or give --property";
         WrongInput(format!(
-            "The credentials are in a Secret, and no Kubernetes cluster can be asked for it ({error}); {todo}"
+            "The credentials are in a Secret, and no Kubernetes cluster can be reached ({error}); {todo}"
         ))
     })?;
     Ok(ClusterSecrets { secret: read(&client, secret).await, authority: read(&client, authority).await })
@@ -71,16 +66,11 @@ fn check(servers: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn checked(
-    mut settings: ClusterSettings,
-    properties: &[(String, String)],
-    request_timeout: Option<Duration>,
-) -> anyhow::Result<ClusterSettings> {
+fn checked(mut settings: ClusterSettings, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {
     if properties.iter().any(|(key, _)| key.is_empty()) {
         return Err(WrongInput("--property: write KEY=VALUE, for example security.protocol=SSL".to_owned()).into());
     }
     settings.properties.extend(properties.iter().cloned());
-    settings.settle_request_timeout(request_timeout);
     settings.validate().map_err(|error| WrongInput(error.to_string()))?;
     Ok(settings)
 }

@@ -1,9 +1,10 @@
 //! `paceline crd`: the definition of the ScaledConsumer, for `kubectl apply -f -`.
 
-use super::Outcome;
+use super::outcome::Outcome;
+use super::output::print;
 use crate::kubernetes::scaledconsumer::resource::crd_yaml;
 
 pub(super) fn run() -> anyhow::Result<Outcome> {
-    super::print(&crd_yaml())?;
+    print(&crd_yaml())?;
     Ok(Outcome::Fine)
 }

@@ -1,4 +1,4 @@
-//! `paceline demo`: what is demonstrated, from an embedded ScaledConsumer that is read as any other.
+//! `paceline demo`: the parameters, from an embedded ScaledConsumer that is read as any other.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,9 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Outcome, WrongInput, manifests};
+use super::manifests;
+use super::outcome::{Outcome, WrongInput};
+use super::process::runtime;
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, parse_duration, short};
 use crate::demo::{DemoSettings, SineLoad, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
@@ -37,7 +39,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Outcome> {
     let parameters = parameters(arguments)?;
-    super::runtime()?.block_on(async {
+    runtime()?.block_on(async {
         let (mut interrupt, mut terminate, mut hangup) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let end = async {
@@ -106,9 +108,9 @@ fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
             short(START_DELAY)
         ),
         format!("Rule      {rule}, {}.", range(policy.bounds)),
-        "Polled, decided and steered by the same code as in a cluster; only the last step, starting and stopping"
+        "The same code as in a cluster polls and decides; only starting and stopping processes is the demo's own."
             .to_owned(),
-        "processes, is the demo's own. Ctrl-C ends it and prints a summary.".to_owned(),
+        "Ctrl-C ends it and prints a summary.".to_owned(),
         String::new(),
     ]
 }

@@ -1,12 +1,15 @@
-//! `paceline doctor`: what the controller needs, checked one by one, with what to do. Each check gives rows; this file
-//! asks for them and prints them.
+//! `paceline doctor`: what the controller needs, checked one by one, with what to do. This file runs the
+//! checks and prints their rows.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::{Outcome, Output, cluster};
+use super::cluster;
+use super::outcome::Outcome;
+use super::output::{Output, print};
+use super::process::runtime;
 use crate::checks::{CheckResult, Row};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
@@ -18,7 +21,7 @@ use crate::serve::external_metrics::diagnosis::{self as external_metrics, Extern
 /// What `doctor` takes.
 #[derive(Debug, Args)]
 pub(super) struct DoctorArguments {
-    /// The controller's configuration file: what is meant to be on, and how it is named.
+    /// The controller's configuration file: what is enabled, and the names of the Service and the Secrets.
     #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
     config: Option<PathBuf>,
     /// The controller's namespace.
@@ -32,14 +35,14 @@ pub(super) struct DoctorArguments {
     output: Output,
 }
 
-/// Where the terminal does not say: a line that fits beside another window.
+/// The width of the table where that of the terminal is not known, in characters.
 const WIDTH: u16 = 110;
 
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
     let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
-    let rows = super::runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
-    super::print(&match arguments.output {
+    let rows = runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
+    print(&match arguments.output {
         Output::Table => table(&rows),
         Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
     })?;
@@ -47,7 +50,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     Ok(if failed { Outcome::Partly } else { Outcome::Fine })
 }
 
-/// What is meant to be there. Without a configuration nobody has said whether external metrics are.
+/// What the configuration wants. Without one it is not known whether external metrics are wanted.
 fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> ExternalMetricsCheck {
     let enabled = configuration.as_ref().map(|configuration| configuration.external_metrics.enabled);
     let ExternalMetrics { service, certificate, .. } =
@@ -70,20 +73,20 @@ fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> E
 /// The Secrets that the configuration's clusters name, each once for each cluster.
 fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSecret> {
     let of = |cluster: &Cluster, reference: &SecretRef, is_authority| KafkaSecret {
-        cluster: cluster.name.clone(),
+        cluster: cluster.settings.name.clone(),
         key: secret_key(reference, namespace),
         is_authority,
     };
     let mut all = Vec::new();
     for cluster in configuration.clusters.values() {
-        let Some(Authentication { secret, authority }) = &cluster.authentication else { continue };
+        let Authentication { secret, authority } = &cluster.authentication;
         all.extend(secret.as_ref().map(|reference| of(cluster, reference, false)));
         all.extend(authority.as_ref().map(|reference| of(cluster, reference, true)));
     }
     all
 }
 
-/// Every check, in the order in which somebody would look.
+/// All checks, causes before their effects.
 async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row> {
     let (client, address) = match cluster::client().await {
         Ok(found) => found,
@@ -101,7 +104,7 @@ async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row
 
 fn without_api_server(row: Row) -> Vec<Row> {
     let mut rows = vec![row];
-    rows.extend(external_metrics::skipped("The API server can't be asked."));
+    rows.extend(external_metrics::skipped("The API server can't be reached."));
     rows
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::WrongInput;
+use super::outcome::WrongInput;
 use crate::kubernetes::scaledconsumer::manifest::{API_VERSION, KIND, Manifests, parse};
 use crate::yaml::{Invalid, Source};
 

@@ -12,7 +12,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{Outcome, WrongInput};
+use super::outcome::{Outcome, WrongInput};
 use crate::core::{Engine, Observation, Policy, Unknown, default_poll_deadline, max_observation_gap};
 use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::scaledconsumer::validate::validate;

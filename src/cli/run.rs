@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Log, Outcome};
+use super::outcome::Outcome;
+use super::process::{Log, runtime};
 use crate::config::Configuration;
 use crate::controller;
 
@@ -26,7 +27,7 @@ pub(super) fn run(arguments: &RunArguments, log: &Log) -> anyhow::Result<Outcome
         None => Configuration::default(),
     };
     log.start("info", configuration.log_format)?;
-    let runtime = super::runtime()?;
+    let runtime = runtime()?;
     runtime.block_on(controller::run(configuration, arguments.from.clone()))?;
     // A file on a volume that hangs must not keep the process: everything that matters has ended.
     runtime.shutdown_background();

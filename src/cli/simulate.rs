@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 
-use self::report::Outcomes;
-use super::{Outcome, Output, WrongInput};
+use super::outcome::{Outcome, WrongInput};
+use super::output::{Output, print};
 use crate::core::parse_duration;
 use crate::simulate::{DURATIONS, Job, PolicyName, Run, Scenario, read, run_all, svg};
 use crate::yaml::Invalid;
+use report::Outcomes;
 
 const EXAMPLES: &str = "Examples:
   A scenario, all policies side by side:
@@ -85,7 +86,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> anyhow::Result<Outcome> {
     if let Some(file) = &arguments.plot {
         plot(file, &all)?;
     }
-    super::print(&match arguments.output {
+    print(&match arguments.output {
         Output::Table if stdout => report::csv(&all),
         Output::Table => report::table(&all),
         Output::Json => report::json(&all, stdout)?,
@@ -121,7 +122,7 @@ fn plot(file: &Path, all: &[Outcomes]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads all scenarios; tells everything that is wrong with any of them.
+/// Reads all scenarios. The error lists all that is wrong with any of them.
 fn load(paths: &[PathBuf]) -> anyhow::Result<Vec<Scenario>> {
     let (mut scenarios, mut problems) = (Vec::new(), Vec::new());
     for path in paths {
@@ -149,7 +150,7 @@ fn files(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// One line on the terminal that says how far it is.
+/// Progress, as one line on a terminal.
 struct SimulationProgress {
     of: usize,
     shown: bool,
@@ -166,7 +167,7 @@ impl SimulationProgress {
 
     fn write(&self, text: &str) {
         if self.shown {
-            // If stderr is gone, there is nobody to tell.
+            // Where stderr is closed, the failure can't be reported.
             let _ = std::io::stderr().write_all(text.as_bytes());
         }
     }

@@ -3,19 +3,20 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::ConfigurationCheck;
+use super::check::ConfigurationCheck;
 
 /// The Secrets that a cluster's credentials come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
-    /// Who the controller is to the brokers.
+    /// The controller's credentials for the brokers.
     pub secret: Option<SecretRef>,
-    /// The authority that brokers' certificates are checked against.
+    /// The authorities that may sign the brokers' certificates.
     pub authority: Option<SecretRef>,
 }
 
 /// A Secret of Kubernetes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct SecretRef {
     /// Its namespace; the controller's own where absent.
     pub namespace: Option<String>,
@@ -26,15 +27,8 @@ pub struct SecretRef {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RawAuthentication {
-    secret_ref: Option<RawSecretRef>,
-    ca_secret_ref: Option<RawSecretRef>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct RawSecretRef {
-    namespace: Option<String>,
-    name: String,
+    secret_ref: Option<SecretRef>,
+    ca_secret_ref: Option<SecretRef>,
 }
 
 impl ConfigurationCheck<'_> {
@@ -53,17 +47,13 @@ impl ConfigurationCheck<'_> {
         {
             self.wrong(&format!("{at}.caSecretRef"), format!("{key} is given as well; keep one of them"));
         }
-        Authentication {
-            secret: raw.secret_ref.map(|raw| self.secret_ref(&format!("{at}.secretRef"), raw)),
-            authority: raw.ca_secret_ref.map(|raw| self.secret_ref(&format!("{at}.caSecretRef"), raw)),
+        for (field, reference) in [("secretRef", &raw.secret_ref), ("caSecretRef", &raw.ca_secret_ref)] {
+            let Some(SecretRef { namespace, name }) = reference else { continue };
+            self.object_name(&format!("{at}.{field}.name"), name);
+            if let Some(namespace) = namespace {
+                self.label_name(&format!("{at}.{field}.namespace"), namespace);
+            }
         }
-    }
-
-    fn secret_ref(&mut self, at: &str, raw: RawSecretRef) -> SecretRef {
-        self.object_name(&format!("{at}.name"), &raw.name);
-        if let Some(namespace) = &raw.namespace {
-            self.label_name(&format!("{at}.namespace"), namespace);
-        }
-        SecretRef { namespace: raw.namespace, name: raw.name }
+        Authentication { secret: raw.secret_ref, authority: raw.ca_secret_ref }
     }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use crate::core::duration;
 
-use super::ConfigurationCheck;
+use super::check::ConfigurationCheck;
 
 /// How external.metrics.k8s.io is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct ExternalMetrics {
     pub enabled: bool,
     /// Where it is served, over TLS.
     pub listen: SocketAddr,
-    /// How long an observation counts; three times the poll interval of its cluster where absent.
+    /// The age up to which an observation is served; three times the poll interval of its cluster where absent.
     pub max_age: Option<Duration>,
     /// The Service that the APIService names.
     pub service: Service,
@@ -27,7 +27,8 @@ pub struct ExternalMetrics {
 }
 
 /// A Service of Kubernetes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -38,10 +39,16 @@ pub struct Service {
 /// Where the serving certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Certificate {
-    /// It is made and renewed by the controller, and kept in a Secret of this name in the controller's namespace.
+    /// The controller makes and renews it, and keeps it in a Secret of this name in its namespace.
     SelfManaged(String),
-    /// Somebody else puts `tls.crt` and `tls.key` into this directory.
+    /// `tls.crt` and `tls.key` are in this directory, put there by others.
     Directory(PathBuf),
+}
+
+impl Default for Service {
+    fn default() -> Self {
+        Self { name: "paceline-external-metrics".to_owned(), namespace: None }
+    }
 }
 
 impl Default for ExternalMetrics {
@@ -50,49 +57,27 @@ impl Default for ExternalMetrics {
             enabled: false,
             listen: SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 6443),
             max_age: None,
-            service: Service { name: "paceline-external-metrics".to_owned(), namespace: None },
+            service: Service::default(),
             certificate: Certificate::SelfManaged("paceline-external-metrics-tls".to_owned()),
         }
     }
 }
 
-/// Anything shorter is over before the next poll.
+/// The shortest `maxAge`: as long as the shortest poll interval.
 const SHORTEST_AGE: Duration = Duration::from_secs(1);
-/// An HPA that acts on what was true an hour ago acts on nothing.
+/// The longest `maxAge`: an hour-old value does not show the current load.
 const LONGEST_AGE: Duration = Duration::from_secs(3600);
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct RawExternalMetrics {
     enabled: bool,
-    listen: String,
+    listen: Option<String>,
     #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     max_age: Option<Duration>,
-    service: RawService,
+    service: Service,
     certificate: RawCertificate,
-}
-
-impl Default for RawExternalMetrics {
-    fn default() -> Self {
-        let ExternalMetrics { enabled, listen, max_age, .. } = ExternalMetrics::default();
-        let (service, certificate) = (RawService::default(), RawCertificate::default());
-        Self { enabled, listen: listen.to_string(), max_age, service, certificate }
-    }
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-struct RawService {
-    name: String,
-    namespace: Option<String>,
-}
-
-impl Default for RawService {
-    fn default() -> Self {
-        let Service { name, namespace } = ExternalMetrics::default().service;
-        Self { name, namespace }
-    }
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -105,11 +90,7 @@ struct RawCertificate {
 impl ConfigurationCheck<'_> {
     pub(super) fn external_metrics(&mut self, raw: RawExternalMetrics, others: SocketAddr) -> ExternalMetrics {
         let default = ExternalMetrics::default();
-        let listen = raw.listen.parse().unwrap_or_else(|_| {
-            let why = format!("\"{}\" is no address to listen on; write for example \"[::]:6443\"", raw.listen);
-            self.wrong("externalMetrics.listen", why);
-            default.listen
-        });
+        let listen = self.listen("externalMetrics.listen", raw.listen, default.listen);
         if raw.enabled && listen == others {
             self.wrong("externalMetrics.listen", "is the same as listen; it needs a port of its own");
         }
@@ -120,12 +101,11 @@ impl ConfigurationCheck<'_> {
         if let Some(namespace) = &raw.service.namespace {
             self.label_name("externalMetrics.service.namespace", namespace);
         }
-        let RawService { name, namespace } = raw.service;
         ExternalMetrics {
             enabled: raw.enabled,
             listen,
             max_age: raw.max_age,
-            service: Service { name, namespace },
+            service: raw.service,
             certificate: self.certificate(raw.certificate, default.certificate),
         }
     }
@@ -144,7 +124,7 @@ impl ConfigurationCheck<'_> {
                 Certificate::Directory(directory)
             }
             (Some(_), Some(_)) => {
-                let why = "secretName and directory are both given: the controller makes the certificate itself, or somebody else does; keep one of them";
+                let why = "secretName and directory are both given; keep one of them";
                 self.wrong("externalMetrics.certificate", why);
                 default
             }

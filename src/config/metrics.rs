@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::ConfigurationCheck;
+use super::check::ConfigurationCheck;
 
 /// Partitions of one group that have series unless the configuration says otherwise. A group of more is rare, and its
 /// series would outnumber those of all others.

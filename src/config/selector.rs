@@ -53,7 +53,7 @@ mod tests {
     use super::check;
 
     #[test]
-    fn label_selectors_are_told_from_other_text() {
+    fn label_selectors_are_distinguished_from_other_text() {
         for good in [
             "shard=a",
             "shard==a",

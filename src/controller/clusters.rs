@@ -1,5 +1,5 @@
-//! The pollers: one per Kafka cluster, started when a ScaledConsumer first names it. However a cluster is spelt, it has
-//! one poller; how many a namespace may have of its own is bounded.
+//! The pollers: one per Kafka cluster, started when a ScaledConsumer first names it. A cluster has
+//! one poller, in whatever form its addresses are given; how many clusters a namespace may give itself is bounded.
 
 mod expiry;
 
@@ -39,7 +39,7 @@ pub(super) struct Clusters {
     stop: CancellationToken,
 }
 
-/// One cluster, however it is spelt. `Display` is its name in logs, metrics and conditions.
+/// One cluster, with its addresses in canonical form. `Display` is its name in logs, metrics and conditions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ClusterKey {
     Named(String),
@@ -68,9 +68,9 @@ struct Polled {
     poller: Poller,
     interval: Duration,
     deadline: Duration,
-    /// Whether it was idle when last looked at; the second time it is dropped.
+    /// Whether it was idle at the last check; at the next it is dropped.
     idle: bool,
-    /// What expires soon.
+    /// The certificate that expires soon.
     expiring: watch::Sender<Option<CertificateWarning>>,
 }
 
@@ -89,7 +89,7 @@ pub(super) struct Subscription {
     pub(super) max_observation_gap: Duration,
     /// The certificate of the cluster's that expires soon.
     pub(super) expiring: watch::Receiver<Option<CertificateWarning>>,
-    /// Where to say whether the group's members are changing.
+    /// Reports whether the group's members are changing.
     pub(super) members: MembershipHint,
 }
 
@@ -130,27 +130,21 @@ impl Clusters {
         cluster: &ClusterRef,
         query: GroupQuery,
     ) -> Result<Subscription, NotSubscribed> {
-        // What it used before it has changed.
         self.release(consumer);
         let key = match cluster {
             ClusterRef::Named(name) => ClusterKey::Named(name.clone()),
             ClusterRef::Inline(inline) => {
                 let key = self.inline_key(inline)?;
-                self.claim(consumer, &key)?;
+                self.register_user(consumer, &key)?;
                 key
             }
         };
         let mut pollers = lock(&self.pollers);
         if !pollers.contains_key(&key) {
-            self.drop_trail(&mut pollers);
+            self.drop_unused(&mut pollers);
             let settings = self.settings(&key)?;
             let (interval, deadline) = (settings.poll_interval, settings.deadline);
-            // What is wrong with a file or a Secret is told by itself.
-            if let Some(Err(why)) = settings.source.as_ref().map(|source| source.load()) {
-                return Err(format!("Kafka cluster \"{key}\": {why}").into());
-            }
-            let poller = Poller::start(settings, now, &self.stop)
-                .map_err(|error| format!("Kafka cluster \"{key}\": {error}"))?;
+            let poller = Poller::start(settings, now, &self.stop).map_err(|error| error.to_string())?;
             info!(cluster = %key, "Polling a Kafka cluster.");
             let expiring = watch::Sender::new(None);
             pollers.insert(key.clone(), Polled { poller, interval, deadline, idle: false, expiring });
@@ -174,7 +168,7 @@ impl Clusters {
         lock(&self.users).remove(consumer);
     }
 
-    /// Returns when a Secret has changed, or has been read at last: what was refused may go now.
+    /// Returns when a Secret has changed or has been read: a subscription that was refused may succeed now.
     pub(super) async fn credentials_changed(&self) {
         self.secrets.changed().await;
     }
@@ -191,7 +185,7 @@ impl Clusters {
     }
 
     /// Counts a cluster as the ScaledConsumer's, unless its namespace has too many.
-    fn claim(&self, consumer: &Key, key: &ClusterKey) -> Result<(), String> {
+    fn register_user(&self, consumer: &Key, key: &ClusterKey) -> Result<(), String> {
         let most = self.configuration.max_inline_clusters_per_namespace;
         let mut users = lock(&self.users);
         let first = Key { namespace: consumer.namespace.clone(), name: String::new() };
@@ -206,16 +200,16 @@ impl Clusters {
         Ok(())
     }
 
-    /// Drops pollers and Secrets that no ScaledConsumer uses any more, so that whoever changes addresses or Secrets all
-    /// the time leaves no trail of them.
-    fn drop_trail(&self, pollers: &mut BTreeMap<ClusterKey, Polled>) {
+    /// Drops pollers and Secrets that no ScaledConsumer uses any more, so that a ScaledConsumer that changes its addresses
+    /// or Secrets all the time has one of each.
+    fn drop_unused(&self, pollers: &mut BTreeMap<ClusterKey, Polled>) {
         let users = lock(&self.users);
         let used: BTreeSet<&ClusterKey> = users.values().collect();
         pollers.retain(|cluster, polled| match cluster {
             ClusterKey::Named(_) => true,
             ClusterKey::Inline { .. } => used.contains(cluster) || !polled.is_idle(),
         });
-        let named = self.configuration.clusters.values().filter_map(|cluster| cluster.authentication.as_ref());
+        let named = self.configuration.clusters.values().map(|cluster| &cluster.authentication);
         let named: Vec<Key> = named
             .flat_map(|it| it.secret.iter().chain(&it.authority))
             .map(|reference| secret_key(reference, &self.own_namespace))
@@ -231,7 +225,6 @@ impl Clusters {
     }
 
     fn settings(&self, key: &ClusterKey) -> Result<ClusterSettings, NotSubscribed> {
-        let follow = |secret: Option<&Key>| secret.map(|secret| self.secrets.follow(secret));
         match key {
             ClusterKey::Named(name) => {
                 let Some(cluster) = self.configuration.clusters.get(name) else {
@@ -241,33 +234,35 @@ impl Clusters {
                         "spec.kafka.cluster: \"{name}\" is not in the controller's configuration, which has {known}"
                     )));
                 };
-                let named = cluster.authentication.clone().unwrap_or(Authentication { secret: None, authority: None });
-                let [secret, authority] = [named.secret, named.authority]
-                    .map(|reference| reference.map(|reference| secret_key(&reference, &self.own_namespace)));
-                let secrets = ClusterSecrets { secret: follow(secret.as_ref()), authority: follow(authority.as_ref()) };
-                if secrets.are_read() { Ok(settings_of(cluster, secrets)) } else { Err(NotSubscribed::NotYet) }
+                let key = |reference| secret_key(reference, &self.own_namespace);
+                let Authentication { secret, authority } = &cluster.authentication;
+                let secrets = self.follow(secret.as_ref().map(key).as_ref(), authority.as_ref().map(key).as_ref())?;
+                Ok(settings_of(cluster, secrets))
             }
             ClusterKey::Inline { servers, secret, authority } => {
-                let secrets = ClusterSecrets { secret: follow(secret.as_ref()), authority: follow(authority.as_ref()) };
-                if !secrets.are_read() {
-                    return Err(NotSubscribed::NotYet);
-                }
-                let mut settings = inline_settings(&key.to_string(), servers, secrets);
-                settings.addresses = self.addresses.clone();
-                Ok(settings)
+                let secrets = self.follow(secret.as_ref(), authority.as_ref())?;
+                let settings = inline_settings(&key.to_string(), servers, secrets);
+                Ok(ClusterSettings { addresses: self.addresses.clone(), ..settings })
             }
         }
     }
 
-    /// Drops pollers and Secrets that nobody has used since the last look, and looks at the certificates. Called now and
-    /// then.
-    pub(super) fn tidy(&self) {
+    /// Watches a cluster's Secrets.
+    fn follow(&self, secret: Option<&Key>, authority: Option<&Key>) -> Result<ClusterSecrets, NotSubscribed> {
+        let [secret, authority] = [secret, authority].map(|key| key.map(|key| self.secrets.follow(key)));
+        let secrets = ClusterSecrets { secret, authority };
+        if secrets.are_read() { Ok(secrets) } else { Err(NotSubscribed::NotYet) }
+    }
+
+    /// Drops pollers and Secrets that are unused for the second time in a row, and checks the certificates. Called
+    /// periodically.
+    pub(super) fn drop_idle(&self) {
         lock(&self.pollers).retain(|cluster, polled| {
             let idle = polled.is_idle();
             let keep = !(idle && polled.idle);
             polled.idle = idle;
             if !keep {
-                info!(%cluster, "Nobody needs this Kafka cluster any more.");
+                info!(%cluster, "Stopped polling a Kafka cluster that no ScaledConsumer uses.");
             }
             let certificates = polled.poller.statistics().certificates;
             polled.expiring.send_replace(expiry::warning(&certificates, SystemTime::now()));

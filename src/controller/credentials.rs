@@ -1,5 +1,5 @@
-//! Where the properties of a cluster come from that may change while it is polled: files and Secrets. Knows whose they
-//! are and in which order they count; what a Secret's keys mean is known in [`crate::kubernetes::kafka_secret`].
+//! The properties of a cluster that may change while it is polled: from files and Secrets. Knows their order of
+//! precedence; [`crate::kubernetes::kafka_secret`] knows what a Secret's keys mean.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -14,7 +14,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
 use crate::config::{Cluster, SecretRef};
-use crate::kafka::{ClusterSettings, PropertySource, refusal_from_tenant};
+use crate::kafka::{ClusterSettings, PropertySource};
 use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::kafka_secret::{
     self, Origin, SecretState, authority_of_secret, merge, properties_of_secret, value_of,
@@ -25,20 +25,21 @@ use crate::kubernetes::scaledconsumer::watch::Key;
 /// has a quarter of it.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// How often changed Secrets have everything that waits tried again: whoever writes one all the time keeps nobody busy.
-const PAUSE: Duration = Duration::from_millis(500);
+/// The shortest time between two returns of [`Secrets::changed`], so that a Secret that is written all the time does not
+/// keep the controller busy.
+const CHANGE_INTERVAL: Duration = Duration::from_millis(500);
 
-/// A Secret that is followed, or one that was read once.
+/// A Secret that is watched, or one that was read once.
 #[derive(Debug)]
-pub struct KnownSecret {
+pub(crate) struct KnownSecret {
     key: Key,
     state: watch::Receiver<SecretState>,
     _stop: Option<DropGuard>,
 }
 
 impl KnownSecret {
-    /// Reads a Secret once, with the rights of whoever asks.
-    pub async fn read(client: &ApiClient, key: Key) -> Arc<Self> {
+    /// Reads a Secret once, with the rights of the client.
+    pub(crate) async fn read(client: &ApiClient, key: Key) -> Arc<Self> {
         let (_, state) = watch::channel(kafka_secret::read(client, &key).await);
         Arc::new(Self { key, state, _stop: None })
     }
@@ -54,7 +55,7 @@ impl KnownSecret {
     }
 }
 
-/// The Secrets that are followed: one watch for each, however many clusters name it.
+/// The Secrets that are watched: one watch for each, however many clusters name it.
 pub(super) struct Secrets {
     client: ApiClient,
     /// A std mutex: nothing is awaited while it is held. At most two Secrets for each cluster.
@@ -67,7 +68,7 @@ pub(super) struct Secrets {
 
 struct Followed {
     secret: Arc<KnownSecret>,
-    /// Whether nobody used it when last looked at; the second time it is dropped.
+    /// Whether it was unused at the last check; at the next it is dropped.
     idle: bool,
 }
 
@@ -92,10 +93,10 @@ impl Secrets {
         Arc::clone(&followed.secret)
     }
 
-    /// Returns when a Secret has changed since the last time, at most once in [`PAUSE`].
+    /// Returns when a Secret has changed since the last time, at most once in [`CHANGE_INTERVAL`].
     pub(super) async fn changed(&self) {
         let last = *lock(&self.last_change);
-        tokio::time::sleep_until(last + PAUSE).await;
+        tokio::time::sleep_until(last + CHANGE_INTERVAL).await;
         self.changed.notified().await;
         *lock(&self.last_change) = Instant::now();
     }
@@ -105,12 +106,12 @@ impl Secrets {
         lock(&self.known).len()
     }
 
-    /// Drops those that nobody uses and that are not among `used`.
+    /// Drops unused ones that are not among `used`.
     pub(super) fn drop_all_but(&self, used: &BTreeSet<&Key>) {
         lock(&self.known).retain(|key, followed| used.contains(key) || Arc::strong_count(&followed.secret) > 1);
     }
 
-    /// Drops those that nobody has used since the last look. Called now and then.
+    /// Drops those that are unused for the second time in a row. Called periodically.
     pub(super) fn drop_idle(&self) {
         lock(&self.known).retain(|_, followed| {
             let idle = Arc::strong_count(&followed.secret) == 1;
@@ -128,60 +129,49 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The Secrets that one cluster names.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSecrets {
-    /// Who the controller is to the brokers.
-    pub secret: Option<Arc<KnownSecret>>,
-    /// The authority that brokers' certificates are checked against.
-    pub authority: Option<Arc<KnownSecret>>,
+    /// The controller's credentials for the brokers.
+    pub(crate) secret: Option<Arc<KnownSecret>>,
+    /// The authorities that may sign the brokers' certificates.
+    pub(crate) authority: Option<Arc<KnownSecret>>,
 }
 
 impl ClusterSecrets {
-    /// Whether the API server has said something about each.
+    /// Whether each has been read, or is known to be missing or forbidden.
     pub(super) fn are_read(&self) -> bool {
         self.secret.iter().chain(&self.authority).all(|secret| secret.is_read())
     }
 }
 
 /// The Secret that the configuration means; `own` is the controller's namespace.
-pub fn secret_key(reference: &SecretRef, own: &str) -> Key {
+pub(crate) fn secret_key(reference: &SecretRef, own: &str) -> Key {
     let namespace = reference.namespace.clone().unwrap_or_else(|| own.to_owned());
     Key { namespace, name: reference.name.clone() }
 }
 
-/// What the Kafka client needs to know of a configured cluster. Files are not read yet.
+/// The settings of a configured cluster, with its files and Secrets as their source. Files are not read yet.
 pub fn settings_of(cluster: &Cluster, secrets: ClusterSecrets) -> ClusterSettings {
-    let mut settings = ClusterSettings::new(&cluster.name, &cluster.bootstrap_servers);
-    settings.poll_interval = cluster.poll_interval;
-    settings.deadline = cluster.deadline;
-    settings.properties = cluster.properties.iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    settings.settle_request_timeout(cluster.request_timeout);
-    let properties = settings.properties.clone();
-    let files = cluster.property_files.clone();
-    settings.source = Credentials::source(properties, files, secrets, Origin::Configuration);
-    settings
+    let source = Credentials::source(cluster.property_files.clone(), secrets, Origin::Configuration);
+    ClusterSettings { source, ..cluster.settings.clone() }
 }
 
-/// What the Kafka client needs to know of a cluster that a ScaledConsumer gives itself.
-pub fn inline_settings(name: &str, bootstrap_servers: &str, secrets: ClusterSecrets) -> ClusterSettings {
-    let mut settings = ClusterSettings::new(name, bootstrap_servers);
-    settings.source = Credentials::source(BTreeMap::new(), BTreeMap::new(), secrets, Origin::ScaledConsumer);
-    settings
+/// The settings of a cluster that a ScaledConsumer gives itself.
+pub(crate) fn inline_settings(name: &str, bootstrap_servers: &str, secrets: ClusterSecrets) -> ClusterSettings {
+    let source = Credentials::source(BTreeMap::new(), secrets, Origin::ScaledConsumer);
+    ClusterSettings { source, ..ClusterSettings::new(name, bootstrap_servers) }
 }
 
 /// The changing part of a cluster's properties.
 struct Credentials {
-    /// The properties that do not change.
-    base: BTreeMap<String, String>,
     files: BTreeMap<String, PathBuf>,
     secrets: ClusterSecrets,
     origin: Origin,
-    /// What was last said of keys that are not used.
-    said: Mutex<String>,
+    /// The keys that are not used, as last logged.
+    logged: Mutex<String>,
 }
 
 impl Credentials {
     /// Nothing where nothing changes.
     fn source(
-        base: BTreeMap<String, String>,
         files: BTreeMap<String, PathBuf>,
         secrets: ClusterSecrets,
         origin: Origin,
@@ -189,25 +179,24 @@ impl Credentials {
         if files.is_empty() && secrets.secret.is_none() && secrets.authority.is_none() {
             return None;
         }
-        Some(Arc::new(Self { base, files, secrets, origin, said: Mutex::default() }))
+        Some(Arc::new(Self { files, secrets, origin, logged: Mutex::default() }))
     }
 
-    /// Tells once which keys are not used.
-    fn say_unused(&self, secret: &KnownSecret, unused: String) {
-        let mut said = lock(&self.said);
-        if *said != unused {
+    /// Logs which keys are not used, when they have changed.
+    fn log_unused(&self, secret: &KnownSecret, unused: String) {
+        let mut logged = lock(&self.logged);
+        if *logged != unused {
             let Key { namespace, name } = &secret.key;
             if !unused.is_empty() {
                 info!(namespace, name, unused, "Not all keys of a Secret with credentials for Kafka are used.");
             }
-            *said = unused;
+            *logged = unused;
         }
     }
 }
 
 impl PropertySource for Credentials {
-    fn load(&self) -> Result<BTreeMap<String, String>, String> {
-        let mut all = self.base.clone();
+    fn load(&self, base: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>, String> {
         let mut files = BTreeMap::new();
         for (property, file) in &self.files {
             files.insert(property.clone(), read_property(property, file)?);
@@ -216,6 +205,7 @@ impl PropertySource for Credentials {
         if secret.is_none() && authority.is_none() {
             return Ok(files);
         }
+        let mut all = base.clone();
         all.extend(files.clone());
         let secret = secret.as_deref().map(|secret| {
             let found = secret
@@ -224,7 +214,7 @@ impl PropertySource for Credentials {
                 .content()
                 .and_then(|it| properties_of_secret(&secret.key.name, &it.kind, &it.data, self.origin))
                 .map_err(|why| secret.about(&why))?;
-            self.say_unused(secret, found.unused_text());
+            self.log_unused(secret, found.unused_text());
             Ok::<_, String>(found)
         });
         let authority = authority.as_deref().map(|secret| {
@@ -232,13 +222,6 @@ impl PropertySource for Credentials {
             content.and_then(|it| authority_of_secret(&it.data)).map_err(|why| secret.about(&why))
         });
         let mut new = merge(&all, secret.transpose()?, authority.transpose()?);
-        if self.origin == Origin::ScaledConsumer {
-            for (property, value) in &new {
-                if let Some(why) = refusal_from_tenant(property, value) {
-                    return Err(format!("a ScaledConsumer's Secret can't give {property}: {why}"));
-                }
-            }
-        }
         for (property, value) in files {
             new.entry(property).or_insert(value);
         }
@@ -262,6 +245,7 @@ fn read_property(property: &str, file: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Authentication;
     use crate::kubernetes::kafka_secret::SecretContent;
 
     fn known(name: &str, entries: &[(&str, &str)]) -> (watch::Sender<SecretState>, Arc<KnownSecret>) {
@@ -275,16 +259,23 @@ mod tests {
         SecretState::Read(Arc::new(SecretContent { kind: "Opaque".into(), data }))
     }
 
+    fn cluster(properties: &[(&str, &str)], files: &[(&str, &Path)]) -> Cluster {
+        let mut settings = ClusterSettings::new("main", "a:9092");
+        settings.properties = properties.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let property_files = files.iter().map(|(key, file)| ((*key).into(), file.to_path_buf())).collect();
+        Cluster { settings, property_files, authentication: Authentication::default() }
+    }
+
     #[test]
     fn a_changed_file_gives_its_new_value_and_an_odd_one_is_named_without_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("password");
-        let mut cluster = Cluster::new("main", "a:9092");
-        cluster.property_files.insert("sasl.password".into(), file.clone());
-        let source = settings_of(&cluster, ClusterSecrets::default()).source.expect("a file is a source");
+        let cluster = cluster(&[], &[("sasl.password", &file)]);
+        let settings = settings_of(&cluster, ClusterSecrets::default());
+        let source = settings.source.expect("a file is a source");
         for (text, expected) in [("one\n", Ok("one")), ("two\r\n", Ok("two")), ("hunter2\n\n", Err("several lines"))] {
             std::fs::write(&file, text).expect("written");
-            match (source.load(), expected) {
+            match (source.load(&BTreeMap::new()), expected) {
                 (Ok(all), Ok(value)) => assert_eq!(all["sasl.password"], value),
                 (Err(error), Err(why)) => {
                     assert!(error.contains(why) && error.contains("sasl.password"), "{error}");
@@ -294,9 +285,9 @@ mod tests {
             }
         }
         std::fs::write(&file, vec![b'x'; 2 * 1024 * 1024]).expect("written");
-        assert!(source.load().expect_err("too large").contains("larger than 1 MiB"));
+        assert!(source.load(&BTreeMap::new()).expect_err("too large").contains("larger than 1 MiB"));
         std::fs::remove_file(&file).expect("removed");
-        assert!(source.load().expect_err("gone").contains("can't be read"));
+        assert!(source.load(&BTreeMap::new()).expect_err("gone").contains("can't be read"));
     }
 
     #[test]
@@ -305,11 +296,11 @@ mod tests {
         let (authority_sender, authority) = known("ca", &[("ca.crt", "-----BEGIN CERTIFICATE-----")]);
         let secrets = ClusterSecrets { secret: Some(secret), authority: Some(authority) };
         let source = inline_settings("a:9092", "a:9092", secrets).source.expect("a Secret is a source");
-        let all = source.load().expect("usable");
+        let all = source.load(&BTreeMap::new()).expect("usable");
         assert_eq!((all["sasl.password"].as_str(), all["security.protocol"].as_str()), ("one", "SASL_SSL"));
         assert!(all["ssl.ca.pem"].contains("BEGIN"));
         sender.send_replace(read(&[("username", "me"), ("password", "two")]));
-        assert_eq!(source.load().expect("usable")["sasl.password"], "two");
+        assert_eq!(source.load(&BTreeMap::new()).expect("usable")["sasl.password"], "two");
 
         let rows = [
             (SecretState::Missing, "Secret shop/orders-user does not exist"),
@@ -322,12 +313,12 @@ mod tests {
         ];
         for (state, expected) in rows {
             sender.send_replace(state);
-            let error = source.load().expect_err(expected);
+            let error = source.load(&BTreeMap::new()).expect_err(expected);
             assert!(error.contains(expected) && !error.contains("hunter2"), "{error}");
         }
         sender.send_replace(read(&[("username", "me"), ("password", "two")]));
         authority_sender.send_replace(SecretState::Missing);
-        assert!(source.load().expect_err("no authority").contains("Secret shop/ca does not exist"));
+        assert!(source.load(&BTreeMap::new()).expect_err("no authority").contains("Secret shop/ca does not exist"));
     }
 
     #[test]
@@ -335,13 +326,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("user");
         std::fs::write(&file, "of-the-file").expect("written");
-        let mut cluster = Cluster::new("main", "a:9092");
-        cluster.properties.set("security.protocol", "SASL_PLAINTEXT");
-        cluster.property_files.insert("sasl.username".into(), file.clone());
-        cluster.property_files.insert("client.id".into(), file);
+        let files = [("sasl.username", &*file), ("client.id", &*file)];
+        let cluster = cluster(&[("security.protocol", "SASL_PLAINTEXT")], &files);
         let (_sender, secret) = known("user", &[("sasl.username", "of-the-secret"), ("sasl.password", "p")]);
         let settings = settings_of(&cluster, ClusterSecrets { secret: Some(secret), authority: None });
-        let all = settings.source.expect("a source").load().expect("usable");
+        let all = settings.source.expect("a source").load(&settings.properties).expect("usable");
         assert_eq!((all["sasl.username"].as_str(), all["client.id"].as_str()), ("of-the-secret", "of-the-file"));
         assert!(!all.contains_key("security.protocol"), "what the configuration says stays");
     }

@@ -39,7 +39,7 @@ pub(super) async fn follow(folder: PathBuf, changes: mpsc::Sender<Change>, stop:
             error!(%error, "Reading the files of ScaledConsumers failed; their last good content stays.");
             (Files::default(), None)
         });
-        // A folder that can't be read says nothing, neither that there is something nor that there is nothing.
+        // A folder that can't be read does not mean that it is empty.
         if let Some(consumers) = consumers {
             if send(&consumers, &sent, &changes).await.is_err() {
                 return;
@@ -210,7 +210,7 @@ mod tests {
         assert!(files.renew(folder.path()));
         assert_eq!(names(&files), ["demo"]);
         assert!(files.last_problems.contains_key(&file.display().to_string()), "{:?}", files.last_problems);
-        assert!(!files.renew(&folder.path().join("missing")), "a folder that is not there says nothing");
+        assert!(!files.renew(&folder.path().join("missing")), "a folder that is not there is not an empty one");
 
         std::fs::remove_file(&file).expect("removed");
         assert!(files.renew(folder.path()));

@@ -77,8 +77,8 @@ mod tests {
         assert_eq!(followed((0..200).map(|_| large(7))), 200, "the same text is kept once");
 
         let full: Vec<_> = (0..most).map(large).collect();
-        let told = check("shop", &large(most), full.iter()).expect_err("full");
-        assert!(told.starts_with("spec.kafka: the topic patterns of namespace \"shop\" would take 10"), "{told}");
+        let error = check("shop", &large(most), full.iter()).expect_err("full");
+        assert!(error.starts_with("spec.kafka: the topic patterns of namespace \"shop\" would take 10"), "{error}");
         assert_eq!(check("shop", &large(0), full.iter()), Ok(()), "one that is there already");
     }
 }

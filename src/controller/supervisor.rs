@@ -81,7 +81,7 @@ impl Supervisor {
                 },
                 (key, end) = self.tasks.ended() => self.ended(&key, end),
                 _ = retry.tick() => {
-                    self.clusters.tidy();
+                    self.clusters.drop_idle();
                     self.start_waiting();
                 }
                 () = self.clusters.credentials_changed() => self.start_waiting(),

@@ -15,13 +15,13 @@ use rdkafka::types::RDKafkaErrorCode;
 
 /// A rate in records/s that oscillates between two values as a sine.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SineLoad {
+pub(crate) struct SineLoad {
     /// The lowest rate, in records/s; where it starts.
-    pub low: f64,
+    pub(crate) low: f64,
     /// The highest rate, in records/s.
-    pub high: f64,
+    pub(crate) high: f64,
     /// From one low to the next.
-    pub period: Duration,
+    pub(crate) period: Duration,
 }
 
 impl SineLoad {

@@ -5,11 +5,9 @@
 //! consumers do: depend on a slow shared service, or get stuck at one record.
 
 mod downstream;
+mod stop;
 
 use std::collections::HashMap;
-use std::io::Read;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -18,62 +16,62 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Message, TopicPartitionList};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{debug, info, warn};
 
 use crate::core::parse_duration;
 use downstream::DownstreamClient;
+use stop::{STOP_CHECK, StopSignal};
 
 /// What one worker consumes, and how fast.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
-pub struct WorkerSettings {
+pub(crate) struct WorkerSettings {
     /// Kafka's addresses, separated by commas.
     #[arg(long, value_name = "HOST:PORT,…")]
-    pub bootstrap_servers: String,
+    pub(crate) bootstrap_servers: String,
     /// The consumer group to join.
     #[arg(long)]
-    pub group: String,
+    pub(crate) group: String,
     /// The topics to consume; may be given more than once.
     #[arg(long = "topic", value_name = "TOPIC", required = true)]
-    pub topics: Vec<String>,
+    pub(crate) topics: Vec<String>,
     /// The most records that it processes per second.
     #[arg(long, value_name = "RECORDS/S", default_value = "100", value_parser = capacity)]
-    pub capacity: f64,
+    pub(crate) capacity: f64,
     /// How often it commits what it has processed.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
-    pub commit_interval: Duration,
+    pub(crate) commit_interval: Duration,
     /// How long it takes to start before it joins the group.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
-    pub start_delay: Duration,
+    pub(crate) start_delay: Duration,
     /// A server that grants tokens to process records, shared by all workers: for example the limit of a database
     /// behind them.
     #[arg(long, value_name = "HOST:PORT")]
-    pub downstream: Option<String>,
+    pub(crate) downstream: Option<String>,
     /// A partition with a record that it can't process (its first one, or the one at OFFSET): it stops there and never
     /// commits beyond, while the other partitions continue.
     #[arg(long, value_name = "TOPIC/PARTITION[@OFFSET]", value_parser = stuck)]
-    pub stuck: Option<StuckPartition>,
+    pub(crate) stuck: Option<StuckPartition>,
     /// A property of librdkafka; may be given more than once, and overrides the worker's own value.
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property)]
-    pub properties: Vec<(String, String)>,
+    pub(crate) properties: Vec<(String, String)>,
     /// End when stdin does, so that no worker outlives the process that started it.
     #[arg(long)]
-    pub with_parent: bool,
+    pub(crate) with_parent: bool,
 }
 
 /// A partition that can't be processed from some offset on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StuckPartition {
+pub(crate) struct StuckPartition {
     /// Its topic.
-    pub topic: String,
+    pub(crate) topic: String,
     /// Its number.
-    pub partition: i32,
+    pub(crate) partition: i32,
     /// The first offset that can't be processed.
-    pub offset: i64,
+    pub(crate) offset: i64,
 }
 
 /// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
-pub fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
+pub(crate) fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     let stop = StopSignal::listen(settings.with_parent)?;
     if stop.within(settings.start_delay) {
         return Ok(());
@@ -95,9 +93,6 @@ pub fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
 
 /// Time-out of leaving the group. An unreachable broker would otherwise keep the process running.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How soon a stop request is noticed while there is nothing to consume or a record takes long.
-const STOP_CHECK: Duration = Duration::from_millis(50);
 
 fn consume(
     consumer: &BaseConsumer,
@@ -225,64 +220,6 @@ impl Pacer {
         self.next = self.next.max(earliest) + self.per_record;
         let ahead = self.next.saturating_duration_since(now);
         if ahead < MIN_SLEEP { Duration::ZERO } else { ahead }
-    }
-}
-
-/// Whether the process was requested to stop.
-#[derive(Clone)]
-struct StopSignal(Arc<AtomicBool>);
-
-impl StopSignal {
-    /// Listens to SIGTERM and SIGINT, and with `parent` to the end of stdin.
-    fn listen(parent: bool) -> anyhow::Result<Self> {
-        let stop = Self(Arc::default());
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().context("Can't listen to signals")?;
-        let (mut terminate, mut interrupt) = {
-            let _context = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-        };
-        let on_signal = stop.clone();
-        std::thread::spawn(move || {
-            runtime.block_on(async {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            });
-            on_signal.0.store(true, Ordering::Relaxed);
-        });
-        if parent {
-            let on_end = stop.clone();
-            std::thread::spawn(move || {
-                let mut buffer = [0; 64];
-                while matches!(std::io::stdin().read(&mut buffer), Ok(read) if read > 0) {}
-                on_end.0.store(true, Ordering::Relaxed);
-            });
-        }
-        Ok(stop)
-    }
-
-    fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Waits for `time`; true as soon as a stop is requested.
-    fn within(&self, time: Duration) -> bool {
-        let end = Instant::now() + time;
-        while !self.requested() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            std::thread::sleep(left.min(STOP_CHECK));
-        }
-        true
-    }
-
-    fn exit_after(time: Duration) {
-        std::thread::spawn(move || {
-            std::thread::sleep(time);
-            warn!("Kafka did not answer in time; exiting without leaving the group.");
-            std::process::exit(1);
-        });
     }
 }
 

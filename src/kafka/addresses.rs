@@ -5,6 +5,7 @@
 //! allowed broker could make the controller connect anywhere. [`AddressPolicy::check_name`] checks every address,
 //! bootstrap or advertised, and [`AddressPolicy::check_ip`] what its name resolves to.
 
+mod host;
 mod pattern;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use crate::core::{Address, addresses};
 
+use host::Host;
 pub use pattern::AddressPattern;
 
 /// The setting that allows an address.
@@ -20,7 +22,7 @@ const SETTING: &str = "allowBootstrapServers in the controller's configuration";
 /// A comma-separated list of addresses in canonical form, whatever the order, the case, blanks and repeats: lower case,
 /// no trailing dot, IPv4-mapped IPv6 addresses as IPv4. The error is that of [`crate::core::addresses`], or names a
 /// host that is invalid.
-pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
+pub(crate) fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
     let mut all = Vec::new();
     for Address { host, port } in addresses(bootstrap_servers)? {
         match Host::new(&host) {
@@ -32,44 +34,6 @@ pub fn canonical(bootstrap_servers: &str) -> Result<Vec<Address>, String> {
     all.sort();
     all.dedup();
     Ok(all)
-}
-
-/// What a host is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
-    /// An IP address; IPv4-mapped IPv6 addresses as IPv4.
-    Ip(IpAddr),
-    /// A host name, lower case, without a trailing dot.
-    Name(String),
-    /// Neither.
-    Invalid,
-}
-
-impl Host {
-    fn new(text: &str) -> Self {
-        let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
-            return Self::Ip(ip.to_canonical());
-        }
-        let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
-        if is_host_name(&name) { Self::Name(name) } else { Self::Invalid }
-    }
-}
-
-/// Whether it is a host name (RFC 1123, and "_", which names in Kubernetes and Compose have). Names whose last label is
-/// a number are refused: resolvers accept `2130706433` and `127.1` as IPv4 addresses (WHATWG URL, "ends in a number").
-fn is_host_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let inside = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-        (1..=63).contains(&label.len()) && label.bytes().all(inside)
-    };
-    let is_number = |label: &str| {
-        let digits = label.strip_prefix("0x").unwrap_or(label);
-        let hexadecimal = label.starts_with("0x") && digits.bytes().all(|c| c.is_ascii_hexdigit());
-        hexadecimal || label.bytes().all(|c| c.is_ascii_digit())
-    };
-    let last = name.rsplit('.').next().unwrap_or_default();
-    name.len() <= 253 && name.split('.').all(is_label) && !is_number(last)
 }
 
 /// Which addresses may be connected to. The default allows every one.
@@ -111,7 +75,7 @@ impl AddressPolicy {
 
     /// Checks whether an IP address may be connected to. `host` is the name that resolved to it, or the address itself.
     /// Call it after [`Self::check_name`], which checks the name.
-    pub fn check_ip(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), String> {
+    pub(super) fn check_ip(&self, host: &str, ip: IpAddr, port: u16) -> Result<(), String> {
         let Some(allowed) = &self.0 else { return Ok(()) };
         let ip = ip.to_canonical();
         let is_api_server = |ip: &IpAddr| allowed.api_server.contains(ip);

@@ -31,7 +31,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
 /// Requests in flight on one connection. A broker reads a connection's next request only after the response to the
 /// previous one, so thousands at once fill both sockets and stall. A hundred keep the broker busy.
 const MAX_IN_FLIGHT: usize = 100;
-/// Longer throttle times are cut to this: a broker's quotas ask for ten seconds at most (`quota.window.num` windows of
+/// Longer throttle times are cut to this: a broker's quotas demand ten seconds at most (`quota.window.num` windows of
 /// `quota.window.size.seconds`).
 const MAX_THROTTLE: Duration = Duration::from_secs(15);
 /// A listener with SASL closes the connection of a client without SASL within this time.

@@ -152,9 +152,8 @@ impl Brokers {
             // The read panicked; the values stay as they are.
             Ok(Err(_panicked)) => {}
             Err(_) => {
-                let cluster = &self.settings.name;
-                options
-                    .fail(format!("cluster \"{cluster}\": the volume with the files of its settings does not answer"));
+                let error = self.settings.error("the volume with the files of its settings does not answer".to_owned());
+                options.fail(error.to_string());
                 // One read at a time, however long it takes.
                 options.reading = Some(reading);
             }

@@ -70,7 +70,6 @@ pub enum MemberScope<'m> {
 impl KafkaClient {
     /// Makes a client, which connects when it is first polled. Fails only for settings that can't be used.
     pub fn open(settings: ClusterSettings) -> Result<Self, SettingsError> {
-        settings.validate()?;
         Ok(Self {
             brokers: Brokers::new(&settings)?,
             settings,

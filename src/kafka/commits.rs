@@ -33,6 +33,16 @@ pub(super) enum CommitSelection {
     Of(BTreeMap<Arc<str>, BTreeSet<i32>>),
 }
 
+impl CommitSelection {
+    /// Whether any commits are read.
+    pub(super) fn is_any(&self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Of(partitions) => !partitions.is_empty(),
+        }
+    }
+}
+
 /// A group's commits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Commits {

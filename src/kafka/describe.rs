@@ -16,9 +16,8 @@ use super::kind::kind_of_classic;
 use super::topics::Topics;
 use super::wire::error_codes as code;
 use super::wire::{
-    ClassicGroup, ClassicMember, ConsumerGroup, ConsumerGroupDescribe, DescribeGroups, Request, ShareGroup,
-    ShareGroupDescribe, StreamsAssignment, StreamsGroup, StreamsGroupDescribe, StreamsTasks, TopicPartitions,
-    member_assignment, streams_tasks,
+    ConsumerGroupDescribe, DescribeGroups, DescribeResponse, GroupDetails, GroupMember, Request, ShareGroupDescribe,
+    StreamsAssignment, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment, streams_tasks,
 };
 use crate::core::{GroupDescription, GroupKind, GroupState, Member, Task, TaskRole};
 
@@ -155,6 +154,15 @@ impl GroupProtocol {
             Self::Share => broker.version_of::<ShareGroupDescribe<'_>>().is_some(),
         }
     }
+
+    fn request_name(self) -> &'static str {
+        match self {
+            Self::Classic => DescribeGroups::NAME,
+            Self::Consumer => ConsumerGroupDescribe::NAME,
+            Self::Streams => StreamsGroupDescribe::NAME,
+            Self::Share => ShareGroupDescribe::NAME,
+        }
+    }
 }
 
 async fn describe_chunk<'c, 'w>(
@@ -177,42 +185,38 @@ async fn request(
 ) -> Result<HashMap<String, DescribeResult>, RequestError> {
     let until = cycle.end_of_groups();
     let read = DescriptionReader { topics };
-    Ok(match protocol {
+    match protocol {
         GroupProtocol::Classic => {
             let answer = broker.send(&DescribeGroups { groups }, until).await?;
-            let response = answer.read()?;
-            broker.apply_throttle(response.throttle_ms);
-            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.classic(group))).collect()
+            Ok(by_group(broker, &answer.read()?, |group| read.classic(group)))
         }
         GroupProtocol::Consumer => {
             let answer = broker.send(&ConsumerGroupDescribe { groups }, until).await?;
-            let response = answer.read()?;
-            broker.apply_throttle(response.throttle_ms);
-            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.consumer(group))).collect()
+            Ok(by_group(broker, &answer.read()?, |group| read.assigned(group, GroupKind::Consumer, protocol)))
         }
         GroupProtocol::Streams => {
             let answer = broker.send(&StreamsGroupDescribe { groups }, until).await?;
-            let response = answer.read()?;
-            broker.apply_throttle(response.throttle_ms);
-            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.streams(group))).collect()
+            Ok(by_group(broker, &answer.read()?, |group| read.streams(group)))
         }
         GroupProtocol::Share => {
             let answer = broker.send(&ShareGroupDescribe { groups }, until).await?;
-            let response = answer.read()?;
-            broker.apply_throttle(response.throttle_ms);
-            response.groups.iter().map(|group| with_group(&group.group, group.error, || read.share(group))).collect()
+            Ok(by_group(broker, &answer.read()?, |group| read.assigned(group, GroupKind::Share, protocol)))
         }
-    })
+    }
 }
 
-fn with_group(group: &str, error: i16, read: impl FnOnce() -> DescribeResult) -> (String, DescribeResult) {
-    let described = if error == 0 { read() } else { Err(RequestError::Code(error)) };
-    let described = described.map(|mut described| {
-        // Brokers list members in no fixed order. Sorted, an unchanged group compares as equal.
-        described.group.members.sort_by(|a, b| a.id.cmp(&b.id));
-        described
-    });
-    (group.to_owned(), described)
+/// The groups of a response by their ids.
+fn by_group<A>(
+    broker: &BrokerConnection,
+    response: &DescribeResponse<'_, A>,
+    read: impl Fn(&GroupDetails<'_, A>) -> DescribeResult,
+) -> HashMap<String, DescribeResult> {
+    broker.apply_throttle(response.throttle_ms);
+    let described = |group: &GroupDetails<'_, A>| {
+        let result = if group.error == 0 { read(group) } else { Err(RequestError::Code(group.error)) };
+        (group.group.clone().into_owned(), result)
+    };
+    response.groups.iter().map(described).collect()
 }
 
 /// Converts descriptions, sharing one copy of each topic's name.
@@ -220,119 +224,87 @@ struct DescriptionReader<'t> {
     topics: &'t Topics,
 }
 
+/// The partitions of a member.
+type Partitions = Vec<(Arc<str>, i32)>;
+
 impl DescriptionReader<'_> {
-    fn classic(&self, group: &ClassicGroup<'_>) -> DescribeResult {
-        let state = state(&group.state, DescribeGroups::NAME)?;
+    fn classic(&self, group: &GroupDetails<'_, &[u8]>) -> DescribeResult {
         let client_ids = group.members.iter().map(|member| &*member.client_id);
-        let kind = kind_of_classic(&group.protocol_type, &group.protocol, client_ids);
+        let kind = kind_of_classic(&group.protocol_type, &group.assignor, client_ids);
         let is_consumer = group.protocol_type == "consumer";
-        let member = |member: &ClassicMember<'_>| {
+        let holds = |assignment: &&[u8]| {
             // Written by the group's leader; group types other than consumers have formats of their own.
             let assignment =
-                if is_consumer { member_assignment(member.assignment).unwrap_or_default() } else { Default::default() };
-            let read = self.member(&member.id, &member.client_id, &member.host, &assignment.topics);
+                if is_consumer { member_assignment(assignment).unwrap_or_default() } else { Default::default() };
             // Where the application has an assignor of its own under this name, the tasks are unknown.
             let tasks = if kind == GroupKind::ClassicStreams {
                 streams_tasks(assignment.user_data).unwrap_or_default()
             } else {
                 StreamsTasks::default()
             };
-            Member { tasks: classic_tasks(&tasks), ..read }
+            (self.partitions(&assignment.topics), classic_tasks(&tasks))
         };
-        let members = group.members.iter().map(member).collect();
-        Ok(DescribedGroup {
-            group: GroupDescription { state, assignor: text(&group.protocol), members },
-            kind,
-            protocol: Some(GroupProtocol::Classic),
-        })
+        described(group, kind, GroupProtocol::Classic, holds)
     }
 
-    fn consumer(&self, group: &ConsumerGroup<'_>) -> DescribeResult {
-        let member = |member: &super::wire::ConsumerMember<'_>| {
-            self.member(&member.id, &member.client_id, &member.host, &member.assignment)
-        };
-        Ok(DescribedGroup {
-            group: GroupDescription {
-                state: state(&group.state, ConsumerGroupDescribe::NAME)?,
-                assignor: text(&group.assignor),
-                members: group.members.iter().map(member).collect(),
-            },
-            kind: GroupKind::Consumer,
-            protocol: Some(GroupProtocol::Consumer),
-        })
-    }
-
-    fn share(&self, group: &ShareGroup<'_>) -> DescribeResult {
-        let member = |member: &super::wire::ShareMember<'_>| {
-            self.member(&member.id, &member.client_id, &member.host, &member.assignment)
-        };
-        Ok(DescribedGroup {
-            group: GroupDescription {
-                state: state(&group.state, ShareGroupDescribe::NAME)?,
-                assignor: text(&group.assignor),
-                members: group.members.iter().map(member).collect(),
-            },
-            kind: GroupKind::Share,
-            protocol: Some(GroupProtocol::Share),
-        })
+    fn assigned(
+        &self,
+        group: &GroupDetails<'_, TopicPartitions<'_>>,
+        kind: GroupKind,
+        protocol: GroupProtocol,
+    ) -> DescribeResult {
+        described(group, kind, protocol, |assignment| (self.partitions(assignment), Vec::new()))
     }
 
     /// A streams group's members have tasks; the partitions of a task are those of its subtopology's source topics with
     /// the task's number (KIP-1071).
-    fn streams(&self, group: &StreamsGroup<'_>) -> DescribeResult {
-        let subtopologies =
-            group.topology.as_ref().and_then(|topology| topology.subtopologies.as_deref()).unwrap_or_default();
-        let sources: HashMap<&str, Vec<&Cow<'_, str>>> = subtopologies
-            .iter()
-            .map(|sub| {
-                let repartition = sub.repartition_sources.iter().map(|topic| &topic.topic);
-                (&*sub.id, sub.source_topics.iter().chain(repartition).collect())
-            })
-            .collect();
-        let member = |member: &super::wire::StreamsMember<'_>| {
-            let mut assignment: Vec<(Arc<str>, i32)> = Vec::new();
-            for task in &member.assignment.active {
-                for topic in sources.get(&*task.subtopology).into_iter().flatten() {
+    fn streams(&self, group: &GroupDetails<'_, StreamsAssignment<'_>>) -> DescribeResult {
+        let sources: HashMap<&str, &[Cow<'_, str>]> =
+            group.subtopologies.iter().map(|sub| (&*sub.id, &*sub.sources)).collect();
+        let holds = |assignment: &StreamsAssignment<'_>| {
+            let mut partitions = Partitions::new();
+            for task in &assignment.active {
+                for topic in sources.get(&*task.subtopology).copied().unwrap_or_default() {
                     let name = self.topics.name(topic);
-                    assignment.extend(task.partitions.iter().map(|partition| (Arc::clone(&name), *partition)));
+                    partitions.extend(task.partitions.iter().map(|partition| (Arc::clone(&name), *partition)));
                 }
             }
-            assignment.sort();
-            assignment.dedup();
-            Member {
-                id: member.id.clone().into_owned(),
-                client_id: member.client_id.clone().into_owned(),
-                host: member.host.clone().into_owned(),
-                assignment,
-                tasks: tasks(&member.assignment),
-            }
+            partitions.sort();
+            partitions.dedup();
+            (partitions, tasks(assignment))
         };
-        Ok(DescribedGroup {
-            group: GroupDescription {
-                state: state(&group.state, StreamsGroupDescribe::NAME)?,
-                assignor: None,
-                members: group.members.iter().map(member).collect(),
-            },
-            kind: GroupKind::Streams,
-            protocol: Some(GroupProtocol::Streams),
-        })
+        described(group, GroupKind::Streams, GroupProtocol::Streams, holds)
     }
 
-    fn member(&self, id: &str, client_id: &str, host: &str, assignment: &TopicPartitions<'_>) -> Member {
-        let mut partitions = Vec::with_capacity(assignment.iter().map(|(_, partitions)| partitions.len()).sum());
+    fn partitions(&self, assignment: &TopicPartitions<'_>) -> Partitions {
+        let mut partitions = Partitions::with_capacity(assignment.iter().map(|(_, partitions)| partitions.len()).sum());
         for (topic, numbers) in assignment {
             let name = self.topics.name(topic);
             partitions.extend(numbers.iter().map(|number| (Arc::clone(&name), *number)));
         }
         partitions.sort();
-        Member {
-            id: id.to_owned(),
-            client_id: client_id.to_owned(),
-            host: host.to_owned(),
-            assignment: partitions,
-            tasks: Vec::new(),
-        }
+        partitions
     }
+}
+
+/// A group whose members hold what `holds` makes of their assignments.
+fn described<A>(
+    group: &GroupDetails<'_, A>,
+    kind: GroupKind,
+    protocol: GroupProtocol,
+    holds: impl Fn(&A) -> (Partitions, Vec<Task>),
+) -> DescribeResult {
+    let state = state(&group.state, protocol.request_name())?;
+    let member = |member: &GroupMember<'_, A>| {
+        let (assignment, tasks) = holds(&member.assignment);
+        let [id, client_id, host] = [&member.id, &member.client_id, &member.host].map(|text| text.clone().into_owned());
+        Member { id, client_id, host, assignment, tasks }
+    };
+    let mut members: Vec<Member> = group.members.iter().map(member).collect();
+    // Brokers list members in no fixed order. Sorted, an unchanged group compares as equal.
+    members.sort_by(|a, b| a.id.cmp(&b.id));
+    let assignor = Some(group.assignor.clone().into_owned()).filter(|name| !name.is_empty());
+    Ok(DescribedGroup { group: GroupDescription { state, assignor, members }, kind, protocol: Some(protocol) })
 }
 
 fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
@@ -366,10 +338,6 @@ fn classic_tasks(tasks: &StreamsTasks) -> Vec<Task> {
     roles.into_iter().flat_map(|(role, ids)| ids.iter().map(move |id| task(role, id))).collect()
 }
 
-fn text(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
-}
-
 /// The states of all protocols (`GroupState` of Kafka's clients).
 fn state(name: &str, request: &'static str) -> Result<GroupState, RequestError> {
     Ok(match name {
@@ -393,31 +361,28 @@ fn state(name: &str, request: &'static str) -> Result<GroupState, RequestError> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::wire::ShareMember;
 
     #[test]
     fn a_group_is_the_same_in_whatever_order_the_broker_lists_members_and_partitions() {
         let topics = Topics::default();
         let read = DescriptionReader { topics: &topics };
-        let member = |id: &'static str, partitions: [i32; 2]| ShareMember {
+        let member = |id: &'static str, partitions: [i32; 2]| GroupMember {
             id: id.into(),
-            epoch: 1,
             client_id: "app".into(),
             host: "/10.0.0.1".into(),
             assignment: vec![("orders".into(), partitions.to_vec())],
         };
         let described = |members| {
-            let group = ShareGroup {
+            let group = GroupDetails {
                 error: 0,
-                message: None,
                 group: "shop".into(),
                 state: "Stable".into(),
-                epoch: 1,
-                assignment_epoch: 1,
+                protocol_type: "".into(),
                 assignor: "simple".into(),
+                subtopologies: Vec::new(),
                 members,
             };
-            with_group("shop", 0, || read.share(&group)).1.expect("it can be read")
+            read.assigned(&group, GroupKind::Share, GroupProtocol::Share).expect("it can be read")
         };
         let one = described(vec![member("a", [0, 1]), member("b", [2, 3])]);
         assert_eq!(one, described(vec![member("b", [3, 2]), member("a", [1, 0])]));

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_request_says_what_was_asked_and_what_came() {
+    fn a_failed_request_names_the_request_and_the_response() {
         for (error, expected) in [
             (RequestError::TimedOut(Duration::from_secs(3)), "no answer within 3s"),
             (RequestError::Unsupported { request: "OffsetFetch" }, "the request OffsetFetch"),

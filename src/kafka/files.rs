@@ -1,34 +1,10 @@
-//! Files that properties name, bounded in size, with a digest of their contents; secrets, which no output shows; and
-//! hints at values with stray characters at either end.
+//! Files that properties name, bounded in size, with a digest of their contents.
 
-use std::fmt;
 use std::io::Read;
-use std::sync::Arc;
 
 use ring::digest::{Context, SHA256};
 
 use super::properties::{ParsedProperties, PropertyError};
-
-/// A text that no output shows.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(Arc<str>);
-
-impl Secret {
-    pub(super) fn new(text: &str) -> Self {
-        Self(Arc::from(text))
-    }
-
-    /// The text, for sending it.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
 
 /// Reads the files that properties name, and adds their contents to a digest.
 pub(super) struct PropertyFiles {
@@ -104,43 +80,5 @@ fn sentence(why: &std::io::Error) -> String {
         ErrorKind::PermissionDenied => "this process may not read the file".to_owned(),
         ErrorKind::IsADirectory => "it is a folder, and must be a file".to_owned(),
         _ => format!("the file can't be read: {why}"),
-    }
-}
-
-/// The stray character at either end of a value, which may be why it is refused.
-pub(super) fn odd_ending(value: &str) -> Option<&'static str> {
-    if value.starts_with('\u{feff}') {
-        Some("begins with a byte order mark")
-    } else if value.ends_with(['\n', '\r']) {
-        Some("ends with a line break")
-    } else if value.ends_with(char::is_whitespace) {
-        Some("ends with a blank")
-    } else if value.starts_with(char::is_whitespace) {
-        Some("begins with a blank")
-    } else if value.len() > 1 && value.starts_with(['"', '\'']) && value.ends_with(['"', '\'']) {
-        Some("is in quotation marks")
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn odd_endings_are_seen() {
-        for (value, expected) in [
-            ("hunter2", None),
-            ("hunter 2", None),
-            ("\u{feff}hunter2", Some("begins with a byte order mark")),
-            ("hunter2\n", Some("ends with a line break")),
-            ("hunter2\r", Some("ends with a line break")),
-            ("hunter2 ", Some("ends with a blank")),
-            (" hunter2", Some("begins with a blank")),
-            ("\"hunter2\"", Some("is in quotation marks")),
-        ] {
-            assert_eq!(odd_ending(value), expected, "{value:?}");
-        }
     }
 }

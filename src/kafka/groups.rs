@@ -168,10 +168,7 @@ impl Groups {
     }
 
     fn request(&self, cycle: &Cycle<'_>, plan: usize, of: &GroupPlan<'_>) -> Option<GroupRequest> {
-        let wants_commits = match &of.commits {
-            CommitSelection::All => true,
-            CommitSelection::Of(partitions) => !partitions.is_empty(),
-        };
+        let wants_commits = of.commits.is_any();
         let wants_description =
             of.is_changing || self.known.get(of.group).is_none_or(|known| known.is_description_due(cycle, of.group));
         (wants_commits || wants_description).then_some(GroupRequest { plan, wants_commits, wants_description })
@@ -216,12 +213,7 @@ impl Groups {
                     by_coordinator.entry(node).or_default().push(request);
                 }
                 Err(error) => {
-                    if request.wants_commits {
-                        responses.push(GroupResponse::Commits(request.plan, Err(error.clone())));
-                    }
-                    if request.wants_description {
-                        responses.push(GroupResponse::Description(request.plan, Err(error)));
-                    }
+                    responses.extend(request.failed(&error));
                 }
             }
         }
@@ -250,12 +242,7 @@ impl Groups {
             Ok(broker) => broker,
             Err(error) => {
                 let error = RequestError::Connection(error);
-                let commits = requests.iter().filter(|request| request.wants_commits);
-                let commits = commits.map(|request| GroupResponse::Commits(request.plan, Err(error.clone())));
-                let descriptions = requests.iter().filter(|request| request.wants_description);
-                let descriptions =
-                    descriptions.map(|request| GroupResponse::Description(request.plan, Err(error.clone())));
-                return commits.chain(descriptions).collect();
+                return requests.iter().flat_map(|request| request.failed(&error)).collect();
             }
         };
         let commit_targets: Vec<(usize, &str, &CommitSelection, usize)> = requests
@@ -341,10 +328,7 @@ fn kind(
     description: &Known<DescribedGroup>,
 ) -> GroupKind {
     let Ok(described) = description else { return GroupKind::Unknown };
-    let has_commit_request = match &plan.commits {
-        CommitSelection::All => true,
-        CommitSelection::Of(partitions) => !partitions.is_empty(),
-    };
+    let has_commit_request = plan.commits.is_any();
     let is_without_members = described.group.members.is_empty();
     let has_none = has_commit_request && commits.as_ref().is_ok_and(|commits| commits.is_surely_empty());
     match described.group.state {
@@ -415,6 +399,15 @@ impl CachedGroup {
             || cycle.number.saturating_sub(last.changed_in) < UNSETTLED_CYCLES
             || cycle.number.saturating_sub(last.cycle) >= DESCRIBE_EVERY_CYCLES
             || (cycle.number.wrapping_add(offset)).is_multiple_of(DESCRIBE_EVERY_CYCLES)
+    }
+}
+
+impl GroupRequest {
+    /// The responses where nothing could be sent.
+    fn failed(&self, error: &RequestError) -> impl Iterator<Item = GroupResponse> {
+        let commits = self.wants_commits.then(|| GroupResponse::Commits(self.plan, Err(error.clone())));
+        let description = self.wants_description.then(|| GroupResponse::Description(self.plan, Err(error.clone())));
+        commits.into_iter().chain(description)
     }
 }
 

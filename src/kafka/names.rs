@@ -17,7 +17,7 @@ const MAX_NAMES: usize = 10_000;
 const MAX_BROKERS: usize = 50;
 /// Concurrent requests.
 const MAX_IN_FLIGHT: usize = 10;
-/// Misspellings score above this Jaro-Winkler similarity, other words below.
+/// Names with a typo score above this Jaro-Winkler similarity, other names below.
 const MIN_SIMILARITY: f64 = 0.8;
 /// The most names in one suggestion.
 const MAX_SUGGESTIONS: usize = 3;
@@ -85,5 +85,5 @@ async fn list_of(cycle: &Cycle<'_>, broker: i32) -> Vec<String> {
     let Ok(answer) = broker.send(&ListGroups, until).await else { return Vec::new() };
     let Ok(response) = answer.read() else { return Vec::new() };
     broker.apply_throttle(response.throttle_ms);
-    response.groups.iter().map(|listed| listed.group.clone().into_owned()).collect()
+    response.groups.iter().map(|group| group.clone().into_owned()).collect()
 }

@@ -121,7 +121,7 @@ impl Poller {
     }
 
     /// A handle by which a subscriber reports whether a group's members are changing.
-    pub fn membership_hint(&self, group: &str) -> MembershipHint {
+    pub(crate) fn membership_hint(&self, group: &str) -> MembershipHint {
         MembershipHint { shared: Arc::clone(&self.shared), group: group.to_owned() }
     }
 
@@ -139,14 +139,14 @@ impl Poller {
 }
 
 /// Reports whether a group's members are changing. Dropping it withdraws the report.
-pub struct MembershipHint {
+pub(crate) struct MembershipHint {
     shared: Arc<PollerShared>,
     group: String,
 }
 
 impl MembershipHint {
     /// While members are changing, they are described in every cycle instead of every third.
-    pub fn set_changing(&self, changing: bool) {
+    pub(crate) fn set_changing(&self, changing: bool) {
         let mut groups = lock(&self.shared.changing);
         if !changing {
             groups.remove(&self.group);

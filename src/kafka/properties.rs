@@ -11,16 +11,16 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use kind::{PropertyValue, ValueKind};
+use kind::PropertyValue;
 pub(super) use table::{MECHANISMS, PROPERTIES, Property};
 
 /// A property that can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PropertyError {
+pub(crate) struct PropertyError {
     /// Its name, or a placeholder where the name may hold a secret.
-    pub property: String,
+    pub(crate) property: String,
     /// What is wrong, and what to do.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 impl PropertyError {
@@ -74,15 +74,18 @@ impl ParsedProperties {
         }
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    fn get(&self, name: &str) -> Option<&PropertyValue> {
         debug_assert!(find(name).is_some(), "{name} is in no table");
-        self.0.contains_key(name)
+        self.0.get(name)
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
     }
 
     /// The value of a text, a path, a PEM or a choice.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        debug_assert!(find(name).is_some(), "{name} is in no table");
-        match self.0.get(name)? {
+        match self.get(name)? {
             PropertyValue::Text(text) => Some(text),
             PropertyValue::Choice(word) => Some(word),
             PropertyValue::Truth(_) | PropertyValue::Number(_) => None,
@@ -90,28 +93,28 @@ impl ParsedProperties {
     }
 
     pub(super) fn truth(&self, name: &str) -> Option<bool> {
-        debug_assert!(find(name).is_some(), "{name} is in no table");
-        match self.0.get(name)? {
+        match self.get(name)? {
             PropertyValue::Truth(truth) => Some(*truth),
             PropertyValue::Text(_) | PropertyValue::Choice(_) | PropertyValue::Number(_) => None,
         }
     }
 
     pub(super) fn number(&self, name: &str) -> Option<u64> {
-        debug_assert!(find(name).is_some(), "{name} is in no table");
-        match self.0.get(name)? {
+        match self.get(name)? {
             PropertyValue::Number(number) => Some(*number),
             PropertyValue::Text(_) | PropertyValue::Choice(_) | PropertyValue::Truth(_) => None,
         }
     }
 }
 
-/// Checks a property that a user sets: its name, and its value where that is known already.
-pub fn check_property(name: &str, value: Option<&str>) -> Result<(), PropertyError> {
-    match value {
-        Some(value) => parse(name, value).map(drop),
-        None => find(name).map(drop).ok_or_else(|| unusable(name, "")),
-    }
+/// What is wrong with properties that a user sets.
+pub(crate) fn property_errors(properties: &BTreeMap<String, String>) -> Vec<PropertyError> {
+    ParsedProperties::parse(properties).err().unwrap_or_default()
+}
+
+/// What is wrong with the name of a property whose value is not known yet.
+pub(crate) fn property_name_error(name: &str) -> Option<PropertyError> {
+    find(name).is_none().then(|| unusable(name, ""))
 }
 
 fn parse(name: &str, value: &str) -> Result<(&'static Property, PropertyValue), PropertyError> {
@@ -133,33 +136,6 @@ fn unusable(name: &str, value: &str) -> PropertyError {
 /// The property with this name or alias.
 pub(super) fn find(name: &str) -> Option<&'static Property> {
     PROPERTIES.iter().find(|property| property.name == name || property.aliases.contains(&name))
-}
-
-/// Why a user who may only write a ScaledConsumer or its Secret must not set a property, or not to this value: it names
-/// a file, an address or an identity of the controller's.
-pub fn refusal_from_tenant(name: &str, value: &str) -> Option<&'static str> {
-    let property = find(name)?;
-    match property.name {
-        "aws.region" => return Some("it is about the controller's own identity at AWS"),
-        "sasl.mechanism" if value.trim().eq_ignore_ascii_case("AWS_MSK_IAM") => {
-            return Some("the controller's own identity at AWS would sign in to a broker that is not the operator's");
-        }
-        _ => {}
-    }
-    match property.kind {
-        ValueKind::Path => {
-            Some("it names a file of the controller's; give the content by the property that ends in .pem")
-        }
-        ValueKind::Url => Some("the controller would connect there; only its own configuration may say where"),
-        ValueKind::Truth
-        | ValueKind::Milliseconds { .. }
-        | ValueKind::Bytes { .. }
-        | ValueKind::Choice(_)
-        | ValueKind::Text
-        | ValueKind::Pem
-        | ValueKind::Secret
-        | ValueKind::SecretPem => None,
-    }
 }
 
 /// Why a name is not supported, and what to use instead.

@@ -9,13 +9,15 @@ mod oauth;
 mod oidc;
 mod scram;
 mod sigv4;
+mod token;
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::connect_error::ConnectError;
-use super::files::{PropertyFiles, Secret, odd_ending};
+use super::files::PropertyFiles;
 use super::properties::{MECHANISMS, ParsedProperties, PropertyError};
+use super::secret::{Secret, odd_ending};
 use oauth::Bearer;
 use scram::Scram;
 
@@ -116,7 +118,7 @@ enum ExchangeState {
     /// The only message of PLAIN (RFC 4616).
     First(Vec<u8>),
     /// Everything is sent; only the broker's response is missing, if anything.
-    Said,
+    Sent,
     Scram(Scram),
     Bearer(oauth::BearerExchange),
 }
@@ -128,20 +130,20 @@ impl SaslExchange {
         match &mut self.state {
             ExchangeState::First(message) => {
                 let message = std::mem::take(message);
-                self.state = ExchangeState::Said;
+                self.state = ExchangeState::Sent;
                 Ok(Some(message))
             }
-            ExchangeState::Said => Ok(None),
+            ExchangeState::Sent => Ok(None),
             ExchangeState::Scram(scram) => scram.next(challenge).await,
             ExchangeState::Bearer(message) => message.next(challenge).await,
         }
     }
 
-    /// Why the broker refused the token, in its own words: its error message may be less specific. Drops the refused
+    /// Why the broker refused the token, as it says in the exchange: its error message may be less specific. Drops the refused
     /// token, so that the next authentication fetches a new one.
     pub(super) fn refusal(&self) -> Option<String> {
         match &self.state {
-            ExchangeState::First(_) | ExchangeState::Said | ExchangeState::Scram(_) => None,
+            ExchangeState::First(_) | ExchangeState::Sent | ExchangeState::Scram(_) => None,
             ExchangeState::Bearer(message) => message.refusal(),
         }
     }
@@ -170,18 +172,6 @@ fn without_effect(given: &ParsedProperties, mechanism: &str) -> Vec<PropertyErro
     wrong
         .map(|name| PropertyError::new(name, format!("it has no effect with sasl.mechanism={mechanism}; leave it out")))
         .collect()
-}
-
-/// A text from a broker or a token endpoint, for errors: short, in one line, with the secrets removed that it may
-/// repeat.
-fn quoted(text: &str, secrets: &[&str]) -> String {
-    // One or two sentences; it bounds a condition's message.
-    const MAX_LENGTH: usize = 300;
-    let mut text = text.to_owned();
-    for secret in secrets.iter().filter(|secret| secret.len() > 3) {
-        text = text.replace(secret, "[redacted]");
-    }
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_LENGTH).collect()
 }
 
 #[cfg(test)]

@@ -6,11 +6,10 @@ mod material;
 mod verify;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::Resumption;
-use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, Error};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,7 +21,7 @@ use super::files::PropertyFiles;
 use super::properties::{ParsedProperties, PropertyError};
 pub(super) use explain::date;
 use material::{Authorities, ClientIdentity};
-use verify::{RecordingVerifier, VerificationMode};
+use verify::{BrokerVerifier, VerificationMode, provider};
 
 /// The configuration of TLS connections. Cheap to clone.
 #[derive(Clone)]
@@ -30,7 +29,7 @@ pub(super) struct Tls(Arc<TlsInner>);
 
 struct TlsInner {
     config: ClientConfig,
-    verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
+    verifier: Arc<BrokerVerifier>,
     authorities: Arc<Authorities>,
     identity: Option<ClientIdentity>,
 }
@@ -42,11 +41,6 @@ pub(super) struct PeerExpiry {
     pub(super) leaf: Option<SystemTime>,
     /// The authority's that signed it, where that is known. Mozilla's compiled-in authorities have no dates.
     pub(super) authority: Option<SystemTime>,
-}
-
-/// The cryptography provider: ring, whatever else is linked.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(crypto::ring::default_provider())
 }
 
 /// A configuration for HTTPS with the authorities of `https.ca.location` or `https.ca.pem`, else the system's.
@@ -76,8 +70,8 @@ impl Tls {
         let authorities = material::authorities(given, files, ["ssl.ca.location", "ssl.ca.pem"]);
         let identity = material::identity(given, files);
         let lists = material::revocation_lists(given, files);
-        let rule = VerificationMode::new(given);
-        warnings.extend(rule.warning());
+        let mode = VerificationMode::new(given);
+        warnings.extend(mode.warning());
         let (authorities, identity, lists) = match (authorities, identity, lists) {
             (Ok(authorities), Ok(identity), Ok(lists)) => (authorities, identity, lists),
             (authorities, identity, lists) => {
@@ -86,7 +80,7 @@ impl Tls {
                 return Err(faults);
             }
         };
-        let verifier = verify::verifier(rule, &authorities, lists).map_err(|fault| vec![fault])?;
+        let verifier = Arc::new(BrokerVerifier::new(mode, &authorities, lists).map_err(|fault| vec![fault])?);
         let config = config(Arc::clone(&verifier), identity.as_ref()).map_err(|fault| vec![fault])?;
         Ok(Self(Arc::new(TlsInner { config, verifier, authorities, identity })))
     }
@@ -98,14 +92,11 @@ impl Tls {
     {
         let name = ServerName::try_from(host.trim_end_matches('.').to_owned())
             .map_err(|_| ConnectError::Security(format!("\"{host}\" is no host name that a certificate can have")))?;
-        let presented = Arc::new(Mutex::new(Vec::new()));
+        let verifier = self.0.verifier.for_connection();
         let mut config = self.0.config.clone();
-        let recorder = RecordingVerifier::new(Arc::clone(&self.0.verifier), Arc::clone(&presented));
-        config.dangerous().set_certificate_verifier(Arc::new(recorder));
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|error| {
-            let presented = std::mem::take(&mut *presented.lock().unwrap_or_else(PoisonError::into_inner));
-            self.explain(&error, host, &presented)
-        })
+        config.dangerous().set_certificate_verifier(Arc::<BrokerVerifier>::clone(&verifier));
+        let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+        connected.map_err(|error| self.explain(&error, host, &verifier.presented()))
     }
 
     /// Why reading or writing failed, where TLS was the reason: with TLS 1.3, a broker refuses a missing or wrong
@@ -146,10 +137,7 @@ fn rustls_error(error: &io::Error) -> Option<&Error> {
     error.get_ref().and_then(|inner| inner.downcast_ref::<Error>())
 }
 
-fn config(
-    verifier: Arc<dyn rustls::client::danger::ServerCertVerifier>,
-    identity: Option<&ClientIdentity>,
-) -> Result<ClientConfig, PropertyError> {
+fn config(verifier: Arc<BrokerVerifier>, identity: Option<&ClientIdentity>) -> Result<ClientConfig, PropertyError> {
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| PropertyError::new("security.protocol", error.to_string()))?

@@ -1,13 +1,12 @@
-//! Files that were meant for another program: what is said of them holds none of their values, because passwords may be
-//! among them.
+//! Files that were meant for another program. Errors hold none of their values, because passwords may be among them.
 
-use super::Segment;
 use super::node::{Content, Node};
+use super::path::Segment;
 
-/// What is said of a file of assignments.
+/// The error for a file of assignments.
 pub(super) const ASSIGNMENTS: &str = "this looks like a Java properties file (name=value), but YAML is wanted (name: value); Kafka's settings go into `properties` of a cluster in the controller's configuration, or are given by --property";
 
-/// Whether a text has an assignment in each line that says something: a Java properties file, or an environment's.
+/// Whether a text consists of assignments: a Java properties file, or an environment's.
 pub(super) fn has_assignments(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', '!']));
     // One line is enough: continued lines, and what YAML makes of the rest, look like anything.
@@ -32,6 +31,22 @@ pub(super) fn name(key: &str) -> &str {
     if key.len() <= 320 && key.chars().all(named) { key } else { "(a key that is no name)" }
 }
 
+/// A path as errors may show it.
+pub(super) fn display(path: &[Segment]) -> String {
+    let mut text = String::new();
+    for segment in path {
+        match segment {
+            Segment::Key(key) if text.is_empty() => text.push_str(name(key)),
+            Segment::Key(key) => {
+                text.push('.');
+                text.push_str(name(key));
+            }
+            Segment::Index(index) => text.push_str(&format!("[{index}]")),
+        }
+    }
+    text
+}
+
 /// Whether what is at a path of a file of ours may be a secret.
 pub(super) fn may_be_secret(path: &[Segment]) -> bool {
     let is_secret = |name: &str| ["properties", "propertyFiles", "authentication"].contains(&name);
@@ -46,12 +61,12 @@ pub(super) fn without_values(text: &str) -> String {
         let given = text.get(at + start.len()..).unwrap_or_default();
         let given = given.split([' ', ',']).next().unwrap_or_default();
         let what = match start {
-            "unknown variant " => "an unknown word".to_owned(),
-            "duplicate entry with key " => "a key that is there twice".to_owned(),
+            "unknown variant " => "an unknown value".to_owned(),
+            "duplicate entry with key " => "a duplicate key".to_owned(),
             _ if given.chars().all(|c| c.is_ascii_alphabetic()) => format!("{start}{given}"),
             _ => start.trim_end_matches(": ").to_owned(),
         };
-        // The last one: a value may hold the words as well.
+        // The last one, because a value may hold this text as well.
         let expected = text.rfind(", expected ").and_then(|at| text.get(at..)).unwrap_or_default();
         return format!("{before}{what}{expected}");
     }
@@ -75,9 +90,9 @@ mod tests {
             ),
             (
                 "logFormat: unknown variant `hunter2`, expected `text` or `json`",
-                "logFormat: an unknown word, expected `text` or `json`",
+                "logFormat: an unknown value, expected `text` or `json`",
             ),
-            ("duplicate entry with key \"hunter2\"", "a key that is there twice"),
+            ("duplicate entry with key \"hunter2\"", "a duplicate key"),
             ("missing field `name`", "missing field `name`"),
         ] {
             assert_eq!(without_values(text), expected);
@@ -88,12 +103,12 @@ mod tests {
             ("clusters[0].propertyFiles", true),
             ("clusters[0].authentication.secretRef.name", true),
         ] {
-            assert_eq!(may_be_secret(&super::super::path(path)), is_secret, "{path}");
+            assert_eq!(may_be_secret(&crate::yaml::path(path)), is_secret, "{path}");
         }
     }
 
     #[test]
-    fn assignments_are_told_from_yaml() {
+    fn assignments_are_distinguished_from_yaml() {
         for (text, is) in [
             ("# x\n\nsasl.password=hunter2\n", true),
             ("! x\nsecurity.protocol = SSL\nssl.ca.location : /x\n", true),

@@ -1,4 +1,4 @@
-//! How much one YAML file may ask of us. A file is small in itself, but its aliases and its nesting need not be.
+//! Limits of one YAML file. A small file can stand for much, by aliases and nesting.
 
 use serde_saphyr::budget::BudgetBreach;
 use serde_saphyr::{MergeKeyPolicy, NonFiniteFloatPolicy, Options};
@@ -13,7 +13,7 @@ const MAX_DOCUMENTS: usize = 10_000;
 const MAX_NODES: usize = 500_000;
 /// Levels of nesting. `managedFields` of an item of a list have about 15; each level takes stack while it is read.
 const MAX_DEPTH: usize = 32;
-/// Anchors and aliases of a file. Written by hand, if at all.
+/// Anchors and aliases of a file. They are rare, and written by hand.
 const MAX_ALIASES: usize = 1_000;
 /// What aliases of a file stand for, in keys and values: each alias of a large part counts all of it.
 const MAX_ALIASED_NODES: usize = 100_000;
@@ -35,7 +35,7 @@ pub(super) fn options() -> Options {
             max_recorded_anchor_bytes: bytes,
             // Counts what aliases stand for each time.
             max_total_scalar_bytes: bytes,
-            // MAX_ALIASES is the limit; a few anchors that are used often are no attack.
+            // MAX_ALIASES is the limit: files may use a few anchors often.
             enforce_alias_anchor_ratio: false,
         },
         alias_limits: serde_saphyr::alias_limits! {
@@ -48,12 +48,12 @@ pub(super) fn options() -> Options {
         underscored_numbers_as_strings: true,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         ignore_binary_tag_for_string: true,
-        // Excerpts are ours: theirs would show secrets.
+        // Excerpts are made here, because the library's would show secrets.
         with_snippet: false,
     }
 }
 
-/// What is too much.
+/// Which limit is exceeded, and what to do.
 pub(super) fn explain(breach: &BudgetBreach) -> String {
     match breach {
         BudgetBreach::Documents { .. } => format!("more than {MAX_DOCUMENTS} documents; split the file"),

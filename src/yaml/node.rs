@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, IntoDeserializer, MapAcce
 use serde::forward_to_deserialize_any;
 use serde_saphyr::{Location, Spanned};
 
-use super::Segment;
+use super::path::Segment;
 
 /// A value and where it is.
 #[derive(Clone, Debug)]

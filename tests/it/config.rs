@@ -4,7 +4,7 @@ use std::path::Path;
 
 use paceline::config::{Certificate, Configuration};
 use paceline::controller::{ClusterSecrets, settings_of};
-use paceline::kafka::AddressPolicy;
+use paceline::kafka::{AddressPolicy, ClusterSettings};
 use paceline::yaml::Source;
 
 fn parse(text: &str) -> Result<Configuration, String> {
@@ -15,10 +15,11 @@ fn parse(text: &str) -> Result<Configuration, String> {
 fn the_example_is_valid_and_shows_every_default() {
     let example = Configuration::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml"))).unwrap();
     let main = &example.clusters["main"];
-    assert_eq!(main.poll_interval, paceline::config::POLL_INTERVAL);
-    assert_eq!(main.deadline, paceline::core::DEFAULT_POLL_DEADLINE);
+    let defaults = ClusterSettings::new("main", &main.settings.bootstrap_servers);
+    let request_timeout = Some(std::time::Duration::from_secs(3));
+    assert_eq!(main.settings, ClusterSettings { request_timeout, ..defaults });
     let payments = &example.clusters["payments"];
-    assert_eq!(payments.properties.iter().count(), 4);
+    assert_eq!(payments.settings.properties.len(), 4);
     assert_eq!(Configuration { clusters: Default::default(), ..example }, Configuration::default());
 }
 
@@ -97,6 +98,10 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
             "paceline.yaml:4: clusters[0].properties: \"socket.timeout.ms\" of cluster \"a\": its value is not allowed; it takes a whole number of milliseconds from 10 to 300000",
         ),
         (
+            "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    properties: {sasl.mechanism: PLAIN, sasl.mechanisms: OAUTHBEARER}\n",
+            "paceline.yaml:4: clusters[0].properties: \"sasl.mechanisms\" of cluster \"a\": it is another name of sasl.mechanism, which has another value",
+        ),
+        (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    propertyFiles: {group.id: /id}\n",
             "paceline.yaml:4: clusters[0].propertyFiles: \"group.id\" of cluster \"a\": it can't be set: the group is spec.kafka.consumerGroup of the ScaledConsumer, or --group",
         ),
@@ -155,7 +160,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "externalMetrics:\n  certificate:\n    secretName: a\n    directory: /b\n",
-            "paceline.yaml:2: externalMetrics.certificate: secretName and directory are both given: the controller makes the certificate itself, or somebody else does; keep one of them",
+            "paceline.yaml:2: externalMetrics.certificate: secretName and directory are both given; keep one of them",
         ),
         (
             "externalMetrics:\n  certificate: {directory: tls}\n",
@@ -175,6 +180,25 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
     }
     let broken = parse("clusters:\n  - name: \"a\n").unwrap_err();
     assert!(broken.starts_with("paceline.yaml:"), "{broken}");
+}
+
+/// The lists of docs/kafka-settings.md, which a test beside the code keeps equal to those of the client.
+#[test]
+fn every_property_that_is_refused_is_named_when_the_file_is_read() {
+    let (_, lists) = include_str!("../../docs/kafka-settings.md").split_once("<!-- refused -->").expect("a list");
+    let cells = lists.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(cell, _)| cell);
+    let names: Vec<&str> = cells.flat_map(|cell| cell.split("`, `")).filter(|name| !name.ends_with('*')).collect();
+    assert!(names.len() > 200, "{} names", names.len());
+    for name in names {
+        for (field, value) in [("properties", "x"), ("propertyFiles", "/x")] {
+            let text = format!(
+                "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    {field}:\n      \"{name}\": {value}\n"
+            );
+            let error = parse(&text).map(drop).expect_err(name);
+            let start = format!("paceline.yaml:4: clusters[0].{field}: \"{name}\" of cluster \"a\": ");
+            assert!(error.starts_with(&start), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -197,8 +221,8 @@ fn the_serving_certificate_comes_from_one_place() {
 fn a_deadline_may_be_longer_than_the_poll_interval() {
     let text = "clusters:\n  - {name: a, bootstrapServers: \"a:9092,\", pollInterval: 5s, deadline: 25s, requestTimeout: 20s}\n";
     let cluster = &parse(text).unwrap().clusters["a"];
-    assert_eq!(cluster.deadline, std::time::Duration::from_secs(25));
-    assert_eq!(cluster.request_timeout, Some(std::time::Duration::from_secs(20)));
+    assert_eq!(cluster.settings.deadline, std::time::Duration::from_secs(25));
+    assert_eq!(cluster.settings.request_timeout, Some(std::time::Duration::from_secs(20)));
 }
 
 #[test]
@@ -217,7 +241,7 @@ fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_r
         ("\"my hunter2\": x\n", "(a key that is no name): unknown field"),
         ("my hunter2: x\nmy hunter2: y\n", "paceline.yaml"),
         ("sasl.password: hunter2\nclusters: hunter2\n", "clusters: invalid type: string, expected a sequence"),
-        ("secret: hunter2\nlogFormat: hunter2\n", "logFormat: an unknown word, expected `text` or `json`"),
+        ("secret: hunter2\nlogFormat: hunter2\n", "logFormat: an unknown value, expected `text` or `json`"),
         ("clusters:\n  - {name: a, bootstrapServers: \"me:hunter2@a:1\"}\n", "sasl.username and sasl.password"),
         ("clusters:\n  - {name: a, bootstrapServers: \"a:1\", properties: hunter2}\n", "expected a map"),
         (
@@ -230,9 +254,9 @@ fn a_file_that_was_meant_for_something_else_is_named_and_none_of_its_values_is_r
         ),
         ("allowBootstrapServers: [\"me:hunter2@a:1\"]\n", "sasl.username and sasl.password"),
     ] {
-        let told = parse(text).unwrap_err();
-        assert!(told.contains(expected), "{text}: {told}");
-        assert!(!told.contains("hunter2"), "{text}: {told}");
+        let error = parse(text).unwrap_err();
+        assert!(error.contains(expected), "{text}: {error}");
+        assert!(!error.contains("hunter2"), "{text}: {error}");
     }
 }
 
@@ -243,9 +267,9 @@ fn a_byte_order_mark_is_passed_over() {
 }
 
 #[test]
-fn every_problem_is_told_at_once() {
-    let told = parse("listen: x\nclusters:\n  - {name: \"\", bootstrapServers: a}\n").unwrap_err();
-    assert_eq!(told.lines().count(), 3, "{told}");
+fn every_problem_is_in_one_error() {
+    let error = parse("listen: x\nclusters:\n  - {name: \"\", bootstrapServers: a}\n").unwrap_err();
+    assert_eq!(error.lines().count(), 3, "{error}");
 }
 
 #[test]
@@ -261,14 +285,14 @@ fn secrets_come_from_files_and_never_show_in_debug() {
     let cluster = &configuration.clusters["a"];
     let settings = settings_of(cluster, ClusterSecrets::default());
     let source = settings.source.as_ref().expect("a file is a source");
-    assert_eq!(source.load().unwrap()["sasl.password"], "hunter2");
+    assert_eq!(source.load(&settings.properties).unwrap()["sasl.password"], "hunter2");
     let all: Vec<_> = settings.properties.iter().map(|(key, value)| format!("{key}={value}")).collect();
     assert_eq!(all, ["enable.ssl.certificate.verification=true", "sasl.username=me", "socket.timeout.ms=3000"]);
     assert!(!format!("{settings:?}{cluster:?}").contains("hunter2"));
 
     std::fs::remove_file(&file).unwrap();
-    let told = settings.validate().unwrap_err().to_string();
-    assert!(told.contains("sasl.password") && told.contains("cluster \"a\""), "{told}");
+    let error = settings.validate().unwrap_err().to_string();
+    assert!(error.contains("sasl.password") && error.contains("cluster \"a\""), "{error}");
 }
 
 #[test]
@@ -291,7 +315,7 @@ fn the_allow_list_is_what_addresses_are_checked_by() {
 fn a_cluster_names_the_secrets_of_its_credentials() {
     let text = "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    authentication:\n      secretRef: {namespace: kafka, name: paceline}\n      caSecretRef: {name: main-cluster-ca-cert}\n";
     let configuration = parse(text).unwrap();
-    let authentication = configuration.clusters["a"].authentication.as_ref().unwrap();
+    let authentication = configuration.clusters["a"].authentication.clone();
     let secret = authentication.secret.as_ref().unwrap();
     assert_eq!((secret.namespace.as_deref(), secret.name.as_str()), (Some("kafka"), "paceline"));
     let authority = authentication.authority.as_ref().unwrap();

@@ -105,7 +105,7 @@ fn a_suspended_broker_is_unknown_for_what_it_leads_and_only_that() {
     let queries: Vec<GroupQuery> = groups.values().map(|group| named(group, &topic)).collect();
     for broker in BROKERS {
         let mut settings = ClusterSettings::new("three", &cluster.bootstrap());
-        settings.request_timeout = Duration::from_secs(1);
+        settings.request_timeout = Some(Duration::from_secs(1));
         settings.poll_interval = Polling::PAUSE;
         let mut reader = Reader::open(settings).unwrap();
         wait_until("all groups", Duration::from_secs(60), || reader.poll(&queries).iter().try_for_each(is_complete));

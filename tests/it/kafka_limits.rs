@@ -93,7 +93,7 @@ fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_unknown() {
     let cluster = shop(PARTITIONS);
     let mut settings = settings(&cluster.bootstrap());
     settings.deadline = Duration::from_secs(20);
-    settings.request_timeout = Duration::from_secs(10);
+    settings.request_timeout = Some(Duration::from_secs(10));
     let mut client = ClientUnderTest::with(settings);
     let started = Instant::now();
     let observed = client.poll(&[query("shop", "orders")]).remove(0);
@@ -113,7 +113,7 @@ fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_unknown() {
     let mut client = ClientUnderTest::with({
         let mut settings = crate::scripted_broker::client::settings(&cluster.bootstrap());
         settings.deadline = Duration::from_secs(20);
-        settings.request_timeout = Duration::from_secs(10);
+        settings.request_timeout = Some(Duration::from_secs(10));
         settings
     });
     let observed = client.poll(&[query("shop", "orders")]).remove(0);

@@ -12,7 +12,7 @@ use crate::world::kafka::reader::Reader;
 pub fn settings(bootstrap: &str) -> ClusterSettings {
     let mut settings = ClusterSettings::new("mock", bootstrap);
     settings.poll_interval = Duration::from_secs(1);
-    settings.request_timeout = Duration::from_millis(1_500);
+    settings.request_timeout = Some(Duration::from_millis(1_500));
     settings.deadline = Duration::from_secs(6);
     settings
 }

@@ -91,7 +91,7 @@ async fn there_is_one_cycle_at_a_time_however_slow_it_is() {
     mock.topic("orders", 2, 1);
     let mut settings = settings(&mock.bootstrap());
     settings.poll_interval = Duration::from_millis(500);
-    settings.request_timeout = Duration::from_secs(6);
+    settings.request_timeout = Some(Duration::from_secs(6));
     let poller = Poller::start(settings, now, &CancellationToken::new()).unwrap();
     let mut receiver = poller.subscribe(query("a", "orders"));
     next(&mut receiver).await;

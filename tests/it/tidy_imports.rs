@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 /// The parts whose modules must not import each other in a circle, a module and its parent included.
-const LAYERED: [&str; 1] = ["core"];
+const LAYERED: [&str; 6] = ["core", "kafka", "config", "cli", "yaml", "demo"];
 
 /// Modules by their paths, such as `core::decide::time_lag`, with their code.
 type Modules = BTreeMap<String, String>;
@@ -65,11 +65,13 @@ fn paths(code: &str) -> Vec<String> {
         }
         for start in ["crate::", "super::"] {
             for (at, _) in statement.match_indices(start) {
-                let is_begun =
-                    statement[..at].ends_with([':', '_']) || statement[..at].ends_with(char::is_alphanumeric);
+                let before = &statement[..at];
+                // Such as `pub(in crate::core)`, which is no import.
+                let is_visibility = before.ends_with("pub(in ");
+                let is_begun = before.ends_with([':', '_']) || before.ends_with(char::is_alphanumeric);
                 let rest = &statement[at..];
                 let end = rest.find(|char: char| !char.is_alphanumeric() && char != '_' && char != ':');
-                if !is_begun {
+                if !is_begun && !is_visibility {
                     found.push(rest[..end.unwrap_or(rest.len())].trim_end_matches(':').to_owned());
                 }
             }
@@ -131,10 +133,29 @@ fn defining(modules: &Modules, module: &str, name: &str) -> Option<String> {
     })
 }
 
+/// What some code names of modules that it declares, by paths such as `child::Item`. A re-export is no import.
+fn paths_of_children(modules: &Modules, module: &str, code: &str) -> Vec<String> {
+    let code: Vec<&str> = code.split(';').filter(|statement| !statement.contains("use ")).collect();
+    let code = code.join(";");
+    let children = modules.keys().filter_map(|path| path.strip_prefix(module)?.strip_prefix("::"));
+    let mut found = Vec::new();
+    for start in children.filter(|child| !child.contains("::")).map(|child| format!("{child}::")) {
+        for (at, _) in code.match_indices(&start) {
+            if !code[..at].ends_with(|char: char| char.is_alphanumeric() || char == '_' || char == ':') {
+                let rest = &code[at..];
+                let end = rest.find(|char: char| !char.is_alphanumeric() && char != '_' && char != ':');
+                found.push(rest[..end.unwrap_or(rest.len())].trim_end_matches(':').to_owned());
+            }
+        }
+    }
+    found
+}
+
 /// Each module with those that it imports from.
 fn imports(modules: &Modules) -> BTreeMap<&str, BTreeSet<String>> {
     let of = |module: &str, code: &str| -> BTreeSet<String> {
-        let found = paths(code).into_iter().filter_map(|path| resolve(modules, module, &path));
+        let found = paths(code).into_iter().chain(paths_of_children(modules, module, code));
+        let found = found.filter_map(|path| resolve(modules, module, &path));
         found.filter(|other| other != module && modules.contains_key(other)).collect()
     };
     modules.iter().map(|(module, code)| (module.as_str(), of(module, code))).collect()
@@ -171,7 +192,7 @@ fn no_modules_of_a_layered_part_import_each_other_in_a_circle() {
         read(&file, part, &mut modules);
         let imports = imports(&modules);
         let count: usize = imports.values().map(BTreeSet::len).sum();
-        assert!(count > modules.len(), "{count} imports in {} modules: they are not all found", modules.len());
+        assert!(count + 1 >= modules.len(), "{count} imports in {} modules: they are not all found", modules.len());
         assert_eq!(circle(&imports).map(|circle| circle.join(" -> ")), None);
     }
 }
@@ -194,6 +215,15 @@ fn circles_are_found_whatever_way_a_module_is_named() {
             false,
         ),
         (&[root, ("core::a", "use super::b;\nstruct A;"), ("core::b", "use crate::core::A;\nstruct B;")], true),
+        (
+            &[
+                root,
+                ("core::a", "mod x;\nfn a() { x::run() }\nstruct A;"),
+                ("core::a::x", "use super::A;\nfn run() {}"),
+                ("core::b", ""),
+            ],
+            true,
+        ),
         (&[root, ("core::a", "struct A(super::b::B);"), ("core::b", "fn b() { crate::core::a::A }\nstruct B;")], true),
         (
             &[

@@ -51,7 +51,7 @@ fn a_file_that_would_cost_too_much_is_refused_at_once_with_its_place() {
         (
             "a key twice",
             b"a: b\nc:\n  d: 1\n  e: 2\n  d: 3\n".to_vec(),
-            "a.yaml:5: \"d\" is there twice; keep one of them",
+            "a.yaml:5: \"d\" is given twice; keep one of them",
         ),
         ("a tab", b"a:\n\tb: c\n".to_vec(), "a.yaml:2: is not YAML: "),
         ("an open quote", b"a: b\nc: \"d\n".to_vec(), "is not YAML: "),
@@ -196,8 +196,8 @@ fn properties_are_taken_as_they_are_written() {
         let configuration = Configuration::parse(&source(text)).expect(written);
         let cluster = &configuration.clusters["a"];
         assert_eq!(
-            cluster.properties.iter().collect::<Vec<_>>(),
-            [("client.id", expected), ("sasl.username", "7")],
+            cluster.settings.properties,
+            [("client.id", expected), ("sasl.username", "7")].map(|(key, value)| (key.into(), value.into())).into(),
             "{written}"
         );
     }

@@ -94,7 +94,7 @@ const TLS_ADVICE: &str = "If it does: set --property security.protocol=SSL, or S
 
 const SASL_ADVICE: &str = "If it does: set --property security.protocol=SASL_SSL (or SASL_PLAINTEXT), sasl.mechanism, sasl.username and sasl.password.";
 
-/// What to do about security settings; nothing where the client's own text says it.
+/// What to do about security settings; nothing where the client's own text has it.
 fn security_advice(detail: &str) -> Option<&'static str> {
     let has = |words: &[&str]| words.iter().any(|word| detail.contains(word));
     if has(&["SSL listener?", "expect TLS"]) {

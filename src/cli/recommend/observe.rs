@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::record::Recording;
-use super::targets::{CurrentReplicas, GroupTarget};
+use super::scale::CurrentReplicas;
+use super::targets::GroupTarget;
 use crate::core::{
     Decision, Engine, Observation, Policy, Replicas, Workload, default_poll_deadline, grouped, max_observation_gap,
 };
@@ -83,7 +84,7 @@ pub(super) async fn observe(
     Ok(seen)
 }
 
-/// The targets of each cluster with their places, so that each cluster is asked over one connection.
+/// The targets of each cluster with their places, so that each cluster has one client.
 fn by_cluster(targets: &[GroupTarget]) -> Vec<(ClusterSettings, Vec<(usize, GroupTarget)>)> {
     let mut clusters: Vec<(ClusterSettings, Vec<(usize, GroupTarget)>)> = Vec::new();
     for (place, target) in targets.iter().enumerate() {

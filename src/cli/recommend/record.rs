@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::targets::GroupTarget;
-use crate::cli::WrongInput;
+use crate::cli::outcome::WrongInput;
 use crate::core::{Observation, Pause, Workload};
 use crate::kubernetes::scaledconsumer::resource::{PAUSED, PAUSED_REPLICAS};
 use crate::replay::{Config, ObservationReader, ObservationRecorder, PolicySource};

@@ -1,9 +1,27 @@
 //! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
 
-use super::targets::CurrentReplicas;
+use crate::core::Replicas;
 use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::scaledconsumer::validate::TargetRef;
 use crate::kubernetes::workload::read_once;
+
+/// The replicas there are now.
+#[derive(Clone, Debug)]
+pub(super) enum CurrentReplicas {
+    /// They are known.
+    Known(Replicas),
+    /// Why they are not known. The replicas that would run the group's members are assumed instead.
+    Unknown(String),
+}
+
+impl CurrentReplicas {
+    pub(super) fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Known(_) => None,
+            Self::Unknown(why) => Some(why),
+        }
+    }
+}
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &ApiClient, namespace: &str, target: &TargetRef) -> CurrentReplicas {
@@ -15,7 +33,7 @@ pub(super) async fn current(client: &ApiClient, namespace: &str, target: &Target
     }
 }
 
-/// The API server's own words, without the wrapping.
+/// The API server's message, without the client's context.
 pub(super) fn plainly(error: &kube::Error) -> anyhow::Error {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => anyhow::anyhow!("{}", status.message),

@@ -1,4 +1,4 @@
-//! A recommendation for people: an overview, and of each group what `explain` says.
+//! A recommendation for people: an overview, and the explanation of each group.
 
 use std::fmt::Write;
 

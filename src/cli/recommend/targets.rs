@@ -8,12 +8,13 @@ use anyhow::Context;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
-use super::{GroupPolicy, IsolationOption, OffsetResetOption, RecommendArguments, scale};
-use crate::cli::{WrongInput, cluster, clusters, manifests};
+use super::arguments::{GroupPolicy, RecommendArguments};
+use super::scale::{self, CurrentReplicas};
+use crate::cli::outcome::WrongInput;
+use crate::cli::{cluster, clusters, manifests};
 use crate::config::Configuration;
 use crate::core::{
-    Bounds, GroupQuery, IsolationLevel, OffsetReset, Pattern, Policy, Replicas, Rule, TopicSelection, check_group,
-    check_topic, format_duration,
+    Bounds, GroupQuery, Pattern, Policy, Replicas, Rule, TopicSelection, check_group, check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::call::ApiClient;
@@ -36,26 +37,8 @@ pub(super) struct GroupTarget {
     pub(super) policy: Policy,
     /// The ScaledConsumer that all of this comes from, where there is one.
     pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
-    /// The replicas now.
+    /// The current replicas.
     pub(super) current: CurrentReplicas,
-}
-
-/// The replicas there are now.
-#[derive(Clone, Debug)]
-pub(super) enum CurrentReplicas {
-    /// They are known.
-    Known(Replicas),
-    /// Why they are not known. The replicas that would run the group's members are assumed instead.
-    Unknown(String),
-}
-
-impl CurrentReplicas {
-    pub(super) fn unknown(&self) -> Option<&str> {
-        match self {
-            Self::Known(_) => None,
-            Self::Unknown(why) => Some(why),
-        }
-    }
 }
 
 /// The groups, and whether some of the ScaledConsumers are invalid, which has been printed.
@@ -71,7 +54,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
         Some(namespace) => {
             let (client, address) = cluster::client()
                 .await
-                .context("No cluster can be asked: there is no usable kubeconfig (KUBECONFIG or ~/.kube/config)")?;
+                .context("No cluster can be reached: there is no usable kubeconfig (KUBECONFIG or ~/.kube/config)")?;
             let (consumers, broken) = of_cluster(&client, &address, namespace, arguments.name.as_deref()).await?;
             (consumers, Some(client), broken)
         }
@@ -84,7 +67,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
         }
     };
     let mut targets = Vec::with_capacity(consumers.len());
-    // One for each cluster, so that it is asked over one connection.
+    // One for each cluster, so that it has one client.
     let mut clusters: Vec<(ClusterRef, ClusterSettings)> = Vec::new();
     for consumer in consumers {
         let cluster = match clusters.iter().find(|(cluster, _)| *cluster == consumer.cluster) {
@@ -98,7 +81,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
         let current = match (arguments.current, &client) {
             (Some(current), _) => CurrentReplicas::Known(Replicas(current)),
             (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
-            (None, None) => CurrentReplicas::Unknown("no cluster can be asked for them".to_owned()),
+            (None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
         };
         let Validated { namespace, name, query, policy, spec, .. } = consumer;
         let namespace = Some(namespace);
@@ -155,10 +138,7 @@ fn of_group(group: &str, arguments: &RecommendArguments) -> anyhow::Result<Group
     let query = query(group, given)?;
     let policy = Policy {
         threads_per_replica: given.threads_per_replica,
-        offset_reset: match given.offset_reset {
-            OffsetResetOption::Latest => OffsetReset::Latest,
-            OffsetResetOption::Earliest => OffsetReset::Earliest,
-        },
+        offset_reset: given.offset_reset,
         capacity_hint: given.capacity,
         ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
     };
@@ -194,10 +174,7 @@ fn query(group: &str, given: &GroupPolicy) -> Result<GroupQuery, WrongInput> {
         },
         exclude: pattern("topic-exclude", &given.topic_exclude)?,
         partitions: None,
-        isolation: match given.isolation_level {
-            IsolationOption::ReadUncommitted => IsolationLevel::ReadUncommitted,
-            IsolationOption::ReadCommitted => IsolationLevel::ReadCommitted,
-        },
+        isolation: given.isolation_level,
     })
 }
 

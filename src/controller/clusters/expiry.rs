@@ -1,4 +1,4 @@
-//! What people are told of certificates that expire: which, when, and what to do.
+//! The warning about certificates that expire: which, when, and what to do.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,16 +7,16 @@ use crate::kafka::{CertificateExpiry, CertificateOwner};
 use crate::kubernetes::Timestamp;
 use crate::kubernetes::scaledconsumer::status::CertificateWarning;
 
-/// From when on a certificate expires soon: those of cert-manager and Strimzi are renewed 30 days before and earlier, so
-/// by then something keeps the renewal from happening.
-const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
-/// Longer than a broker's address is that people give it.
+/// Time before the expiry from which there is a warning. cert-manager and Strimzi renew certificates 30 days before and
+/// earlier, so by then the renewal has failed.
+const WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 3600);
+/// The longest subject in a warning, in characters. Brokers' addresses are shorter.
 const LONGEST_SUBJECT: usize = 120;
 
 /// The certificate that expires first, if it does so within two weeks or has expired.
 pub(super) fn warning(certificates: &[CertificateExpiry], now: SystemTime) -> Option<CertificateWarning> {
     let first = certificates.iter().min_by_key(|certificate| certificate.not_after)?;
-    if first.not_after > now + SOON {
+    if first.not_after > now + WARNING_PERIOD {
         return None;
     }
     let subject: String = first.subject.chars().filter(|c| !c.is_control()).take(LONGEST_SUBJECT).collect();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn from_two_weeks_before_the_first_to_expire_is_told() {
+    fn from_two_weeks_before_there_is_a_warning_about_the_first_to_expire() {
         let day = 24 * 3600;
         let (broker, client) = (CertificateOwner::Broker, CertificateOwner::Client);
         let authority = CertificateOwner::Authority;
@@ -95,14 +95,14 @@ mod tests {
             ),
         ];
         for (certificates, now, expected) in rows {
-            let told = warning(&certificates, UNIX_EPOCH + Duration::from_secs(now));
-            let short = told.as_ref().map(|told| (told.reason, told.message.as_str()));
+            let warning = warning(&certificates, UNIX_EPOCH + Duration::from_secs(now));
+            let short = warning.as_ref().map(|warning| (warning.reason, warning.message.as_str()));
             let fits = match (short, expected) {
                 (Some((reason, message)), Some((wanted, start))) => reason == wanted && message.starts_with(start),
                 (None, None) => true,
                 (Some(_), None) | (None, Some(_)) => false,
             };
-            assert!(fits, "{told:?}, expected {expected:?}");
+            assert!(fits, "{warning:?}, expected {expected:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Which clusters are one, which are refused, and how many a namespace may have. No broker is asked.
+//! Which clusters are one, which are refused, and how many a namespace may have. No broker is contacted.
 
 use super::*;
 use crate::core::{IsolationLevel, TopicSelection};
@@ -47,7 +47,7 @@ fn refusal(result: Result<Subscription, NotSubscribed>) -> String {
 }
 
 #[tokio::test]
-async fn spellings_of_one_cluster_have_one_poller() {
+async fn forms_of_one_cluster_have_one_poller() {
     let clusters = clusters(20);
     let rows = [
         "a.kafka.svc:9092,b.kafka.svc:9092",
@@ -64,7 +64,7 @@ async fn spellings_of_one_cluster_have_one_poller() {
 }
 
 #[tokio::test]
-async fn what_is_not_allowed_is_refused_before_anything_is_asked() {
+async fn what_is_not_allowed_is_refused_before_anything_is_read() {
     let clusters = clusters(20);
     let rows = [
         (
@@ -87,7 +87,7 @@ async fn what_is_not_allowed_is_refused_before_anything_is_asked() {
 }
 
 #[tokio::test]
-async fn a_namespace_has_so_many_clusters_of_its_own_and_no_more() {
+async fn a_namespace_may_have_a_limited_number_of_clusters_of_its_own() {
     let clusters = clusters(2);
     let cluster = |name: &str| inline(&format!("{name}.kafka.svc:9092"), None);
     let (a, b, c) = (consumer("shop", "a"), consumer("shop", "b"), consumer("shop", "c"));
@@ -101,7 +101,7 @@ async fn a_namespace_has_so_many_clusters_of_its_own_and_no_more() {
     // One that is there already is no further one, and another namespace has its own.
     assert_eq!(refusal(subscribe(&clusters, &c, &cluster("a"))), "subscribed");
     assert_eq!(refusal(subscribe(&clusters, &consumer("bank", "a"), &cluster("c"))), "subscribed");
-    // Whoever leaves one makes room, and what nobody uses is gone at once.
+    // A cluster that is not used any more makes room, and its poller is dropped at once.
     drop(first);
     clusters.release(&a);
     assert_eq!(refusal(subscribe(&clusters, &c, &cluster("d"))), "subscribed");
@@ -110,7 +110,7 @@ async fn a_namespace_has_so_many_clusters_of_its_own_and_no_more() {
 }
 
 #[tokio::test]
-async fn changing_the_addresses_all_the_time_leaves_no_trail() {
+async fn changing_the_addresses_all_the_time_leaves_no_pollers_behind() {
     let clusters = clusters(20);
     let consumer = consumer("shop", "a");
     for i in 0..50 {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 
-use super::{STOP_CHECK, StopSignal};
+use super::stop::{STOP_CHECK, StopSignal};
 
 /// Tokens per request: a tenth of a second of an ordinary worker. So a waiting worker holds few that another could use,
 /// and a fast one does not send a request for every record.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{Host, is_host_name};
+use super::host::{Host, is_host_name};
 use crate::core::{quoted_address, without_secrets};
 
 /// One address, or several by `*`: `kafka-0.kafka.svc:9092`, `*.kafka.svc:9092`, `kafka-*.svc:*`, `10.0.*.*:9092`,

@@ -12,7 +12,7 @@ fn ip(text: &str) -> IpAddr {
 }
 
 #[test]
-fn spellings_of_one_cluster_are_one() {
+fn forms_of_one_cluster_are_one() {
     let rows = [
         ("a:9092", "a:9092"),
         (" A:9092 ", "a:9092"),
@@ -173,7 +173,7 @@ fn without_a_list_everything_is_allowed() {
 }
 
 #[test]
-fn what_somebody_else_chose_is_shown_without_control_characters() {
+fn texts_from_others_are_shown_without_control_characters() {
     let error = policy(&[]).check_name("a\u{1b}[2Jb\n", 1).expect_err("no name");
     assert!(!error.contains(char::is_control), "{error:?}");
     let error = policy(&[]).check_name(&"x".repeat(100_000), 1).expect_err("no name");

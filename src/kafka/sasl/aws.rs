@@ -18,10 +18,11 @@ use rustls::ClientConfig;
 use serde::Deserialize;
 
 use super::http::{HttpRequest, HttpResponse, send};
-use super::oauth::RenewedValue;
 use super::sigv4::{Signer, empty_payload, encode};
-use crate::kafka::files::{PropertyFiles, Secret};
+use super::token::RenewedValue;
+use crate::kafka::files::PropertyFiles;
 use crate::kafka::properties::{ParsedProperties, PropertyError};
+use crate::kafka::secret::{Secret, quoted};
 use crate::kafka::tls;
 
 /// The signer of tokens.
@@ -141,7 +142,7 @@ impl Aws {
         if reply.status != 200 {
             let code = element(&text, "Code").unwrap_or("it gives no reason");
             let message = element(&text, "Message").unwrap_or_default();
-            let error_text = super::quoted(&format!("{code}: {message}"), &[token.reveal()]);
+            let error_text = quoted(&format!("{code}: {message}"), &[token.reveal()]);
             return Err(format!(
                 "no AWS credentials: STS refuses the role of AWS_ROLE_ARN ({}): {error_text}",
                 reply.status

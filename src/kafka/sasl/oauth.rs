@@ -1,18 +1,15 @@
 //! OAUTHBEARER (RFC 7628, KIP-255): one message with a token. Knows the sources of tokens, not how each fetches them.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
+use std::time::SystemTime;
 
 use super::aws::Aws;
 use super::oidc::Oidc;
+use super::token::{checked, jwt_expiry};
 use crate::kafka::connect_error::ConnectError;
-use crate::kafka::files::{PropertyFiles, Secret};
+use crate::kafka::files::PropertyFiles;
 use crate::kafka::properties::{ParsedProperties, PropertyError};
+use crate::kafka::secret::{Secret, quoted};
 use crate::kafka::tls::date;
 
 /// The source of tokens, and the extensions that are sent with them. Cheap to clone; clones share the current token.
@@ -30,9 +27,6 @@ enum TokenSource {
     Oidc(Oidc),
     Aws(Aws),
 }
-
-/// The longest token, in bytes. Real ones have 1 to 4 KB, and brokers accept requests of 512 KiB before authentication.
-const MAX_TOKEN: usize = 64 << 10;
 
 impl Bearer {
     /// For OAUTHBEARER or AWS_MSK_IAM.
@@ -117,28 +111,6 @@ async fn from_file(path: &str) -> Result<Secret, String> {
     }
 }
 
-/// A token that can be sent: the characters of RFC 6750, section 2.1.
-pub(super) fn checked(text: &str) -> Result<Secret, String> {
-    let is_of_token = |c: char| c.is_ascii_alphanumeric() || "-._~+/=".contains(c);
-    if text.is_empty() {
-        Err("the token is empty".to_owned())
-    } else if text.len() > MAX_TOKEN {
-        Err(format!("the token is longer than {} KiB", MAX_TOKEN >> 10))
-    } else if !text.chars().all(is_of_token) {
-        Err("the token has a character that no token has, such as a blank inside".to_owned())
-    } else {
-        Ok(Secret::new(text))
-    }
-}
-
-/// When a token expires, where it is a JWT that says so (RFC 7519, `exp`).
-pub(super) fn jwt_expiry(token: &str) -> Option<SystemTime> {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
-    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
-    let seconds = claims.get("exp")?.as_f64().filter(|seconds| (0.0..1e11).contains(seconds))?;
-    Some(SystemTime::UNIX_EPOCH + Duration::from_secs_f64(seconds))
-}
-
 /// The properties of `oidc` where the token comes from a file.
 fn only_with_oidc(given: &ParsedProperties) -> Result<(), Vec<PropertyError>> {
     const OF_OIDC: [&str; 6] = [
@@ -202,7 +174,7 @@ impl BearerExchange {
             // 7628, section 3.2.3).
             (BearerStage::Sent | BearerStage::Done, reason) => {
                 let reason = String::from_utf8_lossy(reason);
-                let reason = super::quoted(&reason, &[self.token.reveal()]);
+                let reason = quoted(&reason, &[self.token.reveal()]);
                 self.refusal = Some(format!("the broker refuses the token: {reason}"));
                 self.bearer.forget();
                 self.stage = BearerStage::Refused;
@@ -214,75 +186,5 @@ impl BearerExchange {
 
     pub(super) fn refusal(&self) -> Option<String> {
         self.refusal.clone()
-    }
-}
-
-/// A value that expires: fetched when first needed, and again at 80 % of its lifetime.
-pub(super) struct RenewedValue<T> {
-    // A tokio mutex, held while fetching: connections to several brokers wait for one request.
-    held: Mutex<Option<CachedValue<T>>>,
-}
-
-struct CachedValue<T> {
-    value: T,
-    renew_at: Instant,
-    expires_at: Instant,
-}
-
-/// Wait before the next attempt where a value can't be renewed. The old value is used until it expires.
-const RETRY_INTERVAL: Duration = Duration::from_secs(10);
-/// Longer lifetimes are cut to this: one request a day costs nothing.
-const MAX_LIFETIME: Duration = Duration::from_secs(86_400);
-
-impl<T> Default for RenewedValue<T> {
-    fn default() -> Self {
-        Self { held: Mutex::new(None) }
-    }
-}
-
-impl<T: Clone> RenewedValue<T> {
-    /// The value. `fetch` gives a new one with its lifetime.
-    pub(super) async fn get<F>(&self, fetch: F) -> Result<T, String>
-    where
-        F: Future<Output = Result<(T, Duration), String>>,
-    {
-        self.get_at(Instant::now, fetch).await
-    }
-
-    /// The same with another clock.
-    pub(super) async fn get_at<F>(&self, now: impl Fn() -> Instant, fetch: F) -> Result<T, String>
-    where
-        F: Future<Output = Result<(T, Duration), String>>,
-    {
-        let mut held = self.held.lock().await;
-        let now = now();
-        if let Some(held) = held.as_ref().filter(|held| now < held.renew_at) {
-            return Ok(held.value.clone());
-        }
-        match (fetch.await, held.as_mut().filter(|held| now < held.expires_at)) {
-            (Ok((value, lifetime)), _) => {
-                let lifetime = lifetime.min(MAX_LIFETIME);
-                let fresh = CachedValue {
-                    value: value.clone(),
-                    renew_at: now + lifetime.mul_f64(0.8),
-                    expires_at: now + lifetime,
-                };
-                *held = Some(fresh);
-                Ok(value)
-            }
-            (Err(_), Some(held)) => {
-                held.renew_at = (now + RETRY_INTERVAL).min(held.expires_at);
-                Ok(held.value.clone())
-            }
-            (Err(why), None) => Err(why),
-        }
-    }
-
-    /// Drops the value, so that the next call fetches a new one.
-    pub(super) fn forget(&self) {
-        // While the lock is held, a new value is being fetched.
-        if let Ok(mut held) = self.held.try_lock() {
-            *held = None;
-        }
     }
 }

@@ -12,10 +12,11 @@ use rustls::ClientConfig;
 use serde::Deserialize;
 
 use super::http::{HttpRequest, HttpResponse, send};
-use super::oauth::{RenewedValue, checked, jwt_expiry};
 use super::sigv4::encode;
-use crate::kafka::files::{PropertyFiles, Secret};
+use super::token::{RenewedValue, checked, jwt_expiry};
+use crate::kafka::files::PropertyFiles;
 use crate::kafka::properties::{ParsedProperties, PropertyError};
+use crate::kafka::secret::{Secret, quoted};
 use crate::kafka::tls;
 
 /// A token endpoint and the client's credentials for it.
@@ -118,7 +119,7 @@ impl Oidc {
                 Ok(TokenErrorResponse { error, error_description: Some(more) }) => format!("{error}: {more}"),
                 Err(_) => "it gives no reason".to_owned(),
             };
-            let why = super::quoted(&why, &[self.secret.reveal(), credentials]);
+            let why = quoted(&why, &[self.secret.reveal(), credentials]);
             let advice = match status {
                 400 | 401 | 403 => "check sasl.oauthbearer.client.id, .client.secret and .scope",
                 _ => "check the address",

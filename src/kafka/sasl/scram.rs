@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use ring::{digest, hmac, pbkdf2};
 
 use crate::kafka::connect_error::ConnectError;
-use crate::kafka::files::Secret;
+use crate::kafka::secret::{Secret, quoted};
 
 /// The hash of a mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Scram {
     }
 
     fn refused(&self, error: &str) -> ConnectError {
-        let error_text = super::quoted(error, &[self.password.reveal()]);
+        let error_text = quoted(error, &[self.password.reveal()]);
         ConnectError::Security(format!("the broker refuses {}: {error_text}", self.hash.mechanism()))
     }
 }

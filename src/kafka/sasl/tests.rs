@@ -106,7 +106,7 @@ async fn a_token_is_read_from_its_file_for_every_authentication() {
 }
 
 #[tokio::test]
-async fn a_refused_token_is_told_in_the_brokers_words() {
+async fn a_refused_token_is_reported_in_the_brokers_words() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, "hunter2").expect("written");
@@ -160,7 +160,7 @@ fn oidc(url: &str, more: &[(&'static str, &str)]) -> Result<Sasl, String> {
 }
 
 #[tokio::test]
-async fn a_token_endpoint_is_asked_once_for_the_tokens_lifetime() {
+async fn a_token_is_requested_once_for_its_lifetime() {
     let endpoint =
         Endpoint::answering(200, r#"{"access_token":"one.two","expires_in":3600,"token_type":"Bearer"}"#).await;
     let sasl = oidc(&endpoint.url("/token?x=1"), &[("sasl.oauthbearer.scope", "read write")]).expect("valid");
@@ -178,7 +178,7 @@ async fn a_token_endpoint_is_asked_once_for_the_tokens_lifetime() {
 
 #[tokio::test]
 async fn a_token_is_renewed_at_80_percent_of_its_lifetime_and_used_on_where_that_fails() {
-    let renewed = oauth::RenewedValue::default();
+    let renewed = token::RenewedValue::default();
     let start = tokio::time::Instant::now();
     for (second, endpoint, expected) in [
         (0, Err("no endpoint"), Err("no endpoint")),
@@ -201,7 +201,7 @@ async fn a_token_is_renewed_at_80_percent_of_its_lifetime_and_used_on_where_that
 }
 
 #[tokio::test]
-async fn a_token_endpoint_that_refuses_or_talks_nonsense_is_told_without_the_secret() {
+async fn a_token_endpoint_that_refuses_or_answers_something_else_is_reported_without_the_secret() {
     let credentials = STANDARD.encode("me:hunter2");
     let echo = format!("{{\"error\":\"invalid_client\",\"error_description\":\"no hunter2, no {credentials}\\n\"}}");
     for (status, body, expected) in [

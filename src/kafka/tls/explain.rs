@@ -8,12 +8,10 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
-use super::material::{Authorities, ClientIdentity};
+use super::material::{Authorities, ClientIdentity, short, time};
 use crate::kafka::connect_error::ConnectError;
 
 const NO_TLS: &str = "that is what a port without TLS does (PLAINTEXT or SASL_PLAINTEXT)";
-/// Longer than a usual name; it bounds a condition's message.
-const MAX_NAME_CHARS: usize = 120;
 /// The most names of a certificate in an error; a few identify it.
 const MAX_NAMES: usize = 5;
 
@@ -151,7 +149,7 @@ fn expired(chain: &[X509Certificate<'_>]) -> String {
     let now = x509_parser::time::ASN1Time::now();
     let old = chain.iter().enumerate().find(|(_, one)| one.validity().not_after < now);
     let Some((at, one)) = old else { return "a certificate of the broker's has expired".to_owned() };
-    let when = date(super::material::time(one.validity().not_after.timestamp()));
+    let when = date(time(one.validity().not_after.timestamp()));
     let subject = short(&one.subject().to_string());
     format!("{} \"{subject}\" expired at {when}; renew it", whose(at))
 }
@@ -160,7 +158,7 @@ fn not_yet(chain: &[X509Certificate<'_>]) -> String {
     let now = x509_parser::time::ASN1Time::now();
     let new = chain.iter().enumerate().find(|(_, one)| one.validity().not_before > now);
     let Some((at, one)) = new else { return "a certificate of the broker's is not valid yet".to_owned() };
-    let when = date(super::material::time(one.validity().not_before.timestamp()));
+    let when = date(time(one.validity().not_before.timestamp()));
     let subject = short(&one.subject().to_string());
     format!("{} \"{subject}\" is not valid before {when}; is the clock right?", whose(at))
 }
@@ -214,16 +212,7 @@ fn names_of(leaf: &X509Certificate<'_>) -> Vec<String> {
     extension.value.general_names.iter().filter_map(name).collect()
 }
 
-/// A certificate's subject, for errors.
-pub(super) fn subject_of(certificate: &CertificateDer<'_>) -> String {
-    X509Certificate::from_der(certificate).map(|(_, parsed)| short(&parsed.subject().to_string())).unwrap_or_default()
-}
-
 /// A time in UTC, to the second. A time beyond the year 9999 is shown as the latest possible one.
-pub(in crate::kafka) fn date(time: std::time::SystemTime) -> String {
-    jiff::Timestamp::try_from(time).unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
+pub(in crate::kafka) fn date(at: std::time::SystemTime) -> String {
+    jiff::Timestamp::try_from(at).unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }

@@ -58,6 +58,18 @@ pub(super) fn time(seconds: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// A certificate's subject, for errors.
+fn subject_of(certificate: &CertificateDer<'_>) -> String {
+    X509Certificate::from_der(certificate).map(|(_, parsed)| short(&parsed.subject().to_string())).unwrap_or_default()
+}
+
+/// Longer than a usual name; it bounds a condition's message.
+const MAX_NAME_CHARS: usize = 120;
+/// A text from a certificate, for errors.
+pub(super) fn short(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MAX_NAME_CHARS).collect()
+}
+
 /// Those that the two properties name (a file or folder, and a PEM), else the system's.
 pub(super) fn authorities(
     given: &ParsedProperties,
@@ -143,7 +155,7 @@ pub(super) fn identity(
     match (chain, key) {
         (Ok(chain), Ok(key)) => {
             let leaf = chain.first();
-            let subject = leaf.map(super::explain::subject_of).unwrap_or_default();
+            let subject = leaf.map(subject_of).unwrap_or_default();
             let not_after = leaf.and_then(not_after);
             Ok(Some(ClientIdentity { key, key_property: key_of.0, not_after, subject, chain }))
         }
@@ -266,7 +278,7 @@ fn decrypted(property: &str, bytes: &[u8], password: &str) -> Result<PrivateKeyD
         Ok(document) => Ok(PrivatePkcs8KeyDer::from(document.as_bytes().to_vec()).into()),
         Err(pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. })) => fault(unread()),
         Err(_) => {
-            let odd = crate::kafka::files::odd_ending(password);
+            let odd = crate::kafka::secret::odd_ending(password);
             let hint = odd.map(|odd| format!("; its value {odd}")).unwrap_or_default();
             Err(PropertyError::new("ssl.key.password", format!("it does not open the private key{hint}")))
         }

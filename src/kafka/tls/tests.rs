@@ -140,7 +140,7 @@ async fn connect(tls: &Tls, server: ServerConfig, host: &str) -> Result<TlsStrea
     tls.connect(host, near).await
 }
 
-/// What is said where the handshake fails, or the first read after it.
+/// The error where the handshake fails, or the first read after it.
 async fn connect_error_text(tls: &Tls, server: ServerConfig, host: &str) -> String {
     match connect(tls, server, host).await {
         Err(error) => {
@@ -180,7 +180,7 @@ async fn a_broker_of_the_users_own_authority_is_believed_by_any_of_its_names() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_a_brokers_certificate_is_told() {
+async fn what_is_wrong_with_a_brokers_certificate_is_reported() {
     let (authority, other) = (authority("shop CA"), authority("other CA"));
     let old = expired(leaf(&[HOST]));
     let new = but(leaf(&[HOST]), |params| params.not_before = date_time_ymd(2080, 5, 6));
@@ -265,7 +265,7 @@ async fn checks_can_be_left_out_and_that_is_warned_about() {
 }
 
 #[tokio::test]
-async fn a_client_certificate_is_shown_and_its_lack_or_refusal_is_told() {
+async fn a_client_certificate_is_shown_and_its_lack_or_refusal_is_reported() {
     let (authority, other) = (authority("shop CA"), authority("other CA"));
     let client = |by: &Authority| {
         let key = KeyPair::generate().expect("a key");
@@ -294,7 +294,7 @@ async fn a_client_certificate_is_shown_and_its_lack_or_refusal_is_told() {
 }
 
 #[tokio::test]
-async fn a_port_without_tls_is_told_from_one_with() {
+async fn a_port_without_tls_is_distinguished_from_one_with() {
     let tls = tls(&[]);
     for answer in [&b""[..], b"\0\0\0\x04nope", b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let (near, mut far) = tokio::io::duplex(1 << 16);

@@ -4,14 +4,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WebPkiServerVerifier, verify_server_cert_signed_by_trust_anchor};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::{self, CryptoProvider};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::material::Authorities;
-use super::provider;
 use crate::kafka::properties::{ParsedProperties, PropertyError};
+
+/// The cryptography provider: ring, whatever else is linked.
+pub(super) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(crypto::ring::default_provider())
+}
 
 /// What is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,46 +52,50 @@ impl VerificationMode {
     }
 }
 
-/// The verifier of a mode.
-pub(super) fn verifier(
-    rule: VerificationMode,
-    authorities: &Authorities,
-    lists: Vec<CertificateRevocationListDer<'static>>,
-) -> Result<Arc<dyn ServerCertVerifier>, PropertyError> {
-    if rule == VerificationMode::Nothing {
-        return Ok(Arc::new(NoVerifier(provider())));
-    }
-    // As OpenSSL does with ssl.crl.location: only the broker's own certificate is looked up, and a list of its issuer
-    // must exist.
-    let full = WebPkiServerVerifier::builder_with_provider(Arc::clone(&authorities.store), provider())
-        .with_crls(lists)
-        .only_check_end_entity_revocation()
-        .build()
-        .map_err(|_| PropertyError::new("ssl.crl.location", "a revocation list in it is not valid"))?;
-    if rule == VerificationMode::All {
-        return Ok(full);
-    }
-    Ok(Arc::new(NoHostnameVerifier { full, roots: Arc::clone(&authorities.store), provider: provider() }))
-}
-
-/// Records the certificates that a broker presents, for errors.
+/// Verifies a broker's certificate, and records what the broker presents, for errors. The broker must prove in each mode
+/// that it has the certificate's key.
 #[derive(Debug)]
-pub(super) struct RecordingVerifier {
-    inner: Arc<dyn ServerCertVerifier>,
+pub(super) struct BrokerVerifier {
+    mode: VerificationMode,
+    full: Arc<WebPkiServerVerifier>,
+    roots: Arc<RootCertStore>,
     // A std mutex: nothing is awaited while it is held.
-    presented: Arc<Mutex<Vec<CertificateDer<'static>>>>,
+    presented: Mutex<Vec<CertificateDer<'static>>>,
 }
 
 /// The most certificates that are recorded: more than any chain has.
 const MAX_CHAIN: usize = 8;
 
-impl RecordingVerifier {
-    pub(super) fn new(inner: Arc<dyn ServerCertVerifier>, presented: Arc<Mutex<Vec<CertificateDer<'static>>>>) -> Self {
-        Self { inner, presented }
+impl BrokerVerifier {
+    pub(super) fn new(
+        mode: VerificationMode,
+        authorities: &Authorities,
+        lists: Vec<CertificateRevocationListDer<'static>>,
+    ) -> Result<Self, PropertyError> {
+        let roots = Arc::clone(&authorities.store);
+        // As OpenSSL does with ssl.crl.location: only the broker's own certificate is looked up, and a list of its issuer
+        // must exist.
+        let full = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+            .with_crls(if mode == VerificationMode::Nothing { Vec::new() } else { lists })
+            .only_check_end_entity_revocation()
+            .build()
+            .map_err(|_| PropertyError::new("ssl.crl.location", "a revocation list in it is not valid"))?;
+        Ok(Self { mode, full, roots, presented: Mutex::default() })
+    }
+
+    /// A verifier for one connection, with a record of its own.
+    pub(super) fn for_connection(&self) -> Arc<Self> {
+        let (full, roots) = (Arc::clone(&self.full), Arc::clone(&self.roots));
+        Arc::new(Self { mode: self.mode, full, roots, presented: Mutex::default() })
+    }
+
+    /// The certificates that the broker has presented.
+    pub(super) fn presented(&self) -> Vec<CertificateDer<'static>> {
+        self.presented.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl ServerCertVerifier for RecordingVerifier {
+impl ServerCertVerifier for BrokerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -96,61 +104,25 @@ impl ServerCertVerifier for RecordingVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let all = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
+        let chain = std::iter::once(end_entity).chain(intermediates).take(MAX_CHAIN);
         *self.presented.lock().unwrap_or_else(PoisonError::into_inner) =
-            all.map(|one| one.clone().into_owned()).collect();
-        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-/// Verifies signatures and dates, but no name.
-#[derive(Debug)]
-struct NoHostnameVerifier {
-    full: Arc<WebPkiServerVerifier>,
-    roots: Arc<rustls::RootCertStore>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for NoHostnameVerifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let parsed = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
-        // Again with the revocation lists, which the call above does not consider.
-        match self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            other => other,
+            chain.map(|one| one.clone().into_owned()).collect();
+        let full = || self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match self.mode {
+            VerificationMode::All => full(),
+            VerificationMode::Nothing => Ok(ServerCertVerified::assertion()),
+            VerificationMode::NoName => {
+                let parsed = ParsedCertificate::try_from(end_entity)?;
+                let algorithms = provider().signature_verification_algorithms.all;
+                verify_server_cert_signed_by_trust_anchor(&parsed, &self.roots, intermediates, now, algorithms)?;
+                // Again with the revocation lists, which the call above does not consider.
+                match full() {
+                    Err(Error::InvalidCertificate(
+                        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                    )) => Ok(ServerCertVerified::assertion()),
+                    other => other,
+                }
+            }
         }
     }
 
@@ -174,44 +146,5 @@ impl ServerCertVerifier for NoHostnameVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.full.supported_verify_schemes()
-    }
-}
-
-/// Accepts any certificate. The broker must still prove that it has the certificate's key.
-#[derive(Debug)]
-struct NoVerifier(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for NoVerifier {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -32,12 +32,12 @@ pub(in super::super) struct Decoder<'a> {
 }
 
 /// Decoded elements may take this many times the response's bytes, besides [`MIN_BUDGET`]. The widest frequent elements
-/// are listed groups: 96 bytes, for 16 bytes of a response where a group without a type is called `group-12345`.
+/// are members of groups: 96 bytes, for 40 bytes of a response and more.
 const EXPANSION: usize = 6;
 /// Small responses may take this many bytes, whatever their size: a dead group called `g` takes 152 bytes for 18, and
-/// 500 groups are in one request.
+/// 250 groups are in one request.
 const MIN_BUDGET: usize = 1 << 20;
-/// No response may take more bytes than this. A topic of 100,000 partitions takes 1.2 MB, as many listed groups 9.6 MB.
+/// No response may take more bytes than this. A topic of 100,000 partitions takes 1.2 MB, as many listed groups 2.4 MB.
 const MAX_BUDGET: usize = 96 << 20;
 /// Longer varints don't fit into 32 bits.
 const MAX_VARINT: usize = 5;

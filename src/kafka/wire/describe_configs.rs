@@ -24,7 +24,6 @@ pub(in super::super) struct DescribeConfigsResponse<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct DescribedConfig<'a> {
     pub(in super::super) error: i16,
-    pub(in super::super) message: Option<Cow<'a, str>>,
     pub(in super::super) topic: Cow<'a, str>,
     /// Name and value; a secret value is absent.
     pub(in super::super) configs: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
@@ -59,12 +58,14 @@ impl Request for DescribeConfigs<'_> {
     fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let results = from.array(7, |from| {
-            let (error, message) = (from.i16()?, from.nullable_string()?);
+            let error = from.i16()?;
+            // The error's text.
+            from.skip_string()?;
             let _resource_type = from.i8()?;
             let topic = from.string()?;
             let configs = from.array(7, |from| config(version, from))?;
             from.tags()?;
-            Ok(DescribedConfig { error, message, topic, configs })
+            Ok(DescribedConfig { error, topic, configs })
         })?;
         from.tags()?;
         Ok(DescribeConfigsResponse { throttle_ms, results })

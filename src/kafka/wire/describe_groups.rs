@@ -1,49 +1,15 @@
 //! DescribeGroups: state and members of classic groups; and the assignment that such a member holds.
 
-use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use super::described_group::{DescribeResponse, GroupDetails, GroupMember};
 use super::{DecodeError, Decoder, Encoder, Request, TopicPartitions};
 
-/// Requests classic groups.
+/// Requests classic groups. Members hold bytes for [`member_assignment`], where the protocol type is "consumer"; none
+/// where the group isn't stable.
 #[derive(Debug)]
 pub(in super::super) struct DescribeGroups<'t> {
     pub(in super::super) groups: &'t [&'t str],
-}
-
-/// The response.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct DescribeGroupsResponse<'a> {
-    pub(in super::super) throttle_ms: i32,
-    pub(in super::super) groups: Vec<ClassicGroup<'a>>,
-}
-
-/// A classic group.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct ClassicGroup<'a> {
-    pub(in super::super) error: i16,
-    /// From version 6 on (KIP-1043).
-    pub(in super::super) message: Option<Cow<'a, str>>,
-    pub(in super::super) group: Cow<'a, str>,
-    /// "Stable", "Empty", "Dead", …
-    pub(in super::super) state: Cow<'a, str>,
-    /// "consumer", "connect", …
-    pub(in super::super) protocol_type: Cow<'a, str>,
-    /// The assignor's name, where the group is stable.
-    pub(in super::super) protocol: Cow<'a, str>,
-    pub(in super::super) members: Vec<ClassicMember<'a>>,
-}
-
-/// A member of a classic group.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct ClassicMember<'a> {
-    pub(in super::super) id: Cow<'a, str>,
-    /// Static membership (KIP-345), from version 4 on.
-    pub(in super::super) instance: Option<Cow<'a, str>>,
-    pub(in super::super) client_id: Cow<'a, str>,
-    pub(in super::super) host: Cow<'a, str>,
-    /// For [`member_assignment`], where the protocol type is "consumer"; empty where the group isn't stable.
-    pub(in super::super) assignment: &'a [u8],
 }
 
 impl Request for DescribeGroups<'_> {
@@ -51,7 +17,7 @@ impl Request for DescribeGroups<'_> {
     const NAME: &'static str = "DescribeGroups";
     const VERSIONS: RangeInclusive<i16> = 0..=6;
     const FLEXIBLE_FROM: i16 = 5;
-    type Response<'a> = DescribeGroupsResponse<'a>;
+    type Response<'a> = DescribeResponse<'a, &'a [u8]>;
 
     fn encode(&self, version: i16, to: &mut Encoder) {
         to.array(self.groups, |to, group| to.string(group));
@@ -66,29 +32,35 @@ impl Request for DescribeGroups<'_> {
         let throttle_ms = if version >= 1 { from.i32()? } else { 0 };
         let groups = from.array(8, |from| group(version, from))?;
         from.tags()?;
-        Ok(DescribeGroupsResponse { throttle_ms, groups })
+        Ok(DescribeResponse { throttle_ms, groups })
     }
 }
 
-fn group<'a>(version: i16, from: &mut Decoder<'a>) -> Result<ClassicGroup<'a>, DecodeError> {
+fn group<'a>(version: i16, from: &mut Decoder<'a>) -> Result<GroupDetails<'a, &'a [u8]>, DecodeError> {
     let error = from.i16()?;
-    let message = if version >= 6 { from.nullable_string()? } else { None };
+    if version >= 6 {
+        // The error's text (KIP-1043).
+        from.skip_string()?;
+    }
     let (group, state) = (from.string()?, from.string()?);
-    let (protocol_type, protocol) = (from.string()?, from.string()?);
+    let (protocol_type, assignor) = (from.string()?, from.string()?);
     let members = from.array(6, |from| {
         let id = from.string()?;
-        let instance = if version >= 4 { from.nullable_string()? } else { None };
+        if version >= 4 {
+            // The instance (KIP-345).
+            from.skip_string()?;
+        }
         let (client_id, host) = (from.string()?, from.string()?);
         let _metadata = from.bytes()?;
         let assignment = from.bytes()?;
         from.tags()?;
-        Ok(ClassicMember { id, instance, client_id, host, assignment })
+        Ok(GroupMember { id, client_id, host, assignment })
     })?;
     if version >= 3 {
         let _authorized_operations = from.i32()?;
     }
     from.tags()?;
-    Ok(ClassicGroup { error, message, group, state, protocol_type, protocol, members })
+    Ok(GroupDetails { error, group, state, protocol_type, assignor, subtopologies: Vec::new(), members })
 }
 
 /// What a member of a classic consumer group holds (`ConsumerProtocolAssignment`, versions 0 to 3, which are alike).

@@ -23,13 +23,12 @@ pub(in super::super) struct FindCoordinatorResponse<'a> {
 /// A group's coordinator, or why there is none.
 #[derive(Debug, PartialEq, Eq)]
 pub(in super::super) struct Coordinator<'a> {
-    /// The group; empty below version 4, where it is the one that was asked for.
+    /// The group; empty below version 4, where it is the one of the request.
     pub(in super::super) key: Cow<'a, str>,
     pub(in super::super) node: i32,
     pub(in super::super) host: Cow<'a, str>,
     pub(in super::super) port: i32,
     pub(in super::super) error: i16,
-    pub(in super::super) message: Option<Cow<'a, str>>,
 }
 
 /// The key type of groups; others are transactions and share groups' partitions.
@@ -56,18 +55,25 @@ impl Request for FindCoordinator<'_> {
     fn decode<'a>(version: i16, from: &mut Decoder<'a>) -> Result<Self::Response<'a>, DecodeError> {
         let throttle_ms = from.i32()?;
         let coordinators = if version < 4 {
-            let (error, message) = (from.i16()?, from.nullable_string()?);
+            let error = error_code(from)?;
             let (node, host, port) = (from.i32()?, from.string()?, from.i32()?);
-            vec![Coordinator { key: Cow::Borrowed(""), node, host, port, error, message }]
+            vec![Coordinator { key: Cow::Borrowed(""), node, host, port, error }]
         } else {
             from.array(14, |from| {
                 let (key, node, host, port) = (from.string()?, from.i32()?, from.string()?, from.i32()?);
-                let (error, message) = (from.i16()?, from.nullable_string()?);
+                let error = error_code(from)?;
                 from.tags()?;
-                Ok(Coordinator { key, node, host, port, error, message })
+                Ok(Coordinator { key, node, host, port, error })
             })?
         };
         from.tags()?;
         Ok(FindCoordinatorResponse { throttle_ms, coordinators })
     }
+}
+
+/// An error's code; its text is skipped.
+fn error_code(from: &mut Decoder<'_>) -> Result<i16, DecodeError> {
+    let error = from.i16()?;
+    from.skip_string()?;
+    Ok(error)
 }

@@ -1,4 +1,4 @@
-//! ListGroups: the groups that a broker coordinates, with their state (KIP-518) and type (KIP-848).
+//! ListGroups: the groups that a broker coordinates.
 
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
@@ -14,19 +14,8 @@ pub(in super::super) struct ListGroups;
 pub(in super::super) struct ListGroupsResponse<'a> {
     pub(in super::super) throttle_ms: i32,
     pub(in super::super) error: i16,
-    pub(in super::super) groups: Vec<ListedGroup<'a>>,
-}
-
-/// A group in the list.
-#[derive(Debug, PartialEq, Eq)]
-pub(in super::super) struct ListedGroup<'a> {
-    pub(in super::super) group: Cow<'a, str>,
-    /// "consumer", "connect", …; empty for a group that only commits.
-    pub(in super::super) protocol_type: Cow<'a, str>,
-    /// From version 4 on; else empty.
-    pub(in super::super) state: Cow<'a, str>,
-    /// "classic", "consumer", "streams" or "share", in any case of letters; from version 5 on, else empty.
-    pub(in super::super) kind: Cow<'a, str>,
+    /// The groups' ids.
+    pub(in super::super) groups: Vec<Cow<'a, str>>,
 }
 
 impl Request for ListGroups {
@@ -53,11 +42,17 @@ impl Request for ListGroups {
         let throttle_ms = if version >= 1 { from.i32()? } else { 0 };
         let error = from.i16()?;
         let groups = from.array(3, |from| {
-            let (group, protocol_type) = (from.string()?, from.string()?);
-            let state = if version >= 4 { from.string()? } else { Cow::Borrowed("") };
-            let kind = if version >= 5 { from.string()? } else { Cow::Borrowed("") };
+            let group = from.string()?;
+            // The protocol type, the state (KIP-518) and the type (KIP-848).
+            from.skip_string()?;
+            if version >= 4 {
+                from.skip_string()?;
+            }
+            if version >= 5 {
+                from.skip_string()?;
+            }
             from.tags()?;
-            Ok(ListedGroup { group, protocol_type, state, kind })
+            Ok(group)
         })?;
         from.tags()?;
         Ok(ListGroupsResponse { throttle_ms, error, groups })

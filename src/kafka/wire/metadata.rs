@@ -17,7 +17,6 @@ pub(in super::super) struct Metadata<'t> {
 pub(in super::super) struct MetadataResponse<'a> {
     pub(in super::super) throttle_ms: i32,
     pub(in super::super) brokers: Vec<MetadataBroker<'a>>,
-    pub(in super::super) controller: i32,
     pub(in super::super) topics: Vec<MetadataTopic<'a>>,
 }
 
@@ -87,17 +86,19 @@ impl Request for Metadata<'_> {
         let throttle_ms = if version >= 3 { from.i32()? } else { 0 };
         let brokers = from.array(10, |from| {
             let (id, host, port) = (from.i32()?, from.string()?, from.i32()?);
-            let _rack = from.nullable_string()?;
+            // The rack.
+            from.skip_string()?;
             from.tags()?;
             Ok(MetadataBroker { id, host, port })
         })?;
         if version >= 2 {
-            let _cluster_id = from.nullable_string()?;
+            // The cluster's id.
+            from.skip_string()?;
         }
-        let controller = from.i32()?;
+        let _controller = from.i32()?;
         let topics = from.array(5, |from| topic(version, from))?;
         // The cluster's authorized operations may follow; they are not needed.
-        Ok(MetadataResponse { throttle_ms, brokers, controller, topics })
+        Ok(MetadataResponse { throttle_ms, brokers, topics })
     }
 }
 

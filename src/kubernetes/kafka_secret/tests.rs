@@ -166,6 +166,7 @@ fn what_can_not_be_used_is_named_and_no_value_is_shown() {
             "has user.crt and tls.crt, which are both ssl.certificate.pem",
         ),
         (&[("sasl.mechanism", "OAUTHBEARER")], "that is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        (&[("sasl.mechanisms", "aws_msk_iam")], "that is none of PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
         (&[("ssl.ca.location", "/etc/hunter2")], "ssl.ca.location is not for a ScaledConsumer to set"),
         (&[("sasl.oauthbearer.token.endpoint.url", "http://hunter2")], "is not for a ScaledConsumer to set"),
     ];

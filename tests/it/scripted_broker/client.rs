@@ -18,7 +18,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
 pub(crate) fn settings(bootstrap: &str) -> ClusterSettings {
     let mut settings = ClusterSettings::new("scripted", bootstrap);
     settings.poll_interval = Duration::from_millis(500);
-    settings.request_timeout = Duration::from_millis(700);
+    settings.request_timeout = Some(Duration::from_millis(700));
     settings.deadline = DEADLINE;
     settings
 }

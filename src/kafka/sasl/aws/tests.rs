@@ -117,7 +117,7 @@ async fn a_role_for_a_service_account_is_taken_on_by_sts() {
 }
 
 #[tokio::test]
-async fn a_containers_credentials_are_asked_for_on_this_machine_only() {
+async fn a_containers_credentials_are_requested_on_this_machine_only() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("token");
     std::fs::write(&file, "hunter2").expect("written");

@@ -1,4 +1,4 @@
-//! A server that answers every request alike and remembers what it was asked.
+//! A server that answers every request alike and records the requests.
 
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ impl Endpoint {
         Self::start(Some((status, body.to_owned())), None).await
     }
 
-    /// Reads and says nothing.
+    /// Reads and sends nothing.
     pub(in super::super) async fn silent() -> Self {
         Self::start(None, None).await
     }
@@ -47,7 +47,7 @@ impl Endpoint {
         (Self::start(Some((200, body.to_owned())), Some(acceptor)).await, certified.cert.pem())
     }
 
-    /// An address where nobody listens.
+    /// An address without a listener.
     pub(in super::super) async fn closed() -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         format!("http://{}/hunter2", listener.local_addr().expect("bound"))

@@ -1,4 +1,4 @@
-//! The other implementation's answers, read by us: what it said, nothing less and nothing more. The same answers, cut and
+//! The other implementation's responses, as we read them: what they hold, nothing less and nothing more. The same, cut and
 //! changed, are errors.
 
 use std::borrow::Cow;
@@ -127,7 +127,7 @@ pub(super) fn metadata<'p>(pool: &mut Pool<'p>, version: i16) -> (theirs::Metada
         .with_cluster_id(maybe(cluster.as_ref()))
         .with_controller_id(controller.into())
         .with_topics(their_topics);
-    (their, MetadataResponse { throttle_ms, brokers, controller, topics })
+    (their, MetadataResponse { throttle_ms, brokers, topics })
 }
 
 pub(super) fn find_coordinator<'p>(
@@ -146,7 +146,7 @@ pub(super) fn find_coordinator<'p>(
             .with_error_code(error)
             .with_error_message(maybe(message.as_ref()))
             .with_unknown_tagged_fields(news());
-        (their, Coordinator { key: key.into(), node, host: host.into(), port, error, message: message.map(Cow::from) })
+        (their, Coordinator { key: key.into(), node, host: host.into(), port, error })
     };
     let their = theirs::FindCoordinatorResponse::default().with_throttle_time_ms(throttle_ms);
     if version >= 4 {
@@ -181,8 +181,7 @@ pub(super) fn list_groups<'p>(
             .with_group_state(text(&state))
             .with_group_type(text(&kind))
             .with_unknown_tagged_fields(news());
-        let (group, protocol_type) = (name.into(), protocol_type.into());
-        (their, ListedGroup { group, protocol_type, state: state.into(), kind: kind.into() })
+        (their, Cow::from(name))
     });
     let their = theirs::ListGroupsResponse::default()
         .with_throttle_time_ms(throttle_ms)
@@ -257,7 +256,7 @@ pub(super) fn offset_fetch<'p>(
 pub(super) fn describe_groups<'p>(
     pool: &mut Pool<'p>,
     version: i16,
-) -> (theirs::DescribeGroupsResponse, DescribeGroupsResponse<'p>) {
+) -> (theirs::DescribeGroupsResponse, DescribeResponse<'p, &'p [u8]>) {
     use theirs::describe_groups_response::{DescribedGroup, DescribedGroupMember};
     let throttle_ms = if version >= 1 { pool.i32() } else { 0 };
     let (their_groups, groups) = pool.pairs(|pool| {
@@ -275,8 +274,7 @@ pub(super) fn describe_groups<'p>(
                 .with_member_metadata(Bytes::copy_from_slice(metadata))
                 .with_member_assignment(Bytes::copy_from_slice(assignment))
                 .with_unknown_tagged_fields(news());
-            let (instance, client_id) = (instance.map(Cow::from), client_id.into());
-            (their, ClassicMember { id: id.into(), instance, client_id, host: host.into(), assignment })
+            (their, GroupMember { id: id.into(), client_id: client_id.into(), host: host.into(), assignment })
         });
         let their = DescribedGroup::default()
             .with_error_code(error)
@@ -287,18 +285,21 @@ pub(super) fn describe_groups<'p>(
             .with_protocol_data(text(&protocol))
             .with_members(their_members)
             .with_unknown_tagged_fields(news());
-        let (message, protocol_type, protocol) = (message.map(Cow::from), protocol_type.into(), protocol.into());
-        let (group, state) = (name.into(), state.into());
-        (their, ClassicGroup { error, message, group, state, protocol_type, protocol, members })
+        (their, our_group(error, [name, state, protocol_type, protocol], members))
     });
     let their = theirs::DescribeGroupsResponse::default().with_throttle_time_ms(throttle_ms).with_groups(their_groups);
-    (their, DescribeGroupsResponse { throttle_ms, groups })
+    (their, DescribeResponse { throttle_ms, groups })
+}
+
+fn our_group<A>(error: i16, texts: [String; 4], members: Vec<GroupMember<'_, A>>) -> GroupDetails<'_, A> {
+    let [group, state, protocol_type, assignor] = texts.map(Cow::from);
+    GroupDetails { error, group, state, protocol_type, assignor, subtopologies: Vec::new(), members }
 }
 
 pub(super) fn consumer_groups<'p>(
     pool: &mut Pool<'p>,
     version: i16,
-) -> (theirs::ConsumerGroupDescribeResponse, ConsumerGroupDescribeResponse<'p>) {
+) -> (theirs::ConsumerGroupDescribeResponse, DescribeResponse<'p, TopicPartitions<'p>>) {
     use theirs::consumer_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
     let throttle_ms = pool.i32();
     let assignment = |pool: &mut Pool<'p>| {
@@ -322,7 +323,7 @@ pub(super) fn consumer_groups<'p>(
             let [instance, rack, regex] = std::array::from_fn(|_| pool.nullable());
             let epoch = pool.i32();
             let (their_assignment, our_assignment) = assignment(pool);
-            let (their_target, target) = assignment(pool);
+            let (their_target, _) = assignment(pool);
             let member_type = if version >= 1 { pool.i8() } else { -1 };
             let their = Member::default()
                 .with_member_id(text(&id))
@@ -337,17 +338,8 @@ pub(super) fn consumer_groups<'p>(
                 .with_target_assignment(their_target)
                 .with_member_type(member_type)
                 .with_unknown_tagged_fields(news());
-            let our = ConsumerMember {
-                id: id.into(),
-                instance: instance.map(Cow::from),
-                epoch,
-                client_id: client_id.into(),
-                host: host.into(),
-                assignment: our_assignment,
-                target,
-                member_type,
-            };
-            (their, our)
+            let (id, client_id, host) = (id.into(), client_id.into(), host.into());
+            (their, GroupMember { id, client_id, host, assignment: our_assignment })
         });
         let their = DescribedGroup::default()
             .with_error_code(error)
@@ -358,19 +350,17 @@ pub(super) fn consumer_groups<'p>(
             .with_assignment_epoch(assignment_epoch)
             .with_assignor_name(text(&assignor))
             .with_members(their_members);
-        let (message, assignor) = (message.map(Cow::from), assignor.into());
-        let (group, state) = (name.into(), state.into());
-        (their, ConsumerGroup { error, message, group, state, epoch, assignment_epoch, assignor, members })
+        (their, our_group(error, [name, state, String::new(), assignor], members))
     });
     let their = theirs::ConsumerGroupDescribeResponse::default();
     let their = their.with_throttle_time_ms(throttle_ms).with_groups(their_groups);
-    (their, ConsumerGroupDescribeResponse { throttle_ms, groups })
+    (their, DescribeResponse { throttle_ms, groups })
 }
 
 pub(super) fn share_groups<'p>(
     pool: &mut Pool<'p>,
     _version: i16,
-) -> (theirs::ShareGroupDescribeResponse, ShareGroupDescribeResponse<'p>) {
+) -> (theirs::ShareGroupDescribeResponse, DescribeResponse<'p, TopicPartitions<'p>>) {
     use theirs::share_group_describe_response::{Assignment, DescribedGroup, Member, TopicPartitions};
     let throttle_ms = pool.i32();
     let (their_groups, groups) = pool.pairs(|pool| {
@@ -394,7 +384,7 @@ pub(super) fn share_groups<'p>(
                 .with_subscribed_topic_names(pool.list(|pool| topic(&pool.text())))
                 .with_assignment(Assignment::default().with_topic_partitions(their_topics))
                 .with_unknown_tagged_fields(news());
-            (their, ShareMember { id: id.into(), epoch, client_id: client_id.into(), host: host.into(), assignment })
+            (their, GroupMember { id: id.into(), client_id: client_id.into(), host: host.into(), assignment })
         });
         let their = DescribedGroup::default()
             .with_error_code(error)
@@ -405,15 +395,10 @@ pub(super) fn share_groups<'p>(
             .with_assignment_epoch(assignment_epoch)
             .with_assignor_name(text(&assignor))
             .with_members(their_members);
-        let (message, assignor) = (message.map(Cow::from), assignor.into());
-        let (group, state) = (name.into(), state.into());
-        (their, ShareGroup { error, message, group, state, epoch, assignment_epoch, assignor, members })
+        (their, our_group(error, [name, state, String::new(), assignor], members))
     });
     let their = theirs::ShareGroupDescribeResponse::default();
-    (
-        their.with_throttle_time_ms(throttle_ms).with_groups(their_groups),
-        ShareGroupDescribeResponse { throttle_ms, groups },
-    )
+    (their.with_throttle_time_ms(throttle_ms).with_groups(their_groups), DescribeResponse { throttle_ms, groups })
 }
 
 pub(super) fn list_offsets<'p>(
@@ -476,7 +461,7 @@ pub(super) fn describe_configs<'p>(
             .with_resource_name(text(&name))
             .with_configs(their_configs)
             .with_unknown_tagged_fields(news());
-        (their, DescribedConfig { error, message: message.map(Cow::from), topic: name.into(), configs })
+        (their, DescribedConfig { error, topic: name.into(), configs })
     });
     let their = theirs::DescribeConfigsResponse::default().with_throttle_time_ms(throttle_ms);
     (their.with_results(their_results), DescribeConfigsResponse { throttle_ms, results })

@@ -146,7 +146,7 @@ fn an_array_that_lies_about_its_length_is_refused_before_anything_is_read() {
 
 #[test]
 fn an_answer_of_nothing_but_tiny_elements_takes_only_a_multiple_of_its_size() {
-    // 20 million listed groups without names: 60 MB of zeros that would take 2 GB.
+    // 20 million listed groups without names: 80 MB of zeros that would take 480 MB.
     let groups: u32 = 20_000_000;
     let body = [&[0, 0][..], &groups.to_be_bytes(), &vec![0; groups as usize * 4]].concat();
     let error = answer::<ListGroups>(0, &body).unwrap_err();

@@ -50,7 +50,7 @@ fn requests_without_anything_to_say_are_read() {
     }
     for version in Metadata::VERSIONS {
         let read: theirs::MetadataRequest = read_by_them(&Metadata { topics: None }, version);
-        // Below version 4 it can't be said.
+        // Below version 4 there is no such field.
         assert_eq!((read.topics, read.allow_auto_topic_creation), (None, version < 4));
     }
 }
@@ -113,7 +113,7 @@ fn metadata(names: &[&str]) {
 
 fn offset_fetch(names: &[&str], partitions: &[(i32, i64)]) {
     let partitions: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
-    // Every second group is asked for all that it has.
+    // All commits are requested of every second group.
     let groups: Vec<_> = (0..)
         .zip(names)
         .map(|(n, name)| OffsetFetchGroup {

@@ -1,0 +1,41 @@
+//! What commands print.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
+use clap::ValueEnum;
+
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    Table,
+    /// An array of objects.
+    Json,
+}
+
+/// Prints data. A reader that went away (`| head`) is no error.
+pub(super) fn print(data: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(data.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("Can't write to stdout"),
+    }
+}
+
+/// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice. Problems with YAML
+/// show excerpts in the alternate form.
+pub(super) fn print_error(error: &anyhow::Error) {
+    let mut text = error.chain().take(1).map(|first| format!("error: {first:#}\n")).collect::<String>();
+    let mut above = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        if !above.contains(&cause) {
+            for line in cause.lines() {
+                text.push_str(&format!("  {line}\n"));
+            }
+        }
+        above = cause;
+    }
+    // Where stderr is closed, the failure can't be reported.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
