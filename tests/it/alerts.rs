@@ -142,11 +142,11 @@ fn promtool(arguments: [&str; 2], file: &Path) {
 }
 
 /// A test group of `promtool test rules`.
-fn group(case: &Case, name: String, series: &[Series], at: &str, expected: Value) -> Value {
+fn group(case: &Case, name: &str, series: &[Series], at: &str, expected: &Value) -> Value {
     let labels = r#"namespace="shop", name="orders", instance="a""#;
     let series = series.iter().map(|(series, values)| json!({"series": series.replace('#', labels), "values": values}));
     json!({
-        "name": name,
+        "name": format!("{} {name}", case.alert),
         "interval": interval(case.is_long),
         "input_series": series.collect::<Vec<_>>(),
         "alert_rule_test": [{"eval_time": at, "alertname": case.alert, "exp_alerts": expected}],
@@ -164,12 +164,12 @@ fn groups(case: &Case) -> Vec<Value> {
         "runbook_url": format!("docs/runbooks.md#{}", alert.to_lowercase()),
     });
     let expected = json!([{"exp_labels": all, "exp_annotations": annotations}]);
-    let mut groups = vec![group(case, format!("{alert} fires"), firing, at, expected)];
+    let mut groups = vec![group(case, "fires", firing, at, &expected)];
     if let Some(not_yet) = not_yet {
-        groups.push(group(case, format!("{alert} waits"), firing, not_yet, json!([])));
+        groups.push(group(case, "waits", firing, not_yet, &json!([])));
     }
     for (number, series) in quiet.iter().enumerate() {
-        groups.push(group(case, format!("{alert} is quiet, {number}"), series, at, json!([])));
+        groups.push(group(case, &format!("is quiet, {number}"), series, at, &json!([])));
     }
     groups
 }

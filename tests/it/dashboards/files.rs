@@ -26,8 +26,11 @@ pub(super) const OF_BROKERS: [&str; 8] = [
 /// The units in use, as Grafana names them.
 const UNITS: [&str; 6] = ["short", "s", "ms", "percentunit", "bytes", "Bps"];
 
+/// Where an option is, and the texts that it may be.
+type Choice = (&'static str, &'static [&'static str]);
+
 /// Each panel type with the options that must be one of a few texts.
-const PANELS: &[(&str, &[(&str, &[&str])])] = &[
+const PANELS: &[(&str, &[Choice])] = &[
     ("row", &[]),
     (
         "timeseries",
