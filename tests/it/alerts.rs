@@ -43,6 +43,7 @@ apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
   name: paceline
+  namespace: paceline
   labels:
     app.kubernetes.io/name: paceline
 spec:
