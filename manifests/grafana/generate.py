@@ -526,9 +526,9 @@ def controller():
     panels = [
         stat(
             "Leaders",
-            "Replicas of the controller that may write: one, always. 0: nothing is scaled.",
+            "Replicas of the controller that may write: one in each installation. 0: nothing is scaled.",
             [query(f"sum(paceline_leader{{{select}}})", "leaders")],
-            levels=[(None, RED), (1, GREEN), (2, RED)],
+            levels=[(None, RED), (1, GREEN)],
             decimals=0,
             no_value="down",
         ),
