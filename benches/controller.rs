@@ -24,7 +24,7 @@ use it::world;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumer;
+use paceline::kubernetes::scaledconsumer::ScaledConsumer;
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{sleep, timeout};

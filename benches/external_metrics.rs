@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use client::{Authority, Connection, Purpose, USER, V1BETA1};
-use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::kubernetes::scaledconsumer::RESOURCE;
 use paceline::registry::{EntryWriter, Registry};
 use paceline::serve::external_metrics::{
     Counters, ExternalMetricsServer, FrontProxy, KeyPair, MetricReader, ServedCertificate,

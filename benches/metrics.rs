@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
-use paceline::kubernetes::scaledconsumer::validate::validate;
-use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::kubernetes::Key;
+use paceline::kubernetes::scaledconsumer::validate;
 use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, Snapshot};
 use paceline::serve::metrics::{ClusterPolls, ConditionState, ControllerState, MetricSources, Metrics};
 use paceline::serve::web::{self, Health, HealthCheck};

@@ -1,5 +1,5 @@
-//! The one loop from observations to replicas, shared by the controller and by `demo`: only the [`Actuator`] differs. It
-//! writes what it sees, decides and does into the registry, and knows nothing of Kafka's client.
+//! The loop from observations to replicas, shared by the controller and by `demo`; only the [`Actuator`] differs. It
+//! writes observations, decisions and results into the registry, and knows nothing of Kafka's client.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,19 +10,18 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info};
 
 use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, TimeLag, Workload};
-use crate::kubernetes::conflict::Competitor;
+use crate::kubernetes::Competitor;
 use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
 
-/// How often one observation is decided upon when somebody else changes the workload at the same moment. The next poll is
-/// the next chance.
+/// Attempts per observation when another client changes the workload in between. The next poll tries again.
 const ATTEMPTS: u32 = 3;
 
 /// What is scaled.
 pub trait Actuator: Send {
-    /// Reads the workload as it is now.
+    /// Reads the current workload.
     fn read(&mut self) -> impl Future<Output = Result<Workload, TargetError>> + Send;
 
-    /// Carries out a decision, or only says why it doesn't.
+    /// Carries out a decision, or reports why it is not carried out.
     fn act(&mut self, decision: &Decision) -> impl Future<Output = Acted> + Send;
 
     /// The cluster that the observations come from, as it is now.
@@ -34,7 +33,7 @@ pub trait Actuator: Send {
     }
 }
 
-/// What is known of the Kafka cluster beside its observations.
+/// The state of the Kafka cluster, apart from its observations.
 #[derive(Clone, Debug)]
 pub struct ClusterContext {
     /// The time between two polls.
@@ -46,7 +45,7 @@ pub struct ClusterContext {
 /// How an attempt to carry out a decision ended.
 #[derive(Clone, Debug)]
 pub enum Acted {
-    /// It has ended, well or not.
+    /// It was carried out, or it failed.
     Done {
         /// What became of the decision.
         action: ActionResult,
@@ -57,11 +56,11 @@ pub enum Acted {
     Retry,
 }
 
-/// Decides on every observation and on every new policy until `stop`, or until no observations will come any more. The
-/// action under way is finished first; whoever stops must bound how long that may take.
+/// Decides on every observation and on every new policy, until `stop` or until the channel of observations is closed.
+/// Waits for the action under way; the caller bounds how long that may take.
 ///
-/// The engine's history survives a new policy. Another group, other topics or another cluster are another history: stop
-/// this loop and start a new one.
+/// The engine keeps its history across policies. For another group, other topics or another cluster, stop this loop and
+/// start a new one.
 pub async fn run<A: Actuator>(
     engine: Engine,
     mut observations: watch::Receiver<Option<Arc<Observation>>>,
@@ -97,29 +96,29 @@ struct ControlLoop<A> {
     engine: Engine,
     actuator: A,
     entry: EntryWriter,
-    /// The observation that was recorded last, by its time.
+    /// The time of the observation that was recorded last.
     last_recorded: Option<Duration>,
-    /// The last change that was decided but not written by us: in a dry run it is the same at every poll.
+    /// The last change that was decided and not written. In a dry run it is repeated at every poll.
     last_change: Option<(Replicas, Replicas)>,
-    /// Where the capacity came from at the last decision.
+    /// The source of the capacity at the last decision.
     capacity: Option<CapacitySource>,
 }
 
 impl<A: Actuator> ControlLoop<A> {
-    /// Reads, decides and acts for one observation; again while the workload changes in between.
+    /// Reads, decides and acts for one observation. Repeats that if the workload changes in between.
     async fn reconcile(&mut self, seen: &Arc<Observation>) {
         for _ in 0..ATTEMPTS {
             let workload = match self.actuator.read().await {
                 Ok(workload) => workload,
                 Err(error) => {
-                    // What was seen counts later, even though nothing can be decided now.
+                    // The observation counts later, even if nothing can be decided now.
                     self.engine.remember(seen);
                     return self.record(seen, Err(error), ActionResult::NothingToDo, None);
                 }
             };
             let decision = Arc::new(self.engine.observe(seen, workload));
             if decision.is_change() {
-                // A write may take seconds, and readers see the decision meanwhile.
+                // A write may take seconds; readers see the decision meanwhile.
                 let competitor = self.entry.entry().snapshot.as_ref().and_then(|last| last.competitor.clone());
                 self.record(seen, Ok(Arc::clone(&decision)), ActionResult::Pending, competitor);
             }
@@ -206,8 +205,7 @@ impl<A: Actuator> ControlLoop<A> {
         log!(debug, ?action, "Decided.");
     }
 
-    /// Whether the same change was decided before. One that is not decided for a while because data is incomplete is
-    /// still the same.
+    /// Whether the same change was decided before, even if incomplete data suspended it for a while.
     fn is_repeated(&mut self, decision: &Decision) -> bool {
         let change = (decision.current(), decision.desired);
         if decision.is_change() {

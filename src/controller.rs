@@ -1,7 +1,7 @@
-//! The controller's wiring: which tasks there are, and in which order they end.
+//! The controller's wiring: its tasks, and the order in which they end.
 //!
-//! At the end, deciding stops first, the write in hand is finished or abandoned, and only then is the lease given back,
-//! so that nobody else begins to write while we still do.
+//! At shutdown, deciding stops first and the write under way is finished or abandoned. Only then is the lease released,
+//! so that no other controller begins to write before that.
 
 mod autoscaled;
 mod clusters;
@@ -35,11 +35,9 @@ pub use status_writer::{StatusBudget, StatusWriter};
 use crate::config::Configuration;
 use crate::kafka::now;
 use crate::kubernetes;
-use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::hpa::Autoscalers;
-use crate::kubernetes::lease::{Election, Leadership, LeaseCandidate};
-use crate::kubernetes::scaledconsumer::watch::{RESOURCE, watch};
-use crate::kubernetes::workload::Workloads;
+use crate::kubernetes::scaledconsumer::{RESOURCE, watch};
+use crate::kubernetes::{ApiClient, Election, Leadership, LeaseCandidate, Workloads};
 use crate::registry::Registry;
 use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
 use crate::serve::listen;
@@ -52,20 +50,20 @@ use health::{ControllerHealth, Heartbeat};
 use status_writer::condition_states;
 use supervisor::Supervisor;
 
-/// Changes on their way to the supervisor: a first list is read faster than it is followed, and waits here.
-const CHANGES: usize = 256;
-/// How long the last statuses may take, those with what was learned among them. The lease is held meanwhile.
-const LAST_STATUSES: Duration = Duration::from_millis(1500);
-/// How long giving the lease back may take.
-const GIVING_BACK: Duration = Duration::from_secs(2);
-/// How long the look-up of the API server's name may hold up the start.
-const RESOLVING: Duration = Duration::from_secs(2);
-/// How long reads that are under way may take at the very end: they wait for nothing but the network.
-const LAST_ANSWERS: Duration = Duration::from_millis(500);
+/// Changes that wait for the supervisor: a first list is read faster than it is processed.
+const CHANGE_QUEUE: usize = 256;
+/// Time-out of the last status writes at shutdown, memories included. The lease is held meanwhile.
+const STATUS_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(1500);
+/// Time-out of releasing the lease at shutdown.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time-out of resolving the API server's name at the start.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Time-out of external metrics requests that are under way at shutdown. They only wait for the network.
+const SERVER_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Runs the controller until SIGTERM or SIGINT.
 pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow::Result<()> {
-    // First of all, so that a signal that comes early is not lost.
+    // First, so that an early signal is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = listen(configuration.listen, "listen").await?;
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
@@ -84,7 +82,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         let (client, namespace, watches) = (client.kube.clone(), namespace.clone(), watches.clone());
         tokio::spawn(autoscalers.clone().watch(client, namespace, watches, stop.clone()));
     }
-    let (sender, changes) = mpsc::channel(CHANGES);
+    let (sender, changes) = mpsc::channel(CHANGE_QUEUE);
     match from {
         Some(folder) => {
             watches.begin(RESOURCE, None);
@@ -92,7 +90,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         }
         None => {
             for namespace in &namespaces {
-                // Before anything reads it: a namespace without a watch has no ScaledConsumers.
+                // Before anything reads it, because a namespace without a watch has no ScaledConsumers.
                 watches.begin(RESOURCE, namespace.as_deref());
                 let (client, namespace, watches) = (client.kube.clone(), namespace.clone(), watches.clone());
                 let selector = configuration.watch_selector.clone();
@@ -100,9 +98,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
             }
         }
     }
-    // It serves to the end: a probe, or an HPA, must not fail while the last action is under way.
+    // It serves until the end, so that probes and HPAs do not fail during the last writes.
     let stop_serving = CancellationToken::new();
-    let (external_metrics, last_answers) = if configuration.external_metrics.enabled {
+    let (external_metrics, external_server) = if configuration.external_metrics.enabled {
         let configured = configuration.external_metrics.clone();
         let reader = MetricReader::new(registry.clone(), now, configured.max_age);
         let settings = external_metrics::settings(configured, &own_namespace);
@@ -145,9 +143,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
     let stop_statuses = CancellationToken::new();
     let check = AutoscalerCheck { registry: registry.clone(), autoscalers: autoscalers.clone(), external_metrics };
-    let judge = move |entry: &_| check.judge(entry);
+    let check = move |entry: &_| check.check(entry);
     let statuses =
-        StatusWriter::new(client, registry, leadership.clone(), identity, judge, now, StatusBudget::default());
+        StatusWriter::new(client, registry, leadership.clone(), identity, check, now, StatusBudget::default());
     let mut statuses = tokio::spawn(statuses.run(stop_statuses.clone()));
     let shared = ConsumerContext { registry: writer, workloads, autoscalers, leadership };
     let supervisor = tokio::spawn(Supervisor::new(Arc::new(shared), clusters, heartbeat).run(changes, stop.clone()));
@@ -158,29 +156,29 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     }
     stop.cancel();
     if let Err(panic) = supervisor.await {
-        error!(%panic, "The main loop did not end as it should.");
+        error!(%panic, "The main loop panicked.");
     }
     stop_statuses.cancel();
-    if tokio::time::timeout(LAST_STATUSES, &mut statuses).await.is_err() {
+    if tokio::time::timeout(STATUS_SHUTDOWN_TIMEOUT, &mut statuses).await.is_err() {
         statuses.abort();
-        warn!("Not all of what was learned was written to the statuses in time.");
+        warn!("Not all memories were written to the statuses in time.");
     }
     stop_leading.cancel();
     if let Some(election) = election {
-        // If it takes longer, the lease runs out by itself.
-        let _ = tokio::time::timeout(GIVING_BACK, election).await;
+        // If that takes longer, the lease expires by itself.
+        let _ = tokio::time::timeout(RELEASE_TIMEOUT, election).await;
     }
     stop_serving.cancel();
     server.abort();
-    if let Some(last_answers) = last_answers {
-        let _ = tokio::time::timeout(LAST_ANSWERS, last_answers).await;
+    if let Some(external_server) = external_server {
+        let _ = tokio::time::timeout(SERVER_SHUTDOWN_TIMEOUT, external_server).await;
     }
     info!("Ended.");
     Ok(())
 }
 
-/// The API server's addresses, by its URL's host and by the environment of a pod. A name that can't be resolved in time
-/// has none: what else is refused holds all the same.
+/// The API server's addresses, from its URL and from the environment of a pod. A name that can't be resolved in time
+/// has none; other restrictions still apply.
 async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
     let in_pod = std::env::var("KUBERNETES_SERVICE_HOST").ok();
     let mut all = Vec::new();
@@ -190,14 +188,14 @@ async fn api_server(host: Option<&str>) -> Vec<IpAddr> {
             all.push(ip);
             continue;
         }
-        match tokio::time::timeout(RESOLVING, tokio::net::lookup_host((host.as_str(), 443))).await {
+        match tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host.as_str(), 443))).await {
             Ok(Ok(found)) => all.extend(found.map(|address| address.ip())),
             Ok(Err(error)) => {
-                warn!(host, %error, "The API server's name can't be resolved; it is not kept from ScaledConsumers by its addresses.")
+                warn!(host, %error, "The API server's name can't be resolved, so its addresses are not denied to ScaledConsumers.")
             }
             Err(_) => warn!(
                 host,
-                "The API server's name was not resolved in time; it is not kept from ScaledConsumers by its addresses."
+                "The API server's name was not resolved in time, so its addresses are not denied to ScaledConsumers."
             ),
         }
     }
@@ -234,7 +232,7 @@ fn namespaces(configuration: &Configuration) -> Vec<Option<String>> {
     configuration.watch_namespaces.iter().cloned().map(Some).collect()
 }
 
-/// Unique per process: the pod's or host's name, and something that the next process there does not have.
+/// Unique per process: the name of the pod or host, and a random suffix.
 fn identity() -> String {
     let host = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
     let host = host.or_else(|| nix::unistd::gethostname().ok()?.into_string().ok());

@@ -3,21 +3,32 @@
 //! Architecture invariant: nothing in here knows Kafka's client. What a poll saw comes in through
 //! [`crate::core::Observation`], and what was decided goes out as a patch of `/scale`, a status and an Event.
 
-pub mod call;
+mod call;
 mod client;
-pub mod conflict;
+mod conflict;
 pub mod diagnosis;
-pub mod events;
+mod events;
 pub mod hpa;
 pub mod kafka_secret;
-pub mod lease;
+mod lease;
+mod names;
+mod object_watch;
 mod reachability;
 pub mod scaledconsumer;
-pub(crate) mod single;
-pub mod watch_state;
-pub mod workload;
-pub mod workload_key;
+mod watch_state;
+mod workload;
 
-pub use client::{FIELD_MANAGER, client};
 pub use k8s_openapi::api::core::v1::ObjectReference;
+pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 pub use k8s_openapi::jiff::Timestamp;
+
+pub use call::{ApiClient, CallError, CallResult, Lane};
+pub use client::{FIELD_MANAGER, client};
+pub use conflict::{Competitor, ConflictDetector, ScalerIdentity, competitor_of};
+pub use events::{EventLimit, ObjectEvent, Severity, write_event};
+pub use lease::{Election, Leadership, LeaseCandidate};
+pub use names::{InvalidName, Key, TargetRef, WorkloadKey};
+pub(crate) use object_watch::{LastError, ListChange, WatchError, watch_list, watch_object};
+pub use watch_state::{ListState, WatchKey, WatchState, WatchStates};
+pub(crate) use workload::read_workload;
+pub use workload::{ScaleError, WorkloadHandle, Workloads};

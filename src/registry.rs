@@ -1,6 +1,5 @@
-//! What is known of every ScaledConsumer, in one place: its spec or why it is refused, the last snapshot, past points and
-//! changes. The controller and the demo write it through [`RegistryWriter`]; metrics, external metrics, status and pages
-//! read it.
+//! The state of every ScaledConsumer: its spec or why it is refused, the last snapshot, past points and changes. The
+//! controller and the demo write it through [`RegistryWriter`]; metrics, external metrics, statuses and pages read it.
 //!
 //! Architecture invariant: a reader never waits for a writer. Entries are replaced whole behind an atomic pointer, so a
 //! scrape of thousands of them delays no poll.
@@ -18,29 +17,25 @@ use imbl::{OrdMap, OrdSet};
 use tokio::sync::watch;
 
 use crate::core::{Decision, NamedMessage, Replicas};
-use crate::kubernetes::Timestamp;
-pub use crate::kubernetes::scaledconsumer::status::CertificateWarning;
-use crate::kubernetes::scaledconsumer::validate::{TargetRef, Validated};
-use crate::kubernetes::scaledconsumer::watch::{Key, Record};
-use crate::kubernetes::watch_state::WatchStates;
-use crate::kubernetes::workload_key::WorkloadKey;
-pub use history::{History, MAX_HISTORY_BYTES, Point};
-pub use snapshot::{ActionResult, Snapshot, TargetError};
+use crate::kubernetes::scaledconsumer::{Record, Validated};
+use crate::kubernetes::{Key, TargetRef, Timestamp, WatchStates, WorkloadKey};
+pub use history::{History, Point};
+pub use snapshot::{ActionResult, CertificateWarning, Snapshot, TargetError};
 
-/// Changes kept per ScaledConsumer: an hour of one every three minutes, which is a lot.
-pub const CHANGES_KEPT: usize = 20;
+/// Changes kept per ScaledConsumer: an hour of one every three minutes.
+const CHANGES_KEPT: usize = 20;
 /// The replicas count as unchanged for so many polls at most. What they were during a longer gap is unknown.
 const UNCHANGED_POLLS: u32 = 4;
 
-/// Reads what is known. Clones share it.
+/// Reads the entries. Clones share them.
 #[derive(Clone, Default)]
 pub struct Registry(Arc<RegistryInner>);
 
 #[derive(Default)]
 struct RegistryInner {
-    /// Persistent maps: an insertion copies a few nodes, whatever the size.
+    /// Persistent maps: an insertion copies a few nodes, whatever their size.
     index: ArcSwap<Index>,
-    /// Serialises writers of the index, and gives revisions.
+    /// Serialises writers of the index, and counts revisions.
     revision: Mutex<u64>,
     changed: watch::Sender<u64>,
     watches: WatchStates,
@@ -49,7 +44,7 @@ struct RegistryInner {
 #[derive(Clone, Default)]
 struct Index {
     slots: OrdMap<Arc<Key>, Arc<Slot>>,
-    /// By workload: whoever else scales the same one is found without a walk through the namespace.
+    /// By workload, to find other ScaledConsumers of the same one.
     by_workload: OrdSet<(WorkloadKey, Arc<Key>)>,
 }
 
@@ -59,34 +54,34 @@ struct Slot {
     writing: Mutex<()>,
 }
 
-/// What is known of one ScaledConsumer. Never changed in place.
+/// The state of one ScaledConsumer. Never changed in place.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Its namespace and name.
     pub key: Arc<Key>,
-    /// The registry's revision that this state came with; grows with each change.
+    /// The registry's revision of its last change.
     pub revision: u64,
-    /// What it asks for; the last valid one where it is refused for a reason outside of its spec.
+    /// Its spec; the last valid one where it is refused for another reason.
     pub spec: Option<Arc<Validated>>,
     /// Why it is not scaled at all, in a sentence.
     pub refused: Option<String>,
     /// When it was created, where it comes from the API server.
     pub created: Option<Timestamp>,
-    /// Its object in the API server, for its status and Events; nothing for one from a file.
+    /// Its object in the API server, for its status and Events; `None` for one from a file.
     pub record: Option<Arc<Record>>,
-    /// What the last observation led to; nothing before the first one.
+    /// The result of the last observation; `None` before the first one.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// What the engine has learned, as text, when it was last saved.
+    /// The engine's memory, when it was last saved.
     pub memory: Option<Arc<str>>,
     /// Past points, for pictures.
     pub history: History,
-    /// Changes of the replicas, newest last; at most [`CHANGES_KEPT`].
+    /// Changes of the replicas, newest last; bounded.
     pub changes: VecDeque<ReplicaChange>,
-    /// What has happened since the ScaledConsumer was first seen by this process.
+    /// Counts since this process first saw the ScaledConsumer.
     pub counts: Counts,
 }
 
-/// A change of the replicas that was written, served or, in a dry run, would have been.
+/// A change of the replicas that was written or served, or, in a dry run, would have been.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReplicaChange {
     /// When it was decided, on the observations' clock.
@@ -102,14 +97,14 @@ pub struct ReplicaChange {
 }
 
 impl ReplicaChange {
-    /// The change that a decision asks for.
+    /// The change of a decision.
     pub fn of(decision: &Decision) -> Self {
         let NamedMessage { name: reason, message } = NamedMessage::from(&decision.reason);
         Self { at: decision.at, from: decision.current(), to: decision.desired, reason, message }
     }
 }
 
-/// Where a ScaledConsumer comes from, as far as it is no part of its spec.
+/// The origin of a ScaledConsumer, apart from its spec.
 #[derive(Clone, Debug)]
 pub struct ConsumerSource {
     /// Its namespace and name.
@@ -120,7 +115,7 @@ pub struct ConsumerSource {
     pub record: Option<Arc<Record>>,
 }
 
-/// Counts of one ScaledConsumer; they survive a new start of its task.
+/// Counts of one ScaledConsumer; a restart of its task keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Decisions by the name of their reason.
@@ -131,7 +126,7 @@ pub struct Counts {
     pub rescales: Rescales,
     /// The replicas over time, summed up from poll to poll: 3 replicas for 10 s are 30 s.
     pub replica_time: Duration,
-    /// Times that its task ended by a panic and was started anew.
+    /// Restarts of its task after a panic.
     pub restarts: u64,
 }
 
@@ -145,13 +140,13 @@ pub struct Rescales {
 }
 
 impl Registry {
-    /// An empty one, with its only writer.
+    /// An empty registry, with its only writer.
     pub fn new() -> (RegistryWriter, Self) {
         let registry = Self::default();
         (RegistryWriter(registry.clone()), registry)
     }
 
-    /// What is known of one.
+    /// The entry of one.
     pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
         self.0.index.load().slots.get(key).map(|slot| slot.entry.load_full())
     }
@@ -189,8 +184,8 @@ impl Registry {
         self.len() == 0
     }
 
-    /// Tells each new revision. A reader keeps the last one that it has seen, and looks for entries above it; what has
-    /// been removed is what it knows and the registry does not.
+    /// Publishes each new revision. A reader keeps the last one that it has processed and looks for entries above it;
+    /// removed entries are those that only the reader knows.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.changed.subscribe()
     }
@@ -201,12 +196,11 @@ impl Registry {
     }
 }
 
-/// Writes what is known. There is one per process; the tidy test holds who may name it.
+/// Writes the registry. One per process; a tidy test restricts who may use it.
 #[derive(Clone)]
 pub struct RegistryWriter(Registry);
 
-/// Writes one entry, as long as it is in the registry: an entry that was removed, or begun anew, is beyond the reach of
-/// whoever wrote it before.
+/// Writes one entry while it is in the registry. After the entry was removed or replaced, older writers have no effect.
 #[derive(Clone)]
 pub struct EntryWriter {
     registry: RegistryWriter,
@@ -222,18 +216,18 @@ impl Deref for RegistryWriter {
 }
 
 impl RegistryWriter {
-    /// Puts in a ScaledConsumer, or what is new of it.
+    /// Adds a ScaledConsumer, or updates its spec.
     pub fn apply(&self, source: &ConsumerSource, spec: Validated) -> EntryWriter {
         self.upsert(source, Some(spec), None, false)
     }
 
-    /// Puts in one that is not scaled, and why. Without a valid spec nobody has its workload.
+    /// Adds one that is not scaled, and why. Without a valid spec it has no workload.
     pub fn refuse(&self, source: &ConsumerSource, spec: Option<Validated>, why: &str) -> EntryWriter {
         self.upsert(source, spec, Some(why), false)
     }
 
-    /// The same, for a spec that makes another history: what was observed does not count any more.
-    pub fn begin_anew(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
+    /// Like [`apply`](Self::apply), for a spec with which the history starts again: earlier observations are dropped.
+    pub fn replace(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
         self.upsert(source, spec, None, true)
     }
 
@@ -285,7 +279,7 @@ impl RegistryWriter {
         EntryWriter { registry: self.clone(), slot }
     }
 
-    /// Removes one that is gone.
+    /// Removes a ScaledConsumer.
     pub fn remove(&self, key: &Key) {
         let shared = &self.0.0;
         let mut revision = lock(&shared.revision);
@@ -302,12 +296,12 @@ impl RegistryWriter {
 }
 
 impl EntryWriter {
-    /// What is known now.
+    /// The entry as it is now.
     pub fn entry(&self) -> Arc<Entry> {
         self.slot.entry.load_full()
     }
 
-    /// Everything else that is known.
+    /// The registry that the entry is in.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
@@ -356,7 +350,7 @@ impl Entry {
         }
     }
 
-    /// Takes in what an observation led to. `is_new`: a first result for this observation, and not a later one.
+    /// Records the result of an observation. `is_new`: the first result for this observation.
     pub fn record(&mut self, snapshot: Snapshot, is_new: bool) {
         if let Some(decision) = snapshot.decision()
             && is_new
@@ -391,7 +385,7 @@ impl Entry {
         }
     }
 
-    /// Takes in a change of the replicas.
+    /// Adds a change of the replicas.
     pub fn add_change(&mut self, change: ReplicaChange) {
         if self.changes.len() >= CHANGES_KEPT {
             self.changes.pop_front();

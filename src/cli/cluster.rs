@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use kube::Config;
 
-use crate::kubernetes::call::ApiClient;
-use crate::kubernetes::client as client_of;
+use crate::kubernetes::{ApiClient, client as client_of};
 
 /// Time-out of connecting and of reading. An API server answers a read within milliseconds; a kubeconfig of a cluster that
 /// no longer exists must not hold up the command.

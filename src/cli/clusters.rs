@@ -8,9 +8,8 @@ use crate::config::{Authentication, Cluster, SecretRef};
 use crate::controller::{ClusterSecrets, KnownSecret, inline_settings, secret_key, settings_of};
 use crate::core::addresses;
 use crate::kafka::ClusterSettings;
-use crate::kubernetes::call::ApiClient;
-use crate::kubernetes::scaledconsumer::validate::InlineCluster;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::scaledconsumer::InlineCluster;
+use crate::kubernetes::{ApiClient, Key};
 
 /// A cluster by its addresses.
 pub(super) fn inline(servers: &str, properties: &[(String, String)]) -> anyhow::Result<ClusterSettings> {

@@ -2,7 +2,7 @@
 
 use super::outcome::Outcome;
 use super::output::print;
-use crate::kubernetes::scaledconsumer::resource::crd_yaml;
+use crate::kubernetes::scaledconsumer::crd_yaml;
 
 pub(super) fn run() -> anyhow::Result<Outcome> {
     print(&crd_yaml())?;

@@ -13,9 +13,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::outcome::{Outcome, WrongInput};
-use crate::core::{Engine, Observation, Policy, Unknown, default_poll_deadline, max_observation_gap};
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
-use crate::kubernetes::scaledconsumer::validate::validate;
+use crate::core::{Engine, Observation, Policy, Unknown};
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerSpec, validate};
 use crate::replay::{Config, ObservationReader, PolicySource, ReadError, write_decision};
 
 const EXAMPLES: &str = "Examples:
@@ -87,8 +86,7 @@ fn of_spec(config: &Config, spec: &Map<String, Value>, annotations: &Map<String,
     let mut object = ScaledConsumer::new("replay", spec);
     object.metadata.annotations = Some(annotations);
     let validated = validate(&object).map_err(|invalid| invalid.to_string())?;
-    let max_observation_gap = max_observation_gap(config.poll, default_poll_deadline(config.poll));
-    Ok(Policy { max_observation_gap, ..validated.policy })
+    Ok(Policy { max_observation_gap: config.max_observation_gap(), ..validated.policy })
 }
 
 #[derive(Deserialize)]

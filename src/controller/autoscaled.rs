@@ -1,14 +1,13 @@
-//! Whether HorizontalPodAutoscalers act on what ScaledConsumers in mode `Metrics` decide, judged from the registry and the
-//! HPAs that are watched.
+//! Checks whether HorizontalPodAutoscalers apply the decisions of ScaledConsumers in mode `Metrics`, from the registry
+//! and the watched HPAs.
 
 use crate::core::Decision;
-use crate::kubernetes::hpa::{self, Autoscalers, Judgement, Labels, Situation};
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::hpa::{self, AutoscaledCondition, Autoscalers, CheckedConsumer, Labels};
+use crate::kubernetes::scaledconsumer::{Mode, Validated};
 use crate::registry::{Entry, Registry};
 use crate::serve::external_metrics::ExternalMetricsState;
 
-/// What the judgement rests on.
+/// The sources of the check.
 pub(super) struct AutoscalerCheck {
     pub(super) registry: Registry,
     pub(super) autoscalers: Autoscalers,
@@ -16,8 +15,8 @@ pub(super) struct AutoscalerCheck {
 }
 
 impl AutoscalerCheck {
-    /// Whether an HPA acts as was decided; nothing where that is not an HPA's task, or nothing was decided.
-    pub(super) fn judge(&self, entry: &Entry) -> Option<Judgement> {
+    /// The condition `Autoscaled`; `None` in other modes, and before the first decision.
+    pub(super) fn check(&self, entry: &Entry) -> Option<AutoscaledCondition> {
         let spec = entry.spec.as_deref()?;
         let decision = entry.snapshot.as_ref()?.decision()?;
         match spec.mode {
@@ -25,15 +24,15 @@ impl AutoscalerCheck {
             Mode::Metrics => {}
         }
         let not_served = self.external_metrics.not_served();
-        let situation = Situation {
+        let checked = CheckedConsumer {
             consumer: spec,
             current: decision.current(),
             most_useful: most_useful(spec, decision),
             not_served: not_served.as_ref(),
         };
         let autoscalers = self.autoscalers.of(&spec.namespace, &spec.target);
-        let is_listed = self.registry.watches().is_listed(hpa::store::RESOURCE, &spec.namespace);
-        Some(hpa::judge(&situation, is_listed.then_some(autoscalers.as_slice()), |selector| {
+        let is_listed = self.registry.watches().is_listed(hpa::RESOURCE, &spec.namespace);
+        Some(hpa::check(&checked, is_listed.then_some(autoscalers.as_slice()), |selector| {
             let others = self.registry.in_namespace(&spec.namespace);
             let others = others.iter().filter(|other| other.key.name != spec.name);
             let matched = others.filter(|other| {
@@ -45,7 +44,7 @@ impl AutoscalerCheck {
     }
 }
 
-/// The most replicas that the partitions can use.
+/// The maximum of replicas that the partitions can use.
 fn most_useful(spec: &Validated, decision: &Decision) -> Option<u32> {
     Some(spec.policy.sizing().replicas(decision.model.useful_members?))
 }

@@ -17,10 +17,9 @@ use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, s
 use crate::config::{Authentication, Configuration};
 use crate::core::{GroupQuery, Observation, max_observation_gap};
 use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, MembershipHint, Poller, canonical, now};
-use crate::kubernetes::call::ApiClient;
-use crate::kubernetes::scaledconsumer::status::CertificateWarning;
-use crate::kubernetes::scaledconsumer::validate::{ClusterRef, InlineCluster};
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::scaledconsumer::{ClusterRef, InlineCluster};
+use crate::kubernetes::{ApiClient, Key};
+use crate::registry::CertificateWarning;
 use crate::serve::metrics::{ClusterPolls, DurationCounts};
 
 /// All pollers, by the cluster's name or, where a ScaledConsumer gives them, its brokers and Secrets.

@@ -1,5 +1,5 @@
-//! One ScaledConsumer in the control loop: its workload, and who else scales it. The only place where a decision becomes
-//! a write.
+//! One ScaledConsumer in the control loop: its workload and its competitors. The only place where a decision becomes a
+//! write.
 
 use std::sync::Arc;
 
@@ -11,16 +11,14 @@ use super::clusters::Subscription;
 use crate::control_loop::{Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Replicas, Workload};
 use crate::kafka::now;
-use crate::kubernetes::conflict::{Claimant, Competitor, ConflictDetector, competitor_of};
 use crate::kubernetes::hpa::{self, Autoscalers};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch as objects;
-use crate::kubernetes::workload::{ScaleError, WorkloadHandle, Workloads};
+use crate::kubernetes::scaledconsumer::{self, Mode, Validated};
+use crate::kubernetes::{
+    Competitor, ConflictDetector, Leadership, ScaleError, ScalerIdentity, WorkloadHandle, Workloads, competitor_of,
+};
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
-/// What all ScaledConsumers share.
+/// Shared by all ScaledConsumers.
 pub(super) struct ConsumerContext {
     pub(super) registry: RegistryWriter,
     pub(super) workloads: Workloads,
@@ -76,22 +74,22 @@ impl Consumer {
         }
     }
 
-    /// Whether everybody is known who may scale the same workload.
-    fn are_others_known(&self, namespace: &str) -> bool {
+    /// Whether all other possible scalers of the workload are known.
+    fn are_scalers_known(&self, namespace: &str) -> bool {
         let watches = self.entry.registry().watches();
-        [hpa::store::RESOURCE, objects::RESOURCE].iter().all(|resource| watches.is_settled(resource, namespace))
+        [hpa::RESOURCE, scaledconsumer::RESOURCE].iter().all(|resource| watches.is_settled(resource, namespace))
     }
 
-    /// Who else scales the workload, whoever keeps changing it back included.
+    /// Who else scales the workload, including a client that keeps changing it back.
     async fn competitor(&mut self, spec: &Validated, current: Replicas) -> Option<Competitor> {
-        let own = claimant(&self.entry.entry())?;
+        let own = scaler_identity(&self.entry.entry())?;
         let others = self.entry.registry().of_workload(&spec.namespace, &spec.target);
-        let others = others.iter().filter_map(|entry| claimant(entry));
+        let others = others.iter().filter_map(|entry| scaler_identity(entry));
         let autoscalers = self.shared.autoscalers.of(&spec.namespace, &spec.target);
         let competitor = competitor_of(&own, autoscalers.first().map(|first| first.name.as_str()), others);
         match spec.mode {
             Mode::Scale | Mode::DryRun => {}
-            // The HPA sets the replicas now; what was written before does not matter to it.
+            // The HPA sets the replicas, so earlier writes no longer matter.
             Mode::Metrics => self.conflicts = ConflictDetector::default(),
         }
         let is_set_back = self.conflicts.read(current, Instant::now());
@@ -101,14 +99,14 @@ impl Consumer {
         Some(Competitor::ChangedBack(self.workload.last_writer().await))
     }
 
-    /// What becomes of a decision, and who else scales the workload; nothing where it must be decided again.
+    /// Carries out a decision. Returns the result and the competitor; `None` where it must be decided again.
     async fn carry_out(&mut self, spec: &Validated, decision: &Decision) -> Option<(ActionResult, Option<Competitor>)> {
         if !self.shared.leadership.is_leader() {
-            // What another one writes sets nothing back.
+            // Writes of another leader are no conflict.
             self.conflicts = ConflictDetector::default();
             return Some((ActionResult::NotLeader, None));
         }
-        if decision.is_change() && !self.are_others_known(&spec.namespace) {
+        if decision.is_change() && !self.are_scalers_known(&spec.namespace) {
             return Some((ActionResult::WaitingForLists, None));
         }
         let competitor = self.competitor(spec, decision.current()).await;
@@ -128,16 +126,16 @@ impl Consumer {
     }
 }
 
-fn claimant(entry: &Entry) -> Option<Claimant> {
+fn scaler_identity(entry: &Entry) -> Option<ScalerIdentity> {
     let spec = entry.spec.as_deref()?;
-    Some(Claimant { created: entry.created, name: spec.name.clone(), mode: spec.mode })
+    Some(ScalerIdentity { created: entry.created, name: spec.name.clone(), mode: spec.mode })
 }
 
 fn target_error(error: &ScaleError) -> TargetError {
     TargetError { reason: error.name(), message: error.to_string() }
 }
 
-/// Whether all replicas that are wanted are there and ready, as far as is known.
+/// Whether all replicas exist and are ready, as far as known.
 fn is_settled(workload: &Workload) -> bool {
     [workload.actual, workload.ready].into_iter().flatten().all(|replicas| replicas == workload.spec)
 }
@@ -165,7 +163,7 @@ impl Actuator for Consumer {
     }
 
     async fn changed(&mut self) {
-        // Whoever has just become the leader acts on what it knows, and not only at the next poll.
+        // A new leader acts at once, not only at the next poll.
         let (leadership, specs, workload) = (&mut self.leadership, &mut self.specs, &mut self.workload);
         tokio::select! {
             () = leadership.changed() => {}

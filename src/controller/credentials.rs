@@ -15,11 +15,10 @@ use tracing::info;
 
 use crate::config::{Cluster, SecretRef};
 use crate::kafka::{ClusterSettings, PropertySource};
-use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::kafka_secret::{
     self, Origin, SecretState, authority_of_secret, merge, properties_of_secret, value_of,
 };
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::{ApiClient, Key};
 
 /// The largest file that a value is read from: the API server's limit for a Secret. A bundle of all public authorities
 /// has a quarter of it.

@@ -1,9 +1,9 @@
-//! The configuration of external metrics, as the part that serves them takes it.
+//! Converts the configuration of external metrics to the settings of the server.
 
 use crate::config::{Certificate, ExternalMetrics};
 use crate::serve::external_metrics::{CertificateSource, ExternalMetricsSettings, ServiceName};
 
-/// What the configuration says, in the controller's own namespace unless it names another.
+/// The settings, in the controller's own namespace unless the configuration names another.
 pub(super) fn settings(configured: ExternalMetrics, namespace: &str) -> ExternalMetricsSettings {
     let service = configured.service;
     ExternalMetricsSettings {

@@ -10,9 +10,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::manifest::{self, Manifests};
-use crate::kubernetes::scaledconsumer::validate::Validated;
-use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer};
+use crate::kubernetes::scaledconsumer::{Change, LoadedConsumer, Validated};
 use crate::yaml::Source;
 
 /// Time between two readings of the files. A ConfigMap's mount follows its changes within a minute anyway.

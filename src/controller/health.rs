@@ -3,9 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::watch::RESOURCE;
-use crate::kubernetes::watch_state::{ListState, WatchKey, WatchState};
+use crate::kubernetes::scaledconsumer::RESOURCE;
+use crate::kubernetes::{Leadership, ListState, WatchKey, WatchState};
 use crate::registry::Registry;
 use crate::serve::web::{Health, HealthCheck};
 
@@ -13,10 +12,10 @@ use crate::serve::web::{Health, HealthCheck};
 /// 15 s.
 const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Beats as long as the main loop turns.
+/// The heartbeat of the main loop.
 pub(super) struct Heartbeat {
     started: Instant,
-    /// Milliseconds from the start to the last beat.
+    /// Time of the last beat, in milliseconds since the start.
     last: AtomicU64,
 }
 
@@ -35,12 +34,12 @@ impl Heartbeat {
     }
 }
 
-/// What the probes ask about.
+/// The sources of the probes.
 pub(super) struct ControllerHealth {
     pub(super) heartbeat: std::sync::Arc<Heartbeat>,
     pub(super) registry: Registry,
     pub(super) leadership: Leadership,
-    /// Whether HPAs can read what they are to read, or why not.
+    /// Whether HPAs can read external metrics, or why not.
     pub(super) external_metrics: Box<dyn Fn() -> Result<(), String> + Send + Sync>,
 }
 
@@ -50,10 +49,10 @@ impl Health for ControllerHealth {
         if age < HEARTBEAT_TIMEOUT {
             return Ok(());
         }
-        Err(format!("the main loop has not moved for {} s", age.as_secs()))
+        Err(format!("the main loop has been stuck for {} s", age.as_secs()))
     }
 
-    /// Kafka does not matter here: its outage must restart nothing, nor take away what is served.
+    /// Kafka is ignored: its outage must neither restart the controller nor stop it from serving.
     fn readiness(&self) -> Vec<HealthCheck> {
         let watches = self.registry.watches().all();
         let mut checks = vec![of_lists(&watches), HealthCheck::new("external-metrics", (self.external_metrics)())];
@@ -65,8 +64,8 @@ impl Health for ControllerHealth {
     }
 }
 
-/// Ready once something has been listed and nothing more is to come. What RBAC refuses does not come; the rest is scaled
-/// all the same.
+/// Ready once a list has arrived and no more are expected. A refused list is not waited for; the other namespaces are
+/// scaled.
 fn of_lists(watches: &[(WatchKey, WatchState)]) -> HealthCheck {
     let ours: Vec<_> = watches.iter().filter(|(key, _)| key.resource == RESOURCE).collect();
     let waiting = ours.iter().filter(|(_, state)| matches!(state.list, ListState::Waiting(_))).count();
@@ -79,7 +78,7 @@ fn of_lists(watches: &[(WatchKey, WatchState)]) -> HealthCheck {
     HealthCheck::new("lists", result)
 }
 
-/// For people: a watch that fails makes nothing unready by itself.
+/// Informational: a failed watch alone does not make the controller unready.
 fn of_watch(key: &WatchKey, state: &WatchState) -> HealthCheck {
     let (WatchKey { resource, namespace }, WatchState { list, since }) = (key, state);
     let scope = namespace.as_deref().map_or_else(|| "all namespaces".to_owned(), |it| format!("namespace {it}"));

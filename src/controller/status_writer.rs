@@ -1,8 +1,8 @@
-//! Writes the status and the Events of all ScaledConsumers, as long as this controller leads. It reads the registry only;
-//! nothing else writes either of them.
+//! Writes the status and the Events of all ScaledConsumers while this controller leads. It reads the registry; nothing
+//! else writes statuses or Events.
 //!
-//! What people and alerts act on goes first: changes of replicas at once, conditions and reasons from a budget of their
-//! own, numbers that only move from a small one for the whole controller. A lag that stands still is not written at all.
+//! What users and alerts depend on goes first: changes of replicas at once, conditions and reasons from their own
+//! budget, moving numbers from a small budget for the whole controller. A lag that does not move is not written.
 
 mod budget;
 mod conditions;
@@ -11,7 +11,7 @@ mod object;
 mod outage;
 mod requests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,36 +19,32 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{ApiClient, CallError};
-use crate::kubernetes::events::{ObjectEvent, Severity};
-use crate::kubernetes::hpa::Judgement;
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::resource::{LONGEST_MEMORY, Mode};
-use crate::kubernetes::scaledconsumer::status::difference;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::hpa::AutoscaledCondition;
+use crate::kubernetes::scaledconsumer::{LONGEST_MEMORY, Mode, difference};
+use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, Severity};
 use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
 use budget::{CONDITION_BURST, MEMORY_BURST, TokenBucket, back_off};
 pub(super) use conditions::states as condition_states;
 use fields::Urgency;
-use object::TrackedObject;
+use object::{Due, TrackedObject};
 use outage::{Outages, cause};
-use requests::{Requests, Written};
+use requests::{RequestKind, Requests};
 
-/// Time between two scans of the registry: short enough that people see a change at once, and long enough that a poll of
-/// many groups is one scan.
-const TICK: Duration = Duration::from_millis(200);
-/// How often the ages of decisions are looked at.
+/// Interval of scans of the registry: short enough to show a change at once, and long enough that a poll of many groups
+/// is one scan.
+const SCAN_INTERVAL: Duration = Duration::from_millis(200);
+/// Interval of checks for outdated decisions.
 const AGE_CHECK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the leadership is looked at, beside its changes: a lease may run out and be renewed in between.
+/// Interval of checks of the leadership, in addition to its changes: a lease may expire and be renewed in between.
 const LEADERSHIP_CHECK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long an object is left alone after a write that was not made: it is gone, or another controller leads.
-const NOT_WRITTEN_PAUSE: Duration = Duration::from_secs(2);
+/// Delay after a write that was not made, because the object is gone or another controller leads.
+const NOT_WRITTEN_DELAY: Duration = Duration::from_secs(2);
 
-/// After so many failures of one object, while writes of others succeed, its error is logged.
-const OWN_FAILURES: u32 = 3;
+/// Failures of one object, while writes of others succeed, after which its error is logged.
+const FAILURES_BEFORE_WARNING: u32 = 3;
 
-type Judge = Box<dyn Fn(&Entry) -> Option<Judgement> + Send + Sync>;
+type CheckAutoscalers = Box<dyn Fn(&Entry) -> Option<AutoscaledCondition> + Send + Sync>;
 
 /// The one task that writes statuses and Events.
 pub struct StatusWriter {
@@ -56,27 +52,36 @@ pub struct StatusWriter {
     registry: Registry,
     leadership: Leadership,
     identity: Arc<str>,
-    judge: Judge,
+    check_autoscalers: CheckAutoscalers,
     now: fn() -> Duration,
     budget: StatusBudget,
 }
 
 impl StatusWriter {
-    /// `judge` says whether an HPA acts on a ScaledConsumer in mode `Metrics`. `now`: the observations' clock, since 1970.
+    /// `check_autoscalers` returns the condition `Autoscaled` of a ScaledConsumer in mode `Metrics`. `now`: the
+    /// observations' clock, since 1970.
     pub fn new(
         client: ApiClient,
         registry: Registry,
         leadership: Leadership,
         identity: String,
-        judge: impl Fn(&Entry) -> Option<Judgement> + Send + Sync + 'static,
+        check_autoscalers: impl Fn(&Entry) -> Option<AutoscaledCondition> + Send + Sync + 'static,
         now: fn() -> Duration,
         budget: StatusBudget,
     ) -> Self {
-        Self { client, registry, leadership, identity: identity.into(), judge: Box::new(judge), now, budget }
+        Self {
+            client,
+            registry,
+            leadership,
+            identity: identity.into(),
+            check_autoscalers: Box::new(check_autoscalers),
+            now,
+            budget,
+        }
     }
 
-    /// Writes until `stop`; then the last changes and what engines have learned. The caller bounds how long that may take,
-    /// and stops whatever writes the registry before.
+    /// Writes until `stop`; then writes the last changes and memories. The caller bounds how long that may take, and
+    /// stops all writers of the registry before.
     pub async fn run(self, stop: CancellationToken) {
         let mut leadership = self.leadership.clone();
         while !stop.is_cancelled() {
@@ -97,21 +102,12 @@ impl StatusWriter {
     }
 }
 
-/// The queues beside the one for numbers, which is sorted anew each time.
-#[derive(Clone, Copy)]
-enum Queue {
-    Changes,
-    Conditions,
-    Memories,
-}
-
-/// What is kept while this controller leads; a new term begins with what the API server has.
+/// The state of one leadership term. It starts from what the API server has.
 struct LeaderTerm<'a> {
     writer: &'a StatusWriter,
     began: Duration,
     objects: BTreeMap<Arc<Key>, TrackedObject>,
     outages: Outages,
-    queues: [VecDeque<Arc<Key>>; 3],
     numbers: TokenBucket,
     conditions: TokenBucket,
     memories: TokenBucket,
@@ -126,8 +122,7 @@ impl<'a> LeaderTerm<'a> {
             began: (writer.now)(),
             objects: BTreeMap::new(),
             outages: Outages::default(),
-            queues: Default::default(),
-            // A second's worth, so that the writes are spread.
+            // A burst of one second, so that writes are spread.
             numbers: TokenBucket::new(budget.numbers_per_second, budget.numbers_per_second.max(1.0)),
             conditions: TokenBucket::new(budget.conditions_per_second, CONDITION_BURST),
             memories: TokenBucket::new(budget.memories_per_second, MEMORY_BURST),
@@ -135,11 +130,11 @@ impl<'a> LeaderTerm<'a> {
         }
     }
 
-    /// Writes until `stop`, or until another one leads.
+    /// Writes until `stop`, or until the leadership ends.
     async fn run(&mut self, stop: &CancellationToken) {
         let mut revisions = self.writer.registry.subscribe();
         revisions.mark_changed();
-        let mut tick = interval(TICK);
+        let mut tick = interval(SCAN_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ages_checked = Instant::now();
         loop {
@@ -147,7 +142,7 @@ impl<'a> LeaderTerm<'a> {
                 () = stop.cancelled() => return,
                 Some((what, answer)) = self.requests.next() => {
                     self.finished(what, answer);
-                    self.start_queued();
+                    self.start_due();
                 }
                 _ = tick.tick() => {
                     if !self.writer.leadership.is_leader() {
@@ -163,31 +158,28 @@ impl<'a> LeaderTerm<'a> {
                     }
                     self.report_outages();
                     self.retry();
-                    self.start_queued();
-                    self.start_numbers();
+                    self.start_due();
                     self.requests.start_events(Instant::now());
                 }
             }
         }
     }
 
-    /// Writes what must not be lost: changes of replicas, and what was learned. Each is tried once.
+    /// Writes what must not be lost: changes of replicas and memories. Each is tried once.
     async fn finish(&mut self) {
         self.scan(false);
         loop {
-            for queue in [Queue::Changes, Queue::Memories] {
-                while self.requests.has_room(true)
-                    && let Some(key) = self.pop(queue)
-                {
-                    self.start(queue, &key);
-                }
+            while self.requests.has_room(true)
+                && let Some((due, key)) = self.next_due(|due| matches!(due, Due::Change | Due::Memory))
+            {
+                self.start(due, &key);
             }
             let Some((what, answer)) = self.requests.next().await else { return };
             self.finished(what, answer);
         }
     }
 
-    /// Looks at what has changed in the registry.
+    /// Processes the changes of the registry.
     fn scan(&mut self, check_ages: bool) {
         let (now, at) = (Instant::now(), (self.writer.now)());
         let entries = self.writer.registry.entries();
@@ -230,16 +222,16 @@ impl<'a> LeaderTerm<'a> {
         }
     }
 
-    /// Finds out what is due for an object.
+    /// Determines what is due for an object.
     fn assess(&mut self, entry: &Entry) {
         let (now, at) = (Instant::now(), (self.writer.now)());
-        let judgement = self.judge(entry);
+        let autoscaled = self.check_autoscalers(entry);
         let Some(object) = self.objects.get_mut(&entry.key) else { return };
         object.outdated = fields::outdated(entry, object.since, at);
         if object.in_flight || (object.failures > 0 && object.retry_at.is_some_and(|retry_at| now < retry_at)) {
             return;
         }
-        object.urgency = object.plan(entry, judgement.as_ref(), at).map_or(Urgency::Nothing, |plan| plan.urgency);
+        object.urgency = object.plan(entry, autoscaled.as_ref(), at).map_or(Urgency::Nothing, |plan| plan.urgency);
         let settled_at = object.cause.as_ref().and_then(|cluster| self.outages.settled_at(cluster));
         if object.urgency == Urgency::Conditions
             && let Some(settled_at) = settled_at.filter(|settled_at| now < *settled_at)
@@ -247,25 +239,15 @@ impl<'a> LeaderTerm<'a> {
             object.urgency = Urgency::Nothing;
             object.retry_at = Some(settled_at);
         }
-        let queue = match object.urgency {
-            Urgency::Change => Some(Queue::Changes),
-            Urgency::Conditions => Some(Queue::Conditions),
-            Urgency::Numbers(_) | Urgency::Nothing => None,
-        };
-        let memory = object.is_memory_due(entry).then_some(Queue::Memories);
-        for queue in queue.into_iter().chain(memory) {
-            if !std::mem::replace(&mut object.is_queued[queue as usize], true) {
-                self.queues[queue as usize].push_back(Arc::clone(&entry.key));
-            }
-        }
+        object.is_memory_due = object.has_new_memory(entry);
     }
 
-    fn judge(&self, entry: &Entry) -> Option<Judgement> {
-        let is_judged = entry.snapshot.is_some() && entry.spec.as_ref().is_some_and(|spec| spec.mode == Mode::Metrics);
-        if is_judged { (self.writer.judge)(entry) } else { None }
+    fn check_autoscalers(&self, entry: &Entry) -> Option<AutoscaledCondition> {
+        let is_checked = entry.snapshot.is_some() && entry.spec.as_ref().is_some_and(|spec| spec.mode == Mode::Metrics);
+        if is_checked { (self.writer.check_autoscalers)(entry) } else { None }
     }
 
-    /// Assesses anew what had to wait.
+    /// Assesses objects whose delay is over.
     fn retry(&mut self) {
         let now = Instant::now();
         let mut due = Vec::new();
@@ -280,90 +262,62 @@ impl<'a> LeaderTerm<'a> {
         }
     }
 
-    /// Takes the next of a queue that is still due.
-    fn pop(&mut self, queue: Queue) -> Option<Arc<Key>> {
-        while let Some(key) = self.queues[queue as usize].pop_front() {
-            let Some(object) = self.objects.get_mut(&key) else { continue };
-            object.is_queued[queue as usize] = false;
-            let is_due = match queue {
-                Queue::Changes => object.urgency == Urgency::Change,
-                Queue::Conditions => object.urgency == Urgency::Conditions,
-                Queue::Memories => true,
-            };
-            if is_due && !object.in_flight {
-                return Some(key);
-            }
-        }
-        None
-    }
-
-    /// Starts the writes that are queued, as far as their budgets go.
-    fn start_queued(&mut self) {
+    /// The most important write that is due: by kind, then by weight and by how long the object was not written.
+    fn next_due(&self, is_allowed: impl Fn(Due) -> bool) -> Option<(Due, Arc<Key>)> {
         let now = Instant::now();
-        while self.requests.has_room(true)
-            && let Some(key) = self.pop(Queue::Changes)
-        {
-            self.start(Queue::Changes, &key);
-        }
-        while self.requests.has_room(false)
-            && self.conditions.available(now) > 0
-            && let Some(key) = self.pop(Queue::Conditions)
-        {
-            if self.start(Queue::Conditions, &key) {
-                self.conditions.take();
-            }
-        }
-        while self.requests.has_room(false)
-            && self.memories.available(now) > 0
-            && let Some(key) = self.pop(Queue::Memories)
-        {
-            if self.start(Queue::Memories, &key) {
-                self.memories.take();
-            }
-        }
+        let due = self.objects.iter().filter_map(|(key, object)| Some((object.due(&is_allowed, now)?, key)));
+        let (first, key) =
+            due.max_by(|((a, a_weight), _), ((b, b_weight), _)| a.cmp(b).then(a_weight.total_cmp(b_weight)))?;
+        Some((first.0, Arc::clone(key)))
     }
 
-    /// Starts the writes of numbers that the budget allows: what has changed most and was not written for longest.
-    fn start_numbers(&mut self) {
+    /// Starts the writes that are due, within their budgets.
+    fn start_due(&mut self) {
         let now = Instant::now();
-        if self.numbers.available(now) == 0 || !self.requests.has_room(false) {
-            return;
-        }
-        let priority = |(key, object): (&Arc<Key>, &TrackedObject)| match object.urgency {
-            Urgency::Numbers(weight) if !object.in_flight => {
-                let unwritten = now.duration_since(object.written_at).as_secs_f64() + 1.0;
-                Some((f64::from(weight) * unwritten, Arc::clone(key)))
-            }
-            Urgency::Numbers(_) | Urgency::Nothing | Urgency::Conditions | Urgency::Change => None,
-        };
-        let mut due: Vec<_> = self.objects.iter().filter_map(priority).collect();
-        due.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-        for (_, key) in due {
-            if self.numbers.available(now) == 0 || !self.requests.has_room(false) {
-                return;
-            }
-            if self.start_status(&key) {
-                self.numbers.take();
+        loop {
+            let (for_changes, for_others) = (self.requests.has_room(true), self.requests.has_room(false));
+            let [conditions, memories, numbers] = [&mut self.conditions, &mut self.memories, &mut self.numbers]
+                .map(|bucket| for_others && bucket.available(now) > 0);
+            let next = self.next_due(|due| match due {
+                Due::Change => for_changes,
+                Due::Conditions => conditions,
+                Due::Memory => memories,
+                Due::Numbers => numbers,
+            });
+            let Some((due, key)) = next else { return };
+            if self.start(due, &key) {
+                match due {
+                    Due::Change => {}
+                    Due::Conditions => self.conditions.take(),
+                    Due::Memory => self.memories.take(),
+                    Due::Numbers => self.numbers.take(),
+                }
             }
         }
     }
 
-    /// Starts a write; gives whether there was something to write.
-    fn start(&mut self, queue: Queue, key: &Arc<Key>) -> bool {
-        match queue {
-            Queue::Changes | Queue::Conditions => self.start_status(key),
-            Queue::Memories => self.start_memory(key),
+    /// Starts a write; returns whether there was something to write. The object is no longer due.
+    fn start(&mut self, due: Due, key: &Arc<Key>) -> bool {
+        let Some(object) = self.objects.get_mut(key) else { return false };
+        match due {
+            Due::Change | Due::Conditions | Due::Numbers => {
+                object.urgency = Urgency::Nothing;
+                self.start_status(key)
+            }
+            Due::Memory => {
+                object.is_memory_due = false;
+                self.start_memory(key)
+            }
         }
     }
 
     fn start_status(&mut self, key: &Arc<Key>) -> bool {
         let at = (self.writer.now)();
         let Some(entry) = self.writer.registry.get(key) else { return false };
-        let judgement = self.judge(&entry);
+        let autoscaled = self.check_autoscalers(&entry);
         let Some(object) = self.objects.get_mut(key) else { return false };
         object.renew(&entry, Instant::now());
-        object.urgency = Urgency::Nothing;
-        let Some(plan) = object.plan(&entry, judgement.as_ref(), at) else { return false };
+        let Some(plan) = object.plan(&entry, autoscaled.as_ref(), at) else { return false };
         let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
         let new = object.new_changes(&entry);
         let changes: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
@@ -376,7 +330,7 @@ impl<'a> LeaderTerm<'a> {
             Some(before) => {
                 let mut fields = difference(before, &plan.status);
                 if before.observed_generation != plan.status.observed_generation {
-                    // What was learned under another spec may be of another group.
+                    // A memory of another spec may be of another group.
                     fields.insert("memory".to_owned(), entry.memory.as_deref().into());
                     object.memory_sent.clone_from(&entry.memory);
                 }
@@ -401,13 +355,13 @@ impl<'a> LeaderTerm<'a> {
     fn start_memory(&mut self, key: &Arc<Key>) -> bool {
         let Some(entry) = self.writer.registry.get(key) else { return false };
         let Some(object) = self.objects.get_mut(key) else { return false };
-        let Some(memory) = entry.memory.as_ref().filter(|_| object.is_memory_due(&entry)) else { return false };
+        let Some(memory) = entry.memory.as_ref().filter(|_| object.has_new_memory(&entry)) else { return false };
         if memory.len() > LONGEST_MEMORY {
             let was_too_long = object.memory_sent.as_ref().is_some_and(|sent| sent.len() > LONGEST_MEMORY);
             object.memory_sent = Some(Arc::clone(memory));
             if !was_too_long {
                 let (Key { namespace, name }, bytes) = (&**key, memory.len());
-                warn!(namespace, name, bytes, "What was learned is too long for the status and is not kept there.");
+                warn!(namespace, name, bytes, "The memory is too long for the status and is not saved.");
             }
             return false;
         }
@@ -417,7 +371,7 @@ impl<'a> LeaderTerm<'a> {
         true
     }
 
-    /// Logs an Event, and writes it where there is an object that it can be about.
+    /// Logs an Event, and writes it where the object is in the API server.
     fn report(&mut self, entry: &Entry, event: ObjectEvent) {
         let Key { namespace, name } = &*entry.key;
         match event.severity {
@@ -455,13 +409,13 @@ impl<'a> LeaderTerm<'a> {
         }
     }
 
-    /// Takes in what became of a write.
-    fn finished(&mut self, what: Written, answer: Result<Option<()>, CallError>) {
+    /// Handles the result of a write.
+    fn finished(&mut self, what: RequestKind, answer: Result<Option<()>, CallError>) {
         let now = Instant::now();
         let (key, status) = match what {
-            Written::Event => return,
-            Written::Status(key, status) => (key, Some(status)),
-            Written::Memory(key) => (key, None),
+            RequestKind::Event => return,
+            RequestKind::Status(key, status) => (key, Some(status)),
+            RequestKind::Memory(key) => (key, None),
         };
         let Some(object) = self.objects.get_mut(&key) else { return };
         object.in_flight = false;
@@ -477,13 +431,13 @@ impl<'a> LeaderTerm<'a> {
             }
             Ok(None) | Err(CallError::NotFound(_)) => {
                 object.failures = 1;
-                object.retry_at = Some(now + NOT_WRITTEN_PAUSE);
+                object.retry_at = Some(now + NOT_WRITTEN_DELAY);
             }
             Err(error) => {
                 object.failures = object.failures.saturating_add(1);
-                if object.failures == OWN_FAILURES && !self.requests.is_outage() {
+                if object.failures == FAILURES_BEFORE_WARNING && !self.requests.is_outage() {
                     let Key { namespace, name } = &*key;
-                    warn!(namespace, name, %error, "The status can't be written; trying again, at longer intervals.");
+                    warn!(namespace, name, %error, "The status can't be written; retrying with a back-off.");
                 }
                 object.retry_at = Some(now + back_off(object.failures));
             }

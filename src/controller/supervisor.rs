@@ -1,5 +1,5 @@
-//! Which ScaledConsumers there are: a task for each, started, changed and ended as they come and go, and started anew
-//! when it fails. Nothing in here waits: the loop takes one message after the other.
+//! Runs a task for each ScaledConsumer: starts, updates and stops it as the object changes, and restarts it when it
+//! fails. Nothing in here blocks: the loop handles one message after the other.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use super::health::Heartbeat;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kubernetes::scaledconsumer::validate::{ClusterRef, TargetRef, Validated};
-use crate::kubernetes::scaledconsumer::watch::{Change, Key, LoadedConsumer, RESOURCE};
+use crate::kubernetes::scaledconsumer::{Change, ClusterRef, LoadedConsumer, RESOURCE, Validated};
+use crate::kubernetes::{Key, TargetRef};
 use crate::registry::ConsumerSource;
 
-/// How often what could not be started is tried again, and unused pollers are dropped.
+/// How often failed starts are retried and unused pollers are dropped.
 const RETRY_INTERVAL: Duration = Duration::from_secs(15);
-/// Pause before a task that failed is started anew; doubles with each failure.
-const FIRST_RESTART: Duration = Duration::from_secs(1);
-/// The longest such pause.
-const LONGEST_RESTART: Duration = Duration::from_secs(300);
-/// A task that has run for this time has not failed because of its start: the pause begins anew.
-const STEADY: Duration = Duration::from_secs(600);
+/// Delay before a failed task is restarted; doubles with each failure.
+const FIRST_RESTART_DELAY: Duration = Duration::from_secs(1);
+/// Longest delay before a failed task is restarted.
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(300);
+/// Run time after which a task counts as healthy, so that its restart delay is reset.
+const HEALTHY_AFTER: Duration = Duration::from_secs(600);
 
 /// Keeps a task per ScaledConsumer.
 pub(super) struct Supervisor {
@@ -40,18 +40,18 @@ pub(super) struct Supervisor {
 
 /// One ScaledConsumer.
 struct Supervised {
-    /// As it was read last; nothing once it is gone and only its task is still to end.
+    /// As last read; `None` once it is removed and its task is still stopping.
     loaded: Option<LoadedConsumer>,
-    /// What its task works on, where it has one that is not about to end.
+    /// The input of its task, where it has one that is not stopping.
     task: Option<TaskInput>,
-    /// Failures of its task in a row, and when it may be started again.
+    /// Failures of its task in a row, and when it may be restarted.
     failures: u32,
     restart_at: Option<Instant>,
-    /// Why it could not be started, when that was logged last.
+    /// Why it could not be started, as last logged.
     refused: Option<String>,
 }
 
-/// What makes another history, so that a change of it means a new start.
+/// A change of one of these discards the history, so the task is started anew.
 type HistoryKey = (ClusterRef, GroupQuery, TargetRef);
 
 struct TaskInput {
@@ -67,7 +67,7 @@ impl Supervisor {
         Self { shared, clusters, consumers: BTreeMap::new(), tasks: Tasks::default(), heartbeat }
     }
 
-    /// Follows the changes until `stop`; then lets the actions under way end.
+    /// Processes changes until `stop`; then waits for the actions under way.
     pub(super) async fn run(mut self, mut changes: mpsc::Receiver<Change>, stop: CancellationToken) {
         let mut retry = tokio::time::interval(RETRY_INTERVAL);
         loop {
@@ -76,7 +76,7 @@ impl Supervisor {
             tokio::select! {
                 () = stop.cancelled() => break,
                 change = changes.recv() => match change {
-                    Some(change) => self.follow(change),
+                    Some(change) => self.process(change),
                     None => break,
                 },
                 (key, end) = self.tasks.ended() => self.ended(&key, end),
@@ -91,10 +91,10 @@ impl Supervisor {
         self.tasks.shut_down().await;
     }
 
-    fn follow(&mut self, change: Change) {
+    fn process(&mut self, change: Change) {
         match change {
             Change::Applied(loaded) => self.apply(*loaded),
-            Change::Gone(key) => self.remove(&key),
+            Change::Removed(key) => self.remove(&key),
             Change::Listed(namespace, keys) => {
                 let is_of = |key: &Key| namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace);
                 let known = self.consumers.keys().filter(|key| is_of(key) && !keys.contains(*key));
@@ -112,13 +112,13 @@ impl Supervisor {
         match (&loaded.spec, &consumer.task) {
             (Ok(spec), Some(task)) if task.history == history(spec) => {
                 self.shared.registry.apply(&source(&loaded), spec.clone());
-                task.renew(spec);
+                task.update(spec);
             }
             (_, Some(_)) => {
                 consumer.task = None;
                 self.tasks.stop(&key);
                 self.clusters.release(&key);
-                self.shared.registry.begin_anew(&source(&loaded), loaded.spec.as_ref().ok().cloned());
+                self.shared.registry.replace(&source(&loaded), loaded.spec.as_ref().ok().cloned());
             }
             (_, None) => {}
         }
@@ -126,7 +126,7 @@ impl Supervisor {
         self.try_start(&key);
     }
 
-    /// Starts its task, if it has none and can have one.
+    /// Starts its task, if it has none and may have one.
     fn try_start(&mut self, key: &Key) {
         let Some(consumer) = self.consumers.get(key) else { return };
         let is_too_early = consumer.restart_at.is_some_and(|at| Instant::now() < at);
@@ -156,7 +156,7 @@ impl Supervisor {
     fn start(&mut self, loaded: &LoadedConsumer, spec: Validated, subscription: super::clusters::Subscription) {
         let Key { namespace, name } = &loaded.key;
         info!(namespace, name, group = spec.query.group, workload = %spec.target, "Following a ScaledConsumer.");
-        let entry = self.shared.registry.begin_anew(&source(loaded), Some(spec.clone()));
+        let entry = self.shared.registry.replace(&source(loaded), Some(spec.clone()));
         let max_observation_gap = subscription.max_observation_gap;
         let policy = Policy { max_observation_gap, ..spec.policy.clone() };
         let engine = engine(loaded, policy.clone());
@@ -175,7 +175,7 @@ impl Supervisor {
         }
     }
 
-    /// Says why it can't be scaled. It is tried again later, where the reason is not in its spec.
+    /// Records why it can't be scaled. It is retried later where the reason is outside of its spec.
     fn refuse(&mut self, loaded: &LoadedConsumer, why: &str) {
         let Key { namespace, name } = &loaded.key;
         let spec = loaded.spec.as_ref().ok().cloned();
@@ -187,7 +187,7 @@ impl Supervisor {
         }
     }
 
-    /// Starts what could not be started before, if it can be now. What is wrong in a spec changes with the spec only.
+    /// Retries failed starts. What is wrong in a spec is not retried before the spec changes.
     fn start_waiting(&mut self) {
         let is_waiting = |consumer: &Supervised| {
             consumer.task.is_none() && consumer.loaded.as_ref().is_some_and(|loaded| loaded.spec.is_ok())
@@ -198,7 +198,7 @@ impl Supervisor {
         }
     }
 
-    /// When the next task that failed may be started anew.
+    /// When the next failed task may be restarted.
     fn next_restart(&self) -> Instant {
         let next = self.consumers.values().filter_map(|consumer| consumer.restart_at).min();
         next.unwrap_or_else(|| Instant::now() + RETRY_INTERVAL)
@@ -208,8 +208,10 @@ impl Supervisor {
         let Some(consumer) = self.consumers.get_mut(key) else { return };
         let why = match end {
             TaskEnd::Stopped => None,
-            TaskEnd::ByItself => Some("its task has ended without a reason".to_owned()),
-            TaskEnd::Panicked(message) => Some(format!("its task has failed by an error in this program ({message})")),
+            TaskEnd::ByItself => Some("its task has ended unexpectedly".to_owned()),
+            TaskEnd::Panicked(message) => {
+                Some(format!("its task has panicked, which is a bug in Paceline ({message})"))
+            }
         };
         let loaded = consumer.loaded.clone();
         let Some(loaded) = loaded else {
@@ -217,13 +219,18 @@ impl Supervisor {
             return;
         };
         if let Some(why) = why {
-            let steady = consumer.task.take().is_some_and(|task| task.started.elapsed() >= STEADY);
-            consumer.failures = if steady { 1 } else { consumer.failures.saturating_add(1) };
-            let doubled = FIRST_RESTART * 2_u32.saturating_pow(consumer.failures.saturating_sub(1).min(16));
-            let pause = doubled.min(LONGEST_RESTART);
+            let was_healthy = consumer.task.take().is_some_and(|task| task.started.elapsed() >= HEALTHY_AFTER);
+            consumer.failures = if was_healthy { 1 } else { consumer.failures.saturating_add(1) };
+            let doubled = FIRST_RESTART_DELAY * 2_u32.saturating_pow(consumer.failures.saturating_sub(1).min(16));
+            let pause = doubled.min(MAX_RESTART_DELAY);
             consumer.restart_at = Some(Instant::now() + pause);
-            let why = format!("{why}; it is started again in {} s", pause.as_secs());
-            error!(namespace = key.namespace, name = key.name, why, "A ScaledConsumer is not scaled for a while.");
+            let why = format!("{why}; it is restarted in {} s", pause.as_secs());
+            error!(
+                namespace = key.namespace,
+                name = key.name,
+                why,
+                "A ScaledConsumer is not scaled until its task is restarted."
+            );
             consumer.refused = Some(why.clone());
             self.clusters.release(key);
             let spec = loaded.spec.as_ref().ok().cloned();
@@ -239,12 +246,12 @@ impl Supervisor {
 
     fn remove(&mut self, key: &Key) {
         let Key { namespace, name } = key;
-        info!(namespace, name, "A ScaledConsumer is gone; its target stays as it is.");
+        info!(namespace, name, "A ScaledConsumer was removed; its target is not changed.");
         self.tasks.stop(key);
         self.clusters.release(key);
         self.shared.registry.remove(key);
         if self.tasks.is_taken(key) {
-            // Nobody takes its key before its task has ended.
+            // Its key stays taken until its task has ended.
             if let Some(consumer) = self.consumers.get_mut(key) {
                 (consumer.loaded, consumer.task) = (None, None);
             }
@@ -261,8 +268,8 @@ impl Supervised {
 }
 
 impl TaskInput {
-    /// Goes on with the new spec; what was observed stays.
-    fn renew(&self, spec: &Validated) {
+    /// Updates the task with a new spec. Its history is kept.
+    fn update(&self, spec: &Validated) {
         let policy = Policy { max_observation_gap: self.max_observation_gap, ..spec.policy.clone() };
         self.policies.send_if_modified(|old| {
             let is_new = *old != policy;
@@ -272,7 +279,7 @@ impl TaskInput {
             is_new
         });
         self.specs.send_if_modified(|old| {
-            // A status that was written comes back as a change, too: it is no reason to decide again.
+            // A written status is a change of the object, too, but no reason to decide again.
             let is_new = **old != *spec;
             if is_new {
                 *old = Arc::new(spec.clone());
@@ -290,17 +297,17 @@ fn source(loaded: &LoadedConsumer) -> ConsumerSource {
     ConsumerSource { key: loaded.key.clone(), created: loaded.created, record: loaded.record.clone() }
 }
 
-/// An engine that goes on where the last one was, this controller's before a restart or another one's.
+/// An engine that continues from the memory in the status, of this controller or another one.
 fn engine(loaded: &LoadedConsumer, policy: Policy) -> Engine {
     let mut engine = Engine::new(policy);
     let Some(record) = &loaded.record else { return engine };
-    // What was learned under another spec may be of another group.
+    // A memory of another spec may be of another group.
     let is_its_own = record.status.observed_generation == record.generation;
     if let Some(memory) = record.status.memory.as_deref().filter(|_| is_its_own) {
         let Key { namespace, name } = &loaded.key;
         match engine.restore(memory) {
-            Ok(()) => debug!(namespace, name, "Going on from the memory in the status."),
-            Err(error) => warn!(namespace, name, %error, "The memory in the status can't be used; beginning anew."),
+            Ok(()) => debug!(namespace, name, "Continuing from the memory in the status."),
+            Err(error) => warn!(namespace, name, %error, "The memory in the status can't be used and is discarded."),
         }
     }
     engine

@@ -1,4 +1,5 @@
-//! One task per ScaledConsumer, by its key. A task that panics or ends by itself is noticed; stopping one waits for nobody.
+//! One task per ScaledConsumer, by its key. A task that panics or ends by itself is reported. Stopping a task does not
+//! block.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -7,13 +8,13 @@ use std::time::Duration;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::Key;
 
-/// Time that an action under way may take once its task is stopped; then it is abandoned. The lease has to be given back
-/// within the five seconds that a shutdown may take.
+/// Time-out of an action under way after its task is stopped; then it is abandoned. The lease has to be released within
+/// the five seconds of a shutdown.
 const STOP_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// The tasks. At most one per key: a key is free again once its task has ended.
+/// The tasks, at most one per key. A key is free again once its task has ended.
 #[derive(Default)]
 pub(super) struct Tasks {
     set: JoinSet<()>,
@@ -59,19 +60,19 @@ impl Tasks {
         self.running.insert(key, RunningTask { stop, abort });
     }
 
-    /// Asks a task to end. [`Self::ended`] says when it has.
+    /// Stops a task. [`Self::ended`] reports its end.
     pub(super) fn stop(&self, key: &Key) {
         if let Some(task) = self.running.get(key) {
             task.stop.cancel();
         }
     }
 
-    /// Whether a task has this key, be it about to end.
+    /// Whether a task has this key, even if it is stopping.
     pub(super) fn is_taken(&self, key: &Key) -> bool {
         self.running.contains_key(key)
     }
 
-    /// The next task that has ended. Waits for ever where there is none. Cancel-safe.
+    /// Returns the next task that ends; waits while there is none. Cancel-safe.
     pub(super) async fn ended(&mut self) -> (Key, TaskEnd) {
         loop {
             let Some(ended) = self.set.join_next_with_id().await else {

@@ -1,9 +1,9 @@
-//! Partitions -> members, as Kafka's assignors deal them out. Only counts matter here: which member gets which share
+//! Partitions -> members, as Kafka's assignors assign them out. Only counts matter here: which member gets which share
 //! is not known before a rebalance, how large the shares are is.
 
 use super::observation::GroupDescription;
 
-/// How partitions are dealt out.
+/// How partitions are assigned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Assignor {
     /// Each topic on its own, in contiguous pieces, starting with the same member (`RangeAssignor`).
@@ -45,7 +45,7 @@ impl Assignor {
     }
 
     /// For each partition, topic by topic, the number of its member; `members` is at least 1.
-    pub(super) fn deal(self, topics: &[u32], members: u32) -> Vec<u32> {
+    pub(super) fn assign(self, topics: &[u32], members: u32) -> Vec<u32> {
         let members = members.max(1);
         let mut owners = Vec::with_capacity(topics.iter().sum::<u32>() as usize);
         match self {
@@ -72,7 +72,7 @@ impl Assignor {
     /// The same where partitions stay with their member as far as an even count allows, from who has them now: each keeps
     /// its first ones up to its quota, and what is left over goes round the others (`AbstractStickyAssignor`,
     /// constrained). Of members that go, which ones is not known; the last of the list are taken.
-    pub(super) fn deal_sticky(owners: &[u32], present: u32, members: u32) -> Vec<u32> {
+    pub(super) fn assign_sticky(owners: &[u32], present: u32, members: u32) -> Vec<u32> {
         const UNASSIGNED: u32 = u32::MAX;
         let partitions = owners.len() as u32;
         let members = members.clamp(1, partitions.max(1));
@@ -91,17 +91,17 @@ impl Assignor {
         let mut quotas: Vec<u32> = counts.iter().take(present as usize).map(|count| quota(*count)).collect();
         quotas.resize(members as usize, least);
         quotas.iter_mut().rev().filter(|quota| **quota == least).take(spare as usize).for_each(|quota| *quota += 1);
-        let mut dealt = Vec::with_capacity(owners.len());
+        let mut assignment = Vec::with_capacity(owners.len());
         counts.fill(0);
         for owner in owners {
             let keeps = *owner < members && counts[*owner as usize] < quotas[*owner as usize];
-            dealt.push(if keeps { *owner } else { UNASSIGNED });
+            assignment.push(if keeps { *owner } else { UNASSIGNED });
             if keeps {
                 counts[*owner as usize] += 1;
             }
         }
         let mut next = 0_usize;
-        for owner in dealt.iter_mut().filter(|owner| **owner == UNASSIGNED) {
+        for owner in assignment.iter_mut().filter(|owner| **owner == UNASSIGNED) {
             while counts[next] >= quotas[next] {
                 next = (next + 1) % counts.len();
             }
@@ -109,7 +109,7 @@ impl Assignor {
             counts[next] += 1;
             next = (next + 1) % counts.len();
         }
-        dealt
+        assignment
     }
 
     /// The members worth considering, in no order: the fewest for each size that the largest share of a member can have.
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_assignor_deals_as_kafka_does() {
+    fn each_assignor_assigns_as_kafka_does() {
         let rows: &[(Assignor, &[u32], u32, &[u32])] = &[
             (Assignor::Range, &[5], 2, &[0, 0, 0, 1, 1]),
             (Assignor::Range, &[3, 2], 2, &[0, 0, 1, 0, 1]),
@@ -147,7 +147,7 @@ mod tests {
             (Assignor::Cooperative, &[4], 3, &[0, 1, 2, 0]),
         ];
         for (assignor, topics, members, expected) in rows {
-            assert_eq!(assignor.deal(topics, *members), *expected, "{assignor:?} {topics:?} {members}");
+            assert_eq!(assignor.assign(topics, *members), *expected, "{assignor:?} {topics:?} {members}");
         }
     }
 
@@ -160,19 +160,19 @@ mod tests {
             (&[0, 0, 0], 1, 5, &[0, 1, 2]),
         ];
         for (owners, present, members, expected) in rows {
-            assert_eq!(Assignor::deal_sticky(owners, *present, *members), *expected, "{owners:?} to {members}");
+            assert_eq!(Assignor::assign_sticky(owners, *present, *members), *expected, "{owners:?} to {members}");
         }
         for partitions in 1..40_u32 {
             for (present, members) in (1..12_u32).flat_map(|present| (1..12).map(move |members| (present, members))) {
                 let owners: Vec<u32> = (0..partitions).map(|p| (p * 7 + p / 3) % present).collect();
-                let dealt = Assignor::deal_sticky(&owners, present, members);
-                let count = |member| dealt.iter().filter(|owner| **owner == member).count() as u32;
+                let assignment = Assignor::assign_sticky(&owners, present, members);
+                let count = |member| assignment.iter().filter(|owner| **owner == member).count() as u32;
                 let members = members.min(partitions);
                 for member in 0..members {
                     let even = partitions / members..=partitions.div_ceil(members);
-                    assert!(even.contains(&count(member)), "{owners:?} to {members}: {dealt:?}");
+                    assert!(even.contains(&count(member)), "{owners:?} to {members}: {assignment:?}");
                 }
-                assert_eq!(dealt.len(), partitions as usize);
+                assert_eq!(assignment.len(), partitions as usize);
             }
         }
     }

@@ -263,9 +263,9 @@ pub struct Outlook {
     pub scale_up_above_arrival_rate: Option<RecordsPerSecond>,
     /// Fewer replicas once the lag has stayed at or below this; null where a bound forbids fewer, and with timeLag.
     pub scale_down_at_lag_records: Option<u64>,
-    /// The lower replica count that will be taken next if nothing changes; null where there is none in sight.
+    /// The lower replica count that will be taken next if nothing changes; null where none is expected.
     pub scale_down_to_replicas: Option<Replicas>,
-    /// Seconds until that scale-down; null where none is in sight.
+    /// Seconds until that scale-down; null where none is expected.
     pub scale_down_after_seconds: Option<u64>,
     /// What must be there first, such as a partition that can't be read; null where nothing is missing.
     pub waiting_for: Option<String>,

@@ -48,6 +48,7 @@ impl Engine {
             let since = &mut state.recommendations.complete_since;
             *since = (*since).max(seen.filter(|_| since.is_some()));
         }
+        state.findings.clear();
         self.policy = policy;
     }
 
@@ -68,6 +69,7 @@ impl Engine {
         let (lag, sizing, quiet) = (&lag, &sizing, state.quiet);
         let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, quiet, awaited };
         let RuleOutput { desired, reason, candidates, outlook, findings } = decide::decide(&input, state);
+        let findings = state.with_earlier_findings(findings, lag, facts.estimator.step_s > 0.0);
 
         let (now, estimator) = (observation.at, &facts.estimator);
         let partitions = estimator.partitions(now, lag);
@@ -120,8 +122,7 @@ impl Engine {
     fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) {
         let Self { policy, memory } = self;
         let now = observation.at;
-        let continuity = memory.facts.continuity(now, policy.max_observation_gap);
-        match continuity {
+        match memory.facts.continuity(now, policy.max_observation_gap) {
             Continuity::Repeated => return,
             Continuity::Continued => {}
             Continuity::AfterGap => memory.forget_evidence(),
@@ -132,7 +133,7 @@ impl Engine {
             }
         }
         let Memory { facts, state, .. } = memory;
-        facts.observe(observation, lag, sizing, continuity != Continuity::Continued);
+        facts.observe(observation, lag, sizing, policy.max_observation_gap);
         state.observe(policy, facts, now, lag);
         let Rule::LagPerReplica(threshold) = policy.rule else { return };
         let wanted = lag_rule::wanted(threshold, AllowedReplicas::of(policy, facts, sizing), lag).clamped;
@@ -186,15 +187,15 @@ fn prepare(
     let (Rule::TimeLag(objective), RuleState::TimeLag(state)) = (policy.rule, &mut state.rule) else { return };
     let now = observation.at;
     let is_new = state.is_new(now);
+    let estimator = &mut facts.estimator;
+    let is_judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
     if is_new {
-        facts.estimator.update_ceiling(observation);
+        estimator.update_ceiling(observation, is_judged);
     }
     state.is_objective_too_short = facts.estimator.is_too_short(objective, state.is_objective_too_short);
     state.levels = Levels::of(sizing, allowed, current);
     state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
     if is_new {
-        let estimator = &facts.estimator;
-        let is_judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
         state.feed(facts, now, is_judged, facts.capacity_of_member(policy).is_some());
     }
 }

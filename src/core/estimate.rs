@@ -26,7 +26,7 @@ use super::clock::{length, seconds_between};
 use super::decision::{Model, PartitionEstimate, TimeLag};
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::{GroupState, Observation};
-use super::persisted::persisted;
+use super::persisted::{Recent, persisted};
 use super::policy::Objective;
 use super::units::RecordsPerSecond;
 use capacity::{CapacityEstimate, Timing};
@@ -47,6 +47,11 @@ const STUCK_AFTER_S: f64 = 60.0;
 const BACKLOG_AGE_S: f64 = 12.0;
 /// Longer gaps between commits are gaps between records.
 const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
+/// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
+/// another interval is known after three polls.
+const POLL_STEPS: usize = 5;
+/// A step that is longer than so many poll intervals has a poll that is missing in it.
+const MISSED_POLL: f64 = 1.5;
 /// Gaps between commits that the commit interval is the median of.
 const MAX_GAPS: usize = 256;
 /// After a rebalance or a change of the members, rates of the members mean nothing for this long.
@@ -67,6 +72,9 @@ pub(super) struct Estimator {
     /// No rate looks further back than this: before it there is a gap.
     #[serde(skip)]
     rates_since: Duration,
+    /// When the group was read again after a poll that failed or was missing. How long commits take is not known across it.
+    #[serde(skip)]
+    resumed_at: Duration,
     /// Records that arrived between the last two observations.
     #[serde(skip)]
     pub(super) arrived: u64,
@@ -76,17 +84,31 @@ pub(super) struct Estimator {
     /// The partitions of the last observation.
     #[serde(skip)]
     pub(super) loads: Vec<Load>,
-    /// When the last observation was made, and the seconds since the one before; 0 after a gap.
+    /// When the last poll ended, whether it could read anything or not.
     #[serde(skip)]
-    last: Option<Duration>,
+    last_poll: Option<Duration>,
+    /// When the last poll ended that could read anything.
+    #[serde(skip)]
+    last_read: Option<Duration>,
+    /// Seconds between the last poll that could read anything and the one before it; 0 after a gap, and where the last poll
+    /// could read nothing.
     #[serde(skip)]
     pub(super) step_s: f64,
-    /// Mean seconds from one observation to the next.
+    /// Seconds from one poll to the next, of the last few.
     #[serde(skip)]
-    poll_s: f64,
+    poll_steps_s: Recent<f64, POLL_STEPS>,
+    /// Their median.
+    #[serde(skip)]
+    pub(super) poll_s: f64,
+    /// The median of the gaps between commits, in seconds; 0 before there were any.
+    #[serde(skip)]
+    commit_gap_s: f64,
     /// The time between two commits, in seconds; never less than from poll to poll.
     #[serde(skip)]
     pub(super) commit_interval_s: f64,
+    /// Seconds since the committed offset of any partition moved.
+    #[serde(skip)]
+    no_progress_s: f64,
     /// Whether the group was described at the last observation.
     #[serde(skip)]
     described: bool,
@@ -101,44 +123,67 @@ pub(super) struct Estimator {
     members: u64,
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
-    partitions, topic_ids, rates_since, arrived, arrived_without_commit, loads, last, step_s, poll_s, commit_interval_s,
-    described, wanted_members, unsettled_at, members
+    partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, loads, last_poll, last_read, step_s,
+    poll_steps_s, poll_s, commit_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
 });
 
 impl Estimator {
-    /// Adds an observation. After a `gap` the rates start anew; what was learnt stays.
-    pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, gap: bool) {
+    /// Adds an observation. Where nothing could be read for more than `max_gap`, the rates start over; what was learnt
+    /// stays.
+    pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, max_gap: Duration) {
         let now = observation.at;
-        let step_s = self.last.replace(now).map_or(0.0, |last| seconds_between(last, now));
-        let step_s = if gap { 0.0 } else { step_s };
-        self.step_s = step_s;
-        if step_s > 0.0 {
-            self.poll_s = if self.poll_s > 0.0 { 0.7 * self.poll_s + 0.3 * step_s } else { step_s };
-        }
-        if gap {
-            self.rates_since = now;
-            self.unsettled_at = Some(now);
-            self.partitions.all_mut().for_each(PartitionHistory::forget_commits);
-            self.capacity.forget_windows();
+        self.note_poll(now, max_gap);
+        self.step_s = 0.0;
+        if lag.is_anything_known() {
+            self.note_read(now, max_gap);
         }
         self.forget_recreated_topics(observation);
         self.note_members(observation);
-        self.note_offsets(observation, lag, step_s);
-        self.commit_interval_s = self.gaps_between_commits().max(self.poll_s);
+        self.note_offsets(observation, lag);
+        self.commit_gap_s = self.median_commit_gap_s().unwrap_or(self.commit_gap_s);
+        self.commit_interval_s = self.commit_gap_s.max(self.poll_s);
         self.note_rates(observation, lag);
         if self.is_stable(observation) {
             self.delays.note_stable();
-        } else {
-            self.delays.note_rebalancing(step_s);
+        } else if observation.group.is_ok() {
+            self.delays.note_rebalancing(self.step_s);
         }
-        self.surges.observe(self.rate_of(now, FAST), step_s);
+        self.surges.observe(self.rate_of(now, FAST), self.step_s);
         self.learn(observation, lag);
+    }
+
+    /// Measures the time between two polls. A gap is no measurement of it, and the median takes no notice of single polls
+    /// that are missing.
+    fn note_poll(&mut self, now: Duration, max_gap: Duration) {
+        let last = self.last_poll.replace(now).filter(|last| now.saturating_sub(*last) <= max_gap);
+        let Some(step_s) = last.map(|last| seconds_between(last, now)).filter(|step_s| *step_s > 0.0) else { return };
+        self.poll_steps_s.push(step_s);
+        let mut steps_s: Vec<f64> = self.poll_steps_s.iter().copied().collect();
+        steps_s.sort_unstable_by(f64::total_cmp);
+        self.poll_s = steps_s[steps_s.len() / 2];
+    }
+
+    /// Something could be read: for how long nothing could be, and whether that is a gap.
+    fn note_read(&mut self, now: Duration, max_gap: Duration) {
+        let last = self.last_read.replace(now);
+        if let Some(last) = last.filter(|last| now.saturating_sub(*last) <= max_gap) {
+            self.step_s = seconds_between(last, now);
+            if self.step_s > MISSED_POLL * self.poll_s {
+                self.resumed_at = now;
+            }
+            return;
+        }
+        if last.is_some() {
+            self.rates_since = now;
+        }
+        (self.resumed_at, self.unsettled_at) = (now, Some(now));
+        self.capacity.forget_windows();
     }
 
     /// The clock went backwards: no offset has a time any more.
     pub(super) fn forget_offsets(&mut self) {
         self.partitions.clear();
-        self.last = None;
+        (self.last_poll, self.last_read, self.rates_since) = (None, None, Duration::ZERO);
     }
 
     /// Whether every member has its assignment and works. A group that can never be described is taken for stable.
@@ -226,26 +271,31 @@ impl Estimator {
         }
     }
 
-    fn note_offsets(&mut self, observation: &Observation, lag: &GroupLag, step_s: f64) {
+    fn note_offsets(&mut self, observation: &Observation, lag: &GroupLag) {
         (self.arrived, self.arrived_without_commit) = (0, 0);
         self.loads.clear();
+        self.no_progress_s += self.step_s;
         let stable = self.is_stable(observation);
         self.partitions.follow(lag);
         for (partition, history) in self.partitions.beside_mut(lag) {
             let seen = &partition.seen;
             let before = history.last_commit();
-            let arrived = history.observe(observation.at, seen);
+            let arrived = history.observe(observation.at, seen, self.resumed_at);
             let progressed = before.is_some() && history.last_commit() != before;
-            let lag = partition.lag.lag().map_or(0.0, |lag| lag.0 as f64);
-            if progressed || lag == 0.0 {
+            let lag = partition.lag.lag().map(|lag| lag.0 as f64);
+            if progressed || lag == Some(0.0) {
                 history.frozen_s = 0.0;
-            } else if stable {
-                history.frozen_s += step_s;
+            } else if stable && lag.is_some() {
+                history.frozen_s += self.step_s;
+            }
+            if progressed {
+                self.no_progress_s = 0.0;
             }
             self.arrived = self.arrived.saturating_add(arrived);
             if matches!(partition.lag, PartitionLag::NoCommit { .. }) {
                 self.arrived_without_commit = self.arrived_without_commit.saturating_add(arrived);
             }
+            let lag = lag.unwrap_or_default();
             self.loads.push(Load { lag, arrived: arrived as f64, progressed, ..Load::default() });
         }
         // Only a complete list of partitions says which ones are gone.
@@ -257,45 +307,47 @@ impl Estimator {
         }
     }
 
-    /// The median of the gaps between commits that changed something.
-    fn gaps_between_commits(&self) -> f64 {
+    /// The median of the gaps between commits that changed something, in seconds.
+    fn median_commit_gap_s(&self) -> Option<f64> {
         let mut gaps = [0.0_f64; MAX_GAPS];
         let mut count = 0;
-        for gap in self.partitions.all().flat_map(|history| history.gaps().take(8)).take(MAX_GAPS) {
+        for gap in self.partitions.all().flat_map(|history| history.gaps(self.resumed_at).take(8)).take(MAX_GAPS) {
             gaps[count] = gap;
             count += 1;
         }
         if count == 0 {
-            return 0.0;
+            return None;
         }
         let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
-        median.min(LONGEST_COMMIT_INTERVAL_S)
+        Some(median.min(LONGEST_COMMIT_INTERVAL_S))
     }
 
     /// Works out each partition's load.
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let newest = self.partitions.all().filter_map(PartitionHistory::last_edge).max();
         let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.commit_interval_s);
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
-        for ((_, history), load) in self.partitions.beside(lag).zip(&mut loads) {
-            let Some(history) = history else { continue };
-            let frozen_since = now.saturating_sub(length(history.frozen_s));
-            load.stuck = history.frozen_s > stuck_after_s && newest.is_some_and(|newest| newest > frozen_since);
+        for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
+            load.stuck = history.frozen_s > stuck_after_s && self.no_progress_s < history.frozen_s;
             if load.stuck {
                 continue;
             }
             let rate = |window| history.arrival_rate(now, window, since).unwrap_or(0.0);
             load.rate = rate(SHARES);
             (fast, slow, shares) = (fast + rate(FAST), slow + rate(SLOW), shares + load.rate);
-            let read = if stable { history.read_since_commit(now, self.commit_interval_s) } else { 0.0 };
+            let pace_of = (self.commit_interval_s, self.resumed_at);
+            let read = if stable { history.read_since_commit(now, pace_of) } else { 0.0 };
             load.backlog = (load.lag - read).max(0.0);
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
-        loads.iter_mut().for_each(|load| load.rate *= factor);
+        for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
+            // The first poll after a gap has no rate: what arrived before goes on.
+            load.rate = if now == since && !load.stuck { history.rate } else { load.rate * factor };
+            history.rate = load.rate;
+        }
         self.loads = loads;
     }
 
@@ -327,10 +379,11 @@ impl Estimator {
         self.ceiling.begin_trial(change, capacity, self.arriving());
     }
 
-    /// Looks whether the last scale-up has shown its effect, and whether a ceiling still holds.
-    pub(super) fn update_ceiling(&mut self, observation: &Observation) {
+    /// Looks whether the last scale-up has shown its effect, and whether a ceiling still holds. `is_judged`: the members'
+    /// rates mean something.
+    pub(super) fn update_ceiling(&mut self, observation: &Observation, is_judged: bool) {
         let (timing, arriving, members) = (self.timing(observation.at), self.arriving(), self.members(observation));
-        self.ceiling.update(timing, &self.capacity, members, self.unsettled_at, arriving);
+        self.ceiling.update(timing, &self.capacity, members, self.unsettled_at, arriving, is_judged);
     }
 
     /// Records/s that arrive, stuck partitions aside.
@@ -357,15 +410,16 @@ impl Estimator {
     /// Only records older than `age_s` seconds count: younger ones are being read.
     pub(super) fn first_deleted(&self, now: Duration, lag: &GroupLag, age_s: f64) -> Option<(String, f64)> {
         let left = self.partitions.beside(lag).zip(&self.loads).filter(|(_, load)| load.age_s > age_s && !load.stuck);
-        let left =
-            left.filter_map(|((partition, history), _)| Some((partition, history?.deleted_in(now, &partition.seen)?)));
+        let left = left.filter_map(|((partition, history), _)| {
+            Some((partition, history?.deleted_in(now, &partition.seen, self.resumed_at)?))
+        });
         let (partition, seconds) = left.min_by(|(_, a), (_, b)| a.total_cmp(b))?;
         Some((partition.name(), seconds))
     }
 
     /// The shortest objective that can be kept, in seconds: a poll, a rebalance and a commit fit into it.
     pub(super) fn shortest_objective_s(&self) -> f64 {
-        self.step_s + self.delays.mean_pause_s() + self.commit_interval_s
+        self.poll_s + self.delays.mean_pause_s() + self.commit_interval_s
     }
 
     /// Whether an objective is shorter than what can be kept. Estimates vary from poll to poll, so once it is, it takes a

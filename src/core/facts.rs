@@ -118,11 +118,11 @@ impl Facts {
         self.unread_since = None;
     }
 
-    /// Adds an observation, after a gap or not.
-    pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing, is_after_gap: bool) {
+    /// Adds an observation.
+    pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing, max_gap: Duration) {
         let now = observation.at;
         self.last_observed = Some(now);
-        self.estimator.observe(observation, lag, is_after_gap);
+        self.estimator.observe(observation, lag, max_gap);
         self.arrived_without_commit = self.arrived_without_commit.saturating_add(self.estimator.arrived_without_commit);
         self.useful_members = sizing.all_useful_members().or(self.useful_members);
         self.note_anomalies(now, lag);

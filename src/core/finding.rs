@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::lag::{GroupLag, LagOfPartition};
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
@@ -10,7 +11,7 @@ use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 pub enum Finding {
     /// The capacity of a replica is unknown.
     CapacityUnknown,
-    /// A partition gets more than one member can do, so no number of replicas keeps it up.
+    /// A partition gets more than the capacity of one member, so no number of replicas keeps it up.
     HotPartition {
         /// The partition, as topic/partition.
         partition: String,
@@ -28,7 +29,7 @@ pub enum Finding {
         /// For how long, in whole seconds.
         stuck_for: Duration,
     },
-    /// The group does not get beyond a throughput, whatever the replicas.
+    /// The group does not exceed a throughput, whatever the replicas.
     ThroughputCeiling {
         /// The throughput.
         throughput: RecordsPerSecond,
@@ -94,6 +95,24 @@ impl Finding {
             Self::RetentionRisk { .. } => "RetentionRisk",
         }
     }
+
+    /// Whether an observation can show that it is over. `is_measured`: it follows another one without a gap.
+    pub(super) fn can_be_judged(&self, lag: &GroupLag, is_measured: bool) -> bool {
+        match self {
+            // They depend on the observation itself, on what is remembered, or on the workload.
+            Self::DataIncomplete { .. }
+            | Self::RescaleTimeout { .. }
+            | Self::ThroughputCeiling { .. }
+            | Self::ObjectiveTooShort { .. } => true,
+            Self::CapacityUnknown | Self::ObjectiveUnreachable { .. } => is_measured && lag.complete,
+            Self::HotPartition { partition, .. }
+            | Self::StuckPartition { partition, .. }
+            | Self::RetentionRisk { partition, .. } => {
+                let is_known = |seen: &LagOfPartition| seen.lag.lag().is_some() && seen.name() == *partition;
+                is_measured && (lag.complete || lag.by_partition.iter().any(is_known))
+            }
+        }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -104,7 +123,7 @@ impl fmt::Display for Finding {
             ),
             Self::HotPartition { partition, arrival_rate, capacity } => write!(
                 f,
-                "Partition {partition} gets {arrival_rate} records/s and one member can do {capacity}: more replicas are no help; spread its keys or make the consumer faster."
+                "Partition {partition} gets {arrival_rate} records/s and one member reads {capacity} at most: more replicas do not help; spread its keys or make the consumer faster."
             ),
             Self::StuckPartition { partition, lag, stuck_for } => write!(
                 f,
@@ -113,7 +132,7 @@ impl fmt::Display for Finding {
             ),
             Self::ThroughputCeiling { throughput } => write!(
                 f,
-                "The group does not get beyond {throughput} records/s, whatever the replicas: look at what they share (a database, a quota)."
+                "The group does not exceed {throughput} records/s, whatever the replicas: look at what they share (a database, a quota)."
             ),
             Self::ObjectiveUnreachable { replicas, late_records } => write!(
                 f,

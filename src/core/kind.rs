@@ -35,7 +35,7 @@ pub enum GroupKind {
 }
 
 impl GroupKind {
-    /// Whether committed offsets can say the lag of such a group.
+    /// Whether the lag of such a group follows from committed offsets.
     pub fn has_offsets(self) -> bool {
         match self {
             Self::ConnectWorkers | Self::Share => false,

@@ -47,7 +47,7 @@ pub enum PartitionLag {
 /// Offsets that contradict each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anomaly {
-    /// The committed offset lies this many records beyond the end.
+    /// The committed offset is this many records beyond the end.
     CommittedBeyondEnd(u64),
     /// Retention deleted this many records before they were read.
     RecordsLost(u64),

@@ -26,7 +26,7 @@ pub(super) struct Memory {
 }
 persisted!(Memory { facts, state } not { version });
 
-/// Why a saved memory can't be used. The engine then begins anew.
+/// Why a saved memory can't be used. The engine then starts over.
 #[derive(Debug, thiserror::Error)]
 pub enum UnusableMemory {
     /// It is not what an engine writes.

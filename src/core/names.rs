@@ -114,10 +114,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mistake_in_a_name_is_told_with_what_to_do() {
+    fn a_mistake_in_a_name_is_named_with_what_to_do() {
         let long = "x".repeat(250);
-        type Told = Result<(), &'static str>;
-        let cases: [(&str, Told, Told); 14] = [
+        type Checked = Result<(), &'static str>;
+        let cases: [(&str, Checked, Checked); 14] = [
             ("orders", Ok(()), Ok(())),
             ("Orders_1.eu-west", Ok(()), Ok(())),
             ("", Err("is empty; name a topic"), Err("is empty; name a group")),
@@ -138,11 +138,11 @@ mod tests {
             (&long, Err("has 250 characters; a topic's name has at most 249"), Ok(())),
         ];
         for (name, topic, group) in cases {
-            for (told, expected) in [(check_topic(name), topic), (check_group(name), group)] {
-                match (&told, expected) {
+            for (checked, expected) in [(check_topic(name), topic), (check_group(name), group)] {
+                match (&checked, expected) {
                     (Ok(()), Ok(())) => {}
-                    (Err(told), Err(expected)) if told.starts_with(expected) => {}
-                    _ => panic!("{name:?}: {told:?}, expected {expected:?}"),
+                    (Err(checked), Err(expected)) if checked.starts_with(expected) => {}
+                    _ => panic!("{name:?}: {checked:?}, expected {expected:?}"),
                 }
             }
         }

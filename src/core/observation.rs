@@ -32,6 +32,11 @@ impl Offset {
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The offset so many records later.
+    pub(super) fn plus(self, records: u64) -> Self {
+        Self(self.0.saturating_add(records))
+    }
 }
 
 impl fmt::Display for Offset {

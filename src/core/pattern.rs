@@ -65,11 +65,11 @@ pub enum PatternError {
 /// many entries as after the last time.
 struct Interned {
     patterns: HashMap<Arc<str>, Weak<CompiledPattern>>,
-    tidy_at: usize,
+    clean_up_at: usize,
 }
 
 /// Entries that are kept before any is looked at.
-const TIDY_FROM: usize = 64;
+const CLEAN_UP_FROM: usize = 64;
 
 impl Interned {
     fn get(source: &str) -> Option<Arc<CompiledPattern>> {
@@ -79,16 +79,16 @@ impl Interned {
     fn insert(shared: &Arc<CompiledPattern>) {
         Self::with(|it| {
             it.patterns.insert(Arc::clone(&shared.source), Arc::downgrade(shared));
-            if it.patterns.len() >= it.tidy_at {
+            if it.patterns.len() >= it.clean_up_at {
                 it.patterns.retain(|_, pattern| pattern.strong_count() > 0);
-                it.tidy_at = TIDY_FROM.max(2 * it.patterns.len());
+                it.clean_up_at = CLEAN_UP_FROM.max(2 * it.patterns.len());
             }
         });
     }
 
     fn with<T>(act: impl FnOnce(&mut Self) -> T) -> T {
         static ALL: OnceLock<Mutex<Interned>> = OnceLock::new();
-        let all = ALL.get_or_init(|| Mutex::new(Self { patterns: HashMap::new(), tidy_at: TIDY_FROM }));
+        let all = ALL.get_or_init(|| Mutex::new(Self { patterns: HashMap::new(), clean_up_at: CLEAN_UP_FROM }));
         act(&mut all.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -133,7 +133,7 @@ impl Pattern {
 }
 
 /// What the parser says, in one line: its own text repeats the pattern, which may hold any character.
-fn plainly(error: &regex_syntax::Error) -> PatternError {
+fn syntax_error(error: &regex_syntax::Error) -> PatternError {
     let (what, span) = match error {
         regex_syntax::Error::Parse(wrong) if *wrong.kind() == ErrorKind::UnsupportedLookAround => {
             return PatternError::LookAround;
@@ -152,7 +152,7 @@ fn plainly(error: &regex_syntax::Error) -> PatternError {
 fn compile(source: &str) -> Result<DFA, PatternError> {
     // Without Unicode: its classes have hundreds of ranges, of which topic names use none.
     let mut parser = ParserBuilder::new().unicode(false).utf8(false).nest_limit(MAX_NESTING).build();
-    let parsed = parser.parse(source).map_err(|error| plainly(&error))?;
+    let parsed = parser.parse(source).map_err(|error| syntax_error(&error))?;
     let whole = Hir::concat(vec![parsed, Hir::look(Look::End)]);
     let limits = thompson::Config::new()
         .nfa_size_limit(Some(MAX_PROGRAM))
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_pattern_is_told_with_what_to_do() {
+    fn what_is_wrong_with_a_pattern_is_named_with_what_to_do() {
         let cases = [
             ("one)|(pay".to_owned(), "is not a regular expression: unopened group (character 4)"),
             ("orders(".to_owned(), "is not a regular expression: unclosed group (character 7)"),
@@ -245,9 +245,9 @@ mod tests {
             ("a".repeat(513), "has 513 characters; at most 512 are allowed"),
             ("(".repeat(200) + &")".repeat(200), "is not a regular expression: exceed"),
         ];
-        for (pattern, told) in cases {
+        for (pattern, expected) in cases {
             let error = Pattern::new(&pattern).expect_err(&pattern).to_string();
-            assert!(error.starts_with(told), "{pattern}: {error}");
+            assert!(error.starts_with(expected), "{pattern}: {error}");
         }
     }
 

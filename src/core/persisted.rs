@@ -1,5 +1,5 @@
 //! What a saved memory consists of: each value can be visited, so that a restored one is checked before it is used, and
-//! so that no point in time lies in the future.
+//! so that no point in time is in the future.
 
 use std::collections::VecDeque;
 use std::time::Duration;

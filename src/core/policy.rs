@@ -1,4 +1,4 @@
-//! What the user asks for: objective, bounds and limits. Values that make no sense can't be built.
+//! What the user configures: objective, bounds and limits. Values that make no sense can't be built.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Policy {
             fallback: Fallback::default(),
             pause: None,
             capacity_hint: None,
-            max_observation_gap: Duration::from_secs(60),
+            max_observation_gap: max_observation_gap(DEFAULT_POLL_INTERVAL, DEFAULT_POLL_DEADLINE),
         }
     }
 
@@ -60,6 +60,10 @@ impl Policy {
         Sizing::new(self.threads_per_replica)
     }
 }
+
+/// The time between two polls of a Kafka cluster where nothing is configured. Consumers commit every 5 s by default: polling
+/// faster reads the same commits again.
+pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long one poll of a Kafka cluster may take where nothing is configured. Two phases of it may each run into the
 /// request time-out of 3 s, with 2 s to spare.
@@ -155,9 +159,9 @@ pub enum ImpossibleBounds {
     /// The least is more than the most.
     #[error("minReplicas is {min}, above maxReplicas, which is {max}")]
     MinAboveMax {
-        /// The least replicas asked for.
+        /// The least replicas configured.
         min: u32,
-        /// The most replicas asked for.
+        /// The most replicas configured.
         max: u32,
     },
 }

@@ -54,7 +54,7 @@ pub(super) struct PredictionInput {
     /// The members as they are now.
     pub(super) present: Present,
     /// Who gets what at the levels that are looked at: worked out once, as each is asked for several times.
-    pub(super) dealt: Vec<Dealt>,
+    pub(super) assignments: Vec<LevelAssignment>,
     /// Replicas now.
     pub(super) current: u32,
     /// The group's throughput with so many replicas, whatever the members could do, in records/s.
@@ -63,7 +63,7 @@ pub(super) struct PredictionInput {
     pub(super) start_delay_s: f64,
     pub(super) mean_start_s: f64,
     /// Seconds until those are at work that were asked for already.
-    pub(super) arriving_in_s: f64,
+    pub(super) pending_start_s: f64,
     /// Seconds that members stand still in a rebalance.
     pub(super) pause_s: f64,
     /// How long the present surge will last, and what share of the rate is left then.
@@ -80,9 +80,9 @@ pub(super) struct Present {
     pub(super) capacities: Vec<f64>,
 }
 
-/// The partitions as they would be dealt out at a replica count.
+/// The partitions as they would be assigned at a replica count.
 #[derive(Clone, Debug)]
-pub(super) struct Dealt {
+pub(super) struct LevelAssignment {
     replicas: u32,
     /// For each partition the number of its member.
     pub(super) owners: Vec<u32>,
@@ -202,23 +202,23 @@ impl PredictionInput {
     }
 
     /// Works out who gets what at each of these levels.
-    pub(super) fn deal(&mut self, levels: impl Iterator<Item = u32>) {
-        self.dealt = levels.map(|replicas| self.deal_at(replicas)).collect();
+    pub(super) fn assign(&mut self, levels: impl Iterator<Item = u32>) {
+        self.assignments = levels.map(|replicas| self.assign_at(replicas)).collect();
     }
 
-    fn deal_at(&self, replicas: u32) -> Dealt {
+    fn assign_at(&self, replicas: u32) -> LevelAssignment {
         let Present { owners, capacities } = &self.present;
         let present = owners.as_ref().map(|owners| (owners.as_slice(), capacities.len() as u32));
-        let owners = self.sizing.deal(replicas, present);
+        let owners = self.sizing.assign(replicas, present);
         let members = owners.iter().max().map_or(0, |last| *last as usize + 1);
-        Dealt { replicas, owners, members }
+        LevelAssignment { replicas, owners, members }
     }
 
     /// Which member gets which partition at so many replicas.
-    pub(super) fn dealt(&self, replicas: u32) -> Cow<'_, Dealt> {
-        match self.dealt.iter().find(|dealt| dealt.replicas == replicas) {
-            Some(dealt) => Cow::Borrowed(dealt),
-            None => Cow::Owned(self.deal_at(replicas)),
+    pub(super) fn assignment(&self, replicas: u32) -> Cow<'_, LevelAssignment> {
+        match self.assignments.iter().find(|assignment| assignment.replicas == replicas) {
+            Some(assignment) => Cow::Borrowed(assignment),
+            None => Cow::Owned(self.assign_at(replicas)),
         }
     }
 
@@ -261,7 +261,7 @@ impl PredictionInput {
         queues
     }
 
-    /// Consumers take turns with their partitions, so one with more than a member can do does not hold up its
+    /// Consumers take turns with their partitions, so one with more than the capacity of a member does not hold up its
     /// neighbours: it is a queue of its own that gets what they leave, and never less than its turn.
     fn set_hot_apart(&self, owners: &mut [u32], capacities: &mut Vec<f64>) {
         if !(0..owners.len()).any(|partition| self.is_hot(partition)) {
@@ -435,9 +435,9 @@ impl PredictionInput {
             let (from_s, mut late, mut queues) = if replicas > self.current {
                 let (late, positions) = &prefix.courses[index];
                 (prefix.until_s, *late, self.queues(replicas, |partition| positions[partition]))
-            } else if replicas == self.current && self.arriving_in_s > 0.0 {
-                let (late, positions) = self.present_until(self.arriving_in_s, course);
-                (self.arriving_in_s, late, self.queues_of_level(replicas, |partition| positions[partition]))
+            } else if replicas == self.current && self.pending_start_s > 0.0 {
+                let (late, positions) = self.present_until(self.pending_start_s, course);
+                (self.pending_start_s, late, self.queues_of_level(replicas, |partition| positions[partition]))
             } else {
                 (0.0, 0.0, self.queues(replicas, |partition| -self.backlogs[partition]))
             };
@@ -452,9 +452,9 @@ impl PredictionInput {
         mean
     }
 
-    /// The queues at so many replicas, dealt out anew.
+    /// The queues at so many replicas, assigned anew.
     fn queues_of_level(&self, replicas: u32, positions: impl Fn(usize) -> f64) -> Queues {
-        let Dealt { owners, members, .. } = self.dealt(replicas).into_owned();
+        let LevelAssignment { owners, members, .. } = self.assignment(replicas).into_owned();
         let capacity = if replicas > 0 { self.capacity } else { 0.0 };
         self.filled(owners, vec![capacity; members], self.ceiling(replicas), positions)
     }
@@ -464,10 +464,10 @@ impl PredictionInput {
         let share = if self.surge.median() < self.horizon_s() { self.steady_share } else { 1.0 };
         let mut loads = Vec::new();
         let mut cost = |replicas: u32| {
-            let dealt = self.dealt(replicas);
+            let assignment = self.assignment(replicas);
             loads.clear();
-            loads.resize(dealt.members, 0.0);
-            dealt
+            loads.resize(assignment.members, 0.0);
+            assignment
                 .owners
                 .iter()
                 .zip(&self.rates)
@@ -481,7 +481,7 @@ impl PredictionInput {
         costs.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(self.current, |(level, _)| level)
     }
 
-    /// The arrival rate of the whole group from which a present member gets more than it can do; nothing while nothing
+    /// The arrival rate of the whole group from which a present member gets more than its capacity; nothing while nothing
     /// arrives.
     pub(super) fn sustainable(&self) -> Option<f64> {
         let queues = self.queues(self.current, |_| 0.0);

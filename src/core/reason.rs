@@ -109,7 +109,7 @@ pub enum Reason {
         /// How long it is waited for at most, in whole seconds.
         remaining: Duration,
     },
-    /// The group does not get beyond a throughput, so more replicas are no help.
+    /// The group does not exceed a throughput, so more replicas do not help.
     ThroughputCeiling {
         /// What the rule results in now.
         rule: RuleResult,
@@ -118,7 +118,7 @@ pub enum Reason {
     },
     /// One replica level more, to see whether the throughput ceiling is still there.
     CeilingRetry {
-        /// The throughput that was not got beyond.
+        /// The throughput that was not exceeded.
         ceiling: RecordsPerSecond,
     },
     /// A backlog is draining, and no replica is removed before it is gone.
@@ -305,14 +305,14 @@ impl fmt::Display for ScaleDownSaving {
         let Self { replicas, saving_replica_seconds, switching_cost_replica_seconds, steady_seconds, remaining } = self;
         match steady_seconds {
             // It fails as the present one does: something that they share is at its end.
-            0 => write!(f, "{replicas} would do as much as there are now")?,
+            0 => write!(f, "{replicas} would read as much as the present ones")?,
             seconds => {
                 write!(f, "{replicas} would have carried the load for {}", short(Duration::from_secs(*seconds)))?
             }
         }
         let (saving, cost) = (grouped(*saving_replica_seconds), grouped(*switching_cost_replica_seconds));
         write!(f, ": {saving} of {cost} replica-seconds saved")?;
-        if remaining.is_zero() { Ok(()) } else { write!(f, ", {} to go", short(*remaining)) }
+        if remaining.is_zero() { Ok(()) } else { write!(f, ", {} remaining", short(*remaining)) }
     }
 }
 
@@ -377,7 +377,7 @@ impl fmt::Display for Reason {
                 write!(f, "The fallback applies: nothing could be read for {} ({missing}).", short(*unread_for))
             }
             Self::Paused => f.write_str(
-                "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to go on.",
+                "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to resume.",
             ),
             Self::PausedAtLimit { requested, limit } => write!(
                 f,
@@ -466,11 +466,11 @@ impl fmt::Display for Reason {
             Self::ThroughputCeiling { rule, ceiling } => sentence(
                 f,
                 &format!(
-                    "{rule}: the group does not get beyond {ceiling} records/s, so more replicas are no help; look at what they share."
+                    "{rule}: the group does not exceed {ceiling} records/s, so more replicas do not help; look at what they share."
                 ),
             ),
             Self::CeilingRetry { ceiling } => {
-                write!(f, "One level more, to see whether the group still does not get beyond {ceiling} records/s.")
+                write!(f, "One replica level more, to see whether the group still does not exceed {ceiling} records/s.")
             }
             Self::Draining { time_lag, remaining } => write!(
                 f,
@@ -487,7 +487,7 @@ impl fmt::Display for Reason {
             ),
             Self::RetentionRisk { partition, left } => write!(
                 f,
-                "Unread records of partition {partition} will be deleted in about {}, so it takes all that helps.",
+                "Unread records of partition {partition} will be deleted in about {}, so the replicas are raised to the maximum.",
                 short(*left)
             ),
             Self::Idle { quiet_for } => write!(f, "Nothing to read and nothing arrived for {}.", short(*quiet_for)),

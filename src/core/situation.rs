@@ -49,17 +49,17 @@ impl PredictionInput {
             sizing: sizing.clone(),
             capacity,
             present: present(facts, observation, lag, capacity),
-            dealt: Vec::new(),
+            assignments: Vec::new(),
             current,
             ceilings: Vec::new(),
             start_delay_s: delays.longest_start_s(),
             mean_start_s: delays.mean_start_s(),
-            arriving_in_s: delays.remaining_s(now),
+            pending_start_s: delays.remaining_s(now),
             pause_s: delays.mean_pause_s(),
             surge: estimator.surges.remaining(rate, 0.0),
             steady_share: estimator.surges.steady_share(rate),
         };
-        situation.deal(levels.all());
+        situation.assign(levels.all());
         situation.surge = estimator.surges.remaining(rate, situation.horizon_s());
         if estimator.ceiling.throughput().is_some() {
             let members = sizing.members(current);

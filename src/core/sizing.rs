@@ -44,8 +44,8 @@ impl Sizing {
 
     /// The same for the work that was seen.
     ///
-    /// Kafka's range assignor deals out each topic on its own and starts with the same member every time, so members
-    /// beyond the largest topic get nothing; all other assignors of Kafka, the server's `uniform` included, deal out all
+    /// Kafka's range assignor assigns each topic on its own and starts with the same member every time, so members
+    /// beyond the largest topic get nothing; all other assignors of Kafka, the server's `uniform` included, assign all
     /// topics together. A topic whose partitions are unknown counts for nothing.
     pub fn of(threads_per_replica: NonZeroU32, observation: &Observation) -> Self {
         let assignor = Assignor::of(observation.group.as_ref().ok());
@@ -125,14 +125,14 @@ impl Sizing {
 
     /// For each partition that was seen the number of its member at so many replicas. `present` says who has what of how
     /// many members, where that is known.
-    pub(super) fn deal(&self, replicas: u32, present: Option<(&[u32], u32)>) -> Vec<u32> {
+    pub(super) fn assign(&self, replicas: u32, present: Option<(&[u32], u32)>) -> Vec<u32> {
         let members = self.members(replicas);
         match (&self.work, present) {
             (Work::Unknown, _) => Vec::new(),
             (Work::Partitions { assignor, .. }, Some((owners, count))) if assignor.is_sticky() => {
-                Assignor::deal_sticky(owners, count, members)
+                Assignor::assign_sticky(owners, count, members)
             }
-            (Work::Partitions { assignor, seen, .. }, _) => assignor.deal(seen, members),
+            (Work::Partitions { assignor, seen, .. }, _) => assignor.assign(seen, members),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What an engine remembers for the policy in force. Another rule begins anew, other numbers of the same rule go on.
+//! What an engine remembers for the policy in force. Another rule starts over, other numbers of the same rule go on.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::allowed::Levels;
 use super::clock::optional_time;
 use super::facts::{Facts, ObservedChange};
+use super::finding::Finding;
 use super::lag::{Anomaly, GroupLag, PartitionLag};
 use super::persisted::{Persisted, PersistedValue, persisted};
 use super::policy::{Policy, Rule};
@@ -21,9 +22,12 @@ pub(super) struct PolicyState {
     /// Since when there has been nothing to do. Not saved, because what happens between two controllers is unknown.
     #[serde(skip)]
     pub(super) quiet: Option<Quiet>,
+    /// What was found at the last observation, for those after it that can't show whether it is over.
+    #[serde(skip)]
+    pub(super) findings: Vec<Finding>,
     pub(super) rule: RuleState,
 }
-persisted!(PolicyState { recommendations, rule } not { quiet });
+persisted!(PolicyState { recommendations, rule } not { quiet, findings });
 
 /// What is remembered for the rule in force.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,13 +67,13 @@ pub(super) struct Quiet {
     arrived: u64,
 }
 
-/// What is remembered for `lagPerReplica`. Nothing of it is saved: each is a bound on waiting, which begins anew.
+/// What is remembered for `lagPerReplica`. Nothing of it is saved: each is a bound on waiting, which starts over.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct LagRuleState {
     /// Since when a change has been pending.
     #[serde(skip)]
     pub(super) pending_since: Option<Duration>,
-    /// Since when only the hope for a still lower recommendation has kept a scale-down back.
+    /// Since when only a recommendation that may still fall has kept a scale-down back.
     #[serde(skip)]
     pub(super) settling_since: Option<Duration>,
 }
@@ -107,7 +111,7 @@ impl PolicyState {
             Rule::LagPerReplica(_) => RuleState::LagPerReplica(LagRuleState::default()),
             Rule::TimeLag(_) => RuleState::TimeLag(Box::default()),
         };
-        Self { recommendations: Recommendations::default(), quiet: None, rule }
+        Self { recommendations: Recommendations::default(), quiet: None, findings: Vec::new(), rule }
     }
 
     /// Whether this is the state of such a rule.
@@ -141,6 +145,23 @@ impl PolicyState {
         let since = self.quiet.map_or(now, |quiet| quiet.since);
         let is_active = arrived > activation_lag;
         self.quiet = Some(if is_active { Quiet { since: now, arrived: 0 } } else { Quiet { since, arrived } });
+    }
+
+    /// What is found, and what was found before and can't be judged now: what is not known may be as it was.
+    /// `is_measured`: the observation follows another one without a gap.
+    pub(super) fn with_earlier_findings(
+        &mut self,
+        mut findings: Vec<Finding>,
+        lag: &GroupLag,
+        is_measured: bool,
+    ) -> Vec<Finding> {
+        let earlier = std::mem::take(&mut self.findings).into_iter();
+        let is_found = |earlier: &Finding| findings.iter().any(|finding| finding.name() == earlier.name());
+        let kept: Vec<_> =
+            earlier.filter(|earlier| !earlier.can_be_judged(lag, is_measured) && !is_found(earlier)).collect();
+        findings.extend(kept);
+        self.findings.clone_from(&findings);
+        findings
     }
 
     /// Leaves out what a saved memory can do without.

@@ -17,7 +17,7 @@ pub type Known<T> = Result<T, Unknown>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "name", content = "details")]
 pub enum Unknown {
-    /// No broker could be reached, or not the one that has to be asked.
+    /// No broker could be reached, or not the one that is needed.
     Unreachable {
         /// Which, and what the last attempt met.
         detail: String,
@@ -68,7 +68,7 @@ pub enum Unknown {
         /// The group's id.
         group: String,
     },
-    /// A group of this kind has no committed offsets that could say its lag.
+    /// A group of this kind has no committed offsets to compute its lag from.
     KindHasNoLag {
         /// The kind.
         kind: GroupKind,
@@ -119,6 +119,34 @@ pub enum Unknown {
     NotReadYet,
 }
 
+/// What a reason says of the Kafka cluster as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterAnswer<'a> {
+    /// The cluster answers, and something else is unknown.
+    Answers,
+    /// The cluster has not been asked yet.
+    NotAskedYet,
+    /// The cluster refuses, or its answers make no sense.
+    Refuses,
+    /// No broker could be reached.
+    Unreachable {
+        /// Which, and what the last attempt met.
+        detail: &'a str,
+    },
+    /// The credentials, the certificate or the security protocol do not fit.
+    AuthenticationFailed {
+        /// What the handshake reported.
+        detail: &'a str,
+    },
+    /// No answer within the deadline.
+    TimedOut,
+}
+
+/// The names of the reasons that a whole cluster's outage has.
+const UNREACHABLE: &str = "Unreachable";
+const AUTHENTICATION_FAILED: &str = "AuthenticationFailed";
+const TIMED_OUT: &str = "TimedOut";
+
 /// A kind of resource in Kafka's ACLs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -142,6 +170,41 @@ impl fmt::Display for Resource {
 }
 
 impl Unknown {
+    /// What it says of the Kafka cluster as a whole.
+    pub fn cluster_answer(&self) -> ClusterAnswer<'_> {
+        match self {
+            Self::Unreachable { detail } => ClusterAnswer::Unreachable { detail },
+            Self::Authentication { detail } => ClusterAnswer::AuthenticationFailed { detail },
+            Self::TimedOut { .. } => ClusterAnswer::TimedOut,
+            Self::NotAuthorized { .. } | Self::Protocol { .. } => ClusterAnswer::Refuses,
+            Self::NotReadYet => ClusterAnswer::NotAskedYet,
+            Self::TopicMissing { .. }
+            | Self::NoTopicMatches { .. }
+            | Self::NothingSelected { .. }
+            | Self::HiddenTopics { .. }
+            | Self::CommitsExpired { .. }
+            | Self::KindHasNoLag { .. }
+            | Self::TooMany { .. }
+            | Self::GroupNeverSeen { .. }
+            | Self::NoLeader
+            | Self::CoordinatorMoving
+            | Self::Missing
+            | Self::NegativeOffset(_)
+            | Self::Unsupported { .. }
+            | Self::Broker { .. } => ClusterAnswer::Answers,
+        }
+    }
+
+    /// Whether the whole cluster is out of reach, and not only what was asked for.
+    pub fn is_outage(&self) -> bool {
+        Self::is_outage_name(self.name())
+    }
+
+    /// The same by a reason's name, as a condition keeps it.
+    pub fn is_outage_name(name: &str) -> bool {
+        matches!(name, UNREACHABLE | AUTHENTICATION_FAILED | TIMED_OUT)
+    }
+
     /// Whether it will be the same at the next poll, as something must be changed first.
     pub fn is_lasting(&self) -> bool {
         match self {
@@ -169,10 +232,10 @@ impl Unknown {
     /// A short name for labels, conditions and JSON, in the CamelCase of Kubernetes' reasons.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Unreachable { .. } => "Unreachable",
-            Self::Authentication { .. } => "AuthenticationFailed",
+            Self::Unreachable { .. } => UNREACHABLE,
+            Self::Authentication { .. } => AUTHENTICATION_FAILED,
             Self::NotAuthorized { .. } => "NotAuthorized",
-            Self::TimedOut { .. } => "TimedOut",
+            Self::TimedOut { .. } => TIMED_OUT,
             Self::TopicMissing { .. } => "TopicMissing",
             Self::NoTopicMatches { .. } => "NoTopicMatches",
             Self::NothingSelected { .. } => "NothingSelected",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::{optional_time, seconds_between, time};
 use super::estimate::load::Load;
 use super::persisted::{Recent, persisted};
-use super::predict::{Dealt, LATE_PRICE, PredictionInput, SPEED};
+use super::predict::{LATE_PRICE, LevelAssignment, PredictionInput, SPEED};
 
 /// A what-if queue holds this share of the objective; what flows over is the level's failure.
 const BUFFER: f64 = 0.5;
@@ -139,12 +139,19 @@ impl WhatIfGroup {
     }
 
     /// Feeds the arrivals of the last `step_s` seconds in.
-    fn feed(&mut self, situation: &PredictionInput, loads: &[Load], dealt: &Dealt, now: Duration, step_s: f64) {
-        if self.queues.len() != dealt.members {
+    fn feed(
+        &mut self,
+        situation: &PredictionInput,
+        loads: &[Load],
+        assignment: &LevelAssignment,
+        now: Duration,
+        step_s: f64,
+    ) {
+        if self.queues.len() != assignment.members {
             // After a restart every queue is taken for as full as the fullest was.
-            self.queues = vec![self.delay_s * SPEED * situation.capacity; dealt.members];
+            self.queues = vec![self.delay_s * SPEED * situation.capacity; assignment.members];
         }
-        for ((load, owner), partition) in loads.iter().zip(&dealt.owners).zip(0..) {
+        for ((load, owner), partition) in loads.iter().zip(&assignment.owners).zip(0..) {
             if !load.stuck && !situation.is_hot(partition) {
                 self.queues[*owner as usize] += load.arrived;
             }
@@ -243,7 +250,7 @@ impl WhatIfGroups {
             return;
         }
         for level in self.levels.iter_mut().filter(|level| level.replicas > 0) {
-            level.feed(situation, loads, &situation.dealt(level.replicas), now, step_s);
+            level.feed(situation, loads, &situation.assignment(level.replicas), now, step_s);
         }
     }
 

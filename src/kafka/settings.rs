@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::addresses::AddressPolicy;
 use super::options::ConnectionOptions;
 use super::properties::{ParsedProperties, PropertyError};
-use crate::core::{Address, DEFAULT_POLL_DEADLINE, addresses};
+use crate::core::{Address, DEFAULT_POLL_DEADLINE, DEFAULT_POLL_INTERVAL, addresses};
 
 /// How to connect to a cluster, and how to poll it.
 #[derive(Clone)]
@@ -51,8 +51,6 @@ pub struct SettingsError {
     pub message: String,
 }
 
-/// Consumers commit every 5 s by default: polling faster reads the same commits again.
-const DEFAULT_INTERVAL: Duration = Duration::from_secs(10);
 /// Brokers answer these requests from memory within milliseconds. After 3 s a broker is in trouble.
 const DEFAULT_REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -70,7 +68,7 @@ impl ClusterSettings {
             bootstrap_servers: bootstrap_servers.to_owned(),
             properties: BTreeMap::new(),
             source: None,
-            poll_interval: DEFAULT_INTERVAL,
+            poll_interval: DEFAULT_POLL_INTERVAL,
             deadline: DEFAULT_POLL_DEADLINE,
             request_timeout: None,
             addresses: AddressPolicy::default(),

@@ -1,6 +1,6 @@
-//! Every request to the API server goes through here: kube has no read time-out of its own, and thousands of objects
-//! must not ask all at once. Requests of one kind share a lane, so that none of them waits for another kind's. It knows
-//! nothing of what is asked.
+//! Bounds every request to the API server in time and number. kube has no read time-out of its own, and thousands of
+//! objects must not send requests at the same moment. Requests of one kind share a lane, so they never wait for those
+//! of another kind. This module knows nothing of what is requested.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use kube::Client;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The longest that one request may take. Well under the lease's duration, so that a write that was begun in time has
-/// ended before another controller may write.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(4);
+/// How long one request may take. It is well under the lease's duration: a write that begins in time has ended before
+/// another controller may write.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// The longest wait for a permit. What waited longer is out of date: the next poll tries again with what is true then.
+/// How long a request may wait for a permit. After that it is out of date: the next poll sends a new one.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a request is for. Each lane has permits of its own, so that a thousand statuses never delay a scaling.
+/// What a request is for. Each lane has its own permits, so a thousand status writes never delay a scaling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     /// Reads and writes of the Lease.
@@ -34,7 +34,7 @@ pub enum Lane {
     Other,
 }
 
-/// What a request came to.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CallResult {
     /// Done.
@@ -82,8 +82,8 @@ impl Lane {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Lease, Self::Scale, Self::ScaleRead, Self::Status, Self::Events, Self::Other];
 
-    /// Requests under way at once: over all lanes few enough not to be what API priority and fairness has to hold back.
-    /// At 20 ms each, `Scale` serves 800 requests a second.
+    /// Concurrent requests. All lanes together stay below what API priority and fairness throttles. At 20 ms each,
+    /// `Scale` serves 800 requests a second.
     fn permits(self) -> usize {
         match self {
             Self::Scale => 16,
@@ -125,16 +125,16 @@ impl CallResult {
     }
 }
 
-/// Why a request failed, as far as anybody does something about it.
+/// Why a request failed, as far as callers distinguish it.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The object does not exist.
     #[error("{0}")]
     NotFound(String),
-    /// RBAC, or an admission webhook, says no. The text names user, verb and resource.
+    /// RBAC or an admission webhook refuses it. The text names user, verb and resource.
     #[error("{0}")]
     Forbidden(String),
-    /// Validation, or an admission policy, says no.
+    /// Validation or an admission policy refuses it.
     #[error("{0}")]
     Invalid(String),
     /// Another client changed the object first.
@@ -145,12 +145,12 @@ pub enum CallError {
     TimedOut(Duration),
     /// The lane was full for too long, so nothing was sent.
     #[error(
-        "no request was sent: {} s passed before one of the lane \"{}\" could be; the API server is slow",
-        PERMIT_TIMEOUT.as_secs(),
-        .0.name()
+        "no request was sent: the lane \"{}\" was full for {} s; the API server is slow",
+        .0.name(),
+        PERMIT_TIMEOUT.as_secs()
     )]
     NoPermit(Lane),
-    /// Anything else; trying again later is all that can be done.
+    /// Any other failure. A later attempt may succeed.
     #[error("{0}")]
     Other(String),
 }
@@ -198,7 +198,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A client whose requests go through lanes. Its clones share them; watches, which last, take `kube` itself.
+/// A client whose requests go through lanes. Clones share the lanes. Watches are long-lived and use `kube` directly.
 #[derive(Clone)]
 pub struct ApiClient {
     /// What sends the requests.
@@ -225,16 +225,16 @@ impl ApiClient {
         })
     }
 
-    /// Makes a request when one of the lane's permits is free. Both the wait and the request are bounded in time.
+    /// Sends a request once the lane has a free permit. Both the wait and the request are bounded in time.
     pub(crate) async fn call<T>(
         &self,
         lane: Lane,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, CallError> {
-        self.within(lane, TIMEOUT, request).await
+        self.within(lane, REQUEST_TIMEOUT, request).await
     }
 
-    /// Like [`call`](Self::call) with a time-out of the caller's.
+    /// Like [`call`](Self::call), with another time-out.
     pub(crate) async fn within<T>(
         &self,
         lane: Lane,
@@ -242,18 +242,18 @@ impl ApiClient {
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, CallError> {
         let answer = self.write_within(lane, timeout, || true, request).await?;
-        Ok(answer.expect("what is always allowed is sent"))
+        Ok(answer.expect("`may_write` is always true"))
     }
 
-    /// Like [`call`](Self::call), for a write: `may_write` is asked after the wait for a permit, right before the request.
-    /// `None`: it said no.
+    /// Like [`call`](Self::call), for a write. `may_write` is called after the wait for a permit, right before the
+    /// request. `None`: it returned false, and nothing was sent.
     pub(crate) async fn write<T>(
         &self,
         lane: Lane,
         may_write: impl FnOnce() -> bool,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<Option<T>, CallError> {
-        self.write_within(lane, TIMEOUT, may_write, request).await
+        self.write_within(lane, REQUEST_TIMEOUT, may_write, request).await
     }
 
     async fn write_within<T>(
@@ -287,7 +287,7 @@ mod tests {
 
     use super::*;
 
-    /// A client of nothing.
+    /// A client whose requests are never answered.
     fn client() -> ApiClient {
         let service = tower::service_fn(|_: http::Request<kube::client::Body>| {
             pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
@@ -320,7 +320,7 @@ mod tests {
         assert_eq!(timed_out, "the API server did not answer within 4 s");
         let (class, no_permit) = &errors[79];
         assert_eq!(*class, CallResult::NoPermit);
-        assert!(no_permit.contains("10 s passed before one of the lane \"status\" could be"), "{no_permit}");
+        assert!(no_permit.contains("the lane \"status\" was full for 10 s"), "{no_permit}");
         assert!(start.elapsed() < Duration::from_secs(15), "nothing waits for longer than both limits");
         let counted = |wanted| client.counts().find(|(lane, result, _)| (*lane, *result) == (Lane::Status, wanted));
         assert!(counted(CallResult::TimedOut).is_some_and(|(_, _, count)| count >= 8));

@@ -1,5 +1,5 @@
-//! Who else scales the same workload: HorizontalPodAutoscalers, other ScaledConsumers, and whoever keeps setting the
-//! replicas back. It says who; what follows is the caller's business.
+//! Finds who else scales the same workload: HorizontalPodAutoscalers, other ScaledConsumers, and any client that keeps
+//! setting the replicas back. The caller decides what follows.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::scaledconsumer::resource::Mode;
 use crate::core::Replicas;
+use crate::kubernetes::scaledconsumer::Mode;
 
-/// Somebody else who scales the workload.
+/// Another client that scales the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Competitor {
     /// An HPA, by name; KEDA's are among them.
@@ -19,12 +19,12 @@ pub enum Competitor {
     Older(String),
     /// A newer ScaledConsumer, by name. It does not write.
     Newer(String),
-    /// Somebody who sets the replicas back, by field manager where that can be read.
+    /// A client that sets the replicas back, by field manager where that is known.
     ChangedBack(Option<String>),
 }
 
 impl Competitor {
-    /// Whether nothing may be written while it is there.
+    /// Whether it stops all writes.
     pub fn forbids_writing(&self) -> bool {
         match self {
             Self::HorizontalPodAutoscaler(_) | Self::Older(_) | Self::ChangedBack(_) => true,
@@ -58,10 +58,11 @@ impl std::fmt::Display for Competitor {
                 "ScaledConsumer \"{name}\" names the same workload; it is newer, so it writes nothing. Delete one of the two."
             ),
             Self::ChangedBack(manager) => {
-                let who = manager.as_ref().map_or_else(|| "somebody".to_owned(), |manager| format!("\"{manager}\""));
+                let who =
+                    manager.as_ref().map_or_else(|| "Another client".to_owned(), |manager| format!("\"{manager}\""));
                 write!(
                     f,
-                    "{who} has set the replicas back {ROUNDS} times, so nothing is written for {} min; take replicas out of what it applies, or pause this ScaledConsumer.",
+                    "{who} has set the replicas back {MAX_CHANGES_BACK} times, so nothing is written for {} min; take replicas out of what it applies, or pause this ScaledConsumer.",
                     BACK_OFF.as_secs() / 60
                 )
             }
@@ -69,9 +70,9 @@ impl std::fmt::Display for Competitor {
     }
 }
 
-/// A ScaledConsumer, as far as it matters to others on the same workload. The order is by age, then by name.
+/// A ScaledConsumer as others on the same workload see it. Ordered by age, then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Claimant {
+pub struct ScalerIdentity {
     /// When it was created; nothing for one from a file.
     pub created: Option<Timestamp>,
     /// Its name.
@@ -80,9 +81,9 @@ pub struct Claimant {
     pub mode: Mode,
 }
 
-impl Claimant {
-    /// Whether two on one workload are one too many. A dry run never writes, so a policy can be tried beside another; and
-    /// of two that only serve numbers, an HPA takes the higher one.
+impl ScalerIdentity {
+    /// Whether two on one workload conflict. A dry run never writes, so it can run beside another. Two in mode
+    /// `Metrics` only serve numbers, and an HPA takes the highest.
     fn excludes(&self, other: &Self) -> bool {
         match (self.mode, other.mode) {
             (Mode::DryRun, _) | (_, Mode::DryRun) | (Mode::Metrics, Mode::Metrics) => false,
@@ -91,12 +92,12 @@ impl Claimant {
     }
 }
 
-/// Who else scales the workload of `own`: first whoever forbids to write. The older of two ScaledConsumers goes first, so
-/// that a new one never takes over what runs. In mode `Metrics` an HPA is no competitor but the one who acts.
+/// Who else scales the workload of `own`; first whatever stops writes. The older of two ScaledConsumers wins, so a new
+/// one never takes over a workload. In mode `Metrics` an HPA is no competitor, because it is meant to scale.
 pub fn competitor_of(
-    own: &Claimant,
+    own: &ScalerIdentity,
     autoscaler: Option<&str>,
-    others: impl Iterator<Item = Claimant>,
+    others: impl Iterator<Item = ScalerIdentity>,
 ) -> Option<Competitor> {
     match (own.mode, autoscaler) {
         (Mode::Scale | Mode::DryRun, Some(name)) => {
@@ -108,14 +109,14 @@ pub fn competitor_of(
     Some(if oldest < *own { Competitor::Older(oldest.name) } else { Competitor::Newer(oldest.name) })
 }
 
-/// So many times somebody may set the replicas back before writing stops: one is a person, two a person who insists.
-const ROUNDS: usize = 3;
-/// Only changes within this time count together.
+/// Changes by others within [`CONFLICT_WINDOW`] after which writing stops. One or two may be manual.
+const MAX_CHANGES_BACK: usize = 3;
+/// Window in which changes by others are counted.
 const CONFLICT_WINDOW: Duration = Duration::from_secs(600);
-/// Nothing is written for this time after a conflict.
+/// How long nothing is written after a conflict.
 const BACK_OFF: Duration = Duration::from_secs(600);
 
-/// Notices when somebody keeps setting the replicas back to something else.
+/// Detects that another client keeps setting the replicas back.
 #[derive(Debug, Default)]
 pub struct ConflictDetector {
     written: Option<Replicas>,
@@ -124,19 +125,19 @@ pub struct ConflictDetector {
 }
 
 impl ConflictDetector {
-    /// We wrote so many.
+    /// Records that this controller wrote `replicas`.
     pub fn wrote(&mut self, replicas: Replicas) {
         self.written = Some(replicas);
     }
 
-    /// There are so many now. Whether nothing may be written for a while.
+    /// Records the replicas as they are now. Returns whether writes are suspended.
     pub fn read(&mut self, replicas: Replicas, now: Instant) -> bool {
         if self.written.is_some_and(|written| written != replicas) {
             self.written = None;
             self.set_back.push_back(now);
         }
         self.set_back.retain(|then| now.duration_since(*then) < CONFLICT_WINDOW);
-        if self.set_back.len() >= ROUNDS {
+        if self.set_back.len() >= MAX_CHANGES_BACK {
             self.set_back.clear();
             self.back_off_until = Some(now + BACK_OFF);
         }
@@ -148,9 +149,9 @@ impl ConflictDetector {
 mod tests {
     use super::*;
 
-    fn claimant(name: &str, mode: Mode, created: Option<i64>) -> Claimant {
+    fn scaler_identity(name: &str, mode: Mode, created: Option<i64>) -> ScalerIdentity {
         let created = created.map(|at| Timestamp::from_second(at).expect("a time"));
-        Claimant { name: name.to_owned(), mode, created }
+        ScalerIdentity { name: name.to_owned(), mode, created }
     }
 
     #[test]
@@ -169,12 +170,12 @@ mod tests {
             (Scale, DryRun, None, None),
         ];
         for (first, second, of_first, of_second) in rows {
-            let [a, b] = [("a", first), ("b", second)].map(|(name, mode)| claimant(name, mode, None));
+            let [a, b] = [("a", first), ("b", second)].map(|(name, mode)| scaler_identity(name, mode, None));
             let all = || [a.clone(), b.clone()].into_iter();
             let found = (competitor_of(&a, None, all()), competitor_of(&b, None, all()));
             assert_eq!(found, (of_first, of_second), "{first:?} {second:?}");
         }
-        let (a, z) = (claimant("a", Scale, Some(2)), claimant("z", Scale, Some(1)));
+        let (a, z) = (scaler_identity("a", Scale, Some(2)), scaler_identity("z", Scale, Some(1)));
         assert_eq!(competitor_of(&a, None, [z].into_iter()), older("z"), "age counts before the name");
     }
 
@@ -182,7 +183,7 @@ mod tests {
     fn an_hpa_is_a_competitor_but_where_it_is_the_one_who_acts() {
         let hpa = || Some(Competitor::HorizontalPodAutoscaler("hpa".to_owned()));
         for (mode, wanted) in [(Mode::Scale, hpa()), (Mode::DryRun, hpa()), (Mode::Metrics, None)] {
-            let own = claimant("a", mode, None);
+            let own = scaler_identity("a", mode, None);
             assert_eq!(competitor_of(&own, Some("hpa"), std::iter::empty()), wanted, "{mode:?}");
         }
     }

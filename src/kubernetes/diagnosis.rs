@@ -1,10 +1,9 @@
-//! What `paceline doctor` asks the cluster: whether the API server answers, and whether the Secrets with Kafka's
-//! credentials can be used. It reads with the rights of whoever asks, and writes nothing.
+//! The checks of `paceline doctor` in the cluster: whether the API server answers, and whether the Secrets with Kafka's
+//! credentials can be used. It uses the rights of its user and writes nothing.
 
 use crate::checks::{CheckResult, Row};
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::{ApiClient, CallError, Key, Lane};
 
 /// A Secret that a Kafka cluster of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +12,7 @@ pub struct KafkaSecret {
     pub cluster: String,
     /// The Secret.
     pub key: Key,
-    /// Whether it is for the brokers' authority only.
+    /// Whether it only holds the brokers' CA certificate.
     pub is_authority: bool,
 }
 
@@ -21,7 +20,7 @@ pub struct KafkaSecret {
 const KAFKA_SECRET: &str = "Kafka Secret";
 const API_SERVER: &str = "API server";
 
-/// Whether the API server answers. `address` is where it is asked.
+/// Checks that the API server at `address` answers.
 pub async fn api_server(client: &ApiClient, address: &str) -> Row {
     match client.call(Lane::Other, client.kube.apiserver_version()).await {
         Ok(version) => Row::new(API_SERVER, CheckResult::Ok, format!("{address} answers as {}.", version.git_version)),
@@ -29,14 +28,14 @@ pub async fn api_server(client: &ApiClient, address: &str) -> Row {
     }
 }
 
-/// That the API server can't be reached.
+/// The row for an API server that can't be reached.
 pub fn unreachable(address: &str, why: &str) -> Row {
-    let text = format!("Tried {address}, in vain: {}.", why.trim_end_matches('.'));
+    let text = format!("Tried {address}, which failed: {}.", why.trim_end_matches('.'));
     Row::new(API_SERVER, CheckResult::Failed, text)
-        .todo("Check the kubeconfig (KUBECONFIG or ~/.kube/config), that its address can be reached from here, and that its credentials are not expired.")
+        .todo("Check the kubeconfig (KUBECONFIG or ~/.kube/config), that its address is reachable from this machine, and that its credentials are not expired.")
 }
 
-/// Whether the Secrets with Kafka's credentials can be used; a row for each.
+/// Checks that the Secrets with Kafka's credentials can be used; a row for each.
 pub async fn kafka_secrets(client: &ApiClient, secrets: &[KafkaSecret]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(secrets.len());
     for secret in secrets {
@@ -51,8 +50,7 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
     let content = match state {
         SecretState::Forbidden(why) => {
             let text = format!("Can't read {what}: {}.", why.trim_end_matches('.'));
-            return Row::new(KAFKA_SECRET, CheckResult::Skipped, text)
-                .todo("Ask somebody who may read it to run this.");
+            return Row::new(KAFKA_SECRET, CheckResult::Skipped, text).todo("Run this as a user who may read it.");
         }
         SecretState::NotReadYet | SecretState::Missing | SecretState::Unreadable(_) | SecretState::Read(_) => {
             state.content()
@@ -76,12 +74,12 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
     }
 }
 
-/// The row for an object that could not be read: for want of rights it is skipped; otherwise something is wrong.
+/// The row for an object that could not be read: skipped where rights are missing, otherwise failed.
 pub(crate) fn unread(check: &'static str, what: &str, error: &CallError) -> Row {
     let text = format!("Can't read {what}: {}.", error.to_string().trim_end_matches('.'));
     match error {
         CallError::Forbidden(_) => {
-            Row::new(check, CheckResult::Skipped, text).todo("Ask somebody who may read it to run this.")
+            Row::new(check, CheckResult::Skipped, text).todo("Run this as a user who may read it.")
         }
         CallError::NotFound(_)
         | CallError::Conflict(_)

@@ -1,7 +1,7 @@
-//! Events (events.k8s.io/v1) about one object, few enough to read. It knows how to write them, not when.
+//! Events (events.k8s.io/v1) about one object, limited in number. This module writes them; the caller decides when.
 //!
-//! Why not kube's Recorder: it folds Events of one reason into a series with the first one's text, so that "2 -> 4"
-//! would go on to be shown after "4 -> 7".
+//! kube's Recorder is not used, because it merges Events of one reason and keeps the first text: "2 -> 4" would still
+//! be shown after "4 -> 7".
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,13 +14,11 @@ use kube::Api;
 use kube::api::PostParams;
 use tokio::time::Instant;
 
-use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership};
 
-/// The most Events about one object within ten minutes: one that flaps must not fill the API server's store.
+/// Events about one object within [`WINDOW`], so that a flapping one does not fill etcd.
 const MAX_PER_WINDOW: usize = 20;
-/// The time that [`MAX_PER_WINDOW`] holds for.
+/// The period of [`MAX_PER_WINDOW`].
 const WINDOW: Duration = Duration::from_secs(600);
 /// The longest note, in bytes, that the API server accepts (validation of events.k8s.io/v1).
 const MAX_NOTE_BYTES: usize = 1024;
@@ -28,22 +26,22 @@ const MAX_NOTE_BYTES: usize = 1024;
 /// An Event's type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// As it should be.
+    /// Informational.
     Normal,
-    /// Somebody should look.
+    /// Needs attention.
     Warning,
 }
 
-/// What an Event says, without the object that it is about.
+/// The content of an Event, without the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectEvent {
     /// Its type.
     pub severity: Severity,
-    /// In one word.
+    /// One CamelCase word.
     pub reason: String,
     /// What was done.
     pub action: &'static str,
-    /// In a sentence.
+    /// A sentence.
     pub text: String,
 }
 
@@ -52,7 +50,7 @@ pub struct ObjectEvent {
 pub struct EventLimit(VecDeque<Instant>);
 
 impl EventLimit {
-    /// Whether there may be one more now; if so, it counts.
+    /// Whether another Event is allowed now. If so, it is counted.
     pub fn allow(&mut self, now: Instant) -> bool {
         self.0.retain(|then| now.duration_since(*then) < WINDOW);
         let is_allowed = self.0.len() < MAX_PER_WINDOW;
@@ -63,7 +61,7 @@ impl EventLimit {
     }
 }
 
-/// Writes an Event, if this controller leads. `controller` is its identity. Gives nothing where another one leads.
+/// Writes an Event if this controller leads; `None` if it does not. `controller` is its identity.
 pub async fn write_event(
     client: &ApiClient,
     controller: &str,
@@ -82,7 +80,7 @@ pub async fn write_event(
 
 fn of(controller: &str, about: &ObjectReference, event: &ObjectEvent) -> Event {
     let now = Timestamp::now();
-    // Unique: two Events about one object may come in the same nanosecond of a coarse clock.
+    // Two Events about one object may have the same time on a coarse clock.
     let name = about.name.as_deref().unwrap_or("paceline");
     let name = format!("{name}.{:x}{:04x}", now.as_nanosecond(), fastrand::u16(..));
     Event {

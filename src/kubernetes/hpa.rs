@@ -1,54 +1,54 @@
-//! HorizontalPodAutoscalers (autoscaling/v2): the metrics that they can read, and what one is set to, as far as a
-//! ScaledConsumer is concerned.
+//! HorizontalPodAutoscalers (autoscaling/v2): the metrics that they can read, and the part of their spec that concerns
+//! a ScaledConsumer.
 
 mod check;
 mod metric;
 mod selector;
-pub mod store;
+mod store;
 
 use k8s_openapi::api::autoscaling::v2::{ExternalMetricSource, HPAScalingRules, HorizontalPodAutoscaler, MetricSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use kube_quantity::ParsedQuantity;
 
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-pub use check::{Judgement, NotServed, Situation, judge, off};
+use crate::kubernetes::TargetRef;
+pub use check::{AutoscaledCondition, CheckedConsumer, NotServed, check, off};
 pub use metric::{Labels, Metric, NAME_LABEL};
 pub use selector::{InvalidSelector, MAX_SELECTOR_BYTES, Selector};
-pub use store::Autoscalers;
+pub use store::{Autoscalers, RESOURCE};
 
-/// Metrics of others that are kept per HPA, for messages.
+/// Other metrics that are kept per HPA, for messages.
 const MAX_OTHERS: usize = 4;
-/// Our metrics that are kept per HPA: each of the four with several selectors.
+/// Paceline's metrics that are kept per HPA: each of the four with several selectors.
 const MAX_OURS: usize = 16;
 
-/// An HPA, trimmed to what is compared: every one of the cluster is in memory.
+/// An HPA, trimmed to what is compared, because all HPAs of the cluster are in memory.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Autoscaler {
     /// Its name.
     pub name: String,
     /// The workload that it scales, in its namespace.
     pub target: TargetRef,
-    /// The least replicas; 1 where it says nothing.
+    /// The minimum of replicas; 1 by default.
     pub min_replicas: u32,
-    /// The most replicas.
+    /// The maximum of replicas.
     pub max_replicas: u32,
-    /// Those of its metrics that have one of our names.
+    /// Its metrics that Paceline serves.
     pub metrics: Vec<ExternalMetric>,
-    /// Some of its other metrics, by type and name, for people.
+    /// Some of its other metrics, by type and name, for messages.
     pub others: Vec<String>,
-    /// `behavior.scaleUp.tolerance`, as a share; nothing where the cluster's default holds.
+    /// `behavior.scaleUp.tolerance`, as a ratio; `None` for the cluster's default.
     pub tolerance_up: Option<f64>,
-    /// `behavior.scaleDown.tolerance`, the same.
+    /// `behavior.scaleDown.tolerance`, as a ratio.
     pub tolerance_down: Option<f64>,
 }
 
 /// One external metric of an HPA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExternalMetric {
-    /// Which of ours.
+    /// The metric.
     pub metric: Metric,
-    /// Which ScaledConsumers' values count; the HPA sums them. It sends no selector where its object has an empty one.
+    /// Which ScaledConsumers' values the HPA sums. It sends no selector where its object has an empty one.
     pub selector: Selector,
     /// What the value is compared with.
     pub target: MetricTarget,
@@ -61,12 +61,12 @@ pub enum MetricTarget {
     Value(f64),
     /// The value per replica.
     AverageValue(f64),
-    /// Neither, or a number that can't be read. The API server accepts neither.
+    /// Neither, or an unreadable number. The API server accepts neither.
     Unclear,
 }
 
 impl Autoscaler {
-    /// Reads the object; nothing where it has no spec.
+    /// Reads the object; `None` without a spec.
     pub fn of(object: &HorizontalPodAutoscaler) -> Option<Self> {
         let spec = object.spec.as_ref()?;
         let all = spec.metrics.as_deref().unwrap_or_default();
@@ -108,7 +108,7 @@ fn external_metric(spec: &MetricSpec) -> Option<ExternalMetric> {
     Some(ExternalMetric { metric, selector, target })
 }
 
-/// The number; nothing where the text is not a Quantity.
+/// The number; `None` if the text is not a Quantity.
 fn number(quantity: &Quantity) -> Option<f64> {
     ParsedQuantity::try_from(quantity).ok()?.to_bytes_f64()
 }
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_matters_of_an_hpa_is_read_from_the_object() {
+    fn the_target_the_bounds_and_the_metrics_are_read_from_the_object() {
         let object = json!({
             "metadata": {"name": "orders", "namespace": "shop"},
             "spec": {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_hpa_that_says_little_has_the_defaults_of_kubernetes() {
+    fn absent_fields_have_the_defaults_of_kubernetes() {
         let object = json!({
             "metadata": {"name": "bare"},
             "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "x"}, "maxReplicas": 3},

@@ -1,10 +1,11 @@
-//! What a Secret says about reaching Kafka: from its keys to the client's properties. It knows the layouts that people
-//! have (plain property names, Strimzi's, cert-manager's, basic-auth) and checks no certificate: that is the client's to
-//! do. No value of a Secret is ever in an error or in `Debug`.
+//! Turns the keys of a Secret into properties of the Kafka client. It knows the common layouts (plain property names,
+//! Strimzi, cert-manager, basic-auth). The client checks the certificates. No value of a Secret is ever in an error or
+//! in `Debug`.
 //!
 //! Sources of the layouts: Strimzi's user operator (KafkaUserModel: `user.crt`, `user.key`, `ca.crt`, `user.p12`,
-//! `user.password`; `password`, `sasl.jaas.config`) and cluster operator (`CLUSTER-cluster-ca-cert`: `ca.crt`, `ca.p12`,
-//! `ca.password`), Kubernetes' types kubernetes.io/tls and kubernetes.io/basic-auth, cert-manager (`ca.crt` beside them).
+//! `user.password`; `password`, `sasl.jaas.config`) and cluster operator (`CLUSTER-cluster-ca-cert`: `ca.crt`,
+//! `ca.p12`, `ca.password`), Kubernetes' types kubernetes.io/tls and kubernetes.io/basic-auth, cert-manager (`ca.crt`
+//! beside them).
 
 mod watch;
 
@@ -13,22 +14,22 @@ use std::fmt;
 
 pub use watch::{SecretContent, SecretState, follow, read};
 
-/// Whose word a Secret's keys are.
+/// Who names the Secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// The controller's configuration names it: any property may be in it.
+    /// The controller's configuration. Any property is allowed.
     Configuration,
-    /// A ScaledConsumer names it. Whoever wrote it may not read files of the controller, have it ask a token endpoint, or
-    /// use an identity of the controller's own: only names, passwords and PEM texts count.
+    /// A ScaledConsumer. Its author must not read files of the controller, make it call a token endpoint, or use its
+    /// identity, so only names, passwords and PEM texts are allowed.
     ScaledConsumer,
 }
 
-/// The client's properties that a Secret gives.
+/// The client properties in a Secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct SecretProperties {
-    /// What it says.
+    /// Properties that it sets.
     pub properties: BTreeMap<String, String>,
-    /// What follows from its layout where nothing else says so.
+    /// Properties implied by its layout, unless something else sets them.
     pub defaults: BTreeMap<String, String>,
     /// Its keys that are not used, and why not.
     pub unused: BTreeMap<String, &'static str>,
@@ -52,8 +53,8 @@ impl SecretProperties {
     }
 }
 
-/// The properties that a ScaledConsumer's Secret may give.
-const FOR_ALL: [&str; 11] = [
+/// The properties that a ScaledConsumer's Secret may set.
+const ALLOWED_PROPERTIES: [&str; 11] = [
     "security.protocol",
     "sasl.mechanism",
     "sasl.mechanisms",
@@ -66,8 +67,8 @@ const FOR_ALL: [&str; 11] = [
     "ssl.endpoint.identification.algorithm",
     "enable.ssl.certificate.verification",
 ];
-/// The mechanisms that take a name and a password; others would be the controller's own identity.
-const FOR_ALL_MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
+/// The mechanisms with a user name and a password. Others would use the controller's own identity.
+const ALLOWED_MECHANISMS: [&str; 3] = ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 const PROTOCOL: &str = "security.protocol";
 const AUTHORITY: &str = "ssl.ca.pem";
@@ -80,7 +81,7 @@ const MECHANISM: &str = "sasl.mechanism";
 const PKCS12: &str = "is a PKCS#12 store or its password; the PEM texts beside it are used";
 const JKS: &str = "is a Java key store; put PEM texts into the Secret";
 
-/// What a Secret of this name, type and data gives. The error is a sentence without a subject, such as "has tls.crt but no
+/// Reads the properties from a Secret of this name, type and data. The error is a predicate such as "has tls.crt but no
 /// tls.key", and names keys only.
 pub fn properties_of_secret(
     name: &str,
@@ -94,13 +95,13 @@ pub fn properties_of_secret(
     reader.pair("tls.crt", "tls.key")?;
     reader.authority()?;
     reader.user(name)?;
-    reader.pass_over_the_rest();
+    reader.explain_unused();
     reader.check(kind)?;
     Ok(reader.found)
 }
 
-/// The authority that a Secret has for brokers' certificates, as PEM: Strimzi's `CLUSTER-cluster-ca-cert`, or any with
-/// `ca.crt` or `ssl.ca.pem`. The error is as that of [`properties_of_secret`].
+/// Reads the CA certificates for brokers from a Secret, as PEM: Strimzi's `CLUSTER-cluster-ca-cert`, or any with
+/// `ca.crt` or `ssl.ca.pem`. The error is as in [`properties_of_secret`].
 pub fn authority_of_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<String, String> {
     if data.contains_key("user.crt") {
         return Err(format!("is that of a Strimzi KafkaUser, whose ca.crt {CLIENTS_AUTHORITY}"));
@@ -114,8 +115,8 @@ pub fn authority_of_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<String, S
 const CLIENTS_AUTHORITY: &str =
     "signs clients, not brokers: name Strimzi's Secret CLUSTER-cluster-ca-cert as caSecretRef";
 
-/// What a Secret and an authority change in the properties `base`: what they say, and where nothing else says so, what
-/// follows from it.
+/// What a Secret and a CA add to the properties `base`: the properties that they set, and implied ones that nothing
+/// else sets.
 pub fn merge(
     base: &BTreeMap<String, String>,
     secret: Option<SecretProperties>,
@@ -129,8 +130,8 @@ pub fn merge(
             MECHANISM => &["sasl.mechanisms"],
             _ => &[],
         };
-        let is_said = |key: &str| base.contains_key(key) || new.contains_key(key);
-        if !is_said(&key) && !others.iter().any(|other| is_said(other)) {
+        let is_set = |key: &str| base.contains_key(key) || new.contains_key(key);
+        if !is_set(&key) && !others.iter().any(|other| is_set(other)) {
             new.insert(key, value);
         }
     }
@@ -141,8 +142,8 @@ pub fn merge(
     new
 }
 
-/// The security.protocol that the other properties need, where they say anything: a user name or a mechanism needs SASL,
-/// and nobody's password goes over the network in plain text unasked.
+/// The security.protocol that the other properties imply. A user name or a mechanism implies SASL over TLS, so that a
+/// password is never sent in plain text by default.
 fn protocol_for(properties: &BTreeMap<String, String>) -> Option<&'static str> {
     let has = |key: &str| properties.contains_key(key);
     if has(USERNAME) || has(MECHANISM) || has("sasl.mechanisms") {
@@ -154,8 +155,7 @@ fn protocol_for(properties: &BTreeMap<String, String>) -> Option<&'static str> {
     }
 }
 
-/// A property's value as a file or a Secret has it: one line break at its end is not part of it. The error says what is
-/// odd about it, and completes "a value that …".
+/// A property's value in a file or a Secret, without one trailing line break. The error completes "a value that …".
 pub fn value_of(property: &str, bytes: &[u8]) -> Result<String, &'static str> {
     let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8 text")?;
     let text = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
@@ -184,7 +184,7 @@ pub fn value_of(property: &str, bytes: &[u8]) -> Result<String, &'static str> {
 struct Reader<'s> {
     data: &'s BTreeMap<String, Vec<u8>>,
     origin: Origin,
-    /// Which key gave which property.
+    /// The key that set each property.
     from: BTreeMap<&'static str, &'s str>,
     found: SecretProperties,
 }
@@ -195,8 +195,8 @@ impl<'s> Reader<'s> {
         value_of(property, bytes).map(Some).map_err(|why| format!("has a {key} that {why}"))
     }
 
-    /// Takes a key of a layout for a property.
-    fn take(&mut self, key: &'static str, property: &'static str) -> Result<(), String> {
+    /// Sets a property from a key of a layout.
+    fn set_from(&mut self, key: &'static str, property: &'static str) -> Result<(), String> {
         let Some(value) = self.value(key, property)? else { return Ok(()) };
         if self.found.properties.contains_key(property) {
             let other = self.from.get(property).copied().unwrap_or(property);
@@ -220,16 +220,16 @@ impl<'s> Reader<'s> {
             if !is_property {
                 continue;
             }
-            if self.origin == Origin::ScaledConsumer && !FOR_ALL.contains(&key.as_str()) {
+            if self.origin == Origin::ScaledConsumer && !ALLOWED_PROPERTIES.contains(&key.as_str()) {
                 let why = "is not for a ScaledConsumer to set; name the cluster in the controller's configuration";
                 self.found.unused.insert(key.clone(), why);
                 continue;
             }
             let value = self.value(key, key)?.unwrap_or_default();
             let is_mechanism = key == MECHANISM || key == "sasl.mechanisms";
-            let known = FOR_ALL_MECHANISMS.iter().any(|mechanism| mechanism.eq_ignore_ascii_case(&value));
+            let known = ALLOWED_MECHANISMS.iter().any(|mechanism| mechanism.eq_ignore_ascii_case(&value));
             if is_mechanism && self.origin == Origin::ScaledConsumer && !known {
-                let all = FOR_ALL_MECHANISMS.join(", ");
+                let all = ALLOWED_MECHANISMS.join(", ");
                 return Err(format!("has a {key} that is none of {all}; others need the controller's configuration"));
             }
             self.found.properties.insert(key.clone(), value);
@@ -244,13 +244,13 @@ impl<'s> Reader<'s> {
             (false, true) => Err(format!("has {key} but no {certificate}")),
             (false, false) => Ok(()),
             (true, true) => {
-                self.take(certificate, CERTIFICATE)?;
-                self.take(key, KEY)
+                self.set_from(certificate, CERTIFICATE)?;
+                self.set_from(key, KEY)
             }
         }
     }
 
-    /// `ca.crt`: whom to trust, unless it is Strimzi's authority of clients.
+    /// `ca.crt`: the CA of the brokers, unless it is Strimzi's CA of clients.
     fn authority(&mut self) -> Result<(), String> {
         if self.data.contains_key("user.crt") {
             if self.data.contains_key("ca.crt") {
@@ -264,8 +264,8 @@ impl<'s> Reader<'s> {
 
     /// A user's name and password. Strimzi's Secret has the user's name as its own.
     fn user(&mut self, name: &str) -> Result<(), String> {
-        self.take("username", USERNAME)?;
-        self.take("password", PASSWORD)?;
+        self.set_from("username", USERNAME)?;
+        self.set_from("password", PASSWORD)?;
         let is_strimzi = self.from.contains_key(PASSWORD) && !self.found.properties.contains_key(USERNAME);
         if is_strimzi {
             self.found.defaults.insert(USERNAME.to_owned(), name.to_owned());
@@ -277,7 +277,7 @@ impl<'s> Reader<'s> {
         Ok(())
     }
 
-    fn pass_over_the_rest(&mut self) {
+    fn explain_unused(&mut self) {
         const USED: [&str; 7] = ["user.crt", "user.key", "tls.crt", "tls.key", "ca.crt", "username", "password"];
         for key in self.data.keys() {
             let is_known = USED.contains(&key.as_str())
@@ -303,7 +303,7 @@ impl<'s> Reader<'s> {
                 "(type {kind}) has nothing that can be used ({unused}); put in username and password, tls.crt and tls.key, ca.crt, or names of properties such as sasl.username"
             ));
         }
-        // In the configuration the other half may be a property or a file.
+        // In the configuration the counterpart may be a property or a file.
         let is_whole = |key: &str| {
             self.origin == Origin::Configuration && !self.from.contains_key(key) || !properties.contains_key(key)
         };
@@ -325,7 +325,7 @@ fn names<'k>(keys: impl Iterator<Item = &'k String>) -> String {
     if keys.is_empty() { "no keys".to_owned() } else { listed(&keys, ", ") }
 }
 
-/// The first few; a Secret may have thousands of keys, and a condition is read by people.
+/// The first few, because a Secret may have thousands of keys.
 fn listed(all: &[String], separator: &str) -> String {
     const SHOWN: usize = 8;
     let shown = all[..all.len().min(SHOWN)].join(separator);

@@ -1,12 +1,12 @@
-//! Which controller may write: the holder of one Lease (coordination.k8s.io). It knows the Lease and the monotonic
-//! clock, and nothing of what is written.
+//! Leader election by one Lease (coordination.k8s.io): only its holder may write. This module knows the Lease and the
+//! monotonic clock, and nothing of what is written.
 //!
-//! What is guaranteed, as with every lease without fencing: two controllers never *begin* a write at the same time, as
-//! long as their monotonic clocks run at about the same speed. A write that hangs in the network beyond its time-out is
-//! caught by the resourceVersion that every write to a target carries.
+//! As with every lease without fencing, two controllers never *begin* a write at the same time, provided that their
+//! monotonic clocks run at about the same speed. A write that outlasts its time-out in the network is rejected by the
+//! resourceVersion that every write to a target carries.
 //!
-//! Times, from the death of the holder: its last renewal was seen by the others at most `RETRY_INTERVAL` later, and after
-//! `DURATION` without another one they take over: at most 12 s plus a request.
+//! After the holder dies, the others take over within 12 s plus a request: they see its last renewal at most
+//! `RETRY_INTERVAL` later and wait for `DURATION`.
 
 use std::time::Duration;
 
@@ -20,59 +20,60 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::kubernetes::call::{self, ApiClient, CallError, Lane};
-use crate::kubernetes::client::path_segment;
+use crate::kubernetes::call::REQUEST_TIMEOUT;
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, CallError, Lane, LastError};
 
-/// How long nobody takes the lease from its holder after the last renewal.
+/// Lease duration: without a renewal for this time, another candidate may take it.
 const DURATION: Duration = Duration::from_secs(10);
-/// How often the holder renews the lease and the others read it: four times per duration, so that two lost requests cost
-/// nothing.
+/// Interval of renewals by the holder and of reads by the others. Several fit into [`DURATION`], so lost requests do no
+/// harm.
 const RETRY_INTERVAL: Duration = Duration::from_secs(2);
-/// The longest that a renewal may take: two of them fit into the duration.
+/// Time-out of a renewal. Two attempts fit into [`DURATION`].
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The longest that giving the lease back may take; the others wait for its end if it fails.
+/// Time-out of releasing the lease. If that fails, the lease expires by itself.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// Who wants which lease.
+/// A candidate and its Lease.
 #[derive(Clone, Debug)]
 pub struct LeaseCandidate {
     /// The Lease's namespace.
     pub namespace: String,
     /// The Lease's name.
     pub lease: String,
-    /// Who we are: unique per process, as two processes may share a host name.
+    /// Unique per process, as two processes may share a host name.
     pub identity: String,
 }
 
-/// Whether we lead, for any number of tasks. On the monotonic clock: until when we hold the lease, nothing where we
-/// don't.
+/// Whether this controller leads, for any number of tasks. Until when it holds the lease, on the monotonic clock;
+/// `None` where it does not.
 #[derive(Clone, Debug)]
 pub struct Leadership(watch::Receiver<Option<Instant>>);
 
 impl Leadership {
-    /// The leadership of a controller that runs alone and needs no lease.
+    /// Always leads: for a controller without leader election.
     pub fn always() -> Self {
-        // As far away as a clock can be added to; it outlives any process.
+        // Longer than any process runs.
         let forever = Instant::now() + Duration::from_secs(100 * 365 * 24 * 3600);
         Self(watch::channel(Some(forever)).1)
     }
 
-    /// A leadership that somebody else decides about: until the time in the channel, and not at all without one.
+    /// Leads until the time in the channel, and not at all without one.
     pub fn until(held_until: watch::Receiver<Option<Instant>>) -> Self {
         Self(held_until)
     }
 
-    /// Whether we hold the lease now.
+    /// Whether this controller holds the lease now.
     pub fn is_leader(&self) -> bool {
         self.0.borrow().is_some_and(|until| Instant::now() < until)
     }
 
-    /// Whether a write begun now ends, or is given up, before anybody else may write.
+    /// Whether a write that begins now ends before another controller may write.
     pub fn may_write(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() + call::TIMEOUT < until)
+        self.0.borrow().is_some_and(|until| Instant::now() + REQUEST_TIMEOUT < until)
     }
 
-    /// Returns when we become leader or cease to be. Cancel-safe.
+    /// Returns when leadership begins or ends. Cancel-safe.
     pub async fn changed(&mut self) {
         let before = self.0.borrow_and_update().is_some();
         if self.0.wait_for(|until| until.is_some() != before).await.is_err() {
@@ -82,38 +83,46 @@ impl Leadership {
     }
 }
 
-/// One candidate's part in the election of a leader.
+/// Takes part in the election for one candidate.
 pub struct Election {
     client: ApiClient,
     api: Api<Lease>,
     candidate: LeaseCandidate,
     held_until: watch::Sender<Option<Instant>>,
-    /// The lease as we wrote it last, while we hold it.
+    /// The lease as last written by this candidate, while it holds it.
     held: Option<Lease>,
-    /// A write that timed out: the time of renewal that it wrote, if it wrote, and when it was sent.
+    /// A write that timed out: its renewal time and when it was sent. It may have succeeded.
     unconfirmed: Option<(MicroTime, Instant)>,
-    /// The lease as another candidate wrote it: its resourceVersion, and when we read that first.
+    /// The resourceVersion that another candidate wrote, and when it was first read.
     other: Option<(String, Instant)>,
-    /// The last failure that was logged, so that an outage is not one line every two seconds.
-    last_error: Option<String>,
+    /// The last failure that was logged, so that an outage is logged once.
+    last_error: LastError,
 }
 
 impl Election {
-    /// An election that has not begun, and who may ask for its result.
+    /// An election that has not begun, and its result.
     pub fn new(client: ApiClient, candidate: LeaseCandidate) -> (Self, Leadership) {
         let api = Api::namespaced(client.kube.clone(), &candidate.namespace);
         let (held_until, leadership) = watch::channel(None);
-        let election =
-            Self { client, api, candidate, held_until, held: None, unconfirmed: None, other: None, last_error: None };
+        let election = Self {
+            client,
+            api,
+            candidate,
+            held_until,
+            held: None,
+            unconfirmed: None,
+            other: None,
+            last_error: LastError::default(),
+        };
         (election, Leadership(leadership))
     }
 
-    /// Takes the lease when it is free and renews it until `stop`. Gives it back then, so that another candidate takes
+    /// Takes the lease when it is free and renews it until `stop`. Then releases it, so that another candidate takes
     /// over at once.
     pub async fn run(mut self, stop: CancellationToken) {
         let LeaseCandidate { namespace, lease, .. } = &self.candidate;
         if let Err(error) = path_segment(namespace).and(path_segment(lease)) {
-            error!(namespace, lease, %error, "The lease can't have this name, so nobody leads; correct leaderElection.");
+            error!(namespace, lease, %error, "This is not a valid name of a Lease, so no controller leads; correct leaderElection.");
             return stop.cancelled().await;
         }
         loop {
@@ -126,7 +135,7 @@ impl Election {
         self.release().await;
     }
 
-    /// Renews, takes or reads the lease. Returns when to come back.
+    /// Renews, takes or reads the lease. Returns when to do so again.
     async fn round(&mut self) -> Instant {
         let begun = Instant::now();
         let result = match self.held.take() {
@@ -134,11 +143,11 @@ impl Election {
             None => self.take_if_free(begun).await,
         };
         match result {
-            Ok(()) => self.last_error = None,
+            Ok(()) => self.last_error.clear(),
             Err(error) => self.log_once(&error.to_string()),
         }
         if self.held_until.borrow().is_some_and(|until| Instant::now() >= until) {
-            self.step_down("The lease ran out before it could be renewed; another controller may write now.");
+            self.step_down("The lease expired before it was renewed; another controller may write now.");
         }
         let expiry = self.other.as_ref().map(|(_, since)| *since + DURATION).filter(|expiry| *expiry > begun);
         let regular = begun + RETRY_INTERVAL;
@@ -157,7 +166,7 @@ impl Election {
             }
         }
         match self.renew_once(&lease, begun).await {
-            // It is another one's, or ours as an earlier renewal wrote it, or as somebody annotated it.
+            // Another candidate took it, or an earlier renewal or another client changed it.
             Err(CallError::Conflict(_)) => match self.reread().await? {
                 Some(ours) => self.renew_once(&ours, begun).await,
                 None => self.lose(begun).await,
@@ -175,7 +184,7 @@ impl Election {
         self.settle(answer, &renewed, begun)
     }
 
-    /// Takes in the answer to a write of the lease that was sent at `begun`.
+    /// Handles the answer to a write that was sent at `begun`.
     fn settle(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
         match answer {
             Ok(lease) => {
@@ -184,7 +193,7 @@ impl Election {
             }
             Err(error) => {
                 if matches!(error, CallError::TimedOut(_) | CallError::Other(_)) {
-                    // It may have been written all the same.
+                    // It may have succeeded nevertheless.
                     self.unconfirmed = renew_time(sent).map(|time| (time, begun));
                 }
                 Err(error)
@@ -192,7 +201,7 @@ impl Election {
         }
     }
 
-    /// The lease was renewed by a request sent at `begun`: whoever watches it can't have seen that earlier.
+    /// Records a renewal that was sent at `begun`: other candidates can't have seen it earlier.
     fn confirm(&mut self, lease: Lease, begun: Instant) {
         if self.held_until.borrow().is_none() {
             info!(identity = self.candidate.identity, lease = self.candidate.lease, "Leading.");
@@ -203,7 +212,7 @@ impl Election {
         self.held_until.send_replace(Some(begun + DURATION));
     }
 
-    /// The lease as it is now, if it is still ours.
+    /// Reads the lease; `None` if it is no longer held by this candidate.
     async fn reread(&mut self) -> Result<Option<Lease>, CallError> {
         let Some(lease) = self.read().await? else { return Ok(None) };
         self.confirm_late(&lease);
@@ -214,7 +223,7 @@ impl Election {
         self.client.within(Lane::Lease, TIMEOUT, self.api.get_opt(&self.candidate.lease)).await
     }
 
-    /// A write that timed out and was done all the same counts from when it was sent. Whether there was one.
+    /// Records a timed-out write that succeeded, as of when it was sent. Returns whether there was one.
     fn confirm_late(&mut self, lease: &Lease) -> bool {
         let is_ours = holder(lease) == self.candidate.identity;
         let sent = self.unconfirmed.take().filter(|(time, _)| is_ours && renew_time(lease).as_ref() == Some(time));
@@ -229,7 +238,7 @@ impl Election {
         self.take_if_free(begun).await
     }
 
-    /// Reads a lease that we don't hold, and takes it where it is free.
+    /// Reads a lease that this candidate does not hold, and takes it if it is free.
     async fn take_if_free(&mut self, begun: Instant) -> Result<(), CallError> {
         let Some(lease) = self.read().await? else {
             let (params, new) = (PostParams::default(), self.claimed(None));
@@ -250,14 +259,13 @@ impl Election {
 
     fn taken(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
         match self.settle(answer, sent, begun) {
-            // Another candidate was faster.
+            // Another candidate took it first.
             Err(CallError::Conflict(_)) => Ok(()),
             result => result,
         }
     }
 
-    /// Whether the lease has not been renewed for its duration, by our own clock alone: the times in it are another
-    /// machine's.
+    /// Whether the lease was not renewed for its duration, by the local clock only: its times are from another machine.
     fn has_expired(&mut self, lease: &Lease) -> bool {
         let version = lease.metadata.resource_version.clone().unwrap_or_default();
         match &self.other {
@@ -269,7 +277,7 @@ impl Election {
         }
     }
 
-    /// The lease as ours: a new one, or over from whoever held it.
+    /// The lease with this candidate as its holder.
     fn claimed(&self, previous: Option<Lease>) -> Lease {
         let now = now();
         let metadata = previous.as_ref().map_or_else(
@@ -305,21 +313,20 @@ impl Election {
     }
 
     fn log_once(&mut self, error: &str) {
-        if self.last_error.as_deref() != Some(error) {
+        if self.last_error.is_new(error) {
             let LeaseCandidate { namespace, lease, .. } = &self.candidate;
             warn!(namespace, lease, error, "The lease can't be read or written; trying again.");
-            self.last_error = Some(error.to_owned());
         }
     }
 
-    /// Gives the lease back. The caller has made sure that nothing is written any more.
+    /// Releases the lease. The caller has stopped all writes.
     async fn release(&mut self) {
         let Some(lease) = self.held.take() else { return };
         self.held_until.send_replace(None);
         let name = &self.candidate.lease;
         let release = async {
             match self.api.replace(name, &PostParams::default(), &released(lease)).await {
-                // A renewal that timed out may have been written all the same.
+                // A renewal that timed out may have succeeded.
                 Err(kube::Error::Api(status)) if status.is_conflict() => {
                     let lease = self.api.get(name).await?;
                     if holder(&lease) != self.candidate.identity {
@@ -331,8 +338,8 @@ impl Election {
             }
         };
         match self.client.within(Lane::Lease, RELEASE_TIMEOUT, release).await {
-            Ok(()) => info!(lease = name, "Gave the lease back."),
-            Err(error) => warn!(lease = name, %error, "Could not give the lease back; it runs out by itself."),
+            Ok(()) => info!(lease = name, "Released the lease."),
+            Err(error) => warn!(lease = name, %error, "The lease was not released; it expires by itself."),
         }
     }
 }
@@ -354,7 +361,7 @@ fn renew_time(lease: &Lease) -> Option<MicroTime> {
     lease.spec.as_ref()?.renew_time.clone()
 }
 
-/// Now, in microseconds as a Lease has it, so that it can be compared with what is read back.
+/// Now, in microseconds as in a Lease, so that it can be compared with what is read back.
 fn now() -> MicroTime {
     let now = Timestamp::now();
     MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))

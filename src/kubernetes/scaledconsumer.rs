@@ -1,7 +1,15 @@
-//! The ScaledConsumer: its schema, what makes sense of one, where it comes from and its status.
+//! The ScaledConsumer: its schema, its validation, where it comes from and its status.
 
 pub mod manifest;
-pub mod resource;
-pub mod status;
-pub mod validate;
-pub mod watch;
+mod resource;
+mod status;
+mod validate;
+mod watch;
+
+pub use resource::{
+    CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, Mode, PAUSED, PAUSED_REPLICAS, PastDecision, ScaledConsumer,
+    ScaledConsumerSpec, ScaledConsumerStatus, crd, crd_yaml,
+};
+pub use status::{difference, write_status};
+pub use validate::{ClusterRef, InlineCluster, InvalidConsumer, Validated, validate};
+pub use watch::{Change, LoadedConsumer, RESOURCE, Record, watch};

@@ -1,5 +1,5 @@
-//! The state of each watch: whether its first list has come, or why it can't. A namespace that RBAC refuses is one state
-//! here; it holds up no other.
+//! The state of each watch: waiting for its first list, listed, or refused. A namespace that RBAC refuses does not hold
+//! up the others.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,49 +20,49 @@ pub struct WatchKey {
     pub namespace: Option<String>,
 }
 
-/// How a watch is.
+/// The state of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchState {
-    /// What its last list came to.
+    /// The state of its list.
     pub list: ListState,
     /// Since when.
     pub since: Timestamp,
 }
 
-/// What the last list of a watch came to.
+/// The state of a watch's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ListState {
-    /// The first list has not come yet; with the last error, if there was one.
+    /// The first list has not arrived; with the last error, if any.
     Waiting(Option<String>),
-    /// The list has come, and changes are followed.
+    /// The list has arrived, and changes are followed.
     Listed,
-    /// RBAC refuses it, in the API server's words. That does not pass by itself.
+    /// RBAC refuses it, with the API server's message. It stays so until it is granted.
     Refused(String),
 }
 
 impl WatchStates {
-    /// A watch begins. Its state stays if there is one already.
+    /// Adds a watch; an existing state is kept.
     pub fn begin(&self, resource: &str, namespace: Option<&str>) {
         let state = WatchState { list: ListState::Waiting(None), since: Timestamp::now() };
         self.states().entry(WatchKey::new(resource, namespace)).or_insert(state);
     }
 
-    /// Its list has come.
+    /// Records that its list has arrived.
     pub fn listed(&self, resource: &str, namespace: Option<&str>) {
         if let Some(ListState::Refused(_) | ListState::Waiting(Some(_))) =
             self.set(resource, namespace, ListState::Listed)
         {
-            info!(resource, namespace, "The list has come; changes are followed again.");
+            info!(resource, namespace, "The list has arrived; changes are followed again.");
         }
     }
 
-    /// It failed; it is tried again. Logged once per cause.
+    /// Records a failure, which is retried. Logs each cause once.
     pub fn failed(&self, resource: &str, namespace: Option<&str>, is_refusal: bool, error: &str) {
         let key = WatchKey::new(resource, namespace);
         let before = self.states().get(&key).map(|state| state.list.clone());
         let new = match (is_refusal, before) {
             (true, _) => ListState::Refused(error.to_owned()),
-            // What was listed is still known.
+            // What was listed stays known.
             (false, Some(ListState::Listed)) => return,
             (false, Some(ListState::Refused(_) | ListState::Waiting(_)) | None) => {
                 ListState::Waiting(Some(error.to_owned()))
@@ -76,7 +76,7 @@ impl WatchStates {
         }
     }
 
-    /// Nobody needs it any more.
+    /// Removes a watch that has ended.
     pub fn end(&self, resource: &str, namespace: Option<&str>) {
         self.states().remove(&WatchKey::new(resource, namespace));
     }
@@ -86,12 +86,12 @@ impl WatchStates {
         self.any(resource, namespace, |list| matches!(list, ListState::Listed))
     }
 
-    /// Whether nothing more is to be waited for: listed, or refused.
+    /// Whether its list has arrived or is refused.
     pub fn is_settled(&self, resource: &str, namespace: &str) -> bool {
         self.any(resource, namespace, |list| matches!(list, ListState::Listed | ListState::Refused(_)))
     }
 
-    /// What the list of a namespace came to, by a watch of it or of all namespaces; nothing where there is no watch.
+    /// The state of a namespace's list, by a watch of it or of all namespaces; `None` without a watch.
     pub fn list_state(&self, resource: &str, namespace: &str) -> Option<ListState> {
         let states = self.states();
         let of = |namespace| states.get(&WatchKey::new(resource, namespace));
@@ -109,7 +109,7 @@ impl WatchStates {
         [of(None), of(Some(namespace))].into_iter().flatten().any(|state| is(&state.list))
     }
 
-    /// Gives the state before.
+    /// Returns the previous state.
     fn set(&self, resource: &str, namespace: Option<&str>, list: ListState) -> Option<ListState> {
         let mut states = self.states();
         let key = WatchKey::new(resource, namespace);

@@ -1,5 +1,5 @@
 //! The workloads that are scaled. They are read from one watch per kind in use, and `/scale` is read live only right
-//! before it is written. It knows nothing of why a number is written.
+//! before it is written. This module knows nothing of why a number is written.
 
 mod discovery;
 mod facts;
@@ -17,36 +17,32 @@ use tokio_util::sync::CancellationToken;
 pub use scale::ScaleError;
 
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::call::{ApiClient, Lane};
-use crate::kubernetes::client::path_segment;
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, Key, Lane, Leadership, TargetRef, WatchStates};
 use discovery::Discovery;
 use facts::is_newer;
 use scale::{LiveScale, ScaleApi};
-use watch::{Failing, KindWatch, TargetState, Unusable};
+use watch::{KindWatch, TargetState, Unusable, WatchFailures};
 
-/// How long a read waits for the first list. The next poll asks again.
+/// How long a read waits for the first list; the next poll waits again.
 const FIRST_LIST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the watch may fail before what it knew counts no more.
-const LONGEST_OUTAGE: Duration = Duration::from_secs(60);
-/// How often the scale is read where it can't be watched, with up to a quarter more, so that a thousand targets are not
-/// read at once.
+/// How long a watch may fail before its data is discarded.
+const MAX_WATCH_OUTAGE: Duration = Duration::from_secs(60);
+/// Interval of reads of a scale that can't be watched, plus up to a quarter, so that a thousand targets are not read at
+/// once.
 const READ_INTERVAL: Duration = Duration::from_secs(30);
-/// How often a read that failed is tried again where the workload can't be watched.
+/// Interval of retries after a failed read of a workload that can't be watched.
 const FAILED_READ_INTERVAL: Duration = Duration::from_secs(10);
-/// The shortest time between two notifications, and between two reads of a scale whose object changes all the time.
+/// Least time between two notifications, and between two reads of a scale whose object changes constantly.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(1);
-/// The back-off after a refused write: this long at first, twice as long each time, up to [`LONGEST_BACKOFF`].
+/// First back-off after a refused write; doubles each time, up to [`MAX_BACKOFF`].
 const FIRST_BACKOFF: Duration = Duration::from_secs(10);
-/// The longest back-off after refused writes. What a person mends takes effect within this time.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
-/// How long a watch goes on without handles, and how often that is looked at.
+/// Longest back-off after refused writes. A correction takes effect within this time.
+const MAX_BACKOFF: Duration = Duration::from_secs(300);
+/// How long a watch continues without handles, and how often that is checked.
 const UNUSED_INTERVAL: Duration = Duration::from_secs(60);
 
-/// All workloads that are scaled. WorkloadsInner by all; bounded by the kinds and namespaces in use.
+/// All workloads that are scaled. Clones share the watches; bounded by the kinds and namespaces in use.
 #[derive(Clone)]
 pub struct Workloads(Arc<WorkloadsInner>);
 
@@ -60,7 +56,7 @@ struct WorkloadsInner {
     watches: Mutex<HashMap<KindKey, Arc<KindWatch>>>,
 }
 
-/// A kind and where it is watched; no namespace stands for all.
+/// A kind and the namespace in which it is watched; `None` for all.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct KindKey {
     api_version: String,
@@ -69,7 +65,7 @@ struct KindKey {
 }
 
 impl Workloads {
-    /// `namespaces` are those that the controller watches; `None` is all of them.
+    /// `namespaces` are the watched ones; `None` is all of them.
     pub fn new(
         client: ApiClient,
         states: WatchStates,
@@ -101,7 +97,7 @@ impl Workloads {
             watch,
             receiver,
             read_at: None,
-            memory: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
@@ -113,7 +109,7 @@ impl Workloads {
             kind: target.kind.clone(),
             scope: (!all).then(|| key.namespace.clone()),
         };
-        // Held until it is subscribed, so that an unused watch does not end in between.
+        // Held until the subscription, so that an unused watch does not end in between.
         let mut watches = shared.watches();
         let watch = watches.entry(kind.clone()).or_insert_with(|| {
             let watch = Arc::new(KindWatch::new());
@@ -131,7 +127,7 @@ impl WorkloadsInner {
     }
 }
 
-/// Watches a kind until it is used no more, or until the controller ends.
+/// Watches a kind until it is no longer used, or until the controller ends.
 async fn run(shared: Arc<WorkloadsInner>, kind: KindKey, target: TargetRef, watch: Arc<KindWatch>) {
     let scope = kind.scope.as_deref();
     let unused = async {
@@ -159,19 +155,19 @@ pub struct WorkloadHandle {
     shared: Arc<WorkloadsInner>,
     key: Key,
     target: TargetRef,
-    /// Nothing where no such target can exist.
+    /// `None` where the target's name is not valid.
     watch: Option<Arc<KindWatch>>,
     receiver: Receiver<TargetState>,
     read_at: Option<Instant>,
-    memory: Mutex<HandleState>,
+    state: Mutex<HandleState>,
 }
 
-/// What a handle has read and written by itself.
+/// What a handle has read and written by itself, apart from the watch.
 #[derive(Debug, Default)]
 struct HandleState {
     /// The last read of the scale, and when.
     live: Option<(Instant, LiveScale)>,
-    /// When the scale is read next where it can't be watched.
+    /// When the scale is read again where it can't be watched.
     due: Option<Instant>,
     failed: Option<ScaleError>,
     refusal: Option<Refusal>,
@@ -186,12 +182,12 @@ struct Refusal {
 }
 
 impl WorkloadHandle {
-    /// The workload as it is known; its `read_at` is left to the caller. Where it is watched, no request is made. Waits
-    /// a few seconds for the first list. An error is a sentence for the status.
+    /// The workload as last seen; the caller sets its `read_at`. A watched workload needs no request. Waits a few
+    /// seconds for the first list. The error is a sentence for the status.
     pub async fn read(&mut self) -> Result<Workload, ScaleError> {
         self.read_at = Some(Instant::now());
         let known = self.receiver.wait_for(|state| *state != TargetState::Waiting);
-        // A closed channel has its last state, which is what is read below.
+        // A closed channel keeps its last state, which is read below.
         let _ = tokio::time::timeout(FIRST_LIST_TIMEOUT, known).await;
         let state = self.receiver.borrow_and_update().clone();
         let outage = self.watch.as_ref().and_then(|watch| watch.failing());
@@ -199,14 +195,14 @@ impl WorkloadHandle {
         let facts = match (state, outage) {
             (TargetState::Unusable(Unusable(error)), _) => return Err(error),
             (TargetState::Unwatched, _) => return self.read_at_intervals().await,
-            (TargetState::Waiting, Some(Failing { error, .. })) => {
+            (TargetState::Waiting, Some(WatchFailures { error, .. })) => {
                 return Err(ScaleError::Other(format!("workloads of kind {kind} can't be listed: {error}")));
             }
             (TargetState::Waiting, None) => {
                 return Err(ScaleError::Other(format!("workloads of kind {kind} have not been listed yet")));
             }
             (TargetState::Absent | TargetState::Present(_), Some(outage))
-                if outage.since.elapsed() > LONGEST_OUTAGE =>
+                if outage.since.elapsed() > MAX_WATCH_OUTAGE =>
             {
                 let error = outage.error;
                 return Err(ScaleError::Other(format!(
@@ -216,9 +212,9 @@ impl WorkloadHandle {
             (TargetState::Absent, _) => return Err(self.not_found()),
             (TargetState::Present(facts), _) => facts,
         };
-        let live = self.memory().live.clone();
+        let live = self.state().live.clone();
         match (facts.workload, live) {
-            // Our own write may be known before the watch tells of it.
+            // The answer to our own write may be newer than the watch.
             (Some(workload), Some((_, live))) if is_newer(&live.version, &facts.version) => {
                 Ok(Workload { template: workload.template, ..live.workload })
             }
@@ -236,38 +232,37 @@ impl WorkloadHandle {
             tokio::time::sleep_until(read_at + CHANGE_INTERVAL).await;
         }
         if self.receiver.changed().await.is_err() {
-            // Nobody watches any more: nothing will change.
+            // The watch has ended: nothing will change.
             std::future::pending::<()>().await;
         }
     }
 
-    /// Sets the replicas, if they are still `from` in a live read right before. Fails with [`ScaleError::Conflict`] if
-    /// they are not. `Ok(false)`: we don't lead. After a refusal it backs off for this target.
+    /// Sets the replicas if a live read right before shows `from`; otherwise fails with [`ScaleError::Conflict`].
+    /// `Ok(false)`: this controller does not lead. After a refusal, writes to this target back off.
     pub async fn write(&self, from: Replicas, to: Replicas, leadership: &Leadership) -> Result<bool, ScaleError> {
         if !leadership.may_write() {
             return Ok(false);
         }
-        if let Some(refusal) = &self.memory().refusal
+        if let Some(refusal) = &self.state().refusal
             && Instant::now() < refusal.until
         {
             return Err(ScaleError::Postponed(Box::new(refusal.error.clone())));
         }
         let written = self.write_live(from, to, leadership).await;
-        let mut memory = self.memory();
+        let mut state = self.state();
         match &written {
             Err(error) if error.is_refusal() => {
-                let before = memory.refusal.take();
-                let backoff =
-                    before.map_or(FIRST_BACKOFF, |before| LONGEST_BACKOFF.min(before.backoff.saturating_mul(2)));
-                memory.refusal = Some(Refusal { error: error.clone(), backoff, until: Instant::now() + backoff });
+                let before = state.refusal.take();
+                let backoff = before.map_or(FIRST_BACKOFF, |before| MAX_BACKOFF.min(before.backoff.saturating_mul(2)));
+                state.refusal = Some(Refusal { error: error.clone(), backoff, until: Instant::now() + backoff });
             }
-            Ok(true) => memory.refusal = None,
+            Ok(true) => state.refusal = None,
             Ok(false) | Err(_) => {}
         }
         written
     }
 
-    /// Who set `spec.replicas` last, other than this program; nothing where that is not known.
+    /// Who set `spec.replicas` last, other than this program; `None` if unknown.
     pub async fn last_writer(&self) -> Option<String> {
         let known = self.receiver.borrow().clone();
         match known {
@@ -284,36 +279,36 @@ impl WorkloadHandle {
         let live = self.read_live(Lane::Scale).await?;
         let current = live.workload.spec;
         if current != from {
-            return Err(ScaleError::Conflict(format!("{} has {current} now, and not {}", self.target, from.0)));
+            return Err(ScaleError::Conflict(format!("{} has {current} now, not {}", self.target, from.0)));
         }
         let Some(written) = self.api().await?.write(&live.version, to, leadership).await? else { return Ok(false) };
         self.remember(written);
         Ok(true)
     }
 
-    /// Reads the scale at intervals, for a workload that can't be watched. In a short outage the last one counts.
+    /// Reads the scale at intervals, for a workload that can't be watched. In a short outage the last read counts.
     async fn read_at_intervals(&self) -> Result<Workload, ScaleError> {
         let live = {
-            let memory = self.memory();
-            if memory.due.is_some_and(|due| Instant::now() < due) {
-                match (&memory.failed, &memory.live) {
+            let state = self.state();
+            if state.due.is_some_and(|due| Instant::now() < due) {
+                match (&state.failed, &state.live) {
                     (Some(error), _) => return Err(error.clone()),
                     (None, Some((_, live))) => return Ok(live.workload),
                     (None, None) => {}
                 }
             }
-            memory.live.clone()
+            state.live.clone()
         };
         match self.read_live(Lane::ScaleRead).await {
             Ok(live) => Ok(live.workload),
             Err(ScaleError::Other(error)) => match live {
-                Some((at, live)) if at.elapsed() < LONGEST_OUTAGE => Ok(live.workload),
+                Some((at, live)) if at.elapsed() < MAX_WATCH_OUTAGE => Ok(live.workload),
                 Some(_) | None => Err(ScaleError::Other(error)),
             },
             Err(error) => {
-                let mut memory = self.memory();
-                memory.due = Some(Instant::now() + FAILED_READ_INTERVAL);
-                memory.failed = Some(error.clone());
+                let mut state = self.state();
+                state.due = Some(Instant::now() + FAILED_READ_INTERVAL);
+                state.failed = Some(error.clone());
                 Err(error)
             }
         }
@@ -332,15 +327,15 @@ impl WorkloadHandle {
 
     fn remember(&self, live: LiveScale) {
         let now = Instant::now();
-        let mut memory = self.memory();
-        memory.live = Some((now, live));
-        memory.due = Some(now + READ_INTERVAL + READ_INTERVAL.mul_f64(fastrand::f64() / 4.0));
-        memory.failed = None;
+        let mut state = self.state();
+        state.live = Some((now, live));
+        state.due = Some(now + READ_INTERVAL + READ_INTERVAL.mul_f64(fastrand::f64() / 4.0));
+        state.failed = None;
     }
 
-    fn memory(&self) -> MutexGuard<'_, HandleState> {
+    fn state(&self) -> MutexGuard<'_, HandleState> {
         // Each change leaves it whole, so a panic elsewhere leaves nothing half done.
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn not_found(&self) -> ScaleError {
@@ -349,7 +344,11 @@ impl WorkloadHandle {
 }
 
 /// The scale of a workload, read once.
-pub(crate) async fn read_once(client: &ApiClient, namespace: &str, target: &TargetRef) -> Result<Workload, ScaleError> {
+pub(crate) async fn read_workload(
+    client: &ApiClient,
+    namespace: &str,
+    target: &TargetRef,
+) -> Result<Workload, ScaleError> {
     let resource = Discovery::new(client.clone()).resource(target).await?;
     let live = ScaleApi::new(client, resource, namespace, target)?.read(Lane::ScaleRead).await?;
     Ok(live.workload)

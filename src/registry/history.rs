@@ -1,16 +1,16 @@
-//! Past points of one ScaledConsumer, for pictures: the last hour at the poll's pace, four hours before that at a tenth of
-//! it. Bounded in bytes; a copy shares all but the newest points.
+//! Past points of one ScaledConsumer, for charts: about an hour of all polls, and four hours before that of every
+//! tenth. Bounded in bytes; a copy shares all but the newest points.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::core::{Decision, TimeLag};
 
-/// Points of a block. A block that is full is shared by all copies.
+/// Points per block. Copies share full blocks.
 const BLOCK: usize = 60;
-/// Full blocks at the poll's pace: 360 points, an hour at polls of 10 s.
+/// Full blocks with all polls: 360 points, an hour at polls of 10 s.
 const RECENT_BLOCKS: usize = 6;
-/// Of an older block one point in so many stays: the one with the highest lag.
+/// In older blocks, each group of this many points is reduced to the one with the highest lag.
 const THINNING: usize = 10;
 /// Thinned blocks: 144 points, four hours at polls of 10 s.
 const OLDER_BLOCKS: usize = 24;
@@ -24,22 +24,19 @@ pub struct Point {
     pub lag_records: f32,
     /// The age of the oldest unread record.
     pub time_lag_seconds: f32,
-    /// Records/s that producers add.
+    /// Arrival rate, in records/s.
     pub arrival_rate: f32,
-    /// Records/s that the group commits.
+    /// Consumption rate, in records/s.
     pub consumption_rate: f32,
-    /// Replicas asked of the target.
+    /// The target's spec.replicas.
     pub replicas: u16,
-    /// Replicas that there should be.
+    /// Desired replicas.
     pub desired: u16,
-    /// Replicas that the partitions can use; 0 where that is not known.
+    /// Replicas that the partitions can use; 0 if unknown.
     pub useful_replicas: u16,
     /// Whether the lag of every partition was known.
     pub is_complete: bool,
 }
-
-/// Bytes that a history may take: 510 points and the lists around them.
-pub const MAX_HISTORY_BYTES: usize = 20 * 1024;
 
 /// Points, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +47,7 @@ pub struct History {
 }
 
 impl Point {
-    /// The point that a decision stands for.
+    /// The point of a decision.
     pub fn of(decision: &Decision) -> Self {
         let rate = |rate: Option<crate::core::RecordsPerSecond>| rate.map_or(f32::NAN, |rate| rate.0 as f32);
         let count = |replicas: u32| u16::try_from(replicas).unwrap_or(u16::MAX);
@@ -94,8 +91,9 @@ impl History {
         self.older.iter().chain(&self.recent).flat_map(|block| block.iter()).chain(&self.newest)
     }
 
-    /// Bytes that it takes, those that copies share included.
-    pub fn bytes(&self) -> usize {
+    /// Bytes that it takes, including those that copies share.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
         let blocks = self.older.iter().chain(&self.recent).map(|block| size_of_val(&**block));
         let lists = (self.older.capacity() + self.recent.capacity()) * size_of::<Arc<[Point]>>();
         blocks.sum::<usize>() + lists + self.newest.capacity() * size_of::<Point>()

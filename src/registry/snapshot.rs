@@ -1,20 +1,19 @@
-//! What one observation of a ScaledConsumer led to.
+//! The result of one observation of a ScaledConsumer.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::core::{Decision, Observation};
-use crate::kubernetes::conflict::Competitor;
-use crate::kubernetes::scaledconsumer::status::CertificateWarning;
+use crate::kubernetes::Competitor;
 
-/// What the last observation led to.
+/// The result of the last observation.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// What was seen of the group.
+    /// The observation.
     pub observation: Arc<Observation>,
-    /// What was decided, or why the target can't be read.
+    /// The decision, or why the target can't be read.
     pub decision: Result<Arc<Decision>, TargetError>,
-    /// What became of the decision.
+    /// The result of the decision.
     pub action: ActionResult,
     /// Who else scales the workload.
     pub competitor: Option<Competitor>,
@@ -24,40 +23,49 @@ pub struct Snapshot {
     pub poll_interval: Duration,
 }
 
-/// Why nothing could be decided: the target can't be read.
+/// A certificate that should be renewed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TargetError {
-    /// In one word, in the CamelCase of Kubernetes' reasons.
+pub struct CertificateWarning {
+    /// Whose it is, as a condition's reason.
     pub reason: &'static str,
-    /// In a sentence.
+    /// Which certificate, when it expires and what to do. Stable from poll to poll.
     pub message: String,
 }
 
-/// What became of a decision.
+/// Why the target can't be read or written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetError {
+    /// One CamelCase word, as a condition's reason.
+    pub reason: &'static str,
+    /// A sentence.
+    pub message: String,
+}
+
+/// The result of a decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionResult {
-    /// It has not been carried out yet.
+    /// It is being carried out.
     Pending,
-    /// The target has the desired replicas already.
+    /// The target already has the desired replicas.
     NothingToDo,
     /// The replicas were written.
     Written,
-    /// Another controller leads, and writes.
+    /// Another controller leads.
     NotLeader,
-    /// It is not known yet who else scales the workload.
+    /// The lists of other scalers have not arrived.
     WaitingForLists,
-    /// Somebody else scales the workload, see [`Snapshot::competitor`].
+    /// Another client scales the workload, see [`Snapshot::competitor`].
     Refused,
     /// The write failed.
     Failed(TargetError),
-    /// A write was refused before, and is tried again later.
+    /// A write was refused before, and is retried later.
     Postponed(TargetError),
     /// The mode is `DryRun` or `Metrics`.
     NotWritten,
 }
 
 impl Snapshot {
-    /// What was decided, where the target could be read.
+    /// The decision, if the target could be read.
     pub fn decision(&self) -> Option<&Decision> {
         self.decision.as_deref().ok()
     }

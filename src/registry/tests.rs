@@ -4,7 +4,7 @@ use super::*;
 
 use serde_json::json;
 
-use crate::kubernetes::scaledconsumer::validate::validate;
+use crate::kubernetes::scaledconsumer::validate;
 
 fn spec(name: &str, target: &str) -> Validated {
     let object = json!({
@@ -66,7 +66,7 @@ fn a_reader_keeps_what_it_holds_and_learns_of_each_change_by_its_revision() {
     assert!(after.revision > before.revision);
 
     // Whoever wrote an entry that was begun anew, or is gone, writes into nothing.
-    writer.begin_anew(&source("shop", "a"), Some(spec("a", "worker")));
+    writer.replace(&source("shop", "a"), Some(spec("a", "worker")));
     of_a.update(|entry| entry.refused = Some("an old task".to_owned()));
     let anew = registry.get(&key("shop", "a")).expect("it is there");
     assert_eq!((anew.refused.clone(), anew.counts.restarts), (None, 1), "counts survive");
@@ -92,7 +92,7 @@ fn a_history_stays_within_its_bytes_and_keeps_the_peaks() {
             useful_replicas: 12,
             is_complete: true,
         });
-        assert!(history.bytes() <= MAX_HISTORY_BYTES, "{}", history.bytes());
+        assert!(history.bytes() <= 20 * 1024, "{}", history.bytes());
     }
     let points: Vec<_> = history.points().collect();
     assert!(points.is_sorted_by_key(|point| point.at_seconds));

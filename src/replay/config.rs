@@ -7,14 +7,16 @@ use serde_json::{Map, Value};
 
 use super::line::{CONFIG, ConfigLine, Hints, ObjectiveLine};
 use super::{VERSION, Wrong};
-use crate::core::{Bounds, Objective, Policy, RecordsPerSecond, Rule, default_poll_deadline, max_observation_gap};
+use crate::core::{
+    Bounds, DEFAULT_POLL_INTERVAL, Objective, Policy, RecordsPerSecond, Rule, default_poll_deadline,
+    max_observation_gap,
+};
 
-/// The time between two polls, where the line does not say it: the controller's default.
-const POLL: Duration = Duration::from_secs(10);
 /// The consumer group's id where the line has none.
 const GROUP: &str = "replay";
-/// Longest poll interval, in seconds: a longer one is a typing error, and could overflow what is computed from it.
-const LONGEST_POLL: f64 = 86_400.0;
+/// Longest poll interval and longest poll, in seconds: a longer one is a typing error, and could overflow what is computed
+/// from it.
+const LONGEST_S: f64 = 86_400.0;
 
 /// The first line of a recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +25,8 @@ pub struct Config {
     pub consumer_group: String,
     /// The time from one observation to the next.
     pub poll: Duration,
+    /// The time that a poll may take.
+    pub deadline: Duration,
     /// The policy, or where it comes from.
     pub policy: PolicySource,
 }
@@ -42,12 +46,18 @@ pub enum PolicySource {
 }
 
 impl Config {
+    /// The longest time between two observations that still count as consecutive.
+    pub fn max_observation_gap(&self) -> Duration {
+        max_observation_gap(self.poll, self.deadline)
+    }
+
     pub(super) fn line(&self) -> ConfigLine {
         let line = ConfigLine {
             kind: CONFIG.to_owned(),
             version: VERSION,
             consumer_group: Some(self.consumer_group.clone()),
             poll_s: Some(self.poll.as_secs_f64()),
+            deadline_s: Some(self.deadline.as_secs_f64()).filter(|_| self.deadline != default_poll_deadline(self.poll)),
             ..ConfigLine::default()
         };
         match &self.policy {
@@ -78,28 +88,30 @@ impl TryFrom<ConfigLine> for Config {
     type Error = Wrong;
 
     fn try_from(mut line: ConfigLine) -> Result<Self, Wrong> {
-        let poll = match line.poll_s {
-            None => POLL,
-            Some(seconds) => Some(seconds)
-                .filter(|seconds| *seconds > 0.0 && *seconds <= LONGEST_POLL)
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                .ok_or_else(|| Wrong::new("poll_s", format!("is {seconds}; it must be above 0 and at most a day")))?,
-        };
+        let poll = duration("poll_s", line.poll_s)?.unwrap_or(DEFAULT_POLL_INTERVAL);
+        let deadline = duration("deadline_s", line.deadline_s)?.unwrap_or_else(|| default_poll_deadline(poll));
         let named = line.consumer_group.take();
         let source = match line.spec.take() {
             Some(spec) => {
                 refuse_beside_spec(&line)?;
                 PolicySource::Spec { spec, annotations: line.annotations.unwrap_or_default() }
             }
-            None => PolicySource::Policy(Box::new(policy(&line, poll)?)),
+            None => PolicySource::Policy(Box::new(policy(&line, max_observation_gap(poll, deadline))?)),
         };
         let of_spec = match &source {
             PolicySource::Spec { spec, .. } => spec.get("kafka").and_then(|kafka| kafka.get("consumerGroup")?.as_str()),
             PolicySource::Policy(_) => None,
         };
         let consumer_group = named.as_deref().or(of_spec).unwrap_or(GROUP).to_owned();
-        Ok(Self { consumer_group, poll, policy: source })
+        Ok(Self { consumer_group, poll, deadline, policy: source })
     }
+}
+
+fn duration(field: &str, seconds: Option<f64>) -> Result<Option<Duration>, Wrong> {
+    let Some(seconds) = seconds else { return Ok(None) };
+    let duration =
+        Duration::try_from_secs_f64(seconds).ok().filter(|it| !it.is_zero() && it.as_secs_f64() <= LONGEST_S);
+    duration.map(Some).ok_or_else(|| Wrong::new(field, format!("is {seconds}; it must be above 0 and at most a day")))
 }
 
 /// A ScaledConsumer's spec has these fields itself.
@@ -118,7 +130,7 @@ fn refuse_beside_spec(line: &ConfigLine) -> Result<(), Wrong> {
     }
 }
 
-fn policy(line: &ConfigLine, poll: Duration) -> Result<Policy, Wrong> {
+fn policy(line: &ConfigLine, max_observation_gap: Duration) -> Result<Policy, Wrong> {
     let min = line.min_replicas.unwrap_or(1);
     let bounds = Bounds::new(min, line.max_replicas).map_err(|error| {
         let text = error.to_string().replace("minReplicas", "min_replicas").replace("maxReplicas", "max_replicas");
@@ -130,7 +142,7 @@ fn policy(line: &ConfigLine, poll: Duration) -> Result<Policy, Wrong> {
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
         offset_reset: line.offset_reset.unwrap_or_default(),
         capacity_hint: capacity(line.hints.as_ref())?,
-        max_observation_gap: max_observation_gap(poll, default_poll_deadline(poll)),
+        max_observation_gap,
         ..Policy::new(rule(line.objective.as_ref())?, bounds)
     })
 }

@@ -58,6 +58,8 @@ pub(super) struct ConfigLine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) poll_s: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deadline_s: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hints: Option<Hints>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) spec: Option<Map<String, Value>>,

@@ -1,9 +1,9 @@
-//! The aggregated API external.metrics.k8s.io: what the registry knows of each ScaledConsumer, for the native HPA to act
-//! on; with the serving certificate, the front proxy that is trusted, and the APIService that sends requests here.
+//! The aggregated API external.metrics.k8s.io: it serves values from the registry to the native HPA. It includes the
+//! serving certificate, the trusted front proxy, and the APIService that routes requests here.
 //!
-//! Architecture invariants: whatever is stale or unknown is an error and never a number, because the HPA looks at no
-//! timestamp and would act on it. No answer waits for Kafka, because an APIService that does not answer harms the whole
-//! cluster. Only the leader writes to the cluster.
+//! Architecture invariants: a stale or unknown value is an error and never a number, because the HPA ignores timestamps
+//! and would act on it. No answer waits for Kafka, because an APIService that does not answer harms the whole cluster.
+//! Only the leader writes to the cluster.
 
 mod api_service;
 mod certificate;
@@ -35,9 +35,8 @@ pub use front_proxy::{FrontProxy, FrontProxySource, RefusalCause, UnusableFrontP
 pub use read::MetricReader;
 pub use server::ExternalMetricsServer;
 
-use crate::kubernetes::call::ApiClient;
 use crate::kubernetes::hpa::{self, NotServed};
-use crate::kubernetes::lease::Leadership;
+use crate::kubernetes::{ApiClient, Leadership};
 use crate::serve::metrics::ExternalReads;
 
 /// How external metrics are served.
@@ -54,18 +53,18 @@ pub struct ExternalMetricsSettings {
 /// Where the serving certificate comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CertificateSource {
-    /// The leader makes and renews it, in this Secret.
+    /// The leader creates and renews it, in this Secret.
     Secret {
         /// The Secret's namespace.
         namespace: String,
         /// The Secret's name.
         name: String,
     },
-    /// Somebody else puts `tls.crt` and `tls.key` into this directory.
+    /// `tls.crt` and `tls.key` in this directory, managed by something else.
     Directory(PathBuf),
 }
 
-/// How external metrics are doing. Clones see the same.
+/// The state of external metrics. Clones share it.
 #[derive(Clone)]
 pub struct ExternalMetricsState(Option<RunningState>);
 
@@ -85,14 +84,14 @@ impl ExternalMetricsState {
         Self(None)
     }
 
-    /// Why HPAs can't read our metrics, as far as is known.
+    /// Why HPAs can't read Paceline's metrics, as far as known.
     pub fn not_served(&self) -> Option<NotServed> {
         let Some(running) = &self.0 else { return Some(hpa::off()) };
         running.registration.borrow().not_served()
     }
 
-    /// Whether requests of the API server are answered, or why they are not, in a sentence. The APIService itself does not
-    /// matter: it sends requests only to pods that are ready.
+    /// Whether requests of the API server are answered, or a sentence why not. The APIService itself is ignored: it
+    /// routes requests only to ready pods.
     pub fn readiness(&self) -> Result<(), String> {
         let Some(running) = &self.0 else { return Ok(()) };
         if running.ended.is_cancelled() {
@@ -101,13 +100,13 @@ impl ExternalMetricsState {
         if running.certificate.not_after().is_none() {
             let problem = running.certificate.problem();
             return Err(problem.unwrap_or_else(|| {
-                "External metrics have no serving certificate yet; the leader makes it.".to_owned()
+                "External metrics have no serving certificate yet; the leader creates it.".to_owned()
             }));
         }
         if running.front_proxy.borrow().is_none() {
             let FrontProxySource { namespace, name } = FrontProxySource::default();
             return Err(format!(
-                "External metrics can't tell the API server from others, as ConfigMap {namespace}/{name} has not been read."
+                "External metrics can't authenticate the API server, because ConfigMap {namespace}/{name} has not been read."
             ));
         }
         Ok(())
@@ -126,8 +125,8 @@ impl ExternalMetricsState {
     }
 }
 
-/// Starts to serve, until `stop`; the task ends with the last answers. The cluster is written to until `stop_writing`,
-/// which has to come before the lease is given back. A port that is in use is an error before anything else begins.
+/// Serves until `stop`; the task ends with the last answers. The cluster is written to until `stop_writing`, which must
+/// come before the lease is released. A port in use is an error before anything else starts.
 pub async fn start(
     settings: ExternalMetricsSettings,
     reader: MetricReader,
@@ -145,7 +144,7 @@ pub async fn start(
     let (bundle, ca_bundle) = watch::channel(None);
     match source {
         CertificateSource::Directory(path) => {
-            // Whoever makes the certificate fills in the caBundle as well.
+            // Whatever manages the certificate also sets the caBundle.
             tokio::spawn(follow_directory(path, certificate.clone(), stop.clone()));
         }
         CertificateSource::Secret { namespace, name } => {

@@ -1,4 +1,4 @@
-//! Binding the addresses that the configuration names. Knows what to do where the host has no IPv6.
+//! Binds the addresses of the configuration, also on hosts without IPv6.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

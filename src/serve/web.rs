@@ -1,4 +1,4 @@
-//! `/livez`, `/readyz` and `/metrics`, on one port. It knows metrics, and asks the controller for the rest.
+//! `/livez`, `/readyz` and `/metrics`, on one port.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -23,12 +23,12 @@ use tracing::warn;
 
 use super::metrics::Metrics;
 
-/// Open connections. Kubelet, Prometheus and a few people need a dozen; where there are more, the oldest is closed, so
-/// that idle ones can't keep a probe out.
+/// Open connections. Kubelet, Prometheus and a few users need a dozen. Beyond it the oldest is closed, so that idle
+/// ones can't block a probe.
 const MAX_CONNECTIONS: usize = 128;
-/// A client that has not sent its request's head after this time is closed, also one that is kept alive.
+/// Time-out of a request's head; also closes idle kept-alive connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-/// Pause after the operating system refused a connection, as at its limit of descriptors.
+/// Delay after the operating system refused a connection, as at its limit of descriptors.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// Scrapes at once: a pair of Prometheus servers and two people. Each holds the series of one metric in memory.
@@ -37,30 +37,30 @@ const MAX_SCRAPES: usize = 4;
 /// of a scrape.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the controller says of itself.
+/// The health of the controller.
 pub trait Health: Send + Sync + 'static {
-    /// Whether the main loop turns, or a sentence. A restart is what helps if not.
+    /// Whether the main loop runs, or a sentence why not. If not, a restart helps.
     fn liveness(&self) -> Result<(), String>;
-    /// Everything that is looked at. Ready is it where no check has failed.
+    /// All checks. The controller is ready if none has failed.
     fn readiness(&self) -> Vec<HealthCheck>;
 }
 
 /// One line of `/readyz?verbose`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
-    /// What was looked at, in a word.
+    /// The name of the check.
     pub name: &'static str,
-    /// Why it is not ready; or nothing, or something for people to know.
+    /// `Err`: why it is not ready. `Ok`: optional information.
     pub result: Result<Option<String>, String>,
 }
 
 impl HealthCheck {
-    /// One that readiness depends on.
+    /// A check that readiness depends on.
     pub fn new(name: &'static str, result: Result<(), String>) -> Self {
         Self { name, result: result.map(|()| None) }
     }
 
-    /// One that only informs.
+    /// A check that only informs.
     pub fn information(name: &'static str, text: String) -> Self {
         Self { name, result: Ok(Some(text)) }
     }
@@ -105,7 +105,7 @@ async fn connection(stream: TcpStream, router: Router) {
     let service = TowerToHyperService::new(router);
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    // An error is the client's end of the connection, and its own business.
+    // An error means that the client closed the connection.
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
@@ -116,7 +116,7 @@ async fn livez(State(sources): State<Arc<Sources>>) -> Response {
     }
 }
 
-/// With `?verbose` every check, as the API server's own.
+/// With `?verbose` all checks, as the API server does.
 async fn readyz(State(sources): State<Arc<Sources>>, RawQuery(query): RawQuery) -> Response {
     let checks = sources.health.readiness();
     let is_ready = checks.iter().all(|check| check.result.is_ok());

@@ -4,12 +4,14 @@ use serde::Serialize;
 
 use super::TICK;
 use super::policies::PolicyRecommendation;
-use super::run::SAMPLE;
 use super::world::World;
 use crate::core::RecordsPerSecond;
 
 /// A change of direction within this time is a reversal, in seconds: the first change was needless.
 const REVERSAL: f64 = 600.0;
+
+/// The time between two samples of the series, in seconds.
+const SAMPLE: f64 = 10.0;
 
 /// The figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

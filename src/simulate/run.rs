@@ -24,9 +24,6 @@ pub struct Run {
     pub series: Vec<Sample>,
 }
 
-/// The time between two samples of the series, in seconds.
-pub(super) const SAMPLE: f64 = 10.0;
-
 /// Runs a scenario that has been checked.
 pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
     let arrivals = Arrivals::new(scenario, seed);

@@ -5,6 +5,7 @@ mod arrival;
 mod check;
 mod consumers;
 mod event;
+mod topic;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 pub(super) use arrival::*;
 pub(super) use consumers::*;
 pub(super) use event::*;
+pub(super) use topic::*;
 
 use super::recorded::{Rates, Trace};
 use crate::core::duration;
@@ -91,26 +93,6 @@ impl Default for Scenario {
             rates: None,
             recording: None,
         }
-    }
-}
-
-/// A topic.
-#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct TopicSettings {
-    /// Its name.
-    pub name: String,
-    /// How many partitions it has.
-    pub partitions: u32,
-    /// Its share of the records, relative to the other topics' shares.
-    pub share: f64,
-    /// The partitions' shares of the topic's records, from partition 0 on; those without one have 1.
-    pub weights: Vec<f64>,
-}
-
-impl Default for TopicSettings {
-    fn default() -> Self {
-        Self { name: "orders".to_owned(), partitions: 12, share: 1.0, weights: Vec::new() }
     }
 }
 

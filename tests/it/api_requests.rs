@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kube::api::{Api, ListParams};
 use kube::{Client, ResourceExt};
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumer;
+use paceline::kubernetes::scaledconsumer::ScaledConsumer;
 
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, INSTALLED, Launch, prepare_installed};

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, ObjectMeta, PostParams};
-use paceline::kubernetes::lease::Leadership;
+use paceline::kubernetes::Leadership;
 use paceline::serve::external_metrics::{
     Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
 };
@@ -83,13 +83,13 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
             Some("keda-metrics-apiserver"),
             [None, Some(&off), Some(&on)],
             ["Ok", "Ok", "Failed"],
-            ["belongs to somebody else", "keda-metrics-apiserver", "use mode Scale"],
+            ["belongs to another adapter", "keda-metrics-apiserver", "use mode Scale"],
         ),
         (
             Some(SERVICE),
             [None, Some(&off), Some(&on)],
             ["Failed", "Failed", "Failed"],
-            ["does not reach it", "kubectl delete apiservice", "does not reach it"],
+            ["can't reach it", "kubectl delete apiservice", "can't reach it"],
         ),
     ];
     for (service, configs, verdicts, told) in rows_of {

@@ -51,9 +51,9 @@ fn the_partitions_bound_is_exact() {
 fn the_users_bounds_hold_whatever_is_seen() {
     check("max", policy(10, 1, 3), vec![Poll(0, spread(1_000, 5), 1, 3, "MaxReplicas")]);
     check("above max", policy(10, 1, 3), vec![Poll(0, spread(0, 5), 7, 3, "MaxReplicas")]);
-    check("above max, blind", policy(10, 1, 3), vec![Poll(0, spread(0, 5).failed(), 7, 3, "MaxReplicas")]);
+    check("above max, unreadable", policy(10, 1, 3), vec![Poll(0, spread(0, 5).failed(), 7, 3, "MaxReplicas")]);
     check("min", policy(10, 2, None), vec![Poll(0, spread(0, 5), 1, 2, "MinReplicas")]);
-    check("min, blind", policy(10, 2, None), vec![Poll(0, spread(0, 5).failed(), 1, 2, "MinReplicas")]);
+    check("min, unreadable", policy(10, 2, None), vec![Poll(0, spread(0, 5).failed(), 1, 2, "MinReplicas")]);
     check(
         "min above the partitions: spares",
         policy(10, 8, None),
@@ -189,19 +189,23 @@ fn zero_needs_complete_evidence_for_the_whole_idle_time() {
         vec![Poll(0, quiet.clone(), 0, 0, "ScaledToZero"), Poll(10, spread(35, 4), 0, 4, "Activated")],
     );
     check(
-        "blind at zero",
+        "unreadable at zero",
         policy(10, 0, None),
         vec![
             Poll(0, quiet.clone().failed(), 0, 0, "DataIncomplete"),
             Poll(10, quiet.clone().unknown(0), 0, 0, "DataIncomplete"),
         ],
     );
-    check("minReplicas 1 never sleeps", policy(10, 1, None), every_ten_seconds(0, 900, &quiet, 1, 1, "MinReplicas"));
+    check(
+        "minReplicas 1 is never scaled to zero",
+        policy(10, 1, None),
+        every_ten_seconds(0, 900, &quiet, 1, 1, "MinReplicas"),
+    );
     let mut tolerant = policy(10, 0, None);
     tolerant.idle.activation_lag = 4;
     let markers = lags(&[1, 1, 1, 1]);
     check(
-        "transaction markers that are never read",
+        "transaction markers, which are never read",
         tolerant,
         chain(vec![
             every_ten_seconds(0, 290, &markers, 1, 1, wait),
@@ -223,13 +227,13 @@ fn a_group_that_keeps_up_with_a_trickle_is_not_idle() {
 }
 
 #[test]
-fn a_group_without_commits_does_not_look_idle_and_wakes_by_movement() {
+fn a_group_without_commits_does_not_look_idle_and_is_activated_by_arrivals() {
     let none = |end: i64| lags(&[0, 0]).with(0, Seen { committed: -1, start: 0, end });
     let mut polls = every_ten_seconds(300, 1_500, &none(70), 1, 1, "NotIdleYet");
     polls.splice(0..0, every_ten_seconds(0, 290, &none(70), 1, 1, "ScaleDownWindow"));
     check("records, no commit, latest", policy(10, 0, None), polls);
     check(
-        "an empty partition without a commit is no doubt",
+        "an empty partition without a commit counts as read",
         policy(10, 0, None),
         chain(vec![
             every_ten_seconds(0, 290, &none(0), 1, 1, "ScaleDownWindow"),

@@ -94,7 +94,7 @@ fn rate(t: u64) -> u64 {
 
 #[test]
 fn a_restored_engine_decides_as_the_old_one_within_a_window() {
-    // Wherever it is cut, the load falls and the release is still to be earned, or has been.
+    // Wherever it is cut, the load falls and the release is still to come, or has been made.
     for cut in [200, 320, 350, 380, 420, 600, 1_200] {
         let mut group = Group::new(6, 2_000);
         let mut old = Engine::new(policy());

@@ -146,13 +146,13 @@ fn members_that_have_not_committed_yet_are_no_unknown() {
 }
 
 #[test]
-fn a_group_at_zero_replicas_with_commits_sleeps_and_wakes() {
+fn a_group_at_zero_replicas_with_commits_is_scaled_to_zero_and_activated() {
     for policy in policies(0, None) {
-        let asleep = |t: u64| {
+        let at_zero = |t: u64| {
             let arrived = if t < 3_000 { 0 } else { 50 };
             lags(&[arrived, 0]).described(GroupState::Empty, 0).observe_at(seconds(t))
         };
-        let (after, last) = hour(&policy, 0, asleep);
+        let (after, last) = hour(&policy, 0, at_zero);
         assert!(last.lag.complete && after > 0, "{}", last.reason);
     }
 }

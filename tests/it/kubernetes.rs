@@ -12,7 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
 };
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumer;
+use paceline::kubernetes::scaledconsumer::ScaledConsumer;
 use serde_json::{Value, json};
 
 use crate::world::control_plane::ControlPlane;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use paceline::core::{Candidate, CapacitySource, RecordsPerSecond};
-use paceline::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
+use paceline::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus};
 use serde_json::{Value, json};
 
 use crate::decision_view::strict_part;

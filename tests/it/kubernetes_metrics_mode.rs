@@ -108,10 +108,10 @@ async fn what_an_hpa_makes_of_the_metric_is_said_and_the_target_is_never_written
     let cpu = json!({"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 60}}});
     let rows: [(Value, &[&str], &[&str]); 7] = [
         (json!({}), &[], &[NOTHING, "HorizontalPodAutoscaler \"a\""]),
-        (json!({"metrics": [cpu]}), &["\"a\" acts on Resource cpu, and none of it is served here"], &[NOTHING]),
+        (json!({"metrics": [cpu]}), &["\"a\" acts on Resource cpu, none of which Paceline serves"], &[NOTHING]),
         (
             json!({"metrics": [desired(&json!({"scaledconsumer": "invoices"}))]}),
-            &["does not match the labels here"],
+            &["does not match this ScaledConsumer"],
             &[],
         ),
         (json!({"maxReplicas": 3}), &["maxReplicas 3 is below maxReplicas here (24)"], &[STEPS]),
@@ -161,7 +161,8 @@ async fn what_an_hpa_makes_of_the_metric_is_said_and_the_target_is_never_written
     assert_eq!(decisions, [(2, 4), (1, 4)], "what is served is told once for each number that there is");
     let events = Api::<Event>::namespaced(cluster.admin(), &namespace).list(&ListParams::default()).await.unwrap();
     let notes: Vec<_> = events.items.iter().filter_map(|event| event.note.clone()).collect();
-    for said in ["Autoscaled is False: The external metrics API is off", "1 -> 4, served for a HorizontalPodAutoscaler"]
+    for said in
+        ["Autoscaled is False: The external metrics API is off", "1 -> 4, served to the HorizontalPodAutoscaler"]
     {
         assert_eq!(notes.iter().filter(|note| note.starts_with(said)).count(), 1, "{said}: {notes:#?}");
     }
@@ -217,7 +218,7 @@ async fn another_mode_leaves_no_condition_behind_and_an_older_scaled_consumer_go
 
     // A younger one on the same target that would write: it gives way, and the selector takes its value, too.
     create(cluster, &namespace, in_mode("Scale", "younger", "orders", &group, &topic)).await;
-    wait_for_said(cluster, &namespace, "orders", &["which ScaledConsumer \"younger\" has as well, and it sums"], &[])
+    wait_for_said(cluster, &namespace, "orders", &["which also matches ScaledConsumer \"younger\", and sums"], &[])
         .await;
     wait_for("the younger one to give way", SOON, || async {
         condition(&status(cluster, &namespace, "younger").await, "Conflict", "True", Some("HorizontalPodAutoscaler"))

@@ -8,10 +8,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use paceline::core::Replicas;
-use paceline::kubernetes::lease::Leadership;
-use paceline::kubernetes::scaledconsumer::validate::TargetRef;
-use paceline::kubernetes::watch_state::{ListState, WatchStates};
-use paceline::kubernetes::workload::{ScaleError, Workloads};
+use paceline::kubernetes::{Leadership, ListState, ScaleError, TargetRef, WatchStates, Workloads};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 

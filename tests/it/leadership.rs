@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
-use paceline::kubernetes::lease::{Election, Leadership, LeaseCandidate};
+use paceline::kubernetes::{Election, Leadership, LeaseCandidate};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 

@@ -22,6 +22,7 @@ mod end_to_end;
 mod engine;
 mod engine_invariants;
 mod engine_memory;
+mod engine_outages;
 mod engine_unknown;
 mod external_metrics;
 mod image;

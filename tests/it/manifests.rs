@@ -48,7 +48,7 @@ fn the<'a>(documents: &'a [Value], kind: &str, name: &str) -> &'a Value {
 fn the_crd_in_the_manifests_is_the_one_of_the_code() {
     let written = std::fs::read_to_string(folder().join("base/crd.yaml")).unwrap();
     let said = "manifests/base/crd.yaml is old: cargo run -- crd > manifests/base/crd.yaml";
-    assert!(written == paceline::kubernetes::scaledconsumer::resource::crd_yaml(), "{said}");
+    assert!(written == paceline::kubernetes::scaledconsumer::crd_yaml(), "{said}");
 }
 
 #[test]

@@ -326,7 +326,7 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
             log.matches(text).count()
         };
         wait_for("the controller to have heard of it", SOON, || async {
-            equal(&told("is known by this ConfigMap"), &2)
+            equal(&told("Read the API server's front proxy"), &2)
         })
         .await;
         let before = believed_connections(&adapter.controller);

@@ -423,16 +423,23 @@ fn observations() -> Vec<(Observation, Workload)> {
 
 #[test]
 fn what_is_recorded_is_read_again_as_it_was_and_gives_the_same_decisions() {
-    let poll = Duration::from_secs(10);
     let bounds = Bounds::new(0, Some(24)).unwrap();
-    for rule in [Rule::TimeLag(Objective::default()), Rule::LagPerReplica(100.try_into().unwrap())] {
+    let second = Duration::from_secs(1);
+    let (time_lag, by_lag) = (Rule::TimeLag(Objective::default()), Rule::LagPerReplica(100.try_into().unwrap()));
+    // The observations are 10 s apart: they are consecutive by the deadline that is recorded, and would not be by the default.
+    for (rule, poll, deadline) in [
+        (time_lag, 10 * second, default_poll_deadline(10 * second)),
+        (by_lag, 10 * second, default_poll_deadline(10 * second)),
+        (time_lag, 2 * second, 5 * second),
+        (by_lag, 2 * second, 5 * second),
+    ] {
         let policy = Policy {
             capacity_hint: Some(RecordsPerSecond(99.5)),
-            max_observation_gap: max_observation_gap(poll, default_poll_deadline(poll)),
+            max_observation_gap: max_observation_gap(poll, deadline),
             ..Policy::new(rule, bounds)
         };
-        let config =
-            Config { consumer_group: "orders".into(), poll, policy: PolicySource::Policy(Box::new(policy.clone())) };
+        let source = PolicySource::Policy(Box::new(policy.clone()));
+        let config = Config { consumer_group: "orders".into(), poll, deadline, policy: source };
         let mut recorded = Vec::new();
         let mut live = Vec::new();
         let mut engine = Engine::new(policy);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use paceline::simulate::{Figures, Job, PolicyName, Run, Scenario, parse, read, run, run_all};
 use paceline::yaml::Source;
@@ -73,15 +74,22 @@ fn bounds_for(seen: &Figures) -> (f64, f64, f64) {
     (up(1.02 * seen.late_percent + 0.05, 0.1), up(1.01 * seen.replica_hours, 0.1), seen.rescales + 0.5)
 }
 
+/// The figures of a policy on every scenario, in the order of [`BOUNDS`], with one seed.
+fn figures_of(policy: PolicyName, seed: u64) -> Vec<Figures> {
+    let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
+    let jobs: Vec<_> = scenarios.iter().map(|scenario| Job { scenario, policy, seed }).collect();
+    run_all(&jobs, |_, _| {}).iter().map(|run| run.figures).collect()
+}
+
+/// Those of `timeLag` with the first seed: two tests need them, and they take a while.
+static OWN_FIGURES: LazyLock<Vec<Figures>> = LazyLock::new(|| figures_of(PolicyName::TimeLag, SEEDS[0]));
+
 #[test]
 fn the_engine_is_as_good_as_it_was_on_every_scenario() {
-    let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
-    let job = |(scenario, seed)| Job { scenario, policy: PolicyName::TimeLag, seed };
-    let jobs: Vec<_> = scenarios.iter().flat_map(|scenario| SEEDS.map(|seed| job((scenario, seed)))).collect();
-    let runs: Vec<Figures> = run_all(&jobs, |_, _| {}).iter().map(|run| run.figures).collect();
+    let second = figures_of(PolicyName::TimeLag, SEEDS[1]);
     let mut worse = Vec::new();
-    for ((name, late, hours, changes), runs) in BOUNDS.iter().zip(runs.chunks(SEEDS.len())) {
-        let seen = Figures::mean(runs);
+    for ((name, late, hours, changes), runs) in BOUNDS.iter().zip(OWN_FIGURES.iter().zip(second)) {
+        let seen = Figures::mean(&[*runs.0, runs.1]);
         let (new_late, new_hours, new_changes) = bounds_for(&seen);
         println!("    (\"{name}\", {new_late:.1}, {new_hours:.1}, {new_changes:.1}),");
         if seen.late_percent > *late || seen.replica_hours > *hours || seen.rescales > *changes {
@@ -96,14 +104,9 @@ fn the_engine_is_as_good_as_it_was_on_every_scenario() {
 /// What docs/decisions.md claims, against others that know nothing of the engine.
 #[test]
 fn over_all_scenarios_any_other_autoscaler_is_later_and_costs_more() {
-    let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
-    let mean = |policy| {
-        let jobs: Vec<_> = scenarios.iter().map(|scenario| Job { scenario, policy, seed: 1 }).collect();
-        Figures::mean(&run_all(&jobs, |_, _| {}).iter().map(|run| run.figures).collect::<Vec<_>>())
-    };
-    let own = mean(PolicyName::TimeLag);
+    let own = Figures::mean(&OWN_FIGURES);
     for policy in [PolicyName::LagPerReplica, PolicyName::Keda, PolicyName::Hpa] {
-        let other = mean(policy);
+        let other = Figures::mean(&figures_of(policy, SEEDS[0]));
         assert!(1.5 * own.late_percent < other.late_percent, "{policy:?}: {own:?}, {other:?}");
         assert!(1.1 * own.replica_hours < other.replica_hours, "{policy:?}: {own:?}, {other:?}");
         assert!(5.0 * own.rescales < other.rescales, "{policy:?}: {own:?}, {other:?}");

@@ -1,7 +1,7 @@
 //! Groups of which nothing could be read: what was tried, where, why it failed and what to do.
 
 use super::observe::ObservedGroup;
-use crate::core::{Unknown, printable};
+use crate::core::{ClusterAnswer, Unknown, printable};
 
 /// Why there is nothing to recommend for a group.
 #[derive(Clone, Debug)]
@@ -54,39 +54,26 @@ pub(super) fn messages(failures: &[&UnreadableGroup]) -> Vec<String> {
 
 /// What to do, where the reason itself does not name the flags of the command line.
 fn advice(reason: &Unknown) -> Option<&'static str> {
-    match reason {
-        Unknown::Unreachable { detail } if detail.contains("advertised listener") => Some(
+    if let Unknown::TopicMissing { .. } = reason {
+        return Some(
+            "Check the topic's name; without --topic (or spec.kafka.topics) the topics are those that the group has committed to.",
+        );
+    }
+    match reason.cluster_answer() {
+        ClusterAnswer::Unreachable { detail } if detail.contains("advertised listener") => Some(
             "The address that was given is right. Let that name resolve and be reached from here, or have the brokers advertise another one (advertised.listeners).",
         ),
-        Unknown::Unreachable { detail } if detail.contains("resolve") => {
+        ClusterAnswer::Unreachable { detail } if detail.contains("resolve") => {
             Some("Check the host name in --bootstrap-servers or in the configuration, and that it resolves from here.")
         }
-        Unknown::Unreachable { .. } => Some(
+        ClusterAnswer::Unreachable { .. } => Some(
             "Check the host and the port in --bootstrap-servers or in the configuration, that a broker listens there, and that nothing between here and there refuses the connection.",
         ),
-        Unknown::TimedOut { .. } => Some(
+        ClusterAnswer::TimedOut => Some(
             "Something accepts the connection or drops it silently: check the port and firewalls. Where brokers are only slow or far away, give them longer: --property socket.timeout.ms=10000, or requestTimeout in the configuration.",
         ),
-        Unknown::Authentication { detail } => security_advice(detail),
-        Unknown::TopicMissing { .. } => Some(
-            "Check the topic's name; without --topic (or spec.kafka.topics) the topics are those that the group has committed to.",
-        ),
-        Unknown::NotAuthorized { .. }
-        | Unknown::NoTopicMatches { .. }
-        | Unknown::NothingSelected { .. }
-        | Unknown::HiddenTopics { .. }
-        | Unknown::CommitsExpired { .. }
-        | Unknown::KindHasNoLag { .. }
-        | Unknown::TooMany { .. }
-        | Unknown::Protocol { .. }
-        | Unknown::GroupNeverSeen { .. }
-        | Unknown::NoLeader
-        | Unknown::CoordinatorMoving
-        | Unknown::Missing
-        | Unknown::NegativeOffset(_)
-        | Unknown::Unsupported { .. }
-        | Unknown::Broker { .. }
-        | Unknown::NotReadYet => None,
+        ClusterAnswer::AuthenticationFailed { detail } => security_advice(detail),
+        ClusterAnswer::Answers | ClusterAnswer::NotAskedYet | ClusterAnswer::Refuses => None,
     }
 }
 

@@ -10,9 +10,7 @@ use tokio::time::Instant;
 use super::record::Recording;
 use super::scale::CurrentReplicas;
 use super::targets::GroupTarget;
-use crate::core::{
-    Decision, Engine, Observation, Policy, Replicas, Workload, default_poll_deadline, grouped, max_observation_gap,
-};
+use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped, max_observation_gap};
 use crate::kafka::{self, ClusterSettings, KafkaClient};
 
 /// What was observed of a group, and what follows.
@@ -36,6 +34,11 @@ const POLLS: u32 = 10;
 /// The time between two polls of an observation that takes so long.
 pub(super) fn interval(span: Duration) -> Duration {
     (span / POLLS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
+}
+
+/// The time that a poll may take: at a terminal a slow answer is better than none.
+pub(super) fn deadline(settings: &ClusterSettings) -> Duration {
+    settings.deadline.max(POLL_TIMEOUT)
 }
 
 /// The time in whole microseconds, as a recording keeps it, so that `replay` decides on the same times.
@@ -110,12 +113,10 @@ impl ClusterObserver {
     async fn run(mut self) -> anyhow::Result<()> {
         let interval = interval(self.span);
         self.settings.poll_interval = interval;
-        // At a terminal a slow answer is better than none.
-        self.settings.deadline = self.settings.deadline.max(POLL_TIMEOUT);
+        self.settings.deadline = deadline(&self.settings);
         let mut client = KafkaClient::open(self.settings.clone())?;
         let queries: Vec<_> = self.members.iter().map(|(_, target)| target.query.clone()).collect();
-        // As a replay of the recording has it, which knows the interval only.
-        let max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
+        let max_observation_gap = max_observation_gap(interval, self.settings.deadline);
         let engine = |target: &GroupTarget| Engine::new(Policy { max_observation_gap, ..target.policy.clone() });
         let mut engines: Vec<_> = self.members.iter().map(|(_, target)| engine(target)).collect();
         let mut polls = 0;

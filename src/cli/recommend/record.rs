@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::observe::deadline;
 use super::targets::GroupTarget;
 use crate::cli::outcome::WrongInput;
 use crate::core::{Observation, Pause, Workload};
-use crate::kubernetes::scaledconsumer::resource::{PAUSED, PAUSED_REPLICAS};
+use crate::kubernetes::scaledconsumer::{PAUSED, PAUSED_REPLICAS};
 use crate::replay::{Config, ObservationReader, ObservationRecorder, PolicySource};
 
 /// A recording, and whether its file has been begun.
@@ -126,7 +127,8 @@ fn config(target: &GroupTarget, poll: Duration) -> anyhow::Result<Config> {
             annotations: annotations(target.policy.pause),
         },
     };
-    Ok(Config { consumer_group: target.query.group.clone(), poll, policy })
+    let deadline = deadline(&target.cluster);
+    Ok(Config { consumer_group: target.query.group.clone(), poll, deadline, policy })
 }
 
 /// The annotations that make this pause.

@@ -1,9 +1,7 @@
 //! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
 
 use crate::core::Replicas;
-use crate::kubernetes::call::ApiClient;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::workload::read_once;
+use crate::kubernetes::{ApiClient, TargetRef, read_workload};
 
 /// The replicas there are now.
 #[derive(Clone, Debug)]
@@ -25,7 +23,7 @@ impl CurrentReplicas {
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(client: &ApiClient, namespace: &str, target: &TargetRef) -> CurrentReplicas {
-    match read_once(client, namespace, target).await {
+    match read_workload(client, namespace, target).await {
         Ok(workload) => CurrentReplicas::Known(workload.spec),
         Err(error) => CurrentReplicas::Unknown(format!(
             "the scale of {target} in namespace \"{namespace}\" can't be read: {error}"

@@ -17,10 +17,9 @@ use crate::core::{
     Bounds, GroupQuery, Pattern, Policy, Replicas, Rule, TopicSelection, check_group, check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
-use crate::kubernetes::call::ApiClient;
+use crate::kubernetes::ApiClient;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerSpec};
-use crate::kubernetes::scaledconsumer::validate::{ClusterRef, Validated, validate};
+use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumer, ScaledConsumerSpec, Validated, validate};
 
 /// One consumer group to decide on.
 #[derive(Clone, Debug)]

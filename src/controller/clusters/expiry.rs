@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::kafka::{CertificateExpiry, CertificateOwner};
 use crate::kubernetes::Timestamp;
-use crate::kubernetes::scaledconsumer::status::CertificateWarning;
+use crate::registry::CertificateWarning;
 
 /// Time before the expiry from which there is a warning. cert-manager and Strimzi renew certificates 30 days before and
 /// earlier, so by then the renewal has failed.

@@ -1,21 +1,21 @@
-//! How much the status writer may ask of the API server.
+//! The write budget of the status writer.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What one controller may write, over all ScaledConsumers.
+/// Writes of one controller, over all ScaledConsumers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StatusBudget {
-    /// Writes/s for numbers that only move: 50 objects are 10 s old at most, 3,000 ten minutes.
+    /// Writes/s for moving numbers: 50 objects are at most 10 s old, 3,000 ten minutes.
     pub numbers_per_second: f64,
-    /// Writes/s for conditions and reasons; a burst of 50 goes out at once.
+    /// Writes/s for conditions and reasons, with a burst of 50.
     pub conditions_per_second: f64,
-    /// Writes/s for what engines have learned, up to 64 KiB each.
+    /// Writes/s for memories, up to 64 KiB each.
     pub memories_per_second: f64,
-    /// Events/s; a burst of 50 goes out at once.
+    /// Events/s, with a burst of 50.
     pub events_per_second: f64,
-    /// Writes under way at once.
+    /// Concurrent writes.
     pub concurrency: usize,
 }
 
@@ -31,14 +31,14 @@ impl Default for StatusBudget {
     }
 }
 
-/// Conditions of so many ScaledConsumers are written at once: what changes in a small installation is seen without delay.
+/// Burst of condition writes: in a small installation changes show without delay.
 pub(super) const CONDITION_BURST: f64 = 50.0;
-/// So many Events are written at once.
+/// Burst of Events.
 pub(super) const EVENT_BURST: f64 = 50.0;
-/// So many memories are written at once.
+/// Burst of memory writes.
 pub(super) const MEMORY_BURST: f64 = 10.0;
 
-/// A token bucket: so many a second, and no more than a burst at once.
+/// A token bucket: a rate per second, and a burst.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
     per_second: f64,
@@ -48,12 +48,12 @@ pub(super) struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// A full one.
+    /// A full bucket.
     pub(super) fn new(per_second: f64, burst: f64) -> Self {
         Self { per_second, burst, tokens: burst, filled: Instant::now() }
     }
 
-    /// How many may be taken now.
+    /// The tokens that are available now.
     pub(super) fn available(&mut self, now: Instant) -> usize {
         let passed = now.saturating_duration_since(self.filled);
         self.filled = now;
@@ -61,14 +61,14 @@ impl TokenBucket {
         self.tokens as usize
     }
 
-    /// Takes one, which must be [available](Self::available).
+    /// Takes a token, which must be [available](Self::available).
     pub(super) fn take(&mut self) {
         self.tokens -= 1.0;
     }
 }
 
-/// How long to wait after so many failures in a row: 1 s, doubled up to a minute, and spread so that those that failed
-/// together don't come back together.
+/// Delay after failures in a row: 1 s, doubled up to a minute, with jitter, so that objects that failed together are
+/// not retried together.
 pub(super) fn back_off(failures: u32) -> Duration {
     let seconds = f64::from(1_u32 << failures.saturating_sub(1).min(6)).min(60.0);
     Duration::from_secs_f64(seconds * (0.5 + fastrand::f64()))

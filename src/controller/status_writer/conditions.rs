@@ -1,33 +1,31 @@
-//! The conditions of a ScaledConsumer: what the registry's entry says of each, and which change of one is an Event.
+//! The conditions of a ScaledConsumer: how they follow from the registry's entry, and which changes are Events.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::core::{Decision, Finding, NamedMessage, Reason, Unknown, short};
-use crate::kubernetes::conflict::Competitor;
-use crate::kubernetes::events::{ObjectEvent, Severity};
-use crate::kubernetes::hpa::Judgement;
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::status::{Condition, Time};
+use crate::core::{ClusterAnswer, Decision, Finding, NamedMessage, Reason, Unknown, short};
+use crate::kubernetes::hpa::AutoscaledCondition;
+use crate::kubernetes::scaledconsumer::Mode;
+use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
 use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetError};
 use crate::serve::metrics::ConditionState;
 
 use super::fields::outdated;
-use super::outage::is_outage;
 
 const READY: &str = "Ready";
 const KAFKA_REACHABLE: &str = "KafkaReachable";
+const SCALING_LIMITED: &str = "ScalingLimited";
 const CONFLICT: &str = "Conflict";
-/// Whether an HPA does what is decided; only in mode `Metrics`.
+/// Whether an HPA applies the decisions; only in mode `Metrics`.
 const AUTOSCALED: &str = "Autoscaled";
-/// Whether a certificate of the Kafka cluster's connections expires within two weeks, or has.
+/// Whether a certificate of the Kafka cluster's connections expires within two weeks or has expired.
 const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
 
-/// What is found of one condition, before it has a time.
+/// The result of one condition's check, without a time.
 #[derive(Clone, Debug)]
 pub(super) struct ConditionCheck {
     kind: &'static str,
-    /// `None`: not known, because it could not be looked at.
+    /// `None`: unknown, because it could not be checked.
     is: Option<bool>,
     reason: &'static str,
     message: String,
@@ -42,7 +40,7 @@ fn check(
     ConditionCheck { kind, is: is.into(), reason, message: message.into() }
 }
 
-/// A condition as it was last logged: without its text and times, as there is one per object and kind.
+/// A condition as last logged, without message and times, because one is kept per object and kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KnownCondition {
     kind: Cow<'static, str>,
@@ -51,7 +49,7 @@ pub(super) struct KnownCondition {
 }
 
 impl KnownCondition {
-    /// As the API server has it.
+    /// From the API server's condition.
     pub(super) fn of(condition: &Condition) -> Self {
         Self {
             kind: condition.type_.clone().into(),
@@ -64,9 +62,9 @@ impl KnownCondition {
         }
     }
 
-    /// Whether an outage of the Kafka cluster is what it says.
+    /// Whether an outage of the Kafka cluster is its reason.
     pub(super) fn is_of_outage(&self) -> bool {
-        self.kind == READY && is_outage(&self.reason)
+        self.kind == READY && Unknown::is_outage_name(&self.reason)
     }
 }
 
@@ -79,11 +77,11 @@ impl ConditionCheck {
         }
     }
 
-    /// Whether somebody should look.
+    /// Whether it needs attention.
     fn is_bad(&self) -> bool {
         match (self.kind, self.is) {
             (READY | KAFKA_REACHABLE | AUTOSCALED, Some(false)) | (CONFLICT | CERTIFICATE_EXPIRING, Some(true)) => true,
-            // Every group begins with that.
+            // Every group starts with it.
             ("CapacityUnknown", Some(true)) => false,
             _ => self.is_found(),
         }
@@ -98,11 +96,11 @@ impl ConditionCheck {
     }
 }
 
-/// The conditions that follow from an entry; what was found before and is no longer found has one, too. Nothing where
-/// nothing is known yet. `outdated`: how old the last decision is, if it is too old.
+/// The conditions of an entry, including those of earlier findings that no longer apply; empty where nothing is known
+/// yet. `outdated`: the age of the last decision, if it is too old.
 pub(super) fn checks(
     entry: &Entry,
-    judgement: Option<&Judgement>,
+    autoscaled: Option<&AutoscaledCondition>,
     outdated: Option<Duration>,
     before: &[KnownCondition],
 ) -> Vec<ConditionCheck> {
@@ -117,7 +115,7 @@ pub(super) fn checks(
                 check(READY, false, reason, message.clone()),
                 kafka_reachable(snapshot.observation.failure.as_ref()),
             ],
-            Ok(decision) => of_decision(snapshot, decision, mode, judgement, before),
+            Ok(decision) => of_decision(snapshot, decision, mode, autoscaled, before),
         },
     };
     if let Some(age) = outdated {
@@ -156,7 +154,7 @@ fn of_decision(
     snapshot: &Snapshot,
     decision: &Decision,
     mode: Mode,
-    judgement: Option<&Judgement>,
+    autoscaled: Option<&AutoscaledCondition>,
     before: &[KnownCondition],
 ) -> Vec<ConditionCheck> {
     let was = |kind: &str| before.iter().any(|known| known.kind == kind);
@@ -164,10 +162,14 @@ fn of_decision(
         ready(snapshot, decision, mode),
         kafka_reachable(decision.group_failure()),
         active(decision),
-        limited(&decision.reason),
         conflict(snapshot.competitor.as_ref()),
     ];
-    checks.extend(judgement.map(|Judgement { is, reason, message }| check(AUTOSCALED, *is, reason, message.clone())));
+    // With incomplete data the limit is unknown, so the condition is kept.
+    let is_kept = matches!(decision.reason, Reason::DataIncomplete { .. }) && was(SCALING_LIMITED);
+    checks.extend((!is_kept).then(|| limited(&decision.reason)));
+    checks.extend(
+        autoscaled.map(|AutoscaledCondition { is, reason, message }| check(AUTOSCALED, *is, reason, message.clone())),
+    );
     checks.extend(certificate(snapshot.certificate.as_ref(), was(CERTIFICATE_EXPIRING)));
     checks.extend(Finding::NAMES.into_iter().filter_map(|name| finding(name, &decision.findings, was(name))));
     checks
@@ -177,7 +179,7 @@ fn outdated_text(entry: &Entry, age: Duration) -> String {
     let age = short(age);
     match &entry.snapshot {
         Some(snapshot) => format!(
-            "The last decision is more than {age} old, and one is due every {}; the numbers are as old. The controller or the API server is overloaded, or its task is stuck: see its log.",
+            "The last decision is more than {age} old, and one is due every {}. The controller or the API server is overloaded, or its task is stuck: see its log.",
             short(snapshot.poll_interval)
         ),
         None => format!("Nothing has been decided for more than {age}: see the controller's log."),
@@ -187,7 +189,7 @@ fn outdated_text(entry: &Entry, age: Duration) -> String {
 fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck {
     let blocking = match mode {
         Mode::Scale | Mode::Metrics => snapshot.competitor.as_ref().filter(|competitor| competitor.forbids_writing()),
-        // A dry run beside an HPA is how one is tried before it takes over.
+        // A dry run beside an HPA is a trial before it takes over.
         Mode::DryRun => None,
     };
     if let Some(competitor) = blocking {
@@ -203,34 +205,19 @@ fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck
     }
 }
 
-/// Kafka is not reachable where no broker can be asked; a group or topic that is not there is another matter.
+/// Kafka is unreachable where no broker answers. A missing group or topic is another matter.
 fn kafka_reachable(failure: Option<&Unknown>) -> ConditionCheck {
-    match failure {
-        None
-        | Some(
-            Unknown::GroupNeverSeen { .. }
-            | Unknown::NoTopicMatches { .. }
-            | Unknown::NothingSelected { .. }
-            | Unknown::HiddenTopics { .. }
-            | Unknown::CommitsExpired { .. }
-            | Unknown::KindHasNoLag { .. }
-            | Unknown::TooMany { .. }
-            | Unknown::TopicMissing { .. }
-            | Unknown::CoordinatorMoving
-            | Unknown::NoLeader
-            | Unknown::NegativeOffset(_)
-            | Unknown::Missing
-            | Unknown::Unsupported { .. }
-            | Unknown::Broker { .. },
-        ) => check(KAFKA_REACHABLE, true, "Reachable", "The Kafka cluster answers."),
-        Some(Unknown::NotReadYet) => check(KAFKA_REACHABLE, None, "NotReadYet", "It has not been read yet."),
-        Some(
-            reason @ (Unknown::Unreachable { .. }
-            | Unknown::Authentication { .. }
-            | Unknown::NotAuthorized { .. }
-            | Unknown::Protocol { .. }
-            | Unknown::TimedOut { .. }),
-        ) => check(KAFKA_REACHABLE, false, reason.name(), format!("Kafka can't be read: {reason}.")),
+    let answers = || check(KAFKA_REACHABLE, true, "Reachable", "The Kafka cluster answers.");
+    let Some(reason) = failure else { return answers() };
+    match reason.cluster_answer() {
+        ClusterAnswer::Answers => answers(),
+        ClusterAnswer::NotAskedYet => check(KAFKA_REACHABLE, None, "NotReadYet", "It has not been read yet."),
+        ClusterAnswer::Refuses
+        | ClusterAnswer::Unreachable { .. }
+        | ClusterAnswer::AuthenticationFailed { .. }
+        | ClusterAnswer::TimedOut => {
+            check(KAFKA_REACHABLE, false, reason.name(), format!("Kafka can't be read: {reason}."))
+        }
     }
 }
 
@@ -243,12 +230,11 @@ fn active(decision: &Decision) -> ConditionCheck {
 }
 
 fn limited(reason: &Reason) -> ConditionCheck {
-    const KIND: &str = "ScalingLimited";
     if reason.is_limit() {
         let NamedMessage { name, message } = NamedMessage::from(reason);
-        check(KIND, true, name, message)
+        check(SCALING_LIMITED, true, name, message)
     } else {
-        check(KIND, false, "WithinBounds", "The policy's replica count is within all bounds.")
+        check(SCALING_LIMITED, false, "WithinBounds", "The policy's replica count is within all bounds.")
     }
 }
 
@@ -259,7 +245,7 @@ fn conflict(competitor: Option<&Competitor>) -> ConditionCheck {
     }
 }
 
-/// True with its sentence while one expires, False once it was renewed, and nothing for what never was.
+/// True while one expires, False once it is renewed, `None` if none ever expired.
 fn certificate(warning: Option<&CertificateWarning>, was: bool) -> Option<ConditionCheck> {
     match warning {
         Some(CertificateWarning { reason, message }) => {
@@ -269,7 +255,7 @@ fn certificate(warning: Option<&CertificateWarning>, was: bool) -> Option<Condit
     }
 }
 
-/// True with its sentence for what is found, False for what was found once, and nothing for what never was.
+/// True while it applies, False if it did before, `None` if it never did.
 fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<ConditionCheck> {
     let mut found = findings.iter().filter(|finding| finding.name() == name);
     match found.next() {
@@ -284,7 +270,7 @@ fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<Condit
     }
 }
 
-/// The conditions with what was found put in their places.
+/// The conditions with the checks applied.
 pub(super) fn merged(
     before: &[Condition],
     checks: &[ConditionCheck],
@@ -317,8 +303,8 @@ pub(super) fn merged(
     conditions
 }
 
-/// Whether one of the conditions is another one than before. What is only a text counts for `Autoscaled`: its message
-/// has no moving numbers, and whoever repairs an HPA looks for what is left to repair.
+/// Whether a condition changed. A new message counts for `Autoscaled` only: it has no moving numbers, and it shows what
+/// is left to repair in an HPA.
 pub(super) fn differ(before: &[Condition], after: &[Condition]) -> bool {
     let is_same = |(a, b): (&Condition, &Condition)| {
         (&a.type_, &a.status, &a.reason) == (&b.type_, &b.status, &b.reason)
@@ -327,13 +313,13 @@ pub(super) fn differ(before: &[Condition], after: &[Condition]) -> bool {
     before.len() != after.len() || !before.iter().zip(after).all(is_same)
 }
 
-/// Whether a check is another one than was last logged.
+/// Whether a check differs from what was last logged.
 pub(super) fn are_new(checks: &[ConditionCheck], known: &[KnownCondition]) -> bool {
     checks.iter().any(|check| !known.iter().any(|known| known.kind == check.kind && check.is_as(known)))
 }
 
-/// Takes the checks as known; gives an Event for each that changed. What an outage of the Kafka cluster explains has
-/// none: the outage is reported once for all. `in_outage`: it is or was one of those that the outage affects.
+/// Records the checks as known; returns an Event for each change. Changes that an outage of the Kafka cluster explains
+/// have none, because the outage is reported once for all. `in_outage`: the object is or was affected by one.
 pub(super) fn transitions(
     known: &mut Vec<KnownCondition>,
     checks: Vec<ConditionCheck>,
@@ -344,7 +330,7 @@ pub(super) fn transitions(
         let old = known.iter_mut().find(|known| known.kind == check.kind);
         let is_new = old.as_ref().is_none_or(|old| !check.is_as(old));
         let has_turned = old.as_ref().is_some_and(|old| old.status != check.status());
-        // That all is well from the start needs no Event.
+        // A good state at the start needs no Event.
         let matters = is_new && (check.is_bad() || check.is_found() || has_turned);
         if matters && !(in_outage && is_explained(&check, old.as_deref())) {
             let text = format!("{} is {}: {}", check.kind, check.status(), check.message);
@@ -360,11 +346,12 @@ pub(super) fn transitions(
     events
 }
 
-/// Whether the outage of a Kafka cluster, or its end, explains a change.
+/// Whether the outage of a Kafka cluster or its end explains a change.
 fn is_explained(check: &ConditionCheck, old: Option<&KnownCondition>) -> bool {
     match check.kind {
         READY | KAFKA_REACHABLE => {
-            is_outage(check.reason) || (check.is != Some(false) && old.is_some_and(|old| is_outage(&old.reason)))
+            Unknown::is_outage_name(check.reason)
+                || (check.is != Some(false) && old.is_some_and(|old| Unknown::is_outage_name(&old.reason)))
         }
         kind => kind == "DataIncomplete",
     }

@@ -1,48 +1,44 @@
-//! The status that follows from an entry of the registry, and how urgent its difference from the written one is. Pure:
-//! the caller gives the time.
+//! Computes the status of an entry of the registry, and how urgent it is to write it. Pure: the caller passes the time.
 
 use std::time::Duration;
 
 use crate::core::{Candidate, Decision, DecisionView, Replicas, TimeLag};
-use crate::kubernetes::Timestamp;
-use crate::kubernetes::events::{ObjectEvent, Severity};
-use crate::kubernetes::scaledconsumer::resource::{
-    CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus,
-};
-use crate::kubernetes::scaledconsumer::status::Time;
+use crate::kubernetes::scaledconsumer::{CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus};
+use crate::kubernetes::{ObjectEvent, Severity, Time, Timestamp};
 use crate::registry::{ActionResult, Entry, ReplicaChange};
 
 use super::conditions::differ;
 
-/// A decision is outdated when this many polls have brought no new one.
+/// Polls without a new decision after which the last one is outdated.
 const MISSED_POLLS: u32 = 3;
-/// What a poll and a write may take, beside the time between two polls.
+/// Time for a poll and a write, in addition to the time between two polls.
 const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Without any decision so far: how long the first one may take.
+/// Time for the first decision.
 const FIRST_DECISION_TIMEOUT: Duration = Duration::from_secs(120);
-/// Ages are written in these steps, in seconds: so an outdated decision is few writes, however long it lasts.
+/// Ages are written in these steps, in seconds, so that an outdated decision needs few writes.
 const AGE_STEPS: [u64; 12] = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400];
-/// The time of the oldest record is kept while a new estimate is this close, or within a tenth of its age: polls tell it
-/// only about so exactly.
+/// The written time of the oldest record is kept while a new estimate is this close or within a tenth of its age: polls
+/// are not more precise.
 const OLDEST_TOLERANCE: Duration = Duration::from_secs(10);
-/// An arrival rate or a capacity has moved when it is another one by this share, and by a record a second.
+/// Relative change from which an arrival rate or a capacity is written again, if it is also more than a record a
+/// second.
 const MOVED_SHARE: f64 = 0.2;
 
 /// How urgent a write is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Urgency {
-    /// Nothing is to be written.
+    /// There is nothing to write.
     #[default]
     Nothing,
-    /// Numbers have moved, by this weight: how much of the lag is another.
+    /// Numbers changed, with this weight by the share of the lag.
     Numbers(u8),
-    /// A condition or a spec is another one.
+    /// A condition or the spec changed.
     Conditions,
-    /// The replicas were changed, or are to be.
+    /// The replicas were changed or are to be changed.
     Change,
 }
 
-/// How old the last decision is, in steps, where it is too old. `since`: when this controller began to expect one.
+/// The age of the last decision, in steps, if it is too old. `since`: when this controller began to wait for one.
 pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<Duration> {
     let (age, most) = match &entry.snapshot {
         _ if entry.refused.is_some() => return None,
@@ -53,8 +49,7 @@ pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<
     step.filter(|_| age > most)
 }
 
-/// Whether an entry says something that can be written: what has been decided is carried out first, and whoever has just
-/// begun to lead decides again.
+/// Whether an entry can be written: a decision is carried out first, and a new leader decides again.
 pub(super) fn is_settled(entry: &Entry) -> bool {
     let Some(snapshot) = &entry.snapshot else { return entry.refused.is_some() };
     match snapshot.action {
@@ -65,42 +60,6 @@ pub(super) fn is_settled(entry: &Entry) -> bool {
         | ActionResult::Failed(_)
         | ActionResult::Postponed(_)
         | ActionResult::NotWritten => true,
-    }
-}
-
-/// A copy of a status without its memory: that is up to 64 KiB, and written on its own.
-pub(super) fn without_memory(status: &ScaledConsumerStatus) -> ScaledConsumerStatus {
-    let ScaledConsumerStatus {
-        observed_generation,
-        replicas,
-        desired,
-        lag,
-        lag_complete,
-        time_lag,
-        oldest_record_time,
-        reason,
-        message,
-        model,
-        candidates,
-        memory: _,
-        decisions,
-        conditions,
-    } = status;
-    ScaledConsumerStatus {
-        observed_generation: *observed_generation,
-        replicas: *replicas,
-        desired: *desired,
-        lag: *lag,
-        lag_complete: *lag_complete,
-        time_lag: time_lag.clone(),
-        oldest_record_time: oldest_record_time.clone(),
-        reason: reason.clone(),
-        message: message.clone(),
-        model: model.clone(),
-        candidates: candidates.clone(),
-        memory: None,
-        decisions: decisions.clone(),
-        conditions: conditions.clone(),
     }
 }
 
@@ -128,7 +87,8 @@ fn rows_to_keep(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<Candidate> {
     rows
 }
 
-/// When the oldest unread record came. What is written stays while it fits: an age that grows with the clock is no news.
+/// When the oldest unread record arrived. The written time is kept while it fits, because an age that grows with the
+/// clock is no change.
 fn oldest_record(decision: &Decision, before: Option<Time>) -> Option<Time> {
     let (age, is_bound) = match decision.model.time_lag {
         TimeLag::Seconds(age) if age > Duration::ZERO => (age, false),
@@ -138,7 +98,7 @@ fn oldest_record(decision: &Decision, before: Option<Time>) -> Option<Time> {
     let came = time(decision.at.saturating_sub(age));
     let fits = |before: &Time| {
         let apart = Duration::from_secs(before.0.as_second().abs_diff(came.0.as_second()));
-        // Where only the least age is known, an older record fits as well.
+        // Where only a minimum age is known, an older record fits as well.
         apart <= OLDEST_TOLERANCE.max(age / 10) || (is_bound && before.0 < came.0)
     };
     Some(before.filter(fits).unwrap_or(came))
@@ -149,7 +109,7 @@ pub(super) fn time(at: Duration) -> Time {
     Time(i64::try_from(at.as_secs()).ok().and_then(|at| Timestamp::from_second(at).ok()).unwrap_or(Timestamp::MAX))
 }
 
-/// A change as the status has it.
+/// A change in the form of the status.
 pub(super) fn past(change: &ReplicaChange) -> PastDecision {
     let count = |replicas: u32| i32::try_from(replicas).unwrap_or(i32::MAX);
     PastDecision {
@@ -161,7 +121,7 @@ pub(super) fn past(change: &ReplicaChange) -> PastDecision {
     }
 }
 
-/// Adds to the decisions of a status, newest first, what has been changed since `since`.
+/// Adds the changes after `since` to the decisions of a status, newest first.
 pub(super) fn add_changes(status: &mut ScaledConsumerStatus, entry: &Entry, since: Duration) {
     for change in entry.changes.iter().filter(|change| change.at > since) {
         let new = past(change);
@@ -179,7 +139,7 @@ pub(super) fn change_event(change: &ReplicaChange, mode: Mode) -> ObjectEvent {
     let ReplicaChange { from, to, reason, message, at: _ } = change;
     let (action, how) = match mode {
         Mode::Scale | Mode::DryRun => ("Scale", ""),
-        Mode::Metrics => ("Serve", ", served for a HorizontalPodAutoscaler to act on"),
+        Mode::Metrics => ("Serve", ", served to the HorizontalPodAutoscaler"),
     };
     let text = format!("{} -> {}{how}: {message}", from.0, to.0);
     ObjectEvent { severity: Severity::Normal, reason: (*reason).to_owned(), action, text }
@@ -206,7 +166,7 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
         messages.map(|message| without_numbers(message)).collect::<Vec<_>>()
     };
     if before.reason != after.reason {
-        // Of a group that moves it may be another one at each poll.
+        // It may change at each poll of an active group.
         return Urgency::Numbers(4);
     }
     if before.lag != after.lag {
@@ -218,14 +178,14 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
     if is_moved { Urgency::Numbers(1) } else { Urgency::Nothing }
 }
 
-/// 2 where more than a tenth of the lag is another, else 1: no object waits more than twice as long as another.
+/// 2 where more than a tenth of the lag changed, else 1: no object waits more than twice as long as another.
 fn weight(before: Option<i64>, after: Option<i64>) -> u8 {
     let (before, after) = (before.unwrap_or(0), after.unwrap_or(0));
     let most = before.max(after).unsigned_abs();
     if before.abs_diff(after) > most / 10 { 2 } else { 1 }
 }
 
-/// The numbers of the model that people look at.
+/// The numbers of the model that users read.
 fn rates(status: &ScaledConsumerStatus) -> [Option<f64>; 3] {
     let model = status.model.as_ref();
     [
@@ -242,7 +202,7 @@ fn has_moved(before: Option<f64>, after: Option<f64>) -> bool {
     }
 }
 
-/// A text with each run of numbers and durations as one sign: those move by themselves.
+/// The text with each run of numbers and durations replaced by one sign, because those change constantly.
 fn without_numbers(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
     for word in text.split_inclusive(' ') {

@@ -1,5 +1,5 @@
-//! What the status writer keeps of one ScaledConsumer: what was last written and reported, and what is due. One per object,
-//! so it holds no copy of a status but while a write is on its way back through the watch.
+//! The status writer's state of one ScaledConsumer: what was last written and reported, and what is due. It holds no
+//! copy of a status except while a write has not come back through the watch.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -7,32 +7,30 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::Replicas;
-use crate::kubernetes::events::EventLimit;
-use crate::kubernetes::hpa::Judgement;
-use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
-use crate::kubernetes::scaledconsumer::status::difference;
-use crate::kubernetes::scaledconsumer::validate::ClusterRef;
+use crate::kubernetes::EventLimit;
+use crate::kubernetes::hpa::AutoscaledCondition;
+use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumerStatus, difference};
 use crate::registry::{Entry, ReplicaChange, Snapshot};
 
 use super::conditions::{self, ConditionCheck, KnownCondition};
 use super::fields::{self, Urgency};
 
-/// How long the watch may take to bring a written status back; then what the watch has shown counts.
+/// How long the watch may take to show a written status; then the watch's state counts.
 const PENDING_TIMEOUT: Duration = Duration::from_secs(30);
-/// Changes from this long before the term belong to it: the control loop may learn of the leadership a moment earlier.
+/// Changes up to this long before the term belong to it: the control loop may learn of the leadership a moment earlier.
 const TERM_SLACK: Duration = Duration::from_secs(60);
-/// The first numbers of objects that are seen together are spread over this time.
-const FIRST_SPREAD: f64 = 10.0;
+/// The first numbers of objects that are found together are spread over this time, in seconds.
+const INITIAL_SPREAD_SECONDS: f64 = 10.0;
 
 pub(super) struct TrackedObject {
     uid: Option<String>,
     pub(super) revision: u64,
     generation: Option<i64>,
-    /// The snapshot that was there when a new spec came: what follows from it is of the spec before.
+    /// The snapshot at the arrival of a new spec. It belongs to the previous one.
     of_old_spec: Option<Weak<Snapshot>>,
-    /// Since when it is tracked, on the observations' clock.
+    /// When tracking began, on the observations' clock.
     pub(super) since: Duration,
-    /// Changes up to this time are in the status or of another leader.
+    /// Changes up to this time are in the status already, or of another leader.
     changes_since: Duration,
     /// The last change that was reported, by its time and its replicas.
     reported: Option<(Duration, Replicas, Replicas)>,
@@ -44,17 +42,27 @@ pub(super) struct TrackedObject {
     pub(super) cause: Option<ClusterRef>,
     /// Whether an outage affected it when its conditions were last reported.
     pub(super) was_in_outage: bool,
-    /// How old its decision was, in steps, when it was last looked at.
+    /// The age of its decision, in steps, when last checked.
     pub(super) outdated: Option<Duration>,
     pub(super) urgency: Urgency,
-    pub(super) is_queued: [bool; 3],
+    /// Whether a memory is to be written.
+    pub(super) is_memory_due: bool,
     pub(super) written_at: Instant,
     pub(super) in_flight: bool,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
 }
 
-/// A status to write and the checks that it follows from.
+/// A kind of write that is due, the most important one last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    Numbers,
+    Memory,
+    Conditions,
+    Change,
+}
+
+/// A status to write, and the checks that it is based on.
 pub(super) struct StatusPlan {
     pub(super) status: ScaledConsumerStatus,
     pub(super) checks: Vec<ConditionCheck>,
@@ -62,8 +70,8 @@ pub(super) struct StatusPlan {
 }
 
 impl TrackedObject {
-    /// An object that this leader sees for the first time. What is in its status was reported by whoever wrote it.
-    /// `term_began`: when this controller began to lead, on the observations' clock.
+    /// An object that is new to this leader. What its status contains was already reported. `term_began`: when this
+    /// controller began to lead, on the observations' clock.
     pub(super) fn new(entry: &Entry, term_began: Duration, now: Duration) -> Self {
         let record = entry.record.as_deref();
         let known: Vec<_> =
@@ -71,9 +79,9 @@ impl TrackedObject {
         let is_written = |change: &&ReplicaChange| {
             record.is_some_and(|record| record.status.decisions.contains(&fields::past(change)))
         };
-        // What another leader has saved is as good as what this controller had learned as a follower.
+        // A memory that another leader saved is as good as one learned as a follower.
         let memory = entry.memory.as_ref().filter(|_| record.is_some_and(|record| record.status.memory.is_some()));
-        let spread = Duration::from_secs_f64(fastrand::f64() * FIRST_SPREAD);
+        let spread = Duration::from_secs_f64(fastrand::f64() * INITIAL_SPREAD_SECONDS);
         Self {
             uid: uid(entry),
             revision: 0,
@@ -90,7 +98,7 @@ impl TrackedObject {
             cause: None,
             outdated: None,
             urgency: Urgency::Nothing,
-            is_queued: [false; 3],
+            is_memory_due: false,
             written_at: Instant::now().checked_sub(spread).unwrap_or_else(Instant::now),
             in_flight: false,
             failures: 0,
@@ -98,12 +106,26 @@ impl TrackedObject {
         }
     }
 
-    /// Whether the entry is of another object, which has this one's name.
+    /// The most important allowed write, with its weight among others of its kind.
+    pub(super) fn due(&self, is_allowed: impl Fn(Due) -> bool, now: Instant) -> Option<(Due, f64)> {
+        let (status, weight) = match self.urgency {
+            Urgency::Nothing => (None, 1),
+            Urgency::Numbers(weight) => (Some(Due::Numbers), weight),
+            Urgency::Conditions => (Some(Due::Conditions), 1),
+            Urgency::Change => (Some(Due::Change), 1),
+        };
+        let memory = self.is_memory_due.then_some(Due::Memory);
+        let due = [status, memory].into_iter().flatten().filter(|due| !self.in_flight && is_allowed(*due)).max()?;
+        let unwritten = now.duration_since(self.written_at).as_secs_f64() + 1.0;
+        Some((due, f64::from(weight) * unwritten))
+    }
+
+    /// Whether the entry is another object of the same name.
     pub(super) fn is_of_another(&self, entry: &Entry) -> bool {
         self.uid != uid(entry)
     }
 
-    /// Takes in a new state of the entry.
+    /// Updates it from the entry.
     pub(super) fn renew(&mut self, entry: &Entry, now: Instant) {
         self.revision = entry.revision;
         let Some(record) = &entry.record else { return };
@@ -125,20 +147,20 @@ impl TrackedObject {
         }
     }
 
-    /// A status was written.
+    /// Records a written status.
     pub(super) fn wrote(&mut self, status: ScaledConsumerStatus, now: Instant) {
         self.pending = Some(Box::new((status, now + PENDING_TIMEOUT)));
         self.written_at = now;
     }
 
-    /// The status as the API server has it, as far as is known.
+    /// The status in the API server, as far as known.
     pub(super) fn written<'a>(&'a self, entry: &'a Entry) -> Option<&'a ScaledConsumerStatus> {
         let record = entry.record.as_ref()?;
         Some(self.pending.as_ref().map_or(&record.status, |pending| &pending.0))
     }
 
-    /// Whether what was learned is to be written.
-    pub(super) fn is_memory_due(&self, entry: &Entry) -> bool {
+    /// Whether there is a memory that was not written.
+    pub(super) fn has_new_memory(&self, entry: &Entry) -> bool {
         entry.record.is_some() && entry.memory.is_some() && entry.memory != self.memory_sent
     }
 
@@ -154,13 +176,18 @@ impl TrackedObject {
         self.reported = entry.changes.back().map(identity).or(self.reported);
     }
 
-    /// The status that there should be; nothing where nothing is known yet.
-    pub(super) fn plan(&self, entry: &Entry, judgement: Option<&Judgement>, now: Duration) -> Option<StatusPlan> {
+    /// The status to write; `None` where nothing is known yet.
+    pub(super) fn plan(
+        &self,
+        entry: &Entry,
+        autoscaled: Option<&AutoscaledCondition>,
+        now: Duration,
+    ) -> Option<StatusPlan> {
         let outdated = fields::outdated(entry, self.since, now);
         if outdated.is_none() && !fields::is_settled(entry) {
             return None;
         }
-        let checks = conditions::checks(entry, judgement, outdated, &self.known);
+        let checks = conditions::checks(entry, autoscaled, outdated, &self.known);
         let mut urgency =
             if conditions::are_new(&checks, &self.known) { Urgency::Conditions } else { Urgency::Nothing };
         let Some(before) = self.written(entry) else {
@@ -169,7 +196,8 @@ impl TrackedObject {
             }
             return Some(StatusPlan { status: ScaledConsumerStatus::default(), checks, urgency });
         };
-        let mut status = fields::without_memory(before);
+        // The memory is written separately.
+        let mut status = ScaledConsumerStatus { memory: None, ..before.clone() };
         if self.of_old_spec.is_none() {
             status.observed_generation = self.generation;
         }

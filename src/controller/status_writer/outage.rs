@@ -1,4 +1,4 @@
-//! Outages of Kafka clusters: one cause that all ScaledConsumers of a cluster share is logged once, and is one Event.
+//! Outages of Kafka clusters: a cause that all ScaledConsumers of a cluster share is logged once, and is one Event.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,31 +6,27 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::Unknown;
-use crate::kubernetes::scaledconsumer::validate::ClusterRef;
+use crate::kubernetes::scaledconsumer::ClusterRef;
 use crate::registry::Entry;
 
-/// How long an outage is watched before it is reported, so that the report counts all that it affects: their polls end
-/// within a second or two of each other.
+/// Delay before an outage is reported, so that the report counts all affected ScaledConsumers: their polls fail within
+/// a second or two of each other.
 const REPORT_DELAY: Duration = Duration::from_secs(2);
-/// An outage is reported again when it affects this many times more.
-const GROWTH: usize = 10;
-/// From so many affected ScaledConsumers on, their conditions wait for two polls: a short outage then changes only some.
-const MANY: usize = 10;
+/// Factor by which the affected ScaledConsumers must grow before an outage is reported again.
+const REPORT_GROWTH: usize = 10;
+/// From this many affected ScaledConsumers on, their conditions wait for two polls, so that a short outage changes only
+/// some.
+const LARGE_OUTAGE: usize = 10;
 
-/// Whether a reason's name is that of a whole cluster's failure.
-pub(super) fn is_outage(reason: &str) -> bool {
-    matches!(reason, "Unreachable" | "AuthenticationFailed" | "TimedOut")
-}
-
-/// The cluster that can't be read, if that is what an entry says.
+/// The unreadable cluster and the cause, if an entry is in an outage.
 pub(super) fn cause(entry: &Entry) -> Option<(&ClusterRef, &Unknown)> {
     let (spec, snapshot) = (entry.spec.as_ref()?, entry.snapshot.as_ref()?);
     let incomplete = snapshot.decision().and_then(|decision| decision.lag.incomplete_because.as_ref());
     let reason = incomplete.map(|missing| &missing.reason).or(snapshot.observation.failure.as_ref())?;
-    is_outage(reason.name()).then_some((&spec.cluster, reason))
+    reason.is_outage().then_some((&spec.cluster, reason))
 }
 
-/// The outages there are, by cluster.
+/// The current outages, by cluster.
 #[derive(Default)]
 pub(super) struct Outages(BTreeMap<ClusterRef, Outage>);
 
@@ -41,14 +37,14 @@ struct Outage {
     poll_interval: Duration,
     affected: usize,
     most_affected: usize,
-    /// How many were affected when it was last reported; 0 before the first report.
+    /// How many were affected at the last report; 0 before the first one.
     reported: usize,
-    /// Whether nobody has reported it before: another leader may have.
+    /// Whether no leader has reported it before.
     is_new: bool,
     recovered: Option<Instant>,
 }
 
-/// The begin, the growth or the end of an outage.
+/// The start, growth or end of an outage.
 pub(super) struct OutageReport {
     pub(super) cluster: ClusterRef,
     pub(super) is_over: bool,
@@ -58,7 +54,7 @@ pub(super) struct OutageReport {
 }
 
 impl Outages {
-    /// One more ScaledConsumer is affected. `is_new`: its conditions don't say so yet.
+    /// Records one more affected ScaledConsumer. `is_new`: its conditions do not show it yet.
     pub(super) fn add(&mut self, entry: &Entry, is_new: bool, now: Instant) {
         let Some((cluster, reason)) = cause(entry) else { return };
         let poll_interval = entry.snapshot.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.poll_interval);
@@ -79,7 +75,7 @@ impl Outages {
         outage.recovered = None;
     }
 
-    /// One ScaledConsumer fewer is affected.
+    /// Records one affected ScaledConsumer fewer.
     pub(super) fn remove(&mut self, cluster: &ClusterRef, now: Instant) {
         if let Some(outage) = self.0.get_mut(cluster) {
             outage.affected = outage.affected.saturating_sub(1);
@@ -89,13 +85,13 @@ impl Outages {
         }
     }
 
-    /// Until when the conditions of those that a cluster's outage affects should wait.
+    /// Until when the conditions of affected ScaledConsumers should wait.
     pub(super) fn settled_at(&self, cluster: &ClusterRef) -> Option<Instant> {
-        let outage = self.0.get(cluster).filter(|outage| outage.most_affected >= MANY)?;
+        let outage = self.0.get(cluster).filter(|outage| outage.most_affected >= LARGE_OUTAGE)?;
         Some(outage.begun + 2 * outage.poll_interval)
     }
 
-    /// What is to be reported now.
+    /// The reports that are due.
     pub(super) fn reports(&mut self, now: Instant) -> Vec<OutageReport> {
         let mut reports = Vec::new();
         self.0.retain(|cluster, outage| {
@@ -106,7 +102,7 @@ impl Outages {
                 affected,
                 text,
             };
-            // One that comes back within two polls is the same one.
+            // An outage that resumes within two polls is the same one.
             if let Some(recovered) = outage.recovered {
                 let is_over = now >= recovered + 2 * outage.poll_interval;
                 if is_over && (outage.reported > 0 || !outage.is_new) {
@@ -117,11 +113,11 @@ impl Outages {
                 return !is_over;
             }
             let is_due = outage.is_new && now >= outage.begun + REPORT_DELAY;
-            if is_due && outage.affected >= (outage.reported * GROWTH).max(1) {
+            if is_due && outage.affected >= (outage.reported * REPORT_GROWTH).max(1) {
                 let (affected, text) = (outage.affected, &outage.text);
-                let whom = if affected == 1 { "ScaledConsumer" } else { "ScaledConsumers" };
+                let noun = if affected == 1 { "ScaledConsumer" } else { "ScaledConsumers" };
                 let text =
-                    format!("Kafka cluster \"{cluster}\" can't be read, which affects {affected} {whom}: {text}.");
+                    format!("Kafka cluster \"{cluster}\" can't be read, which affects {affected} {noun}: {text}.");
                 reports.push(report(false, affected, text));
                 outage.reported = affected;
             }

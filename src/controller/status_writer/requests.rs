@@ -1,4 +1,4 @@
-//! The status writer's requests: which are under way, what became of them, and whether the API server takes any.
+//! The status writer's requests: those under way, their results, and whether the API server accepts any.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,31 +10,26 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::kubernetes::ObjectReference;
-use crate::kubernetes::call::{ApiClient, CallError};
-use crate::kubernetes::events::{ObjectEvent, write_event};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
-use crate::kubernetes::scaledconsumer::status::write_status;
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::scaledconsumer::{ScaledConsumerStatus, write_status};
+use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, ObjectReference, write_event};
 
 use super::budget::{EVENT_BURST, StatusBudget, TokenBucket, back_off};
 
-/// So many writes fail in a row before they are held back: one object's own failure is no reason.
+/// Failed writes in a row after which writes are held back: a failure of a single object is no reason.
 const FAILURES_IN_A_ROW: u32 = 3;
-/// Events that wait; those beyond are dropped.
+/// Waiting Events; further ones are dropped.
 const MAX_EVENTS_WAITING: usize = 1000;
-/// Events under way at once.
+/// Concurrent Event writes.
 const EVENT_CONCURRENCY: usize = 2;
 
-/// What a request was for.
-pub(super) enum Written {
+/// The purpose of a request.
+pub(super) enum RequestKind {
     Status(Arc<Key>, Box<ScaledConsumerStatus>),
     Memory(Arc<Key>),
     Event,
 }
 
-type Answer = (Written, Result<Option<()>, CallError>);
+type Answer = (RequestKind, Result<Option<()>, CallError>);
 
 pub(super) struct Requests {
     client: ApiClient,
@@ -49,7 +44,7 @@ pub(super) struct Requests {
     failures: WriteFailures,
 }
 
-/// Whether the API server takes writes. An outage is one line when it begins and one when it ends.
+/// Whether the API server accepts writes. An outage is logged at its start and at its end.
 struct WriteFailures {
     in_a_row: u32,
     failed: u64,
@@ -73,7 +68,7 @@ impl Requests {
         }
     }
 
-    /// Whether a write may begin. Changes of replicas have half of the concurrency to themselves.
+    /// Whether a write may start. Half of the concurrency is reserved for changes of replicas.
     pub(super) fn has_room(&self, is_change: bool) -> bool {
         let writes = self.in_flight.len() - self.events_in_flight;
         if self.failures.is_outage {
@@ -82,23 +77,23 @@ impl Requests {
         writes < if is_change { self.concurrency } else { self.concurrency.div_ceil(2) }
     }
 
-    /// Whether the API server takes no writes.
+    /// Whether the API server accepts no writes.
     pub(super) fn is_outage(&self) -> bool {
         self.failures.is_outage
     }
 
     /// Writes fields of a status.
     pub(super) fn write(&self, key: Arc<Key>, fields: Map<String, Value>, status: ScaledConsumerStatus) {
-        self.begin(fields, Arc::clone(&key), Written::Status(key, Box::new(status)));
+        self.begin(fields, Arc::clone(&key), RequestKind::Status(key, Box::new(status)));
     }
 
-    /// Writes what an engine has learned.
+    /// Writes a memory.
     pub(super) fn write_memory(&self, key: Arc<Key>, memory: &str) {
         let fields = Map::from_iter([("memory".to_owned(), json!(memory))]);
-        self.begin(fields, Arc::clone(&key), Written::Memory(key));
+        self.begin(fields, Arc::clone(&key), RequestKind::Memory(key));
     }
 
-    fn begin(&self, fields: Map<String, Value>, key: Arc<Key>, what: Written) {
+    fn begin(&self, fields: Map<String, Value>, key: Arc<Key>, what: RequestKind) {
         let (client, leadership) = (self.client.clone(), self.leadership.clone());
         self.in_flight.push(Box::pin(async move {
             let written = write_status(&client, &key, fields, &leadership).await;
@@ -106,7 +101,7 @@ impl Requests {
         }));
     }
 
-    /// Writes an Event when there is room.
+    /// Queues an Event.
     pub(super) fn add_event(&mut self, about: ObjectReference, event: ObjectEvent) {
         if self.events.len() < MAX_EVENTS_WAITING {
             return self.events.push_back((about, event));
@@ -117,7 +112,7 @@ impl Requests {
         self.events_dropped += 1;
     }
 
-    /// Begins to write the Events that the budget allows.
+    /// Starts to write Events within the budget.
     pub(super) fn start_events(&mut self, now: Instant) {
         while !self.failures.is_outage
             && self.events_in_flight < EVENT_CONCURRENCY
@@ -130,25 +125,25 @@ impl Requests {
             let controller = Arc::clone(&self.controller);
             self.in_flight.push(Box::pin(async move {
                 let written = write_event(&client, &controller, &about, &event, &leadership).await;
-                (Written::Event, written)
+                (RequestKind::Event, written)
             }));
         }
         if self.events.is_empty() && self.events_dropped > 0 {
-            info!(dropped = self.events_dropped, "All Events that were waiting are written.");
+            info!(dropped = self.events_dropped, "All waiting Events are written.");
             self.events_dropped = 0;
         }
     }
 
-    /// The next answer; nothing where no request is under way. Cancel-safe.
+    /// The next answer; `None` where no request is under way. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Answer> {
         let (what, answer) = self.in_flight.next().await?;
         match what {
-            Written::Event => self.events_in_flight -= 1,
-            Written::Status(..) | Written::Memory(_) => {}
+            RequestKind::Event => self.events_in_flight -= 1,
+            RequestKind::Status(..) | RequestKind::Memory(_) => {}
         }
         match &answer {
             Ok(Some(())) => self.failures.succeeded(),
-            // Another one leads, or the object is gone.
+            // This controller does not lead, or the object is gone.
             Ok(None) | Err(CallError::NotFound(_)) => {}
             Err(error) => self.failures.failed(error),
         }
@@ -159,7 +154,7 @@ impl Requests {
 impl WriteFailures {
     fn succeeded(&mut self) {
         if self.is_outage {
-            info!(failed = self.failed, "The API server takes status and Event writes again.");
+            info!(failed = self.failed, "The API server accepts status and Event writes again.");
         }
         (self.in_a_row, self.failed, self.is_outage) = (0, 0, false);
     }
@@ -171,7 +166,7 @@ impl WriteFailures {
         if self.in_a_row >= FAILURES_IN_A_ROW {
             self.retry_at = Instant::now() + back_off((self.in_a_row - FAILURES_IN_A_ROW + 1).min(5));
             if !self.is_outage {
-                warn!(%error, "Status and Event writes fail; trying again. Decisions and scaling go on.");
+                warn!(%error, "Status and Event writes fail; retrying. Decisions and scaling continue.");
             }
             self.is_outage = true;
         }

@@ -118,15 +118,15 @@ impl RuleInput<'_> {
     }
 
     /// The upper bound as a reason, where it is below what the rule recommends.
-    pub(super) fn bound(&self, asked: &RuleResult) -> Option<Reason> {
-        if asked.replicas().is_none_or(|replicas| replicas <= self.allowed.ceiling) {
+    pub(super) fn bound(&self, result: &RuleResult) -> Option<Reason> {
+        if result.replicas().is_none_or(|replicas| replicas <= self.allowed.ceiling) {
             return None;
         }
         Some(match self.allowed.bound {
-            UpperBound::MaxReplicas => Reason::MaxReplicas(asked.clone()),
-            UpperBound::Unknown => Reason::PartitionsUnknown(asked.clone()),
+            UpperBound::MaxReplicas => Reason::MaxReplicas(result.clone()),
+            UpperBound::Unknown => Reason::PartitionsUnknown(result.clone()),
             UpperBound::Partitions { useful_members } => Reason::PartitionBound {
-                rule: asked.clone(),
+                rule: result.clone(),
                 useful_members,
                 threads_per_replica: self.sizing.threads_per_replica().get(),
             },
@@ -153,7 +153,7 @@ impl RuleInput<'_> {
         }
         let quiet_for = self.quiet.map_or(Duration::ZERO, |quiet| self.now().saturating_sub(quiet.since));
         if quiet_for < after {
-            return Err(format!("{} of quiet are missing", short(after - quiet_for)));
+            return Err(format!("{} more without work are needed", short(after - quiet_for)));
         }
         Ok(quiet_for)
     }

@@ -60,7 +60,7 @@ struct ByLag<'a> {
 }
 
 impl ByLag<'_> {
-    fn asked(&self) -> RuleResult {
+    fn rule_result(&self) -> RuleResult {
         RuleResult::Lag(self.wanted.rule)
     }
 
@@ -90,9 +90,9 @@ impl ByLag<'_> {
         let (min, max) = (self.input.policy.bounds.min(), self.input.policy.bounds.max());
         match (self.input.current(), max) {
             (current, _) if current < min && self.wanted.clamped <= min => {
-                Some((min, self.input.bound(&self.asked()).unwrap_or(Reason::MinReplicas(self.asked()))))
+                Some((min, self.input.bound(&self.rule_result()).unwrap_or(Reason::MinReplicas(self.rule_result()))))
             }
-            (current, Some(max)) if current > max => Some((max, Reason::MaxReplicas(self.asked()))),
+            (current, Some(max)) if current > max => Some((max, Reason::MaxReplicas(self.rule_result()))),
             (_, _) => None,
         }
     }
@@ -112,29 +112,29 @@ impl ByLag<'_> {
         if lowest <= current {
             let last = self.recommendations.lowest.last_beyond(Replicas(current.0 + 1)).unwrap_or(self.input.now());
             let remaining = (last + window).saturating_sub(self.input.now());
-            return (current, Reason::ScaleUpWindow { rule: self.asked(), remaining });
+            return (current, Reason::ScaleUpWindow { rule: self.rule_result(), remaining });
         }
         let desired = self.input.limit_up(lowest);
         let reason = if desired < lowest {
-            Reason::StepLimit { rule: self.asked() }
+            Reason::StepLimit { rule: self.rule_result() }
         } else {
-            self.input.bound(&self.asked()).unwrap_or(Reason::LagAboveThreshold(self.wanted.rule))
+            self.input.bound(&self.rule_result()).unwrap_or(Reason::LagAboveThreshold(self.wanted.rule))
         };
         (desired, reason)
     }
 
     fn steady(&self) -> Reason {
         let rule = self.wanted.rule;
-        if let Some(bound) = self.input.bound(&self.asked()) {
+        if let Some(bound) = self.input.bound(&self.rule_result()) {
             return bound;
         }
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Reason::DataIncomplete { missing: missing.to_string() };
         }
         if rule.wanted < self.input.allowed.floor {
-            Reason::MinReplicas(self.asked())
+            Reason::MinReplicas(self.rule_result())
         } else {
-            Reason::Steady(self.asked())
+            Reason::Steady(self.rule_result())
         }
     }
 
@@ -156,12 +156,14 @@ impl ByLag<'_> {
         };
         if target >= current {
             // Only zero was in question.
-            let because = idle.err().unwrap_or_else(|| "the scale-down window asks for it".to_owned());
+            let because = idle
+                .err()
+                .unwrap_or_else(|| "the highest recommendation of the scale-down window is not lower".to_owned());
             return (current, Reason::NotIdleYet { because });
         }
         let desired = self.input.limit_down(target);
         let reason = match idle {
-            _ if desired > target => Reason::StepLimit { rule: self.asked() },
+            _ if desired > target => Reason::StepLimit { rule: self.rule_result() },
             Ok(quiet_for) if desired.0 == 0 => Reason::Idle { quiet_for },
             Ok(_) | Err(_) => Reason::LagBelowThreshold(self.wanted.rule),
         };
@@ -173,7 +175,7 @@ impl ByLag<'_> {
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Some(
                 self.input
-                    .bound(&self.asked())
+                    .bound(&self.rule_result())
                     .unwrap_or_else(|| Reason::DataIncomplete { missing: missing.to_string() }),
             );
         }
@@ -191,7 +193,7 @@ impl ByLag<'_> {
         let wait = |highest, remaining: Duration| {
             // Whole seconds, rounded up: what waits never waits "0s more".
             let remaining = Duration::from_secs(remaining.as_secs_f64().ceil() as u64);
-            Box::new(Reason::ScaleDownWindow { rule: self.asked(), highest, remaining })
+            Box::new(Reason::ScaleDownWindow { rule: self.rule_result(), highest, remaining })
         };
         let seen_for =
             self.recommendations.complete_since.map_or(Duration::ZERO, |since| self.input.now().saturating_sub(since));

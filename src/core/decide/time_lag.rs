@@ -31,9 +31,9 @@ const EFFECT_SHOWS_WITHIN_S: f64 = 70.0;
 const MORE_DEMAND: f64 = 1.15;
 /// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
 /// no reason to keep replicas.
-const PATIENCE: f64 = 0.25;
+const NEGLIGIBLE_AGE: f64 = 0.25;
 /// Seconds beyond the objective, and two commit intervals, after which replicas are added though the capacity is unknown.
-const BLIND_AFTER_S: f64 = 40.0;
+const DOUBLES_AFTER_S: f64 = 40.0;
 /// Seconds without backlog, at least, before a level is left to measure the capacity of a replica.
 const PROBE_HOLD_S: f64 = 60.0;
 /// For how long no replica is removed where offsets contradict each other.
@@ -84,10 +84,10 @@ impl Evaluation<'_> {
         let current = self.input.current();
         let (min, max) = (self.input.policy.bounds.min(), self.input.policy.bounds.max());
         if current < min {
-            return (min, Reason::MinReplicas(self.asked()));
+            return (min, Reason::MinReplicas(self.rule_result()));
         }
         if let Some(max) = max.filter(|max| current > *max) {
-            return (max, Reason::MaxReplicas(self.asked()));
+            return (max, Reason::MaxReplicas(self.rule_result()));
         }
         if current.0 == 0 {
             return self.activate();
@@ -141,13 +141,13 @@ impl Evaluation<'_> {
 
     fn up(&self, predictions: &Predictions<'_>, best: &LevelPrediction) -> Choice {
         let stay = self.input.current();
-        let asked = RuleResult::TimeLag(self.comparison(predictions, best));
+        let result = RuleResult::TimeLag(self.comparison(predictions, best));
         let ceiling = &self.input.facts.estimator.ceiling;
         if let Some(waiting_for) = self.pending_change(best.replicas) {
             return (stay, Reason::ChangePending { waiting_for });
         }
         if let Some(remaining) = self.effect_awaited(predictions) {
-            return (stay, Reason::WaitingForEffect { rule: asked, remaining });
+            return (stay, Reason::WaitingForEffect { rule: result, remaining });
         }
         if self.can_wait(predictions, best) {
             return (stay, Reason::CanWait(self.comparison(predictions, best)));
@@ -156,7 +156,7 @@ impl Evaluation<'_> {
             Some(throughput) if ceiling.retry => Reason::CeilingRetry { ceiling: RecordsPerSecond(throughput) },
             Some(_) | None => self
                 .input
-                .bound(&self.asked())
+                .bound(&self.rule_result())
                 .unwrap_or_else(|| Reason::ObjectiveAtRisk(self.comparison(predictions, best))),
         };
         (Replicas(best.replicas), reason)
@@ -192,10 +192,10 @@ impl Evaluation<'_> {
 
     fn can_wait(&self, predictions: &Predictions<'_>, best: &LevelPrediction) -> bool {
         let (situation, estimator) = (predictions.situation, &self.input.facts.estimator);
-        if estimator.age_s() > PATIENCE * situation.objective_s {
+        if estimator.age_s() > NEGLIGIBLE_AGE * situation.objective_s {
             return false;
         }
-        let later = situation.predict(best.replicas, &situation.prefix(estimator.step_s));
+        let later = situation.predict(best.replicas, &situation.prefix(estimator.poll_s));
         later.late - best.queues.late < situation.negligible()
     }
 
@@ -234,7 +234,7 @@ impl Evaluation<'_> {
         let situation = predictions.situation;
         let restored_s = predictions.of_level(situation.current)?.queues.restored_s;
         let age_s = self.input.facts.estimator.age_s();
-        let soon = age_s > PATIENCE * situation.objective_s && restored_s < situation.horizon_s();
+        let soon = age_s > NEGLIGIBLE_AGE * situation.objective_s && restored_s < situation.horizon_s();
         soon.then(|| Reason::Draining { time_lag: length(age_s.ceil()), remaining: length(restored_s.ceil()) })
     }
 
@@ -251,9 +251,9 @@ impl Evaluation<'_> {
         if busy {
             let beyond = if is_beyond { *beyond_since.get_or_insert(now) } else { now };
             let since = beyond.max(estimator.unsettled_at.unwrap_or(now));
-            let blind = seconds_between(since, now) >= BLIND_AFTER_S + 2.0 * estimator.commit_interval_s;
+            let is_due = seconds_between(since, now) >= DOUBLES_AFTER_S + 2.0 * estimator.commit_interval_s;
             // Members that have not come yet can't be measured, and more of them would not come either.
-            if blind && self.input.awaited.is_none() {
+            if is_due && self.input.awaited.is_none() {
                 let doubled = stay.0.saturating_mul(2).min(self.input.allowed.ceiling.0);
                 let level = self.levels.allowed.iter().copied().find(|level| *level >= doubled && *level > stay.0);
                 if let Some(level) = level {
@@ -282,7 +282,7 @@ impl Evaluation<'_> {
         // Should it be too low, that shows after two commits; then more must start. What is later than the objective by
         // then is a risk that has a price, too.
         let commit_interval_s = self.input.facts.estimator.commit_interval_s;
-        let noticed_s = BLIND_AFTER_S / 2.0 + 2.0 * commit_interval_s;
+        let noticed_s = DOUBLES_AFTER_S / 2.0 + 2.0 * commit_interval_s;
         let late_s = (noticed_s + situation.mean_start_s + situation.pause_s - situation.objective_s).max(0.0);
         let price =
             situation.move_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_s;
@@ -298,36 +298,36 @@ impl Evaluation<'_> {
         let now = self.input.now();
         recommendations.lowest.push(now, wanted, up.stabilization);
         recommendations.highest.push(now, wanted, down.stabilization);
-        let asked = self.asked();
+        let result = self.rule_result();
         if wanted > stay {
             let lowest = recommendations.lowest.extreme_since(now.saturating_sub(up.stabilization)).unwrap_or(wanted);
             if lowest <= stay {
                 let last = recommendations.lowest.last_beyond(Replicas(stay.0 + 1)).unwrap_or(now);
                 let remaining = (last + up.stabilization).saturating_sub(now);
-                return (stay, Reason::ScaleUpWindow { rule: asked, remaining });
+                return (stay, Reason::ScaleUpWindow { rule: result, remaining });
             }
             let desired = self.input.limit_up(lowest);
-            return if desired < wanted { (desired, Reason::StepLimit { rule: asked }) } else { (desired, reason) };
+            return if desired < wanted { (desired, Reason::StepLimit { rule: result }) } else { (desired, reason) };
         }
         if wanted < stay {
             let window = down.stabilization;
             let seen_for = recommendations.complete_since.map_or(Duration::ZERO, |since| now.saturating_sub(since));
             if seen_for < window {
                 let remaining = window - seen_for;
-                return (stay, Reason::ScaleDownWindow { rule: asked, highest: None, remaining });
+                return (stay, Reason::ScaleDownWindow { rule: result, highest: None, remaining });
             }
             let highest = recommendations.highest.extreme_since(now.saturating_sub(window)).unwrap_or(wanted);
             let in_window = |beyond: Replicas| {
                 let last = recommendations.highest.last_beyond(beyond).unwrap_or(now);
                 let remaining = (last + window).saturating_sub(now);
-                Reason::ScaleDownWindow { rule: asked.clone(), highest: Some(highest), remaining }
+                Reason::ScaleDownWindow { rule: result.clone(), highest: Some(highest), remaining }
             };
             if highest >= stay {
                 return (stay, in_window(Replicas(stay.0 - 1)));
             }
             let desired = self.input.limit_down(highest);
             return match desired {
-                _ if desired > highest => (desired, Reason::StepLimit { rule: asked }),
+                _ if desired > highest => (desired, Reason::StepLimit { rule: result }),
                 _ if highest > wanted => (desired, in_window(wanted)),
                 _ => (desired, reason),
             };

@@ -1,4 +1,4 @@
-//! What must hold of changes by the time-lag policy, whatever arrives and however long changes take: what is earned before
+//! What must hold of changes by the time-lag policy, whatever arrives and however long changes take: what is saved before
 //! a release, and what waits for a change that is under way.
 
 use std::collections::VecDeque;
@@ -151,7 +151,7 @@ fn state(memory: &Memory) -> &TimeLagState {
     }
 }
 
-/// Plays a load to an engine that knows from the beginning what a member can do.
+/// Plays a load to an engine that knows from the beginning the capacity of a member.
 fn play(load: &TestedLoad, check: impl FnMut(&TestedDecision<'_>)) {
     play_with(Some(RecordsPerSecond(CAPACITY)), load, check);
 }

@@ -116,9 +116,9 @@ impl MemberWindow {
         self.busy_since.map_or(0.0, |since| seconds_between(since, now))
     }
 
-    /// Begins new counts, because earlier ones are not comparable. The member's own capacity is kept.
-    fn begin_anew(&mut self) {
-        // Polls during one rebalance begin anew many times; only what came in between would be a new rate.
+    /// Starts new counts, because earlier ones are not comparable. The member's own capacity is kept.
+    fn start_over(&mut self) {
+        // Polls during one rebalance start over many times; only what came in between would be a new rate.
         let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH_S && self.since.seconds > 0.0);
         let before = measured.or(self.before);
         *self = Self { own: self.own, before, present: self.present, ..Self::default() };
@@ -152,7 +152,7 @@ const MAX_POINTS: usize = 64;
 impl CapacityEstimate {
     /// A rebalance or a gap: nothing before it is comparable with what comes.
     pub(super) fn forget_windows(&mut self) {
-        self.members.values_mut().for_each(MemberWindow::begin_anew);
+        self.members.values_mut().for_each(MemberWindow::start_over);
         self.committed.clear();
     }
 
@@ -227,7 +227,7 @@ impl CapacityEstimate {
             let silent =
                 window.edge.is_none_or(|(at, _, _)| seconds_between(at, timing.now) > 3.0 * timing.commit_interval_s);
             if silent {
-                window.begin_anew();
+                window.start_over();
             }
             return;
         }
@@ -290,7 +290,7 @@ impl CapacityEstimate {
         self.at_limit_at = Some(timing.now);
         if self.evidence.seconds >= ENOUGH_S {
             self.believed = true;
-            // What was measured beats a bound, or a collapse of the capacity would hide behind it.
+            // What was measured beats a bound, or a collapse of the capacity would not show.
             self.lower_bound = self.lower_bound.min(self.evidence.rate().unwrap_or(f64::INFINITY));
         }
     }

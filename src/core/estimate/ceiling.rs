@@ -1,7 +1,7 @@
 //! Whether more members bring more throughput: every scale-up of a busy group is an experiment.
 //!
 //! A group that is at its limit and gains less than half of what was predicted shares something that is at its own
-//! limit: a database, a quota, a network. Then more replicas are no help, and slow members are not to blame.
+//! limit: a database, a quota, a network. Then more replicas do not help, and slow members are not the cause.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ pub(in crate::core) struct Trial {
 persisted!(Trial { since, from, to, before, capacity, demand });
 
 impl Ceiling {
-    /// The throughput that is not got beyond, in records/s.
+    /// The throughput that is not exceeded, in records/s.
     pub(in crate::core) fn throughput(&self) -> Option<f64> {
         self.believed.map(|believed| believed.throughput)
     }
@@ -119,7 +119,8 @@ impl Ceiling {
     }
 
     /// Looks whether the last scale-up has shown its effect, and whether a ceiling still holds. `arriving` is in
-    /// records/s; `members` are all that the group has, the same since `unsettled_at`.
+    /// records/s; `members` are all that the group has, the same since `unsettled_at`. Where nothing `is_judged`, members
+    /// that are not known to be busy may be busy.
     pub(super) fn update(
         &mut self,
         timing: Timing,
@@ -127,6 +128,7 @@ impl Ceiling {
         members: u32,
         unsettled_at: Option<Duration>,
         arriving: f64,
+        is_judged: bool,
     ) {
         let now = timing.now;
         let throughput = capacity.throughput_at_limit(timing);
@@ -141,7 +143,7 @@ impl Ceiling {
                     self.conclude(now, trial, throughput, share, arriving);
                 }
                 // Without a backlog there is nothing to see.
-                _ if over || (settled && !busy) => self.trial = None,
+                _ if over || (settled && !busy && is_judged) => self.trial = None,
                 Some(_) | None => {}
             }
         }
@@ -154,7 +156,7 @@ impl Ceiling {
         if throughput.is_some_and(is_wrong) {
             self.believed = None;
             self.retry = false;
-        } else if seconds_between(believed.since, now) > believed.lasts_s && !self.retry {
+        } else if is_judged && seconds_between(believed.since, now) > believed.lasts_s && !self.retry {
             if busy {
                 self.retry = true;
             } else {

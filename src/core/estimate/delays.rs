@@ -20,7 +20,7 @@ const PAUSES: usize = 8;
 /// The least that a rebalance takes, in seconds, though no poll may have seen one.
 const SHORTEST_PAUSE_S: f64 = 2.0;
 /// A change that takes longer than twice what it usually takes and so many seconds has failed, or hangs.
-const PATIENCE_S: f64 = 60.0;
+const OVERDUE_MARGIN_S: f64 = 60.0;
 
 /// What was learnt of starts and rebalances.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -80,7 +80,7 @@ impl Delays {
 
     /// Whether the change has been pending for so long that nothing waits for it any more.
     pub(in crate::core) fn is_overdue(&self, now: Duration) -> bool {
-        let most = 2.0 * self.longest_start_s() + PATIENCE_S;
+        let most = 2.0 * self.longest_start_s() + OVERDUE_MARGIN_S;
         self.pending.is_some_and(|change| seconds_between(change.since, now) > most)
     }
 

@@ -75,11 +75,6 @@ impl Histories {
         self.0.iter().map(|tracked| &tracked.history)
     }
 
-    /// All of them, to be changed.
-    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = &mut PartitionHistory> {
-        self.0.iter_mut().map(|tracked| &mut tracked.history)
-    }
-
     /// A partition's history.
     pub(super) fn of(&self, seen: &PartitionObservation) -> Option<&PartitionHistory> {
         let place = self.0.binary_search_by(|tracked| tracked.key().cmp(&key(seen))).ok()?;

@@ -32,6 +32,8 @@ pub(super) struct PartitionHistory {
     first_commit: Option<OffsetPoint>,
     /// Seconds of a stable group in which there was something to read and nothing was.
     pub(super) frozen_s: f64,
+    /// Records/s that arrived by the last estimate.
+    pub(super) rate: f64,
     /// Log start offsets: when one was first seen, when it moved last, and where it was then.
     start: Option<StartMoves>,
 }
@@ -67,9 +69,11 @@ struct StartMoves {
 const RETENTION_WINDOW: Duration = Duration::from_secs(1800);
 
 impl PartitionHistory {
-    /// Adds what was seen; gives the records that arrived since the last time.
-    pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation) -> u64 {
+    /// Adds what was seen, at `resumed_at` or later where polls came back then; gives the records that arrived since the
+    /// last time.
+    pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation, resumed_at: Duration) -> u64 {
         let (now, mut arrived) = (nanos(at), 0);
+        let unseen = self.ends.back().filter(|_| at == resumed_at).map_or(0, |last| now - last.at);
         if let Ok(end) = seen.end {
             if self.ends.back().is_some_and(|last| end < last.offset) {
                 *self = Self::default();
@@ -81,7 +85,7 @@ impl PartitionHistory {
             self.push_commit(OffsetPoint { at: now, offset: committed });
         }
         if let Ok(start) = seen.start {
-            self.push_start(OffsetPoint { at: now, offset: start });
+            self.push_start(OffsetPoint { at: now, offset: start }, unseen);
         }
         self.forget_consumed(at, seen);
         arrived
@@ -119,18 +123,24 @@ impl PartitionHistory {
         }
     }
 
-    fn push_start(&mut self, start: OffsetPoint) {
+    /// `unseen`: how long before this one the last poll was, if polls in between are missing. What was deleted then and how
+    /// long it took are left out.
+    fn push_start(&mut self, start: OffsetPoint, unseen: Nanos) {
         match &mut self.start {
             Some(moves) if start.offset >= moves.last.offset => {
+                if unseen > 0 {
+                    let deleted = start.offset.since(moves.last.offset);
+                    moves.first = OffsetPoint { at: moves.first.at + unseen, offset: moves.first.offset.plus(deleted) };
+                    moves.last = OffsetPoint { at: moves.last.at + unseen, offset: start.offset };
+                }
                 if start.offset > moves.last.offset {
                     moves.last = start;
                 }
                 let first = moves.first;
                 if start.at.saturating_sub(first.at) > nanos(RETENTION_WINDOW) {
                     // Halfway from the old beginning: about half of the window is kept.
-                    let middle = first.offset.get().midpoint(moves.last.offset.get());
-                    let middle = i64::try_from(middle).ok().and_then(Offset::new).unwrap_or(moves.last.offset);
-                    moves.first = OffsetPoint { at: first.at.midpoint(start.at), offset: middle };
+                    let half = moves.last.offset.since(first.offset) / 2;
+                    moves.first = OffsetPoint { at: first.at.midpoint(start.at), offset: first.offset.plus(half) };
                 }
             }
             Some(_) | None => self.start = Some(StartMoves { first: start, last: start }),
@@ -148,25 +158,39 @@ impl PartitionHistory {
         }
     }
 
-    pub(super) fn forget_commits(&mut self) {
-        self.edges.clear();
-        self.first_commit = None;
-    }
-
     /// The last commit that changed something, or the first that was seen.
     pub(super) fn last_commit(&self) -> Option<OffsetPoint> {
         self.edges.back().or(self.first_commit.as_ref()).copied()
     }
 
-    /// When the last commit that changed something was seen.
-    pub(super) fn last_edge(&self) -> Option<Duration> {
-        self.edges.back().map(|edge| Duration::from_nanos(edge.at))
+    /// Commits that changed something, each with the one before, the latest first. Without the pair with `resumed_at` in
+    /// between, when polls came back: how long it took is not known.
+    fn edge_pairs(&self, resumed_at: Duration) -> impl Iterator<Item = (&OffsetPoint, &OffsetPoint)> {
+        let (edges, resumed_at) = (self.edges.iter().rev(), nanos(resumed_at));
+        let pairs = edges.clone().zip(edges.skip(1));
+        pairs.filter(move |(later, earlier)| !(earlier.at < resumed_at && resumed_at <= later.at))
+    }
+
+    /// Records that were committed from the oldest commit that is kept until now, and in how much time: nothing where no
+    /// commit was seen. Polls that are missing before `resumed_at` are left out.
+    fn committed_since_oldest(&self, now: Nanos, committed: Offset, resumed_at: Duration) -> Option<(u64, Nanos)> {
+        let resumed_at = nanos(resumed_at);
+        let mut points = self.first_commit.iter().filter(|_| self.edges.is_empty()).chain(&self.edges);
+        let mut before = *points.next()?;
+        let (mut records, mut time) = (0, 0);
+        for point in points.copied().chain([OffsetPoint { at: now, offset: committed }]) {
+            if !(before.at < resumed_at && resumed_at <= point.at) {
+                records += point.offset.since(before.offset);
+                time += point.at.saturating_sub(before.at);
+            }
+            before = point;
+        }
+        Some((records, time))
     }
 
     /// Seconds between commits that changed something, the latest first.
-    pub(super) fn gaps(&self) -> impl Iterator<Item = f64> {
-        let edges = self.edges.iter().rev();
-        edges.clone().zip(edges.skip(1)).map(|(later, earlier)| seconds(earlier.at, later.at))
+    pub(super) fn gaps(&self, resumed_at: Duration) -> impl Iterator<Item = f64> {
+        self.edge_pairs(resumed_at).map(|(later, earlier)| seconds(earlier.at, later.at))
     }
 
     /// Records/s that producers add, over the time from `window` ago until the last observation of this partition.
@@ -213,7 +237,8 @@ impl PartitionHistory {
             (Some(first), Some(last)) => Some(last.offset.since(first.offset) as f64 / seconds(first.at, last.at)),
             (Some(edge), None) => {
                 let before = self.edges.iter().rev().nth(1).or(self.first_commit.as_ref())?;
-                (before.at <= from).then(|| edge.offset.since(before.offset) as f64 / seconds(from, now))
+                let is_known = (since..=from).contains(&before.at);
+                is_known.then(|| edge.offset.since(before.offset) as f64 / seconds(from, now))
             }
             (None, _) => {
                 let watched = self.first_commit.is_some_and(|commit| commit.at <= from && from > since);
@@ -225,14 +250,21 @@ impl PartitionHistory {
 
     /// Records that have been read since the last commit, as it seems from the pace of the commits before: at most as
     /// many as fit into one and a half commit intervals.
-    pub(super) fn read_since_commit(&self, now: Duration, commit_interval_s: f64) -> f64 {
-        let Some(&last) = self.edges.back() else { return 0.0 };
-        let span = (2.0 * commit_interval_s).max(30.0);
-        let before = self.edges.iter().rev().find(|edge| seconds(edge.at, last.at) >= span);
-        let Some(&from) = before.or_else(|| self.edges.front()).filter(|edge| edge.at < last.at) else {
+    pub(super) fn read_since_commit(&self, now: Duration, (commit_interval_s, resumed_at): (f64, Duration)) -> f64 {
+        let Some(last) = self.edges.back() else { return 0.0 };
+        let span_s = (2.0 * commit_interval_s).max(30.0);
+        let (mut records, mut time) = (0, 0);
+        for (later, earlier) in self.edge_pairs(resumed_at) {
+            if seconds(0, time) >= span_s {
+                break;
+            }
+            records += later.offset.since(earlier.offset);
+            time += later.at - earlier.at;
+        }
+        if time == 0 {
             return 0.0;
-        };
-        let pace = last.offset.since(from.offset) as f64 / seconds(from.at, last.at);
+        }
+        let pace = records as f64 / seconds(0, time);
         pace * seconds(last.at, nanos(now)).min(1.5 * commit_interval_s)
     }
 
@@ -252,7 +284,7 @@ impl PartitionHistory {
     /// Seconds until the log start reaches the committed offset, where it comes nearer.
     ///
     /// Only the speed at which it catches up counts: where a program deletes what it has read, both move together.
-    pub(super) fn deleted_in(&self, now: Duration, seen: &PartitionObservation) -> Option<f64> {
+    pub(super) fn deleted_in(&self, now: Duration, seen: &PartitionObservation, resumed_at: Duration) -> Option<f64> {
         let StartMoves { first, last } = self.start?;
         let (Ok(Some(committed)), Ok(start)) = (&seen.committed, &seen.start) else { return None };
         if committed < start {
@@ -265,9 +297,8 @@ impl PartitionHistory {
             return None;
         }
         let deleted = last.offset.since(first.offset) as f64 / span;
-        let oldest = self.first_commit.map(|commit| self.edges.front().copied().unwrap_or(commit))?;
-        let watched = seconds(oldest.at, now);
-        let read = if watched > 0.0 { committed.since(oldest.offset) as f64 / watched } else { 0.0 };
+        let (records, watched) = self.committed_since_oldest(now, *committed, resumed_at)?;
+        let read = if watched > 0 { records as f64 / seconds(0, watched) } else { 0.0 };
         let closing = deleted - read;
         (closing > 0.0).then(|| committed.since(*start) as f64 / closing)
     }

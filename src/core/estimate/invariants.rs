@@ -49,7 +49,7 @@ fn play(steps: &[TestedPoll], mut check: impl FnMut(&Observation, &GroupLag, &Es
         if step.wait <= 0 {
             estimator.forget_offsets();
         }
-        estimator.observe(&observation, &lag, step.wait <= 0 || step.wait > 60);
+        estimator.observe(&observation, &lag, Duration::from_secs(60));
         check(&observation, &lag, &before, &estimator);
     }
 }
@@ -122,7 +122,7 @@ proptest! {
         });
     }
 
-    /// What a member can do is learnt from complete observations of a group that has been stable for ten seconds only.
+    /// The capacity of a member is learnt from complete observations of a group that has been stable for ten seconds only.
     #[test]
     fn capacity_is_learnt_from_certain_evidence_only(steps in steps()) {
         let (mut index, mut last, mut unsettled_at) = (0, None, Duration::ZERO);

@@ -31,7 +31,7 @@ fn observe(estimator: &mut Estimator, seconds: u64, topic: (&str, &str), members
         partitions: Vec::new(),
         group,
     };
-    estimator.observe(&observation, &GroupLag::of(&observation, OffsetReset::Latest), false);
+    estimator.observe(&observation, &GroupLag::of(&observation, OffsetReset::Latest), Duration::from_secs(60));
 }
 
 #[test]

@@ -33,12 +33,12 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
                 sizing: sizing(assignor, threads, loads.len()),
                 capacity,
                 present: Present::default(),
-                dealt: Vec::new(),
+                assignments: Vec::new(),
                 current,
                 ceilings: limit.map_or(Vec::new(), |limit| (0..30).map(|replicas| (replicas, limit)).collect()),
                 start_delay_s,
                 mean_start_s: start_delay_s,
-                arriving_in_s: 0.0,
+                pending_start_s: 0.0,
                 pause_s,
                 surge: Surges::default().remaining(0.0, 600.0),
                 steady_share: 1.0,
@@ -90,7 +90,7 @@ proptest! {
     fn more_capacity_makes_nothing_later(
         situation in situations(), replicas in 1_u32..20, age in 0.0..600.0_f64, factor in 1.0..3.0_f64,
     ) {
-        // A backlog of the same age everywhere: what is dealt to another member goes into its queue by its age.
+        // A backlog of the same age everywhere: what is assigned to another member goes into its queue by its age.
         let situation = PredictionInput { backlogs: situation.rates.iter().map(|rate| rate * age).collect(), ..situation };
         // A ceiling is shared by what the members could do, so a faster one takes from the others.
         prop_assume!(situation.ceilings.is_empty());

@@ -1,11 +1,11 @@
 //! The external metrics that HPAs can read, and the labels of their values.
 
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::Validated;
 
-/// An external metric of a ScaledConsumer. The name says the unit, and is the same as in `/metrics`.
+/// An external metric of a ScaledConsumer. The name has the unit, and is the same in `/metrics`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// How many replicas there should be: the metric to use with `AverageValue: "1"`.
+    /// The desired replicas: the metric to use with `AverageValue: "1"`.
     DesiredReplicas,
     /// Records not yet read.
     LagRecords,
@@ -20,7 +20,7 @@ impl Metric {
     pub const ALL: [Self; 4] =
         [Self::DesiredReplicas, Self::LagRecords, Self::TimeLagSeconds, Self::ArrivalRecordsPerSecond];
 
-    /// The name that an HPA gives.
+    /// The name in an HPA's spec.
     pub fn name(self) -> &'static str {
         match self {
             Self::DesiredReplicas => "paceline_desired_replicas",
@@ -46,7 +46,7 @@ const TOPIC_LABEL: &str = "topic";
 pub struct Labels<'a> {
     /// `scaledconsumer`: its name.
     pub scaled_consumer: &'a str,
-    /// `consumer_group`: the consumer group; nothing where the spec is not valid.
+    /// `consumer_group`: the consumer group; `None` where the spec is not valid.
     pub consumer_group: Option<&'a str>,
     /// `topic`: the topic, where exactly one is named.
     pub topic: Option<&'a str>,
@@ -56,7 +56,7 @@ impl<'a> Labels<'a> {
     /// The keys, in the order in which they are served.
     pub const KEYS: [&'static str; 3] = [GROUP_LABEL, NAME_LABEL, TOPIC_LABEL];
 
-    /// The labels of a ScaledConsumer; of one without a valid spec only the name is known.
+    /// The labels of a ScaledConsumer; without a valid spec only the name is known.
     pub fn of(name: &'a str, spec: Option<&'a Validated>) -> Self {
         let query = spec.map(|spec| &spec.query);
         Self {
@@ -91,7 +91,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::kubernetes::scaledconsumer::validate::validate;
+    use crate::kubernetes::scaledconsumer::validate;
 
     #[test]
     fn a_topic_is_a_label_where_there_is_just_one() {

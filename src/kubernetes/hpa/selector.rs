@@ -1,50 +1,22 @@
 //! Kubernetes' label selectors, as text (`a=b,c in (d,e),!f`) and as in an object. They follow
-//! k8s.io/apimachinery/pkg/labels, down to its odd corners. kube's own `Selector` parses no text, knows neither `>` nor
-//! `<`, and matches only against an owned map.
+//! k8s.io/apimachinery/pkg/labels, except for `>` and `<`: no label of a metric is a number. kube has the expressions; its
+//! own `Selector` parses no text, and matches only against an owned map.
 
 mod parse;
 
 use std::fmt;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::Expression;
 
 /// The longest selector that is parsed, in bytes. It bounds the work of one request.
 pub const MAX_SELECTOR_BYTES: usize = 8 * 1024;
 
-/// Requirements that labels must all meet. Without any, every object is selected.
+/// Requirements that labels must all meet. Without any, every object matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector(Vec<LabelRequirement>);
+pub struct Selector(Vec<Expression>);
 
-/// What one label must be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct LabelRequirement {
-    key: String,
-    test: LabelTest,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum LabelTest {
-    /// `key`
-    Exists,
-    /// `!key`
-    Absent,
-    /// `key=value`, `key==value`
-    Equals(String),
-    /// `key!=value`: an absent label meets it, too.
-    Differs(String),
-    /// `key in (…)`, sorted, each value once.
-    In(Vec<String>),
-    /// `key notin (…)`: an absent label meets it, too.
-    NotIn(Vec<String>),
-    /// `key>value`
-    Above(i64),
-    /// `key<value`
-    Below(i64),
-    /// An operator that Kubernetes 1.35 does not have. No label meets it.
-    Unknown(String),
-}
-
-/// Why a text is not a selector, in a sentence for whoever wrote it.
+/// Why a text is not a selector, in a sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSelector(String);
@@ -55,41 +27,27 @@ impl Selector {
         if text.len() > MAX_SELECTOR_BYTES {
             return Err(InvalidSelector(format!("it is longer than {MAX_SELECTOR_BYTES} bytes")));
         }
-        parse::parse(text).map(Self::new).map_err(InvalidSelector)
+        parse::parse(text).map(Self).map_err(InvalidSelector)
     }
 
-    /// Sorted by key, as Kubernetes does, so that two ways to write a selector are one selector.
-    fn new(mut requirements: Vec<LabelRequirement>) -> Self {
-        for requirement in &mut requirements {
-            if let LabelTest::In(values) | LabelTest::NotIn(values) = &mut requirement.test {
-                values.sort();
-                values.dedup();
-            }
-        }
-        requirements.sort_by(|one, other| one.key.cmp(&other.key));
-        Self(requirements)
-    }
-
-    /// Whether labels meet every requirement. `label` gives the value of a label, or nothing where there is none.
+    /// Whether labels meet every requirement. `label` returns the value of a label, or `None`.
     pub fn matches<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        self.0.iter().all(|requirement| requirement.test.is_met(label(&requirement.key)))
+        self.0.iter().all(|expression| match expression {
+            Expression::Exists(key) => label(key).is_some(),
+            Expression::DoesNotExist(key) => label(key).is_none(),
+            Expression::Equal(key, value) => label(key) == Some(value),
+            Expression::NotEqual(key, value) => label(key) != Some(value),
+            Expression::In(key, values) => label(key).is_some_and(|value| values.contains(value)),
+            Expression::NotIn(key, values) => !label(key).is_some_and(|value| values.contains(value)),
+        })
     }
 
-    /// The only value that a label may have, where the selector says so.
+    /// The only value that the selector allows for a label, if there is one.
     pub fn only_value_of(&self, key: &str) -> Option<&str> {
-        self.0.iter().filter(|requirement| requirement.key == key).find_map(|requirement| match &requirement.test {
-            LabelTest::Equals(value) => Some(value.as_str()),
-            LabelTest::In(values) => match values.as_slice() {
-                [value] => Some(value.as_str()),
-                _ => None,
-            },
-            LabelTest::Exists
-            | LabelTest::Absent
-            | LabelTest::Differs(_)
-            | LabelTest::NotIn(_)
-            | LabelTest::Above(_)
-            | LabelTest::Below(_)
-            | LabelTest::Unknown(_) => None,
+        self.0.iter().find_map(|expression| match expression {
+            Expression::Equal(of, value) if of == key => Some(value.as_str()),
+            Expression::In(of, values) if of == key && values.len() == 1 => values.first().map(String::as_str),
+            _ => None,
         })
     }
 }
@@ -98,63 +56,21 @@ impl Selector {
 impl From<&LabelSelector> for Selector {
     fn from(selector: &LabelSelector) -> Self {
         let labels = selector.match_labels.iter().flatten();
-        let equals =
-            labels.map(|(key, value)| LabelRequirement { key: key.clone(), test: LabelTest::Equals(value.clone()) });
-        Self::new(equals.chain(selector.match_expressions.iter().flatten().map(LabelRequirement::from)).collect())
+        let equal = labels.map(|(key, value)| Expression::Equal(key.clone(), value.clone()));
+        let expressions = selector.match_expressions.iter().flatten().map(|requirement| {
+            // An operator that Kubernetes does not have matches nothing.
+            Expression::try_from(requirement.clone())
+                .unwrap_or_else(|_| Expression::In(requirement.key.clone(), Default::default()))
+        });
+        Self(equal.chain(expressions).collect())
     }
 }
 
-impl From<&LabelSelectorRequirement> for LabelRequirement {
-    fn from(expression: &LabelSelectorRequirement) -> Self {
-        let values = expression.values.clone().unwrap_or_default();
-        let test = match expression.operator.as_str() {
-            "In" => LabelTest::In(values),
-            "NotIn" => LabelTest::NotIn(values),
-            "Exists" => LabelTest::Exists,
-            "DoesNotExist" => LabelTest::Absent,
-            operator => LabelTest::Unknown(operator.to_owned()),
-        };
-        Self { key: expression.key.clone(), test }
-    }
-}
-
-impl LabelTest {
-    fn is_met(&self, value: Option<&str>) -> bool {
-        let is_one_of = |values: &[String]| value.is_some_and(|value| values.iter().any(|one| one == value));
-        // As in Kubernetes: a label that is not a number is neither above nor below one.
-        let number = || value?.parse::<i64>().ok();
-        match self {
-            Self::Exists => value.is_some(),
-            Self::Absent => value.is_none(),
-            Self::Equals(wanted) => value == Some(wanted),
-            Self::Differs(unwanted) => value != Some(unwanted),
-            Self::In(values) => is_one_of(values),
-            Self::NotIn(values) => !is_one_of(values),
-            Self::Above(bound) => number().is_some_and(|number| number > *bound),
-            Self::Below(bound) => number().is_some_and(|number| number < *bound),
-            Self::Unknown(_) => false,
-        }
-    }
-}
-
-/// The selector as Kubernetes writes it; that text is read as the same selector.
+/// The selector as Kubernetes writes it. Parsing that text gives the same selector.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, LabelRequirement { key, test }) in self.0.iter().enumerate() {
-            f.write_str(if i > 0 { "," } else { "" })?;
-            match test {
-                LabelTest::Exists => f.write_str(key),
-                LabelTest::Absent => write!(f, "!{key}"),
-                LabelTest::Equals(value) => write!(f, "{key}={value}"),
-                LabelTest::Differs(value) => write!(f, "{key}!={value}"),
-                LabelTest::In(values) => write!(f, "{key} in ({})", values.join(",")),
-                LabelTest::NotIn(values) => write!(f, "{key} notin ({})", values.join(",")),
-                LabelTest::Above(bound) => write!(f, "{key}>{bound}"),
-                LabelTest::Below(bound) => write!(f, "{key}<{bound}"),
-                LabelTest::Unknown(operator) => write!(f, "{key} {operator}"),
-            }?;
-        }
-        Ok(())
+        let expressions: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&expressions.join(","))
     }
 }
 
@@ -187,7 +103,7 @@ mod tests {
             (expression("topic", "NotIn", &["a"]), "topic notin (a)", true, true),
             (expression("topic", "Exists", &[]), "topic", true, false),
             (expression("topic", "DoesNotExist", &[]), "!topic", false, true),
-            (expression("topic", "Like", &["o*"]), "topic Like", false, false),
+            (expression("topic", "Like", &["o*"]), "topic in ()", false, false),
         ];
         for (selector, shown, with_topic, without_topic) in rows {
             let selector: LabelSelector = serde_json::from_value(selector).expect("it is one");

@@ -5,28 +5,25 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::runtime::watcher;
+use kube::{Api, Client};
 use tokio_util::sync::CancellationToken;
 
 use super::Autoscaler;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::single::Unwatchable;
-use crate::kubernetes::watch_state::WatchStates;
-use crate::kubernetes::workload_key::WorkloadKey;
+use crate::kubernetes::{Key, ListChange, TargetRef, WatchStates, WorkloadKey, watch_list};
 
 /// The resource's name in [`WatchStates`].
 pub const RESOURCE: &str = "horizontalpodautoscalers.autoscaling";
 
-/// All HPAs that are seen. Clones share them; bounded by the objects in the cluster.
+/// All known HPAs. Clones share them; bounded by the objects in the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Autoscalers(Arc<Mutex<KnownAutoscalers>>);
 
 #[derive(Debug, Default)]
 struct KnownAutoscalers {
     by_workload: BTreeMap<(WorkloadKey, String), Arc<Autoscaler>>,
-    /// By namespace and name: what an HPA scaled when it was last seen.
-    workloads: BTreeMap<(String, String), WorkloadKey>,
+    /// By namespace and name: the workload of an HPA.
+    workloads: BTreeMap<Key, WorkloadKey>,
 }
 
 impl Autoscalers {
@@ -38,72 +35,53 @@ impl Autoscalers {
         rest.take_while(|((of, _), _)| *of == workload).map(|(_, autoscaler)| Arc::clone(autoscaler)).collect()
     }
 
-    /// Takes in a new one or a changed one.
+    /// Adds or replaces an HPA.
     pub fn apply(&self, object: &HorizontalPodAutoscaler) {
-        self.remove(object);
+        let key = Key::of(object);
+        self.remove(&key);
         let Some(autoscaler) = Autoscaler::of(object) else { return };
-        let (namespace, name) = key(object);
-        let workload = WorkloadKey::of(&namespace, &autoscaler.target);
+        let workload = WorkloadKey::of(&key.namespace, &autoscaler.target);
         let mut known = self.known();
-        known.workloads.insert((namespace, name.clone()), workload.clone());
-        known.by_workload.insert((workload, name), Arc::new(autoscaler));
+        known.by_workload.insert((workload.clone(), key.name.clone()), Arc::new(autoscaler));
+        known.workloads.insert(key, workload);
     }
 
-    fn remove(&self, object: &HorizontalPodAutoscaler) {
-        self.remove_key(key(object));
-    }
-
-    fn remove_key(&self, key: (String, String)) {
+    fn remove(&self, key: &Key) {
         let mut known = self.known();
-        if let Some(workload) = known.workloads.remove(&key) {
-            known.by_workload.remove(&(workload, key.1));
+        if let Some(workload) = known.workloads.remove(key) {
+            known.by_workload.remove(&(workload, key.name.clone()));
         }
     }
 
-    fn keep_only(&self, namespace: Option<&str>, listed: &BTreeSet<(String, String)>) {
-        let is_of = |of: &str| namespace.is_none_or(|namespace| namespace == of);
-        let gone: Vec<_> =
-            (self.known().workloads.keys()).filter(|key| is_of(&key.0) && !listed.contains(*key)).cloned().collect();
-        gone.into_iter().for_each(|key| self.remove_key(key));
+    fn keep_only(&self, namespace: Option<&str>, listed: &BTreeSet<Key>) {
+        let is_gone =
+            |key: &&Key| namespace.is_none_or(|namespace| namespace == key.namespace) && !listed.contains(*key);
+        let gone: Vec<_> = self.known().workloads.keys().filter(is_gone).cloned().collect();
+        gone.iter().for_each(|key| self.remove(key));
     }
 
     fn known(&self) -> MutexGuard<'_, KnownAutoscalers> {
-        // What a panic elsewhere leaves half done is mended by the next list.
+        // A change that a panic interrupts is repaired by the next list.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Watches a namespace, or all of them, until `stop`. Without the right to, its state says so, and it is tried again.
+    /// Watches a namespace, or all of them, until `stop`. Missing rights are recorded in `watches`, and the watch is
+    /// retried.
     pub async fn watch(self, client: Client, namespace: Option<String>, watches: WatchStates, stop: CancellationToken) {
-        let scope = namespace.as_deref();
-        let api: Api<HorizontalPodAutoscaler> = match scope {
+        let api: Api<HorizontalPodAutoscaler> = match &namespace {
             Some(namespace) => Api::namespaced(client, namespace),
             None => Api::all(client),
         };
-        watches.begin(RESOURCE, scope);
-        let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-        let mut listed = BTreeSet::new();
+        let mut events = watch_list(api, watcher::Config::default(), RESOURCE, namespace.clone(), watches.clone());
         while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
             match event {
-                Ok(watcher::Event::Init) => listed.clear(),
-                Ok(watcher::Event::InitApply(object)) => {
-                    self.apply(&object);
-                    listed.insert(key(&object));
-                }
-                Ok(watcher::Event::InitDone) => {
-                    self.keep_only(scope, &std::mem::take(&mut listed));
-                    watches.listed(RESOURCE, scope);
-                }
-                Ok(watcher::Event::Apply(object)) => self.apply(&object),
-                Ok(watcher::Event::Delete(object)) => self.remove(&object),
-                Err(error) => {
-                    let error = Unwatchable::from(error);
-                    watches.failed(RESOURCE, scope, matches!(error, Unwatchable::Refused(_)), &error.to_string());
+                ListChange::Applied(object) => self.apply(&object),
+                ListChange::Removed(key) => self.remove(&key),
+                ListChange::Listed(keys) => {
+                    self.keep_only(namespace.as_deref(), &keys);
+                    watches.listed(RESOURCE, namespace.as_deref());
                 }
             }
         }
     }
-}
-
-fn key(object: &HorizontalPodAutoscaler) -> (String, String) {
-    (object.namespace().unwrap_or_default(), object.name_any())
 }

@@ -194,10 +194,10 @@ fn keys_that_are_passed_over_are_told_by_name() {
 #[test]
 fn of_thousands_of_keys_a_few_are_named() {
     let many = (0..5_000).map(|i| (format!("key-{i:04}"), b"x".to_vec())).collect();
-    let told = authority_of_secret(&many).expect_err("no authority");
-    assert!(told.ends_with("key-0006, key-0007, and 4992 more"), "{told}");
-    let told = properties_of_secret("a", "Opaque", &many, Origin::ScaledConsumer).expect_err("nothing");
-    assert!(told.len() < 1_000 && told.contains("and 4992 more"), "{told}");
+    let error = authority_of_secret(&many).expect_err("no authority");
+    assert!(error.ends_with("key-0006, key-0007, and 4992 more"), "{error}");
+    let error = properties_of_secret("a", "Opaque", &many, Origin::ScaledConsumer).expect_err("nothing");
+    assert!(error.len() < 1_000 && error.contains("and 4992 more"), "{error}");
 }
 
 #[test]

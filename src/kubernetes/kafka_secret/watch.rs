@@ -1,4 +1,4 @@
-//! One Secret by its name, as it comes, changes and goes. It knows what state it is in and keeps what it said last.
+//! The state and the content of one Secret, followed by its name.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::client::path_segment;
-use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::kubernetes::single::{self, Unwatchable};
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, CallError, Key, Lane, LastError, WatchError, watch_object};
 
 /// The role that lets the controller read a Secret.
 const ROLE: &str = "manifests/examples/kafka-secret-role.yaml";
@@ -26,11 +24,11 @@ pub enum SecretState {
     NotReadYet,
     /// It does not exist.
     Missing,
-    /// RBAC does not allow to read it. What the API server says.
+    /// RBAC refuses it; the API server's message.
     Forbidden(String),
-    /// It has never been read, because of this.
+    /// It has never been read; the last error.
     Unreadable(String),
-    /// What it said last. It stays while the API server is away.
+    /// The content as last read. It is kept while the API server is unreachable.
     Read(Arc<SecretContent>),
 }
 
@@ -50,7 +48,7 @@ impl fmt::Debug for SecretContent {
 }
 
 impl SecretState {
-    /// What the Secret says. The error is a sentence without a subject that says what to do.
+    /// The content. The error is a predicate that says what to do.
     pub fn content(&self) -> Result<Arc<SecretContent>, String> {
         match self {
             Self::NotReadYet => Err("has not been read yet".to_owned()),
@@ -73,8 +71,8 @@ impl From<Option<Secret>> for SecretState {
     }
 }
 
-/// Follows a Secret until `stop`; `changed` is notified of each new state. What it said last stays while it can't be
-/// read, but not when it was deleted.
+/// Follows a Secret until `stop`; `changed` is notified of each new state. The last content is kept while the Secret
+/// can't be read, but not after it is deleted.
 pub async fn follow(
     client: Client,
     key: Key,
@@ -87,8 +85,8 @@ pub async fn follow(
         state.send_replace(SecretState::Unreadable(error.to_string()));
         return changed.notify_one();
     }
-    let mut objects = single::follow::<Secret>(Api::namespaced(client, namespace), name);
-    let mut last_error = single::LastError::default();
+    let mut objects = watch_object::<Secret>(Api::namespaced(client, namespace), name);
+    let mut last_error = LastError::default();
     loop {
         let seen = tokio::select! {
             () = stop.cancelled() => return,
@@ -109,8 +107,8 @@ pub async fn follow(
                     continue;
                 }
                 match error {
-                    Unwatchable::Refused(why) => SecretState::Forbidden(why),
-                    Unwatchable::Other(why) => SecretState::Unreadable(why),
+                    WatchError::Refused(why) => SecretState::Forbidden(why),
+                    WatchError::Other(why) => SecretState::Unreadable(why),
                 }
             }
         };
@@ -132,7 +130,7 @@ pub async fn follow(
     }
 }
 
-/// Reads a Secret once, with the rights of whoever asks.
+/// Reads a Secret once.
 pub async fn read(client: &ApiClient, key: &Key) -> SecretState {
     if let Err(error) = path_segment(&key.namespace).and(path_segment(&key.name)) {
         return SecretState::Unreadable(error.to_string());

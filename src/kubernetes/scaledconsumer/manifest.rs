@@ -1,28 +1,27 @@
-//! ScaledConsumers in YAML: what `recommend -f`, `run --from` and the demo read. Whatever is wrong is named with file,
-//! line and field. The type and the validation are those that the controller has for objects of the API server.
+//! ScaledConsumers in YAML, for `recommend -f`, `run --from` and the demo. Each problem names file, line and field.
+//! Types and validation are those of objects of the API server.
 
 use serde_json::Value as Json;
 
 use crate::core::printable;
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, crd};
-use crate::kubernetes::scaledconsumer::validate::{Validated, validate};
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, Validated, crd, validate};
 use crate::yaml::{Document, Invalid, Problem, Segment, Source, nearest, path};
 
 /// The apiVersion of a ScaledConsumer.
 pub const API_VERSION: &str = "paceline.dev/v1alpha1";
 /// Its kind.
 pub const KIND: &str = "ScaledConsumer";
-/// How many problems of one file are named. With more of them, something is wrong with the file as a whole.
+/// Problems that are listed per file.
 const MAX_PROBLEMS: usize = 50;
 
-/// What is in a source.
+/// The content of a source.
 #[derive(Debug, Default)]
 pub struct Manifests {
     /// The ScaledConsumers, in their order.
     pub consumers: Vec<Validated>,
     /// Where each of them begins, as `file:line`.
     pub places: Vec<String>,
-    /// Documents that are not ScaledConsumers, as lines for the user.
+    /// Documents that are not ScaledConsumers, as lines for users.
     pub notes: Vec<String>,
 }
 
@@ -50,7 +49,7 @@ pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
     if problems.is_empty() { Ok(reading.found) } else { Err(Invalid(problems)) }
 }
 
-/// Whether it is what `kubectl get -o yaml` writes for several objects.
+/// Whether it is a list, as `kubectl get -o yaml` prints several objects.
 fn is_list(api_version: &str, kind: &str) -> bool {
     matches!((api_version, kind), ("v1", "List") | (API_VERSION, "ScaledConsumerList"))
 }
@@ -67,15 +66,15 @@ impl Reading<'_> {
     fn read(&mut self, document: &Document<'_>, within: &[Segment]) {
         let at = |field: &str| [within, &path(field)].concat();
         let (api_version, kind) = (document.text(&at("apiVersion")), document.text(&at("kind")));
-        match what(api_version, kind) {
-            What::Other => {
+        match document_kind(api_version, kind) {
+            DocumentKind::Other => {
                 let kind = if kind.is_empty() { "a document without a kind" } else { kind };
                 let name = document.text(&at("metadata.name"));
                 let note = format!("{}: passed over {} {}", self.file, printable(kind), printable(name));
                 self.found.notes.push(note.trim_end().to_owned());
             }
-            What::Misspelt(field, message) => self.problems.push(document.problem(&at(field), message)),
-            What::ScaledConsumer => match self.consumer(document, within) {
+            DocumentKind::Misspelt(field, message) => self.problems.push(document.problem(&at(field), message)),
+            DocumentKind::ScaledConsumer => match self.consumer(document, within) {
                 Ok(consumer) => {
                     self.found.consumers.push(consumer);
                     self.found.places.push(format!("{}:{}", self.file, document.line(within)));
@@ -94,22 +93,24 @@ impl Reading<'_> {
     }
 }
 
-enum What {
+enum DocumentKind {
     ScaledConsumer,
     Other,
     Misspelt(&'static str, String),
 }
 
-fn what(api_version: &str, kind: &str) -> What {
+fn document_kind(api_version: &str, kind: &str) -> DocumentKind {
     let ours = api_version.split('/').next() == API_VERSION.split('/').next();
     let (given_version, given_kind) = (printable(api_version), printable(kind));
     match (api_version, kind) {
-        (API_VERSION, KIND) => What::ScaledConsumer,
-        (_, KIND) => What::Misspelt("apiVersion", format!("\"{given_version}\" is not known; write {API_VERSION}")),
-        _ if ours || api_version.contains("paceline") && !nearest(kind, std::iter::once(KIND)).is_empty() => {
-            What::Misspelt("kind", format!("\"{given_kind}\" is not known; write {KIND}"))
+        (API_VERSION, KIND) => DocumentKind::ScaledConsumer,
+        (_, KIND) => {
+            DocumentKind::Misspelt("apiVersion", format!("\"{given_version}\" is not known; write {API_VERSION}"))
         }
-        _ => What::Other,
+        _ if ours || api_version.contains("paceline") && !nearest(kind, std::iter::once(KIND)).is_empty() => {
+            DocumentKind::Misspelt("kind", format!("\"{given_kind}\" is not known; write {KIND}"))
+        }
+        _ => DocumentKind::Other,
     }
 }
 
@@ -133,7 +134,7 @@ mod tests {
 
     const GOOD: &str = include_str!("../../../config/demo.yaml");
 
-    fn told(text: &str) -> String {
+    fn parsed(text: &str) -> String {
         let source = Source { name: "orders.yaml".into(), text: text.into() };
         match parse(&source) {
             Ok(found) => found.notes.join("\n"),
@@ -145,7 +146,7 @@ mod tests {
     fn each_mistake_is_named_with_file_line_and_field() {
         let swap = |from: &str, to: &str| {
             assert!(GOOD.contains(from), "{from}");
-            told(&GOOD.replacen(from, to, 1))
+            parsed(&GOOD.replacen(from, to, 1))
         };
         let line = |needle: &str| GOOD.lines().position(|line| line.contains(needle)).map_or(0, |at| at + 1);
         let group = line("consumerGroup");
@@ -195,8 +196,8 @@ mod tests {
             ),
             (swap("spec:", "---\nkind: Service\nmetadata: {name: x}\n---\nspec:"), String::new()),
         ];
-        for (told, expected) in cases {
-            assert!(told.starts_with(&expected), "told {told}\nexpected {expected}");
+        for (error, expected) in cases {
+            assert!(error.starts_with(&expected), "got {error}\nexpected {expected}");
         }
     }
 
@@ -233,14 +234,14 @@ mod tests {
             let text = list("apiVersion: v1\nkind: List", &[&good, &good.replacen(from, to, 1)]);
             let line =
                 text.lines().enumerate().filter(|(_, line)| line.contains(to)).last().map_or(0, |(at, _)| at + 1);
-            let told = of(text).expect_err("wrong").to_string();
-            assert!(told.starts_with(&format!("orders.yaml:{line}: {expected}")), "{told}");
+            let error = of(text).expect_err("wrong").to_string();
+            assert!(error.starts_with(&format!("orders.yaml:{line}: {expected}")), "{error}");
         }
     }
 
     #[test]
     fn documents_of_other_kinds_are_passed_over_with_a_note() {
         let text = format!("{GOOD}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: x}}\n---\n# nothing\n");
-        assert_eq!(told(&text), "orders.yaml: passed over Service x");
+        assert_eq!(parsed(&text), "orders.yaml: passed over Service x");
     }
 }

@@ -1,5 +1,5 @@
-//! The ScaledConsumer as users write it and as the API server checks it. Nothing in here acts; the inner code never
-//! sees these types but what [`crate::kubernetes::scaledconsumer::validate`] makes of them.
+//! The ScaledConsumer's schema, as users write it and as the API server checks it. Other modules only see what
+//! [`validate()`](crate::kubernetes::scaledconsumer::validate()) returns.
 
 // The schema derive repeats each type inside of a function, where no `pub` can be reached.
 #![allow(unreachable_pub)]
@@ -17,9 +17,9 @@ use crate::core::{IsolationLevel, OffsetReset};
 
 pub use status::{CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, PastDecision, ScaledConsumerStatus};
 
-/// Pauses: nothing is written while this annotation is there with any value but `false`.
+/// Pauses: nothing is written while an object has this annotation with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
-/// Pauses at so many replicas.
+/// Pauses at this number of replicas.
 pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
 
 /// A DNS subdomain (RFC 1123), as the names of objects are.
@@ -41,7 +41,7 @@ pub fn crd_yaml() -> String {
     crate::yaml::to_string(&crd).expect("a CRD is plain data")
 }
 
-/// `minimum: 1` instead of `minimum: 1.0`: the type of a schema's bounds is a float, and all of ours are whole.
+/// Writes `minimum: 1` instead of `minimum: 1.0`: the type of a schema's bounds is a float, and all bounds are whole.
 fn write_whole_numbers_whole(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => map.values_mut().for_each(write_whole_numbers_whole),
@@ -55,8 +55,8 @@ fn write_whole_numbers_whole(value: &mut serde_json::Value) {
     }
 }
 
-/// Takes every `nullable` out, so that the API server drops a `null` instead of keeping it: then a rule's `has()` and
-/// a default mean the same for an absent field and for a null one.
+/// Removes every `nullable`, so that the API server drops a `null` instead of keeping it. Then `has()` and defaults
+/// treat null and absent fields alike.
 fn drop_nullable(value: &mut serde_json::Value) {
     match value {
         serde_json::Value::Object(map) => {
@@ -73,7 +73,7 @@ fn drop_nullable(value: &mut serde_json::Value) {
     }
 }
 
-/// What shall be scaled, by which consumer group's lag, and how.
+/// What is scaled, by which consumer group's lag, and how.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "paceline.dev",
@@ -96,52 +96,47 @@ fn drop_nullable(value: &mut serde_json::Value) {
         name = "Lag",
         type_ = "integer",
         json_path = ".status.lag",
-        description = "Records not yet read, as far as known."
+        description = "Unread records, as far as known."
     ),
     printcolumn(
         name = "Time lag",
         type_ = "string",
         json_path = ".status.timeLag",
-        description = "The age of the oldest record not yet read."
+        description = "The age of the oldest unread record."
     ),
     printcolumn(
         name = "Replicas",
         type_ = "integer",
         json_path = ".status.replicas",
-        description = "Replicas asked of the target now."
+        description = "The target's spec.replicas."
     ),
-    printcolumn(
-        name = "Desired",
-        type_ = "integer",
-        json_path = ".status.desired",
-        description = "Replicas that there should be."
-    ),
+    printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desired", description = "Desired replicas."),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Scale, Metrics or DryRun."),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether everything needed is there."
+        description = "Whether Kafka and the target can be read."
     ),
     printcolumn(
         name = "Oldest record",
         type_ = "date",
         json_path = ".status.oldestRecordTime",
-        description = "Since when the oldest record not yet read waits.",
+        description = "When the oldest unread record arrived.",
         priority = 1
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
         json_path = ".status.reason",
-        description = "What bound the last decision.",
+        description = "The reason of the last decision.",
         priority = 1
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
-        description = "Since when it exists."
+        description = "Time since its creation."
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -158,11 +153,11 @@ pub struct ScaledConsumerSpec {
     /// What is done with a decision.
     #[serde(default)]
     pub mode: Mode,
-    /// The least replicas. 0 allows scale to zero, after idle.after without anything to do.
+    /// The minimum of replicas. 0 allows scale to zero, after idle.after without anything to do.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 10_000))]
     pub min_replicas: i32,
-    /// The most replicas. Default: as many as the partitions can use. More than that are never asked for.
+    /// The maximum of replicas. Default: as many as the partitions can use, which is never exceeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_replicas: Option<i32>,
@@ -172,20 +167,20 @@ pub struct ScaledConsumerSpec {
     pub threads_per_replica: i32,
     /// The consumer group and its topics.
     pub kafka: KafkaSource,
-    /// How the number of replicas follows from what is seen: timeLag, which is the default, or lagPerReplica.
+    /// How the number of replicas is computed: timeLag, which is the default, or lagPerReplica.
     #[serde(default)]
     pub policy: ScalingPolicy,
-    /// What one replica can do, in records/s, as long as nothing has been measured. Default: it is learned once replicas have a backlog.
+    /// Capacity of one replica, in records/s, until it is measured. Default: it is learned once replicas have a backlog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000_000))]
     pub capacity_per_replica: Option<f64>,
-    /// How fast replicas may change, in the words of the HorizontalPodAutoscaler's behavior.
+    /// How fast replicas may change, with the fields of the HorizontalPodAutoscaler's behavior.
     #[serde(default)]
     pub behavior: Behavior,
-    /// When the group counts as having nothing to do. It matters where minReplicas is 0.
+    /// When the group is idle. Used where minReplicas is 0.
     #[serde(default)]
     pub idle: IdleSpec,
-    /// What to do once nothing could be read from Kafka for long.
+    /// What to do after Kafka could not be read for a while.
     #[serde(default)]
     pub fallback: FallbackSpec,
 }
@@ -213,9 +208,9 @@ pub enum Mode {
     /// The target's replicas are set.
     #[default]
     Scale,
-    /// The numbers are served as external metrics (external.metrics.k8s.io), and a HorizontalPodAutoscaler acts on them: nothing is ever written to the target. The condition Autoscaled says whether one does, and what keeps it from it.
+    /// The numbers are served as external metrics (external.metrics.k8s.io), and a HorizontalPodAutoscaler uses them: nothing is ever written to the target. The condition Autoscaled says whether one does, and if not, why.
     Metrics,
-    /// Nothing is ever written to the target; status, Events and metrics say what would be.
+    /// Nothing is ever written to the target; status, Events and metrics show what would be.
     DryRun,
 }
 
@@ -237,7 +232,7 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 2048), regex(pattern = r"^[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})*$"))]
     pub bootstrap_servers: Option<String>,
-    /// Who the controller is to these brokers, and which authority of theirs it trusts. Only with bootstrapServers.
+    /// Credentials for these brokers, and their CA. Only with bootstrapServers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<KafkaAuthentication>,
     /// The consumer group's id.
@@ -268,7 +263,7 @@ pub struct KafkaSource {
     pub isolation_level: IsolationLevel,
 }
 
-/// The Secrets that credentials come from, in the ScaledConsumer's namespace. They are followed: what changes in them is used at the next poll.
+/// The Secrets that credentials come from, in the ScaledConsumer's namespace. Changes in them are used at the next poll.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -278,7 +273,7 @@ pub struct KafkaAuthentication {
     /// A user name and a password, or a client certificate: a Secret of Strimzi's KafkaUser, of cert-manager's Certificate, of the type kubernetes.io/basic-auth or kubernetes.io/tls, or one whose keys are names of settings, such as sasl.username.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<LocalSecretRef>,
-    /// The authority that has signed the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public authorities.
+    /// The CA of the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalSecretRef>,
 }
@@ -292,7 +287,7 @@ pub struct LocalSecretRef {
     pub name: String,
 }
 
-/// How the number of replicas follows from what is seen.
+/// How the number of replicas is computed.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -302,7 +297,7 @@ pub struct ScalingPolicy {
     /// The fewest replicas that are predicted to keep the time lag within an objective. This is the default policy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_lag: Option<TimeLagPolicy>,
-    /// Records of lag that one replica may have: replicas = ceil(lag / lagPerReplica). It knows neither what a replica can do nor what a rescale costs.
+    /// Records of lag per replica: replicas = ceil(lag / lagPerReplica). It ignores the capacity of a replica and the cost of a rescale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub lag_per_replica: Option<i64>,
@@ -315,7 +310,7 @@ pub struct ScalingPolicy {
     validation = Rule::new("duration(self.objective) >= duration('1s')").message("must be at least 1s").field_path(".objective"),
 )]
 pub struct TimeLagPolicy {
-    /// The age that the oldest record not yet read may reach. There is no time to set within which a backlog must be gone: every second that records are late has its price, which is weighed against that of more replicas, and the status shows how long it will take.
+    /// The age that the oldest unread record may reach. There is no deadline for a backlog: the cost of late records is weighed against that of more replicas, and the status shows how long catching up will take.
     #[serde(default = "TimeLagPolicy::objective")]
     pub objective: DurationText,
 }
@@ -324,43 +319,43 @@ pub struct TimeLagPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Behavior {
-    /// Limits on going up.
+    /// Limits on scaling up.
     #[serde(default)]
     pub scale_up: ScaleUp,
-    /// Limits on going down.
+    /// Limits on scaling down.
     #[serde(default)]
     pub scale_down: ScaleDown,
 }
 
-/// Limits on going up.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Limits on scaling up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleUp {
-    /// Going up takes the lowest recommendation of so many seconds. 0: at once.
+    /// Scaling up uses the lowest recommendation of this window, in seconds. 0: at once.
     #[serde(default)]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: i32,
     /// Which of the policies binds.
     #[serde(default)]
     pub select_policy: SelectPolicy,
-    /// The steps that are allowed. None: any step.
+    /// The allowed steps. None: any step.
     #[serde(default)]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<StepPolicy>,
 }
 
-/// Limits on going down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Limits on scaling down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleDown {
-    /// Going down takes the highest recommendation of so many seconds, all of which must have been seen. Default: 300 with lagPerReplica, 0 with timeLag, which goes down once fewer replicas have proved to be enough.
+    /// Scaling down uses the highest recommendation of this window, in seconds, which must have been observed completely. Default: 300 with lagPerReplica, 0 with timeLag, which scales down only when fewer replicas are predicted to be enough.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: Option<i32>,
     /// Which of the policies binds.
     #[serde(default)]
     pub select_policy: SelectPolicy,
-    /// The steps that are allowed. None: any step.
+    /// The allowed steps. None: any step.
     #[serde(default)]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<StepPolicy>,
@@ -369,10 +364,10 @@ pub struct ScaleDown {
 /// Which of several policies binds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SelectPolicy {
-    /// The one that allows most.
+    /// The policy that allows the largest change.
     #[default]
     Max,
-    /// The one that allows least.
+    /// The policy that allows the smallest change.
     Min,
     /// No change in this direction.
     Disabled,
@@ -382,7 +377,7 @@ pub enum SelectPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepPolicy {
-    /// Whether value counts replicas, or per cent of the replicas at the start of the period.
+    /// Whether value counts replicas, or percent of the replicas at the start of the period.
     #[serde(rename = "type")]
     pub kind: StepKind,
     /// How much may change within the period.
@@ -398,24 +393,24 @@ pub struct StepPolicy {
 pub enum StepKind {
     /// Replicas.
     Pods,
-    /// Per cent of the replicas.
+    /// Percent of the replicas.
     Percent,
 }
 
-/// When a group counts as having nothing to do.
+/// When a group is idle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IdleSpec {
-    /// So long without lag and without arrivals, before the last replica is stopped.
+    /// How long there must be no lag and no arrivals before the last replica is stopped.
     #[serde(default = "IdleSpec::after")]
     pub after: DurationText,
-    /// Lag up to here, in records, is nothing to do: what transaction markers leave behind for ever.
+    /// Lag up to this number of records is ignored, such as transaction markers that never go away.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub activation_lag: i64,
 }
 
-/// What to do once nothing could be read from Kafka for long.
+/// What to do after Kafka could not be read for a while.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
@@ -423,10 +418,10 @@ pub struct IdleSpec {
     validation = Rule::new("self.policy != 'Hold' || !has(self.replicas)").message("replicas has no meaning with Hold").field_path(".replicas"),
 )]
 pub struct FallbackSpec {
-    /// For so long nothing could be read.
+    /// How long Kafka must be unreadable.
     #[serde(default = "FallbackSpec::after")]
     pub after: DurationText,
-    /// What then: stay, at least so many replicas, or exactly so many.
+    /// What then: keep the replicas, at least this number, or exactly this number.
     #[serde(default)]
     pub policy: FallbackPolicy,
     /// The replicas of AtLeast and Exactly.
@@ -438,17 +433,16 @@ pub struct FallbackSpec {
 /// What to do when Kafka can't be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum FallbackPolicy {
-    /// Stay.
+    /// Keep the replicas.
     #[default]
     Hold,
-    /// Up to so many, never down.
+    /// Scale up to this number, never down.
     AtLeast,
-    /// To so many, even down.
+    /// Scale to this number, up or down.
     Exactly,
 }
 
-/// A duration as people write it: `90s`, `5m`, `1h30m`. Text, because what it holds is checked by [`crate::kubernetes::scaledconsumer::validate`],
-/// which can name the field.
+/// A duration such as `90s`, `5m` or `1h30m`. It is a text, because [`validate()`](crate::kubernetes::scaledconsumer::validate()) checks it and names the field.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DurationText(pub String);
@@ -473,18 +467,6 @@ impl JsonSchema for DurationText {
 
     fn inline_schema() -> bool {
         true
-    }
-}
-
-impl Default for ScaleUp {
-    fn default() -> Self {
-        Self { stabilization_window_seconds: 0, select_policy: SelectPolicy::Max, policies: Vec::new() }
-    }
-}
-
-impl Default for ScaleDown {
-    fn default() -> Self {
-        Self { stabilization_window_seconds: None, select_policy: SelectPolicy::Max, policies: Vec::new() }
     }
 }
 

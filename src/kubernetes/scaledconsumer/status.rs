@@ -1,16 +1,41 @@
-//! The status of a ScaledConsumer as it is written: its numbers, and the request. What it follows from is the
-//! controller's.
+//! Writes a ScaledConsumer's status, only the fields that differ from what the API server has. The caller decides when.
 
-mod patch;
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Map, Value, json};
 
-pub use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-pub use patch::{difference, write_status};
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Key, Lane, Leadership};
 
-/// A certificate that somebody should renew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateWarning {
-    /// Whose it is, in one word, as a condition's reason.
-    pub reason: &'static str,
-    /// Which, when, and what to do. The same from poll to poll.
-    pub message: String,
+/// A merge patch: the fields of `after` that differ from `before`, and null for those that are gone. The memory is
+/// excluded, because it is written separately.
+pub fn difference(before: &ScaledConsumerStatus, after: &ScaledConsumerStatus) -> Map<String, Value> {
+    let (mut before, mut changed) = (fields(before), fields(after));
+    changed.retain(|name, value| before.remove(name).as_ref() != Some(value));
+    changed.extend(before.into_iter().map(|(name, _)| (name, Value::Null)));
+    changed
+}
+
+fn fields(status: &ScaledConsumerStatus) -> Map<String, Value> {
+    match serde_json::to_value(status) {
+        Ok(Value::Object(mut fields)) => {
+            fields.remove("memory");
+            fields
+        }
+        _ => Map::new(),
+    }
+}
+
+/// Writes fields of a status if this controller leads; `None` if it does not.
+pub async fn write_status(
+    client: &ApiClient,
+    key: &Key,
+    fields: Map<String, Value>,
+    leadership: &Leadership,
+) -> Result<Option<()>, CallError> {
+    let api: Api<ScaledConsumer> = Api::namespaced(client.kube.clone(), &key.namespace);
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let patch = Patch::Merge(json!({ "status": fields }));
+    let request = api.patch_status(&key.name, &params, &patch);
+    client.write(Lane::Status, || leadership.may_write(), request).await.map(|written| written.map(drop))
 }

@@ -1,5 +1,5 @@
-//! From a ScaledConsumer to what the engine and the poller take. It needs no client and no cluster, so objects from files
-//! and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
+//! Validates a ScaledConsumer and converts it to what the engine and the poller take. It needs no cluster, so objects
+//! from files and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
 mod policy;
 
@@ -14,7 +14,7 @@ use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 use crate::kubernetes::scaledconsumer::resource::{
     DurationText, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
 };
-use crate::kubernetes::scaledconsumer::watch::Key;
+use crate::kubernetes::{Key, TargetRef};
 
 /// A valid ScaledConsumer, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,46 +29,12 @@ pub struct Validated {
     pub mode: Mode,
     /// The Kafka cluster.
     pub cluster: ClusterRef,
-    /// What a poll shall look at.
+    /// What a poll reads.
     pub query: GroupQuery,
     /// How to decide. Its `max_observation_gap` is a default until the cluster's poll interval is known.
     pub policy: Policy,
-    /// What all of this was made of, to be kept beside what is observed.
+    /// The original spec.
     pub spec: Arc<ScaledConsumerSpec>,
-}
-
-/// The workload that is scaled.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TargetRef {
-    /// API group and version, as `apps/v1`.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-    /// Name.
-    pub name: String,
-}
-
-impl TargetRef {
-    /// The API group; empty for the core group.
-    pub fn group(&self) -> &str {
-        self.api_version.split_once('/').map_or("", |(group, _)| group)
-    }
-
-    /// The version.
-    pub fn version(&self) -> &str {
-        self.api_version.split_once('/').map_or(&self.api_version, |(_, version)| version)
-    }
-
-    /// Whether both name the same workload: versions of one group share their objects.
-    pub fn is_same_workload(&self, other: &Self) -> bool {
-        self.group() == other.group() && self.kind == other.kind && self.name == other.name
-    }
-}
-
-impl fmt::Display for TargetRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} \"{}\"", self.kind, self.name)
-    }
 }
 
 /// A Kafka cluster, as a ScaledConsumer names it.
@@ -87,7 +53,7 @@ pub struct InlineCluster {
     pub servers: String,
     /// The Secret with the credentials, in the ScaledConsumer's namespace.
     pub secret: Option<Key>,
-    /// The Secret with the brokers' authority, in the ScaledConsumer's namespace.
+    /// The Secret with the brokers' CA, in the ScaledConsumer's namespace.
     pub authority: Option<Key>,
 }
 
@@ -123,8 +89,7 @@ impl fmt::Display for FieldProblem {
     }
 }
 
-/// Checks a ScaledConsumer. The API server has checked most of it already where it comes from there; files come
-/// unchecked.
+/// Checks a ScaledConsumer. The API server has already checked most of it; files are unchecked.
 pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     let mut problems = Problems::default();
     let name = object.name_any();
@@ -186,10 +151,10 @@ impl Problems {
     }
 
     fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
-        /// As long as the longest window that makes sense; a longer one is a typing error.
-        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        /// The longest window that makes sense; a longer one is a typing error.
+        const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
         match core::parse_duration(&value.0) {
-            Ok(duration) if duration <= LONGEST => Some(duration),
+            Ok(duration) if duration <= MAX_DURATION => Some(duration),
             Ok(_) => {
                 self.add(field, format!("is {}; it must be at most 24h", value.0));
                 None
@@ -230,7 +195,7 @@ fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Opt
     }
 }
 
-/// The Secrets with the credentials and with the authority.
+/// The Secrets with the credentials and with the CA.
 fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Option<Key>, Option<Key>) {
     const FIELD: &str = "spec.kafka.authentication";
     let Some(authentication) = &kafka.authentication else { return (None, None) };
@@ -252,7 +217,7 @@ fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Op
     (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
 }
 
-/// A group is a DNS subdomain, and a version a part of one: both become parts of URLs.
+/// A group is a DNS subdomain, and a version a part of one. Both become parts of URLs.
 fn check_api_version(target: &TargetRef) -> Result<(), String> {
     let is_group = !target.api_version.contains('/') || core::check_object_name(target.group()).is_ok();
     let version = target.version();
@@ -264,7 +229,7 @@ fn check_api_version(target: &TargetRef) -> Result<(), String> {
         return Ok(());
     }
     let given = core::printable(&target.api_version);
-    Err(format!("\"{given}\" is no API group and version; write for example apps/v1"))
+    Err(format!("\"{given}\" is not an API group and version; write for example apps/v1"))
 }
 
 fn check_kind(kind: &str) -> Result<(), String> {
@@ -274,7 +239,7 @@ fn check_kind(kind: &str) -> Result<(), String> {
     if is_kind {
         return Ok(());
     }
-    Err(format!("\"{}\" is no kind; write for example Deployment", core::printable(kind)))
+    Err(format!("\"{}\" is not a kind; write for example Deployment", core::printable(kind)))
 }
 
 fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
@@ -378,106 +343,53 @@ spec:
 
     #[test]
     fn every_problem_names_its_field_and_what_to_do() {
-        let rows = [
-            ("  name: orders", "  labels: {}", "metadata.name: is missing"),
-            (
-                "minReplicas: 1",
-                "minReplicas: 25",
-                "spec.minReplicas: minReplicas is 25, above maxReplicas, which is 24",
-            ),
-            ("minReplicas: 1", "minReplicas: -1", "spec.minReplicas: is -1; it must be between 0 and 10000"),
-            ("maxReplicas: 24", "maxReplicas: 0", "spec.maxReplicas: maxReplicas is 0; leave it out"),
-            ("maxReplicas: 24", "threadsPerReplica: 0", "spec.threadsPerReplica: is 0"),
-            ("cluster: main", "cluster: ''", "spec.kafka.cluster: is empty"),
-            ("cluster: main", "offsetReset: latest", "spec.kafka: has neither cluster"),
-            ("cluster: main", "{cluster: main, bootstrapServers: 'a:9092'}", "mapping"),
-            ("topics: [orders]", "bootstrapServers: a:9092", "spec.kafka: has both cluster and bootstrapServers"),
-            (
-                "topics: [orders]",
-                "authentication: {secretRef: {name: a}}",
-                "spec.kafka.authentication: goes with bootstrapServers only",
-            ),
-            ("cluster: main", "{bootstrapServers: 'a:9092', authentication: {}}", "mapping"),
-            ("topics: [orders]", "topics: []", "spec.kafka.topics: is empty; name topics"),
-            ("topics: [orders]", "topics: [orders, '']", "spec.kafka.topics[1]: is empty"),
-            ("topics: [orders]", "topics: ['a,b']", "spec.kafka.topics[0]: \"a,b\" looks like several topics"),
-            ("topics: [orders]", "topics: ['a ']", "spec.kafka.topics[0]: \"a \" ends with a blank; leave it out"),
-            ("topics: [orders]", "topicPattern: ''", "spec.kafka.topicPattern: is empty"),
-            ("topics: [orders]", "topicPattern: '(?!.*dlq).*'", "spec.kafka.topicPattern: uses look-around"),
-            ("topics: [orders]", "topicPattern: 'one)|(pay'", "spec.kafka.topicPattern: is not a regular expression"),
-            ("topics: [orders]", "topicExclude: 'a{9}{9}{9}{9}{9}'", "spec.kafka.topicExclude: needs more than 48 KiB"),
-            (
-                "topics: [orders]",
-                "topics: [a]\n    topicExclude: b",
-                "spec.kafka.topicExclude: has no meaning with topics",
-            ),
-            (
-                "consumerGroup: orders",
-                "consumerGroup: \"a\\n\"",
-                "spec.kafka.consumerGroup: \"a\\n\" ends with a line break",
-            ),
-            ("topics: [orders]", "topicPattern: 'orders('", "spec.kafka.topicPattern: is not a regular expression"),
-            ("topics: [orders]", "partitions: 3-1", "spec.kafka.partitions: the range 3-1 runs backwards"),
-            ("consumerGroup: orders", "consumerGroup: ''", "spec.kafka.consumerGroup: is empty"),
-            (
-                "lagPerReplica: 1000",
-                "lagPerReplica: 0",
-                "spec.policy.lagPerReplica: is 0; it must be at least 1 record",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "lagPerReplica: 1000, timeLag: {objective: 60s}",
-                "spec.policy: has both timeLag and lagPerReplica; keep one of them",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "timeLag: {objective: soon}",
-                "spec.policy.timeLag.objective: \"soon\" is not a duration",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "timeLag: {objective: 500ms}",
-                "spec.policy.timeLag.objective: is 500ms; it must be at least 1s",
-            ),
-            (
-                "lagPerReplica: 1000",
-                "timeLag: {objective: 60s, recovery: 2m}",
-                "spec.policy.timeLag.recovery: unknown field",
-            ),
-            ("idle: {}", "capacityPerReplica: 0", "spec.capacityPerReplica: is 0; it must be above 0"),
-            (
-                "lagPerReplica: 1000",
-                "lagPerReplica: 1, lagperReplica: 2",
-                "spec.policy.lagperReplica: unknown field; did you mean \"lagPerReplica\"?",
-            ),
-            (
-                "behavior: {}",
-                "behavior: {scaleDown: {stabilizationWindowSeconds: 3601}}",
-                "spec.behavior.scaleDown.stabilizationWindowSeconds: is 3601; it must be between 0 and 3600",
-            ),
-            (
-                "behavior: {}",
-                "behavior: {scaleUp: {policies: [{type: Pods, value: 0, periodSeconds: 60}]}}",
-                "spec.behavior.scaleUp.policies[0].value: is 0",
-            ),
-            ("idle: {}", "idle: {after: soon}", "spec.idle.after: \"soon\" is not a duration"),
-            ("idle: {}", "idle: {after: 25h}", "spec.idle.after: is 25h; it must be at most 24h"),
-            ("idle: {}", "idle: {activationLag: -1}", "spec.idle.activationLag: is -1; it must not be negative"),
-            ("fallback: {}", "fallback: {policy: Exactly}", "spec.fallback.replicas: is missing"),
-            ("fallback: {}", "fallback: {replicas: 2}", "spec.fallback.replicas: has no meaning with policy Hold"),
-            (
-                "fallback: {}",
-                "fallback: {policy: AtLeast, replicas: 30}",
-                "spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas",
-            ),
-            (
-                "annotations: {}",
-                "annotations: {paceline.dev/paused-replicas: many}",
-                "metadata.annotations: paceline.dev/paused-replicas is \"many\", which is not a number",
-            ),
-        ];
-        for (line, instead, expected) in rows {
-            let error = with(line, instead).expect_err(instead);
+        // What is replaced, by what (`;;` is a line break), and the problem.
+        const ROWS: &str = r#"
+  name: orders =>   labels: {} => metadata.name: is missing
+minReplicas: 1 => minReplicas: 25 => spec.minReplicas: minReplicas is 25, above maxReplicas, which is 24
+minReplicas: 1 => minReplicas: -1 => spec.minReplicas: is -1; it must be between 0 and 10000
+maxReplicas: 24 => maxReplicas: 0 => spec.maxReplicas: maxReplicas is 0; leave it out
+maxReplicas: 24 => threadsPerReplica: 0 => spec.threadsPerReplica: is 0
+cluster: main => cluster: '' => spec.kafka.cluster: is empty
+cluster: main => offsetReset: latest => spec.kafka: has neither cluster
+cluster: main => {cluster: main, bootstrapServers: 'a:9092'} => mapping
+topics: [orders] => bootstrapServers: a:9092 => spec.kafka: has both cluster and bootstrapServers
+topics: [orders] => authentication: {secretRef: {name: a}} => spec.kafka.authentication: goes with bootstrapServers only
+cluster: main => {bootstrapServers: 'a:9092', authentication: {}} => mapping
+topics: [orders] => topics: [] => spec.kafka.topics: is empty; name topics
+topics: [orders] => topics: [orders, ''] => spec.kafka.topics[1]: is empty
+topics: [orders] => topics: ['a,b'] => spec.kafka.topics[0]: "a,b" looks like several topics
+topics: [orders] => topics: ['a '] => spec.kafka.topics[0]: "a " ends with a blank; leave it out
+topics: [orders] => topicPattern: '' => spec.kafka.topicPattern: is empty
+topics: [orders] => topicPattern: '(?!.*dlq).*' => spec.kafka.topicPattern: uses look-around
+topics: [orders] => topicPattern: 'one)|(pay' => spec.kafka.topicPattern: is not a regular expression
+topics: [orders] => topicExclude: 'a{9}{9}{9}{9}{9}' => spec.kafka.topicExclude: needs more than 48 KiB
+consumerGroup: orders => consumerGroup: "a\n" => spec.kafka.consumerGroup: "a\n" ends with a line break
+topics: [orders] => topicPattern: 'orders(' => spec.kafka.topicPattern: is not a regular expression
+topics: [orders] => partitions: 3-1 => spec.kafka.partitions: the range 3-1 runs backwards
+consumerGroup: orders => consumerGroup: '' => spec.kafka.consumerGroup: is empty
+lagPerReplica: 1000 => lagPerReplica: 0 => spec.policy.lagPerReplica: is 0; it must be at least 1 record
+lagPerReplica: 1000 => lagPerReplica: 1000, timeLag: {objective: 60s} => spec.policy: has both timeLag and lagPerReplica; keep one of them
+lagPerReplica: 1000 => timeLag: {objective: soon} => spec.policy.timeLag.objective: "soon" is not a duration
+lagPerReplica: 1000 => timeLag: {objective: 500ms} => spec.policy.timeLag.objective: is 500ms; it must be at least 1s
+lagPerReplica: 1000 => timeLag: {objective: 60s, recovery: 2m} => spec.policy.timeLag.recovery: unknown field
+idle: {} => capacityPerReplica: 0 => spec.capacityPerReplica: is 0; it must be above 0
+lagPerReplica: 1000 => lagPerReplica: 1, lagperReplica: 2 => spec.policy.lagperReplica: unknown field; did you mean "lagPerReplica"?
+behavior: {} => behavior: {scaleDown: {stabilizationWindowSeconds: 3601}} => spec.behavior.scaleDown.stabilizationWindowSeconds: is 3601; it must be between 0 and 3600
+behavior: {} => behavior: {scaleUp: {policies: [{type: Pods, value: 0, periodSeconds: 60}]}} => spec.behavior.scaleUp.policies[0].value: is 0
+idle: {} => idle: {after: soon} => spec.idle.after: "soon" is not a duration
+idle: {} => idle: {after: 25h} => spec.idle.after: is 25h; it must be at most 24h
+idle: {} => idle: {activationLag: -1} => spec.idle.activationLag: is -1; it must not be negative
+fallback: {} => fallback: {policy: Exactly} => spec.fallback.replicas: is missing
+fallback: {} => fallback: {replicas: 2} => spec.fallback.replicas: has no meaning with policy Hold
+fallback: {} => fallback: {policy: AtLeast, replicas: 30} => spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas
+annotations: {} => annotations: {paceline.dev/paused-replicas: many} => metadata.annotations: paceline.dev/paused-replicas is "many", which is not a number
+topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude: has no meaning with topics
+"#;
+        let rows = ROWS.trim_matches('\n').lines().map(|row| row.split(" => ").collect::<Vec<_>>());
+        for row in rows {
+            let [line, instead, expected] = row[..] else { panic!("{row:?}") };
+            let error = with(line, &instead.replace(";;", "\n")).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
         }
     }
@@ -509,7 +421,7 @@ spec:
             ("apiVersion", "Apps/v1"),
         ] {
             let error = target(field, value).expect_err(value);
-            assert!(error.contains(&format!("spec.scaleTargetRef.{field}: \"{value}\" is no")), "{value}: {error}");
+            assert!(error.contains(&format!("spec.scaleTargetRef.{field}: \"{value}\" is not a")), "{value}: {error}");
         }
         for (field, value) in [
             ("name", "w"),

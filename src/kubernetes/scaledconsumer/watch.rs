@@ -1,5 +1,5 @@
-//! The ScaledConsumers of the cluster, as they come and go. Each object is parsed on its own, so that one that this
-//! controller can't read never hides the others.
+//! The ScaledConsumers of the cluster, as they change. Each object is parsed on its own, so that one invalid object
+//! does not hide the others.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,35 +9,24 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::Resource;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::runtime::watcher;
+use kube::{Api, Client};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus};
-use crate::kubernetes::scaledconsumer::validate::{Validated, validate};
-use crate::kubernetes::single::Unwatchable;
-use crate::kubernetes::watch_state::WatchStates;
-
-/// A namespace and a name.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-}
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus, Validated, validate};
+use crate::kubernetes::{Key, ListChange, WatchStates, watch_list};
 
 /// One ScaledConsumer as it was read.
 #[derive(Clone, Debug)]
 pub struct LoadedConsumer {
     /// Its namespace and name.
     pub key: Key,
-    /// What it asks for, or what is wrong with it.
+    /// Its spec, or what is wrong with it.
     pub spec: Result<Validated, String>,
     /// When it was created, where it comes from the API server.
     pub created: Option<Timestamp>,
-    /// Where its status goes; nothing for one from a file.
+    /// Its object in the API server; `None` for one from a file.
     pub record: Option<Arc<Record>>,
 }
 
@@ -48,25 +37,26 @@ pub struct Record {
     pub reference: ObjectReference,
     /// The spec's generation.
     pub generation: Option<i64>,
-    /// The status as it was when the object was seen.
+    /// The status at that time.
     pub status: ScaledConsumerStatus,
 }
 
-/// What has happened to ScaledConsumers.
+/// A change of ScaledConsumers.
 #[derive(Debug)]
 pub enum Change {
     /// A new one, or a changed one.
     Applied(Box<LoadedConsumer>),
-    /// One is gone.
-    Gone(Key),
-    /// These are all that there are; others are gone. `None` in place of a namespace: of all namespaces.
+    /// One was removed.
+    Removed(Key),
+    /// The complete list of a namespace, or of all where `None`. Others are removed.
     Listed(Option<String>, BTreeSet<Key>),
 }
 
 /// The resource's name in [`WatchStates`].
 pub const RESOURCE: &str = "scaledconsumers.paceline.dev";
 
-/// Watches a namespace, or all of them, until `stop`. Whoever takes the changes says when the list is taken in.
+/// Watches a namespace, or all of them, until `stop`. The receiver of the changes records in the [`WatchStates`] that
+/// the list has arrived, once it has processed it.
 pub async fn watch(
     client: Client,
     namespace: Option<String>,
@@ -80,29 +70,13 @@ pub async fn watch(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    watches.begin(RESOURCE, namespace.as_deref());
     let config = watcher::Config { label_selector: selector, ..watcher::Config::default() };
-    let mut events = watcher(api, config).default_backoff().boxed();
-    let mut listed = BTreeSet::new();
+    let mut events = watch_list(api, config, RESOURCE, namespace.clone(), watches);
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         let change = match event {
-            Err(error) => {
-                let error = Unwatchable::from(error);
-                let is_refusal = matches!(error, Unwatchable::Refused(_));
-                watches.failed(RESOURCE, namespace.as_deref(), is_refusal, &error.to_string());
-                continue;
-            }
-            Ok(watcher::Event::Init) => {
-                listed.clear();
-                continue;
-            }
-            Ok(watcher::Event::InitApply(object)) => {
-                listed.insert(key(&object));
-                Change::Applied(Box::new(parse(&object)))
-            }
-            Ok(watcher::Event::InitDone) => Change::Listed(namespace.clone(), std::mem::take(&mut listed)),
-            Ok(watcher::Event::Apply(object)) => Change::Applied(Box::new(parse(&object))),
-            Ok(watcher::Event::Delete(object)) => Change::Gone(key(&object)),
+            ListChange::Applied(object) => Change::Applied(Box::new(parse(&object))),
+            ListChange::Removed(key) => Change::Removed(key),
+            ListChange::Listed(keys) => Change::Listed(namespace.clone(), keys),
         };
         if changes.send(change).await.is_err() {
             return;
@@ -110,13 +84,9 @@ pub async fn watch(
     }
 }
 
-fn key(object: &DynamicObject) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
-}
-
 fn parse(object: &DynamicObject) -> LoadedConsumer {
     let mut reference = object.object_ref(&ApiResource::erase::<ScaledConsumer>(&()));
-    // A version of the object is not what an Event is about.
+    // An Event is about the object, not about one of its versions.
     reference.resource_version = None;
     let status = object.data.get("status").cloned().unwrap_or_default();
     let spec = object
@@ -125,13 +95,13 @@ fn parse(object: &DynamicObject) -> LoadedConsumer {
         .map_err(|error| format!("it can't be read: {error}"))
         .and_then(|object| validate(&object).map_err(|invalid| invalid.to_string()));
     LoadedConsumer {
-        key: key(object),
+        key: Key::of(object),
         spec,
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         record: Some(Arc::new(Record {
             reference,
             generation: object.metadata.generation,
-            // A status that can't be read is written anew.
+            // A status that can't be parsed is replaced.
             status: serde_json::from_value(status).unwrap_or_default(),
         })),
     }

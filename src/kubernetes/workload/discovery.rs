@@ -1,5 +1,5 @@
-//! Which resource of the API a kind is, and whether it has a scale subresource. Each kind is asked for once, however
-//! many targets wait for the answer. It knows nothing of objects.
+//! Finds the resource of a kind, and whether it has a scale subresource. One request per kind, however many targets
+//! wait for it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,28 +11,27 @@ use kube::discovery;
 use tokio::time::Instant;
 
 use super::scale::ScaleError;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::client::path_segment;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::names::path_segment;
+use crate::kubernetes::{ApiClient, CallError, Lane, TargetRef};
 
-/// How long what discovery found is kept. CRDs rarely change.
+/// How long a discovered kind is cached. CRDs rarely change.
 const FOUND_TTL: Duration = Duration::from_secs(600);
-/// How long a kind that does not exist, or has no scale, stays so. Installing its CRD takes effect within this time.
+/// How long a kind that does not exist or has no scale is cached. Installing its CRD takes effect within this time.
 pub(super) const UNKNOWN_TTL: Duration = Duration::from_secs(45);
-/// How long a failed request answers for everybody who waits.
+/// How long a failed request is cached for all targets that wait.
 const FAILED_TTL: Duration = Duration::from_secs(5);
-/// Kinds that are remembered: more than any cluster has with a scale subresource. Beyond it, those that nobody waits for
-/// are dropped.
-const MOST_KINDS: usize = 1_000;
+/// Cached kinds: more than any cluster has with a scale subresource. Beyond it, kinds without waiting targets are
+/// dropped.
+const MAX_KINDS: usize = 1_000;
 
-/// What discovery said of each kind. Shared by all targets.
+/// The result of discovery per kind. Shared by all targets.
 pub(super) struct Discovery {
     client: ApiClient,
     /// By API version and kind. A std mutex, because nothing is awaited while it is held.
     kinds: Mutex<HashMap<(String, String), Arc<KindSlot>>>,
 }
 
-/// The last answer and when it was given. A tokio mutex, held during the request: whoever comes later waits for it.
+/// The last answer and its time. A tokio mutex, held during the request, so that others wait for its answer.
 type KindSlot = tokio::sync::Mutex<Option<(Instant, Result<ApiResource, ScaleError>)>>;
 
 impl Discovery {
@@ -52,12 +51,12 @@ impl Discovery {
         {
             return answer.clone();
         }
-        let answer = self.ask(target).await;
+        let answer = self.discover(target).await;
         *known = Some((Instant::now(), answer.clone()));
         answer
     }
 
-    /// The API server no longer knows the kind, so it is asked for again; not more often than an unknown one.
+    /// Drops a cached kind that the API server no longer knows; not more often than for an unknown one.
     pub(super) async fn refresh(&self, target: &TargetRef) {
         let mut known = self.slot(target).lock_owned().await;
         if known.as_ref().is_some_and(|(since, _)| since.elapsed() > UNKNOWN_TTL) {
@@ -66,15 +65,15 @@ impl Discovery {
     }
 
     fn slot(&self, target: &TargetRef) -> Arc<KindSlot> {
-        // What a panicking task left is a whole entry.
+        // Each change is a single insertion, so a panic elsewhere leaves whole entries.
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        if kinds.len() >= MOST_KINDS {
+        if kinds.len() >= MAX_KINDS {
             kinds.retain(|_, slot| Arc::strong_count(slot) > 1);
         }
         Arc::clone(kinds.entry((target.api_version.clone(), target.kind.clone())).or_default())
     }
 
-    async fn ask(&self, target: &TargetRef) -> Result<ApiResource, ScaleError> {
+    async fn discover(&self, target: &TargetRef) -> Result<ApiResource, ScaleError> {
         let gvk = GroupVersionKind::gvk(target.group(), target.version(), &target.kind);
         if !gvk.group.is_empty() {
             path_segment(&gvk.group)?;
@@ -118,9 +117,4 @@ pub(super) fn built_in(target: &TargetRef) -> Option<ApiResource> {
     };
     let gvk = GroupVersionKind::gvk("apps", "v1", &target.kind);
     Some(ApiResource::from_gvk_with_plural(&gvk, plural))
-}
-
-/// As RBAC's messages and the watches' states name it: `deployments.apps`.
-pub(super) fn resource_name(resource: &ApiResource) -> String {
-    format!("{}.{}", resource.plural, resource.group).trim_end_matches('.').to_owned()
 }

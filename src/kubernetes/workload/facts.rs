@@ -1,4 +1,4 @@
-//! What is kept of a watched workload: a few hundred bytes of its object. It does no I/O.
+//! The part of a watched workload that is kept: a few hundred bytes of its object. It does no I/O.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::scale::count;
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::client::FIELD_MANAGER;
+use crate::kubernetes::FIELD_MANAGER;
 
 /// A Deployment or a StatefulSet, of which only the fields used here are parsed.
 pub(super) type WatchedObject = Object<WatchedSpec, WatchedStatus>;
@@ -19,7 +19,7 @@ pub(super) type WatchedObject = Object<WatchedSpec, WatchedStatus>;
 pub(super) struct TargetFacts {
     /// The object's version.
     pub(super) version: String,
-    /// Its replicas; nothing where only its metadata are watched.
+    /// Its replicas; `None` where only its metadata is watched.
     pub(super) workload: Option<Workload>,
     /// Who set `spec.replicas` last, other than this program.
     pub(super) last_writer: Option<Arc<str>>,
@@ -41,7 +41,7 @@ struct PodSpec {
     containers: Vec<ContainerFields>,
 }
 
-/// What of a container makes it another program. The order of the fields is part of the fingerprint.
+/// The fields of a container that define its program. Their order is part of the fingerprint.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerFields {
@@ -64,11 +64,11 @@ pub(super) struct WatchedStatus {
 impl TargetFacts {
     pub(super) fn of_object(object: WatchedObject) -> Self {
         let WatchedObject { metadata, spec, status, .. } = object;
-        // Without an observed generation, the workload's own controller has not seen it yet.
+        // Without an observed generation, the workload's controller has not processed it yet.
         let status = status.filter(|status| status.observed_generation.is_some());
         // Otherwise the ready pods may be those of an earlier spec.
         let is_current = status.as_ref().is_some_and(|status| status.observed_generation == metadata.generation);
-        // The API server leaves a 0 out of a status, and a 1 is its default in a spec.
+        // The API server omits a 0 in a status, and a 1 is the default in a spec.
         let number = |replicas: Option<i32>| count(replicas.unwrap_or(0));
         let workload = Workload {
             spec: spec.replicas.map_or(Replicas(1), count),
@@ -80,7 +80,8 @@ impl TargetFacts {
         Self { workload: Some(workload), ..Self::of_metadata(metadata) }
     }
 
-    /// Whether nothing has changed that a decision depends on. Where only the version is known, another one may be.
+    /// Whether nothing changed that a decision depends on. Where only the version is known, a new version counts as a
+    /// change.
     pub(super) fn is_same_workload(&self, other: &Self) -> bool {
         self.workload == other.workload && (self.workload.is_some() || self.version == other.version)
     }
@@ -107,9 +108,9 @@ pub(super) fn last_writer(mut entries: Vec<ManagedFieldsEntry>) -> Option<String
     entries.into_iter().max_by_key(|entry| entry.time.clone())?.manager
 }
 
-/// Stands for the program that the pods run: image, command, arguments, environment and resources of their containers.
-/// Labels and annotations don't count, so a restart is the same program. Equal in every version of Paceline, as the
-/// memory in a status outlives it.
+/// Identifies the program of the pods: image, command, arguments, environment and resources of their containers. Labels
+/// and annotations are ignored, so a restart keeps the fingerprint. It must be stable across versions of Paceline,
+/// because the memory in a status contains it.
 fn fingerprint(containers: Vec<ContainerFields>) -> u64 {
     let mut all = Value::Array(containers.into_iter().map(ContainerFields::canonical).collect());
     all.sort_all_objects();
@@ -119,7 +120,7 @@ fn fingerprint(containers: Vec<ContainerFields>) -> u64 {
 }
 
 impl ContainerFields {
-    /// API servers differ in whether they leave an empty field out.
+    /// API servers differ in whether they omit empty fields.
     fn canonical(self) -> Value {
         let fields = [self.image, self.command, self.args, self.env, self.env_from, self.resources];
         let is_empty = |field: &Value| match field {

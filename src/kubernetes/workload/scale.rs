@@ -1,5 +1,4 @@
-//! The scale subresource of any workload: read live, and patched with the resourceVersion that was read. It knows
-//! nothing of why.
+//! The scale subresource of any workload: read live, and patched with the resourceVersion that was read.
 
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -7,12 +6,9 @@ use kube::Api;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::json;
 
-use super::discovery::resource_name;
 use crate::core::{Replicas, Workload};
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::client::{FIELD_MANAGER, InvalidName, path_segment};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
+use crate::kubernetes::names::{InvalidName, path_segment};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership, TargetRef};
 
 /// Why a target can't be read or written.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,7 +38,7 @@ pub enum ScaleError {
         /// Its namespace.
         namespace: String,
     },
-    /// RBAC says no.
+    /// RBAC refuses it.
     #[error(
         "not allowed to {verb} {resource}/scale in namespace \"{namespace}\" ({message}); grant it to the controller's ServiceAccount"
     )]
@@ -53,13 +49,13 @@ pub enum ScaleError {
         resource: String,
         /// The namespace.
         namespace: String,
-        /// The API server's words.
+        /// The API server's message.
         message: String,
     },
-    /// Admission or validation says no, in its own words.
+    /// Admission or validation refuses it; its message.
     #[error("the API server refused the new number of replicas: {0}")]
     Refused(String),
-    /// Refused before. Nothing was sent this time; the next attempt comes after a back-off.
+    /// It was refused before, so nothing was sent. The next attempt comes after a back-off.
     #[error("{0}")]
     Postponed(Box<Self>),
     /// Another client changed the workload first.
@@ -84,7 +80,7 @@ impl ScaleError {
         }
     }
 
-    /// Whether it stays so until a person changes something, so that trying again at every poll is of no use.
+    /// Whether it persists until a user changes something, so that a retry at every poll is of no use.
     pub(super) fn is_refusal(&self) -> bool {
         match self {
             Self::Forbidden { .. } | Self::Refused(_) => true,
@@ -103,7 +99,7 @@ impl ScaleError {
 #[derive(Clone, Debug)]
 pub(super) struct LiveScale {
     pub(super) workload: Workload,
-    /// The version of the workload at that moment, which a write replaces.
+    /// The version of the workload at that moment, required by the write.
     pub(super) version: String,
 }
 
@@ -136,7 +132,8 @@ impl<'a> ScaleApi<'a> {
         }
     }
 
-    /// Sets the replicas, if nothing changed since `version` and we still lead right before the write. `None`: we don't.
+    /// Sets the replicas if nothing changed since `version` and this controller leads right before the write. `None`:
+    /// it does not lead.
     pub(super) async fn write(
         &self,
         version: &str,
@@ -187,7 +184,7 @@ impl<'a> ScaleApi<'a> {
 
 impl LiveScale {
     fn of(scale: &Scale) -> Self {
-        // The API server leaves a 0 out.
+        // The API server omits a 0.
         let spec = scale.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(0);
         let actual = scale.status.as_ref().map(|status| count(status.replicas));
         Self {
@@ -199,4 +196,9 @@ impl LiveScale {
 
 pub(super) fn count(replicas: i32) -> Replicas {
     Replicas(u32::try_from(replicas).unwrap_or(0))
+}
+
+/// The name in RBAC's messages and in [`WatchStates`](crate::kubernetes::WatchStates): `deployments.apps`.
+pub(super) fn resource_name(resource: &ApiResource) -> String {
+    format!("{}.{}", resource.plural, resource.group).trim_end_matches('.').to_owned()
 }

@@ -1,5 +1,5 @@
-//! One watch of all workloads of a kind, in a namespace or in all. It keeps them trimmed and tells each target's handles
-//! what it knows. Where it may not watch, it says so, and the handles read for themselves.
+//! One watch of all workloads of a kind, in a namespace or in all. It stores them trimmed and publishes each target's
+//! state to its handles. Where it may not watch, the handles read by themselves.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -12,48 +12,47 @@ use kube::core::{DynamicResourceScope, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::info;
 
-use super::discovery::{Discovery, UNKNOWN_TTL, built_in, resource_name};
+use super::discovery::{Discovery, UNKNOWN_TTL, built_in};
 use super::facts::{TargetFacts, WatchedObject};
-use super::scale::ScaleError;
+use super::scale::{ScaleError, resource_name};
 use crate::kubernetes::call::chain;
-use crate::kubernetes::scaledconsumer::validate::TargetRef;
-use crate::kubernetes::scaledconsumer::watch::Key;
-use crate::kubernetes::watch_state::WatchStates;
+use crate::kubernetes::object_watch::api_status;
+use crate::kubernetes::{Key, TargetRef, WatchStates};
 
-/// Objects per page of a list. A page of objects of 10 kB each is 2.5 MB, for as long as it is trimmed.
-const PAGE: u32 = 250;
-/// How long a refused watch waits for its next attempt. A right that is granted takes effect within this time.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
-/// How long a failed discovery, or one that may be out of date, waits for its next attempt.
-const RETRY_PAUSE: Duration = Duration::from_secs(5);
-/// The longest pause between two attempts in an outage. There is one watch per kind, so it costs little.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Errors further apart than this belong to two outages: an attempt comes after [`LONGEST_PAUSE`] and ends after the
-/// client's 5 s for connecting. A watch that is back says nothing before something changes.
-const SAME_OUTAGE: Duration = Duration::from_secs(20);
+/// Objects per page of a list. A page of objects of 10 kB each takes 2.5 MB until it is trimmed.
+const PAGE_SIZE: u32 = 250;
+/// Delay before a refused watch is retried. A granted right takes effect within this time.
+const REFUSED_RETRY_DELAY: Duration = Duration::from_secs(60);
+/// Delay after a failed or outdated discovery.
+const DISCOVERY_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Longest delay between two attempts in an outage. There is one watch per kind, so retries are cheap.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+/// Errors further apart than this belong to two outages. An attempt comes after [`MAX_RETRY_DELAY`] at most and fails
+/// after the client's 5 s for connecting. A watch that works again sends nothing before something changes.
+const OUTAGE_GAP: Duration = Duration::from_secs(20);
 
-/// What a watch knows of one target.
+/// The state of one target in a watch.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum TargetState {
-    /// The first list has not come yet.
+    /// The first list has not arrived.
     Waiting,
-    /// The watch is not possible for this kind: RBAC refuses it, or the API does not have it.
+    /// This kind can't be watched: RBAC refuses it, or the API does not have it.
     Unwatched,
     /// The kind can't be scaled.
     Unusable(Unusable),
     /// There is no such object.
     Absent,
-    /// The object, as the watch saw it last.
+    /// The object as last seen.
     Present(TargetFacts),
 }
 
-/// Why a kind can't be scaled; equal where the text is.
+/// Why a kind can't be scaled; equal if the text is.
 #[derive(Clone, Debug)]
 pub(super) struct Unusable(pub(super) ScaleError);
 
@@ -63,26 +62,26 @@ impl PartialEq for Unusable {
     }
 }
 
-/// The watch of one kind in one scope, with what it has seen. A std mutex, because nothing is awaited while it is held.
+/// The watch of one kind in one scope, with its objects. A std mutex, because nothing is awaited while it is held.
 #[derive(Debug)]
 pub(super) struct KindWatch(Mutex<Store>);
 
 #[derive(Debug)]
 struct Store {
-    /// How the kind as a whole is; `Absent` once it is listed.
-    base: TargetState,
-    /// All objects in scope, with the number of the list that showed each last.
+    /// The state of targets without an object; `Absent` once the kind is listed.
+    state_without_object: TargetState,
+    /// All objects in scope, with the number of the last list that contained each.
     objects: HashMap<Key, (TargetFacts, u64)>,
-    /// Counts lists, so that what the current one did not show is dropped.
+    /// Counts lists, so that objects that the current one does not contain are dropped.
     list: u64,
-    /// The targets with handles.
+    /// The targets that have handles.
     followed: HashMap<Key, watch::Sender<TargetState>>,
-    failing: Option<Failing>,
+    failing: Option<WatchFailures>,
 }
 
 /// Errors without a success in between.
 #[derive(Clone, Debug)]
-pub(super) struct Failing {
+pub(super) struct WatchFailures {
     pub(super) since: Instant,
     last: Instant,
     pub(super) error: String,
@@ -91,7 +90,7 @@ pub(super) struct Failing {
 impl KindWatch {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Store {
-            base: TargetState::Waiting,
+            state_without_object: TargetState::Waiting,
             objects: HashMap::new(),
             list: 0,
             followed: HashMap::new(),
@@ -99,26 +98,26 @@ impl KindWatch {
         }))
     }
 
-    /// What is known of a target, now and later.
+    /// The state of a target, now and later.
     pub(super) fn subscribe(&self, key: Key) -> watch::Receiver<TargetState> {
         let mut store = self.store();
         let state = store.state(&key);
         store.followed.entry(key).or_insert_with(|| watch::Sender::new(state)).subscribe()
     }
 
-    /// The errors of an outage that goes on, as far as is known.
-    pub(super) fn failing(&self) -> Option<Failing> {
-        self.store().failing.clone().filter(|failing| failing.last.elapsed() < SAME_OUTAGE)
+    /// The errors of a current outage, as far as known.
+    pub(super) fn failing(&self) -> Option<WatchFailures> {
+        self.store().failing.clone().filter(|failing| failing.last.elapsed() < OUTAGE_GAP)
     }
 
-    /// Drops targets whose handles are gone; whether none is left.
+    /// Drops targets without handles. Returns whether none is left.
     pub(super) fn is_unused(&self) -> bool {
         let mut store = self.store();
         store.followed.retain(|_, sender| sender.receiver_count() > 0);
         store.followed.is_empty()
     }
 
-    /// Finds the kind and watches it, for ever.
+    /// Discovers the kind and watches it. Never returns.
     pub(super) async fn run(
         &self,
         client: &Client,
@@ -134,25 +133,29 @@ impl KindWatch {
                     let registration = registration
                         .get_or_insert_with(|| WatchRegistration::new(states, resource_name(&resource), scope));
                     let end = if built_in(target).is_some() {
-                        self.feed(api::<WatchedObject>(client, scope, &resource), registration, TargetFacts::of_object)
-                            .await
+                        self.store_events(
+                            api::<WatchedObject>(client, scope, &resource),
+                            registration,
+                            TargetFacts::of_object,
+                        )
+                        .await
                     } else {
                         let api = api::<PartialObjectMeta<DynamicObject>>(client, scope, &resource);
-                        self.feed(api, registration, TargetFacts::of_partial).await
+                        self.store_events(api, registration, TargetFacts::of_partial).await
                     };
                     discovery.refresh(target).await;
                     match end {
-                        End::Refused => REFUSED_PAUSE,
-                        End::Gone => RETRY_PAUSE,
+                        WatchEnd::Refused => REFUSED_RETRY_DELAY,
+                        WatchEnd::KindGone => DISCOVERY_RETRY_DELAY,
                     }
                 }
                 Err(error @ ScaleError::Other(_)) => {
                     self.store().fail(error.to_string());
-                    RETRY_PAUSE
+                    DISCOVERY_RETRY_DELAY
                 }
                 Err(error) => {
                     registration = None;
-                    self.store().set_base(TargetState::Unusable(Unusable(error)));
+                    self.store().set_state_without_object(TargetState::Unusable(Unusable(error)));
                     UNKNOWN_TTL
                 }
             };
@@ -160,13 +163,18 @@ impl KindWatch {
         }
     }
 
-    /// Puts the events of a watch into the store, until the watch is refused or its kind is gone.
-    async fn feed<K>(&self, api: Api<K>, registration: &WatchRegistration<'_>, trim: fn(K) -> TargetFacts) -> End
+    /// Stores the events of a watch, until it is refused or its kind is gone.
+    async fn store_events<K>(
+        &self,
+        api: Api<K>,
+        registration: &WatchRegistration<'_>,
+        trim: fn(K) -> TargetFacts,
+    ) -> WatchEnd
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
     {
         let WatchRegistration { states, resource, scope } = registration;
-        let config = watcher::Config::default().page_size(PAGE);
+        let config = watcher::Config::default().page_size(PAGE_SIZE);
         let mut events = watcher(api, config).backoff(ShortBackoff::default()).boxed();
         loop {
             let error = match events.next().await.expect("a watcher never ends") {
@@ -180,24 +188,24 @@ impl KindWatch {
                 }
                 Err(error) => error,
             };
-            let (end, text) = (End::of(&error), chain(&error));
-            states.failed(resource, *scope, end == Some(End::Refused), &text);
+            let (end, text) = (WatchEnd::of(&error), chain(&error));
+            states.failed(resource, *scope, end == Some(WatchEnd::Refused), &text);
             let mut store = self.store();
             match end {
-                Some(End::Refused) => {
-                    if store.set_base(TargetState::Unwatched) {
+                Some(WatchEnd::Refused) => {
+                    if store.set_state_without_object(TargetState::Unwatched) {
                         info!(
                             resource,
                             namespace = scope,
-                            "Workloads are not watched; the scale of each target is read every 30 s instead."
+                            "This kind can't be watched; the scale of each target is read every 30 s instead."
                         );
                     }
-                    return End::Refused;
+                    return WatchEnd::Refused;
                 }
-                Some(End::Gone) => {
-                    store.set_base(TargetState::Waiting);
+                Some(WatchEnd::KindGone) => {
+                    store.set_state_without_object(TargetState::Waiting);
                     store.fail(text);
-                    return End::Gone;
+                    return WatchEnd::KindGone;
                 }
                 None => store.fail(text),
             }
@@ -220,7 +228,7 @@ where
     }
 }
 
-/// An entry in the states of all watches, as long as it lives.
+/// Its entry in the [`WatchStates`] while it lives.
 struct WatchRegistration<'a> {
     states: &'a WatchStates,
     resource: String,
@@ -240,7 +248,7 @@ impl Drop for WatchRegistration<'_> {
     }
 }
 
-/// The watcher's own back-off with shorter pauses, so that an outage is told from a watch that has nothing to say.
+/// The watcher's default back-off with shorter delays, so that an outage can be distinguished from a quiet watch.
 #[derive(Default)]
 struct ShortBackoff(watcher::DefaultBackoff);
 
@@ -248,7 +256,7 @@ impl Iterator for ShortBackoff {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+        self.0.next().map(|pause| pause.min(MAX_RETRY_DELAY))
     }
 }
 
@@ -258,29 +266,20 @@ impl Backoff for ShortBackoff {
     }
 }
 
-/// Why a watch ends that trying again at once does not mend.
+/// Why a watch ends where an immediate retry does not help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum WatchEnd {
     /// RBAC refuses it, or the API can't list or watch.
     Refused,
-    /// The API does not have the kind any more.
-    Gone,
+    /// The API no longer has the kind.
+    KindGone,
 }
 
-impl End {
+impl WatchEnd {
     fn of(error: &watcher::Error) -> Option<Self> {
-        let status = match error {
-            watcher::Error::InitialListFailed(kube::Error::Api(status))
-            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-            | watcher::Error::WatchError(status) => status,
-            watcher::Error::InitialListFailed(_)
-            | watcher::Error::WatchStartFailed(_)
-            | watcher::Error::WatchFailed(_)
-            | watcher::Error::NoResourceVersion => return None,
-        };
-        match status.code {
+        match api_status(error)?.code {
             403 | 405 => Some(Self::Refused),
-            404 => Some(Self::Gone),
+            404 => Some(Self::KindGone),
             _ => None,
         }
     }
@@ -290,17 +289,17 @@ impl Store {
     fn state(&self, key: &Key) -> TargetState {
         match self.objects.get(key) {
             Some((facts, _)) => TargetState::Present(facts.clone()),
-            None => self.base.clone(),
+            None => self.state_without_object.clone(),
         }
     }
 
-    /// Sets how the kind as a whole is. What was seen before counts no more, but for a list that comes again.
-    fn set_base(&mut self, base: TargetState) -> bool {
-        if base != TargetState::Absent {
+    /// Sets the state of targets without an object. All objects are dropped, except after a new list.
+    fn set_state_without_object(&mut self, state_without_object: TargetState) -> bool {
+        if state_without_object != TargetState::Absent {
             self.objects = HashMap::new();
         }
-        let is_new = self.base != base;
-        self.base = base;
+        let is_new = self.state_without_object != state_without_object;
+        self.state_without_object = state_without_object;
         let keys: Vec<_> = self.followed.keys().cloned().collect();
         keys.iter().for_each(|key| self.publish(key));
         is_new
@@ -308,25 +307,25 @@ impl Store {
 
     fn fail(&mut self, error: String) {
         let now = Instant::now();
-        let before = self.failing.take().filter(|failing| failing.last.elapsed() < SAME_OUTAGE);
-        self.failing = Some(Failing { since: before.map_or(now, |failing| failing.since), last: now, error });
+        let before = self.failing.take().filter(|failing| failing.last.elapsed() < OUTAGE_GAP);
+        self.failing = Some(WatchFailures { since: before.map_or(now, |failing| failing.since), last: now, error });
     }
 
     fn apply<K: Resource>(&mut self, event: Event<K>, trim: fn(K) -> TargetFacts) {
         match event {
-            // The list that follows may fail yet.
+            // The list that follows may still fail.
             Event::Init => self.list += 1,
             Event::InitApply(object) | Event::Apply(object) => {
                 self.failing = None;
-                let key = key(&object);
+                let key = Key::of(&object);
                 let facts = trim(object);
-                // A page of a list may be older than what a handle's own read has shown, never than this store.
+                // A page of a list may be older than what a handle read itself, but never older than this store.
                 self.objects.insert(key.clone(), (facts, self.list));
                 self.publish(&key);
             }
             Event::Delete(object) => {
                 self.failing = None;
-                let key = key(&object);
+                let key = Key::of(&object);
                 self.objects.remove(&key);
                 self.publish(&key);
             }
@@ -335,12 +334,12 @@ impl Store {
                 let list = self.list;
                 self.objects.retain(|_, (_, seen)| *seen == list);
                 self.objects.shrink_to_fit();
-                self.set_base(TargetState::Absent);
+                self.set_state_without_object(TargetState::Absent);
             }
         }
     }
 
-    /// Tells a target's handles, if there are any and something that counts has changed.
+    /// Publishes a target's state to its handles, if something relevant changed.
     fn publish(&self, key: &Key) {
         let Some(sender) = self.followed.get(key) else { return };
         let new = self.state(key);
@@ -353,8 +352,4 @@ impl Store {
             !is_same
         });
     }
-}
-
-fn key<K: Resource>(object: &K) -> Key {
-    Key { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }

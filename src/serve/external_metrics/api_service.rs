@@ -1,9 +1,8 @@
-//! The APIService v1beta1.external.metrics.k8s.io: whose it is, whether it works, and, where it is ours, which
+//! The APIService v1beta1.external.metrics.k8s.io: who owns it, whether it is available and, where it is ours, which
 //! certificates it trusts.
 //!
-//! Architecture invariant: an APIService that does not name our Service is never written. There can be only one of that
-//! name in a cluster, and the HPAs of another adapter depend on it. None is ever created or deleted: it belongs to the
-//! manifests.
+//! Architecture invariant: an APIService that does not name our Service is never written. A cluster has only one of
+//! that name, and the HPAs of another adapter depend on it. None is ever created or deleted: the manifests do that.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,11 +18,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
 use crate::kubernetes::hpa::NotServed;
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::single::{self, LastError, Unwatchable};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, LastError, Leadership, WatchError, watch_object};
 
 /// The APIService's name: VERSION.GROUP.
 pub const NAME: &str = "v1beta1.external.metrics.k8s.io";
@@ -31,7 +27,7 @@ pub const NAME: &str = "v1beta1.external.metrics.k8s.io";
 /// Prefix of the annotations that make cert-manager fill in the caBundle.
 const CERT_MANAGER: &str = "cert-manager.io/inject-";
 
-/// The least time between two patches, should somebody keep changing the bundle back.
+/// Least time between two patches, in case another client keeps changing the bundle back.
 const MIN_PATCH_INTERVAL: Duration = Duration::from_secs(5);
 
 /// A Service, as an APIService names it.
@@ -44,7 +40,7 @@ pub struct ServiceName {
 }
 
 impl ServiceName {
-    /// The DNS names that it has within the cluster. The API server asks for the first.
+    /// Its DNS names within the cluster. The API server uses the first.
     pub fn dns_names(&self) -> Vec<String> {
         let Self { namespace, name } = self;
         vec![
@@ -61,28 +57,28 @@ impl fmt::Display for ServiceName {
     }
 }
 
-/// Whose the APIService is.
+/// The owner of the APIService.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Registration {
     /// It has not been read yet.
     #[default]
     Unknown,
-    /// There is none: no HPA can read external metrics.
+    /// It does not exist, so no HPA can read external metrics.
     Missing,
-    /// It sends requests to our Service.
+    /// It routes requests to our Service.
     Ours {
-        /// Whether the API server reaches us; nothing while it has not said.
+        /// Whether the API server reaches the Service; `None` before its first check.
         available: Option<bool>,
-        /// Its message.
+        /// The message of its condition.
         message: String,
-        /// The certificates that it trusts, as PEM; nothing where it trusts the system's, or checks nothing.
+        /// The certificates that it trusts, as PEM; `None` where it trusts the system's, or verifies nothing.
         ca_bundle: Option<String>,
     },
-    /// It belongs to somebody else.
+    /// It belongs to another adapter.
     OwnedBy {
-        /// The Service that it names as NAMESPACE/NAME; nothing where the API server itself answers.
+        /// The Service that it names, as NAMESPACE/NAME; `None` where the API server itself answers.
         service: Option<String>,
-        /// Who made it, as far as its labels and managed fields tell.
+        /// Its creator, as far as labels and managed fields show.
         manager: Option<String>,
     },
     /// It can't be read.
@@ -90,7 +86,7 @@ pub enum Registration {
 }
 
 impl Registration {
-    /// Whose the object is; ours if it names `service`.
+    /// The owner of the object; ours if it names `service`.
     pub fn of(object: Option<&APIService>, service: &ServiceName) -> Self {
         let Some(object) = object else { return Self::Missing };
         match named_service(object) {
@@ -112,7 +108,7 @@ impl Registration {
         }
     }
 
-    /// Whether requests of HPAs come to us.
+    /// Whether it routes requests to our Service.
     pub fn is_ours(&self) -> bool {
         match self {
             Self::Ours { .. } => true,
@@ -120,7 +116,8 @@ impl Registration {
         }
     }
 
-    /// Why HPAs can't read our metrics, by name and in a sentence; nothing where they can, as far as is known.
+    /// Why HPAs can't read Paceline's metrics: a CamelCase reason and a sentence; `None` where they can, as far as
+    /// known.
     pub fn not_served(&self) -> Option<NotServed> {
         match self {
             Self::Unknown | Self::Ours { available: Some(true) | None, .. } => None,
@@ -130,8 +127,8 @@ impl Registration {
         }
     }
 
-    /// What to do where it belongs to another.
-    pub(crate) fn advice(service: Option<&str>) -> &'static str {
+    /// Advice where it belongs to another adapter.
+    fn advice(service: Option<&str>) -> &'static str {
         if service.is_some_and(|service| service.contains("keda")) {
             "a cluster has one external metrics adapter: beside KEDA use mode Scale, which needs none, or remove KEDA's"
         } else {
@@ -159,19 +156,19 @@ impl fmt::Display for Registration {
             Self::Unknown => write!(f, "APIService {NAME} has not been read yet."),
             Self::Missing => write!(
                 f,
-                "There is no APIService {NAME}, so no HPA can read our metrics; apply the manifests that have it."
+                "There is no APIService {NAME}, so no HPA can read Paceline's metrics; apply manifests/external-metrics."
             ),
-            Self::Ours { available: Some(true), .. } => write!(f, "APIService {NAME} sends requests to us."),
+            Self::Ours { available: Some(true), .. } => write!(f, "APIService {NAME} routes requests to Paceline."),
             Self::Ours { available: Some(false), message, .. } => write!(
                 f,
-                "APIService {NAME} names our Service, but the API server does not reach it: {}.",
+                "APIService {NAME} names Paceline's Service, but the API server can't reach it: {}.",
                 message.trim_end_matches('.')
             ),
             Self::Ours { available: None, .. } => {
-                write!(f, "APIService {NAME} names our Service; the API server has not tried it yet.")
+                write!(f, "APIService {NAME} names Paceline's Service; the API server has not checked it yet.")
             }
             Self::OwnedBy { service, manager } => {
-                write!(f, "APIService {NAME} belongs to somebody else: ")?;
+                write!(f, "APIService {NAME} belongs to another adapter: ")?;
                 match service {
                     Some(service) => write!(f, "it names Service {service}")?,
                     None => write!(f, "it names no Service")?,
@@ -179,19 +176,18 @@ impl fmt::Display for Registration {
                 if let Some(manager) = manager {
                     write!(f, ", made by \"{manager}\"")?;
                 }
-                write!(f, ". It is left as it is; {}.", Self::advice(service.as_deref()))
+                write!(f, ". Paceline does not change it; {}.", Self::advice(service.as_deref()))
             }
             Self::Unreadable(why) => write!(
                 f,
-                "APIService {NAME} can't be read ({why}), so it is not known whether HPAs reach us; allow the controller's ServiceAccount to list and watch it."
+                "APIService {NAME} can't be read ({why}), so it is unknown whether HPAs can read Paceline's metrics; allow the controller's ServiceAccount to list and watch it."
             ),
         }
     }
 }
 
-/// Follows the APIService until `stop`, and says whose it is whenever that changes. While we lead, an APIService that is
-/// ours gets the certificates in `ca_bundle` (PEM) to trust. Nothing in there: another one fills them in, such as
-/// cert-manager.
+/// Follows the APIService until `stop` and publishes its owner. While this controller leads, it writes `ca_bundle`
+/// (PEM) into an APIService that is ours. Without a bundle something else sets it, such as cert-manager.
 pub async fn follow_api_service(
     client: ApiClient,
     service: ServiceName,
@@ -201,7 +197,7 @@ pub async fn follow_api_service(
     stop: CancellationToken,
 ) {
     let api: Api<APIService> = Api::all(client.kube.clone());
-    let mut objects = single::follow(api.clone(), NAME);
+    let mut objects = watch_object(api.clone(), NAME);
     let mut bundle_changes = ca_bundle.clone();
     let mut follower = ApiServiceFollower {
         client,
@@ -235,7 +231,7 @@ pub async fn follow_api_service(
     }
 }
 
-/// Returns when there is a new value; never, once none can come.
+/// Returns when there is a new value; never, once the sender is gone.
 pub(super) async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending::<()>().await;
@@ -249,14 +245,14 @@ struct ApiServiceFollower {
     ca_bundle: watch::Receiver<Option<String>>,
     leadership: Leadership,
     registration: watch::Sender<Registration>,
-    /// The object as it was last read; nothing where it is not ours to patch, or was patched since.
+    /// The object as last read; `None` where it is not ours, or was patched since.
     object: Option<APIService>,
     last_patch: Option<Instant>,
     last_error: LastError,
 }
 
 impl ApiServiceFollower {
-    fn read(&mut self, object: Result<Option<APIService>, Unwatchable>) {
+    fn read(&mut self, object: Result<Option<APIService>, WatchError>) {
         let new = match object {
             Ok(object) => {
                 let new = Registration::of(object.as_ref(), &self.service);
@@ -264,7 +260,7 @@ impl ApiServiceFollower {
                 new
             }
             // An outage of the API server changes nothing: HPAs need it as well.
-            Err(Unwatchable::Other(_)) if *self.registration.borrow() != Registration::Unknown => return,
+            Err(WatchError::Other(_)) if *self.registration.borrow() != Registration::Unknown => return,
             Err(error) => Registration::Unreadable(error.to_string()),
         };
         let differs = *self.registration.borrow() != new;
@@ -274,7 +270,7 @@ impl ApiServiceFollower {
         }
     }
 
-    /// Logs each transition once; another message or bundle is none.
+    /// Logs each transition once; a new message or bundle is none.
     fn log(&self, new: &Registration) {
         let old = self.registration.borrow();
         let is_another_owner = matches!(new, Registration::OwnedBy { .. }) && *old != *new;
@@ -293,7 +289,8 @@ impl ApiServiceFollower {
         }
     }
 
-    /// Writes our certificates into the APIService, where it is ours, has others, and we lead. Gives when to try again.
+    /// Writes our certificates into the APIService, where it is ours, has others, and this controller leads. Returns
+    /// when to try again.
     async fn write_bundle(&mut self) -> Option<Instant> {
         let bundle = self.ca_bundle.borrow().clone()?;
         let object = self.object.as_ref()?;
@@ -304,7 +301,7 @@ impl ApiServiceFollower {
         if object.annotations().keys().any(|key| key.starts_with(CERT_MANAGER)) {
             if self.last_error.is_new("cert-manager") {
                 warn!(
-                    "cert-manager fills in the APIService's caBundle, but the controller makes its certificate itself; take the annotation off, or mount cert-manager's Secret and name it in externalMetrics.certificate.directory."
+                    "cert-manager sets the APIService's caBundle, but the controller manages its own certificate; remove the annotation, or mount cert-manager's Secret and name it in externalMetrics.certificate.directory."
                 );
             }
             return None;
@@ -326,17 +323,17 @@ impl ApiServiceFollower {
         let again = Some(Instant::now() + MIN_PATCH_INTERVAL);
         match self.client.write(Lane::Other, || leadership.may_write(), self.api.patch(NAME, &params, &patch)).await {
             Ok(Some(_)) => {
-                info!(name = NAME, "The APIService trusts our serving certificate now.");
+                info!(name = NAME, "The APIService now trusts the serving certificate.");
                 self.last_error.clear();
-                // The new one comes by the watch.
+                // The watch delivers the new one.
                 self.object = None;
                 None
             }
-            // Its new state comes by the watch; should it not come, another try costs a refused patch.
+            // The watch delivers its new state. If it does not, another attempt only costs a refused patch.
             Ok(None) | Err(CallError::Conflict(_) | CallError::NotFound(_)) => again,
             Err(error) => {
                 if self.last_error.is_new(&error.to_string()) {
-                    warn!(name = NAME, %error, "The APIService's caBundle can't be written, so the API server may not trust us; trying again.");
+                    warn!(name = NAME, %error, "The APIService's caBundle can't be written, so the API server may not trust the serving certificate; retrying.");
                 }
                 again
             }
@@ -358,7 +355,7 @@ fn ca_bundle(object: &APIService) -> Option<String> {
     if bundle.0.is_empty() { None } else { Some(String::from_utf8_lossy(&bundle.0).into_owned()) }
 }
 
-/// Who made it: the product that it is part of, the tool that applied it, or whoever set its Service.
+/// Its creator: the product that it is part of, the tool that applied it, or the field manager of its Service.
 fn manager(object: &APIService) -> Option<String> {
     let label = |name: &str| object.labels().get(name).filter(|value| !value.is_empty()).cloned();
     label("app.kubernetes.io/part-of").or_else(|| label("app.kubernetes.io/managed-by")).or_else(|| {

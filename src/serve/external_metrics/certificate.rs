@@ -1,5 +1,5 @@
-//! The serving certificate: how a pair is made, read and checked, and the one that new handshakes get. Where a pair comes
-//! from is the business of [`directory`] and [`secret`].
+//! The serving certificate: creates, reads and checks key pairs, and holds the one that new handshakes use.
+//! [`directory`] and [`secret`] provide the pairs.
 
 pub(super) mod directory;
 mod rotation;
@@ -31,7 +31,7 @@ pub(super) fn crypto_provider() -> Arc<CryptoProvider> {
 /// A certificate with its key, both as PEM. `Debug` does not show the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeyPair {
-    /// The server's own certificate first, then those between it and its authority.
+    /// The server's certificate first, then intermediates.
     pub certificate_chain_pem: String,
     /// Its key.
     pub private_key_pem: String,
@@ -46,7 +46,7 @@ impl fmt::Debug for KeyPair {
     }
 }
 
-/// Why a pair can't be served. No text quotes the key.
+/// Why a pair can't be served. No text contains the key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableKeyPair {
     /// The text has no certificate in it.
@@ -58,19 +58,19 @@ pub enum UnusableKeyPair {
     /// The key can't be read.
     #[error("its key can't be read: {0}")]
     BadKey(String),
-    /// The key is another certificate's.
-    #[error("the key does not fit the certificate")]
+    /// The key belongs to another certificate.
+    #[error("the key does not match the certificate")]
     Mismatch,
 }
 
 impl KeyPair {
-    /// A new certificate for a server of these names that is signed by itself.
+    /// Creates a self-signed certificate for a server of these names.
     pub(super) fn self_signed(names: &[String], begin: Timestamp, end: Timestamp) -> Result<Self, String> {
         let make = || {
             let key = rcgen::KeyPair::generate()?;
             let mut params = CertificateParams::new(names.to_vec())?;
             params.distinguished_name = DistinguishedName::new();
-            // A common name has 64 bytes at most (RFC 5280, appendix A.1); the names beside it are what counts.
+            // A common name has at most 64 bytes (RFC 5280, appendix A.1); clients only check the alternative names.
             if let Some(name) = names.iter().find(|name| name.len() <= 64) {
                 params.distinguished_name.push(DnType::CommonName, name);
             }
@@ -85,7 +85,7 @@ impl KeyPair {
         make().map_err(|error: rcgen::Error| error.to_string())
     }
 
-    /// The server's own certificate, if the pair can be served.
+    /// The server's certificate, if the pair can be served.
     pub fn check(&self) -> Result<ParsedCertificate, UnusableKeyPair> {
         self.usable().map(|(_, own)| own)
     }
@@ -106,20 +106,20 @@ impl KeyPair {
     }
 }
 
-/// A certificate, read.
+/// A parsed certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParsedCertificate {
     der: CertificateDer<'static>,
-    /// From when it is valid.
+    /// Start of its validity.
     pub not_before: Timestamp,
-    /// Until when.
+    /// End of its validity.
     pub not_after: Timestamp,
     /// The DNS names that it is for.
     pub names: Vec<String>,
 }
 
 impl ParsedCertificate {
-    /// Every certificate of a PEM text, in its order; the error never quotes the text.
+    /// All certificates of a PEM text, in order; the error never quotes the text.
     pub fn all(pem: &str) -> Result<Vec<Self>, String> {
         CertificateDer::pem_slice_iter(pem.as_bytes())
             .map(|der| Self::read(der.map_err(|error| error.to_string())?))
@@ -144,7 +144,7 @@ impl ParsedCertificate {
         })
     }
 
-    /// When two thirds of its life are over.
+    /// When it is to be renewed: after two thirds of its validity.
     pub fn renewal(&self) -> Timestamp {
         let life = self.not_after.duration_since(self.not_before);
         self.not_after.checked_sub(life / 3).unwrap_or(self.not_before)
@@ -176,7 +176,7 @@ pub fn verify_certificate(chain: &str, bundle: &str, name: &str, now: Timestamp)
     verifier.verify_server_cert(own, between, &name, &[], now).map(|_| ()).map_err(|error| error.to_string())
 }
 
-/// The certificate that new handshakes get. Clones share it.
+/// The certificate that new handshakes use. Clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct ServedCertificate(Arc<Mutex<ServedState>>);
 
@@ -194,22 +194,22 @@ struct Served {
 }
 
 impl ServedCertificate {
-    /// The pair that is served; nothing where there is none yet.
+    /// The served pair, if there is one.
     pub fn pair(&self) -> Option<KeyPair> {
         self.state().served.as_ref().map(|served| served.pair.clone())
     }
 
-    /// When the certificate expires; nothing where there is none.
+    /// When the certificate expires; `None` without one.
     pub fn not_after(&self) -> Option<Timestamp> {
         self.state().served.as_ref().map(|served| served.not_after)
     }
 
-    /// Why there is none, or no newer one, in a sentence.
+    /// Why there is no (new) certificate, in a sentence.
     pub fn problem(&self) -> Option<String> {
         self.state().problem.clone()
     }
 
-    /// Serves a pair from now on. One that can't be served changes nothing.
+    /// Serves a pair from now on. An unusable pair changes nothing.
     pub fn serve(&self, pair: KeyPair) -> Result<(), UnusableKeyPair> {
         let (key, own) = pair.usable()?;
         let mut state = self.state();
@@ -221,7 +221,7 @@ impl ServedCertificate {
         Ok(())
     }
 
-    /// Notes why there is none, or no newer one. Whether that is news, to be logged.
+    /// Records why there is no (new) certificate. Returns whether that is a new problem, to be logged.
     pub(super) fn set_problem(&self, why: String) -> bool {
         let mut state = self.state();
         let is_new = state.problem.as_ref() != Some(&why);

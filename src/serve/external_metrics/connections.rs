@@ -1,5 +1,5 @@
-//! How many connections there may be. A connection is *pending* until its TLS handshake has ended, and *open* then. Only
-//! the API server has the certificate that a handshake needs, so everybody else is among the pending ones.
+//! Limits the number of connections. A connection is *pending* until its TLS handshake has ended, then *open*. Only the
+//! API server has the client certificate that a handshake requires, so all others stay pending.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 use super::counters::Counters;
 use super::front_proxy::{FrontProxy, RefusalCause};
 
-/// Pending connections, at most. A new one more closes the oldest: a handshake of the API server takes milliseconds, in
-/// which nobody opens that many. At some 20 KiB each they take 10 MiB.
+/// Pending connections; one more closes the oldest. A handshake of the API server takes milliseconds, and so many are
+/// not opened within that. At about 20 KiB each they take 10 MiB.
 const MAX_PENDING: usize = 512;
-/// Open connections, at most. A large cluster has five API servers with a handful each.
+/// Open connections. A large cluster has five API servers with a few each.
 const MAX_OPEN: usize = 1024;
 
 /// All connections. Clones share them.
@@ -28,34 +28,34 @@ pub(super) struct Connections {
 #[derive(Debug, Default)]
 struct PendingQueue {
     newest: u64,
-    /// In the order of their arrival.
+    /// In order of arrival.
     handshakes: BTreeMap<u64, CancellationToken>,
 }
 
-/// A handshake that is under way; it leaves the queue when this is dropped.
+/// A handshake under way; dropping it removes it from the queue.
 #[derive(Debug)]
 pub(super) struct PendingHandshake {
     connections: Connections,
     number: u64,
-    /// Cancelled when the connection has to be closed, because newer ones need its place.
+    /// Cancelled when the connection is closed in favor of newer ones.
     pub(super) closed: CancellationToken,
 }
 
-/// A connection after its handshake, with the client that it is from.
+/// A connection after its handshake, with its client's certificates.
 #[derive(Debug)]
 pub(super) struct OpenConnection {
-    /// The client's certificates, its own first.
+    /// The client's certificate first, then intermediates.
     chain: Vec<CertificateDer<'static>>,
     verified: Mutex<Option<Verification>>,
     connections: Connections,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-/// What became of the check of the certificates. It holds for as long as the same front proxy is trusted.
+/// The result of the check of the certificates. It holds while the same front proxy is trusted.
 #[derive(Debug)]
 struct Verification {
     by: Arc<FrontProxy>,
-    /// Until when the certificates are valid.
+    /// The end of the certificates' validity.
     result: Result<UnixTime, RefusalCause>,
 }
 
@@ -80,7 +80,7 @@ impl Connections {
         PendingHandshake { connections: self.clone(), number, closed }
     }
 
-    /// Opens a connection of a client with these certificates; nothing where there are too many.
+    /// Opens a connection with these client certificates; `None` at the limit.
     pub(super) fn open(&self, chain: Vec<CertificateDer<'static>>) -> Option<OpenConnection> {
         let permit = Arc::clone(&self.open).try_acquire_owned().ok()?;
         self.count_open();
@@ -106,8 +106,8 @@ impl Drop for PendingHandshake {
 }
 
 impl OpenConnection {
-    /// Whether the client is still the front proxy: whom to trust may have changed since the handshake, and the
-    /// certificate may have expired. The signatures are checked once per front proxy.
+    /// Checks that the client is still the front proxy: the trusted certificates may have changed since the handshake,
+    /// and the certificate may have expired. Signatures are verified once per front proxy.
     pub(super) fn check(&self, front_proxy: &Arc<FrontProxy>) -> Result<(), RefusalCause> {
         let now = UnixTime::now();
         let mut verified = self.verified.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,13 +7,13 @@ use super::front_proxy::RefusalCause;
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseClass {
-    /// With what was asked for.
+    /// 2xx.
     Served,
-    /// 401: it is not from the API server. [`Counters::refused`] has the causes.
+    /// 401: not from the API server. [`Counters::refused`] has the causes.
     Unauthorized,
-    /// Another 4xx: there is no such path or metric, or the request is malformed.
+    /// Another 4xx: an unknown path or metric, or a malformed request.
     Rejected,
-    /// 503: the value is not known.
+    /// 503: the value is unknown.
     Unavailable,
 }
 
@@ -42,7 +42,7 @@ impl ResponseClass {
     }
 }
 
-/// Counts since the start, and the connections of now.
+/// Counts since the start, and current connections.
 #[derive(Debug, Default)]
 pub struct Counters {
     requests: [AtomicU64; ResponseClass::ALL.len()],
@@ -52,7 +52,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Requests that ended so.
+    /// Requests of this class.
     pub fn requests(&self, class: ResponseClass) -> u64 {
         self.requests[class as usize].load(Ordering::Relaxed)
     }

@@ -1,5 +1,5 @@
-//! What `paceline doctor` asks the cluster about external metrics: the APIService, its Service, the serving certificate and
-//! the front proxy. It reads with the rights of whoever asks, and writes nothing.
+//! The checks of `paceline doctor` for external metrics: the APIService, its Service, the serving certificate and the
+//! front proxy. It uses the rights of its user and writes nothing.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service as CoreService};
@@ -12,8 +12,8 @@ use super::api_service::{NAME, Registration, ServiceName};
 use super::certificate::{ParsedCertificate, verify_certificate};
 use super::front_proxy::{FrontProxy, FrontProxySource};
 use crate::checks::{CheckResult, Row};
-use crate::kubernetes::call::{ApiClient, Lane};
 use crate::kubernetes::diagnosis::unread;
+use crate::kubernetes::{ApiClient, Lane};
 
 /// The names of the checks, as they are printed.
 const API_SERVICE: &str = "APIService";
@@ -21,14 +21,14 @@ const SERVICE: &str = "Service";
 const CERTIFICATE: &str = "certificate";
 const FRONT_PROXY: &str = "front proxy";
 
-/// How external metrics are meant to be served.
+/// How external metrics are configured.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExternalMetricsCheck {
-    /// Whether they are meant to be served; nothing where that is not known: then they are where the APIService is ours.
+    /// Whether they are on; `None` if unknown: then they are on where the APIService is ours.
     pub enabled: Option<bool>,
     /// The Service that the APIService is to name.
     pub service: ServiceName,
-    /// The Secret with the certificate, in the controller's namespace; nothing where it is mounted from elsewhere.
+    /// The Secret with the certificate, in the controller's namespace; `None` where it is mounted.
     pub secret: Option<String>,
     /// The controller's namespace.
     pub namespace: String,
@@ -36,18 +36,18 @@ pub struct ExternalMetricsCheck {
     pub now: Timestamp,
 }
 
-/// The rows about external metrics where nothing could be asked.
+/// The rows where nothing could be checked.
 pub fn skipped(why: &str) -> Vec<Row> {
     [API_SERVICE, SERVICE, CERTIFICATE, FRONT_PROXY].map(|check| Row::new(check, CheckResult::Skipped, why)).into()
 }
 
-/// Whether HPAs can read our metrics.
-pub async fn check(client: &ApiClient, meant: &ExternalMetricsCheck) -> Vec<Row> {
+/// Checks whether HPAs can read Paceline's metrics.
+pub async fn check(client: &ApiClient, configured: &ExternalMetricsCheck) -> Vec<Row> {
     let (registration, row) =
         match client.call(Lane::Other, Api::<APIService>::all(client.kube.clone()).get_opt(NAME)).await {
             Ok(object) => {
-                let registration = Registration::of(object.as_ref(), &meant.service);
-                let row = api_service(&registration, meant.enabled, &meant.service);
+                let registration = Registration::of(object.as_ref(), &configured.service);
+                let row = api_service(&registration, configured.enabled, &configured.service);
                 (registration, row)
             }
             Err(error) => (
@@ -56,7 +56,7 @@ pub async fn check(client: &ApiClient, meant: &ExternalMetricsCheck) -> Vec<Row>
             ),
         };
     let mut rows = vec![row];
-    if !meant.enabled.unwrap_or(registration.is_ours()) {
+    if !configured.enabled.unwrap_or(registration.is_ours()) {
         let why = match &registration {
             Registration::Unreadable(_) => "It is not known whether external metrics are on; give --config FILE.",
             Registration::Unknown
@@ -67,14 +67,14 @@ pub async fn check(client: &ApiClient, meant: &ExternalMetricsCheck) -> Vec<Row>
         rows.extend(skipped(why).into_iter().skip(1));
         return rows;
     }
-    rows.push(service(client, &meant.service).await);
-    rows.push(certificate(client, meant, &registration).await);
+    rows.push(service(client, &configured.service).await);
+    rows.push(certificate(client, configured, &registration).await);
     rows.push(front_proxy(client).await);
     rows
 }
 
 fn api_service(registration: &Registration, enabled: Option<bool>, service: &ServiceName) -> Row {
-    let row = |verdict| Row::new(API_SERVICE, verdict, registration.to_string());
+    let row = |result| Row::new(API_SERVICE, result, registration.to_string());
     match registration {
         Registration::Missing => match enabled {
             Some(true) => row(CheckResult::Failed).todo("Apply the manifests with external metrics, which have it."),
@@ -86,40 +86,18 @@ fn api_service(registration: &Registration, enabled: Option<bool>, service: &Ser
         },
         Registration::Ours { .. } if enabled == Some(false) => {
             let text = format!(
-                "APIService {NAME} names Service {service}, but external metrics are off in the configuration, so nobody answers: namespaces can't be deleted meanwhile."
+                "APIService {NAME} names Service {service}, but external metrics are off in the configuration, so nothing answers: namespaces can't be deleted meanwhile."
             );
             Row::new(API_SERVICE, CheckResult::Failed, text)
                 .todo(format!("Set externalMetrics.enabled: true, or run: kubectl delete apiservice {NAME}"))
         }
-        Registration::Ours { available: Some(true), .. } => {
-            Row::new(API_SERVICE, CheckResult::Ok, format!("{NAME} names Service {service} and is available."))
-        }
-        Registration::Ours { available: Some(false), message, .. } => {
-            let message = message.trim_end_matches('.');
-            let text = format!("{NAME} names Service {service}, but the API server does not reach it: {message}.");
-            Row::new(API_SERVICE, CheckResult::Failed, text)
-                .todo("See the rows below; where they are Ok, check that network policies and firewalls let the API server through to the Service's pods.")
-        }
-        Registration::Ours { available: None, .. } => {
-            let text = format!("{NAME} names Service {service}; the API server has not tried it yet.");
-            Row::new(API_SERVICE, CheckResult::Warning, text).todo("Ask again in a minute.")
-        }
-        Registration::OwnedBy { service, manager } => {
-            let verdict = if enabled == Some(true) { CheckResult::Failed } else { CheckResult::Ok };
-            let named = service.as_deref().map_or("no Service".to_owned(), |service| format!("Service {service}"));
-            let maker = manager.as_ref().map_or(String::new(), |manager| format!(" (made by \"{manager}\")"));
-            let text =
-                format!("{NAME} belongs to somebody else: it names {named}{maker}. Paceline leaves it as it is.");
-            let row = Row::new(API_SERVICE, verdict, text);
-            if verdict == CheckResult::Ok { row } else { row.todo(sentence(Registration::advice(service.as_deref()))) }
-        }
+        Registration::Ours { available: Some(true), .. } => row(CheckResult::Ok),
+        Registration::Ours { available: Some(false), .. } => row(CheckResult::Failed)
+            .todo("See the rows below; where they are Ok, check that network policies and firewalls let the API server through to the Service's pods."),
+        Registration::Ours { available: None, .. } => row(CheckResult::Warning).todo("Run this again in a minute."),
+        Registration::OwnedBy { .. } => row(if enabled == Some(true) { CheckResult::Failed } else { CheckResult::Ok }),
         Registration::Unknown | Registration::Unreadable(_) => row(CheckResult::Skipped),
     }
-}
-
-fn sentence(clause: &str) -> String {
-    let mut letters = clause.chars();
-    letters.next().map_or(String::new(), |first| format!("{}{}.", first.to_uppercase(), letters.as_str()))
 }
 
 async fn service(client: &ApiClient, service: &ServiceName) -> Row {
@@ -135,7 +113,7 @@ async fn service(client: &ApiClient, service: &ServiceName) -> Row {
     };
     if found.type_.as_deref() == Some("ExternalName") {
         let target = found.external_name.unwrap_or_default();
-        return Row::new(SERVICE, CheckResult::Ok, format!("{service} stands for {target}, outside of this cluster."));
+        return Row::new(SERVICE, CheckResult::Ok, format!("{service} is an ExternalName for {target}."));
     }
     let slices: Api<EndpointSlice> = Api::namespaced(client.kube.clone(), namespace);
     let of_service = ListParams::default().labels(&format!("kubernetes.io/service-name={name}"));
@@ -150,7 +128,7 @@ async fn service(client: &ApiClient, service: &ServiceName) -> Row {
     }
 }
 
-/// The addresses that are ready. What does not say so counts (KEP-1672).
+/// The ready addresses. Without a condition an endpoint counts as ready (KEP-1672).
 fn ready(slice: &EndpointSlice) -> usize {
     let endpoints = slice.endpoints.iter();
     let is_ready = |conditions: Option<bool>| conditions.unwrap_or(true);
@@ -158,67 +136,74 @@ fn ready(slice: &EndpointSlice) -> usize {
     ready.map(|it| it.addresses.len()).sum()
 }
 
-async fn certificate(client: &ApiClient, meant: &ExternalMetricsCheck, registration: &Registration) -> Row {
+async fn certificate(client: &ApiClient, configured: &ExternalMetricsCheck, registration: &Registration) -> Row {
     let Registration::Ours { ca_bundle, .. } = registration else {
         return Row::new(
             CERTIFICATE,
             CheckResult::Skipped,
-            "No APIService that is ours is seen, so nobody verifies it.",
+            "There is no APIService of Paceline, so it is not verified.",
         );
     };
     let Some(bundle) = ca_bundle else {
         return Row::new(
             CERTIFICATE,
             CheckResult::Failed,
-            "The APIService has no caBundle, so the API server can't verify us, or does not.",
+            "The APIService has no caBundle, so the API server does not verify the certificate.",
         )
-        .todo("The controller fills it in, or cert-manager by the annotation cert-manager.io/inject-ca-from: see the log of whichever is to.");
+        .todo(
+            "The controller sets it, or cert-manager by the annotation cert-manager.io/inject-ca-from: see their logs.",
+        );
     };
-    let Some(name) = &meant.secret else {
+    let Some(name) = &configured.secret else {
         return Row::new(
             CERTIFICATE,
             CheckResult::Skipped,
-            "The certificate is mounted into the controller, so it can't be seen from here; the caBundle is set.",
+            "The certificate is mounted into the controller, so it can't be checked from here; the caBundle is set.",
         );
     };
-    let what = format!("Secret {}/{name}", meant.namespace);
-    let secrets: Api<Secret> = Api::namespaced(client.kube.clone(), &meant.namespace);
+    let what = format!("Secret {}/{name}", configured.namespace);
+    let secrets: Api<Secret> = Api::namespaced(client.kube.clone(), &configured.namespace);
     match client.call(Lane::Other, secrets.get_opt(name)).await {
         Ok(Some(secret)) => {
             let chain = secret.data.unwrap_or_default().remove("tls.crt").unwrap_or_default();
-            judge_certificate(&what, &String::from_utf8_lossy(&chain.0), bundle, meant)
+            check_certificate(&what, &String::from_utf8_lossy(&chain.0), bundle, configured)
         }
         Ok(None) => Row::new(CERTIFICATE, CheckResult::Failed, format!("There is no {what}."))
-            .todo("The leader makes it: check that the controller runs, and its log."),
+            .todo("The leader creates it: check that the controller runs, and its log."),
         Err(error) => unread(CERTIFICATE, &what, &error),
     }
 }
 
-fn judge_certificate(what: &str, chain: &str, bundle: &str, meant: &ExternalMetricsCheck) -> Row {
+fn check_certificate(what: &str, chain: &str, bundle: &str, configured: &ExternalMetricsCheck) -> Row {
     let own = match ParsedCertificate::all(chain) {
         Ok(all) if !all.is_empty() => all[0].clone(),
         Ok(_) => {
             return Row::new(CERTIFICATE, CheckResult::Failed, format!("{what} has no certificate in tls.crt."))
-                .todo("The leader makes it: check that the controller runs, and its log.");
+                .todo("The leader creates it: check that the controller runs, and its log.");
         }
         Err(why) => {
             return Row::new(CERTIFICATE, CheckResult::Failed, format!("tls.crt of {what} can't be read: {why}."))
-                .todo(format!("Delete {what}: the leader makes a new one."));
+                .todo(format!("Delete {what}: the leader creates a new one."));
         }
     };
     let until = own.not_after.strftime("%Y-%m-%d %H:%M UTC");
-    if let Err(why) = verify_certificate(chain, bundle, &meant.service.dns_names()[0], meant.now) {
-        let text = format!("What is in {what} does not fit what the APIService trusts: {why} (valid until {until}).");
+    if let Err(why) = verify_certificate(chain, bundle, &configured.service.dns_names()[0], configured.now) {
+        let text = format!("The APIService does not trust the certificate in {what}: {why} (valid until {until}).");
         return Row::new(CERTIFICATE, CheckResult::Failed, text).todo(
             "The leader sets the APIService's caBundle and renews the certificate: check that it runs, and its log.",
         );
     }
-    if own.renewal() < meant.now {
-        let text = format!("The APIService trusts what is in {what}, but its renewal is due; it ends {until}.");
+    if own.renewal() < configured.now {
+        let text =
+            format!("The APIService trusts the certificate in {what}, but its renewal is overdue; it expires {until}.");
         return Row::new(CERTIFICATE, CheckResult::Warning, text)
             .todo("The leader renews it: check that it runs, and its log.");
     }
-    Row::new(CERTIFICATE, CheckResult::Ok, format!("The APIService trusts what is in {what}, valid until {until}."))
+    Row::new(
+        CERTIFICATE,
+        CheckResult::Ok,
+        format!("The APIService trusts the certificate in {what}, valid until {until}."),
+    )
 }
 
 async fn front_proxy(client: &ApiClient) -> Row {
@@ -235,11 +220,11 @@ async fn front_proxy(client: &ApiClient) -> Row {
                 Row::new(
                     FRONT_PROXY,
                     CheckResult::Ok,
-                    format!("The API server's requests are known by a certificate for {names}."),
+                    format!("The API server identifies itself by a certificate for {names}."),
                 )
             }
             Err(why) => {
-                Row::new(FRONT_PROXY, CheckResult::Failed, format!("{what} does not say whom to trust: {why}."))
+                Row::new(FRONT_PROXY, CheckResult::Failed, format!("{what} does not describe a front proxy: {why}."))
                     .todo("Correct the API server's --requestheader flags; it writes the ConfigMap itself.")
             }
         },

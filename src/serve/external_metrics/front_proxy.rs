@@ -1,8 +1,8 @@
-//! The API server's front proxy: by which client certificates it is known, and where the cluster says so. kube-apiserver
-//! keeps that in ConfigMap kube-system/extension-apiserver-authentication.
+//! The API server's front proxy: the client certificates that identify it, from ConfigMap
+//! kube-system/extension-apiserver-authentication, which kube-apiserver writes.
 //!
 //! Source: kube-apiserver's requestheader authentication (k8s.io/apiserver, authentication/request/headerrequest and
-//! x509). The user's groups are not read: every user may read the same here, and the aggregator itself asks for discovery
+//! x509). The user's groups are ignored: all users may read the same here, and the aggregator itself requests discovery
 //! as a user without groups.
 
 use std::sync::Arc;
@@ -24,16 +24,16 @@ use tracing::{error, info, warn};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::certificate::crypto_provider;
-use crate::kubernetes::single::{self, LastError, Unwatchable};
+use crate::kubernetes::{LastError, WatchError, watch_object};
 
-/// The front proxy, as the ConfigMap describes it.
+/// The front proxy as described in the ConfigMap.
 #[derive(Debug)]
 pub struct FrontProxy {
-    /// The authorities that sign its client certificate, as PEM.
+    /// The CAs that sign its client certificate, as PEM.
     pub client_ca_pem: String,
-    /// The common names that its certificate may have; any where empty.
+    /// The common names that its certificate may have; any if empty.
     pub allowed_names: Vec<String>,
-    /// The headers that name the user. At least one.
+    /// The headers with the user name. At least one.
     pub username_headers: Vec<HeaderName>,
     verifier: Arc<dyn ClientCertVerifier>,
 }
@@ -51,13 +51,13 @@ impl PartialEq for FrontProxy {
 pub enum RefusalCause {
     /// There was no client certificate.
     NoCertificate,
-    /// The certificate has another signer or another purpose. Also while it is not known whom to trust.
+    /// The certificate has another issuer or another purpose, or the trusted ones are not known yet.
     NotTrusted,
-    /// The certificate is not valid yet, or no longer.
+    /// The certificate is not yet or no longer valid.
     Expired,
     /// The certificate's common name is not among those allowed.
     NameNotAllowed,
-    /// No header names a user.
+    /// No header has a user name.
     NoUser,
 }
 
@@ -77,7 +77,7 @@ impl RefusalCause {
         }
     }
 
-    /// The cause of a failed handshake; nothing where the client's certificate was not what it failed for.
+    /// The cause of a failed handshake; `None` if it did not fail because of the client's certificate.
     pub(super) fn of(error: &Error) -> Option<Self> {
         match error {
             Error::NoCertificatesPresented => Some(Self::NoCertificate),
@@ -94,13 +94,13 @@ impl RefusalCause {
     }
 }
 
-/// Why a ConfigMap does not say whom to trust.
+/// Why a ConfigMap does not describe a front proxy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnusableFrontProxy {
     /// The API server runs without a front proxy.
     #[error("it has no requestheader-client-ca-file; start the API server with --requestheader-client-ca-file")]
     NoAuthority,
-    /// A certificate of an authority can't be read.
+    /// A CA certificate can't be read.
     #[error("certificate {0} of requestheader-client-ca-file can't be read: {1}")]
     BadCertificate(usize, String),
     /// The API server names no header.
@@ -122,8 +122,8 @@ pub enum UnusableFrontProxy {
 }
 
 impl FrontProxy {
-    /// A front proxy whose certificate is signed by one of the authorities in `client_ca_pem`, has one of
-    /// `allowed_names` as its common name (any where empty), and that names the user in one of `username_headers`.
+    /// A front proxy with a certificate that is signed by one of the CAs in `client_ca_pem` and has one of
+    /// `allowed_names` as its common name (any if empty), and that sends the user in one of `username_headers`.
     pub fn new(
         client_ca_pem: &str,
         allowed_names: Vec<String>,
@@ -148,7 +148,7 @@ impl FrontProxy {
         Ok(Self { client_ca_pem: client_ca_pem.to_owned(), allowed_names, username_headers, verifier })
     }
 
-    /// Reads the ConfigMap. Entries that are not needed are not looked at.
+    /// Reads the ConfigMap. Other entries are ignored.
     pub fn parse(object: &ConfigMap) -> Result<Self, UnusableFrontProxy> {
         let text = |key: &str| object.data.as_ref().and_then(|data| data.get(key)).map_or("", |text| text.trim());
         let list = |key: &'static str| match text(key) {
@@ -160,8 +160,8 @@ impl FrontProxy {
         Self::new(text("requestheader-client-ca-file"), names, &list("requestheader-username-headers")?)
     }
 
-    /// Whether a client with these certificates, its own first, is the front proxy at this time. Gives the time until
-    /// which that holds.
+    /// Checks that a client with these certificates, its own first, is the front proxy. Returns the end of their
+    /// validity.
     pub(super) fn check(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<UnixTime, RefusalCause> {
         let Some((own, intermediates)) = chain.split_first() else { return Err(RefusalCause::NoCertificate) };
         self.verifier
@@ -169,7 +169,7 @@ impl FrontProxy {
             .map_err(|error| RefusalCause::of(&error).unwrap_or(RefusalCause::NotTrusted))?;
         let (_, parsed) = X509Certificate::from_der(own).map_err(|_| RefusalCause::NotTrusted)?;
         if !self.allowed_names.is_empty() {
-            // Of several common names the last one counts, as it does for kube-apiserver.
+            // The last of several common names counts, as in kube-apiserver.
             let name = parsed.subject().iter_common_name().last().and_then(|name| name.as_str().ok());
             if !self.allowed_names.iter().any(|allowed| name == Some(allowed)) {
                 return Err(RefusalCause::NameNotAllowed);
@@ -178,26 +178,26 @@ impl FrontProxy {
         Ok(chain.iter().map(|certificate| end_of(certificate)).min().unwrap_or(now))
     }
 
-    /// Whether the headers name a user.
+    /// Whether the headers have a user name.
     pub(super) fn has_user(&self, headers: &HeaderMap) -> bool {
         let mut values = self.username_headers.iter().flat_map(|name| headers.get_all(name));
         values.any(|value| !value.is_empty())
     }
 }
 
-/// Until when a certificate is valid; one that can't be read is not valid at all.
+/// The end of a certificate's validity; 1970 if it can't be parsed.
 fn end_of(certificate: &[u8]) -> UnixTime {
     let end = X509Certificate::from_der(certificate).map_or(0, |(_, parsed)| parsed.validity().not_after.timestamp());
     UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(end).unwrap_or(0)))
 }
 
-/// Verifies clients in the handshake against the front proxy that is trusted at that moment.
+/// Verifies clients in the handshake against the front proxy that is currently trusted.
 #[derive(Debug)]
 pub(super) struct FrontProxyVerifier(pub(super) watch::Receiver<Option<Arc<FrontProxy>>>);
 
 impl ClientCertVerifier for FrontProxyVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        // The API server sends its certificate without a hint, and nobody else needs to know whom we trust.
+        // The API server sends its certificate without a hint, and other clients need not know the CAs.
         &[]
     }
 
@@ -242,7 +242,7 @@ impl ClientCertVerifier for FrontProxyVerifier {
     }
 }
 
-/// The ConfigMap that describes the front proxy.
+/// The ConfigMap with the front proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrontProxySource {
     /// Its namespace.
@@ -257,8 +257,8 @@ impl Default for FrontProxySource {
     }
 }
 
-/// Follows the ConfigMap until `stop`. When it can no longer be read or used, the last one that could stays trusted: the
-/// API server goes on as well.
+/// Follows the ConfigMap until `stop`. If it becomes unreadable or unusable, the last front proxy stays trusted,
+/// because the API server keeps using it.
 pub async fn follow_front_proxy(
     client: Client,
     source: FrontProxySource,
@@ -267,7 +267,7 @@ pub async fn follow_front_proxy(
 ) {
     let FrontProxySource { namespace, name } = &source;
     let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-    let mut objects = single::follow(api, name);
+    let mut objects = watch_object(api, name);
     let mut last_error = LastError::default();
     while let Some(Some(object)) = stop.run_until_cancelled(objects.next()).await {
         let read = match object {
@@ -276,14 +276,14 @@ pub async fn follow_front_proxy(
                 "there is no such ConfigMap; the API server writes it when it runs with --requestheader-client-ca-file"
                     .to_owned(),
             ),
-            Err(Unwatchable::Refused(why)) => Err(format!(
+            Err(WatchError::Refused(why)) => Err(format!(
                 "{why}; bind the controller's ServiceAccount to Role extension-apiserver-authentication-reader in that namespace"
             )),
-            Err(Unwatchable::Other(why)) => {
+            Err(WatchError::Other(why)) => {
                 if last_error.is_new(&why) {
                     warn!(
                         namespace,
-                        name, why, "The ConfigMap of the API server's front proxy can't be read; trying again."
+                        name, why, "The ConfigMap of the API server's front proxy can't be read; retrying."
                     );
                 }
                 continue;
@@ -300,7 +300,7 @@ pub async fn follow_front_proxy(
                     is_new
                 });
                 if is_new {
-                    info!(namespace, name, "The API server's front proxy is known by this ConfigMap.");
+                    info!(namespace, name, "Read the API server's front proxy from this ConfigMap.");
                 }
             }
             Err(why) if last_error.is_new(&why) => {
@@ -310,7 +310,7 @@ pub async fn follow_front_proxy(
                     name,
                     why,
                     kept,
-                    "The ConfigMap does not say whom to trust. What was known stays; where nothing was, every connection for external metrics is refused."
+                    "The ConfigMap does not describe a front proxy. The last one stays trusted; without one, all connections for external metrics are refused."
                 );
             }
             Err(_) => {}

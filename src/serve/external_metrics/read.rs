@@ -1,29 +1,27 @@
-//! Reads of the registry for HPAs. What is too old, unknown or not listed yet is an error and never a number, because the
-//! HPA looks at no timestamp. That is judged when the value is read.
+//! Reads values from the registry for HPAs. A value that is stale, unknown or not listed yet is an error and never a
+//! number, because the HPA ignores timestamps. That is checked at each read.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::values::value;
-use super::wire::quantity;
+use super::values::{quantity, value};
 use crate::kubernetes::hpa::{Labels, Metric, NAME_LABEL, Selector};
-use crate::kubernetes::scaledconsumer::watch::{Key, RESOURCE};
-use crate::kubernetes::watch_state::ListState;
+use crate::kubernetes::scaledconsumer::RESOURCE;
+use crate::kubernetes::{Key, ListState};
 use crate::registry::{Entry, Registry, Snapshot};
 
-/// Poll intervals that an observation counts for, unless the configuration says otherwise: one poll may be lost and one
-/// late.
+/// Poll intervals after which an observation is stale, unless configured: one poll may fail and one may be late.
 const MAX_AGE_IN_POLLS: u32 = 3;
 
-/// Gives the values of metrics.
+/// Reads the values of metrics.
 #[derive(Clone)]
 pub struct MetricReader {
     registry: Registry,
     /// The observations' clock.
     now: fn() -> Duration,
-    /// How long an observation counts; by the poll interval where absent.
+    /// Age after which an observation is stale; derived from the poll interval if absent.
     max_age: Option<Duration>,
 }
 
@@ -47,14 +45,14 @@ fn labels(entry: &Entry) -> Labels<'_> {
 }
 
 impl MetricReader {
-    /// Reads from this registry. `now` is the clock of its observations, `max_age` how long one counts (by the poll
-    /// interval of its cluster where absent).
+    /// Reads from this registry. `now` is the clock of its observations, `max_age` the age after which one is stale
+    /// (derived from the cluster's poll interval if absent).
     pub fn new(registry: Registry, now: fn() -> Duration, max_age: Option<Duration>) -> Self {
         Self { registry, now, max_age }
     }
 
-    /// The values in a namespace, by the ScaledConsumers' names. One that is selected and has no value fails the whole
-    /// read: the HPA sums, and a sum without it would be too small. A namespace that is not watched has no values.
+    /// The values in a namespace, by the ScaledConsumers' names. A selected one without a value fails the whole read:
+    /// the HPA sums, and a sum without it would be too small. A namespace that is not watched has no values.
     pub(super) fn read(
         &self,
         namespace: &str,
@@ -97,7 +95,7 @@ impl MetricReader {
         };
         let max_age = self.max_age.unwrap_or(snapshot.poll_interval * MAX_AGE_IN_POLLS);
         if snapshot.age((self.now)()) > max_age {
-            // Without the age itself: the HPA makes an Event of every new text.
+            // Without the age: the HPA makes an Event of every new text.
             let limit = max_age.as_secs();
             return Err(format!("its consumer group was last read more than {limit} s ago, which is too old to count"));
         }
@@ -109,7 +107,7 @@ impl MetricReader {
     }
 }
 
-/// The observations' clock begins at the wall clock.
+/// The observations' clock starts from the wall clock.
 fn timestamp(snapshot: &Snapshot) -> Timestamp {
     let since_epoch = SignedDuration::try_from(snapshot.observation.at).ok();
     since_epoch.and_then(|at| Timestamp::from_duration(at).ok()).unwrap_or_default()

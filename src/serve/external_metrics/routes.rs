@@ -1,7 +1,7 @@
-//! Paths to answers.
+//! The routes.
 //!
-//! Every answer is JSON, whatever `Accept` says: a 406 would make the aggregator, or a client that prefers protobuf,
-//! believe that the API is broken. Errors are a metav1.Status, except for what never becomes a request: hyper answers
+//! Every answer is JSON, whatever `Accept` is: a 406 would make the aggregator, or a client that prefers protobuf, treat
+//! the API as broken. Errors are a metav1.Status, except for what never becomes a request: hyper answers
 //! headers that are malformed or too long with a bare 4xx. No request's body is ever read, so none needs a limit.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use super::read::MetricReader;
 use super::wire::{self, ErrorStatus, MetricValueList};
 use crate::kubernetes::hpa::{Metric, Selector};
 
-/// What the answers are made from.
+/// The sources of the answers.
 pub(super) struct RouteState {
     pub(super) reader: MetricReader,
     pub(super) front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
@@ -42,13 +42,14 @@ pub(super) fn router(state: Arc<RouteState>) -> Router {
         .with_state(state)
 }
 
-/// Lets requests of the front proxy pass, and counts all.
+/// Accepts requests of the front proxy only, and counts all requests.
 async fn authenticate(State(state): State<Arc<RouteState>>, request: Request, next: Next) -> Response {
     let response = match state.check(&request) {
         Ok(()) => next.run(request).await,
         Err(cause) => {
             state.counters.count_refused(cause);
-            ErrorStatus::unauthorized().into_response()
+            // Without details for the client.
+            ErrorStatus::new(StatusCode::UNAUTHORIZED, "Unauthorized").into_response()
         }
     };
     state.counters.count_request(ResponseClass::of(response.status().as_u16()));
@@ -69,17 +70,21 @@ async fn values(
     path: Result<Path<(String, String)>, PathRejection>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Response, ErrorStatus> {
-    // Only a name that is not UTF-8 is left to fail.
-    let Path((namespace, name)) = path.map_err(|_| ErrorStatus::bad_request("the path is not valid UTF-8"))?;
-    let Query(query) = query.map_err(|_| ErrorStatus::bad_request("the query can't be read"))?;
+    // Only a name that is not UTF-8 can fail.
+    let Path((namespace, name)) =
+        path.map_err(|_| ErrorStatus::new(StatusCode::BAD_REQUEST, "the path is not valid UTF-8"))?;
+    let Query(query) = query.map_err(|_| ErrorStatus::new(StatusCode::BAD_REQUEST, "the query can't be read"))?;
     let parameter = |key: &str| query.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str());
     if parameter("watch").is_some_and(is_true) {
-        return Err(ErrorStatus::method_not_allowed("external metrics can be read, and not watched"));
+        return Err(ErrorStatus::new(StatusCode::METHOD_NOT_ALLOWED, "external metrics can be read, and not watched"));
     }
     let metric = Metric::named(&name).ok_or_else(no_such_metric)?;
     let selector = Selector::parse(parameter("labelSelector").unwrap_or_default())
-        .map_err(|error| ErrorStatus::bad_request(format!("labelSelector: {error}")))?;
-    let values = state.reader.read(&namespace, metric, &selector).map_err(ErrorStatus::unavailable)?;
+        .map_err(|error| ErrorStatus::new(StatusCode::BAD_REQUEST, format!("labelSelector: {error}")))?;
+    let values = state
+        .reader
+        .read(&namespace, metric, &selector)
+        .map_err(|why| ErrorStatus::new(StatusCode::SERVICE_UNAVAILABLE, why))?;
     Ok(json(StatusCode::OK, &MetricValueList::new(metric, values)))
 }
 
@@ -90,20 +95,23 @@ fn is_true(value: &str) -> bool {
 
 fn no_such_metric() -> ErrorStatus {
     let names = Metric::ALL.map(Metric::name).join(", ");
-    ErrorStatus::not_found(format!("there is no such external metric; there are {names}"))
+    ErrorStatus::new(StatusCode::NOT_FOUND, format!("there is no such external metric; there are {names}"))
 }
 
 async fn no_such_path() -> ErrorStatus {
-    ErrorStatus::not_found("there is no such path")
+    ErrorStatus::new(StatusCode::NOT_FOUND, "there is no such path")
 }
 
 async fn only_get(method: Method) -> ErrorStatus {
-    ErrorStatus::method_not_allowed(format!("external metrics can be read, and nothing else; the method was {method}"))
+    ErrorStatus::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("external metrics can be read, and nothing else; the method was {method}"),
+    )
 }
 
 impl IntoResponse for ErrorStatus {
     fn into_response(self) -> Response {
-        json(StatusCode::from_u16(self.code).expect("a Status is only made with valid codes"), &self)
+        json(self.code, &self.body())
     }
 }
 

@@ -1,5 +1,5 @@
-//! The server: axum over TLS on a port of its own, and the limits of what a connection may cost. How many connections
-//! there may be is in `connections.rs`. Answers wait for nothing, so they need no time-out.
+//! The server: axum over TLS on its own port, and the limits per connection. The number of connections is limited in
+//! `connections.rs`. Answers wait for nothing, so they need no time-out.
 
 use std::io;
 use std::net::SocketAddr;
@@ -28,35 +28,35 @@ use super::front_proxy::{FrontProxy, FrontProxyVerifier, RefusalCause};
 use super::read::MetricReader;
 use super::routes::{self, RouteState};
 
-/// How long a TLS handshake may take: three round trips on a very slow network.
+/// Time-out of a TLS handshake: three round trips on a very slow network.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an open connection may be idle. Go's clients close theirs after 90 s, so it is the API server that closes it,
+/// How long an open connection may be idle. Go's clients close theirs after 90 s, so the API server closes it first,
 /// and no request meets a connection that is being closed.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(150);
 /// Time between two pings on an idle HTTP/2 connection.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// How long the answer to a ping may take.
+/// Time-out of the answer to a ping.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Bytes of all headers of a request together, at most. The aggregator adds a few hundred to a path and a selector; names
-/// of ten kilobytes must get as far as the code that says what is wrong with them.
+/// Bytes of all headers of a request. The aggregator adds a few hundred to path and selector; names of ten kilobytes
+/// must reach the code that rejects them with a message.
 const MAX_HEADER_BYTES: usize = 32 * 1024;
-/// Headers of a request, at most.
+/// Headers of a request.
 const MAX_HEADERS: usize = 100;
-/// Requests under way on one HTTP/2 connection, at most. 500 reads a second are a few at a time.
+/// Concurrent requests on one HTTP/2 connection. 500 reads a second are a few at a time.
 const MAX_STREAMS: u32 = 256;
-/// How long requests that are under way at the shutdown may take. They wait only for the network.
+/// Time-out of requests under way at shutdown. They only wait for the network.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What is served, to whom, and with which certificate.
+/// The server's parts.
 #[derive(Clone)]
 pub struct ExternalMetricsServer {
-    /// Gives the values.
+    /// Reads the values.
     pub reader: MetricReader,
-    /// Whom to trust; nobody until it is known.
+    /// The trusted front proxy; without one all clients are refused.
     pub front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
     /// Until there is a certificate, every handshake fails.
     pub certificate: ServedCertificate,
-    /// What happens is counted here.
+    /// Counts requests and connections.
     pub counters: Arc<Counters>,
 }
 
@@ -107,7 +107,8 @@ fn server_config(
         .with_client_cert_verifier(Arc::new(FrontProxyVerifier(front_proxy)))
         .with_cert_resolver(Arc::new(certificate));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    // A resumed session would skip the check of the client's certificate. The API server keeps its connections anyway.
+    // A resumed session would skip the check of the client's certificate. The API server keeps its connections open
+    // anyway.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config
@@ -128,7 +129,7 @@ impl HandshakeAcceptor {
         stream.set_nodelay(true)?;
         let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(stream);
         let stream = tokio::select! {
-            () = pending.closed.cancelled() => return Err(io::Error::other("newer handshakes need its place")),
+            () = pending.closed.cancelled() => return Err(io::Error::other("closed in favor of newer handshakes")),
             stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake) => stream??,
         };
         let chain = stream.get_ref().1.peer_certificates().map(<[_]>::to_vec).unwrap_or_default();
@@ -155,7 +156,7 @@ impl<S: Send + 'static> Accept<TcpStream, S> for HandshakeAcceptor {
             match acceptor.handshake(stream).await {
                 Ok((stream, connection)) => Ok((stream, Extension(Arc::new(connection)).layer(service))),
                 Err(error) => {
-                    // Not louder: anybody can make this happen, as often as they like.
+                    // At debug level, because any client can cause it at any rate.
                     debug!(%error, "A connection ended before its handshake had succeeded.");
                     acceptor.count_refused(&error);
                     Err(error)

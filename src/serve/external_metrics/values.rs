@@ -1,10 +1,10 @@
-//! The value of a metric by a decision. The only place that knows which numbers an HPA may act on: what is unknown, or
-//! incomplete in the direction that would take replicas away, is a reason and never a number.
+//! The value of a metric for a decision. The only place that decides which numbers an HPA may act on: what is unknown,
+//! or incomplete in a way that would remove replicas, is an error and never a number.
 
 use crate::core::{Decision, Objective, Reason, Rule, TimeLag};
 use crate::kubernetes::hpa::Metric;
 
-/// The value, or why there is none, in a sentence.
+/// The value, or a sentence why there is none.
 pub(super) fn value(metric: Metric, decision: &Decision, rule: &Rule) -> Result<f64, String> {
     match metric {
         Metric::DesiredReplicas => desired_replicas(decision),
@@ -15,7 +15,7 @@ pub(super) fn value(metric: Metric, decision: &Decision, rule: &Rule) -> Result<
             let rate = decision
                 .model
                 .arrival_rate
-                .ok_or("rates are known after a few polls, and this controller has just begun or has missed some")?;
+                .ok_or("rates are known after a few polls, and this controller has just started or missed some")?;
             Ok(rate.0)
         }
     }
@@ -28,19 +28,18 @@ fn check_complete(decision: &Decision) -> Result<(), String> {
     }
 }
 
-/// The known lag is a lower bound, so a number above the present replicas holds whatever is missing. A pause and a
-/// fallback promise a number.
+/// The known lag is a lower bound, so a number above the current replicas is valid with incomplete data. A pause and a
+/// fallback define the number.
 fn desired_replicas(decision: &Decision) -> Result<f64, String> {
-    let is_promised =
-        matches!(decision.reason, Reason::Paused | Reason::PausedAtLimit { .. } | Reason::Fallback { .. });
-    if !is_promised && decision.desired <= decision.current() {
+    let is_fixed = matches!(decision.reason, Reason::Paused | Reason::PausedAtLimit { .. } | Reason::Fallback { .. });
+    if !is_fixed && decision.desired <= decision.current() {
         check_complete(decision)?;
     }
     Ok(f64::from(decision.desired.0))
 }
 
-/// A lower bound of the age counts where it is above the objective already: an HPA can only go up on it. Otherwise the
-/// HPA could go down on it.
+/// A lower bound of the age is served only above the objective, where it can only scale up. Otherwise the HPA could
+/// scale down on it.
 fn time_lag(decision: &Decision, rule: &Rule) -> Result<f64, String> {
     let objective = match rule {
         Rule::TimeLag(objective) => *objective,
@@ -56,11 +55,29 @@ fn time_lag(decision: &Decision, rule: &Rule) -> Result<f64, String> {
     match time_lag {
         TimeLag::Seconds(age) => Ok(age.as_secs_f64()),
         TimeLag::AtLeast(age) => Err(format!(
-            "the oldest record arrived before this controller began to look {} s ago, so it is not known how old it is",
+            "the oldest record arrived before this controller's first poll {} s ago, so its age is unknown",
             age.as_secs()
         )),
-        TimeLag::Unknown => Err("how old the oldest record is is not known yet".to_owned()),
+        TimeLag::Unknown => Err("the age of the oldest record is not known yet".to_owned()),
     }
+}
+
+/// A non-negative number as a Kubernetes Quantity in its canonical form: whole units (`7`) or thousandths (`1500m`),
+/// the unit of the HPA's arithmetic. `None` for other numbers.
+pub(super) fn quantity(number: f64) -> Option<String> {
+    /// The largest number that a Quantity holds in an int64, and the largest of which the thousandths fit.
+    const MAX: f64 = 9_223_372_036_854_775_807.0;
+    const MAX_IN_THOUSANDTHS: f64 = MAX / 1000.0;
+
+    if !number.is_finite() || number < 0.0 {
+        return None;
+    }
+    if number >= MAX_IN_THOUSANDTHS {
+        // The cast saturates at the largest int64.
+        return Some((number as i64).to_string());
+    }
+    let thousandths = (number * 1000.0).round() as i64;
+    Some(if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") })
 }
 
 #[cfg(test)]
@@ -150,6 +167,31 @@ mod tests {
             decision.model.time_lag = time_lag;
             let served = value(Metric::TimeLagSeconds, &decision, &policy().rule);
             assert_eq!(served.ok(), wanted, "{time_lag:?}, {is_whole}");
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_written_as_they_are_and_fractions_in_thousandths() {
+        let rows: [(f64, Option<&str>); 16] = [
+            (0.0, Some("0")),
+            (-0.0, Some("0")),
+            (7.0, Some("7")),
+            (1.5, Some("1500m")),
+            (0.001, Some("1m")),
+            (0.0004, Some("0")),
+            (2.000_000_000_1, Some("2")),
+            (10.999_9, Some("11")),
+            (1e6, Some("1000000")),
+            (123_456.789, Some("123456789m")),
+            (1e17, Some("100000000000000000")),
+            (1e300, Some("9223372036854775807")),
+            (-1.0, None),
+            (f64::NAN, None),
+            (f64::INFINITY, None),
+            (f64::NEG_INFINITY, None),
+        ];
+        for (number, expected) in rows {
+            assert_eq!(quantity(number).as_deref(), expected, "{number}");
         }
     }
 }

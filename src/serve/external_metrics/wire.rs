@@ -2,8 +2,10 @@
 //!
 //! Sources: k8s.io/metrics/pkg/apis/external_metrics/v1beta1 and k8s.io/apimachinery/pkg/apis/meta/v1.
 
+use axum::http::StatusCode;
 use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 use super::read::MetricValue;
 use crate::kubernetes::hpa::{Labels, Metric};
@@ -13,56 +15,29 @@ const VERSION: &str = "v1beta1";
 const GROUP_VERSION: &str = "external.metrics.k8s.io/v1beta1";
 
 /// Kubernetes' metav1.Status: why a request failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ErrorStatus {
-    kind: &'static str,
-    api_version: &'static str,
-    metadata: EmptyObject,
-    status: &'static str,
-    /// A sentence for people; the HPA puts it into its condition.
-    pub(super) message: String,
-    /// The reason, in one CamelCase word of metav1.StatusReason.
-    pub(super) reason: &'static str,
-    /// The HTTP status code.
-    pub(super) code: u16,
+    pub(super) code: StatusCode,
+    /// A sentence; the HPA copies it into its condition.
+    message: String,
 }
 
 impl ErrorStatus {
-    fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
-        Self { kind: "Status", api_version: "v1", metadata: EmptyObject {}, status: "Failure", message, reason, code }
+    pub(super) fn new(code: StatusCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
     }
 
-    /// 400: the request itself is wrong.
-    pub(super) fn bad_request(message: impl Into<String>) -> Self {
-        Self::new(400, "BadRequest", message)
-    }
-
-    /// 401, with no more than that: the client is not to learn more.
-    pub(super) fn unauthorized() -> Self {
-        Self::new(401, "Unauthorized", "Unauthorized")
-    }
-
-    /// 404: there is no such path or metric.
-    pub(super) fn not_found(message: impl Into<String>) -> Self {
-        Self::new(404, "NotFound", message)
-    }
-
-    /// 405: the path can only be read.
-    pub(super) fn method_not_allowed(message: impl Into<String>) -> Self {
-        Self::new(405, "MethodNotAllowed", message)
-    }
-
-    /// 503: the value is not known now.
-    pub(super) fn unavailable(message: impl Into<String>) -> Self {
-        Self::new(503, "ServiceUnavailable", message)
+    /// The body of the answer.
+    pub(super) fn body(&self) -> Value {
+        let Self { code, message } = self;
+        // The reasons of metav1.StatusReason are those of HTTP without blanks.
+        let reason = code.canonical_reason().unwrap_or_default().replace(' ', "");
+        json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "message": message, "reason": reason, "code": code.as_u16(),
+        })
     }
 }
-
-/// `{}`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-struct EmptyObject {}
 
 /// ExternalMetricValueList.
 #[derive(Serialize)]
@@ -70,7 +45,7 @@ struct EmptyObject {}
 pub(super) struct MetricValueList {
     kind: &'static str,
     api_version: &'static str,
-    metadata: EmptyObject,
+    metadata: Map<String, Value>,
     items: Vec<MetricItem>,
 }
 
@@ -102,134 +77,35 @@ impl MetricValueList {
     /// The values of a metric.
     pub(super) fn new(metric: Metric, values: Vec<MetricValue>) -> Self {
         let items = values.into_iter().map(|value| MetricItem(metric, value)).collect();
-        Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: EmptyObject {}, items }
+        Self { kind: "ExternalMetricValueList", api_version: GROUP_VERSION, metadata: Map::new(), items }
     }
 }
 
 /// APIGroupList: the answer to `/apis`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ApiGroupList {
-    kind: &'static str,
-    api_version: &'static str,
-    groups: [ApiGroup; 1],
+pub(super) fn groups() -> Value {
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": [unversioned_group()]})
 }
 
 /// APIGroup: the answer to `/apis/external.metrics.k8s.io`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ApiGroup {
-    // An APIGroup within a list says neither.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    api_version: Option<&'static str>,
-    name: &'static str,
-    versions: [ApiGroupVersion; 1],
-    preferred_version: ApiGroupVersion,
+pub(super) fn group() -> Value {
+    let mut group = unversioned_group();
+    (group["kind"], group["apiVersion"]) = ("APIGroup".into(), "v1".into());
+    group
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiGroupVersion {
-    group_version: &'static str,
-    version: &'static str,
+/// The only group that is served, as it is in a list.
+fn unversioned_group() -> Value {
+    let version = json!({"groupVersion": GROUP_VERSION, "version": VERSION});
+    json!({"name": GROUP, "versions": [version], "preferredVersion": version})
 }
 
-/// The groups that are served: one.
-pub(super) fn groups() -> ApiGroupList {
-    let group = ApiGroup { kind: None, api_version: None, ..group() };
-    ApiGroupList { kind: "APIGroupList", api_version: "v1", groups: [group] }
-}
-
-/// The group.
-pub(super) fn group() -> ApiGroup {
-    let version = ApiGroupVersion { group_version: GROUP_VERSION, version: VERSION };
-    ApiGroup {
-        kind: Some("APIGroup"),
-        api_version: Some("v1"),
-        name: GROUP,
-        versions: [version],
-        preferred_version: version,
-    }
-}
-
-/// APIResourceList: the answer to `/apis/external.metrics.k8s.io/v1beta1`.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ApiResourceList {
-    kind: &'static str,
-    api_version: &'static str,
-    group_version: &'static str,
-    resources: [ApiResource; Metric::ALL.len()],
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ApiResource {
-    name: &'static str,
-    singular_name: &'static str,
-    namespaced: bool,
-    kind: &'static str,
-    verbs: [&'static str; 1],
-}
-
-/// The metrics, which are what this API calls resources.
-pub(super) fn resources() -> ApiResourceList {
-    let resources = Metric::ALL.map(|metric| ApiResource {
-        name: metric.name(),
-        singular_name: "",
-        namespaced: true,
-        kind: "ExternalMetricValueList",
-        verbs: ["get"],
+/// APIResourceList: the answer to `/apis/external.metrics.k8s.io/v1beta1`. Its resources are the metrics.
+pub(super) fn resources() -> Value {
+    let resources = Metric::ALL.map(|metric| {
+        json!({
+            "name": metric.name(), "singularName": "", "namespaced": true,
+            "kind": "ExternalMetricValueList", "verbs": ["get"],
+        })
     });
-    ApiResourceList { kind: "APIResourceList", api_version: "v1", group_version: GROUP_VERSION, resources }
-}
-
-/// A number from 0 on as a Kubernetes Quantity in its canonical form: whole units (`7`) or, with a fraction, thousandths
-/// (`1500m`), the unit of the HPA's arithmetic. Nothing where the number is negative or not a number.
-pub(super) fn quantity(number: f64) -> Option<String> {
-    /// The largest number that a Quantity holds in an int64, and the largest of which the thousandths fit as well.
-    const MAX: f64 = 9_223_372_036_854_775_807.0;
-    const MAX_IN_THOUSANDTHS: f64 = MAX / 1000.0;
-
-    if !number.is_finite() || number < 0.0 {
-        return None;
-    }
-    if number >= MAX_IN_THOUSANDTHS {
-        // The cast saturates: what is beyond an int64 is served as its largest.
-        return Some((number as i64).to_string());
-    }
-    let thousandths = (number * 1000.0).round() as i64;
-    Some(if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::quantity;
-
-    #[test]
-    fn whole_numbers_are_written_as_they_are_and_fractions_in_thousandths() {
-        let rows: [(f64, Option<&str>); 16] = [
-            (0.0, Some("0")),
-            (-0.0, Some("0")),
-            (7.0, Some("7")),
-            (1.5, Some("1500m")),
-            (0.001, Some("1m")),
-            (0.0004, Some("0")),
-            (2.000_000_000_1, Some("2")),
-            (10.999_9, Some("11")),
-            (1e6, Some("1000000")),
-            (123_456.789, Some("123456789m")),
-            (1e17, Some("100000000000000000")),
-            (1e300, Some("9223372036854775807")),
-            (-1.0, None),
-            (f64::NAN, None),
-            (f64::INFINITY, None),
-            (f64::NEG_INFINITY, None),
-        ];
-        for (number, expected) in rows {
-            assert_eq!(quantity(number).as_deref(), expected, "{number}");
-        }
-    }
+    json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": GROUP_VERSION, "resources": resources})
 }

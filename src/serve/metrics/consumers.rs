@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::family::{FamilySpec, counter, gauge};
 use super::rows::{ConsumerRow, RowFamily, exact_seconds, least_seconds};
 use crate::core::{CapacitySource, Decision, GroupLag, RecordsPerSecond, Replicas, Rule, TopicSelection};
-use crate::kubernetes::scaledconsumer::resource::Mode;
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::Mode;
+use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::Rescales;
 
 const CONSUMER: &[&str] = &["namespace", "name"];

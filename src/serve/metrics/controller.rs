@@ -4,7 +4,7 @@ use prometheus::proto::MetricFamily;
 use tokio::runtime::RuntimeMetrics;
 
 use super::family::{Family, FamilySpec, counter, gauge};
-use crate::kubernetes::watch_state::ListState;
+use crate::kubernetes::ListState;
 use crate::registry::Registry;
 
 const LEADER: FamilySpec = gauge("paceline_leader", &[], "Whether this process may write.", "");

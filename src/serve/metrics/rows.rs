@@ -8,7 +8,7 @@ use prometheus::proto::MetricFamily;
 
 use super::family::{Family, FamilySpec};
 use crate::core::{Decision, GroupLag, LagOfPartition, PartitionEstimate, TimeLag};
-use crate::kubernetes::scaledconsumer::validate::Validated;
+use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{Entry, Snapshot};
 
 /// The state of a condition.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::APIService;
-use paceline::kubernetes::lease::Leadership;
+use paceline::kubernetes::Leadership;
 use paceline::serve::external_metrics::{API_SERVICE, Registration, ServiceName, follow_api_service};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -74,7 +74,7 @@ async fn one_of_somebody_else_is_named_and_stays_as_it_is_byte_for_byte() {
         ("monitoring", "prometheus-adapter", json!({"spec": {"insecureSkipTLSVerify": true}}), None, "mode Scale"),
         // Our Service's name elsewhere, and another one beside ours.
         ("elsewhere", "external-metrics", json!({}), None, "elsewhere/external-metrics"),
-        (namespace.as_str(), "other", json!({}), None, "is left as it is"),
+        (namespace.as_str(), "other", json!({}), None, "does not change it"),
     ];
     for (of, name, more, manager, told) in rows {
         turn.create(of, name, 443, more).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kube::Client;
-use paceline::kubernetes::lease::{Election, Leadership, LeaseCandidate};
+use paceline::kubernetes::{Election, Leadership, LeaseCandidate};
 use paceline::serve::external_metrics::{
     Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
 };

@@ -1,7 +1,7 @@
 //! When a replica is ready: not before it can answer the API server.
 
 use kube::Client;
-use paceline::kubernetes::lease::Leadership;
+use paceline::kubernetes::Leadership;
 use paceline::registry::Registry;
 use paceline::serve::external_metrics::{
     CertificateSource, ExternalMetricsSettings, ExternalMetricsState, MetricReader, start,

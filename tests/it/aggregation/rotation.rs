@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Service as CoreService;
 use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, PostParams};
-use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::kubernetes::scaledconsumer::RESOURCE;
 use paceline::registry::Registry;
 use paceline::serve::external_metrics::{
     Counters, ExternalMetricsServer, FrontProxySource, Lifetimes, MetricReader, ParsedCertificate, follow_front_proxy,

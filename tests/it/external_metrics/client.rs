@@ -13,8 +13,8 @@ use paceline::core::{
     Bounds, Engine, GroupKind, Observation, Offset, PartitionObservation, Pause, Policy, RecordsPerSecond, Replicas,
     Rule, TimeLag, TopicObservation, Unknown, Workload,
 };
-use paceline::kubernetes::scaledconsumer::validate::validate;
-use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::kubernetes::Key;
+use paceline::kubernetes::scaledconsumer::validate;
 use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, RegistryWriter, Snapshot};
 use paceline::serve::external_metrics::KeyPair;
 use rcgen::{
@@ -260,7 +260,7 @@ pub(super) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, top
         },
     });
     let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
-    registry.begin_anew(&source(namespace, name), Some(spec))
+    registry.replace(&source(namespace, name), Some(spec))
 }
 
 /// The same of the topic `NAME-topic`, with what was read.

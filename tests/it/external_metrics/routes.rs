@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use paceline::core::Observation;
 use paceline::kubernetes::hpa::Metric;
-use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::kubernetes::scaledconsumer::RESOURCE;
 use paceline::registry::{Snapshot, TargetError};
 use paceline::serve::external_metrics::ResponseClass;
 

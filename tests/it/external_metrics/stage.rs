@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use paceline::kubernetes::scaledconsumer::watch::RESOURCE;
+use paceline::kubernetes::scaledconsumer::RESOURCE;
 use paceline::registry::{Registry, RegistryWriter, Snapshot};
 use paceline::serve::external_metrics::{
     Counters, ExternalMetricsServer, FrontProxy, KeyPair, MetricReader, RefusalCause, ServedCertificate,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::core::*;
-use paceline::kubernetes::scaledconsumer::validate::validate;
-use paceline::kubernetes::scaledconsumer::watch::Key;
+use paceline::kubernetes::Key;
+use paceline::kubernetes::scaledconsumer::validate;
 use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, Snapshot, TargetError};
 use paceline::serve::metrics::{
     ClusterPolls, ConditionState, ControllerState, DurationCounts, ExternalReads, MetricSources, Metrics,
@@ -91,7 +91,7 @@ impl Served {
     /// Puts in a ScaledConsumer that has not been read yet.
     pub(super) fn insert(&self, name: &str, more: &Value) -> EntryWriter {
         let spec = validate(&serde_json::from_value(object(name, more)).unwrap()).unwrap();
-        self.writer.begin_anew(&ConsumerSource { key: key(name), created: None, record: None }, Some(spec))
+        self.writer.replace(&ConsumerSource { key: key(name), created: None, record: None }, Some(spec))
     }
 
     /// Decides on what each poll saw, for a workload that stays as it is.

@@ -13,11 +13,8 @@ use kube::Client;
 use kube::client::Body;
 use paceline::controller::{StatusBudget, StatusWriter};
 use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload};
-use paceline::kubernetes::ObjectReference;
-use paceline::kubernetes::lease::Leadership;
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
-use paceline::kubernetes::scaledconsumer::validate::{Validated, validate};
-use paceline::kubernetes::scaledconsumer::watch::{Key, Record};
+use paceline::kubernetes::scaledconsumer::{Record, ScaledConsumerStatus, Validated, validate};
+use paceline::kubernetes::{Key, Leadership, ObjectReference};
 use paceline::registry::{
     ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot,
 };
@@ -195,7 +192,7 @@ impl Fleet {
             let record = Record { reference, generation: Some(1), status: ScaledConsumerStatus::default() };
             let record = has_records.then(|| Arc::new(record));
             let source = ConsumerSource { key: key.clone(), created: None, record };
-            let entry = writer.begin_anew(&source, Some(spec.clone()));
+            let entry = writer.replace(&source, Some(spec.clone()));
             let object = Object { source, spec: Some(spec), status: json!({}) };
             server.lock().unwrap().objects.insert(key, object);
             entry

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use paceline::kafka::now;
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumerStatus;
+use paceline::kubernetes::scaledconsumer::ScaledConsumerStatus;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};

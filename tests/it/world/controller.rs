@@ -9,7 +9,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleRef, Subject};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use nix::sys::signal::Signal;
-use paceline::kubernetes::scaledconsumer::resource::{ScaledConsumer, ScaledConsumerStatus, crd};
+use paceline::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerStatus, crd};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 

@@ -13,7 +13,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Client, ResourceExt};
-use paceline::kubernetes::scaledconsumer::resource::ScaledConsumer;
+use paceline::kubernetes::scaledconsumer::ScaledConsumer;
 use serde_json::{Value, json};
 
 use super::kafka::clients::Clients;

@@ -32,7 +32,7 @@ pub(super) struct Evaluation<'a> {
 
 impl Evaluation<'_> {
     /// The replica count that the rule would like, bounds aside, with the numbers that speak for it.
-    pub(super) fn asked(&self) -> RuleResult {
+    pub(super) fn rule_result(&self) -> RuleResult {
         let Some(predictions) = &self.predictions else { return RuleResult::Unmeasured };
         match predictions.best(|_| true) {
             Some(best) => RuleResult::TimeLag(self.comparison(predictions, best)),
@@ -45,11 +45,11 @@ impl Evaluation<'_> {
         let current = predictions.situation.current;
         let others = || predictions.levels.iter().filter(|level| level.replicas != chosen.replicas);
         let negligible = predictions.situation.negligible().max(1.0);
-        // Where one fewer would make records late, that says why; otherwise the next dearer one does.
+        // Where one fewer would make records late, that says why; otherwise the next costlier one does.
         let lower = others().rev().find(|level| level.replicas < chosen.replicas);
         let lower = lower.filter(|level| level.queues.late > chosen.queues.late + negligible);
-        let dearer = others().filter(|level| level.replicas >= current && level.cost.total >= chosen.cost.total);
-        let runner_up = dearer.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
+        let costlier = others().filter(|level| level.replicas >= current && level.cost.total >= chosen.cost.total);
+        let runner_up = costlier.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
         let present = predictions.of_level(current).filter(|_| chosen.replicas > current);
         let runner_up = if present.is_some() { runner_up } else { lower.or(runner_up) };
         let runner_up = runner_up.filter(|level| present.is_none_or(|it| it.replicas != level.replicas));

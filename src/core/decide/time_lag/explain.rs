@@ -17,19 +17,19 @@ impl Evaluation<'_> {
     /// Why it stays as it is.
     pub(super) fn hold(&self, predictions: &Predictions<'_>, savings: &[(u32, Saving)]) -> Reason {
         let situation = predictions.situation;
-        let asked = self.asked();
-        let Some(present) = predictions.of_level(situation.current) else { return Reason::Steady(asked) };
+        let result = self.rule_result();
+        let Some(present) = predictions.of_level(situation.current) else { return Reason::Steady(result) };
         if present.queues.late >= situation.negligible() {
             let ceiling = situation.ceiling(situation.current);
             let limited = ceiling < f64::from(situation.current) * situation.capacity_of_replica();
             if ceiling < situation.total_rate() && limited {
-                return Reason::ThroughputCeiling { rule: asked, ceiling: RecordsPerSecond(ceiling) };
+                return Reason::ThroughputCeiling { rule: result, ceiling: RecordsPerSecond(ceiling) };
             }
-            if let Some(bound) = self.input.bound(&asked) {
+            if let Some(bound) = self.input.bound(&result) {
                 return bound;
             }
         }
-        // The level that is nearest to being released, unless it is hopeless.
+        // The level that is nearest to being released, unless it saves nothing.
         let is_near = |saving: &Saving| saving.expected > 0.0 && saving.remaining_s() < situation.horizon_s();
         let near = savings.iter().filter(|(_, saving)| is_near(saving));
         match near.min_by(|(_, a), (_, b)| a.remaining_s().total_cmp(&b.remaining_s())) {

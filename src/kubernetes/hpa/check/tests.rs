@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::kubernetes::scaledconsumer::validate::validate;
+use crate::kubernetes::scaledconsumer::validate;
 
 /// A ScaledConsumer with such bounds.
 fn consumer(min: u32, max: Option<u32>) -> Validated {
@@ -57,13 +57,22 @@ fn hpa(name: &str, metrics: &[Value], spec: Value) -> Autoscaler {
     Autoscaler::of(&serde_json::from_value(object).expect("it has the fields")).expect("it has a spec")
 }
 
-fn judged(consumer: &Validated, current: u32, not_served: Option<NotServed>, hpas: &[Autoscaler]) -> Judgement {
+fn judged(
+    consumer: &Validated,
+    current: u32,
+    not_served: Option<NotServed>,
+    hpas: &[Autoscaler],
+) -> AutoscaledCondition {
     let hpas: Vec<_> = hpas.iter().cloned().map(Arc::new).collect();
-    let situation =
-        Situation { consumer, current: Replicas(current), most_useful: Some(24), not_served: not_served.as_ref() };
+    let checked = CheckedConsumer {
+        consumer,
+        current: Replicas(current),
+        most_useful: Some(24),
+        not_served: not_served.as_ref(),
+    };
     // Another ScaledConsumer of the namespace, with a group of its own and the same topic.
     let other = Labels { scaled_consumer: "billing", consumer_group: Some("billing-group"), topic: Some("orders") };
-    judge(&situation, Some(hpas.as_slice()), |selector| {
+    check(&checked, Some(hpas.as_slice()), |selector| {
         if selector.matches(|key| other.get(key)) { vec![other.scaled_consumer.to_owned()] } else { Vec::new() }
     })
 }
@@ -80,7 +89,7 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             ours(),
             vec![hpa("a", &[desired(), cpu()], json!({}))],
             "Autoscaling",
-            &["acts on paceline_desired_replicas. It has Resource cpu as well, and takes the highest"],
+            &["acts on paceline_desired_replicas. It has Resource cpu as well, and uses the highest"],
         ),
         (ours(), vec![hpa("a", &[lag(average("1k"))], json!({}))], "Autoscaling", &["acts on paceline_lag_records."]),
         (
@@ -93,13 +102,13 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             ours(),
             vec![hpa("a", &[cpu()], json!({}))],
             "OtherMetric",
-            &["\"a\" acts on Resource cpu, and none of it is served here", "matchLabels scaledconsumer: orders"],
+            &["\"a\" acts on Resource cpu, none of which Paceline serves", "matchLabels scaledconsumer: orders"],
         ),
         (
             ours(),
             vec![hpa("a", &[], json!({}))],
             "OtherMetric",
-            &["\"a\" has no metric, and none of it is served here"],
+            &["\"a\" has no metric, none of which Paceline serves"],
         ),
         (
             ours(),
@@ -110,14 +119,14 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             )],
             "OtherMetric",
             &[
-                "selector scaledconsumer=order, which does not match the labels here (scaledconsumer=orders, consumer_group=orders-group, topic=orders)",
+                "selector scaledconsumer=order, which does not match this ScaledConsumer (scaledconsumer=orders, consumer_group=orders-group, topic=orders)",
             ],
         ),
         (
             ours(),
             vec![hpa("a", &[external(Metric::DesiredReplicas.name(), json!({}), average("1"))], json!({}))],
             "OtherMetric",
-            &["without a selector, which ScaledConsumer \"billing\" has as well, and it sums"],
+            &["without a selector, which also matches ScaledConsumer \"billing\", and sums"],
         ),
         (
             ours(),
@@ -127,7 +136,7 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
                 json!({}),
             )],
             "OtherMetric",
-            &["with the selector topic=orders, which ScaledConsumer \"billing\" has as well"],
+            &["with the selector topic=orders, which also matches ScaledConsumer \"billing\""],
         ),
         (
             ours(),
@@ -176,7 +185,10 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             consumer(1, None),
             vec![hpa("a", &[lag(average("100"))], json!({"maxReplicas": 50}))],
             "BoundsDiffer",
-            &["acts on paceline_lag_records, which knows no bounds", "maxReplicas 50 is above the 24 that are of use"],
+            &[
+                "acts on paceline_lag_records, which has no bounds",
+                "maxReplicas 50 is above the 24 replicas that are useful",
+            ],
         ),
         (
             ours(),
@@ -202,7 +214,7 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
             vec![hpa("a", &[desired()], json!({"behavior": null}))],
             "ToleranceSwallowsSteps",
             &[
-                "acts on larger steps only",
+                "ignores small steps because of its tolerance",
                 "10 -> 11 (scaleUp.tolerance 0.1, the default) or 10 -> 9 (scaleDown.tolerance 0.1, the default) never happens",
             ],
         ),
@@ -210,11 +222,11 @@ fn each_way_in_which_an_hpa_does_not_act_as_decided_has_its_reason_and_what_to_d
         (ours(), vec![hpa("a", &[lag(average("1000"))], json!({"behavior": null}))], "Autoscaling", &[]),
     ];
     for (consumer, hpas, reason, said) in rows {
-        let judgement = judged(&consumer, 1, None, &hpas);
-        assert_eq!(judgement.reason, reason, "{}", judgement.message);
-        assert_eq!(judgement.is, Some(reason == "Autoscaling"), "{}", judgement.message);
+        let autoscaled = judged(&consumer, 1, None, &hpas);
+        assert_eq!(autoscaled.reason, reason, "{}", autoscaled.message);
+        assert_eq!(autoscaled.is, Some(reason == "Autoscaling"), "{}", autoscaled.message);
         for said in said {
-            assert!(judgement.message.contains(said), "{said}\nis not in\n{}", judgement.message);
+            assert!(autoscaled.message.contains(said), "{said}\nis not in\n{}", autoscaled.message);
         }
     }
 }
@@ -242,11 +254,11 @@ fn the_first_step_that_a_tolerance_swallows_is_the_one_that_the_hpa_would_not_ma
             "minReplicas": min, "maxReplicas": max,
             "behavior": {"scaleUp": rules(up), "scaleDown": rules(down)},
         });
-        let judgement = judged(&consumer(min, Some(max)), min, None, &[hpa("a", &[desired()], spec)]);
-        let row = format!("{up:?} {down:?} {min} {max}: {}", judgement.message);
-        assert_eq!(judgement.reason == "ToleranceSwallowsSteps", !wanted.is_empty(), "{row}");
-        assert_eq!(judgement.message.matches(" -> ").count(), wanted.len(), "{row}");
-        assert!(wanted.iter().all(|step| judgement.message.contains(step)), "{row}");
+        let autoscaled = judged(&consumer(min, Some(max)), min, None, &[hpa("a", &[desired()], spec)]);
+        let row = format!("{up:?} {down:?} {min} {max}: {}", autoscaled.message);
+        assert_eq!(autoscaled.reason == "ToleranceSwallowsSteps", !wanted.is_empty(), "{row}");
+        assert_eq!(autoscaled.message.matches(" -> ").count(), wanted.len(), "{row}");
+        assert!(wanted.iter().all(|step| autoscaled.message.contains(step)), "{row}");
     }
 }
 
@@ -254,20 +266,25 @@ fn the_first_step_that_a_tolerance_swallows_is_the_one_that_the_hpa_would_not_ma
 fn all_that_is_wrong_is_said_and_that_nothing_is_served_comes_first() {
     let not_served = Some(("APIServiceOwnedByOther", "The APIService is KEDA's.".to_owned()));
     let spec = json!({"maxReplicas": 12, "behavior": null});
-    let judgement = judged(&consumer(1, Some(24)), 0, not_served.clone(), &[hpa("a", &[desired()], spec)]);
-    assert_eq!((judgement.is, judgement.reason), (Some(false), "APIServiceOwnedByOther"));
-    let parts = ["KEDA's.", "has 0 replicas, and a HorizontalPodAutoscaler leaves it so", "maxReplicas 12", "10 -> 11"];
-    let places: Vec<_> = parts.iter().map(|part| judgement.message.find(part).expect(part)).collect();
-    assert!(places.is_sorted(), "{}", judgement.message);
+    let autoscaled = judged(&consumer(1, Some(24)), 0, not_served.clone(), &[hpa("a", &[desired()], spec)]);
+    assert_eq!((autoscaled.is, autoscaled.reason), (Some(false), "APIServiceOwnedByOther"));
+    let parts = [
+        "KEDA's.",
+        "has 0 replicas, and a HorizontalPodAutoscaler never scales up from 0",
+        "maxReplicas 12",
+        "10 -> 11",
+    ];
+    let places: Vec<_> = parts.iter().map(|part| autoscaled.message.find(part).expect(part)).collect();
+    assert!(places.is_sorted(), "{}", autoscaled.message);
 
-    let judgement = judged(&consumer(1, Some(24)), 1, not_served, &[hpa("a", &[desired()], json!({}))]);
-    assert_eq!((judgement.is, judgement.reason), (Some(false), "APIServiceOwnedByOther"));
+    let autoscaled = judged(&consumer(1, Some(24)), 1, not_served, &[hpa("a", &[desired()], json!({}))]);
+    assert_eq!((autoscaled.is, autoscaled.reason), (Some(false), "APIServiceOwnedByOther"));
 }
 
 #[test]
 fn what_can_not_be_seen_is_not_taken_for_absent() {
     let consumer = consumer(1, None);
-    let situation = Situation { consumer: &consumer, current: Replicas(1), most_useful: None, not_served: None };
-    let judgement = judge(&situation, None, |_| Vec::new());
-    assert_eq!((judgement.is, judgement.reason), (None, "NotListed"));
+    let checked = CheckedConsumer { consumer: &consumer, current: Replicas(1), most_useful: None, not_served: None };
+    let autoscaled = check(&checked, None, |_| Vec::new());
+    assert_eq!((autoscaled.is, autoscaled.reason), (None, "NotListed"));
 }

@@ -1,8 +1,10 @@
-//! A selector's text to requirements, by the grammar of apimachinery's labels.Parse. Some of it is unexpected: nothing
-//! after `=` is the empty value, `()` and `(a,)` contain it, and `in` and `notin` are ordinary words where no operator
-//! can be. A comma at the end and an operator after `!key` are errors.
+//! Parses a selector by the grammar of apimachinery's labels.Parse. Some of it is unexpected: an empty text after `=`
+//! is the empty value, `()` and `(a,)` contain it, and `in` and `notin` are ordinary words where no operator is
+//! allowed. A trailing comma and an operator after `!key` are errors.
 
-use super::{LabelRequirement, LabelTest};
+use std::collections::BTreeSet;
+
+use kube::core::Expression;
 
 /// Bytes of a key's name and of a value, at most (IsQualifiedName and IsValidLabelValue of apimachinery).
 const MAX_NAME: usize = 63;
@@ -13,7 +15,7 @@ const SYMBOLS: [&str; 9] = ["==", "!=", "=", "!", "(", ")", ",", ">", "<"];
 
 type Parsed<T> = Result<T, String>;
 
-pub(super) fn parse(text: &str) -> Parsed<Vec<LabelRequirement>> {
+pub(super) fn parse(text: &str) -> Parsed<Vec<Expression>> {
     let mut tokens = Tokens { rest: text };
     let mut requirements = Vec::new();
     if tokens.peek().is_empty() {
@@ -59,7 +61,7 @@ fn is_symbol(token: &str) -> bool {
     SYMBOLS.contains(&token)
 }
 
-fn requirement(tokens: &mut Tokens<'_>) -> Parsed<LabelRequirement> {
+fn requirement(tokens: &mut Tokens<'_>) -> Parsed<Expression> {
     let mut key = tokens.next();
     let is_negated = key == "!";
     if is_negated {
@@ -69,25 +71,20 @@ fn requirement(tokens: &mut Tokens<'_>) -> Parsed<LabelRequirement> {
         return unexpected(key, "a label's key");
     }
     check_key(key)?;
+    let key = key.to_owned();
     let is_alone = matches!(tokens.peek(), "" | ",");
-    let test = match (is_negated, is_alone) {
-        (true, true) => LabelTest::Absent,
+    match (is_negated, is_alone) {
+        (true, true) => return Ok(Expression::DoesNotExist(key)),
         (true, false) => return unexpected(tokens.next(), "a comma or the end after \"!key\""),
-        (false, true) => LabelTest::Exists,
-        (false, false) => test(tokens)?,
-    };
-    Ok(LabelRequirement { key: key.to_owned(), test })
-}
-
-fn test(tokens: &mut Tokens<'_>) -> Parsed<LabelTest> {
+        (false, true) => return Ok(Expression::Exists(key)),
+        (false, false) => {}
+    }
     match tokens.next() {
-        "in" => values(tokens).map(LabelTest::In),
-        "notin" => values(tokens).map(LabelTest::NotIn),
-        "=" | "==" => value(tokens).map(LabelTest::Equals),
-        "!=" => value(tokens).map(LabelTest::Differs),
-        ">" => number(tokens).map(LabelTest::Above),
-        "<" => number(tokens).map(LabelTest::Below),
-        other => unexpected(other, "one of =, ==, !=, in, notin, >, <"),
+        "in" => Ok(Expression::In(key, values(tokens)?)),
+        "notin" => Ok(Expression::NotIn(key, values(tokens)?)),
+        "=" | "==" => Ok(Expression::Equal(key, value(tokens)?)),
+        "!=" => Ok(Expression::NotEqual(key, value(tokens)?)),
+        other => unexpected(other, "one of =, ==, !=, in, notin"),
     }
 }
 
@@ -99,23 +96,18 @@ fn value(tokens: &mut Tokens<'_>) -> Parsed<String> {
     }
 }
 
-fn number(tokens: &mut Tokens<'_>) -> Parsed<i64> {
-    let value = value(tokens)?;
-    value.parse().map_err(|_| format!("\"{value}\" is not an integer, which > and < need"))
-}
-
 /// `(a,b)`. Beside a comma there may be nothing: the empty value. (Kubernetes refuses `(,,)`, though not `(,)` and
 /// `(,,,)`; here all of them are read.)
-fn values(tokens: &mut Tokens<'_>) -> Parsed<Vec<String>> {
+fn values(tokens: &mut Tokens<'_>) -> Parsed<BTreeSet<String>> {
     match tokens.next() {
         "(" => {}
         other => return unexpected(other, "\"(\""),
     }
-    let mut values = Vec::new();
+    let mut values = BTreeSet::new();
     loop {
         let next = tokens.peek();
         let is_value = !next.is_empty() && !is_symbol(next);
-        values.push(if is_value { check_value(tokens.next())? } else { String::new() });
+        values.insert(if is_value { check_value(tokens.next())? } else { String::new() });
         match tokens.next() {
             "," => {}
             ")" => return Ok(values),
@@ -165,12 +157,12 @@ fn is_dns_name(text: &str) -> bool {
     text.len() <= MAX_PREFIX && text.split('.').all(is_label)
 }
 
-/// Whether the first and the last byte are as they should; true where there is none.
+/// Whether the first and the last byte are valid; true for an empty text.
 fn ends_are(text: &str, is_good: impl Fn(u8) -> bool) -> bool {
     [text.bytes().next(), text.bytes().next_back()].into_iter().flatten().all(is_good)
 }
 
-/// The beginning of what somebody wrote: a message does not repeat ten kilobytes.
+/// The beginning of a text, so that a message does not repeat kilobytes.
 fn shortened(text: &str) -> String {
     text.char_indices().nth(MAX_NAME).map_or_else(|| text.to_owned(), |(end, _)| format!("{}…", &text[..end]))
 }

@@ -1,4 +1,4 @@
-//! The part of a ScaledConsumer that says how to decide: objective, bounds, limits, idleness, fallback and pause.
+//! Validates the policy of a ScaledConsumer: objective, bounds, limits, idleness, fallback and pause.
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
@@ -70,15 +70,15 @@ fn rule(policy: &ScalingPolicy, problems: &mut Problems) -> Option<Rule> {
     }
 }
 
-/// `Some(None)` where there is none: it is learned.
+/// `Some(None)` where none is given, so it is learned.
 fn capacity(given: Option<f64>, problems: &mut Problems) -> Option<Option<RecordsPerSecond>> {
-    /// More than any one process reads: a typing error.
-    const MOST: f64 = 1e9;
+    /// More than one process can read: a typing error.
+    const MAX_CAPACITY: f64 = 1e9;
     match given {
         None => Some(None),
-        Some(capacity) if capacity > 0.0 && capacity <= MOST => Some(Some(RecordsPerSecond(capacity))),
+        Some(capacity) if capacity > 0.0 && capacity <= MAX_CAPACITY => Some(Some(RecordsPerSecond(capacity))),
         Some(capacity) => {
-            let text = format!("is {capacity}; it must be above 0 and at most {MOST} records/s");
+            let text = format!("is {capacity}; it must be above 0 and at most {MAX_CAPACITY} records/s");
             problems.add("spec.capacityPerReplica", text);
             None
         }
@@ -185,7 +185,7 @@ fn fallback(fallback: &FallbackSpec, bounds: Option<Bounds>, problems: &mut Prob
     Some(core::Fallback { after: after?, action })
 }
 
-/// The annotations' word: a number of replicas goes before a plain pause, as it is the more exact one.
+/// The pause by annotations. A number of replicas takes precedence over a plain pause, because it is more specific.
 fn pause(object: &ScaledConsumer, problems: &mut Problems) -> Option<Pause> {
     let annotations = object.annotations();
     if let Some(text) = annotations.get(PAUSED_REPLICAS) {

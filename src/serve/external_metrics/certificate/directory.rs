@@ -1,4 +1,5 @@
-//! A serving certificate in files, such as a mounted Secret of cert-manager's: `tls.crt` and `tls.key` in a directory.
+//! A serving certificate in files, such as a Secret of cert-manager that is mounted: `tls.crt` and `tls.key` in a
+//! directory.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -9,10 +10,10 @@ use tracing::warn;
 
 use super::{KeyPair, ServedCertificate};
 
-/// Time between two looks at the files. The kubelet itself takes about a minute to bring a changed Secret. A watch would
-/// have to follow the symbolic links that the kubelet swaps.
+/// Interval of reads of the files. The kubelet itself takes about a minute to update a Secret. A file watch would have
+/// to follow the symbolic links that the kubelet swaps.
 const INTERVAL: Duration = Duration::from_secs(10);
-/// Bytes that are read of a file, at most: as large as a whole Secret can be.
+/// Largest file that is read, in bytes: the size limit of a Secret.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Serves the pair in `directory` as it changes, until `stop`.
@@ -25,12 +26,12 @@ pub async fn follow_directory(directory: PathBuf, served: ServedCertificate, sto
     }
 }
 
-/// Reads the files once. Files that are missing, or don't fit each other because they are being written, change nothing.
+/// Reads the files once. Missing files, and files that do not match because they are being written, change nothing.
 pub fn read_directory(directory: &Path, served: &ServedCertificate) {
     if let Err(error) = read(directory).and_then(|pair| served.serve(pair).map_err(|error| error.to_string()))
         && served.set_problem(format!("The serving certificate in {} can't be used: {error}.", directory.display()))
     {
-        warn!(directory = %directory.display(), error, "The serving certificate can't be used; looking again soon.");
+        warn!(directory = %directory.display(), error, "The serving certificate can't be used; retrying.");
     }
 }
 

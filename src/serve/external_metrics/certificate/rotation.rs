@@ -1,17 +1,17 @@
-//! What is in the Secret, and what is to be changed in it when. Pure: time is an argument, and nothing is written here.
+//! The content of the Secret, and which change is due when. Pure: time is an argument, and nothing is written here.
 //!
 //! The Secret has `tls.crt` and `tls.key`, a self-signed pair that is served, and `ca.crt`, the certificates that the
-//! APIService trusts. A new pair takes over in this order, so that at every moment the API server trusts what is served:
+//! APIService trusts. A new pair takes over in this order, so that the API server always trusts the served certificate:
 //!
-//! 1. *Announced*, when two thirds of the served one's life are over: the new pair is put into `next.crt` and `next.key`,
-//!    and its certificate joins `ca.crt`.
+//! 1. *Prepared*, when two thirds of the served certificate's validity are over: the new pair is put into `next.crt`
+//!    and `next.key`, and its certificate is added to `ca.crt`.
 //! 2. *Trusted*: the leader copies `ca.crt` into the APIService, and each API server sees that.
 //! 3. *Served*, [`Lifetimes::settle`] later: the new pair becomes `tls.crt` and `tls.key`. The old certificate stays in
-//!    `ca.crt` until it expires, because a replica may serve it for a moment longer.
+//!    `ca.crt` until it expires, because a replica may serve it a moment longer.
 //!
-//! A Secret of version 0.1 has a pair that is signed by an authority (`ca.crt`, `ca.key`). It is served until a self-signed
-//! pair has taken over in the same steps. The authority's key stays until then, so that replicas of the old version can
-//! read the Secret.
+//! A Secret of version 0.1 has a pair that is signed by a CA (`ca.crt`, `ca.key`). It is served until a self-signed
+//! pair has taken over in the same steps. The CA's key stays until then, so that replicas of the old version can read
+//! the Secret.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,28 +21,28 @@ use k8s_openapi::ByteString;
 
 use super::{KeyPair, ParsedCertificate};
 
-/// The entries of the Secret that are written, then those of version 0.1 that are removed.
+/// The entries that are written, and those of version 0.1 that are removed.
 pub(super) const ENTRIES: [&str; 5] = ["tls.crt", "tls.key", "ca.crt", "next.crt", "next.key"];
 const OLD_ENTRIES: [&str; 2] = ["ca.key", "next-ca.key"];
 
-/// How long certificates live.
+/// Lifetimes of certificates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lifetimes {
-    /// A certificate's life. It is replaced when two thirds of it are over.
+    /// Validity of a certificate. It is replaced after two thirds of it.
     pub serving: Duration,
-    /// How long before it is made a certificate begins to be valid, for clocks that are behind.
+    /// How long before its creation a certificate becomes valid, for clocks that are behind.
     pub skew: Duration,
-    /// Time from when the APIService trusts a new certificate until it is served: by then each API server has seen it.
+    /// Time from when the APIService trusts a new certificate until it is served. By then each API server has seen it.
     pub settle: Duration,
 }
 
 impl Default for Lifetimes {
     fn default() -> Self {
         Self {
-            // A month is left, in which somebody notices that the leader can't write.
+            // A month is left to notice that the leader can't write.
             serving: Duration::from_secs(90 * 24 * 3600),
             skew: Duration::from_secs(300),
-            // An API server's own watch takes about a second; a busy one is given more.
+            // An API server's watch takes about a second; a busy one gets more.
             settle: Duration::from_secs(30),
         }
     }
@@ -50,29 +50,29 @@ impl Default for Lifetimes {
 
 type Entries = BTreeMap<String, ByteString>;
 
-/// A pair with its certificate, read.
+/// A pair with its parsed certificate.
 #[derive(Clone)]
 struct Pair {
     keys: KeyPair,
     certificate: ParsedCertificate,
 }
 
-/// The Secret's content, read.
+/// The parsed content of the Secret.
 #[derive(Clone)]
 pub(super) struct ServingSecret {
     /// `tls.crt` and `tls.key`.
     served: Pair,
-    /// `next.crt` and `next.key`, while they are announced and not served yet.
+    /// `next.crt` and `next.key`, while a new pair is prepared.
     next: Option<Pair>,
     /// `ca.crt`, oldest first.
     trusted: Vec<ParsedCertificate>,
 }
 
-/// What is to be done with the Secret.
+/// The next change of the Secret.
 pub(super) enum RotationStep {
-    /// Nothing before this time.
+    /// None before this time.
     Wait(Timestamp),
-    /// Write this, for this reason.
+    /// Write this content, for this reason.
     Write(Box<ServingSecret>, &'static str),
 }
 
@@ -88,12 +88,12 @@ impl ServingSecret {
         let served = Pair::read(data, "tls.crt", "tls.key")?;
         let trusted =
             ParsedCertificate::all(text(data, "ca.crt")?).map_err(|why| format!("ca.crt can't be read: {why}"))?;
-        // One that can't be read is announced anew.
+        // An unreadable pair is prepared again.
         let next = Pair::read(data, "next.crt", "next.key").ok().filter(|next| trusted.contains(&next.certificate));
         Ok(Self { served, next, trusted })
     }
 
-    /// Writes it into a Secret's data; other entries stay.
+    /// Writes it into a Secret's data; other entries are kept.
     pub(super) fn write(&self, data: &mut Entries) {
         let is_self_signed = self.trusted.contains(&self.served.certificate);
         data.retain(|key, _| {
@@ -125,18 +125,18 @@ impl ServingSecret {
         self.trusted.iter().map(ParsedCertificate::to_pem).collect()
     }
 
-    /// Whether a pair is announced and not served yet.
+    /// Whether a new pair is prepared.
     pub(super) fn has_next(&self) -> bool {
         self.next.is_some()
     }
 
-    /// Whether the announced certificate is in this bundle.
+    /// Whether the prepared certificate is in this bundle.
     pub(super) fn next_is_in(&self, bundle: &str) -> bool {
         let Some(next) = &self.next else { return false };
         ParsedCertificate::all(bundle).is_ok_and(|all| all.contains(&next.certificate))
     }
 
-    /// What is due. `trusted_for`: how long the announced certificate has been trusted; nothing where it is not.
+    /// The change that is due. `trusted_for`: how long the prepared certificate has been trusted, if it is.
     pub(super) fn step(
         &self,
         names: &[String],
@@ -146,18 +146,18 @@ impl ServingSecret {
     ) -> Result<RotationStep, String> {
         let served = &self.served.certificate;
         let is_due = served.renewal() <= now || served.names != names || !self.trusted.contains(served);
-        // Nobody trusts an expired one, so there is nothing to wait for.
+        // An expired certificate is not trusted anyway, so there is nothing to wait for.
         let may_switch = served.not_after <= now || trusted_for.is_some_and(|time| time >= lifetimes.settle);
         let unexpired = || self.trusted.iter().filter(|it| it.not_after > now || *it == served).cloned();
         let (new, why) = match &self.next {
             Some(next) if may_switch => {
                 let trusted = vec![served.clone(), next.certificate.clone()];
-                (Self { served: next.clone(), next: None, trusted }, "The new certificate is served now.")
+                (Self { served: next.clone(), next: None, trusted }, "The new certificate is now served.")
             }
             None if is_due => {
                 let next = Pair::new(names, lifetimes, now)?;
                 let trusted = unexpired().chain([next.certificate.clone()]).collect();
-                (Self { trusted, next: Some(next), ..self.clone() }, "A new certificate is announced.")
+                (Self { trusted, next: Some(next), ..self.clone() }, "A new certificate is prepared.")
             }
             Some(_) | None if unexpired().count() < self.trusted.len() => {
                 (Self { trusted: unexpired().collect(), ..self.clone() }, "An expired certificate is removed.")
@@ -167,7 +167,7 @@ impl ServingSecret {
         Ok(RotationStep::Write(Box::new(new), why))
     }
 
-    /// When something is due next, as far as time alone brings it.
+    /// When the next change is due by time alone.
     fn next_date(&self, trusted_for: Option<Duration>, lifetimes: &Lifetimes, now: Timestamp) -> Timestamp {
         let mut dates = vec![self.not_after()];
         dates.extend(self.trusted.iter().map(|certificate| certificate.not_after).filter(|end| *end > now));

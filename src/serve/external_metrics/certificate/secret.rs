@@ -1,8 +1,8 @@
-//! The serving certificate that the controller makes itself, in a Secret: the leader makes it and renews it, and every
-//! replica reads it. [`super::rotation`] has what is due when.
+//! The serving certificate that the controller manages itself, in a Secret: the leader creates and renews it, and every
+//! replica reads it. [`super::rotation`] decides what is due when.
 //!
-//! A Secret that somebody else made is never written. One is ours by its label `app.kubernetes.io/managed-by: paceline`;
-//! an empty one is filled, so that manifests may bring it and the controller needs no right to create Secrets.
+//! A Secret of another owner is never written. Ours has the label `app.kubernetes.io/managed-by: paceline`. An empty
+//! one is filled, so that manifests may include it and the controller needs no right to create Secrets.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,24 +20,21 @@ use tracing::{error, info, warn};
 use super::ServedCertificate;
 pub use super::rotation::Lifetimes;
 use super::rotation::{ENTRIES, RotationStep, ServingSecret};
-use crate::kubernetes::FIELD_MANAGER;
-use crate::kubernetes::call::{ApiClient, CallError, Lane};
-use crate::kubernetes::lease::Leadership;
-use crate::kubernetes::single::{self, Unwatchable};
+use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership, WatchError, watch_object};
 use crate::serve::external_metrics::api_service::{Registration, ServiceName, changed};
 
-/// What marks a Secret as ours.
+/// The label of Secrets that are ours.
 const LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "paceline");
-/// Time from a failed write to the next one: short beside the months that a certificate lives.
+/// Delay after a failed write: short compared to the validity of a certificate.
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
-/// The least time between two writes, should somebody keep changing the Secret back.
+/// Least time between two writes, in case another client keeps changing the Secret back.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest wait for a date, because the wall clock may be set meanwhile.
+/// Longest wait for a date, because the wall clock may be set meanwhile.
 const MAX_WAIT: Duration = Duration::from_secs(600);
-/// The shortest wait for a date: times in certificates are whole seconds.
+/// Shortest wait for a date: times in certificates are whole seconds.
 const MIN_WAIT: Duration = Duration::from_millis(200);
 
-/// Which certificate is kept where.
+/// The settings of a managed certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretSettings {
     /// The Secret's namespace.
@@ -50,8 +47,8 @@ pub struct SecretSettings {
     pub lifetimes: Lifetimes,
 }
 
-/// Serves the certificate in the Secret, and makes and renews it while we lead, until `stop`. `ca_bundle` gets what the
-/// APIService has to trust (PEM).
+/// Serves the certificate in the Secret until `stop`, and creates and renews it while this controller leads.
+/// `ca_bundle` receives what the APIService has to trust (PEM).
 pub async fn follow_secret(
     client: ApiClient,
     settings: SecretSettings,
@@ -62,7 +59,7 @@ pub async fn follow_secret(
     stop: CancellationToken,
 ) {
     let api: Api<Secret> = Api::namespaced(client.kube.clone(), &settings.namespace);
-    let mut objects = single::follow(api.clone(), &settings.name);
+    let mut objects = watch_object(api.clone(), &settings.name);
     let mut rotation = SecretRotation {
         client,
         api,
@@ -91,16 +88,16 @@ pub async fn follow_secret(
     }
 }
 
-/// The Secret as it was last read.
+/// The Secret as last read.
 enum ServingSecretState {
-    /// Not read yet; or it was written, and the new one has not come yet.
+    /// Not read yet, or written and not read since.
     Unknown,
     Missing,
-    /// There is nothing in it.
+    /// It has no data.
     Empty(Box<Secret>),
-    /// It is ours, and can't be used.
+    /// It is ours and can't be used.
     Damaged(Box<Secret>),
-    /// It is somebody else's.
+    /// It has another owner.
     Foreign,
     Usable(Box<Secret>, Box<ServingSecret>),
 }
@@ -116,21 +113,21 @@ struct SecretRotation {
     served: ServedCertificate,
     ca_bundle: watch::Sender<Option<String>>,
     state: ServingSecretState,
-    /// Since when the announced certificate is known to be trusted.
+    /// Since when the prepared certificate is trusted.
     trusted_since: Option<Instant>,
     last_write: Option<Instant>,
 }
 
 impl SecretRotation {
-    fn read(&mut self, object: Result<Option<Secret>, Unwatchable>) {
+    fn read(&mut self, object: Result<Option<Secret>, WatchError>) {
         let Some(secret) = (match object {
             Ok(secret) => secret,
-            Err(Unwatchable::Refused(why)) => {
+            Err(WatchError::Refused(why)) => {
                 return self.log_problem(&format!(
                     "can't be read: {why}; allow the controller's ServiceAccount to list and watch it"
                 ));
             }
-            Err(Unwatchable::Other(why)) => return self.log_problem(&format!("can't be read: {why}")),
+            Err(WatchError::Other(why)) => return self.log_problem(&format!("can't be read: {why}")),
         }) else {
             self.state = ServingSecretState::Missing;
             return;
@@ -143,11 +140,11 @@ impl SecretRotation {
         self.state = match content {
             _ if is_empty => ServingSecretState::Empty(Box::new(secret)),
             _ if !is_ours => {
-                self.log_problem("was not made by Paceline, so it is neither used nor written; delete it, give another name in externalMetrics.certificate.secretName, or mount it and give its path in externalMetrics.certificate.directory");
+                self.log_problem("does not belong to Paceline, so it is neither used nor written; delete it, set another name in externalMetrics.certificate.secretName, or mount it and set its path in externalMetrics.certificate.directory");
                 ServingSecretState::Foreign
             }
             Err(why) => {
-                self.log_problem(&format!("is damaged: {why}; the leader makes a new certificate"));
+                self.log_problem(&format!("is damaged: {why}; the leader creates a new certificate"));
                 ServingSecretState::Damaged(Box::new(secret))
             }
             Ok(content) => {
@@ -161,7 +158,7 @@ impl SecretRotation {
         };
     }
 
-    /// Does what is due while we lead. Gives the time until it has to be called again, at the latest.
+    /// Does what is due while this controller leads. Returns the time until the next call, at the latest.
     async fn advance(&mut self) -> Duration {
         if !self.leadership.is_leader() {
             self.trusted_since = None;
@@ -178,13 +175,13 @@ impl SecretRotation {
         let due = match &self.state {
             ServingSecretState::Unknown | ServingSecretState::Foreign => return MAX_WAIT,
             ServingSecretState::Missing => {
-                new().map(|new| (None, new, "There was no serving certificate; a new one is made."))
+                new().map(|new| (None, new, "There was no serving certificate; created one."))
             }
             ServingSecretState::Empty(old) => {
-                new().map(|new| (Some(old), new, "The Secret was empty; a serving certificate is made."))
+                new().map(|new| (Some(old), new, "The Secret was empty; created a serving certificate."))
             }
             ServingSecretState::Damaged(old) => {
-                new().map(|new| (Some(old), new, "The serving certificate was damaged; a new one is made."))
+                new().map(|new| (Some(old), new, "The serving certificate was damaged; created a new one."))
             }
             ServingSecretState::Usable(old, content) => match content.step(names, lifetimes, trusted_for, now) {
                 Ok(RotationStep::Wait(until)) => {
@@ -202,18 +199,18 @@ impl SecretRotation {
                 self.write(&secret, replaces, new.not_after(), why).await
             }
             Err(why) => {
-                self.log_problem(&format!("needs a certificate, which can't be made: {why}"));
+                self.log_problem(&format!("needs a new certificate, which can't be created: {why}"));
                 RETRY_INTERVAL
             }
         }
     }
 
-    /// How long the API server has trusted the announced certificate; nothing where it does not.
+    /// How long the API server has trusted the prepared certificate; `None` if it does not.
     fn trusted_for(&mut self) -> Option<Duration> {
         let ServingSecretState::Usable(_, content) = &self.state else { return None };
         let is_trusted = match &*self.registration.borrow() {
             Registration::Unknown | Registration::Unreadable(_) => false,
-            // Nobody verifies it.
+            // The certificate is not verified.
             Registration::Missing | Registration::OwnedBy { .. } | Registration::Ours { ca_bundle: None, .. } => true,
             Registration::Ours { ca_bundle: Some(bundle), .. } => content.next_is_in(bundle),
         };
@@ -230,7 +227,7 @@ impl SecretRotation {
             type_: Some("kubernetes.io/tls".to_owned()),
             ..Secret::default()
         });
-        // The resourceVersion stays: a change in between makes the write fail.
+        // The resourceVersion is kept, so that a change in between makes the write fail.
         secret.metadata.managed_fields = None;
         secret.labels_mut().insert(LABEL.0.to_owned(), LABEL.1.to_owned());
         new.write(secret.data.get_or_insert_default());
@@ -254,10 +251,10 @@ impl SecretRotation {
                 return MAX_WAIT;
             }
             Ok(None) => return RETRY_INTERVAL,
-            // A Secret that can't be created has no namespace; the watch does not tell when that comes.
+            // The namespace does not exist; the watch does not report when it is created.
             Err(CallError::NotFound(why)) if !replaces => why,
             Err(CallError::Conflict(_) | CallError::NotFound(_)) => {
-                // It was changed in between; the new one comes by the watch.
+                // It was changed in between; the watch delivers the new one.
                 self.state = ServingSecretState::Unknown;
                 return MAX_WAIT;
             }
@@ -275,14 +272,14 @@ impl SecretRotation {
         RETRY_INTERVAL
     }
 
-    /// Logs a problem with the Secret, once, and keeps it for `/readyz`.
+    /// Logs a problem with the Secret once, and keeps it for `/readyz`.
     fn log_problem(&self, problem: &str) {
         let SecretSettings { namespace, name, .. } = &self.settings;
         if !self.served.set_problem(format!("Secret {namespace}/{name} with the serving certificate {problem}.")) {
             return;
         }
         if self.served.not_after().is_some() {
-            warn!(namespace, name, problem, "The Secret has no new serving certificate; the last one is served on.");
+            warn!(namespace, name, problem, "The Secret has no new serving certificate; the last one is still served.");
         } else {
             error!(
                 namespace,
