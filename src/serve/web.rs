@@ -26,12 +26,6 @@ const MAX_SCRAPES: usize = 4;
 /// of a scrape.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Scrapes at once: a pair of Prometheus servers and two people. Each holds the series of one metric in memory.
-const MAX_SCRAPES: usize = 4;
-/// The longest wait for another scrape to end, and for the client to take a piece of its own: Prometheus' default time-out
-/// of a scrape.
-const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// The health of the controller.
 pub trait Health: Send + Sync + 'static {
     /// Whether the main loop runs, or a sentence why not. If not, a restart helps.

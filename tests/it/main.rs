@@ -9,11 +9,13 @@ mod story;
 mod world;
 
 mod aggregation;
+mod alerts;
 mod api_requests;
 mod cli_doctor;
 mod cli_errors;
 mod cli_recommend;
 mod config;
+mod dashboards;
 mod decision_view;
 mod demo;
 mod end_to_end;
