@@ -191,7 +191,7 @@ impl<'a> LeaderTerm<'a> {
             }
             let object =
                 self.objects.entry(Arc::clone(&entry.key)).or_insert_with(|| TrackedObject::new(entry, self.began, at));
-            let is_older = || check_ages && fields::outdated(entry, object.since, at) != object.outdated;
+            let is_older = || check_ages && conditions::outdated(entry, object.since, at) != object.outdated;
             if object.revision != entry.revision || is_older() {
                 object.renew(entry, now);
                 let cluster = cause(entry).map(|(cluster, _)| cluster);
@@ -227,7 +227,7 @@ impl<'a> LeaderTerm<'a> {
         let (now, at) = (Instant::now(), (self.writer.now)());
         let autoscaled = self.check_autoscalers(entry);
         let Some(object) = self.objects.get_mut(&entry.key) else { return };
-        object.outdated = fields::outdated(entry, object.since, at);
+        object.outdated = conditions::outdated(entry, object.since, at);
         if object.in_flight || (object.failures > 0 && object.retry_at.is_some_and(|retry_at| now < retry_at)) {
             return;
         }

@@ -259,7 +259,7 @@ async fn without_the_right_to_see_hpas_it_scales_and_without_the_right_to_patch_
             wait_for_wanted(cluster, &namespace, "orders", 4).await;
             let log = std::fs::read_to_string(&controller.log).unwrap();
             assert!(log.contains("horizontalpodautoscalers.autoscaling"), "it says what it can't see");
-            assert!(log.contains("Workloads are not watched"), "it says how it reads the target");
+            assert!(log.contains("This kind can't be watched"), "it says how it reads the target");
         } else {
             let said = wait_for_condition(cluster, &namespace, "orders", ("Ready", "False", "Forbidden")).await;
             assert!(said.contains("not allowed to patch deployments.apps/scale"), "{said}");

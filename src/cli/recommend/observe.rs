@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::record::Recording;
+use super::record::{Recording, deadline};
 use super::scale::CurrentReplicas;
 use super::targets::GroupTarget;
 use crate::core::{Decision, Engine, Observation, Policy, Replicas, Workload, grouped, max_observation_gap};
@@ -26,19 +26,12 @@ pub(super) struct ObservedGroup {
 const LONGEST_INTERVAL: Duration = Duration::from_secs(5);
 /// The shortest time between two polls, so that short observations get some polls.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
-/// Deadline of a poll: enough for ten answers in a row from brokers that take a second each.
-const POLL_TIMEOUT: Duration = Duration::from_secs(20);
 /// Polls wanted within the time of the observation.
 const POLLS: u32 = 10;
 
 /// The time between two polls of an observation that takes so long.
 pub(super) fn interval(span: Duration) -> Duration {
     (span / POLLS).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
-}
-
-/// The time that a poll may take: at a terminal a slow answer is better than none.
-pub(super) fn deadline(settings: &ClusterSettings) -> Duration {
-    settings.deadline.max(POLL_TIMEOUT)
 }
 
 /// The time in whole microseconds, as a recording keeps it, so that `replay` decides on the same times.

@@ -9,12 +9,20 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::observe::deadline;
 use super::targets::GroupTarget;
 use crate::cli::outcome::WrongInput;
 use crate::core::{Observation, Pause, Workload};
+use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::{PAUSED, PAUSED_REPLICAS};
 use crate::replay::{Config, ObservationReader, ObservationRecorder, PolicySource};
+
+/// Deadline of a poll: enough for ten answers in a row from brokers that take a second each.
+const POLL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The time that a poll may take: at a terminal a slow answer is better than none.
+pub(super) fn deadline(settings: &ClusterSettings) -> Duration {
+    settings.deadline.max(POLL_TIMEOUT)
+}
 
 /// A recording, and whether its file has been begun.
 #[derive(Debug)]

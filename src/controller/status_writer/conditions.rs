@@ -10,8 +10,6 @@ use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
 use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetError};
 use crate::serve::metrics::ConditionState;
 
-use super::fields::outdated;
-
 const READY: &str = "Ready";
 const KAFKA_REACHABLE: &str = "KafkaReachable";
 const SCALING_LIMITED: &str = "ScalingLimited";
@@ -20,6 +18,15 @@ const CONFLICT: &str = "Conflict";
 const AUTOSCALED: &str = "Autoscaled";
 /// Whether a certificate of the Kafka cluster's connections expires within two weeks or has expired.
 const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
+
+/// Polls without a new decision after which the last one is outdated.
+const MISSED_POLLS: u32 = 3;
+/// Time for a poll and a write, in addition to the time between two polls.
+const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for the first decision.
+const FIRST_DECISION_TIMEOUT: Duration = Duration::from_secs(120);
+/// Ages are written in these steps, in seconds, so that an outdated decision needs few writes.
+const AGE_STEPS: [u64; 12] = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400];
 
 /// The result of one condition's check, without a time.
 #[derive(Clone, Debug)]
@@ -173,6 +180,17 @@ fn of_decision(
     checks.extend(certificate(snapshot.certificate.as_ref(), was(CERTIFICATE_EXPIRING)));
     checks.extend(Finding::NAMES.into_iter().filter_map(|name| finding(name, &decision.findings, was(name))));
     checks
+}
+
+/// The age of the last decision, in steps, if it is too old. `since`: when this controller began to wait for one.
+pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<Duration> {
+    let (age, most) = match &entry.snapshot {
+        _ if entry.refused.is_some() => return None,
+        Some(snapshot) => (snapshot.age(now), snapshot.poll_interval * MISSED_POLLS + DECISION_TIMEOUT),
+        None => (now.saturating_sub(since), FIRST_DECISION_TIMEOUT),
+    };
+    let step = AGE_STEPS.into_iter().rev().map(Duration::from_secs).find(|step| *step <= age);
+    step.filter(|_| age > most)
 }
 
 fn outdated_text(entry: &Entry, age: Duration) -> String {

@@ -9,14 +9,6 @@ use crate::registry::{ActionResult, Entry, ReplicaChange};
 
 use super::conditions::differ;
 
-/// Polls without a new decision after which the last one is outdated.
-const MISSED_POLLS: u32 = 3;
-/// Time for a poll and a write, in addition to the time between two polls.
-const DECISION_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for the first decision.
-const FIRST_DECISION_TIMEOUT: Duration = Duration::from_secs(120);
-/// Ages are written in these steps, in seconds, so that an outdated decision needs few writes.
-const AGE_STEPS: [u64; 12] = [30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14_400, 43_200, 86_400];
 /// The written time of the oldest record is kept while a new estimate is this close or within a tenth of its age: polls
 /// are not more precise.
 const OLDEST_TOLERANCE: Duration = Duration::from_secs(10);
@@ -36,17 +28,6 @@ pub(super) enum Urgency {
     Conditions,
     /// The replicas were changed or are to be changed.
     Change,
-}
-
-/// The age of the last decision, in steps, if it is too old. `since`: when this controller began to wait for one.
-pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<Duration> {
-    let (age, most) = match &entry.snapshot {
-        _ if entry.refused.is_some() => return None,
-        Some(snapshot) => (snapshot.age(now), snapshot.poll_interval * MISSED_POLLS + DECISION_TIMEOUT),
-        None => (now.saturating_sub(since), FIRST_DECISION_TIMEOUT),
-    };
-    let step = AGE_STEPS.into_iter().rev().map(Duration::from_secs).find(|step| *step <= age);
-    step.filter(|_| age > most)
 }
 
 /// Whether an entry can be written: a decision is carried out first, and a new leader decides again.

@@ -183,7 +183,7 @@ impl TrackedObject {
         autoscaled: Option<&AutoscaledCondition>,
         now: Duration,
     ) -> Option<StatusPlan> {
-        let outdated = fields::outdated(entry, self.since, now);
+        let outdated = conditions::outdated(entry, self.since, now);
         if outdated.is_none() && !fields::is_settled(entry) {
             return None;
         }
