@@ -18,13 +18,15 @@ mod random;
 mod recorded;
 mod run;
 mod scenario;
+mod scenario_file;
 mod world;
 
 pub use figures::{Figures, Sample};
 pub use plot::svg;
 pub use policies::PolicyName;
 pub use run::{Job, Run, run, run_all};
-pub use scenario::{DURATIONS, Scenario, parse, read};
+pub use scenario::{DURATIONS, Scenario};
+pub use scenario_file::{parse, read};
 
 /// The step of virtual time, in seconds. It is shorter than everything that is measured (polls, pauses, commits), and a
 /// member processes many records in it.

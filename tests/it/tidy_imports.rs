@@ -199,15 +199,17 @@ fn circle(imports: &BTreeMap<&str, BTreeSet<String>>) -> Option<Vec<String>> {
 
 #[test]
 fn no_modules_of_a_layered_part_import_each_other_in_a_circle() {
+    let (mut found, mut all) = (0, 0);
     for part in LAYERED {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/{part}.rs"));
         let mut modules = Modules::new();
         read(&file, part, &mut modules);
         let imports = imports(&modules);
-        let count: usize = imports.values().map(BTreeSet::len).sum();
-        assert!(count + 1 >= modules.len(), "{count} imports in {} modules: they are not all found", modules.len());
+        found += imports.values().map(BTreeSet::len).sum::<usize>();
+        all += modules.len();
         assert_eq!(circle(&imports).map(|circle| circle.join(" -> ")), None);
     }
+    assert!(found >= all, "{found} imports in {all} modules: they are not all found");
 }
 
 #[test]

@@ -2,19 +2,21 @@
 //! from files and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
 mod policy;
+mod problems;
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kube::ResourceExt;
 
 use crate::core;
 use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
 use crate::kubernetes::scaledconsumer::resource::{
-    DurationText, KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
+    KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
 };
 use crate::kubernetes::{Key, TargetRef};
+pub use problems::InvalidConsumer;
+use problems::Problems;
 
 /// A valid ScaledConsumer, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,29 +68,6 @@ impl fmt::Display for ClusterRef {
     }
 }
 
-/// Everything that is wrong with a ScaledConsumer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-pub struct InvalidConsumer {
-    /// The problems, in the order of the fields. Never empty.
-    pub problems: Vec<FieldProblem>,
-}
-
-/// One field that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldProblem {
-    /// The field's path, as `spec.kafka.topics`.
-    pub field: String,
-    /// What is wrong and what to do.
-    pub text: String,
-}
-
-impl fmt::Display for FieldProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.text)
-    }
-}
-
 /// Checks a ScaledConsumer. The API server has already checked most of it; files are unchecked.
 pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     let mut problems = Problems::default();
@@ -124,46 +103,6 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
             spec: Arc::new(spec.clone()),
         }),
         _ => Err(InvalidConsumer { problems: problems.0 }),
-    }
-}
-
-#[derive(Default)]
-struct Problems(Vec<FieldProblem>);
-
-impl Problems {
-    fn add(&mut self, field: &str, text: impl Into<String>) {
-        self.0.push(FieldProblem { field: field.to_owned(), text: text.into() });
-    }
-
-    fn check(&mut self, field: &str, result: Result<(), String>) {
-        if let Err(text) = result {
-            self.add(field, text);
-        }
-    }
-
-    /// The number, where it lies within `range`.
-    fn number(&mut self, field: &str, value: i32, range: std::ops::RangeInclusive<i32>) -> Option<u32> {
-        if !range.contains(&value) {
-            self.add(field, format!("is {value}; it must be between {} and {}", range.start(), range.end()));
-            return None;
-        }
-        u32::try_from(value).ok()
-    }
-
-    fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
-        /// The longest window that makes sense; a longer one is a typing error.
-        const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
-        match core::parse_duration(&value.0) {
-            Ok(duration) if duration <= MAX_DURATION => Some(duration),
-            Ok(_) => {
-                self.add(field, format!("is {}; it must be at most 24h", value.0));
-                None
-            }
-            Err(error) => {
-                self.add(field, format!("\"{}\" is {error}", core::printable(&value.0)));
-                None
-            }
-        }
     }
 }
 
@@ -308,6 +247,8 @@ fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU64;
+
+    use std::time::Duration;
 
     use super::*;
     use crate::core::{Bounds, Objective, Pause, RecordsPerSecond, Replicas, Rule};

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{PolicyRecommendation, SimulatedAutoscaler, lag};
+use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler, lag};
 use crate::core::{Observation, OffsetReset, Workload};
 use crate::simulate::scenario::Scenario;
 

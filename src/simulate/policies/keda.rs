@@ -1,8 +1,8 @@
 //! KEDA: its Kafka scaler (`pkg/scalers/kafka_scaler.go`), the HPA that it creates, and its own scaling between 0 and
 //! 1.
 
+use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler, lag};
 use super::hpa::{Hpa, SYNC};
-use super::{PolicyRecommendation, SimulatedAutoscaler, lag};
 use crate::core::{Observation, OffsetReset, Workload};
 use crate::simulate::scenario::Scenario;
 

@@ -2,7 +2,8 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
+use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler};
+use super::name::PolicyName;
 use crate::core::{
     Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
     default_poll_deadline, max_observation_gap,

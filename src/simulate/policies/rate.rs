@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
+use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler};
 use super::hpa::{Hpa, SYNC};
-use super::{PolicyRecommendation, SimulatedAutoscaler};
 use crate::core::{Observation, Workload};
 use crate::simulate::scenario::Scenario;
 

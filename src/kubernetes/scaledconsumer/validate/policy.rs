@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use super::Problems;
+use super::problems::Problems;
 use crate::core;
 use crate::core::{
     Bounds, FallbackAction, ImpossibleBounds, Objective, Pause, Policy, RecordsPerSecond, Replicas, Rule, ScalingRules,

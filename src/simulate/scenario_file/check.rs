@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Arrival, DURATIONS, Event, Scenario};
 use crate::core::{Objective, format_duration};
 use crate::simulate::TICK;
+use crate::simulate::scenario::{Arrival, DURATIONS, Event, Scenario};
 use crate::yaml::{Document, Invalid, Problem, path};
 
 /// The most partitions; with more, a run takes minutes.
