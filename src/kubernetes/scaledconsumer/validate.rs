@@ -247,7 +247,6 @@ fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU64;
-
     use std::time::Duration;
 
     use super::*;
