@@ -43,7 +43,7 @@ fn a_request_that_times_out_names_the_setting_of_the_time_out() {
         ["recommend", "--once", "--group", "shop", "--current", "1", "--bootstrap-servers", &cluster.bootstrap()];
     let ended = run(&mut paceline(&arguments));
     assert_eq!((ended.code, ended.stdout.as_str()), (1, ""), "{ended:?}");
-    for reported in ["no answer within 3s", "--property socket.timeout.ms=", "requestTimeout"] {
+    for reported in ["no answer within 7s 500ms", "--property socket.timeout.ms=", "requestTimeout"] {
         assert!(ended.stderr.contains(reported), "\"{reported}\" is missing: {}", ended.stderr);
     }
 }

@@ -329,13 +329,13 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
             equal(&told("Read the API server's front proxy"), &2)
         })
         .await;
-        let before = believed_connections(&adapter.controller);
+        let before = open_connections(&adapter.controller);
         for file in ["front-proxy-client.key", "front-proxy-client.crt"] {
             replace(&dir.join(file), &read(&new, file));
         }
         // It looks at its files once a minute at least, and comes on a new connection then.
         wait_for("the API server to use the new certificate", Duration::from_secs(150), || async {
-            let now = believed_connections(&adapter.controller);
+            let now = open_connections(&adapter.controller);
             if now > before { Ok(()) } else { Err(format!("{now} connections, and {before} before")) }
         })
         .await;
@@ -356,10 +356,10 @@ async fn the_front_proxys_authority_changes_and_no_request_fails() {
 }
 
 /// Open connections of the API server, by the controller's own metrics.
-fn believed_connections(controller: &Controller) -> u64 {
+fn open_connections(controller: &Controller) -> u64 {
     let text = controller.metrics();
     let line =
-        text.lines().find_map(|line| line.strip_prefix("paceline_external_metrics_connections{believed=\"true\"} "));
+        text.lines().find_map(|line| line.strip_prefix("paceline_external_metrics_connections{state=\"open\"} "));
     line.expect("it is counted").parse().expect("it is a number")
 }
 

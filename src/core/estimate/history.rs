@@ -69,8 +69,7 @@ struct StartMoves {
 const RETENTION_WINDOW: Duration = Duration::from_secs(1800);
 
 impl PartitionHistory {
-    /// Adds what was seen, at `resumed_at` or later where polls came back then; gives the records that arrived since the
-    /// last time.
+    /// Adds what was seen; gives the records that arrived since the last time. `resumed_at`: when polls came back last.
     pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation, resumed_at: Duration) -> u64 {
         let (now, mut arrived) = (nanos(at), 0);
         let unseen = self.ends.back().filter(|_| at == resumed_at).map_or(0, |last| now - last.at);
