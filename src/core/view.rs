@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::decision::{Candidate, CandidateVerdict, Decision, Model, Outlook, TimeLag, Workload};
 use super::finding::Finding;
 use super::kind::GroupKind;
-use super::lag::{LagOfPartition, PartitionLag};
+use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::GroupState;
 use super::reason::Reason;
 use super::units::Replicas;
@@ -154,12 +154,7 @@ impl DecisionView {
                 members: members.as_ref().ok().copied(),
                 unknown: members.as_ref().err().map(ToString::to_string),
             },
-            lag: LagView {
-                total_records: decision.lag.is_anything_known().then_some(decision.lag.total.0),
-                complete: decision.lag.complete,
-                missing: decision.lag.incomplete_because.as_ref().map(ToString::to_string),
-                partitions: None,
-            },
+            lag: LagView::from(&decision.lag),
             time_lag: TimeLagView::of(model.time_lag),
             model: model.clone(),
             workload: Some(*workload),
@@ -194,17 +189,34 @@ impl DecisionView {
 
     /// The schema of this format, as docs/decision.schema.json holds it.
     pub fn schema() -> Schema {
-        let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(one_line));
-        let mut schema = settings.into_generator().into_root_schema_for::<Self>();
-        schema.insert("$id".to_owned(), "decision.schema.json".into());
-        schema
+        schema_of::<Self>("decision.schema.json")
     }
+}
+
+/// The schema of a format that is written, as a file of this name in docs/ holds it.
+pub fn schema_of<T: JsonSchema>(id: &str) -> Schema {
+    let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(one_line));
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("$id".to_owned(), id.into());
+    schema
 }
 
 /// Joins the lines of a description, which are those of the source.
 pub fn one_line(schema: &mut Schema) {
     if let Some(Value::String(description)) = schema.get_mut("description") {
         *description = description.replace('\n', " ");
+    }
+}
+
+/// Without its partitions.
+impl From<&GroupLag> for LagView {
+    fn from(lag: &GroupLag) -> Self {
+        Self {
+            total_records: lag.is_anything_known().then_some(lag.total.0),
+            complete: lag.complete,
+            missing: lag.incomplete_because.as_ref().map(ToString::to_string),
+            partitions: None,
+        }
     }
 }
 

@@ -350,18 +350,18 @@ fn cases() -> Vec<Case> {
 fn nothing_is_found_and_nothing_is_lost_because_of_an_outage() {
     // Two polls are no gap: that a group stood still meanwhile is measured as a slow interval, and has to be.
     let outages = [
-        (Outage::Failed, 1, true),
-        (Outage::Failed, 6, true),
-        (Outage::Failed, 12, true),
-        (Outage::Missing, 2, false),
-        (Outage::Missing, 9, true),
-        (Outage::MissingThenFailed, 7, true),
+        (Outage::Failed, 1, &[false, true][..]),
+        (Outage::Failed, 6, &[false, true]),
+        (Outage::Failed, 12, &[false, true]),
+        (Outage::Missing, 2, &[false]),
+        (Outage::Missing, 9, &[false, true]),
+        (Outage::MissingThenFailed, 7, &[false, true]),
     ];
     let mut wrong = Vec::new();
     for case in cases() {
         let course = Course::until_the_outage(&case);
-        let both = |(outage, polls, stands_still)| [(outage, polls, false), (outage, polls, stands_still)];
-        for (outage, polls, stands_still) in outages.into_iter().flat_map(both) {
+        let each = |(outage, polls, still): (_, _, &'static [bool])| still.iter().map(move |it| (outage, polls, *it));
+        for (outage, polls, stands_still) in outages.into_iter().flat_map(each) {
             let changed = course.clone().through(outage, polls, stands_still);
             if !changed.is_empty() {
                 let still = if stands_still { ", and the group stands still" } else { "" };

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use schemars::generate::SchemaSettings;
-use schemars::transform::RecursiveTransform;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
@@ -12,7 +10,7 @@ use super::layout::UNKNOWN;
 use super::list::ConsumerPage;
 use super::state::{ConsumerState, excess, late_since, problems};
 use crate::core::{
-    DecisionView, GroupLag, LagView, NamedMessage, RecordsPerSecond, Replicas, Rule, TimeLagView, one_line,
+    DecisionView, GroupLag, LagView, NamedMessage, RecordsPerSecond, Replicas, Rule, TimeLagView, schema_of,
 };
 use crate::kubernetes::scaledconsumer::Mode;
 use crate::registry::{ActionResult, Entry, Point, ReplicaChange};
@@ -36,10 +34,7 @@ pub enum ApiAnswer {
 impl ApiAnswer {
     /// The schema of the API, as docs/api.schema.json holds it.
     pub fn schema() -> Schema {
-        let settings = SchemaSettings::draft2020_12().for_serialize().with_transform(RecursiveTransform(one_line));
-        let mut schema = settings.into_generator().into_root_schema_for::<Self>();
-        schema.insert("$id".to_owned(), "api.schema.json".into());
-        schema
+        schema_of::<Self>("api.schema.json")
     }
 }
 
@@ -247,7 +242,7 @@ impl ConsumerSummary {
             (Some(view), _, _) => Some(view.lag.clone()),
             // The target can't be read, but Kafka can.
             (None, Some(snapshot), Some(spec)) => {
-                Some(lag_view(&GroupLag::of(&snapshot.observation, spec.policy.offset_reset)))
+                Some(LagView::from(&GroupLag::of(&snapshot.observation, spec.policy.offset_reset)))
             }
             (None, _, _) => None,
         };
@@ -386,13 +381,4 @@ pub(super) fn known(number: f32) -> Option<f64> {
 
 fn thousandths(rate: RecordsPerSecond) -> f64 {
     (rate.0 * 1_000.0).round() / 1_000.0
-}
-
-fn lag_view(lag: &GroupLag) -> LagView {
-    LagView {
-        total_records: lag.is_anything_known().then_some(lag.total.0),
-        complete: lag.complete,
-        missing: lag.incomplete_because.as_ref().map(ToString::to_string),
-        partitions: None,
-    }
 }
