@@ -3,6 +3,7 @@
 mod access;
 mod browser;
 mod fixture;
+mod pictures;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
