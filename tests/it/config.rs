@@ -186,7 +186,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "page:\n  listen: \"[::]:8484\"\n  authentication:\n    proxy: {addresses: [10.0.0.1], userHeader: \"a b\", allowedNames: [x], groupSeparator: \"\"}\n",
-            "paceline.yaml:4: page.authentication.proxy.allowedNames: are names of a client certificate; set clientCaFile as well",
+            "paceline.yaml:4: page.authentication.proxy.allowedNames: are names of a client certificate; set clientCaFile as well\npaceline.yaml:4: page.authentication.proxy.groupSeparator: must be a text such as \",\"; leave it out where each header is one group\npaceline.yaml:4: page.authentication.proxy.userHeader: \"a b\" is not the name of a header",
         ),
         (
             "page:\n  listen: \"[::]:8484\"\n  certificate: {directory: tls}\n  authentication: {tokens: {}}\n",

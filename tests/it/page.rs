@@ -4,6 +4,7 @@ mod access;
 mod browser;
 mod fixture;
 mod pictures;
+mod running;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -353,7 +353,8 @@ mod tests {
 
     #[test]
     fn a_token_comes_from_the_header_or_from_the_cookie_of_its_name() {
-        let rows: [(&[(header::HeaderName, &'static str)], Option<&str>, Option<&str>); 6] = [
+        type Row<'a> = (&'a [(header::HeaderName, &'static str)], Option<&'a str>, Option<&'a str>);
+        let rows: [Row<'_>; 6] = [
             (&[], None, None),
             (&[(header::AUTHORIZATION, "bearer a.b")], Some("a.b"), None),
             (&[(header::AUTHORIZATION, "Basic YTpi")], None, None),

@@ -10,14 +10,14 @@ use std::time::Duration;
 use paceline::registry::Registry;
 
 use super::browser::Browser;
-use super::fixture::{serve, with_group};
+use super::fixture::{key, serve, with_group};
 use crate::world::process::Process;
 use crate::world::{run_dir, runtime, unique, wait_until};
 
-/// The demo's load rises and falls within two minutes; after four the page has something to tell.
+/// Time-out of the demo's polls; the machine may be busy.
 const DEMO: Duration = Duration::from_secs(600);
-/// Polls after which the picture is taken, at one every two seconds.
-const POLLS: usize = 130;
+/// Polls after which the picture is taken, at one every two seconds: the demo's load has risen, fallen and risen again.
+const POLLS: usize = 80;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures")
@@ -32,6 +32,8 @@ fn the_pictures_of_the_documents() {
     std::fs::create_dir_all(folder()).unwrap();
     let (writer, registry) = Registry::new();
     with_group(&writer, "mails");
+    // Without it the worst one is late, and the page has more to say of it.
+    writer.remove(&key("shop", "refunds"));
     let served = serve(&registry);
     let log = run_dir().join(format!("{}.log", unique("demo")));
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
@@ -58,7 +60,7 @@ fn the_pictures_of_the_documents() {
     runtime().block_on(async {
         let browser = Browser::start().await;
         for (url, height, name) in
-            [(format!("{}/", served.url), 1000, "overview.png"), (format!("{demo}{item}"), 1000, "consumer.png")]
+            [(format!("{}/", served.url), 940, "overview.png"), (format!("{demo}{item}"), 1000, "consumer.png")]
         {
             browser.screen(1280, height, "light").await;
             browser.client.goto(&url).await.unwrap();
