@@ -1,5 +1,5 @@
-//! Signing in and out, and what is answered to those who may not see a page: for people how to get in, for programs an
-//! error.
+//! Signing in and out, and the answer to those who may not see something: for people a page that says what to do, for
+//! programs an error.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) struct SignIn {
     next: String,
 }
 
-/// Lets those in who may see the page, and tells handlers who they are. What has no secret in it is open.
+/// Authenticates a request, and gives its viewer to the handler. Static files and the form itself need no authentication.
 pub(super) async fn check_access(
     State(sources): State<Arc<PageSources>>,
     mut request: Request,
@@ -76,8 +76,8 @@ fn refusal(sources: &PageSources, viewer: &Viewer, error: &AccessError, path: &s
             h1 { (title) }
             p #reason role="alert" { (why) }
             @match error {
-                AccessError::Unauthenticated(_) => { (ways_in(sources, wanted)) }
-                AccessError::Forbidden(_) => { (how_to_be_allowed()) }
+                AccessError::Unauthenticated(_) => { (sign_in_help(sources, wanted)) }
+                AccessError::Forbidden(_) => { (permission_help()) }
                 AccessError::Unavailable => {}
             }
         };
@@ -89,8 +89,8 @@ fn refusal(sources: &PageSources, viewer: &Viewer, error: &AccessError, path: &s
     response
 }
 
-/// How to get in.
-fn ways_in(sources: &PageSources, wanted: &str) -> Markup {
+/// How to sign in.
+fn sign_in_help(sources: &PageSources, wanted: &str) -> Markup {
     let PageAccess::Reviewed(review) = &sources.access else { return html! {} };
     html! {
         @if let Some(audiences) = review.audiences() { (with_token(audiences, wanted)) }
@@ -115,7 +115,7 @@ fn with_token(audiences: &[String], wanted: &str) -> Markup {
     }
 }
 
-fn how_to_be_allowed() -> Markup {
+fn permission_help() -> Markup {
     html! {
         p { "Whoever administers the namespace can allow it, with the role " code { "view" } " for example:" }
         pre.scroll tabindex="0" role="region" aria-label="Command" { code { "kubectl -n NAMESPACE create rolebinding paceline-view --clusterrole view --user USER" } }
