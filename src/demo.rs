@@ -27,7 +27,7 @@ use crate::kafka::{ClusterSettings, Poller, now};
 use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
-use crate::serve::page::{self, ControllerRole, PageSources};
+use crate::serve::page::{self, ControllerRole, PageAccess, PageSources};
 use broker::EmbeddedBroker;
 use console::{Console, RunTotals};
 use producer::Producer;
@@ -114,6 +114,8 @@ async fn run_loop(
         registry: reader,
         now,
         role: Box::new(|| ControllerRole::Demo),
+        access: PageAccess::Everyone,
+        certificate: None,
         bootstrap_servers: Some(servers.to_owned()),
     };
     tokio::spawn(page::serve(listener, sources, shutdown.clone()));
