@@ -15,6 +15,9 @@ use super::reference::{
     is_documented,
 };
 
+/// The finding whose sentence is that of `Ready` as well.
+const DATA_INCOMPLETE: &str = "DataIncomplete";
+
 /// Polls without a new decision after which the last one is outdated.
 const MISSED_POLLS: u32 = 3;
 /// Time for a poll and a write, in addition to the time between two polls.
@@ -345,13 +348,17 @@ pub(super) fn transitions(
     in_outage: bool,
 ) -> Vec<ObjectEvent> {
     let mut events = Vec::new();
+    // The Event about Ready, which comes first, tells that data are missing, and that they no longer are.
+    let mut has_ready_changed = false;
     for check in checks {
         let old = known.iter_mut().find(|known| known.kind == check.kind);
         let is_new = old.as_ref().is_none_or(|old| !check.is_as(old));
         let has_turned = old.as_ref().is_some_and(|old| old.status != check.status());
         // A good state at the start needs no Event.
         let matters = is_new && (check.is_bad() || check.is_found() || has_turned);
-        if matters && !(in_outage && is_explained(&check, old.as_deref())) {
+        let is_told = check.kind == DATA_INCOMPLETE && has_ready_changed;
+        has_ready_changed |= check.kind == READY && is_new;
+        if matters && !is_told && !(in_outage && is_explained(&check, old.as_deref())) {
             let text = format!("{} is {}: {}", check.kind, check.status(), check.message);
             let severity = if check.is_bad() { Severity::Warning } else { Severity::Normal };
             let reason = ConditionKind::of(check.kind).event(check.is);
@@ -373,6 +380,6 @@ fn is_explained(check: &ConditionCheck, old: Option<&KnownCondition>) -> bool {
             Unknown::is_outage_name(check.reason)
                 || (check.is != Some(false) && old.is_some_and(|old| Unknown::is_outage_name(&old.reason)))
         }
-        kind => kind == "DataIncomplete",
+        kind => kind == DATA_INCOMPLETE,
     }
 }
