@@ -47,7 +47,8 @@ const KAFKA_TOPIC: &str = "`kafka-topics --describe --topic TOPIC`";
 const HPA: &str = "`kubectl -n NS describe hpa`";
 const PODS: &str = "`kubectl -n NS get pods`";
 const BROKERS: &str = "The brokers' log.";
-const LAG: &str = "`paceline recommend -f FILE`, which shows each partition.";
+const LAG: &str = "`paceline recommend -n NS NAME`, which shows each partition.";
+const KAFKA: &str = "`paceline recommend -n NS NAME`, which reads Kafka itself.";
 
 /// All reasons, by condition.
 #[rustfmt::skip] // A row of texts is easier to read than a column.
@@ -88,11 +89,12 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "Nothing, if it was short: the next poll tries again. Else repair the API server.",
     ]),
     row(CLUSTER, FALSE, "Unreachable", [
-        "No broker can be reached, or not the one that is needed.", DOCTOR,
+        "No broker can be reached, or not the one that is needed.", KAFKA,
         "Correct `bootstrapServers`, DNS, the network policy or the firewall; start the brokers.",
     ]),
     row(CLUSTER, FALSE, "AuthenticationFailed", [
-        "Brokers answer, but the security protocol, the certificate or the credentials do not fit.", DOCTOR,
+        "Brokers answer, but the security protocol, the certificate or the credentials do not fit.",
+        "`paceline doctor`, which looks at the Secrets.",
         "Correct `security.protocol`, the CA or the credentials; a Secret is read again at the next poll.",
     ]),
     row(CLUSTER, FALSE, "TimedOut", [
@@ -105,7 +107,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "Allow Describe on what the message names; it has the command.",
     ]),
     row(CLUSTER, FALSE, "ProtocolError", [
-        "An answer makes no sense.", DOCTOR,
+        "An answer makes no sense.", KAFKA,
         "Correct the address, which must be that of a Kafka broker and its right port.",
     ]),
     row(READING, FALSE, "TopicMissing", [

@@ -51,7 +51,7 @@ pub struct ScaledConsumerStatus {
     /// Why the replicas are what they are, as one word: the reason of the last decision; or that of the condition Ready where it is False, or of Autoscaled where no HPA acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The same as a sentence, with what to do.
+    /// The reason as a sentence, with what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
     /// What was learned of the group, estimated from the observations. Rates are in records/s.
