@@ -39,7 +39,7 @@ async fn only_a_change_that_was_written_is_called_a_scaling() {
 #[tokio::test(start_paused = true)]
 async fn events_come_where_no_status_can_be_written() {
     let (_, leadership) = LeadershipSwitch::new();
-    let fleet = Fleet::new(300, StatusBudget::default(), leadership, true);
+    let fleet = Fleet::new(60, StatusBudget::default(), leadership, true);
     fleet.server().status_failure = Some(403);
     for _ in 0..12 {
         fleet.observe_all(|_| 100, Duration::ZERO);
@@ -70,7 +70,7 @@ async fn events_come_where_no_status_can_be_written() {
     }
     assert_eq!(fleet.status(7).changes.len(), 1);
     let (statuses, events) = fleet.take_written();
-    assert!(statuses.len() >= 300 && events.is_empty(), "{} {events:?}", statuses.len());
+    assert!(statuses.len() >= 60 && events.is_empty(), "{} {events:?}", statuses.len());
 }
 
 #[tokio::test(start_paused = true)]
