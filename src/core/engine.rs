@@ -188,14 +188,14 @@ fn prepare(
     let now = observation.at;
     let is_new = state.is_new(now);
     let estimator = &mut facts.estimator;
-    let is_judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
+    let is_judged = estimator.is_stable(observation) && estimator.is_settled(now);
     if is_new {
-        estimator.update_ceiling(observation, is_judged);
+        estimator.update_ceiling(observation, is_judged && lag.complete);
     }
     state.is_objective_too_short = facts.estimator.is_too_short(objective, state.is_objective_too_short);
     state.levels = Levels::of(sizing, allowed, current);
     state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
     if is_new {
-        state.feed(facts, now, is_judged, facts.capacity_of_member(policy).is_some());
+        state.feed(facts, now, is_judged, lag.complete, facts.capacity_of_member(policy).is_some());
     }
 }

@@ -45,6 +45,9 @@ const SLOW: Duration = Duration::from_secs(60);
 const STUCK_AFTER_S: f64 = 60.0;
 /// A backlog older than so many seconds is one to measure a capacity by.
 const BACKLOG_AGE_S: f64 = 12.0;
+/// How many records have been read since a commit is known no better than this many times the square root of their
+/// number: arrivals are random, and the largest of a dozen partitions counts.
+const NOISE: f64 = 3.0;
 /// Longer gaps between commits are gaps between records.
 const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
@@ -339,7 +342,7 @@ impl Estimator {
             (fast, slow, shares) = (fast + rate(FAST), slow + rate(SLOW), shares + load.rate);
             let pace_of = (self.commit_interval_s, self.resumed_at);
             let read = if stable { history.read_since_commit(now, pace_of) } else { 0.0 };
-            load.backlog = (load.lag - read).max(0.0);
+            load.backlog = (load.lag - read - NOISE * read.sqrt()).max(0.0);
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
@@ -357,11 +360,11 @@ impl Estimator {
         rates.sum()
     }
 
-    /// Measures the capacity of members that were at their limit.
+    /// Measures the capacity of members that were at their limit. A poll that shows nothing of the members, or not all of
+    /// their partitions, is left out; it takes nothing away from what was seen before.
     fn learn(&mut self, observation: &Observation, lag: &GroupLag) {
         let now = observation.at;
-        if !lag.complete || !self.is_stable(observation) || !self.is_settled(now) {
-            self.capacity.forget_windows();
+        if !lag.is_anything_known() || !self.is_stable(observation) || !self.is_settled(now) {
             return;
         }
         let members = observation.group.as_ref().map_or(&[][..], |group| &group.members);

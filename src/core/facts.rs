@@ -37,6 +37,9 @@ pub(super) struct Facts {
     pub(super) unread_since: Option<Duration>,
     /// The last complete number of useful members.
     pub(super) useful_members: Option<u32>,
+    /// When everything could be read last.
+    #[serde(skip)]
+    pub(super) complete_at: Option<Duration>,
     /// Since when a partition's offsets have contradicted each other.
     #[serde(skip)]
     pub(super) anomalies: HashMap<(Arc<str>, i32), (Duration, Anomaly)>,
@@ -45,7 +48,7 @@ pub(super) struct Facts {
     pub(super) arrived_without_commit: u64,
 }
 persisted!(Facts { estimator, workload, last_observed, unread_since, useful_members } not {
-    anomalies, arrived_without_commit
+    complete_at, anomalies, arrived_without_commit
 });
 
 /// The workload as it was last seen, and what was changed.
@@ -125,6 +128,7 @@ impl Facts {
         self.estimator.observe(observation, lag, max_gap);
         self.arrived_without_commit = self.arrived_without_commit.saturating_add(self.estimator.arrived_without_commit);
         self.useful_members = sizing.all_useful_members().or(self.useful_members);
+        self.complete_at = if lag.complete { Some(now) } else { self.complete_at };
         self.note_anomalies(now, lag);
         self.unread_since = if lag.is_anything_known() { None } else { self.unread_since.or(Some(now)) };
     }

@@ -14,6 +14,9 @@ use super::sizing::Sizing;
 
 /// Arrivals are assumed this much higher: it covers the noise of the rates. The lag itself is the second buffer.
 const MARGIN: f64 = 0.10;
+/// Seconds for which that holds for the present members or fewer: noise is no trend, and the longer one has lasted the
+/// more of it is in the rates. Where the size of a jump is chosen it holds for good.
+const MARGIN_LASTS_S: f64 = 60.0;
 /// The shortest horizon, in seconds. It exceeds twice the dead time and the objective.
 const HORIZON_S: f64 = 600.0;
 /// Steps of a roll-out: 10 s with the shortest horizon and an objective of a minute.
@@ -57,6 +60,8 @@ pub(super) struct PredictionInput {
     pub(super) assignments: Vec<LevelAssignment>,
     /// Replicas now.
     pub(super) current: u32,
+    /// Whether some partitions have not been readable for long, so that no replica is removed for now.
+    pub(super) is_holding: bool,
     /// The group's throughput with so many replicas, whatever the members could do, in records/s.
     pub(super) ceilings: Vec<(u32, f64)>,
     /// Seconds until new members are at work: at worst, and on average.
@@ -114,22 +119,26 @@ struct Queues {
     ceiling: f64,
 }
 
-/// Arrivals after now: as they are for `lasts_s` seconds, then only a share of them.
+/// Arrivals after now: as they are for `lasts_s` seconds, then only a share of them; and more by the margin for
+/// `margin_s` seconds.
 #[derive(Clone, Copy, Debug)]
 struct ArrivalCourse {
     lasts_s: f64,
     share: f64,
+    margin_s: f64,
 }
 
 impl ArrivalCourse {
     /// Seconds of the present rate, with the margin, that arrive until a time.
     fn seconds_until(self, time_s: f64) -> f64 {
-        (1.0 + MARGIN) * (time_s.min(self.lasts_s) + self.share * (time_s - self.lasts_s).max(0.0))
+        let without = |time_s: f64| time_s.min(self.lasts_s) + self.share * (time_s - self.lasts_s).max(0.0);
+        without(time_s) + MARGIN * without(time_s.min(self.margin_s))
     }
 
     /// The share of the present rate at a time, with the margin.
     fn share_at(self, time_s: f64) -> f64 {
-        (1.0 + MARGIN) * if time_s < self.lasts_s { 1.0 } else { self.share }
+        let margin = if time_s < self.margin_s { MARGIN } else { 0.0 };
+        (1.0 + margin) * if time_s < self.lasts_s { 1.0 } else { self.share }
     }
 }
 
@@ -196,9 +205,11 @@ impl PredictionInput {
         (self.objective_s / 6.0).clamp(horizon_s / MOST_STEPS, horizon_s / STEPS)
     }
 
-    fn courses(&self) -> impl Iterator<Item = ArrivalCourse> {
+    /// What may arrive, where a number of replicas is judged.
+    fn courses(&self, replicas: u32) -> impl Iterator<Item = ArrivalCourse> {
         let share = self.steady_share;
-        self.surge.each().iter().map(move |&lasts_s| ArrivalCourse { lasts_s, share })
+        let margin_s = if replicas > self.current { f64::INFINITY } else { MARGIN_LASTS_S };
+        self.surge.each().iter().map(move |&lasts_s| ArrivalCourse { lasts_s, share, margin_s })
     }
 
     /// Works out who gets what at each of these levels.
@@ -395,8 +406,8 @@ impl PredictionInput {
                 late += overdue + inflow * lasts_s(left);
             }
             if overdue > 0.0 && lasts_s(left) >= TAIL_S {
-                // Where it gets no better, how bad it is makes the difference.
-                late += left;
+                // Where it gets no better, all that is left will be late.
+                late += left - overdue;
             }
             restored_s = f64::max(restored_s, horizon_s + lasts_s(left - RESTORED_S * queues.rate[queue] - 0.5));
         }
@@ -406,7 +417,8 @@ impl PredictionInput {
     /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
     pub(super) fn prefix(&self, wait_s: f64) -> Prefix {
         let until_s = wait_s + self.start_delay_s;
-        Prefix { until_s, courses: self.courses().map(|course| self.present_until(until_s, course)).collect() }
+        let courses = self.courses(u32::MAX).map(|course| self.present_until(until_s, course));
+        Prefix { until_s, courses: courses.collect() }
     }
 
     fn present_until(&self, until_s: f64, course: ArrivalCourse) -> (f64, Vec<f64>) {
@@ -431,7 +443,7 @@ impl PredictionInput {
         let horizon_s = self.horizon_s();
         let mut mean = QueuePrediction::default();
         let weight = 1.0 / self.surge.each().len() as f64;
-        for (index, course) in self.courses().enumerate() {
+        for (index, course) in self.courses(replicas).enumerate() {
             let (from_s, mut late, mut queues) = if replicas > self.current {
                 let (late, positions) = &prefix.courses[index];
                 (prefix.until_s, *late, self.queues(replicas, |partition| positions[partition]))
@@ -486,7 +498,7 @@ impl PredictionInput {
     pub(super) fn sustainable(&self) -> Option<f64> {
         let queues = self.queues(self.current, |_| 0.0);
         let loads = queues.rate.iter().zip(&queues.capacity).filter(|(rate, _)| **rate > 0.0);
-        let factor = loads.map(|(rate, capacity)| capacity / (rate * (1.0 + MARGIN))).reduce(f64::min)?;
+        let factor = loads.map(|(rate, capacity)| capacity / rate).reduce(f64::min)?;
         Some((self.total_rate() * factor).min(queues.ceiling))
     }
 
@@ -522,6 +534,11 @@ impl PredictionInput {
             count * horizon_s
         };
         let mut moves = self.move_price(self.current, replicas) + self.move_price(replicas, enough);
+        if replicas > enough && self.is_holding {
+            let replica_seconds = count * horizon_s + (count - f64::from(enough)) * TAIL_S;
+            let moves = self.move_price(self.current, replicas);
+            return Cost { replica_seconds, moves, total: replica_seconds + moves + self.late_price(prediction.late) };
+        }
         if replicas > enough {
             // The surplus will be held until it has cost as much as the way there and back.
             moves += self.move_price(replicas, enough) + self.move_price(enough, replicas);

@@ -1,5 +1,7 @@
 //! Facts, policy and an observation -> what predictions start from.
 
+use std::time::Duration;
+
 use super::allowed::Levels;
 use super::facts::Facts;
 use super::lag::GroupLag;
@@ -11,6 +13,9 @@ use super::units::Replicas;
 
 /// Points of the arrivals of the past objective, from which records get their age in a prediction.
 const PAST_POINTS: f64 = 6.0;
+
+/// Where not everything could be read for so long, it will not be any time soon: longer than it takes to elect a leader.
+const HOLDING_AFTER: Duration = Duration::from_secs(300);
 
 impl PredictionInput {
     /// The input now; nothing where no partition is known. Where the capacity is not known either, one record a
@@ -51,6 +56,7 @@ impl PredictionInput {
             present: present(facts, observation, lag, capacity),
             assignments: Vec::new(),
             current,
+            is_holding: facts.complete_at.is_none_or(|at| now.saturating_sub(at) > HOLDING_AFTER),
             ceilings: Vec::new(),
             start_delay_s: delays.longest_start_s(),
             mean_start_s: delays.mean_start_s(),

@@ -32,8 +32,12 @@ const MORE_DEMAND: f64 = 1.15;
 /// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
 /// no reason to keep replicas.
 const NEGLIGIBLE_AGE: f64 = 0.25;
-/// Seconds beyond the objective, and two commit intervals, after which replicas are added though the capacity is unknown.
+/// Seconds beyond the objective, and [`MEASURED_IN_COMMITS`], after which replicas are added though the capacity is
+/// unknown.
 const DOUBLES_AFTER_S: f64 = 40.0;
+/// Commit intervals that a measurement takes: members settle for one, the first commit is seen after one, and the rate
+/// between commits two later counts. Replicas that are added before start all of it again.
+const MEASURED_IN_COMMITS: f64 = 4.0;
 /// Seconds without backlog, at least, before a level is left to measure the capacity of a replica.
 const PROBE_HOLD_S: f64 = 60.0;
 /// For how long no replica is removed where offsets contradict each other.
@@ -251,7 +255,7 @@ impl Evaluation<'_> {
         if busy {
             let beyond = if is_beyond { *beyond_since.get_or_insert(now) } else { now };
             let since = beyond.max(estimator.unsettled_at.unwrap_or(now));
-            let is_due = seconds_between(since, now) >= DOUBLES_AFTER_S + 2.0 * estimator.commit_interval_s;
+            let is_due = seconds_between(since, now) >= DOUBLES_AFTER_S + MEASURED_IN_COMMITS * estimator.commit_interval_s;
             // Members that have not come yet can't be measured, and more of them would not come either.
             if is_due && self.input.awaited.is_none() {
                 let doubled = stay.0.saturating_mul(2).min(self.input.allowed.ceiling.0);

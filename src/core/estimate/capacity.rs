@@ -161,8 +161,9 @@ impl CapacityEstimate {
         *self = Self::default();
     }
 
-    /// Takes what a settled, complete, stable observation shows of so many members, described or not. `explained`:
-    /// something else than the members limits the group, so slowness is no evidence against them.
+    /// Takes what a settled, stable observation shows of so many members, described or not. A member counts where all of
+    /// its own partitions were read, whatever could not be read of the others. `explained`: something else than the
+    /// members limits the group, so slowness is no evidence against them.
     pub(super) fn learn(
         &mut self,
         timing: Timing,
@@ -172,12 +173,13 @@ impl CapacityEstimate {
         loads: &[Load],
         explained: bool,
     ) {
-        let sum: f64 = lag.by_partition.iter().filter_map(|partition| partition.committed()).map(as_f64).sum();
-        if self.committed.len() >= MAX_POINTS {
-            self.committed.pop_front();
+        if lag.complete {
+            let sum: f64 = lag.by_partition.iter().filter_map(|partition| partition.committed()).map(as_f64).sum();
+            if self.committed.len() >= MAX_POINTS {
+                self.committed.pop_front();
+            }
+            self.committed.push_back((timing.now, sum));
         }
-        self.committed.push_back((timing.now, sum));
-
         let mut fresh = Evidence::default();
         let mut span_s: f64 = 0.0;
         self.members.values_mut().for_each(|window| window.present = false);
@@ -223,7 +225,8 @@ impl CapacityEstimate {
         let Some(window) = self.members.get_mut(id) else { return };
         window.present = true;
         let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
-        if !live().any(|load| load.progressed) {
+        let is_read = owned.iter().all(|&at| lag.by_partition[at].lag.lag().is_some());
+        if !is_read || !live().any(|load| load.progressed) {
             let silent =
                 window.edge.is_none_or(|(at, _, _)| seconds_between(at, timing.now) > 3.0 * timing.commit_interval_s);
             if silent {

@@ -13,12 +13,13 @@ use super::super::persisted::{Recent, persisted};
 const START_PRIOR_S: f64 = 40.0;
 /// Starts that are remembered: few enough to forget the one that pulled an image.
 const STARTS: usize = 6;
-/// Seconds that a rebalance is believed to take before the first one was seen.
+/// Seconds that a rebalance is believed to take before one was seen. That counts as much as [`PAUSE_PRIORS`] rebalances
+/// that were seen: the first one, with pods that join one by one, is often the longest.
 const PAUSE_PRIOR_S: f64 = 10.0;
+/// Rebalances that the prior counts for.
+const PAUSE_PRIORS: f64 = 2.0;
 /// Rebalances that are remembered. A poll sees a short one only by chance, so their mean counts and it takes several.
 const PAUSES: usize = 8;
-/// The least that a rebalance takes, in seconds, though no poll may have seen one.
-const SHORTEST_PAUSE_S: f64 = 2.0;
 /// A change that takes longer than twice what it usually takes and so many seconds has failed, or hangs.
 const OVERDUE_MARGIN_S: f64 = 60.0;
 
@@ -103,15 +104,12 @@ impl Delays {
 
     /// The same, their mean.
     pub(in crate::core) fn mean_start_s(&self) -> f64 {
-        mean(&self.starts).unwrap_or(START_PRIOR_S)
+        if self.starts.is_empty() { START_PRIOR_S } else { self.starts.iter().sum::<f64>() / self.starts.len() as f64 }
     }
 
-    /// Seconds that members stand still in a rebalance: the mean of the last few.
+    /// Seconds that members stand still in a rebalance: the mean of the last few, and of what is believed before.
     pub(in crate::core) fn mean_pause_s(&self) -> f64 {
-        mean(&self.pauses).map_or(PAUSE_PRIOR_S, |pause_s| pause_s.max(SHORTEST_PAUSE_S))
+        let seen_s = self.pauses.iter().sum::<f64>();
+        (PAUSE_PRIORS * PAUSE_PRIOR_S + seen_s) / (PAUSE_PRIORS + self.pauses.len() as f64)
     }
-}
-
-fn mean<const MOST: usize>(values: &Recent<f64, MOST>) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

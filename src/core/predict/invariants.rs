@@ -35,6 +35,7 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
                 present: Present::default(),
                 assignments: Vec::new(),
                 current,
+                is_holding: false,
                 ceilings: limit.map_or(Vec::new(), |limit| (0..30).map(|replicas| (replicas, limit)).collect()),
                 start_delay_s,
                 mean_start_s: start_delay_s,
@@ -173,7 +174,7 @@ proptest! {
     /// Nothing is served that has not arrived, nothing twice, and no more than the members and the ceiling can.
     #[test]
     fn records_are_conserved(situation in situations(), replicas in 1_u32..20) {
-        let course = situation.courses().next().expect("there is always one");
+        let course = situation.courses(replicas).next().expect("there is always one");
         let mut queues = situation.queues(replicas, |partition| -situation.backlogs[partition]);
         let began: f64 = queues.position.iter().sum();
         let (mut t, mut served) = (0.0, 0.0);
