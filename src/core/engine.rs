@@ -102,6 +102,9 @@ impl Engine {
     pub fn remember(&mut self, observation: &Observation) {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
+        if matches!(self.policy.rule, Rule::TimeLag(_)) {
+            self.memory.state.recommendations.complete_since = None;
+        }
     }
 
     /// The memory as text: JSON, a few KiB.

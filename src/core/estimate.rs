@@ -53,6 +53,8 @@ const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
 /// another interval is known after three polls.
 const POLL_STEPS: usize = 5;
+/// Seconds for which producers keep what they can't send (`delivery.timeout.ms`).
+const PRODUCERS_KEEP_S: f64 = 120.0;
 /// A step that is longer than so many poll intervals has a poll that is missing in it.
 const MISSED_POLL: f64 = 1.5;
 /// Gaps between commits that the commit interval is the median of.
@@ -84,6 +86,9 @@ pub(super) struct Estimator {
     /// Those of them that arrived in partitions without a commit.
     #[serde(skip)]
     pub(super) arrived_without_commit: u64,
+    /// What producers may have kept while nothing could be read.
+    #[serde(skip)]
+    kept: Option<KeptRecords>,
     /// The partitions of the last observation.
     #[serde(skip)]
     pub(super) loads: Vec<Load>,
@@ -126,9 +131,27 @@ pub(super) struct Estimator {
     members: u64,
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
-    partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, loads, last_poll, last_read, step_s,
+    partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
     poll_steps_s, poll_s, commit_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
 });
+
+/// Records that producers kept during an outage and send afterwards: a backlog, and not a higher rate.
+#[derive(Clone, Copy, Debug)]
+struct KeptRecords {
+    /// When the outage was over.
+    since: Duration,
+    /// Records/s that arrived before it.
+    rate: f64,
+    /// How many there are at most.
+    records: f64,
+}
+
+impl KeptRecords {
+    /// A rate, in records/s, that was seen over so many seconds: without them.
+    fn leave_out(self, rate: f64, seconds: f64) -> f64 {
+        (rate - self.records / seconds.max(1.0)).max(rate.min(self.rate))
+    }
+}
 
 impl Estimator {
     /// Adds an observation. Where nothing could be read for more than `max_gap`, the rates start over; what was learnt
@@ -145,13 +168,13 @@ impl Estimator {
         self.note_offsets(observation, lag);
         self.commit_gap_s = self.median_commit_gap_s().unwrap_or(self.commit_gap_s);
         self.commit_interval_s = self.commit_gap_s.max(self.poll_s);
-        self.note_rates(observation, lag);
+        let rate = self.note_rates(observation, lag);
         if self.is_stable(observation) {
             self.delays.note_stable();
         } else if observation.group.is_ok() {
             self.delays.note_rebalancing(self.step_s);
         }
-        self.surges.observe(self.rate_of(now, FAST), self.step_s);
+        self.surges.observe(rate, self.step_s);
         self.learn(observation, lag);
     }
 
@@ -169,6 +192,11 @@ impl Estimator {
     /// Something could be read: for how long nothing could be, and whether that is a gap.
     fn note_read(&mut self, now: Duration, max_gap: Duration) {
         let last = self.last_read.replace(now);
+        let unread_s = last.map_or(0.0, |last| seconds_between(last, now)) - MISSED_POLL * self.poll_s;
+        if unread_s > 0.0 {
+            let rate = self.partitions.all().map(|history| history.rate).sum();
+            self.kept = Some(KeptRecords { since: now, rate, records: rate * unread_s.min(PRODUCERS_KEEP_S) });
+        }
         if let Some(last) = last.filter(|last| now.saturating_sub(*last) <= max_gap) {
             self.step_s = seconds_between(last, now);
             if self.step_s > MISSED_POLL * self.poll_s {
@@ -325,8 +353,8 @@ impl Estimator {
         Some(median.min(LONGEST_COMMIT_INTERVAL_S))
     }
 
-    /// Works out each partition's load.
-    fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
+    /// Works out each partition's load; gives the records/s of the last [`FAST`] seconds, stuck partitions aside.
+    fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) -> f64 {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
         let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.commit_interval_s);
@@ -345,6 +373,16 @@ impl Estimator {
             load.backlog = (load.lag - read - NOISE * read.sqrt()).max(0.0);
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
+        self.kept = self.kept.filter(|kept| now.saturating_sub(kept.since) <= SLOW);
+        if let Some(kept) = &mut self.kept {
+            if kept.since == now {
+                // What came while nothing was read was not kept.
+                kept.records = (kept.records - self.arrived as f64).max(0.0);
+            }
+            let watched_s = |window: Duration| seconds_between(since, now).min(window.as_secs_f64());
+            fast = kept.leave_out(fast, watched_s(FAST));
+            slow = kept.leave_out(slow, watched_s(SLOW));
+        }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
             // The first poll after a gap has no rate: what arrived before goes on.
@@ -352,12 +390,7 @@ impl Estimator {
             history.rate = load.rate;
         }
         self.loads = loads;
-    }
-
-    /// Records/s of the whole group over a window, stuck partitions aside.
-    fn rate_of(&self, now: Duration, window: Duration) -> f64 {
-        let rates = self.partitions.all().filter_map(|history| history.arrival_rate(now, window, self.rates_since));
-        rates.sum()
+        fast
     }
 
     /// Measures the capacity of members that were at their limit. A poll that shows nothing of the members, or not all of
@@ -371,6 +404,12 @@ impl Estimator {
         let explained = self.ceiling.explains_slowness();
         let count = self.members(observation);
         self.capacity.learn(self.timing(now), members, count, lag, &self.loads, explained);
+    }
+
+    /// For how many seconds a member has been at its limit, and for how many it must be to be measured.
+    pub(super) fn measuring_s(&self, now: Duration) -> (f64, f64) {
+        let needed_s = self.timing(now).proof_s();
+        (self.capacity.busy_for_s(now).min(needed_s), needed_s)
     }
 
     fn timing(&self, now: Duration) -> Timing {

@@ -195,7 +195,6 @@ impl Facts {
     /// The capacity of a member, in records/s: measured, or from `capacityPerReplica`.
     pub(super) fn capacity_of_member(&self, policy: &Policy) -> Option<f64> {
         let hint = || Some(policy.sizing().rate_of_member(policy.capacity_hint?.0));
-        let now = self.last_observed.unwrap_or_default();
-        self.estimator.capacity.measured(now).or_else(hint).filter(|capacity| *capacity > 0.0)
+        self.estimator.capacity.measured().or_else(hint).filter(|capacity| *capacity > 0.0)
     }
 }

@@ -31,7 +31,9 @@ const TAIL_S: f64 = 3600.0;
 /// decisions within noise.
 pub(super) const LATE_PRICE: f64 = 20.0;
 /// Where a lower level must prove that it carries the load, its members work a little slower than real ones.
-pub(super) const SPEED: f64 = 0.95;
+pub(super) const SPEED: f64 = 0.97;
+/// A little faster, where the capacity is not proved yet: going there measures it.
+pub(super) const SPEED_UNPROVED: f64 = 1.03;
 /// One member standing still for a second costs so many replica-seconds.
 const PAUSE_PRICE: f64 = 1.5;
 /// This share of the horizon's records may be late without consequence: less is noise of the prediction.
@@ -54,6 +56,8 @@ pub(super) struct PredictionInput {
     pub(super) sizing: Sizing,
     /// Records/s of one member.
     pub(super) capacity: f64,
+    /// The share of it at which a lower level must carry the load.
+    pub(super) speed: f64,
     /// The members as they are now.
     pub(super) present: Present,
     /// Who gets what at the levels that are looked at: worked out once, as each is asked for several times.
@@ -507,7 +511,7 @@ impl PredictionInput {
     pub(super) fn carries_as_much(&self, replicas: u32) -> bool {
         let served = |replicas: u32| {
             let queues = self.queues(replicas, |_| 0.0);
-            let each = queues.rate.iter().zip(&queues.capacity).map(|(rate, capacity)| rate.min(SPEED * capacity));
+            let each = queues.rate.iter().zip(&queues.capacity).map(|(rate, capacity)| rate.min(self.speed * capacity));
             each.sum::<f64>().min(queues.ceiling)
         };
         let tolerance = if self.ceilings.is_empty() { 0.99 } else { 0.97 };

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::lag::GroupLag;
 use super::observation::Observation;
 use super::policy::{Objective, Policy};
-use super::predict::{PredictionInput, Present};
+use super::predict::{PredictionInput, Present, SPEED, SPEED_UNPROVED};
 use super::sizing::Sizing;
 use super::units::Replicas;
 
@@ -44,7 +44,9 @@ impl PredictionInput {
         let rates: Vec<f64> = estimator.loads.iter().map(|load| load.rate).collect();
         let rate = rates.iter().sum();
         let capacity = facts.capacity_of_member(policy).unwrap_or(1.0);
+        let is_guess = policy.capacity_hint.is_none() && !estimator.capacity.is_proved();
         let delays = &estimator.delays;
+        let (start_delay_s, mean_start_s) = delays.next_start_s(now);
         let mut situation = Self {
             objective_s,
             rates,
@@ -53,13 +55,14 @@ impl PredictionInput {
             past_step_s,
             sizing: sizing.clone(),
             capacity,
+            speed: if is_guess { SPEED_UNPROVED } else { SPEED },
             present: present(facts, observation, lag, capacity),
             assignments: Vec::new(),
             current,
             is_holding: facts.complete_at.is_none_or(|at| now.saturating_sub(at) > HOLDING_AFTER),
             ceilings: Vec::new(),
-            start_delay_s: delays.longest_start_s(),
-            mean_start_s: delays.mean_start_s(),
+            start_delay_s,
+            mean_start_s,
             pending_start_s: delays.remaining_s(now),
             pause_s: delays.mean_pause_s(),
             surge: estimator.surges.remaining(rate, 0.0),

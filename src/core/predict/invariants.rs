@@ -32,6 +32,7 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
                 past_step_s,
                 sizing: sizing(assignor, threads, loads.len()),
                 capacity,
+                speed: SPEED,
                 present: Present::default(),
                 assignments: Vec::new(),
                 current,
