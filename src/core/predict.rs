@@ -23,8 +23,8 @@ const HORIZON_S: f64 = 600.0;
 const STEPS: f64 = 60.0;
 /// Steps of a roll-out at most, for short objectives.
 const MOST_STEPS: f64 = 150.0;
-/// A backlog of less than so many seconds of arrivals is none.
-const RESTORED_S: f64 = 15.0;
+/// A backlog of less than so many seconds of arrivals is none, however often the group is read.
+pub(super) const CAUGHT_UP_S: f64 = 5.0;
 /// What comes after the horizon is looked at no further than this, in seconds.
 const TAIL_S: f64 = 3600.0;
 /// A late record costs so many times what it takes to read it. Lateness dominates all the same: 10 gives the same
@@ -44,6 +44,8 @@ const NEGLIGIBLE: f64 = 0.002;
 pub(super) struct PredictionInput {
     /// The time lag that is allowed, in seconds.
     pub(super) objective_s: f64,
+    /// The time lag of a group that keeps up, in seconds: what arrives between two polls and between two commits.
+    pub(super) caught_up_s: f64,
     /// Records/s of each partition.
     pub(super) rates: Vec<f64>,
     /// Records of each partition that are not read yet.
@@ -106,6 +108,9 @@ pub(super) struct QueuePrediction {
     pub(super) late: f64,
     /// Those of them that would be late after the horizon: it gets no better until then.
     pub(super) late_after: f64,
+    /// Records that will be late within the horizon: those that are read late until then, and those that are unread and
+    /// too old then. It can't be more than what is there and arrives.
+    pub(super) late_within: f64,
     /// Seconds until no backlog is left; at most the horizon and an hour.
     pub(super) restored_s: f64,
 }
@@ -347,6 +352,7 @@ impl PredictionInput {
             let step_s = self.step_s().min(until_s - now_s);
             let end_s = now_s + step_s;
             let (by_end, deadline) = (self.moment(end_s, course), self.moment(end_s - self.objective_s, course));
+            let by_start = self.moment(now_s, course);
             let limit = queues.ceiling * step_s;
             let mut share = 1.0;
             if limit.is_finite() {
@@ -357,7 +363,7 @@ impl PredictionInput {
                 let total: f64 = (0..queues.rate.len()).map(served).sum();
                 share = if total > limit { limit / total } else { 1.0 };
             }
-            let (mut is_restored, mut is_over) = (true, share >= 1.0);
+            let (mut restored_after_s, mut is_over) = (0.0_f64, share >= 1.0);
             for queue in 0..queues.rate.len() {
                 let (position, rate, capacity) = (queues.position[queue], queues.rate[queue], queues.capacity[queue]);
                 let arrived = self.arrived(queues, queue, by_end);
@@ -366,14 +372,22 @@ impl PredictionInput {
                 *late += (reached.min(overdue) - position).max(0.0);
                 queues.position[queue] = reached;
                 let left = arrived - reached;
-                is_restored &= left <= RESTORED_S * rate + 0.5;
+                let enough = self.caught_up_s * rate + 0.5;
+                if left > enough {
+                    restored_after_s = f64::INFINITY;
+                } else {
+                    let before = self.arrived(queues, queue, by_start) - position;
+                    let share = if before > enough { (before - enough) / (before - left) } else { 0.0 };
+                    restored_after_s = restored_after_s.max(share * step_s);
+                }
                 let inflow = rate * course.share_at(end_s);
                 is_over &= capacity >= inflow && left <= (inflow * self.objective_s).max(0.5);
             }
-            now_s = end_s;
+            let is_restored = restored_after_s.is_finite();
             if is_restored && restored_s.is_none() {
-                restored_s = Some(now_s);
+                restored_s = Some(now_s + restored_after_s);
             }
+            now_s = end_s;
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.
                 let by_until = self.moment(until_s, course);
@@ -389,13 +403,13 @@ impl PredictionInput {
         restored_s
     }
 
-    /// What is late after the horizon, and when the backlog is gone.
-    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> (f64, f64) {
+    /// What is too old at the horizon, what is late from then on, and when the backlog is gone.
+    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> (f64, f64, f64) {
         let total: f64 = queues.capacity.iter().sum();
         let share = if total > queues.ceiling { queues.ceiling / total } else { 1.0 };
         let (by_horizon, deadline) =
             (self.moment(horizon_s, course), self.moment(horizon_s - self.objective_s, course));
-        let (mut late, mut restored_s) = (0.0, horizon_s);
+        let (mut too_old, mut late, mut restored_s) = (0.0, 0.0, horizon_s);
         for queue in 0..queues.rate.len() {
             let inflow = queues.rate[queue] * course.share_at(horizon_s);
             let spare = queues.capacity[queue] * share - inflow;
@@ -406,6 +420,7 @@ impl PredictionInput {
                 _ => TAIL_S,
             };
             let overdue = self.arrived(queues, queue, deadline) - queues.position[queue];
+            too_old += overdue.max(0.0);
             if overdue > 0.0 {
                 late += overdue + inflow * lasts_s(left);
             }
@@ -413,14 +428,15 @@ impl PredictionInput {
                 // Where it gets no better, all that is left will be late.
                 late += left - overdue;
             }
-            restored_s = f64::max(restored_s, horizon_s + lasts_s(left - RESTORED_S * queues.rate[queue] - 0.5));
+            restored_s = f64::max(restored_s, horizon_s + lasts_s(left - self.caught_up_s * queues.rate[queue] - 0.5));
         }
-        (late, restored_s)
+        (too_old, late, restored_s)
     }
 
     /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
     pub(super) fn prefix(&self, wait_s: f64) -> Prefix {
-        let until_s = wait_s + self.start_delay_s;
+        // The time that a start takes was measured until the last rebalance was over.
+        let until_s = wait_s + (self.start_delay_s - self.pause_s).max(0.0);
         let courses = self.courses(u32::MAX).map(|course| self.present_until(until_s, course));
         Prefix { until_s, courses: courses.collect() }
     }
@@ -460,8 +476,9 @@ impl PredictionInput {
             // No member works while partitions move.
             let works_from_s = if replicas == self.current { from_s } else { from_s + self.pause_s };
             let restored_s = self.work(&mut queues, (works_from_s, horizon_s), course, &mut late);
-            let (late_after, restored_after_s) = self.tail(&queues, horizon_s, course);
+            let (too_old, late_after, restored_after_s) = self.tail(&queues, horizon_s, course);
             mean.late += weight * (late + late_after);
+            mean.late_within += weight * (late + too_old);
             mean.late_after += weight * late_after;
             mean.restored_s += weight * restored_s.unwrap_or(restored_after_s);
         }

@@ -7,7 +7,7 @@ use super::facts::Facts;
 use super::lag::GroupLag;
 use super::observation::Observation;
 use super::policy::{Objective, Policy};
-use super::predict::{PredictionInput, Present, SPEED, SPEED_UNPROVED};
+use super::predict::{CAUGHT_UP_S, PredictionInput, Present, SPEED, SPEED_UNPROVED};
 use super::sizing::Sizing;
 use super::units::Replicas;
 
@@ -49,6 +49,7 @@ impl PredictionInput {
         let (start_delay_s, mean_start_s) = delays.next_start_s(now);
         let mut situation = Self {
             objective_s,
+            caught_up_s: (estimator.poll_s + estimator.commit_interval_s).max(CAUGHT_UP_S),
             rates,
             backlogs: estimator.loads.iter().map(|load| if load.stuck { 0.0 } else { load.backlog }).collect(),
             past,

@@ -26,6 +26,7 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
                 .flat_map(|(rate, _)| (0..6).map(move |i| rate * (objective_s - f64::from(i) * past_step_s)));
             PredictionInput {
                 objective_s,
+                caught_up_s: 15.0,
                 past: past.collect(),
                 rates: loads.iter().map(|(rate, _)| *rate).collect(),
                 backlogs: loads.iter().map(|(_, backlog)| *backlog).collect(),

@@ -79,7 +79,7 @@ impl Evaluation<'_> {
             CandidateVerdict::MoreThanNeeded
         };
         let prediction = Prediction {
-            late_records: whole(level.queues.late),
+            late_records: whole(level.queues.late_within),
             restore_seconds: level.restored_s(predictions.situation.horizon_s() + BEYOND_HORIZON_S).map(whole),
             replica_seconds: whole(level.cost.replica_seconds),
             move_cost_replica_seconds: whole(level.cost.moves),
@@ -158,7 +158,7 @@ impl Evaluation<'_> {
         {
             findings.push(Finding::ObjectiveUnreachable {
                 replicas: Replicas(best.replicas),
-                late_records: best.queues.late.round() as u64,
+                late_records: whole(best.queues.late_within),
             });
         }
     }

@@ -71,7 +71,7 @@ impl LevelPrediction {
     pub(super) fn forecast(&self) -> Forecast {
         Forecast {
             replicas: Replicas(self.replicas),
-            late_records: self.queues.late.round() as u64,
+            late_records: self.queues.late_within.round() as u64,
             restore_seconds: self.restored_s(f64::INFINITY).map(|seconds| seconds as u64),
             cost: self.cost.total.round() as u64,
         }
