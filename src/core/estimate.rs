@@ -6,6 +6,7 @@
 
 pub(super) mod capacity;
 pub(super) mod ceiling;
+mod commits;
 pub(super) mod delays;
 mod histories;
 mod history;
@@ -31,6 +32,7 @@ use super::policy::Objective;
 use super::units::RecordsPerSecond;
 use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
+use commits::MemberCommits;
 use delays::{Delays, PendingChange};
 use histories::Histories;
 use history::{FAST, PartitionHistory, SHARES};
@@ -108,9 +110,16 @@ pub(super) struct Estimator {
     /// Their median.
     #[serde(skip)]
     pub(super) poll_s: f64,
-    /// The median of the gaps between commits, in seconds; 0 before there were any.
+    /// How often each member commits.
+    #[serde(skip)]
+    commits: MemberCommits,
+    /// The median of the gaps between commits of a member, in seconds, or of a partition where it is not seen who has what; 0
+    /// before there were any.
     #[serde(skip)]
     commit_gap_s: f64,
+    /// The same of a partition.
+    #[serde(skip)]
+    partition_gap_s: f64,
     /// The time between two commits, in seconds; never less than from poll to poll.
     #[serde(skip)]
     pub(super) commit_interval_s: f64,
@@ -132,7 +141,7 @@ pub(super) struct Estimator {
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
     partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
-    poll_steps_s, poll_s, commit_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
+    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
 });
 
 /// Records that producers kept during an outage and send afterwards: a backlog, and not a higher rate.
@@ -166,7 +175,7 @@ impl Estimator {
         self.forget_recreated_topics(observation);
         self.note_members(observation);
         self.note_offsets(observation, lag);
-        self.commit_gap_s = self.median_commit_gap_s().unwrap_or(self.commit_gap_s);
+        self.note_commits(observation, lag);
         self.commit_interval_s = self.commit_gap_s.max(self.poll_s);
         let rate = self.note_rates(observation, lag);
         if self.is_stable(observation) {
@@ -338,26 +347,24 @@ impl Estimator {
         }
     }
 
-    /// The median of the gaps between commits that changed something, in seconds.
-    fn median_commit_gap_s(&self) -> Option<f64> {
-        let mut gaps = [0.0_f64; MAX_GAPS];
-        let mut count = 0;
-        for gap in self.partitions.all().flat_map(|history| history.gaps(self.resumed_at).take(8)).take(MAX_GAPS) {
-            gaps[count] = gap;
-            count += 1;
+    /// Notes how long commits that changed something take.
+    fn note_commits(&mut self, observation: &Observation, lag: &GroupLag) {
+        if observation.at == self.resumed_at || self.unsettled_at == Some(observation.at) {
+            self.commits.interrupt();
         }
-        if count == 0 {
-            return None;
+        if let Ok(group) = &observation.group {
+            self.commits.observe(observation.at, &group.members, lag, &self.loads);
         }
-        let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
-        Some(median.min(LONGEST_COMMIT_INTERVAL_S))
+        let of_partitions = self.partitions.all().flat_map(|history| history.gaps(self.resumed_at).take(8));
+        self.partition_gap_s = median(of_partitions).unwrap_or(self.partition_gap_s);
+        self.commit_gap_s = median(self.commits.gaps_s()).unwrap_or(self.partition_gap_s);
     }
 
     /// Works out each partition's load; gives the records/s of the last [`FAST`] seconds, stuck partitions aside.
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) -> f64 {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.commit_interval_s);
+        let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.partition_gap_s.max(self.poll_s));
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
@@ -519,6 +526,21 @@ impl Estimator {
         let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
+}
+
+/// The median of gaps between commits, in seconds.
+fn median(all: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut gaps = [0.0_f64; MAX_GAPS];
+    let mut count = 0;
+    for gap in all.take(MAX_GAPS) {
+        gaps[count] = gap;
+        count += 1;
+    }
+    if count == 0 {
+        return None;
+    }
+    let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
+    Some(median.min(LONGEST_COMMIT_INTERVAL_S))
 }
 
 /// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.
