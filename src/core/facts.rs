@@ -37,6 +37,9 @@ pub(super) struct Facts {
     pub(super) unread_since: Option<Duration>,
     /// The last complete number of useful members.
     pub(super) useful_members: Option<u32>,
+    /// When the group was first observed by this engine.
+    #[serde(skip)]
+    pub(super) first_observed: Option<Duration>,
     /// When everything could be read last.
     #[serde(skip)]
     pub(super) complete_at: Option<Duration>,
@@ -48,7 +51,7 @@ pub(super) struct Facts {
     pub(super) arrived_without_commit: u64,
 }
 persisted!(Facts { estimator, workload, last_observed, unread_since, useful_members } not {
-    complete_at, anomalies, arrived_without_commit
+    first_observed, complete_at, anomalies, arrived_without_commit
 });
 
 /// The workload as it was last seen, and what was changed.
@@ -125,6 +128,7 @@ impl Facts {
     pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing, max_gap: Duration) {
         let now = observation.at;
         self.last_observed = Some(now);
+        self.first_observed = self.first_observed.or(Some(now));
         self.estimator.observe(observation, lag, max_gap);
         self.arrived_without_commit = self.arrived_without_commit.saturating_add(self.estimator.arrived_without_commit);
         self.useful_members = sizing.all_useful_members().or(self.useful_members);
