@@ -52,6 +52,7 @@ mod manifests;
 mod metrics;
 mod mock_ffi;
 mod native_hpa;
+mod otlp;
 mod page;
 mod replay;
 mod simulate;
