@@ -420,7 +420,9 @@ impl Estimator {
     }
 
     fn timing(&self, now: Duration) -> Timing {
-        Timing { now, poll_s: self.poll_s, commit_interval_s: self.commit_interval_s }
+        let (poll_s, commit_interval_s) = (self.poll_s.max(self.step_s), self.commit_interval_s);
+        let silent_s = if self.commit_gap_s > 0.0 { 3.0 * commit_interval_s } else { LONGEST_COMMIT_INTERVAL_S };
+        Timing { now, poll_s, commit_interval_s, silent_s }
     }
 
     /// A scale-up was made; `change` counts members, each of which reads `capacity` records/s.

@@ -33,7 +33,7 @@ pub(super) const LATE_PRICE: f64 = 20.0;
 /// Where a lower level must prove that it carries the load, its members work a little slower than real ones.
 pub(super) const SPEED: f64 = 0.97;
 /// A little faster, where the capacity is not proved yet: going there measures it.
-pub(super) const SPEED_UNPROVED: f64 = 1.03;
+pub(super) const SPEED_UNPROVED: f64 = 1.1;
 /// One member standing still for a second costs so many replica-seconds.
 const PAUSE_PRICE: f64 = 1.5;
 /// This share of the horizon's records may be late without consequence: less is noise of the prediction.

@@ -34,6 +34,8 @@ const SAME: f64 = 0.1;
 const PROOF_S: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
 const ENOUGH_S: f64 = 20.0;
+/// Seconds from one commit to another of a member that is behind, before its rate counts.
+const EARLY_S: f64 = 10.0;
 /// A member with more than so many seconds of its arrivals to read is behind.
 const BEHIND_S: f64 = 10.0;
 /// A lower bound is a mean over at least this long.
@@ -134,6 +136,8 @@ struct MemberWindow {
     anchor: Option<(Duration, f64)>,
     /// Evidence of a time at its limit that is too short yet to mean anything.
     pending: Evidence,
+    /// The same of a time in which it was behind.
+    behind: Evidence,
     /// Its partitions that could be read, by a hash; and others that were read instead, and how often in a row.
     read: Option<u64>,
     others: (u64, u32),
@@ -184,6 +188,8 @@ pub(super) struct Timing {
     pub(super) now: Duration,
     pub(super) poll_s: f64,
     pub(super) commit_interval_s: f64,
+    /// A member that has not committed for so many seconds has nothing to do, or stands still.
+    pub(super) silent_s: f64,
 }
 
 impl Timing {
@@ -295,8 +301,7 @@ impl CapacityEstimate {
         window.present = true;
         let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
         if owned.is_empty() || !window.reads(owned) || !live().any(|load| load.progressed) {
-            let silent =
-                window.edge.is_none_or(|edge| seconds_between(edge.at, timing.now) > 3.0 * timing.commit_interval_s);
+            let silent = window.edge.is_none_or(|edge| seconds_between(edge.at, timing.now) > timing.silent_s);
             if silent {
                 window.start_over();
             }
@@ -315,8 +320,14 @@ impl CapacityEstimate {
             seconds: seconds_between(before.at, timing.now),
             records: (sum - before.sum).max(0.0) / count as f64,
         });
-        if !self.believed && before.is_some_and(|before| before.behind && behind) {
-            early.add(Evidence { records: done.records * count as f64, seconds: done.seconds * count as f64 }, 1.0);
+        if before.is_some_and(|before| before.behind && behind) {
+            window.behind.add(done, 1.0);
+            if window.behind.seconds >= EARLY_S {
+                let own = std::mem::take(&mut window.behind);
+                early.add(Evidence { records: own.records * count as f64, seconds: own.seconds * count as f64 }, 1.0);
+            }
+        } else {
+            window.behind = Evidence::default();
         }
         if before.is_some_and(|before| before.busy && busy) {
             window.pending.add(done, 1.0);
