@@ -16,7 +16,7 @@ use tracing::info;
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
 use crate::core::{GroupQuery, Observation, max_observation_gap};
-use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, MembershipHint, Poller, canonical, now};
+use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, GroupHint, Poller, canonical, now};
 use crate::kubernetes::scaledconsumer::{ClusterRef, InlineCluster};
 use crate::kubernetes::{ApiClient, Key};
 use crate::registry::CertificateWarning;
@@ -88,8 +88,8 @@ pub(super) struct Subscription {
     pub(super) max_observation_gap: Duration,
     /// The certificate of the cluster's that expires soon.
     pub(super) expiring: watch::Receiver<Option<CertificateWarning>>,
-    /// Reports whether the group's members are changing.
-    pub(super) members: MembershipHint,
+    /// Reports what the group's decisions wait for.
+    pub(super) hint: GroupHint,
 }
 
 /// Why there is no subscription.
@@ -152,13 +152,13 @@ impl Clusters {
         polled.idle = false;
         let (interval, deadline) = (polled.interval, polled.deadline);
         let expiring = polled.expiring.subscribe();
-        let members = polled.poller.membership_hint(&query.group);
+        let hint = polled.poller.group_hint(&query.group);
         Ok(Subscription {
             observations: polled.poller.subscribe(query),
             interval,
             max_observation_gap: max_observation_gap(interval, deadline),
             expiring,
-            members,
+            hint,
         })
     }
 

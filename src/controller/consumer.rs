@@ -150,7 +150,8 @@ impl Actuator for Consumer {
 
     async fn act(&mut self, decision: &Decision) -> Acted {
         let spec = self.spec();
-        self.subscription.members.set_changing(decision.is_change() || !is_settled(&decision.workload));
+        self.subscription.hint.set_changing(decision.is_change() || !is_settled(&decision.workload));
+        self.subscription.hint.set_measuring(decision.is_measuring);
         let Some((action, competitor)) = self.carry_out(&spec, decision).await else { return Acted::Retry };
         Acted::Done { action, competitor }
     }

@@ -232,6 +232,8 @@ pub struct Decision {
     pub outlook: Outlook,
     /// What is wrong with the group or its objective, whatever was decided.
     pub findings: Vec<Finding>,
+    /// Whether something is being measured that the next decision waits for: each poll sooner makes it sooner.
+    pub is_measuring: bool,
 }
 
 impl Decision {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod invariants;
 
+use std::time::Duration;
+
 use super::allowed::{AllowedReplicas, Levels};
 use super::clock::seconds_between;
 use super::decide::{self, RuleInput, RuleOutput, lag_rule};
@@ -14,6 +16,7 @@ use super::observation::Observation;
 use super::persisted::Persisted;
 use super::policy::{Policy, Rule};
 use super::predict::PredictionInput;
+use super::reason::Reason;
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
 use super::units::Replicas;
@@ -21,6 +24,9 @@ use super::units::Replicas;
 /// Seconds for which members beyond the replicas are expected to leave: a clean shutdown takes 30 s at most by
 /// Kubernetes' default, and the group may have members of its own besides.
 const LEAVES_WITHIN_S: f64 = 60.0;
+
+/// For how long a group is new.
+const FIRST_SIGHT: Duration = Duration::from_secs(60);
 
 /// One group's policy and memory.
 #[derive(Clone, Debug)]
@@ -89,6 +95,7 @@ impl Engine {
             lag: lag.clone(),
             workload,
             desired,
+            is_measuring: is_measuring(&reason, policy, facts, now, lag),
             reason,
             findings,
         };
@@ -102,6 +109,9 @@ impl Engine {
     pub fn remember(&mut self, observation: &Observation) {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
+        if matches!(self.policy.rule, Rule::TimeLag(_)) {
+            self.memory.state.recommendations.complete_since = None;
+        }
     }
 
     /// The memory as text: JSON, a few KiB.
@@ -172,6 +182,20 @@ impl Engine {
     }
 }
 
+/// Whether something is being measured that the next decision waits for. At first sight of a group with a lag that is so for
+/// a minute, whatever is decided: what comes next depends on the first rates.
+fn is_measuring(reason: &Reason, policy: &Policy, facts: &Facts, now: Duration, lag: &GroupLag) -> bool {
+    let is_new = || {
+        let seen_for = facts.first_observed.map_or(Duration::ZERO, |first| now.saturating_sub(first));
+        matches!(policy.rule, Rule::TimeLag(_))
+            && lag.total.0 > 0
+            && seen_for < FIRST_SIGHT
+            && facts.capacity_of_member(policy).is_none()
+    };
+    matches!(reason, Reason::MeasuringCapacity { .. } | Reason::CanWait(_) | Reason::WaitingForEffect { .. })
+        || is_new()
+}
+
 /// Works out what `timeLag` predicts from, and adds a new observation to its what-if groups.
 #[expect(clippy::too_many_arguments, reason = "one step of `observe`, apart to be readable")]
 fn prepare(
@@ -188,14 +212,14 @@ fn prepare(
     let now = observation.at;
     let is_new = state.is_new(now);
     let estimator = &mut facts.estimator;
-    let is_judged = lag.complete && estimator.is_stable(observation) && estimator.is_settled(now);
+    let is_judged = estimator.is_stable(observation) && estimator.is_settled(now);
     if is_new {
-        estimator.update_ceiling(observation, is_judged);
+        estimator.update_ceiling(observation, is_judged && lag.complete);
     }
     state.is_objective_too_short = facts.estimator.is_too_short(objective, state.is_objective_too_short);
     state.levels = Levels::of(sizing, allowed, current);
     state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
     if is_new {
-        state.feed(facts, now, is_judged, facts.capacity_of_member(policy).is_some());
+        state.feed(facts, now, is_judged, lag.complete, facts.capacity_of_member(policy).is_some());
     }
 }

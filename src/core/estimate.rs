@@ -6,6 +6,7 @@
 
 pub(super) mod capacity;
 pub(super) mod ceiling;
+mod commits;
 pub(super) mod delays;
 mod histories;
 mod history;
@@ -31,6 +32,7 @@ use super::policy::Objective;
 use super::units::RecordsPerSecond;
 use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
+use commits::MemberCommits;
 use delays::{Delays, PendingChange};
 use histories::Histories;
 use history::{FAST, PartitionHistory, SHARES};
@@ -45,11 +47,16 @@ const SLOW: Duration = Duration::from_secs(60);
 const STUCK_AFTER_S: f64 = 60.0;
 /// A backlog older than so many seconds is one to measure a capacity by.
 const BACKLOG_AGE_S: f64 = 12.0;
+/// How many records have been read since a commit is known no better than this many times the square root of their
+/// number: arrivals are random, and the largest of a dozen partitions counts.
+const NOISE: f64 = 3.0;
 /// Longer gaps between commits are gaps between records.
 const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
 /// another interval is known after three polls.
 const POLL_STEPS: usize = 5;
+/// Seconds for which producers keep what they can't send (`delivery.timeout.ms`).
+const PRODUCERS_KEEP_S: f64 = 120.0;
 /// A step that is longer than so many poll intervals has a poll that is missing in it.
 const MISSED_POLL: f64 = 1.5;
 /// Gaps between commits that the commit interval is the median of.
@@ -81,6 +88,9 @@ pub(super) struct Estimator {
     /// Those of them that arrived in partitions without a commit.
     #[serde(skip)]
     pub(super) arrived_without_commit: u64,
+    /// What producers may have kept while nothing could be read.
+    #[serde(skip)]
+    kept: Option<KeptRecords>,
     /// The partitions of the last observation.
     #[serde(skip)]
     pub(super) loads: Vec<Load>,
@@ -100,9 +110,16 @@ pub(super) struct Estimator {
     /// Their median.
     #[serde(skip)]
     pub(super) poll_s: f64,
-    /// The median of the gaps between commits, in seconds; 0 before there were any.
+    /// How often each member commits.
+    #[serde(skip)]
+    commits: MemberCommits,
+    /// The median of the gaps between commits of a member, in seconds, or of a partition where it is not seen who has what; 0
+    /// before there were any.
     #[serde(skip)]
     commit_gap_s: f64,
+    /// The same of a partition.
+    #[serde(skip)]
+    partition_gap_s: f64,
     /// The time between two commits, in seconds; never less than from poll to poll.
     #[serde(skip)]
     pub(super) commit_interval_s: f64,
@@ -123,9 +140,27 @@ pub(super) struct Estimator {
     members: u64,
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
-    partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, loads, last_poll, last_read, step_s,
-    poll_steps_s, poll_s, commit_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
+    partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
+    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
 });
+
+/// Records that producers kept during an outage and send afterwards: a backlog, and not a higher rate.
+#[derive(Clone, Copy, Debug)]
+struct KeptRecords {
+    /// When the outage was over.
+    since: Duration,
+    /// Records/s that arrived before it.
+    rate: f64,
+    /// How many there are at most.
+    records: f64,
+}
+
+impl KeptRecords {
+    /// A rate, in records/s, that was seen over so many seconds: without them.
+    fn leave_out(self, rate: f64, seconds: f64) -> f64 {
+        (rate - self.records / seconds.max(1.0)).max(rate.min(self.rate))
+    }
+}
 
 impl Estimator {
     /// Adds an observation. Where nothing could be read for more than `max_gap`, the rates start over; what was learnt
@@ -140,15 +175,15 @@ impl Estimator {
         self.forget_recreated_topics(observation);
         self.note_members(observation);
         self.note_offsets(observation, lag);
-        self.commit_gap_s = self.median_commit_gap_s().unwrap_or(self.commit_gap_s);
+        self.note_commits(observation, lag);
         self.commit_interval_s = self.commit_gap_s.max(self.poll_s);
-        self.note_rates(observation, lag);
+        let rate = self.note_rates(observation, lag);
         if self.is_stable(observation) {
             self.delays.note_stable();
         } else if observation.group.is_ok() {
             self.delays.note_rebalancing(self.step_s);
         }
-        self.surges.observe(self.rate_of(now, FAST), self.step_s);
+        self.surges.observe(rate, self.step_s);
         self.learn(observation, lag);
     }
 
@@ -166,6 +201,11 @@ impl Estimator {
     /// Something could be read: for how long nothing could be, and whether that is a gap.
     fn note_read(&mut self, now: Duration, max_gap: Duration) {
         let last = self.last_read.replace(now);
+        let unread_s = last.map_or(0.0, |last| seconds_between(last, now)) - MISSED_POLL * self.poll_s;
+        if unread_s > 0.0 {
+            let rate = self.partitions.all().map(|history| history.rate).sum();
+            self.kept = Some(KeptRecords { since: now, rate, records: rate * unread_s.min(PRODUCERS_KEEP_S) });
+        }
         if let Some(last) = last.filter(|last| now.saturating_sub(*last) <= max_gap) {
             self.step_s = seconds_between(last, now);
             if self.step_s > MISSED_POLL * self.poll_s {
@@ -307,26 +347,24 @@ impl Estimator {
         }
     }
 
-    /// The median of the gaps between commits that changed something, in seconds.
-    fn median_commit_gap_s(&self) -> Option<f64> {
-        let mut gaps = [0.0_f64; MAX_GAPS];
-        let mut count = 0;
-        for gap in self.partitions.all().flat_map(|history| history.gaps(self.resumed_at).take(8)).take(MAX_GAPS) {
-            gaps[count] = gap;
-            count += 1;
+    /// Notes how long commits that changed something take.
+    fn note_commits(&mut self, observation: &Observation, lag: &GroupLag) {
+        if observation.at == self.resumed_at || self.unsettled_at == Some(observation.at) {
+            self.commits.interrupt();
         }
-        if count == 0 {
-            return None;
+        if let Ok(group) = &observation.group {
+            self.commits.observe(observation.at, &group.members, lag, &self.loads);
         }
-        let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
-        Some(median.min(LONGEST_COMMIT_INTERVAL_S))
+        let of_partitions = self.partitions.all().flat_map(|history| history.gaps(self.resumed_at).take(8));
+        self.partition_gap_s = median(of_partitions).unwrap_or(self.partition_gap_s);
+        self.commit_gap_s = median(self.commits.gaps_s()).unwrap_or(self.partition_gap_s);
     }
 
-    /// Works out each partition's load.
-    fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) {
+    /// Works out each partition's load; gives the records/s of the last [`FAST`] seconds, stuck partitions aside.
+    fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) -> f64 {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.commit_interval_s);
+        let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.partition_gap_s.max(self.poll_s));
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
@@ -339,8 +377,18 @@ impl Estimator {
             (fast, slow, shares) = (fast + rate(FAST), slow + rate(SLOW), shares + load.rate);
             let pace_of = (self.commit_interval_s, self.resumed_at);
             let read = if stable { history.read_since_commit(now, pace_of) } else { 0.0 };
-            load.backlog = (load.lag - read).max(0.0);
+            load.backlog = (load.lag - read - NOISE * read.sqrt()).max(0.0);
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
+        }
+        self.kept = self.kept.filter(|kept| now.saturating_sub(kept.since) <= SLOW);
+        if let Some(kept) = &mut self.kept {
+            if kept.since == now {
+                // What came while nothing was read was not kept.
+                kept.records = (kept.records - self.arrived as f64).max(0.0);
+            }
+            let watched_s = |window: Duration| seconds_between(since, now).min(window.as_secs_f64());
+            fast = kept.leave_out(fast, watched_s(FAST));
+            slow = kept.leave_out(slow, watched_s(SLOW));
         }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
@@ -349,19 +397,14 @@ impl Estimator {
             history.rate = load.rate;
         }
         self.loads = loads;
+        fast
     }
 
-    /// Records/s of the whole group over a window, stuck partitions aside.
-    fn rate_of(&self, now: Duration, window: Duration) -> f64 {
-        let rates = self.partitions.all().filter_map(|history| history.arrival_rate(now, window, self.rates_since));
-        rates.sum()
-    }
-
-    /// Measures the capacity of members that were at their limit.
+    /// Measures the capacity of members that were at their limit. A poll that shows nothing of the members, or not all of
+    /// their partitions, is left out; it takes nothing away from what was seen before.
     fn learn(&mut self, observation: &Observation, lag: &GroupLag) {
         let now = observation.at;
-        if !lag.complete || !self.is_stable(observation) || !self.is_settled(now) {
-            self.capacity.forget_windows();
+        if !lag.is_anything_known() || !self.is_stable(observation) || !self.is_settled(now) {
             return;
         }
         let members = observation.group.as_ref().map_or(&[][..], |group| &group.members);
@@ -370,8 +413,16 @@ impl Estimator {
         self.capacity.learn(self.timing(now), members, count, lag, &self.loads, explained);
     }
 
+    /// For how many seconds a member has been at its limit, and for how many it must be to be measured.
+    pub(super) fn measuring_s(&self, now: Duration) -> (f64, f64) {
+        let needed_s = self.timing(now).proof_s();
+        (self.capacity.busy_for_s(now).min(needed_s), needed_s)
+    }
+
     fn timing(&self, now: Duration) -> Timing {
-        Timing { now, poll_s: self.poll_s, commit_interval_s: self.commit_interval_s }
+        let (poll_s, commit_interval_s) = (self.poll_s.max(self.step_s), self.commit_interval_s);
+        let silent_s = if self.commit_gap_s > 0.0 { 3.0 * commit_interval_s } else { LONGEST_COMMIT_INTERVAL_S };
+        Timing { now, poll_s, commit_interval_s, silent_s }
     }
 
     /// A scale-up was made; `change` counts members, each of which reads `capacity` records/s.
@@ -477,6 +528,21 @@ impl Estimator {
         let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
+}
+
+/// The median of gaps between commits, in seconds.
+fn median(all: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut gaps = [0.0_f64; MAX_GAPS];
+    let mut count = 0;
+    for gap in all.take(MAX_GAPS) {
+        gaps[count] = gap;
+        count += 1;
+    }
+    if count == 0 {
+        return None;
+    }
+    let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
+    Some(median.min(LONGEST_COMMIT_INTERVAL_S))
 }
 
 /// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.

@@ -37,6 +37,12 @@ pub(super) struct Facts {
     pub(super) unread_since: Option<Duration>,
     /// The last complete number of useful members.
     pub(super) useful_members: Option<u32>,
+    /// When the group was first observed by this engine.
+    #[serde(skip)]
+    pub(super) first_observed: Option<Duration>,
+    /// When everything could be read last.
+    #[serde(skip)]
+    pub(super) complete_at: Option<Duration>,
     /// Since when a partition's offsets have contradicted each other.
     #[serde(skip)]
     pub(super) anomalies: HashMap<(Arc<str>, i32), (Duration, Anomaly)>,
@@ -45,7 +51,7 @@ pub(super) struct Facts {
     pub(super) arrived_without_commit: u64,
 }
 persisted!(Facts { estimator, workload, last_observed, unread_since, useful_members } not {
-    anomalies, arrived_without_commit
+    first_observed, complete_at, anomalies, arrived_without_commit
 });
 
 /// The workload as it was last seen, and what was changed.
@@ -122,9 +128,11 @@ impl Facts {
     pub(super) fn observe(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing, max_gap: Duration) {
         let now = observation.at;
         self.last_observed = Some(now);
+        self.first_observed = self.first_observed.or(Some(now));
         self.estimator.observe(observation, lag, max_gap);
         self.arrived_without_commit = self.arrived_without_commit.saturating_add(self.estimator.arrived_without_commit);
         self.useful_members = sizing.all_useful_members().or(self.useful_members);
+        self.complete_at = if lag.complete { Some(now) } else { self.complete_at };
         self.note_anomalies(now, lag);
         self.unread_since = if lag.is_anything_known() { None } else { self.unread_since.or(Some(now)) };
     }
@@ -177,7 +185,8 @@ impl Facts {
         let pending = PendingChange { since, from: change.from.0, to: change.to.0 };
         self.estimator.delays.begin(pending);
         self.estimator.ceiling.trial = None;
-        if let Some(capacity) = self.capacity_of_member(policy).filter(|_| change.to > change.from) {
+        let is_known = policy.capacity_hint.is_some() || self.estimator.capacity.is_proved();
+        if let Some(capacity) = self.capacity_of_member(policy).filter(|_| is_known && change.to > change.from) {
             let (from, to) = (sizing.members(pending.from), sizing.members(pending.to));
             self.estimator.begin_trial(PendingChange { since, from, to }, capacity);
         }
@@ -191,7 +200,6 @@ impl Facts {
     /// The capacity of a member, in records/s: measured, or from `capacityPerReplica`.
     pub(super) fn capacity_of_member(&self, policy: &Policy) -> Option<f64> {
         let hint = || Some(policy.sizing().rate_of_member(policy.capacity_hint?.0));
-        let now = self.last_observed.unwrap_or_default();
-        self.estimator.capacity.measured(now).or_else(hint).filter(|capacity| *capacity > 0.0)
+        self.estimator.capacity.measured().or_else(hint).filter(|capacity| *capacity > 0.0)
     }
 }

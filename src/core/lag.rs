@@ -4,6 +4,7 @@
 //! |---|---|
 //! | start <= committed <= end | end - committed |
 //! | committed > end: the topic was recreated or truncated | 0, [`Anomaly::CommittedBeyondEnd`] |
+//! | the same in every partition | as above, and the sample is not complete |
 //! | committed < start: retention deleted unread records | end - start, [`Anomaly::RecordsLost`] |
 //! | no commit, `earliest` | end - start |
 //! | no commit, `latest` | 0, and nothing is known yet about how far the group has read |
@@ -231,7 +232,9 @@ impl GroupLag {
             | GroupKind::CommitsOnly
             | GroupKind::Unknown => {
                 if by_partition.iter().any(|partition| partition.committed().is_some()) {
-                    return None;
+                    let beyond = Self::are_all_beyond_end(by_partition);
+                    return beyond
+                        .then(|| Incomplete::of_group(observation, Unknown::CommitsBeyondEnd { group: group() }));
                 }
                 match &observation.group {
                     Ok(group) if !group.members.is_empty() => return None,
@@ -243,6 +246,14 @@ impl GroupLag {
             }
         };
         Some(Incomplete::of_group(observation, reason))
+    }
+
+    /// Whether no commit is one of the partitions that are there.
+    fn are_all_beyond_end(by_partition: &[LagOfPartition]) -> bool {
+        let beyond = |partition: &LagOfPartition| {
+            matches!(partition.lag, PartitionLag::Known { anomaly: Some(Anomaly::CommittedBeyondEnd(_)), .. })
+        };
+        by_partition.iter().filter(|partition| partition.committed().is_some()).all(beyond)
     }
 
     /// The place of a partition in `by_partition`, which is sorted.

@@ -61,6 +61,10 @@ impl Policy {
     }
 }
 
+/// The time between two polls of a group that is being measured, where it is not polled more often anyway. Five polls
+/// then show as many commits of a consumer with Kafka's default interval of 5 s as there are.
+pub const MEASURING_INTERVAL: Duration = Duration::from_secs(2);
+
 /// The time between two polls of a Kafka cluster where nothing is configured. Consumers commit every 5 s by default: polling
 /// faster reads the same commits again.
 pub const DEFAULT_POLL_INTERVAL: Duration = Duration::from_secs(10);

@@ -14,21 +14,26 @@ use super::sizing::Sizing;
 
 /// Arrivals are assumed this much higher: it covers the noise of the rates. The lag itself is the second buffer.
 const MARGIN: f64 = 0.10;
+/// Seconds for which that holds for the present members or fewer: noise is no trend, and the longer one has lasted the
+/// more of it is in the rates. Where the size of a jump is chosen it holds for good.
+const MARGIN_LASTS_S: f64 = 60.0;
 /// The shortest horizon, in seconds. It exceeds twice the dead time and the objective.
 const HORIZON_S: f64 = 600.0;
 /// Steps of a roll-out: 10 s with the shortest horizon and an objective of a minute.
 const STEPS: f64 = 60.0;
 /// Steps of a roll-out at most, for short objectives.
 const MOST_STEPS: f64 = 150.0;
-/// A backlog of less than so many seconds of arrivals is none.
-const RESTORED_S: f64 = 15.0;
+/// A backlog of less than so many seconds of arrivals is none, however often the group is read.
+pub(super) const CAUGHT_UP_S: f64 = 5.0;
 /// What comes after the horizon is looked at no further than this, in seconds.
 const TAIL_S: f64 = 3600.0;
 /// A late record costs so many times what it takes to read it. Lateness dominates all the same: 10 gives the same
 /// decisions within noise.
 pub(super) const LATE_PRICE: f64 = 20.0;
 /// Where a lower level must prove that it carries the load, its members work a little slower than real ones.
-pub(super) const SPEED: f64 = 0.95;
+pub(super) const SPEED: f64 = 0.97;
+/// A little faster, where the capacity is not proved yet: going there measures it.
+pub(super) const SPEED_UNPROVED: f64 = 1.1;
 /// One member standing still for a second costs so many replica-seconds.
 const PAUSE_PRICE: f64 = 1.5;
 /// This share of the horizon's records may be late without consequence: less is noise of the prediction.
@@ -39,6 +44,8 @@ const NEGLIGIBLE: f64 = 0.002;
 pub(super) struct PredictionInput {
     /// The time lag that is allowed, in seconds.
     pub(super) objective_s: f64,
+    /// The time lag of a group that keeps up, in seconds: what arrives between two polls and between two commits.
+    pub(super) caught_up_s: f64,
     /// Records/s of each partition.
     pub(super) rates: Vec<f64>,
     /// Records of each partition that are not read yet.
@@ -51,12 +58,16 @@ pub(super) struct PredictionInput {
     pub(super) sizing: Sizing,
     /// Records/s of one member.
     pub(super) capacity: f64,
+    /// The share of it at which a lower level must carry the load.
+    pub(super) speed: f64,
     /// The members as they are now.
     pub(super) present: Present,
     /// Who gets what at the levels that are looked at: worked out once, as each is asked for several times.
     pub(super) assignments: Vec<LevelAssignment>,
     /// Replicas now.
     pub(super) current: u32,
+    /// Whether some partitions have not been readable for long, so that no replica is removed for now.
+    pub(super) is_holding: bool,
     /// The group's throughput with so many replicas, whatever the members could do, in records/s.
     pub(super) ceilings: Vec<(u32, f64)>,
     /// Seconds until new members are at work: at worst, and on average.
@@ -97,6 +108,9 @@ pub(super) struct QueuePrediction {
     pub(super) late: f64,
     /// Those of them that would be late after the horizon: it gets no better until then.
     pub(super) late_after: f64,
+    /// Records that will be late within the horizon: those that are read late until then, and those that are unread and
+    /// too old then. It can't be more than what is there and arrives.
+    pub(super) late_within: f64,
     /// Seconds until no backlog is left; at most the horizon and an hour.
     pub(super) restored_s: f64,
 }
@@ -114,22 +128,26 @@ struct Queues {
     ceiling: f64,
 }
 
-/// Arrivals after now: as they are for `lasts_s` seconds, then only a share of them.
+/// Arrivals after now: as they are for `lasts_s` seconds, then only a share of them; and more by the margin for
+/// `margin_s` seconds.
 #[derive(Clone, Copy, Debug)]
 struct ArrivalCourse {
     lasts_s: f64,
     share: f64,
+    margin_s: f64,
 }
 
 impl ArrivalCourse {
     /// Seconds of the present rate, with the margin, that arrive until a time.
     fn seconds_until(self, time_s: f64) -> f64 {
-        (1.0 + MARGIN) * (time_s.min(self.lasts_s) + self.share * (time_s - self.lasts_s).max(0.0))
+        let without = |time_s: f64| time_s.min(self.lasts_s) + self.share * (time_s - self.lasts_s).max(0.0);
+        without(time_s) + MARGIN * without(time_s.min(self.margin_s))
     }
 
     /// The share of the present rate at a time, with the margin.
     fn share_at(self, time_s: f64) -> f64 {
-        (1.0 + MARGIN) * if time_s < self.lasts_s { 1.0 } else { self.share }
+        let margin = if time_s < self.margin_s { MARGIN } else { 0.0 };
+        (1.0 + margin) * if time_s < self.lasts_s { 1.0 } else { self.share }
     }
 }
 
@@ -196,9 +214,11 @@ impl PredictionInput {
         (self.objective_s / 6.0).clamp(horizon_s / MOST_STEPS, horizon_s / STEPS)
     }
 
-    fn courses(&self) -> impl Iterator<Item = ArrivalCourse> {
+    /// What may arrive, where a number of replicas is judged.
+    fn courses(&self, replicas: u32) -> impl Iterator<Item = ArrivalCourse> {
         let share = self.steady_share;
-        self.surge.each().iter().map(move |&lasts_s| ArrivalCourse { lasts_s, share })
+        let margin_s = if replicas > self.current { f64::INFINITY } else { MARGIN_LASTS_S };
+        self.surge.each().iter().map(move |&lasts_s| ArrivalCourse { lasts_s, share, margin_s })
     }
 
     /// Works out who gets what at each of these levels.
@@ -332,6 +352,7 @@ impl PredictionInput {
             let step_s = self.step_s().min(until_s - now_s);
             let end_s = now_s + step_s;
             let (by_end, deadline) = (self.moment(end_s, course), self.moment(end_s - self.objective_s, course));
+            let by_start = self.moment(now_s, course);
             let limit = queues.ceiling * step_s;
             let mut share = 1.0;
             if limit.is_finite() {
@@ -342,7 +363,7 @@ impl PredictionInput {
                 let total: f64 = (0..queues.rate.len()).map(served).sum();
                 share = if total > limit { limit / total } else { 1.0 };
             }
-            let (mut is_restored, mut is_over) = (true, share >= 1.0);
+            let (mut restored_after_s, mut is_over) = (0.0_f64, share >= 1.0);
             for queue in 0..queues.rate.len() {
                 let (position, rate, capacity) = (queues.position[queue], queues.rate[queue], queues.capacity[queue]);
                 let arrived = self.arrived(queues, queue, by_end);
@@ -351,14 +372,22 @@ impl PredictionInput {
                 *late += (reached.min(overdue) - position).max(0.0);
                 queues.position[queue] = reached;
                 let left = arrived - reached;
-                is_restored &= left <= RESTORED_S * rate + 0.5;
+                let enough = self.caught_up_s * rate + 0.5;
+                if left > enough {
+                    restored_after_s = f64::INFINITY;
+                } else {
+                    let before = self.arrived(queues, queue, by_start) - position;
+                    let share = if before > enough { (before - enough) / (before - left) } else { 0.0 };
+                    restored_after_s = restored_after_s.max(share * step_s);
+                }
                 let inflow = rate * course.share_at(end_s);
                 is_over &= capacity >= inflow && left <= (inflow * self.objective_s).max(0.5);
             }
-            now_s = end_s;
+            let is_restored = restored_after_s.is_finite();
             if is_restored && restored_s.is_none() {
-                restored_s = Some(now_s);
+                restored_s = Some(now_s + restored_after_s);
             }
+            now_s = end_s;
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.
                 let by_until = self.moment(until_s, course);
@@ -374,13 +403,13 @@ impl PredictionInput {
         restored_s
     }
 
-    /// What is late after the horizon, and when the backlog is gone.
-    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> (f64, f64) {
+    /// What is too old at the horizon, what is late from then on, and when the backlog is gone.
+    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> (f64, f64, f64) {
         let total: f64 = queues.capacity.iter().sum();
         let share = if total > queues.ceiling { queues.ceiling / total } else { 1.0 };
         let (by_horizon, deadline) =
             (self.moment(horizon_s, course), self.moment(horizon_s - self.objective_s, course));
-        let (mut late, mut restored_s) = (0.0, horizon_s);
+        let (mut too_old, mut late, mut restored_s) = (0.0, 0.0, horizon_s);
         for queue in 0..queues.rate.len() {
             let inflow = queues.rate[queue] * course.share_at(horizon_s);
             let spare = queues.capacity[queue] * share - inflow;
@@ -391,22 +420,25 @@ impl PredictionInput {
                 _ => TAIL_S,
             };
             let overdue = self.arrived(queues, queue, deadline) - queues.position[queue];
+            too_old += overdue.max(0.0);
             if overdue > 0.0 {
                 late += overdue + inflow * lasts_s(left);
             }
             if overdue > 0.0 && lasts_s(left) >= TAIL_S {
-                // Where it gets no better, how bad it is makes the difference.
-                late += left;
+                // Where it gets no better, all that is left will be late.
+                late += left - overdue;
             }
-            restored_s = f64::max(restored_s, horizon_s + lasts_s(left - RESTORED_S * queues.rate[queue] - 0.5));
+            restored_s = f64::max(restored_s, horizon_s + lasts_s(left - self.caught_up_s * queues.rate[queue] - 0.5));
         }
-        (late, restored_s)
+        (too_old, late, restored_s)
     }
 
     /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
     pub(super) fn prefix(&self, wait_s: f64) -> Prefix {
-        let until_s = wait_s + self.start_delay_s;
-        Prefix { until_s, courses: self.courses().map(|course| self.present_until(until_s, course)).collect() }
+        // The time that a start takes was measured until the last rebalance was over.
+        let until_s = wait_s + (self.start_delay_s - self.pause_s).max(0.0);
+        let courses = self.courses(u32::MAX).map(|course| self.present_until(until_s, course));
+        Prefix { until_s, courses: courses.collect() }
     }
 
     fn present_until(&self, until_s: f64, course: ArrivalCourse) -> (f64, Vec<f64>) {
@@ -431,7 +463,7 @@ impl PredictionInput {
         let horizon_s = self.horizon_s();
         let mut mean = QueuePrediction::default();
         let weight = 1.0 / self.surge.each().len() as f64;
-        for (index, course) in self.courses().enumerate() {
+        for (index, course) in self.courses(replicas).enumerate() {
             let (from_s, mut late, mut queues) = if replicas > self.current {
                 let (late, positions) = &prefix.courses[index];
                 (prefix.until_s, *late, self.queues(replicas, |partition| positions[partition]))
@@ -444,8 +476,9 @@ impl PredictionInput {
             // No member works while partitions move.
             let works_from_s = if replicas == self.current { from_s } else { from_s + self.pause_s };
             let restored_s = self.work(&mut queues, (works_from_s, horizon_s), course, &mut late);
-            let (late_after, restored_after_s) = self.tail(&queues, horizon_s, course);
+            let (too_old, late_after, restored_after_s) = self.tail(&queues, horizon_s, course);
             mean.late += weight * (late + late_after);
+            mean.late_within += weight * (late + too_old);
             mean.late_after += weight * late_after;
             mean.restored_s += weight * restored_s.unwrap_or(restored_after_s);
         }
@@ -486,7 +519,7 @@ impl PredictionInput {
     pub(super) fn sustainable(&self) -> Option<f64> {
         let queues = self.queues(self.current, |_| 0.0);
         let loads = queues.rate.iter().zip(&queues.capacity).filter(|(rate, _)| **rate > 0.0);
-        let factor = loads.map(|(rate, capacity)| capacity / (rate * (1.0 + MARGIN))).reduce(f64::min)?;
+        let factor = loads.map(|(rate, capacity)| capacity / rate).reduce(f64::min)?;
         Some((self.total_rate() * factor).min(queues.ceiling))
     }
 
@@ -495,7 +528,7 @@ impl PredictionInput {
     pub(super) fn carries_as_much(&self, replicas: u32) -> bool {
         let served = |replicas: u32| {
             let queues = self.queues(replicas, |_| 0.0);
-            let each = queues.rate.iter().zip(&queues.capacity).map(|(rate, capacity)| rate.min(SPEED * capacity));
+            let each = queues.rate.iter().zip(&queues.capacity).map(|(rate, capacity)| rate.min(self.speed * capacity));
             each.sum::<f64>().min(queues.ceiling)
         };
         let tolerance = if self.ceilings.is_empty() { 0.99 } else { 0.97 };
@@ -522,6 +555,11 @@ impl PredictionInput {
             count * horizon_s
         };
         let mut moves = self.move_price(self.current, replicas) + self.move_price(replicas, enough);
+        if replicas > enough && self.is_holding {
+            let replica_seconds = count * horizon_s + (count - f64::from(enough)) * TAIL_S;
+            let moves = self.move_price(self.current, replicas);
+            return Cost { replica_seconds, moves, total: replica_seconds + moves + self.late_price(prediction.late) };
+        }
         if replicas > enough {
             // The surplus will be held until it has cost as much as the way there and back.
             moves += self.move_price(replicas, enough) + self.move_price(enough, replicas);

@@ -298,11 +298,29 @@ pub struct ScaleDownSaving {
     pub steady_seconds: u64,
     /// How much longer it takes if all stays as it is, in whole seconds.
     pub remaining: Duration,
+    /// Why it is not released all the same.
+    pub obstacle: Option<ScaleDownObstacle>,
+}
+
+/// Why a replica count that has saved enough would be left again at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScaleDownObstacle {
+    /// A member of it would get more than it can read.
+    Overloaded,
+    /// More would be late than the replicas are worth.
+    LateRecords,
 }
 
 impl fmt::Display for ScaleDownSaving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { replicas, saving_replica_seconds, switching_cost_replica_seconds, steady_seconds, remaining } = self;
+        let Self {
+            replicas,
+            saving_replica_seconds,
+            switching_cost_replica_seconds,
+            steady_seconds,
+            remaining,
+            obstacle,
+        } = self;
         match steady_seconds {
             // It fails as the present one does: something that they share is at its end.
             0 => write!(f, "{replicas} would read as much as the present ones")?,
@@ -312,7 +330,12 @@ impl fmt::Display for ScaleDownSaving {
         }
         let (saving, cost) = (grouped(*saving_replica_seconds), grouped(*switching_cost_replica_seconds));
         write!(f, ": {saving} of {cost} replica-seconds saved")?;
-        if remaining.is_zero() { Ok(()) } else { write!(f, ", {} remaining", short(*remaining)) }
+        match obstacle {
+            Some(ScaleDownObstacle::Overloaded) => f.write_str("; now a member would get more than it can read"),
+            Some(ScaleDownObstacle::LateRecords) => f.write_str("; now too many records would be late"),
+            None if remaining.is_zero() => Ok(()),
+            None => write!(f, ", {} remaining", short(*remaining)),
+        }
     }
 }
 

@@ -1,16 +1,21 @@
 //! Facts, policy and an observation -> what predictions start from.
 
+use std::time::Duration;
+
 use super::allowed::Levels;
 use super::facts::Facts;
 use super::lag::GroupLag;
 use super::observation::Observation;
 use super::policy::{Objective, Policy};
-use super::predict::{PredictionInput, Present};
+use super::predict::{CAUGHT_UP_S, PredictionInput, Present, SPEED, SPEED_UNPROVED};
 use super::sizing::Sizing;
 use super::units::Replicas;
 
 /// Points of the arrivals of the past objective, from which records get their age in a prediction.
 const PAST_POINTS: f64 = 6.0;
+
+/// Where not everything could be read for so long, it will not be any time soon: longer than it takes to elect a leader.
+const HOLDING_AFTER: Duration = Duration::from_secs(300);
 
 impl PredictionInput {
     /// The input now; nothing where no partition is known. Where the capacity is not known either, one record a
@@ -39,21 +44,26 @@ impl PredictionInput {
         let rates: Vec<f64> = estimator.loads.iter().map(|load| load.rate).collect();
         let rate = rates.iter().sum();
         let capacity = facts.capacity_of_member(policy).unwrap_or(1.0);
+        let is_guess = policy.capacity_hint.is_none() && !estimator.capacity.is_proved();
         let delays = &estimator.delays;
+        let (start_delay_s, mean_start_s) = delays.next_start_s(now);
         let mut situation = Self {
             objective_s,
+            caught_up_s: (estimator.poll_s + estimator.commit_interval_s).max(CAUGHT_UP_S),
             rates,
             backlogs: estimator.loads.iter().map(|load| if load.stuck { 0.0 } else { load.backlog }).collect(),
             past,
             past_step_s,
             sizing: sizing.clone(),
             capacity,
+            speed: if is_guess { SPEED_UNPROVED } else { SPEED },
             present: present(facts, observation, lag, capacity),
             assignments: Vec::new(),
             current,
+            is_holding: facts.complete_at.is_none_or(|at| now.saturating_sub(at) > HOLDING_AFTER),
             ceilings: Vec::new(),
-            start_delay_s: delays.longest_start_s(),
-            mean_start_s: delays.mean_start_s(),
+            start_delay_s,
+            mean_start_s,
             pending_start_s: delays.remaining_s(now),
             pause_s: delays.mean_pause_s(),
             surge: estimator.surges.remaining(rate, 0.0),

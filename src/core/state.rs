@@ -201,11 +201,13 @@ impl TimeLagState {
     }
 
     /// Feeds what arrived to the what-if groups, and lets them accrue savings while the group itself can be judged.
-    pub(super) fn feed(&mut self, facts: &Facts, now: Duration, is_judged: bool, has_capacity: bool) {
+    /// A poll that is not `complete` shows no time without a backlog, and does not end one either.
+    pub(super) fn feed(&mut self, facts: &Facts, now: Duration, is_judged: bool, complete: bool, has_capacity: bool) {
         let estimator = &facts.estimator;
         let is_judged = is_judged && estimator.delays.pending.is_none();
-        let is_steady = is_judged && !estimator.has_backlog();
-        self.no_backlog_since = self.no_backlog_since.or(Some(now)).filter(|_| is_steady);
+        let begins = (is_judged && complete).then_some(now);
+        let ends = estimator.has_backlog() || (complete && !is_judged);
+        self.no_backlog_since = self.no_backlog_since.or(begins).filter(|_| !ends);
         let Some(situation) = self.situation.as_ref().filter(|_| has_capacity) else { return };
         self.what_if.feed(situation, &self.levels.allowed, &estimator.loads, now, estimator.step_s);
         let last_change = facts.workload.changes.back();

@@ -68,6 +68,11 @@ pub enum Unknown {
         /// The group's id.
         group: String,
     },
+    /// The committed offsets are beyond the end of every partition, so they are not of these topics.
+    CommitsBeyondEnd {
+        /// The group's id.
+        group: String,
+    },
     /// A group of this kind has no committed offsets to compute its lag from.
     KindHasNoLag {
         /// The kind.
@@ -183,6 +188,7 @@ impl Unknown {
             | Self::NothingSelected { .. }
             | Self::HiddenTopics { .. }
             | Self::CommitsExpired { .. }
+            | Self::CommitsBeyondEnd { .. }
             | Self::KindHasNoLag { .. }
             | Self::TooMany { .. }
             | Self::GroupNeverSeen { .. }
@@ -216,6 +222,7 @@ impl Unknown {
             | Self::NothingSelected { .. }
             | Self::HiddenTopics { .. }
             | Self::CommitsExpired { .. }
+            | Self::CommitsBeyondEnd { .. }
             | Self::TooMany { .. }
             | Self::Protocol { .. }
             | Self::GroupNeverSeen { .. }
@@ -241,6 +248,7 @@ impl Unknown {
             Self::NothingSelected { .. } => "NothingSelected",
             Self::HiddenTopics { .. } => "HiddenTopics",
             Self::CommitsExpired { .. } => "CommitsExpired",
+            Self::CommitsBeyondEnd { .. } => "CommitsBeyondEnd",
             Self::KindHasNoLag { .. } => "KindHasNoLag",
             Self::TooMany { .. } => "TooMany",
             Self::Protocol { .. } => "ProtocolError",
@@ -290,6 +298,11 @@ impl fmt::Display for Unknown {
             Self::CommitsExpired { group } => write!(
                 f,
                 "the committed offsets of group \"{}\" have expired or were deleted: start its consumers so that they commit, and check offsets.retention.minutes",
+                printable(group)
+            ),
+            Self::CommitsBeyondEnd { group } => write!(
+                f,
+                "the committed offsets of group \"{}\" are beyond the end of every partition: if the topics were recreated, restart its consumers or reset its offsets",
                 printable(group)
             ),
             Self::KindHasNoLag { kind } => {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::{optional_time, seconds_between, time};
 use super::estimate::load::Load;
 use super::persisted::{Recent, persisted};
-use super::predict::{LATE_PRICE, LevelAssignment, PredictionInput, SPEED};
+use super::predict::{LATE_PRICE, LevelAssignment, PredictionInput};
 
 /// A what-if queue holds this share of the objective; what flows over is the level's failure.
 const BUFFER: f64 = 0.5;
@@ -83,6 +83,8 @@ pub(super) struct Saving {
     growth: f64,
     /// Seconds until it has been watched for long enough since the last change.
     hold_s: f64,
+    /// Whether it fails now, so that nothing is saved.
+    pub(super) is_failing: bool,
 }
 
 impl Saving {
@@ -135,7 +137,13 @@ impl WhatIfGroup {
             needed: (back_and_forth + failures) * penalty,
             growth: released / (count + 1.0),
             hold_s: MIN_HOLD_S - self.accrued / released,
+            is_failing: self.is_failing(situation),
         }
+    }
+
+    /// Whether its queues flow over, and those of the present level would not.
+    fn is_failing(&self, situation: &PredictionInput) -> bool {
+        self.failing && situation.throughput(self.replicas) < 0.97 * situation.throughput(situation.current)
     }
 
     /// Feeds the arrivals of the last `step_s` seconds in.
@@ -149,14 +157,14 @@ impl WhatIfGroup {
     ) {
         if self.queues.len() != assignment.members {
             // After a restart every queue is taken for as full as the fullest was.
-            self.queues = vec![self.delay_s * SPEED * situation.capacity; assignment.members];
+            self.queues = vec![self.delay_s * situation.speed * situation.capacity; assignment.members];
         }
         for ((load, owner), partition) in loads.iter().zip(&assignment.owners).zip(0..) {
             if !load.stuck && !situation.is_hot(partition) {
                 self.queues[*owner as usize] += load.arrived;
             }
         }
-        let speed = SPEED * situation.capacity;
+        let speed = situation.speed * situation.capacity;
         let wanted: f64 = self.queues.iter().map(|queue| queue.min(speed * step_s)).sum();
         let limit = situation.ceiling(self.replicas) * step_s;
         let share = if wanted > limit { limit / wanted } else { 1.0 };
@@ -269,10 +277,8 @@ impl WhatIfGroups {
     /// Every level below the present one that keeps up accrues what it would save in `step_s` seconds.
     pub(super) fn accrue(&mut self, situation: &PredictionInput, step_s: f64) {
         let current = situation.current;
-        let throughput = |replicas| situation.throughput(replicas);
-        let now = throughput(current);
         for level in self.levels.iter_mut().filter(|level| level.replicas < current) {
-            if level.failing && throughput(level.replicas) < 0.97 * now {
+            if level.is_failing(situation) {
                 level.accrued = 0.0;
             } else {
                 level.accrued += f64::from(current - level.replicas) * step_s;

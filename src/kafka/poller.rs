@@ -14,7 +14,7 @@ use tracing::{Instrument, Span, info, info_span, warn};
 use super::certificates::CertificateExpiry;
 use super::client::{CycleReport, KafkaClient, MemberScope};
 use super::settings::{ClusterSettings, SettingsError};
-use crate::core::{GroupQuery, Observation};
+use crate::core::{GroupQuery, MEASURING_INTERVAL, Observation};
 
 /// Polls one Kafka cluster. It stops when it is dropped or its token is cancelled.
 pub struct Poller {
@@ -70,6 +70,8 @@ struct PollerShared {
     subscriptions: Mutex<HashMap<GroupQuery, Publisher>>,
     /// Groups whose members are changing, according to the controller.
     changing: Mutex<HashSet<String>>,
+    /// Groups that are being measured, according to the controller, and since when.
+    measuring: Mutex<HashMap<String, Instant>>,
     statistics: Mutex<ClusterStatistics>,
     wake: Notify,
 }
@@ -77,6 +79,9 @@ struct PollerShared {
 /// How long the first cycle after a new subscription waits for further subscriptions, which come together when a
 /// controller starts.
 const BATCH_WINDOW: Duration = Duration::from_millis(20);
+/// A group is polled more often for so long at most: a measurement takes less, and one that does not end takes no more of
+/// the cluster.
+const MEASURES_FOR: Duration = Duration::from_secs(300);
 /// The interval varies by this share either way, so that several controllers don't poll at the same times.
 const JITTER: f64 = 0.05;
 
@@ -93,6 +98,7 @@ impl Poller {
         let shared = Arc::new(PollerShared {
             subscriptions: Mutex::default(),
             changing: Mutex::default(),
+            measuring: Mutex::default(),
             statistics: Mutex::default(),
             wake: Notify::new(),
         });
@@ -121,9 +127,9 @@ impl Poller {
         receiver
     }
 
-    /// A handle by which a subscriber reports whether a group's members are changing.
-    pub(crate) fn membership_hint(&self, group: &str) -> MembershipHint {
-        MembershipHint { shared: Arc::clone(&self.shared), group: group.to_owned() }
+    /// A handle by which a subscriber reports what a group's decisions wait for.
+    pub fn group_hint(&self, group: &str) -> GroupHint {
+        GroupHint { shared: Arc::clone(&self.shared), group: group.to_owned() }
     }
 
     /// The counters of polling so far.
@@ -139,15 +145,27 @@ impl Poller {
     }
 }
 
-/// Reports whether a group's members are changing. Dropping it withdraws the report.
-pub(crate) struct MembershipHint {
+/// Reports whether a group's members are changing and whether it is being measured. Dropping it withdraws both.
+pub struct GroupHint {
     shared: Arc<PollerShared>,
     group: String,
 }
 
-impl MembershipHint {
+impl GroupHint {
+    /// While a group is being measured it is polled every [`MEASURING_INTERVAL`], for [`MEASURES_FOR`] at most.
+    pub fn set_measuring(&self, measuring: bool) {
+        let mut groups = lock(&self.shared.measuring);
+        if !measuring {
+            groups.remove(&self.group);
+        } else if !groups.contains_key(&self.group) {
+            groups.insert(self.group.clone(), Instant::now());
+            drop(groups);
+            self.shared.wake.notify_one();
+        }
+    }
+
     /// While members are changing, they are described in every cycle instead of every third.
-    pub(crate) fn set_changing(&self, changing: bool) {
+    pub fn set_changing(&self, changing: bool) {
         let mut groups = lock(&self.shared.changing);
         if !changing {
             groups.remove(&self.group);
@@ -157,9 +175,10 @@ impl MembershipHint {
     }
 }
 
-impl Drop for MembershipHint {
+impl Drop for GroupHint {
     fn drop(&mut self) {
         self.set_changing(false);
+        self.set_measuring(false);
     }
 }
 
@@ -181,6 +200,17 @@ struct PollTask {
 enum CycleScope {
     All,
     Unread,
+    Measuring,
+}
+
+/// Whether a group that is being measured since then is polled more often.
+fn is_measured(since: Instant) -> bool {
+    since.elapsed() < MEASURES_FOR
+}
+
+/// An interval that varies a little.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(1.0 - JITTER + 2.0 * JITTER * fastrand::f64())
 }
 
 impl PollTask {
@@ -188,11 +218,13 @@ impl PollTask {
         // The first cycle starts with the first subscription.
         let mut next = Instant::now() + self.settings.poll_interval;
         loop {
+            let dense = Instant::now() + jittered(MEASURING_INTERVAL);
             let scope = tokio::select! {
                 // The interval before the wake-up: it covers new subscriptions too.
                 biased;
                 () = stop.cancelled() => break,
                 () = tokio::time::sleep_until(next) => CycleScope::All,
+                () = tokio::time::sleep_until(dense), if self.is_any_measured() => CycleScope::Measuring,
                 () = self.shared.wake.notified() => {
                     tokio::time::sleep(BATCH_WINDOW).await;
                     CycleScope::Unread
@@ -200,8 +232,7 @@ impl PollTask {
             };
             if scope == CycleScope::All {
                 // From now on: intervals that a slow cycle has missed are skipped.
-                let factor = 1.0 - JITTER + 2.0 * JITTER * fastrand::f64();
-                next = Instant::now() + self.settings.poll_interval.mul_f64(factor);
+                next = Instant::now() + jittered(self.settings.poll_interval);
             }
             let queries = self.due(scope);
             if queries.is_empty() {
@@ -225,8 +256,20 @@ impl PollTask {
     fn due(&self, scope: CycleScope) -> Vec<GroupQuery> {
         let mut subscriptions = lock(&self.shared.subscriptions);
         subscriptions.retain(|_, publisher| publisher.receiver_count() > 0);
-        let is_due = |publisher: &Publisher| scope == CycleScope::All || publisher.borrow().is_none();
-        subscriptions.iter().filter(|(_, publisher)| is_due(publisher)).map(|(query, _)| query.clone()).collect()
+        let measuring = lock(&self.shared.measuring);
+        let is_due = |query: &GroupQuery, publisher: &Publisher| match scope {
+            CycleScope::All => true,
+            CycleScope::Unread => publisher.borrow().is_none(),
+            CycleScope::Measuring => {
+                publisher.borrow().is_none() || measuring.get(&query.group).is_some_and(|since| is_measured(*since))
+            }
+        };
+        let due = subscriptions.iter().filter(|(query, publisher)| is_due(query, publisher));
+        due.map(|(query, _)| query.clone()).collect()
+    }
+
+    fn is_any_measured(&self) -> bool {
+        lock(&self.shared.measuring).values().any(|since| is_measured(*since))
     }
 
     /// Runs one cycle and publishes its observations.

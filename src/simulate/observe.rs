@@ -29,6 +29,7 @@ pub(super) struct SimulatedPoller {
     assignor: String,
     partial: f64,
     failed: f64,
+    unreadable: usize,
     rng: Rng,
 }
 
@@ -41,6 +42,7 @@ impl SimulatedPoller {
             assignor: scenario.group.assignor.name().to_owned(),
             partial: scenario.polls.partial,
             failed: scenario.polls.failed,
+            unreadable: scenario.polls.unreadable as usize,
             rng: stream(seed, Purpose::Polls),
         }
     }
@@ -56,7 +58,8 @@ impl SimulatedPoller {
         let never_less_than_one = partial.then(|| self.rng.usize(..self.partitions.len()));
         let mut seen = Vec::with_capacity(self.partitions.len());
         for (p, (topic, number)) in self.partitions.iter().enumerate() {
-            let unknown = partial && (never_less_than_one == Some(p) || self.rng.f64() < UNKNOWN_SHARE);
+            let missed = partial && (never_less_than_one == Some(p) || self.rng.f64() < UNKNOWN_SHARE);
+            let unknown = missed || p + self.unreadable >= self.partitions.len();
             let log = &world.logs[p];
             let offset = |offset: u64| Offset::new(offset as i64).ok_or(Unknown::Missing);
             seen.push(PartitionObservation {

@@ -45,8 +45,8 @@ pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
             autoscaler.restart(how);
         }
         if world.now >= next_recommendation {
-            next_recommendation += autoscaler.interval();
             recommend(autoscaler.as_mut(), &mut poller, &mut world, &mut recorder);
+            next_recommendation += autoscaler.interval();
         }
         world.tick();
         recorder.tick(&world);

@@ -118,11 +118,13 @@ pub struct PollSettings {
     pub partial: f64,
     /// The share of polls that fail.
     pub failed: f64,
+    /// So many partitions, the last ones, that no poll can read: without a leader, or without permission.
+    pub unreadable: u32,
 }
 
 impl Default for PollSettings {
     fn default() -> Self {
-        Self { interval: Duration::from_secs(10), partial: 0.0, failed: 0.0 }
+        Self { interval: Duration::from_secs(10), partial: 0.0, failed: 0.0, unreadable: 0 }
     }
 }
 

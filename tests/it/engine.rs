@@ -167,6 +167,8 @@ fn committed_beyond_the_end_lowers_nothing_for_a_window_and_never_to_zero() {
         every_ten_seconds(310, 1_500, &alone, 1, 1, "NotIdleYet"),
     ]);
     check("alone", policy(20, 0, None), polls);
+    let all = lags(&[0]).with(0, Seen { committed: 5_000, start: 0, end: 1_000 });
+    check("everywhere", policy(20, 0, None), every_ten_seconds(0, 900, &all, 3, 3, "DataIncomplete"));
 }
 
 #[test]

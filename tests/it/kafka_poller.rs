@@ -55,6 +55,23 @@ async fn a_subscription_is_polled_at_once_then_each_interval_and_ends_with_its_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_is_being_measured_is_polled_long_before_the_interval_is_over_and_no_other() {
+    let mock = Mock::start(1);
+    mock.topic("orders", 2, 1);
+    let mut settings = settings(&mock.bootstrap());
+    settings.poll_interval = Duration::from_secs(600);
+    let poller = Poller::start(settings, now, &CancellationToken::new()).unwrap();
+    let (mut measured, mut other) = (poller.subscribe(query("a", "orders")), poller.subscribe(query("b", "orders")));
+    let first = next(&mut measured).await.at;
+    next(&mut other).await;
+    let hint = poller.group_hint("a");
+    hint.set_measuring(true);
+    let (second, third) = (next(&mut measured).await.at, next(&mut measured).await.at);
+    assert!(first < second && third - second >= Duration::from_millis(1_500), "{first:?}, {second:?}, {third:?}");
+    assert!(!other.has_changed().unwrap(), "the other one waits for the interval");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_slow_cluster_does_not_delay_another() {
     let (slow, quick) = (Mock::start(1), Mock::start(1));
     [&slow, &quick].into_iter().for_each(|mock| mock.topic("orders", 2, 1));

@@ -396,6 +396,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::NothingSelected { selection: "9".into(), topics: "orders".into() },
         Unknown::HiddenTopics { group: "orders".into() },
         Unknown::CommitsExpired { group: "orders".into() },
+        Unknown::CommitsBeyondEnd { group: "orders".into() },
         Unknown::KindHasNoLag { kind: GroupKind::Share },
         Unknown::TooMany { what: "partitions".into(), most: 100_000 },
         Unknown::Protocol { detail: "a length of -7".into() },

@@ -11,12 +11,10 @@ mod prediction;
 use std::time::Duration;
 
 use super::super::clock::{length, seconds_between};
-use super::super::estimate::capacity::ENOUGH_S;
 use super::super::policy::Objective;
 use super::super::reason::{Reason, RuleResult};
 use super::super::state::{Recommendations, TimeLagState};
 use super::super::units::{RecordsPerSecond, Replicas};
-use super::super::what_if::Saving;
 use super::input::{Choice, RuleInput, RuleOutput};
 use evaluation::Evaluation;
 use prediction::{LevelPrediction, Predictions};
@@ -32,8 +30,12 @@ const MORE_DEMAND: f64 = 1.15;
 /// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
 /// no reason to keep replicas.
 const NEGLIGIBLE_AGE: f64 = 0.25;
-/// Seconds beyond the objective, and two commit intervals, after which replicas are added though the capacity is unknown.
+/// Seconds beyond the objective, and [`MEASURED_IN_COMMITS`], after which replicas are added though the capacity is
+/// unknown.
 const DOUBLES_AFTER_S: f64 = 40.0;
+/// Commit intervals that a measurement takes: members settle for one, the first commit is seen after one, and the rate
+/// between commits two later counts. Replicas that are added before start all of it again.
+const MEASURED_IN_COMMITS: f64 = 4.0;
 /// Seconds without backlog, at least, before a level is left to measure the capacity of a replica.
 const PROBE_HOLD_S: f64 = 60.0;
 /// For how long no replica is removed where offsets contradict each other.
@@ -64,7 +66,9 @@ pub(super) fn decide(
         predictions,
         situation,
     };
-    let choice = input.held().unwrap_or_else(|| evaluation.run(recommendations, beyond_since));
+    // A poll without a recommendation is not a part of the window of `behavior`.
+    let complete_since = recommendations.complete_since.take();
+    let choice = input.held().unwrap_or_else(|| evaluation.run(recommendations, complete_since, beyond_since));
     let (desired, reason) = choice;
     RuleOutput {
         desired,
@@ -80,7 +84,12 @@ impl Evaluation<'_> {
         self.input.current().0
     }
 
-    fn run(&self, recommendations: &mut Recommendations, beyond_since: &mut Option<Duration>) -> Choice {
+    fn run(
+        &self,
+        recommendations: &mut Recommendations,
+        complete_since: Option<Duration>,
+        beyond_since: &mut Option<Duration>,
+    ) -> Choice {
         let current = self.input.current();
         let (min, max) = (self.input.policy.bounds.min(), self.input.policy.bounds.max());
         if current < min {
@@ -99,6 +108,7 @@ impl Evaluation<'_> {
                 None => self.unmeasured(beyond_since),
             }),
         };
+        recommendations.complete_since = complete_since;
         self.within_behavior(recommendations, choice)
     }
 
@@ -220,13 +230,11 @@ impl Evaluation<'_> {
         }
         let estimator = &self.input.facts.estimator;
         let settled = estimator.is_stable(self.input.observation) && estimator.is_settled(self.input.now());
-        let savings = self.savings(predictions);
-        let is_enough = |level: u32, saving: &Saving| saving.is_enough() && would_stay(predictions, level);
-        let released = savings.iter().find(|(level, saving)| settled && is_enough(*level, saving));
-        if let Some((level, saving)) = released {
-            return (Replicas(*level), Reason::ScaleDownProven(self.saving_of(*level, saving)));
+        let lower = self.lower_levels(predictions);
+        if let Some(level) = lower.iter().find(|level| settled && level.is_proven()) {
+            return (Replicas(level.replicas), Reason::ScaleDownProven(self.saving_of(level)));
         }
-        (stay, self.hold(predictions, &savings))
+        (stay, self.hold(predictions, &lower))
     }
 
     /// A backlog that will be gone soon is what the replicas are there for. What-if groups know nothing of it.
@@ -251,7 +259,8 @@ impl Evaluation<'_> {
         if busy {
             let beyond = if is_beyond { *beyond_since.get_or_insert(now) } else { now };
             let since = beyond.max(estimator.unsettled_at.unwrap_or(now));
-            let is_due = seconds_between(since, now) >= DOUBLES_AFTER_S + 2.0 * estimator.commit_interval_s;
+            let is_due =
+                seconds_between(since, now) >= DOUBLES_AFTER_S + MEASURED_IN_COMMITS * estimator.commit_interval_s;
             // Members that have not come yet can't be measured, and more of them would not come either.
             if is_due && self.input.awaited.is_none() {
                 let doubled = stay.0.saturating_mul(2).min(self.input.allowed.ceiling.0);
@@ -266,8 +275,8 @@ impl Evaluation<'_> {
             return (stay, reason);
         }
         if busy {
-            let evidence_seconds = estimator.capacity.evidence_seconds();
-            return (stay, Reason::MeasuringCapacity { evidence_seconds, needed_seconds: ENOUGH_S });
+            let (evidence_seconds, needed_seconds) = estimator.measuring_s(now);
+            return (stay, Reason::MeasuringCapacity { evidence_seconds, needed_seconds });
         }
         self.probe().unwrap_or((stay, Reason::Steady(RuleResult::Unmeasured)))
     }
@@ -334,15 +343,4 @@ impl Evaluation<'_> {
         }
         (wanted, reason)
     }
-}
-
-/// Whether a lower level carries the load, and what would be late there is worth less than what it saves: it would be
-/// left again otherwise.
-fn would_stay(predictions: &Predictions<'_>, level: u32) -> bool {
-    let situation = predictions.situation;
-    let (there, here) = (predictions.of_level(level), predictions.of_level(situation.current));
-    let (Some(there), Some(here)) = (there, here) else { return false };
-    let late = there.queues.late - here.queues.late - situation.negligible();
-    situation.carries_as_much(level)
-        && situation.late_price(late) <= f64::from(situation.current - level) * situation.horizon_s()
 }

@@ -267,7 +267,8 @@ proptest! {
         play(&load, |tested| {
             let Some(changed_at) = tested.changed_at else { return };
             let since = tested.now_s() - changed_at;
-            let patience = 2.0 * tested.after.facts.estimator.delays.longest_start_s() + 60.0;
+            // As long as a Deployment waits for its pods, where no start was seen yet.
+            let patience = (2.0 * tested.after.facts.estimator.delays.longest_start_s() + 60.0).max(600.0);
             let (current, desired) = (tested.decision.current().0, tested.decision.desired.0);
             if let Reason::ChangePending { .. } = tested.decision.reason {
                 assert!(since <= patience + POLL, "waits since {since} s: {}", tested.decision.reason);

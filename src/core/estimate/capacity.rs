@@ -21,15 +21,23 @@ use super::load::Load;
 
 /// Evidence is half forgotten after so many seconds of work at the limit; without any, nothing is forgotten.
 const HALF_LIFE_S: f64 = 40.0;
-/// The usual capacity is half forgotten after so many seconds of work at the limit.
-const USUAL_HALF_LIFE_S: f64 = 1200.0;
-/// Seconds without a member at its limit after which the usual capacity counts again: half of it after as long once more.
-/// A slow member may have recovered, and no measurement would show it.
-const STALE_AFTER_S: f64 = 600.0;
+/// A capacity that was believed for so many seconds is one that members usually have.
+const USUAL_AFTER_S: f64 = 600.0;
+/// Seconds without a member at its limit after which the usual capacity is believed again: a slow member may have
+/// recovered, and no measurement would show it. Twice as long after each time that this was wrong.
+const RETRY_AFTER_S: f64 = 600.0;
+/// The longest of these times, in seconds.
+const RETRY_AFTER_AT_MOST_S: f64 = 4.0 * 3600.0;
+/// Capacities that differ by less than this share are the same.
+const SAME: f64 = 0.1;
 /// Seconds at the limit before a member's rate means anything, at least; and between two and three polls.
 const PROOF_S: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
-pub(in crate::core) const ENOUGH_S: f64 = 20.0;
+const ENOUGH_S: f64 = 20.0;
+/// Seconds from one commit to another of a member that is behind, before its rate counts.
+const EARLY_S: f64 = 10.0;
+/// A member with more than so many seconds of its arrivals to read is behind.
+const BEHIND_S: f64 = 10.0;
 /// A lower bound is a mean over at least this long.
 const BOUND_WINDOW_S: f64 = 60.0;
 /// A lower bound is half forgotten after so many seconds: programs and machines change.
@@ -41,6 +49,8 @@ const OWN_HALF_LIFE_S: f64 = 120.0;
 /// Records beyond what arrives in a poll that must wait, so that a partition with next to no traffic is not taken for a
 /// busy one.
 const SPARE_RECORDS: f64 = 5.0;
+/// Polls in a row that can't read some partitions of a member, always the same, before it is measured by the others.
+const OTHERS_COUNT_AFTER: u32 = 3;
 /// Arrivals between polls are noisy.
 const SPARE_SHARE: f64 = 1.3;
 
@@ -49,10 +59,16 @@ const SPARE_SHARE: f64 = 1.3;
 pub(in crate::core) struct CapacityEstimate {
     /// Records and seconds of members at their limit; what is old counts for less.
     evidence: Evidence,
-    /// The same over a longer time: the usual capacity.
-    usual: Evidence,
     /// Whether there was ever enough evidence.
     believed: bool,
+    /// Records/s that were believed for ten minutes at least: the highest of them.
+    usual: f64,
+    /// The lowest capacity that was believed since a time.
+    lowest: f64,
+    #[serde(with = "optional_time")]
+    lowest_since: Option<Duration>,
+    /// How often in a row the usual capacity was believed again in vain.
+    retries: u32,
     /// Records/s that a member has done without being at its limit, and since when that is known.
     lower_bound: f64,
     #[serde(with = "optional_time")]
@@ -63,11 +79,17 @@ pub(in crate::core) struct CapacityEstimate {
     /// The members by their ids, no more than the group has; in order, so that sums always come out the same.
     #[serde(skip)]
     members: BTreeMap<String, MemberWindow>,
+    /// Evidence of members that were behind, without the time that proves it: what counts until there is enough that is
+    /// proved.
+    #[serde(skip)]
+    early: Evidence,
     /// Records committed by the whole group: (when, sum), a few minutes of it.
     #[serde(skip)]
     committed: VecDeque<(Duration, f64)>,
 }
-persisted!(CapacityEstimate { evidence, usual, believed, lower_bound, bound_at, at_limit_at } not { members, committed });
+persisted!(CapacityEstimate {
+    evidence, believed, usual, lowest, lowest_since, retries, lower_bound, bound_at, at_limit_at
+} not { members, early, committed });
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 struct Evidence {
@@ -91,17 +113,34 @@ impl Evidence {
     }
 }
 
+/// A commit of a member.
+#[derive(Clone, Copy, Debug)]
+struct CommitEdge {
+    at: Duration,
+    /// The sum of its partitions' offsets.
+    sum: f64,
+    /// Whether the member was at its limit.
+    busy: bool,
+    /// Whether it had more to do than a member ever has that keeps up.
+    behind: bool,
+}
+
 /// One member since the last rebalance.
 #[derive(Clone, Copy, Debug, Default)]
 struct MemberWindow {
-    /// The last commit that was seen: when, the sum of its partitions' offsets, and whether the member was at its limit.
-    edge: Option<(Duration, f64, bool)>,
+    /// The last commit that was seen.
+    edge: Option<CommitEdge>,
     /// Since when it has been at its limit at every commit.
     busy_since: Option<Duration>,
     /// From where a lower bound is counted: when, and the sum then.
     anchor: Option<(Duration, f64)>,
     /// Evidence of a time at its limit that is too short yet to mean anything.
     pending: Evidence,
+    /// The same of a time in which it was behind.
+    behind: Evidence,
+    /// Its partitions that could be read, by a hash; and others that were read instead, and how often in a row.
+    read: Option<u64>,
+    others: (u64, u32),
     /// Its own evidence.
     own: Evidence,
     /// The part of it since the last rebalance, and its rate before that.
@@ -116,12 +155,30 @@ impl MemberWindow {
         self.busy_since.map_or(0.0, |since| seconds_between(since, now))
     }
 
+    /// Whether the partitions that could be read are those that its counts are of. Others are once they stay the same.
+    fn reads(&mut self, read: &[usize]) -> bool {
+        let read = read.iter().fold(0_u64, |hash, at| hash.wrapping_mul(1_000_003).wrapping_add(*at as u64 + 1));
+        if self.read == Some(read) {
+            self.others = (read, 0);
+            return true;
+        }
+        let times = if self.others.0 == read { self.others.1 + 1 } else { 1 };
+        self.others = (read, times);
+        if self.read.is_some() && times < OTHERS_COUNT_AFTER {
+            return false;
+        }
+        self.start_over();
+        self.read = Some(read);
+        true
+    }
+
     /// Starts new counts, because earlier ones are not comparable. The member's own capacity is kept.
     fn start_over(&mut self) {
         // Polls during one rebalance start over many times; only what came in between would be a new rate.
         let measured = self.own.rate().filter(|_| self.own.seconds >= ENOUGH_S && self.since.seconds > 0.0);
         let before = measured.or(self.before);
-        *self = Self { own: self.own, before, present: self.present, ..Self::default() };
+        let Self { own, present, read, others, .. } = *self;
+        *self = Self { own, before, present, read, others, ..Self::default() };
     }
 }
 
@@ -131,12 +188,14 @@ pub(super) struct Timing {
     pub(super) now: Duration,
     pub(super) poll_s: f64,
     pub(super) commit_interval_s: f64,
+    /// A member that has not committed for so many seconds has nothing to do, or stands still.
+    pub(super) silent_s: f64,
 }
 
 impl Timing {
     /// For how long a member must have been at its limit before its rate means anything. Polls see a commit up to a poll
     /// or a commit interval late, whichever is shorter, and all members' at once: over 10 s that is a half or a double.
-    fn proof_s(self) -> f64 {
+    pub(super) fn proof_s(self) -> f64 {
         PROOF_S.max(2.5 * self.poll_s).max(2.0 * self.commit_interval_s)
     }
 
@@ -152,7 +211,10 @@ const MAX_POINTS: usize = 64;
 impl CapacityEstimate {
     /// A rebalance or a gap: nothing before it is comparable with what comes.
     pub(super) fn forget_windows(&mut self) {
-        self.members.values_mut().for_each(MemberWindow::start_over);
+        for window in self.members.values_mut() {
+            window.start_over();
+            window.read = None;
+        }
         self.committed.clear();
     }
 
@@ -161,8 +223,9 @@ impl CapacityEstimate {
         *self = Self::default();
     }
 
-    /// Takes what a settled, complete, stable observation shows of so many members, described or not. `explained`:
-    /// something else than the members limits the group, so slowness is no evidence against them.
+    /// Takes what a settled, stable observation shows of so many members, described or not. A member counts where the
+    /// same ones of its partitions were read as before, whatever could not be read of the others. `explained`: something else than the
+    /// members limits the group, so slowness is no evidence against them.
     pub(super) fn learn(
         &mut self,
         timing: Timing,
@@ -172,35 +235,48 @@ impl CapacityEstimate {
         loads: &[Load],
         explained: bool,
     ) {
-        let sum: f64 = lag.by_partition.iter().filter_map(|partition| partition.committed()).map(as_f64).sum();
-        if self.committed.len() >= MAX_POINTS {
-            self.committed.pop_front();
+        if lag.complete {
+            let sum: f64 = lag.by_partition.iter().filter_map(|partition| partition.committed()).map(as_f64).sum();
+            if self.committed.len() >= MAX_POINTS {
+                self.committed.pop_front();
+            }
+            self.committed.push_back((timing.now, sum));
         }
-        self.committed.push_back((timing.now, sum));
-
-        let mut fresh = Evidence::default();
+        self.retry_usual(timing.now);
+        let (mut fresh, mut early) = (Evidence::default(), Evidence::default());
         let mut span_s: f64 = 0.0;
         self.members.values_mut().for_each(|window| window.present = false);
+        let is_read = |at: usize| lag.by_partition[at].lag.lag().is_some();
         let hidden = members.iter().all(|member| member.assignment.is_empty());
         if hidden {
             // Who has what can't be seen: the group as one member.
-            let all = (0..loads.len()).collect::<Vec<_>>();
-            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut fresh, &mut span_s);
+            let all = (0..loads.len()).filter(|&at| is_read(at)).collect::<Vec<_>>();
+            self.look(
+                timing,
+                "",
+                &all,
+                count.max(1) as usize,
+                lag,
+                loads,
+                explained,
+                &mut fresh,
+                &mut early,
+                &mut span_s,
+            );
         } else {
             let mut owned = Vec::new();
             for member in members {
                 owned.clear();
-                owned.extend(member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number)));
-                if !owned.is_empty() {
-                    self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut fresh, &mut span_s);
-                }
+                let assigned = member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number));
+                owned.extend(assigned.filter(|&at| is_read(at)));
+                self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut fresh, &mut early, &mut span_s);
             }
         }
         self.members.retain(|_, window| window.present);
         // The few that are at their limit while the others keep up are the slow ones, or those with most to do: what
         // they can do says nothing about the others.
-        if self.are_most_busy() || !self.believed {
-            self.add(timing, fresh, span_s, explained);
+        if self.are_most_busy() || self.what_is_known().rate().is_none() {
+            self.add(timing, fresh, early, span_s, explained);
         }
     }
 
@@ -215,6 +291,7 @@ impl CapacityEstimate {
         loads: &[Load],
         explained: bool,
         fresh: &mut Evidence,
+        early: &mut Evidence,
         span_s: &mut f64,
     ) {
         if !self.members.contains_key(id) {
@@ -223,9 +300,8 @@ impl CapacityEstimate {
         let Some(window) = self.members.get_mut(id) else { return };
         window.present = true;
         let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
-        if !live().any(|load| load.progressed) {
-            let silent =
-                window.edge.is_none_or(|(at, _, _)| seconds_between(at, timing.now) > 3.0 * timing.commit_interval_s);
+        if owned.is_empty() || !window.reads(owned) || !live().any(|load| load.progressed) {
+            let silent = window.edge.is_none_or(|edge| seconds_between(edge.at, timing.now) > timing.silent_s);
             if silent {
                 window.start_over();
             }
@@ -237,12 +313,24 @@ impl CapacityEstimate {
         let busy = if hidden { live().all(waits) } else { live().any(|load| load.progressed && waits(load)) };
         let committed = owned.iter().filter_map(|&at| lag.by_partition[at].committed());
         let sum: f64 = committed.map(as_f64).sum();
-        let before = window.edge.replace((timing.now, sum, busy));
-        if let Some((at, then, true)) = before.filter(|_| busy) {
-            window.pending.add(
-                Evidence { seconds: seconds_between(at, timing.now), records: (sum - then).max(0.0) / count as f64 },
-                1.0,
-            );
+        let is_behind = |load: &Load| waits(load) && load.lag > BEHIND_S * load.rate + SPARE_RECORDS;
+        let behind = busy && live().any(|load| load.progressed && is_behind(load));
+        let before = window.edge.replace(CommitEdge { at: timing.now, sum, busy, behind });
+        let done = before.map_or(Evidence::default(), |before| Evidence {
+            seconds: seconds_between(before.at, timing.now),
+            records: (sum - before.sum).max(0.0) / count as f64,
+        });
+        if before.is_some_and(|before| before.behind && behind) {
+            window.behind.add(done, 1.0);
+            if window.behind.seconds >= EARLY_S {
+                let own = std::mem::take(&mut window.behind);
+                early.add(Evidence { records: own.records * count as f64, seconds: own.seconds * count as f64 }, 1.0);
+            }
+        } else {
+            window.behind = Evidence::default();
+        }
+        if before.is_some_and(|before| before.busy && busy) {
+            window.pending.add(done, 1.0);
             if window.busy_for_s(timing.now) >= timing.proof_s() {
                 let own = std::mem::take(&mut window.pending);
                 window.since.add(own, 1.0);
@@ -261,10 +349,8 @@ impl CapacityEstimate {
             window.anchor = None;
             return;
         }
-        if let Some((at, _, _)) = before {
-            // It keeps up, so a time at its limit that is long ago says less and less about it.
-            window.own.fade(0.5_f64.powf(seconds_between(at, timing.now) / OWN_HALF_LIFE_S));
-        }
+        // It keeps up, so a time at its limit that is long ago says less and less about it.
+        window.own.fade(0.5_f64.powf(done.seconds / OWN_HALF_LIFE_S));
         let (since, from) = *window.anchor.get_or_insert((timing.now, sum));
         let watched_s = seconds_between(since, timing.now);
         if watched_s >= BOUND_WINDOW_S {
@@ -280,33 +366,64 @@ impl CapacityEstimate {
         self.bound_at = Some(now);
     }
 
-    fn add(&mut self, timing: Timing, fresh: Evidence, span_s: f64, explained: bool) {
-        let Some(rate) = fresh.rate() else { return };
-        if explained && self.evidence.rate().is_some_and(|known| rate < 0.9 * known) {
+    fn add(&mut self, timing: Timing, fresh: Evidence, early: Evidence, span_s: f64, explained: bool) {
+        let seen = if self.believed || fresh.seconds > 0.0 { fresh } else { early };
+        let Some(rate) = seen.rate() else { return };
+        if explained && self.what_is_known().rate().is_some_and(|known| rate < (1.0 - SAME) * known) {
             return;
         }
-        self.evidence.add(fresh, 0.5_f64.powf(span_s / timing.window_s()));
-        self.usual.add(fresh, 0.5_f64.powf(span_s / USUAL_HALF_LIFE_S));
-        self.at_limit_at = Some(timing.now);
-        if self.evidence.seconds >= ENOUGH_S {
-            self.believed = true;
-            // What was measured beats a bound, or a collapse of the capacity would not show.
-            self.lower_bound = self.lower_bound.min(self.evidence.rate().unwrap_or(f64::INFINITY));
+        if self.lowest_since.is_some_and(|since| seconds_between(since, timing.now) >= USUAL_AFTER_S) {
+            self.usual = self.usual.max(self.lowest);
+            self.lowest_since = None;
         }
+        if rate >= (1.0 - SAME) * self.usual {
+            self.retries = 0;
+        }
+        self.evidence.add(fresh, 0.5_f64.powf(span_s / timing.window_s()));
+        self.early.add(early, 0.5_f64.powf(timing.poll_s / timing.window_s()));
+        self.believed |= self.evidence.seconds >= ENOUGH_S;
+        self.at_limit_at = Some(timing.now);
+        let known = self.what_is_known().rate().unwrap_or(rate);
+        self.lowest = self.lowest_since.map_or(known, |_| self.lowest.min(known));
+        self.lowest_since = self.lowest_since.or(Some(timing.now));
+        if self.believed {
+            // What was measured beats a bound, or a collapse of the capacity would not show.
+            self.lower_bound = self.lower_bound.min(known);
+        }
+    }
+
+    /// Believes the usual capacity again where nothing has shown for long that it is lower.
+    fn retry_usual(&mut self, now: Duration) {
+        let wait_s = (RETRY_AFTER_S * 2_f64.powi(self.retries.min(8) as i32)).min(RETRY_AFTER_AT_MOST_S);
+        let is_lower = self.what_is_known().rate().is_some_and(|rate| rate < (1.0 - SAME) * self.usual);
+        if is_lower && self.at_limit_at.is_some_and(|at| seconds_between(at, now) >= wait_s) {
+            self.evidence = Evidence { records: self.usual * ENOUGH_S, seconds: ENOUGH_S };
+            self.believed = true;
+            self.lowest_since = None;
+            self.retries = self.retries.saturating_add(1);
+        }
+    }
+
+    /// What was measured, and until there is enough of it what seems to be so: members that are behind at two commits have
+    /// not been idle in between.
+    fn what_is_known(&self) -> Evidence {
+        if self.believed { self.evidence } else { self.early }
+    }
+
+    /// Whether there was ever enough evidence from members that were at their limit for long enough.
+    pub(in crate::core) fn is_proved(&self) -> bool {
+        self.believed
     }
 
     /// Records/s of one member, as far as it was measured.
-    pub(in crate::core) fn measured(&self, now: Duration) -> Option<f64> {
-        let recent = self.evidence.rate().filter(|rate| self.believed && *rate > 0.0)?;
-        let usual = self.usual.rate().unwrap_or(recent).max(recent);
-        let stale_s = (seconds_between(self.at_limit_at.unwrap_or(now), now) - STALE_AFTER_S).max(0.0);
-        let believed = usual + (recent - usual) * 0.5_f64.powf(stale_s / STALE_AFTER_S);
-        Some(believed.max(self.lower_bound))
+    pub(in crate::core) fn measured(&self) -> Option<f64> {
+        let rate = self.what_is_known().rate().filter(|rate| *rate > 0.0)?;
+        Some(rate.max(self.lower_bound))
     }
 
-    /// Seconds of evidence so far, with what is not proved yet.
-    pub(in crate::core) fn evidence_seconds(&self) -> f64 {
-        self.evidence.seconds + self.members.values().map(|window| window.pending.seconds).sum::<f64>()
+    /// Seconds for which the first member to be measured has been at its limit.
+    pub(super) fn busy_for_s(&self, now: Duration) -> f64 {
+        self.members.values().map(|window| window.busy_for_s(now)).fold(0.0, f64::max)
     }
 
     /// Records/s of one member: the mean of all, and the more it was at its limit itself, its own.
@@ -365,8 +482,8 @@ impl CapacityEstimate {
         hint: Option<RecordsPerSecond>,
         sizing: &Sizing,
     ) -> Capacity {
-        let measured = self.measured(now).map(|rate| RecordsPerSecond(sizing.rate_of_replica(rate)));
-        let bound = self.evidence.rate().is_some_and(|rate| self.lower_bound > rate);
+        let measured = self.measured().map(|rate| RecordsPerSecond(sizing.rate_of_replica(rate)));
+        let bound = self.what_is_known().rate().is_some_and(|rate| self.lower_bound > rate);
         let source = match (measured, hint) {
             (Some(_), _) if bound => CapacitySource::LowerBound,
             (Some(_), _) => CapacitySource::Measured,
@@ -376,7 +493,7 @@ impl CapacityEstimate {
         Capacity {
             per_replica: measured.or(hint),
             source,
-            evidence_seconds: self.evidence.seconds,
+            evidence_seconds: self.what_is_known().seconds,
             age_seconds: self.at_limit_at.map(|at| seconds_between(at, now)),
         }
     }

@@ -149,7 +149,7 @@ impl Ceiling {
         }
         let Some(believed) = self.believed else { return };
         // Fewer members that should still reach the ceiling and do not: they are slow themselves.
-        let possible = capacity.measured(now).map_or(0.0, |each| each * f64::from(members));
+        let possible = capacity.measured().map_or(0.0, |each| each * f64::from(members));
         let possible = possible.min(self.at(members, members));
         let is_wrong =
             |throughput: f64| throughput < CONTRADICTED * possible || throughput > REFUTED * believed.throughput;

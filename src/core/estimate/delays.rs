@@ -13,14 +13,17 @@ use super::super::persisted::{Recent, persisted};
 const START_PRIOR_S: f64 = 40.0;
 /// Starts that are remembered: few enough to forget the one that pulled an image.
 const STARTS: usize = 6;
-/// Seconds that a rebalance is believed to take before the first one was seen.
+/// Seconds that a rebalance is believed to take before one was seen. That counts as much as [`PAUSE_PRIORS`] rebalances
+/// that were seen: the first one, with pods that join one by one, is often the longest.
 const PAUSE_PRIOR_S: f64 = 10.0;
+/// Rebalances that the prior counts for.
+const PAUSE_PRIORS: f64 = 2.0;
 /// Rebalances that are remembered. A poll sees a short one only by chance, so their mean counts and it takes several.
 const PAUSES: usize = 8;
-/// The least that a rebalance takes, in seconds, though no poll may have seen one.
-const SHORTEST_PAUSE_S: f64 = 2.0;
 /// A change that takes longer than twice what it usually takes and so many seconds has failed, or hangs.
 const OVERDUE_MARGIN_S: f64 = 60.0;
+/// Before the first start was seen it may take so many seconds: as long as a Deployment waits for its pods by default.
+const FIRST_START_AT_MOST_S: f64 = 600.0;
 
 /// What was learnt of starts and rebalances.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -80,19 +83,35 @@ impl Delays {
 
     /// Whether the change has been pending for so long that nothing waits for it any more.
     pub(in crate::core) fn is_overdue(&self, now: Duration) -> bool {
-        let most = 2.0 * self.longest_start_s() + OVERDUE_MARGIN_S;
-        self.pending.is_some_and(|change| seconds_between(change.since, now) > most)
+        self.pending.is_some_and(|change| seconds_between(change.since, now) > self.patience_s(change))
+    }
+
+    /// For how many seconds a change is waited for.
+    pub(in crate::core) fn patience_s(&self, change: PendingChange) -> f64 {
+        if self.starts.is_empty() && change.to > change.from {
+            return FIRST_START_AT_MOST_S;
+        }
+        2.0 * self.longest_start_s() + OVERDUE_MARGIN_S
+    }
+
+    /// For how many seconds new members have been awaited; nothing where none are.
+    fn starting_for_s(&self, now: Duration) -> Option<f64> {
+        let change = self.pending.filter(|change| change.to > change.from)?;
+        Some(seconds_between(change.since, now))
+    }
+
+    /// Seconds that a start would take now, at worst and on average: never less than one that is not over has taken.
+    pub(in crate::core) fn next_start_s(&self, now: Duration) -> (f64, f64) {
+        let least_s = self.starting_for_s(now).unwrap_or(0.0);
+        (self.longest_start_s().max(least_s), self.mean_start_s().max(least_s))
     }
 
     /// Seconds until the pending change is complete; 0 for one that is overdue, as nothing is expected of it.
     pub(in crate::core) fn remaining_s(&self, now: Duration) -> f64 {
-        match self.pending.filter(|_| !self.is_overdue(now)) {
-            Some(change) if change.to > change.from => {
-                // What takes longer than ever before takes about half as long again.
-                let elapsed_s = seconds_between(change.since, now);
-                (self.longest_start_s() - elapsed_s).max(0.5 * elapsed_s)
-            }
-            Some(_) | None => 0.0,
+        match self.starting_for_s(now).filter(|_| !self.is_overdue(now)) {
+            // What takes longer than ever before takes about half as long again.
+            Some(elapsed_s) => (self.longest_start_s() - elapsed_s).max(0.5 * elapsed_s),
+            None => 0.0,
         }
     }
 
@@ -102,16 +121,13 @@ impl Delays {
     }
 
     /// The same, their mean.
-    pub(in crate::core) fn mean_start_s(&self) -> f64 {
-        mean(&self.starts).unwrap_or(START_PRIOR_S)
+    fn mean_start_s(&self) -> f64 {
+        if self.starts.is_empty() { START_PRIOR_S } else { self.starts.iter().sum::<f64>() / self.starts.len() as f64 }
     }
 
-    /// Seconds that members stand still in a rebalance: the mean of the last few.
+    /// Seconds that members stand still in a rebalance: the mean of the last few, and of what is believed before.
     pub(in crate::core) fn mean_pause_s(&self) -> f64 {
-        mean(&self.pauses).map_or(PAUSE_PRIOR_S, |pause_s| pause_s.max(SHORTEST_PAUSE_S))
+        let seen_s = self.pauses.iter().sum::<f64>();
+        (PAUSE_PRIORS * PAUSE_PRIOR_S + seen_s) / (PAUSE_PRIORS + self.pauses.len() as f64)
     }
-}
-
-fn mean<const MOST: usize>(values: &Recent<f64, MOST>) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }

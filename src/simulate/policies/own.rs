@@ -5,8 +5,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler};
 use super::name::PolicyName;
 use crate::core::{
-    Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
-    default_poll_deadline, max_observation_gap,
+    Bounds, Decision, Engine, MEASURING_INTERVAL, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule,
+    Workload, default_poll_deadline, max_observation_gap,
 };
 use crate::simulate::scenario::{RestartKind, Scenario};
 
@@ -14,6 +14,8 @@ pub(super) struct PacelineEngine {
     engine: Engine,
     policy: Policy,
     interval: f64,
+    /// Whether the engine is measuring.
+    is_measuring: bool,
 }
 
 impl PacelineEngine {
@@ -32,17 +34,19 @@ impl PacelineEngine {
         let interval = scenario.polls.interval;
         policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));
         let interval = interval.as_secs_f64();
-        Self { engine: Engine::new(policy.clone()), policy, interval }
+        Self { engine: Engine::new(policy.clone()), policy, interval, is_measuring: false }
     }
 }
 
 impl SimulatedAutoscaler for PacelineEngine {
     fn interval(&self) -> f64 {
-        self.interval
+        if self.is_measuring { self.interval.min(MEASURING_INTERVAL.as_secs_f64()) } else { self.interval }
     }
 
     fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
-        let Decision { desired, reason, model, findings, .. } = self.engine.observe(observation, workload);
+        let decision = self.engine.observe(observation, workload);
+        let Decision { desired, reason, model, findings, is_measuring, .. } = decision;
+        self.is_measuring = is_measuring;
         let reason = NamedMessage::from(&reason);
         PolicyRecommendation {
             replicas: desired.0,

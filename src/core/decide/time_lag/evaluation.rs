@@ -7,7 +7,7 @@ use super::super::super::allowed::Levels;
 use super::super::super::clock::length;
 use super::super::super::policy::Objective;
 use super::super::super::predict::PredictionInput;
-use super::super::super::reason::{Comparison, RuleResult, ScaleDownSaving};
+use super::super::super::reason::{Comparison, RuleResult, ScaleDownObstacle, ScaleDownSaving};
 use super::super::super::units::Replicas;
 use super::super::super::what_if::{Saving, WhatIfGroups};
 use super::super::input::RuleInput;
@@ -15,6 +15,21 @@ use super::prediction::{LevelPrediction, Predictions};
 
 /// Unread records that will be deleted within this time, in seconds, count for more than any price.
 const RETENTION_GUARD_S: f64 = 600.0;
+
+/// A level below the present one.
+pub(super) struct LowerLevel {
+    pub(super) replicas: u32,
+    pub(super) saving: Saving,
+    /// Why it would be left again at once, if it would be.
+    pub(super) obstacle: Option<ScaleDownObstacle>,
+}
+
+impl LowerLevel {
+    /// Whether it is worth going there now.
+    pub(super) fn is_proven(&self) -> bool {
+        self.saving.is_enough() && self.obstacle.is_none()
+    }
+}
 
 /// An observation evaluated by the objective.
 pub(super) struct Evaluation<'a> {
@@ -61,30 +76,28 @@ impl Evaluation<'_> {
         }
     }
 
-    /// What each level below saves, fewest first; what would be late there is part of what it needs.
-    pub(super) fn savings(&self, predictions: &Predictions<'_>) -> Vec<(u32, Saving)> {
-        let situation = predictions.situation;
-        let late_now = predictions.of_level(situation.current).map_or(0.0, |level| level.queues.late);
-        let lower = self.levels.allowed.iter().copied().filter(|level| *level < situation.current);
-        lower
-            .filter_map(|level| {
-                let mut saving = self.what_if.of(level)?.saving(situation, self.input.now());
-                let late = predictions.of_level(level)?.queues.late - late_now - situation.negligible();
-                saving.needed += situation.late_price(late.max(0.0));
-                Some((level, saving))
-            })
-            .collect()
+    /// What each level below saves, fewest first.
+    pub(super) fn lower_levels(&self, predictions: &Predictions<'_>) -> Vec<LowerLevel> {
+        let current = predictions.situation.current;
+        let lower = self.levels.allowed.iter().copied().filter(|level| *level < current);
+        let level = |replicas| {
+            let saving = self.what_if.of(replicas)?.saving(predictions.situation, self.input.now());
+            Some(LowerLevel { replicas, saving, obstacle: predictions.obstacle(replicas) })
+        };
+        lower.filter_map(level).collect()
     }
 
     /// A level's saving as a reason.
-    pub(super) fn saving_of(&self, level: u32, saving: &Saving) -> ScaleDownSaving {
-        let steady_s = self.what_if.of(level).map_or(0.0, |group| group.steady_for_s(self.input.now()));
+    pub(super) fn saving_of(&self, level: &LowerLevel) -> ScaleDownSaving {
+        let LowerLevel { replicas, saving, obstacle } = level;
+        let steady_s = self.what_if.of(*replicas).map_or(0.0, |group| group.steady_for_s(self.input.now()));
         ScaleDownSaving {
-            replicas: Replicas(level),
+            replicas: Replicas(*replicas),
             saving_replica_seconds: saving.expected.round() as u64,
             switching_cost_replica_seconds: saving.needed.round() as u64,
             steady_seconds: steady_s as u64,
             remaining: length(saving.remaining_s()),
+            obstacle: *obstacle,
         }
     }
 

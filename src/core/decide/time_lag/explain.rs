@@ -6,8 +6,7 @@ use super::super::super::decision::{Candidate, CandidateVerdict, Outlook, Predic
 use super::super::super::finding::Finding;
 use super::super::super::reason::{Reason, RuleResult};
 use super::super::super::units::{RecordsPerSecond, Replicas};
-use super::super::super::what_if::Saving;
-use super::evaluation::Evaluation;
+use super::evaluation::{Evaluation, LowerLevel};
 use super::prediction::{LevelPrediction, Predictions};
 
 /// What the table looks at beyond the horizon, in seconds.
@@ -15,7 +14,7 @@ const BEYOND_HORIZON_S: f64 = 3_000.0;
 
 impl Evaluation<'_> {
     /// Why it stays as it is.
-    pub(super) fn hold(&self, predictions: &Predictions<'_>, savings: &[(u32, Saving)]) -> Reason {
+    pub(super) fn hold(&self, predictions: &Predictions<'_>, lower: &[LowerLevel]) -> Reason {
         let situation = predictions.situation;
         let result = self.rule_result();
         let Some(present) = predictions.of_level(situation.current) else { return Reason::Steady(result) };
@@ -29,11 +28,13 @@ impl Evaluation<'_> {
                 return bound;
             }
         }
-        // The level that is nearest to being released, unless it saves nothing.
-        let is_near = |saving: &Saving| saving.expected > 0.0 && saving.remaining_s() < situation.horizon_s();
-        let near = savings.iter().filter(|(_, saving)| is_near(saving));
-        match near.min_by(|(_, a), (_, b)| a.remaining_s().total_cmp(&b.remaining_s())) {
-            Some((level, saving)) => Reason::ScaleDownUnproven(self.saving_of(*level, saving)),
+        // The level that is nearest to being released; otherwise one that has saved enough, and why it is not released.
+        let remaining_s = |level: &&LowerLevel| level.saving.remaining_s();
+        let is_near = |level: &&LowerLevel| !level.saving.is_failing && remaining_s(level) < situation.horizon_s();
+        let near = lower.iter().filter(is_near).filter(|level| level.obstacle.is_none());
+        let near = near.min_by(|a, b| remaining_s(a).total_cmp(&remaining_s(b)));
+        match near.or_else(|| lower.iter().rfind(|level| level.saving.is_enough())) {
+            Some(level) => Reason::ScaleDownUnproven(self.saving_of(level)),
             None => Reason::Steady(RuleResult::TimeLag(self.comparison(predictions, present))),
         }
     }
@@ -47,21 +48,21 @@ impl Evaluation<'_> {
             };
             return self.levels.allowed.iter().copied().map(candidate).collect();
         };
-        let savings = self.savings(predictions);
+        let lower = self.lower_levels(predictions);
         let wanted = predictions.best(|level| self.levels.allowed.contains(&level)).map(|level| level.replicas);
-        let candidate = |level| self.candidate(predictions, &savings, level, desired, wanted);
+        let candidate = |level| self.candidate(predictions, &lower, level, desired, wanted);
         predictions.levels.iter().map(candidate).collect()
     }
 
     fn candidate(
         &self,
         predictions: &Predictions<'_>,
-        savings: &[(u32, Saving)],
+        lower: &[LowerLevel],
         level: &LevelPrediction,
         desired: Replicas,
         wanted: Option<u32>,
     ) -> Candidate {
-        let saving = savings.iter().find(|(replicas, _)| *replicas == level.replicas).map(|(_, saving)| saving);
+        let saving = lower.iter().find(|lower| lower.replicas == level.replicas).map(|lower| &lower.saving);
         let what_if = self.what_if.of(level.replicas);
         let wanted_late = wanted.and_then(|wanted| predictions.of_level(wanted)).map_or(0.0, |level| level.queues.late);
         let verdict = if level.replicas == desired.0 {
@@ -78,7 +79,7 @@ impl Evaluation<'_> {
             CandidateVerdict::MoreThanNeeded
         };
         let prediction = Prediction {
-            late_records: whole(level.queues.late),
+            late_records: whole(level.queues.late_within),
             restore_seconds: level.restored_s(predictions.situation.horizon_s() + BEYOND_HORIZON_S).map(whole),
             replica_seconds: whole(level.cost.replica_seconds),
             move_cost_replica_seconds: whole(level.cost.moves),
@@ -106,7 +107,9 @@ impl Evaluation<'_> {
         let scale_up_above_arrival_rate =
             self.predictions.as_ref().and_then(|predictions| predictions.situation.sustainable()).map(RecordsPerSecond);
         let (scale_down_to_replicas, remaining) = match reason {
-            Reason::ScaleDownUnproven(saving) => (Some(saving.replicas), Some(saving.remaining)),
+            Reason::ScaleDownUnproven(saving) if saving.obstacle.is_none() => {
+                (Some(saving.replicas), Some(saving.remaining))
+            }
             _ => (None, None),
         };
         Outlook {
@@ -155,7 +158,7 @@ impl Evaluation<'_> {
         {
             findings.push(Finding::ObjectiveUnreachable {
                 replicas: Replicas(best.replicas),
-                late_records: best.queues.late.round() as u64,
+                late_records: whole(best.queues.late_within),
             });
         }
     }

@@ -2,7 +2,7 @@
 
 use super::super::super::allowed::Levels;
 use super::super::super::predict::{Cost, PredictionInput, QueuePrediction};
-use super::super::super::reason::Forecast;
+use super::super::super::reason::{Forecast, ScaleDownObstacle};
 use super::super::super::units::Replicas;
 
 /// A backlog that takes longer than this, in seconds, is said never to end.
@@ -38,6 +38,19 @@ impl<'a> Predictions<'a> {
         self.levels.iter().find(|level| level.replicas == replicas)
     }
 
+    /// Why the group would not stay at a lower level: its members could not read as much, or what would be late there is
+    /// worth more than what it saves.
+    pub(super) fn obstacle(&self, level: u32) -> Option<ScaleDownObstacle> {
+        let situation = self.situation;
+        if !situation.carries_as_much(level) {
+            return Some(ScaleDownObstacle::Overloaded);
+        }
+        let late = |replicas| self.of_level(replicas).map_or(0.0, |level| level.queues.late);
+        let late = late(level) - late(situation.current) - situation.negligible();
+        let saved = f64::from(situation.current.saturating_sub(level)) * situation.horizon_s();
+        (situation.late_price(late) > saved).then_some(ScaleDownObstacle::LateRecords)
+    }
+
     /// The cheapest of some levels, where it is worth going there at all.
     pub(super) fn best(&self, which: impl Fn(u32) -> bool) -> Option<&LevelPrediction> {
         let current = self.situation.current;
@@ -58,7 +71,7 @@ impl LevelPrediction {
     pub(super) fn forecast(&self) -> Forecast {
         Forecast {
             replicas: Replicas(self.replicas),
-            late_records: self.queues.late.round() as u64,
+            late_records: self.queues.late_within.round() as u64,
             restore_seconds: self.restored_s(f64::INFINITY).map(|seconds| seconds as u64),
             cost: self.cost.total.round() as u64,
         }
