@@ -1,6 +1,9 @@
 //! The simulator: the engine's results on every scenario, within bounds; the simulated world against arithmetic that can
 //! be done by hand; and the command as people use it.
 
+mod random;
+mod tables;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -72,6 +75,13 @@ fn written(yaml: &str) -> Scenario {
 fn bounds_for(seen: &Figures) -> (f64, f64, f64) {
     let up = |value: f64, digit: f64| (value / digit).ceil() * digit;
     (up(1.02 * seen.late_percent + 0.05, 0.1), up(1.01 * seen.replica_hours, 0.1), seen.rescales + 0.5)
+}
+
+/// What docs/decisions.md compares by, in replica-hours: a late record counts twenty times what it takes to read it.
+fn score(scenario: &Scenario, figures: &Figures) -> f64 {
+    let capacity = scenario.members.capacity * f64::from(scenario.members.threads_per_replica);
+    let late = figures.late_percent / 100.0 * figures.records;
+    figures.replica_hours + 20.0 * late / capacity / 3600.0
 }
 
 /// The figures of a policy on every scenario, in the order of [`BOUNDS`], with one seed.
