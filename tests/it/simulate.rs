@@ -1,6 +1,8 @@
 //! The simulator: the engine's results on every scenario, within bounds; the simulated world against arithmetic that can
 //! be done by hand; and the command as people use it.
 
+mod oracle;
+mod predictions;
 mod random;
 mod tables;
 
@@ -410,7 +412,7 @@ fn errors_in_a_scenario_are_named_and_end_with_code_2() {
     for arguments in [
         &["simulate"][..],
         &["simulate", "nowhere.yaml"],
-        &["simulate", folder.path().to_str().unwrap(), "--policy", "oracle"],
+        &["simulate", folder.path().to_str().unwrap(), "--policy", "fastest"],
         &["simulate", "nowhere.yaml", "--seeds", "0"],
         &["simulate", step, "--for", "1s"],
         &["simulate", step, step, "--plot", "one.svg"],

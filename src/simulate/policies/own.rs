@@ -2,10 +2,10 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler};
+use super::autoscaler::{PolicyRecommendation, PredictedCourse, SimulatedAutoscaler};
 use super::name::PolicyName;
 use crate::core::{
-    Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule, Workload,
+    Bounds, Decision, Engine, NamedMessage, Objective, Observation, Policy, Reason, RecordsPerSecond, Rule, Workload,
     default_poll_deadline, max_observation_gap,
 };
 use crate::simulate::scenario::{RestartKind, Scenario};
@@ -42,7 +42,9 @@ impl SimulatedAutoscaler for PacelineEngine {
     }
 
     fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
-        let Decision { desired, reason, model, findings, .. } = self.engine.observe(observation, workload);
+        let decision = self.engine.observe(observation, workload);
+        let predicted = predicted(&decision);
+        let Decision { desired, reason, model, findings, .. } = decision;
         let reason = NamedMessage::from(&reason);
         PolicyRecommendation {
             replicas: desired.0,
@@ -50,6 +52,7 @@ impl SimulatedAutoscaler for PacelineEngine {
             message: reason.message,
             capacity: model.capacity.per_replica,
             findings: findings.iter().map(|finding| finding.name()).collect(),
+            predicted,
         }
     }
 
@@ -60,4 +63,23 @@ impl SimulatedAutoscaler for PacelineEngine {
         }
         self.engine = engine;
     }
+}
+
+fn predicted(decision: &Decision) -> PredictedCourse {
+    let chosen = decision.candidates.iter().find(|candidate| candidate.replicas == decision.desired);
+    let prediction = chosen.and_then(|candidate| candidate.prediction);
+    let mut course = PredictedCourse {
+        late_records: prediction.map(|it| it.late_records as f64),
+        drained_in_s: prediction.and_then(|it| it.restore_seconds).map(|seconds| seconds as f64),
+        ..PredictedCourse::default()
+    };
+    if let Reason::Draining { remaining, .. } = &decision.reason {
+        course.backlog_ends_in_s = Some(remaining.as_secs_f64());
+    }
+    if let Reason::ScaleDownUnproven(saving) = &decision.reason
+        && !saving.remaining.is_zero()
+    {
+        course.scale_down_in_s = Some(saving.remaining.as_secs_f64());
+    }
+    course
 }
