@@ -190,7 +190,7 @@ struct Planner<'a> {
 }
 
 /// What is best in a state.
-struct Choice {
+struct PlannedStep {
     cost: f64,
     level: usize,
     /// The steps until something else can be chosen.
@@ -246,7 +246,7 @@ impl<'a> Planner<'a> {
         step as f64 * self.course.step_s
     }
 
-    fn best(&self, step: usize, level: usize, position: f64) -> Choice {
+    fn best(&self, step: usize, level: usize, position: f64) -> PlannedStep {
         let (now_s, start_s) = (self.time(step), self.scenario.pods.start_delay.as_secs_f64());
         let mut best = self.arrive(step, level, (position, 0.0), now_s + self.course.step_s);
         for lower in 0..level {
@@ -261,7 +261,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Partitions move from `ready_s` on. `so_far` are the records read by then, and those of them that were late.
-    fn change(&self, step: usize, from: usize, to: usize, so_far: (f64, f64), ready_s: f64) -> Choice {
+    fn change(&self, step: usize, from: usize, to: usize, so_far: (f64, f64), ready_s: f64) -> PlannedStep {
         let (before, after) = (f64::from(self.course.levels[from]), f64::from(self.course.levels[to]));
         let further_pods = (after - before - 1.0).max(0.0);
         let pause_s = self.scenario.group.pause.as_secs_f64();
@@ -272,11 +272,11 @@ impl<'a> Planner<'a> {
         };
         let so_far = self.work(so_far, (ready_s, moved_s), from, at_work);
         let choice = self.arrive(step, to, so_far, moved_s);
-        Choice { cost: choice.cost + CHANGE_PRICE * before.max(after), ..choice }
+        PlannedStep { cost: choice.cost + CHANGE_PRICE * before.max(after), ..choice }
     }
 
     /// Goes on with a level until the end of the step in which `ready_s` is.
-    fn arrive(&self, step: usize, level: usize, so_far: (f64, f64), ready_s: f64) -> Choice {
+    fn arrive(&self, step: usize, level: usize, so_far: (f64, f64), ready_s: f64) -> PlannedStep {
         let step_s = self.course.step_s;
         // A time on the border of two steps is the end of the first one.
         let steps = ((ready_s - self.time(step)) / step_s - 1e-9).ceil().max(1.0);
@@ -285,7 +285,7 @@ impl<'a> Planner<'a> {
         let (position, late) = self.work(so_far, (from_s, self.time(end)), level, 1.0);
         let billed = steps * step_s * f64::from(self.course.levels[level]);
         let cost = billed + self.late_price * late + self.value(end, level, position);
-        Choice { cost, level, steps: steps as usize, position }
+        PlannedStep { cost, level, steps: steps as usize, position }
     }
 
     /// The members of a level work, or a share of them does. Returns the position and the late records.
@@ -328,6 +328,6 @@ impl<'a> Planner<'a> {
     }
 }
 
-fn cheaper(a: Choice, b: Choice) -> Choice {
+fn cheaper(a: PlannedStep, b: PlannedStep) -> PlannedStep {
     if b.cost < a.cost { b } else { a }
 }
