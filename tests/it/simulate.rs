@@ -394,6 +394,7 @@ fn errors_in_a_scenario_are_named_and_end_with_code_2() {
         ("arrival: {trace: nowhere.jsonl}", &["nowhere.jsonl: can't be read"]),
         // A device without an end, which would fill the memory.
         ("arrival: {csv: /dev/zero}", &["/dev/zero: can't be read: not a regular file"]),
+        ("arrival: {trace: /dev/zero}", &["/dev/zero: can't be read: not a regular file"]),
         (
             "arrival: {constant: 5}\nobjective: 0s\nduration: 1s",
             &["duration: 1s is too short", "objective: not between"],
