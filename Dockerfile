@@ -16,8 +16,8 @@ COPY benches ./benches
 # build machine's: a second build compiles only what has changed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --locked --release --bin paceline \
-    && cp target/release/paceline /paceline
+    cargo build --locked --profile dist --bin paceline \
+    && cp target/dist/paceline /paceline
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /paceline /usr/local/bin/paceline

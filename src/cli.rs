@@ -13,6 +13,7 @@ mod recommend;
 mod replay;
 mod run;
 mod simulate;
+mod traces;
 
 use std::process::ExitCode;
 

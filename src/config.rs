@@ -20,6 +20,7 @@ pub use authentication::{Authentication, SecretRef};
 pub use external_metrics::{Certificate, ExternalMetrics, Service};
 pub use metrics::MetricsSettings;
 pub(crate) use page::check_page_address;
+pub use page::{PageAuthentication, PageProxy, PageSettings};
 
 use crate::core::{addresses, check_cluster_name, default_poll_deadline, duration, format_duration};
 use crate::kafka::{AddressPattern, ClusterSettings, PropertyError, property_errors, property_name_error};
@@ -46,8 +47,8 @@ pub struct Configuration {
     pub metrics: MetricsSettings,
     /// How external.metrics.k8s.io is served to HPAs.
     pub external_metrics: ExternalMetrics,
-    /// Where the page and its JSON are served; nowhere where absent.
-    pub page: Option<SocketAddr>,
+    /// How the page and its JSON are served; not at all where absent.
+    pub page: Option<PageSettings>,
     /// Which replica of the controller may write.
     pub leader_election: LeaderElection,
     /// The namespaces whose ScaledConsumers count; all where empty.
@@ -245,10 +246,7 @@ impl ConfigurationCheck<'_> {
         }
         let external_metrics = self.external_metrics(raw.external_metrics, listen);
         let of_metrics = external_metrics.enabled.then_some(external_metrics.listen);
-        let page = raw.page.address([Some(listen), of_metrics]).unwrap_or_else(|why| {
-            self.wrong("page.listen", why);
-            None
-        });
+        let page = self.page(raw.page, [Some(listen), of_metrics]);
         Configuration {
             clusters,
             allow_bootstrap_servers: patterns,

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::field::{Empty, debug};
+use tracing::{Instrument, Span, debug, info, info_span};
 
 use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, TimeLag, Workload};
 use crate::kubernetes::Competitor;
+use crate::kubernetes::scaledconsumer::pack_memory;
 use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
 
 /// Attempts per observation when another client changes the workload in between. The next poll tries again.
@@ -74,7 +76,8 @@ pub async fn run<A: Actuator>(
     let mut seen = observations.borrow_and_update().clone();
     loop {
         if let Some(seen) = &seen {
-            state.reconcile(seen).await;
+            let span = state.span();
+            state.reconcile(seen).instrument(span).await;
         }
         tokio::select! {
             biased;
@@ -105,6 +108,13 @@ struct ControlLoop<A> {
 }
 
 impl<A: Actuator> ControlLoop<A> {
+    /// A trace's span of the work for one observation.
+    fn span(&self) -> Span {
+        let entry = self.entry.entry();
+        let (namespace, name) = (entry.key.namespace.as_str(), entry.key.name.as_str());
+        info_span!("reconcile", namespace, name, reason = Empty, action = Empty)
+    }
+
     /// Reads, decides and acts for one observation. Repeats that if the workload changes in between.
     async fn reconcile(&mut self, seen: &Arc<Observation>) {
         for _ in 0..ATTEMPTS {
@@ -116,13 +126,18 @@ impl<A: Actuator> ControlLoop<A> {
                     return self.record(seen, Err(error), ActionResult::NothingToDo, None);
                 }
             };
-            let decision = Arc::new(self.engine.observe(seen, workload));
+            let decision = info_span!("decide").in_scope(|| Arc::new(self.engine.observe(seen, workload)));
             if decision.is_change() {
                 // A write may take seconds; readers see the decision meanwhile.
                 let competitor = self.entry.entry().snapshot.as_ref().and_then(|last| last.competitor.clone());
                 self.record(seen, Ok(Arc::clone(&decision)), ActionResult::Pending, competitor);
             }
-            match self.actuator.act(&decision).await {
+            let write = if decision.is_change() {
+                info_span!("write", current = decision.current().0, desired = decision.desired.0)
+            } else {
+                Span::none()
+            };
+            match self.actuator.act(&decision).instrument(write).await {
                 Acted::Done { action, competitor } => return self.finish(seen, decision, action, competitor),
                 Acted::Retry => self.entry.update(|entry| entry.count_write("conflict")),
             }
@@ -149,6 +164,7 @@ impl<A: Actuator> ControlLoop<A> {
             | ActionResult::Postponed(_) => (None, false),
         };
         let is_written = action == ActionResult::Written;
+        Span::current().record("reason", decision.reason.name()).record("action", debug(&action));
         self.log(&decision, &action, is_change);
         if is_change || write.is_some() {
             self.entry.update(|entry| {
@@ -232,7 +248,7 @@ impl<A: Actuator> ControlLoop<A> {
     }
 
     fn save_memory(&self) {
-        let memory: Arc<str> = self.engine.save().into();
+        let memory: Arc<str> = pack_memory(&self.engine.save()).into();
         self.entry.update(|entry| entry.memory = Some(memory));
     }
 }

@@ -10,6 +10,7 @@ mod credentials;
 mod external_metrics;
 mod folder;
 mod health;
+mod page;
 mod patterns;
 mod status_writer;
 mod supervisor;
@@ -30,7 +31,7 @@ use tracing::{error, info, warn};
 
 pub use credentials::{ClusterSecrets, settings_of};
 pub(crate) use credentials::{KnownSecret, inline_settings, secret_key};
-pub use status_writer::{StatusBudget, StatusWriter};
+pub use status_writer::{StatusBudget, StatusWriter, conditions_reference};
 
 use crate::config::Configuration;
 use crate::kafka::now;
@@ -42,7 +43,7 @@ use crate::registry::Registry;
 use crate::serve::external_metrics::{self as serving, ExternalMetricsState, MetricReader};
 use crate::serve::listen;
 use crate::serve::metrics::{ControllerState, MetricSources, Metrics};
-use crate::serve::page::{self, ControllerRole, PageSources};
+use crate::serve::page::serve as serve_page;
 use crate::serve::web;
 use autoscaled::AutoscalerCheck;
 use clusters::Clusters;
@@ -67,10 +68,11 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     // First, so that an early signal is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = listen(configuration.listen, "listen").await?;
-    let page_listener = match configuration.page {
-        Some(address) => Some(listen(address, "page.listen").await?),
+    let page_listener = match &configuration.page {
+        Some(page) => Some(listen(page.listen, "page.listen").await?),
         None => None,
     };
+    let page_settings = configuration.page.clone();
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;
@@ -145,11 +147,9 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         partitions_per_group,
     });
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
-    if let Some(listener) = page_listener {
-        let leadership = leadership.clone();
-        let role = move || if leadership.is_leader() { ControllerRole::Leader } else { ControllerRole::Follower };
-        let sources = PageSources { registry: registry.clone(), now, role: Box::new(role), bootstrap_servers: None };
-        tokio::spawn(page::serve(listener, sources, stop_serving.clone()));
+    if let (Some(listener), Some(settings)) = (page_listener, page_settings) {
+        let sources = page::sources(settings, registry.clone(), client.clone(), leadership.clone(), &stop_serving);
+        tokio::spawn(serve_page(listener, sources, stop_serving.clone()));
     }
     let workloads = Workloads::new(client.clone(), registry.watches().clone(), namespaces, stop.clone());
     let stop_statuses = CancellationToken::new();

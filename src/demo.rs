@@ -27,7 +27,7 @@ use crate::kafka::{ClusterSettings, Poller, now};
 use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
-use crate::serve::page::{self, ControllerRole, PageSources};
+use crate::serve::page::{self, ControllerRole, PageAccess, PageSources};
 use broker::EmbeddedBroker;
 use console::{Console, RunTotals};
 use producer::Producer;
@@ -82,10 +82,12 @@ pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>
     let replica_time = replicas.replica_time();
     replicas.stop().await;
     let fixed = parameters.load.high / f64::from(parameters.capacity);
-    console.summary(&RunTotals { produced: produced?, replica_time, fixed: fixed.ceil() as u32 });
+    let (delivered, failed) = produced?;
+    console.summary(&RunTotals { delivered, failed, replica_time, fixed: fixed.ceil() as u32 });
     Ok(())
 }
 
+/// Runs until `end`. Returns how many records were produced, and how many were lost on the way to the broker.
 async fn run_loop(
     parameters: &DemoSettings,
     servers: &str,
@@ -93,7 +95,7 @@ async fn run_loop(
     replicas: &LocalReplicas,
     console: &mut Console,
     end: impl Future<Output = ()>,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<(u64, u64)> {
     let first = Replicas(parameters.spec.policy.bounds.min().0.max(1));
     replicas.scale(first).context("Can't start a worker process")?;
     let producer = Producer::start(servers, &parameters.topics, i32::from(parameters.partitions), parameters.load)?;
@@ -112,6 +114,8 @@ async fn run_loop(
         registry: reader,
         now,
         role: Box::new(|| ControllerRole::Demo),
+        access: PageAccess::Everyone,
+        certificate: None,
         bootstrap_servers: Some(servers.to_owned()),
     };
     tokio::spawn(page::serve(listener, sources, shutdown.clone()));
@@ -124,7 +128,7 @@ async fn run_loop(
     }
     shutdown.cancel();
     poller.ended().await;
-    Ok(producer.produced())
+    Ok((producer.delivered(), producer.failed()))
 }
 
 /// Opens a browser the way desktops do. A machine without one still has the address on its terminal.

@@ -1,6 +1,8 @@
 //! `paceline doctor`: what the controller needs, checked one by one, with what to do. This file runs the
 //! checks and prints their rows.
 
+mod consumers;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -13,8 +15,8 @@ use super::process::runtime;
 use crate::checks::{CheckResult, Row};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
-use crate::kubernetes::Timestamp;
-use crate::kubernetes::diagnosis::{self, KafkaSecret};
+use crate::kubernetes::diagnosis::{self, Installation, KafkaSecret};
+use crate::kubernetes::{Key, Timestamp};
 use crate::serve::external_metrics::ServiceName;
 use crate::serve::external_metrics::diagnosis::{self as external_metrics, ExternalMetricsCheck};
 
@@ -41,7 +43,25 @@ const WIDTH: u16 = 110;
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
     let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
-    let rows = runtime()?.block_on(check(&meant(arguments, configuration), &secrets));
+    let meant = meant(arguments, configuration.as_ref());
+    let installed = installation(arguments, configuration.as_ref());
+    let rows = runtime()?.block_on(async {
+        let (client, address) = match cluster::client().await {
+            Ok(found) => found,
+            Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &error.to_string())),
+        };
+        let api_server = diagnosis::api_server(&client, &address).await;
+        if api_server.verdict == CheckResult::Failed {
+            return without_api_server(api_server);
+        }
+        // Causes before their effects.
+        let mut rows = vec![api_server];
+        rows.extend(diagnosis::installation(&client, &installed).await);
+        rows.extend(diagnosis::kafka_secrets(&client, &secrets).await);
+        rows.extend(consumers::check(&client, configuration.as_ref()).await);
+        rows.extend(external_metrics::check(&client, &meant).await);
+        rows
+    });
     print(&match arguments.output {
         Output::Table => table(&rows),
         Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
@@ -51,10 +71,10 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
 }
 
 /// What the configuration wants. Without one it is not known whether external metrics are wanted.
-fn meant(arguments: &DoctorArguments, configuration: Option<Configuration>) -> ExternalMetricsCheck {
-    let enabled = configuration.as_ref().map(|configuration| configuration.external_metrics.enabled);
+fn meant(arguments: &DoctorArguments, configuration: Option<&Configuration>) -> ExternalMetricsCheck {
+    let enabled = configuration.map(|configuration| configuration.external_metrics.enabled);
     let ExternalMetrics { service, certificate, .. } =
-        configuration.map(|configuration| configuration.external_metrics).unwrap_or_default();
+        configuration.map(|configuration| configuration.external_metrics.clone()).unwrap_or_default();
     ExternalMetricsCheck {
         enabled,
         service: ServiceName {
@@ -86,20 +106,20 @@ fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSec
     all
 }
 
-/// All checks, causes before their effects.
-async fn check(meant: &ExternalMetricsCheck, secrets: &[KafkaSecret]) -> Vec<Row> {
-    let (client, address) = match cluster::client().await {
-        Ok(found) => found,
-        Err(error) => return without_api_server(diagnosis::unreachable("the kubeconfig", &error.to_string())),
-    };
-    let api_server = diagnosis::api_server(&client, &address).await;
-    if api_server.verdict == CheckResult::Failed {
-        return without_api_server(api_server);
+/// What is meant to be installed.
+fn installation(arguments: &DoctorArguments, configuration: Option<&Configuration>) -> Installation {
+    let default = Configuration::default();
+    let Configuration { leader_election, watch_namespaces, .. } = configuration.unwrap_or(&default);
+    let lease = leader_election.enabled.then(|| Key {
+        namespace: leader_election.namespace.clone().unwrap_or_else(|| arguments.namespace.clone()),
+        name: leader_election.lease_name.clone(),
+    });
+    Installation {
+        namespace: arguments.namespace.clone(),
+        lease,
+        watched: watch_namespaces.clone(),
+        now: Timestamp::now(),
     }
-    let mut rows = vec![api_server];
-    rows.extend(diagnosis::kafka_secrets(&client, secrets).await);
-    rows.extend(external_metrics::check(&client, meant).await);
-    rows
 }
 
 fn without_api_server(row: Row) -> Vec<Row> {

@@ -26,7 +26,7 @@ pub(super) fn run(arguments: &RunArguments, log: &Log) -> anyhow::Result<Outcome
         Some(file) => Configuration::read(file)?,
         None => Configuration::default(),
     };
-    log.start("info", configuration.log_format)?;
+    let _traces = log.start_with_traces("info", configuration.log_format)?;
     let runtime = runtime()?;
     runtime.block_on(controller::run(configuration, arguments.from.clone()))?;
     // A file on a volume that hangs must not keep the process: everything that matters has ended.

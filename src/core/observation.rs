@@ -80,6 +80,16 @@ impl Observation {
             group: Err(reason),
         }
     }
+
+    /// Everything that could not be read, by its reason.
+    pub fn unknown(&self) -> impl Iterator<Item = &Unknown> {
+        let topics = self.topics.iter().filter_map(|topic| topic.partitions.as_ref().err());
+        let partitions = self.partitions.iter().flat_map(|it| {
+            let offsets = [it.start.as_ref().err(), it.end.as_ref().err(), it.committed.as_ref().err()];
+            offsets.into_iter().flatten()
+        });
+        self.failure.iter().chain(self.group.as_ref().err()).chain(topics).chain(partitions)
+    }
 }
 
 /// One topic as the cluster's metadata shows it.

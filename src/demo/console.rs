@@ -28,7 +28,8 @@ struct ScalingSummary {
 
 /// The counters of the summary that rows don't have.
 pub(super) struct RunTotals {
-    pub(super) produced: u64,
+    pub(super) delivered: u64,
+    pub(super) failed: u64,
     pub(super) replica_time: Duration,
     /// Replicas that a fixed level needs to keep up with the highest rate.
     pub(super) fixed: u32,
@@ -90,7 +91,12 @@ impl Console {
         };
         self.line("");
         self.line(&self.styled("1", &format!("Summary of {}", short(*last))));
-        self.line(&format!("  records          {} arrived, {} consumed", grouped(totals.produced), grouped(*consumed)));
+        let lost = match totals.failed {
+            0 => String::new(),
+            failed => format!(", {} could not be produced", grouped(failed)),
+        };
+        let (arrived, consumed) = (grouped(totals.delivered), grouped(*consumed));
+        self.line(&format!("  records          {arrived} arrived, {consumed} consumed{lost}"));
         self.line(&format!(
             "  replica-seconds  {}; a fixed {}, which the highest rate needs, would have taken {}",
             grouped(seconds),

@@ -8,10 +8,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, ClientContext};
 
 /// A rate in records/s that oscillates between two values as a sine.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,9 +35,38 @@ impl SineLoad {
     }
 }
 
+/// Counts what became of the records.
+#[derive(Clone, Default)]
+struct Deliveries(Arc<DeliveryCounts>);
+
+#[derive(Default)]
+struct DeliveryCounts {
+    delivered: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, _: ()) {
+        match result {
+            Ok(_) => self.0.delivered.fetch_add(1, Ordering::Relaxed),
+            Err((error, _)) => {
+                let failed = self.0.failed.fetch_add(1, Ordering::Relaxed);
+                if failed == 0 {
+                    tracing::warn!(%error, "A record was not produced; the summary counts them.");
+                }
+                failed
+            }
+        };
+    }
+}
+
 /// A producer that runs until it is dropped.
 pub(super) struct Producer {
-    produced: Arc<AtomicU64>,
+    deliveries: Deliveries,
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -54,16 +84,17 @@ impl Producer {
         partitions: i32,
         load: SineLoad,
     ) -> anyhow::Result<Self> {
-        let producer: BaseProducer = ClientConfig::new()
+        let deliveries = Deliveries::default();
+        // It has a thread that takes the delivery reports: a queue of reports that nobody takes counts as full.
+        let producer: ThreadedProducer<Deliveries> = ClientConfig::new()
             .set("bootstrap.servers", bootstrap_servers)
             .set("client.id", "paceline-demo-producer")
             .set("linger.ms", "5")
             .set("enable.metrics.push", "false")
-            .create()
+            .create_with_context(deliveries.clone())
             .context("Can't make the demo's producer")?;
         let (stop, stopped) = mpsc::channel::<()>();
-        let produced = Arc::new(AtomicU64::new(0));
-        let (count, topics) = (Arc::clone(&produced), topics.to_vec());
+        let topics = topics.to_vec();
         let thread = std::thread::Builder::new().name("demo-producer".to_owned()).spawn(move || {
             let began = Instant::now();
             let mut sent = 0_u64;
@@ -73,23 +104,26 @@ impl Producer {
                 while sent < due && send(&producer, &topics, partitions, sent) {
                     sent += 1;
                 }
-                count.store(sent, Ordering::Relaxed);
-                producer.poll(Duration::ZERO);
             }
             // Records still in the queue are not needed any more.
             producer.purge(rdkafka::producer::PurgeConfig::default().queue());
         })?;
-        Ok(Self { produced, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { deliveries, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Records produced so far.
-    pub(super) fn produced(&self) -> u64 {
-        self.produced.load(Ordering::Relaxed)
+    /// Records that the broker has accepted.
+    pub(super) fn delivered(&self) -> u64 {
+        self.deliveries.0.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Records that were lost on the way.
+    pub(super) fn failed(&self) -> u64 {
+        self.deliveries.0.failed.load(Ordering::Relaxed)
     }
 }
 
 /// Hands one record to the producer; false if its queue is full.
-fn send(producer: &BaseProducer, topics: &[String], partitions: i32, number: u64) -> bool {
+fn send(producer: &ThreadedProducer<Deliveries>, topics: &[String], partitions: i32, number: u64) -> bool {
     let slots = topics.len() as u64 * u64::from(partitions.unsigned_abs());
     let Some(slot) = number.checked_rem(slots) else { return false };
     let (topic, partition) = (slot % topics.len() as u64, slot / topics.len() as u64);
@@ -117,6 +151,22 @@ impl Drop for Producer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rate_is_kept_over_half_a_million_records() {
+        const RECORDS: u64 = 500_000;
+        // Five times as long as the producer's queue would take the reports of.
+        let load = SineLoad { low: 50_000.0, high: 50_000.0, period: Duration::from_secs(120) };
+        let topics = ["many".to_owned()];
+        let broker = super::super::broker::EmbeddedBroker::start(&topics, 2).unwrap();
+        let producer = Producer::start(broker.bootstrap_servers(), &topics, 2, load).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(180);
+        while producer.delivered() < RECORDS {
+            assert!(Instant::now() < deadline, "{} of {RECORDS} records were produced", producer.delivered());
+            std::thread::sleep(TICK);
+        }
+        assert_eq!(producer.failed(), 0);
+    }
 
     #[test]
     fn the_wave_starts_low_peaks_in_the_middle_and_averages_out() {

@@ -134,7 +134,7 @@ impl KafkaClient {
             duration: cycle.started.elapsed(),
             queries: observations.len(),
             failed: observations.iter().filter(|observation| observation.failure.is_some()).count(),
-            unknown: observations.iter().flat_map(reasons).map(Unknown::name).collect(),
+            unknown: observations.iter().flat_map(Observation::unknown).map(Unknown::name).collect(),
             partitions: observations.iter().map(|observation| observation.partitions.len()).sum(),
             requests: self.brokers.traffic.requests() - requests,
             bytes_sent: self.brokers.traffic.bytes().0 - sent,
@@ -144,16 +144,6 @@ impl KafkaClient {
         };
         observations
     }
-}
-
-/// Everything that an observation could not read.
-fn reasons(observation: &Observation) -> impl Iterator<Item = &Unknown> {
-    let topics = observation.topics.iter().filter_map(|topic| topic.partitions.as_ref().err());
-    let partitions = observation.partitions.iter().flat_map(|it| {
-        let offsets = [it.start.as_ref().err(), it.end.as_ref().err(), it.committed.as_ref().err()];
-        offsets.into_iter().flatten()
-    });
-    observation.failure.iter().chain(observation.group.as_ref().err()).chain(topics).chain(partitions)
 }
 
 /// Cached from cycle to cycle.

@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
+use tracing::field::{Empty, display};
+use tracing::{Instrument, Span, info, info_span, warn};
 
 use super::certificates::CertificateExpiry;
 use super::client::{CycleReport, KafkaClient, MemberScope};
@@ -206,12 +207,18 @@ impl PollTask {
             if queries.is_empty() {
                 continue;
             }
+            let span = self.span(queries.len());
             // A cycle may be dropped at any time, because it only reads.
             tokio::select! {
                 () = stop.cancelled() => break,
-                () = self.cycle(queries) => {}
+                () = self.cycle(queries).instrument(span) => {}
             }
         }
+    }
+
+    /// A trace's span of a cycle.
+    fn span(&self, groups: usize) -> Span {
+        info_span!("poll", cluster = self.settings.name, groups, requests = Empty, failure = Empty)
     }
 
     /// The queries of open subscriptions; closed ones are removed.
@@ -227,6 +234,10 @@ impl PollTask {
         let changing = lock(&self.shared.changing).clone();
         let observations = self.client.poll_members(&queries, MemberScope::MayHaveChanged(&changing), self.now).await;
         let report = self.client.last_cycle().clone();
+        Span::current().record("requests", report.requests);
+        if let Some(failure) = &report.failure {
+            Span::current().record("failure", display(failure));
+        }
         if report.duration > self.settings.deadline {
             warn!(
                 cluster = self.settings.name,

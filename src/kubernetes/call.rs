@@ -30,6 +30,8 @@ pub enum Lane {
     Status,
     /// Events.
     Events,
+    /// Reviews of tokens and rights for the page: whoever floods it with tokens delays nothing else.
+    Reviews,
     /// Everything else.
     Other,
 }
@@ -80,14 +82,15 @@ impl LaneState {
 
 impl Lane {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Lease, Self::Scale, Self::ScaleRead, Self::Status, Self::Events, Self::Other];
+    pub const ALL: [Self; 7] =
+        [Self::Lease, Self::Scale, Self::ScaleRead, Self::Status, Self::Events, Self::Reviews, Self::Other];
 
     /// Concurrent requests. All lanes together stay below what API priority and fairness throttles. At 20 ms each,
     /// `Scale` serves 800 requests a second.
     fn permits(self) -> usize {
         match self {
             Self::Scale => 16,
-            Self::Lease | Self::ScaleRead | Self::Status => 8,
+            Self::Lease | Self::ScaleRead | Self::Status | Self::Reviews => 8,
             Self::Other => 4,
             Self::Events => 2,
         }
@@ -101,6 +104,7 @@ impl Lane {
             Self::ScaleRead => "scale_read",
             Self::Status => "status",
             Self::Events => "events",
+            Self::Reviews => "reviews",
             Self::Other => "other",
         }
     }
@@ -156,6 +160,16 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether the API server has answered that it will not do it: RBAC, admission or validation refuses.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden(_) | Self::Invalid(_))
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::NoPermit(_) | Self::Other(_))
+    }
+
     fn class(&self) -> CallResult {
         match self {
             Self::NotFound(_) => CallResult::NotFound,

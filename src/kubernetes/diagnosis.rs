@@ -1,9 +1,15 @@
-//! The checks of `paceline doctor` in the cluster: whether the API server answers, and whether the Secrets with Kafka's
-//! credentials can be used. It uses the rights of its user and writes nothing.
+//! The checks of `paceline doctor` in the cluster: whether the API server answers, what is installed, and whether the
+//! Secrets with Kafka's credentials can be used. It uses the rights of its user and writes nothing.
+
+mod installation;
+mod objects;
 
 use crate::checks::{CheckResult, Row};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::{ApiClient, CallError, Key, Lane};
+
+pub use installation::{Installation, installation};
+pub use objects::{autoscalers, scaled_consumers};
 
 /// A Secret that a Kafka cluster of the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]

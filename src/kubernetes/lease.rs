@@ -45,38 +45,47 @@ pub struct LeaseCandidate {
     pub identity: String,
 }
 
-/// Whether this controller leads, for any number of tasks. Until when it holds the lease, on the monotonic clock;
-/// `None` where it does not.
+/// Whether this controller leads, for any number of tasks.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Option<Instant>>);
+pub struct Leadership {
+    /// Until when this controller holds the lease, on the monotonic clock; `None` where it does not.
+    held_until: watch::Receiver<Option<Instant>>,
+    /// Who holds the lease, as last read; `None` where that is not known.
+    holder: watch::Receiver<Option<String>>,
+}
 
 impl Leadership {
     /// Always leads: for a controller without leader election.
     pub fn always() -> Self {
         // Longer than any process runs.
         let forever = Instant::now() + Duration::from_secs(100 * 365 * 24 * 3600);
-        Self(watch::channel(Some(forever)).1)
+        Self::until(watch::channel(Some(forever)).1)
     }
 
     /// Leads until the time in the channel, and not at all without one.
     pub fn until(held_until: watch::Receiver<Option<Instant>>) -> Self {
-        Self(held_until)
+        Self { held_until, holder: watch::channel(None).1 }
+    }
+
+    /// Who leads, by the name in the Lease; `None` without an election, and where the Lease could not be read.
+    pub fn leader(&self) -> Option<String> {
+        self.holder.borrow().clone()
     }
 
     /// Whether this controller holds the lease now.
     pub fn is_leader(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() < until)
+        self.held_until.borrow().is_some_and(|until| Instant::now() < until)
     }
 
     /// Whether a write that begins now ends before another controller may write.
     pub fn may_write(&self) -> bool {
-        self.0.borrow().is_some_and(|until| Instant::now() + REQUEST_TIMEOUT < until)
+        self.held_until.borrow().is_some_and(|until| Instant::now() + REQUEST_TIMEOUT < until)
     }
 
     /// Returns when leadership begins or ends. Cancel-safe.
     pub async fn changed(&mut self) {
-        let before = self.0.borrow_and_update().is_some();
-        if self.0.wait_for(|until| until.is_some() != before).await.is_err() {
+        let before = self.held_until.borrow_and_update().is_some();
+        if self.held_until.wait_for(|until| until.is_some() != before).await.is_err() {
             // No election takes place: nothing will change.
             std::future::pending::<()>().await;
         }
@@ -89,6 +98,7 @@ pub struct Election {
     api: Api<Lease>,
     candidate: LeaseCandidate,
     held_until: watch::Sender<Option<Instant>>,
+    holder: watch::Sender<Option<String>>,
     /// The lease as last written by this candidate, while it holds it.
     held: Option<Lease>,
     /// A write that timed out: its renewal time and when it was sent. It may have succeeded.
@@ -103,18 +113,20 @@ impl Election {
     /// An election that has not begun, and its result.
     pub fn new(client: ApiClient, candidate: LeaseCandidate) -> (Self, Leadership) {
         let api = Api::namespaced(client.kube.clone(), &candidate.namespace);
-        let (held_until, leadership) = watch::channel(None);
+        let (held_until, holds_until) = watch::channel(None);
+        let (holder, held_by) = watch::channel(None);
         let election = Self {
             client,
             api,
             candidate,
             held_until,
+            holder,
             held: None,
             unconfirmed: None,
             other: None,
             last_error: LastError::default(),
         };
-        (election, Leadership(leadership))
+        (election, Leadership { held_until: holds_until, holder: held_by })
     }
 
     /// Takes the lease when it is free and renews it until `stop`. Then releases it, so that another candidate takes
@@ -209,6 +221,7 @@ impl Election {
         self.held = Some(lease);
         self.unconfirmed = None;
         self.other = None;
+        self.note_holder(&self.candidate.identity);
         self.held_until.send_replace(Some(begun + DURATION));
     }
 
@@ -249,12 +262,24 @@ impl Election {
             return Ok(());
         }
         let holder = holder(&lease);
+        self.note_holder(holder);
         if holder.is_empty() || holder == self.candidate.identity || self.has_expired(&lease) {
             let claimed = self.claimed(Some(lease));
             let answer = self.replace(&claimed).await;
             return self.taken(answer, &claimed, begun);
         }
         Ok(())
+    }
+
+    /// Records who holds the lease; nobody where the name is empty.
+    fn note_holder(&self, name: &str) {
+        self.holder.send_if_modified(|known| {
+            let is_new = known.as_deref().unwrap_or_default() != name;
+            if is_new {
+                *known = Some(name.to_owned()).filter(|name| !name.is_empty());
+            }
+            is_new
+        });
     }
 
     fn taken(&mut self, answer: Result<Lease, CallError>, sent: &Lease, begun: Instant) -> Result<(), CallError> {
@@ -307,6 +332,7 @@ impl Election {
     fn step_down(&mut self, why: &str) {
         self.held = None;
         self.unconfirmed = None;
+        self.note_holder("");
         if self.held_until.send_replace(None).is_some() {
             warn!(lease = self.candidate.lease, "{why}");
         }

@@ -31,9 +31,11 @@ pub use certificate::directory::{follow_directory, read_directory};
 pub use certificate::secret::{Lifetimes, SecretSettings, follow_secret};
 pub use certificate::{KeyPair, ParsedCertificate, ServedCertificate, UnusableKeyPair, verify_certificate};
 pub use counters::{Counters, ResponseClass};
+pub(super) use front_proxy::FrontProxyVerifier;
 pub use front_proxy::{FrontProxy, FrontProxySource, RefusalCause, UnusableFrontProxy, follow_front_proxy};
 pub use read::MetricReader;
 pub use server::ExternalMetricsServer;
+pub(super) use server::server_config;
 
 use crate::kubernetes::hpa::{self, NotServed};
 use crate::kubernetes::{ApiClient, Leadership};

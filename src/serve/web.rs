@@ -68,7 +68,7 @@ pub async fn serve(listener: TcpListener, health: Arc<dyn Health>, metrics: Arc<
         .route("/readyz", get(readyz))
         .route("/metrics", get(scrape))
         .with_state(Arc::new(Sources { health, metrics, scrapes: Arc::new(Semaphore::new(MAX_SCRAPES)) }));
-    accept(listener, router, stop).await;
+    accept(listener, router, None, stop).await;
 }
 
 async fn livez(State(sources): State<Arc<Sources>>) -> Response {

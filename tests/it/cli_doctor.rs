@@ -18,11 +18,22 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::world::api_service::api_service_lock;
 use crate::world::command::{Ended, paceline, run};
 use crate::world::control_plane::ControlPlane;
-use crate::world::{cluster, run_dir, unique, wait_for};
+use crate::world::controller::{Controller, INSTALLED, Launch, create, prepare_installed, scaled_consumer};
+use crate::world::workers::Workers;
+use crate::world::{cluster, kafka, run_dir, unique, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 const SERVICE: &str = "paceline-external-metrics";
 const CHECKS: [&str; 5] = ["API server", "APIService", "Service", "certificate", "front proxy"];
+
+fn check(row: &Value) -> &str {
+    row["check"].as_str().unwrap()
+}
+
+/// The exit code that all rows together give.
+fn expected_code(ended: &Ended) -> i32 {
+    i32::from(ended.json().as_array().unwrap().iter().any(|row| row["verdict"] == "Failed"))
+}
 
 /// A configuration file with this section.
 fn configuration(external_metrics: &Value) -> PathBuf {
@@ -38,11 +49,12 @@ fn doctor(kubeconfig: &std::path::Path, namespace: &str, config: Option<&PathBuf
     run(command.args(more).env("KUBECONFIG", kubeconfig))
 }
 
-/// The verdicts in their order, and the rows.
+/// The verdicts of the rows about external metrics in their order, and the rows.
 fn rows(ended: &Ended) -> (Vec<String>, Vec<Value>) {
-    let rows = ended.json().as_array().unwrap().clone();
-    let checks: Vec<_> = rows.iter().map(|row| row["check"].as_str().unwrap()).collect();
-    assert_eq!(checks, CHECKS);
+    let answer = ended.json();
+    let rows: Vec<Value> =
+        answer.as_array().unwrap().iter().filter(|row| CHECKS.contains(&check(row))).cloned().collect();
+    assert_eq!(rows.iter().map(check).collect::<Vec<_>>(), CHECKS);
     (rows.iter().map(|row| row["verdict"].as_str().unwrap().to_owned()).collect(), rows)
 }
 
@@ -104,7 +116,7 @@ async fn whose_the_api_service_is_fails_only_where_external_metrics_are_meant_to
             let ended = doctor(&kubeconfig, &namespace, config, &["-o", "json"]);
             let (seen, rows) = rows(&ended);
             assert_eq!((seen[0].as_str(), seen[1].as_str()), ("Ok", verdict), "{service:?} {config:?}: {rows:?}");
-            assert_eq!(ended.code, i32::from(seen.contains(&"Failed".to_owned())), "{rows:?}");
+            assert_eq!(ended.code, expected_code(&ended), "{rows:?}");
             let row = rows[1].to_string();
             assert!(row.contains(told), "{told}: {row}");
         }
@@ -165,11 +177,11 @@ async fn each_part_that_is_missing_has_a_row_that_says_what_to_do() {
     let (cluster, turn) = (cluster(), api_service_lock().await);
     let namespace = cluster.namespace("doctor").await;
     let (kubeconfig, on) = (cluster.kubeconfig(), configuration(&json!({"enabled": true})));
-    let check = |kubeconfig: &std::path::Path| rows(&doctor(kubeconfig, &namespace, Some(&on), &["-o", "json"]));
+    let checked = |kubeconfig: &std::path::Path| rows(&doctor(kubeconfig, &namespace, Some(&on), &["-o", "json"]));
     let told = |rows: &[Value], at: usize| rows[at].to_string();
     turn.create(&namespace, SERVICE, 443, json!({})).await;
 
-    let (verdicts, rows) = check(&kubeconfig);
+    let (verdicts, rows) = checked(&kubeconfig);
     assert_eq!(verdicts[2..], ["Failed", "Failed", "Ok"], "{rows:?}");
     assert!(told(&rows, 2).contains("There is no Service"), "{rows:?}");
     assert!(told(&rows, 3).contains("no caBundle"), "{rows:?}");
@@ -178,27 +190,27 @@ async fn each_part_that_is_missing_has_a_row_that_says_what_to_do() {
     create_service(cluster, &namespace).await;
     let _stop = lead(cluster, &namespace);
     wait_for("it trusts us", SOON, || async { turn.ca_bundle().await.ok_or("nobody") }).await;
-    let (verdicts, rows) = check(&kubeconfig);
+    let (verdicts, rows) = checked(&kubeconfig);
     assert_eq!(verdicts[2..], ["Failed", "Ok", "Ok"], "{rows:?}");
     assert!(told(&rows, 2).contains("no ready endpoint"), "{rows:?}");
     assert!(told(&rows, 3).contains("valid until 20"), "{rows:?}");
 
     create_endpoint(cluster, &namespace).await;
-    let (verdicts, rows) = check(&kubeconfig);
+    let (verdicts, rows) = checked(&kubeconfig);
     assert_eq!(verdicts[2..], ["Ok", "Ok", "Ok"], "{rows:?}");
     assert!(told(&rows, 2).contains("one ready endpoint"), "{rows:?}");
 
     let ended = doctor(&kubeconfig, &namespace, Some(&on), &[]);
     eprintln!("{}", ended.stdout);
     assert_eq!(ended.code, 1, "nobody serves: {ended:?}");
-    for told in ["CHECK        VERDICT  FOUND", "-> ", "One check failed."] {
+    for told in ["CHECK ", "VERDICT", "FOUND", "-> ", "failed."] {
         assert!(ended.stdout.contains(told), "{told}: {}", ended.stdout);
     }
     assert!(ended.stdout.lines().all(|line| line.chars().count() <= 110), "{}", ended.stdout);
 
     // Somebody who may only look at APIServices.
     let reader = reader(cluster, &namespace).await;
-    let (verdicts, rows) = check(&reader);
+    let (verdicts, rows) = checked(&reader);
     assert_eq!(verdicts[2..], ["Skipped", "Skipped", "Skipped"], "{rows:?}");
     assert!(told(&rows, 3).contains("forbidden"), "{rows:?}");
 }
@@ -269,4 +281,84 @@ async fn each_secret_with_credentials_for_kafka_has_a_row_that_names_keys_and_no
     }
     assert_eq!(ended.code, 1);
     assert!(!answer.to_string().contains("hunter2"));
+}
+
+/// What is installed, and one ScaledConsumer of each kind of trouble, checked in a cluster of its own.
+#[tokio::test]
+async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
+    let (kafka, plane) = (kafka(), ControlPlane::start_own());
+    let kubeconfig = plane.kubeconfig();
+    let config = run_dir().join(format!("{}.yaml", unique("doctor")));
+    let text = json!({"clusters": [
+        {"name": "main", "bootstrapServers": kafka.bootstrap()},
+        {"name": "gone", "bootstrapServers": "127.0.0.1:1", "deadline": "2s"},
+    ]});
+    std::fs::write(&config, text.to_string()).unwrap();
+    let all = || {
+        let ended = doctor(&kubeconfig, INSTALLED, Some(&config), &["-o", "json"]);
+        let rows = ended.json().as_array().unwrap().clone();
+        assert_eq!(ended.code, expected_code(&ended), "{rows:?}");
+        rows
+    };
+    let is = |rows: &[Value], of: &str, verdict: &str, told: &str| {
+        let is_it = |row: &&Value| check(row) == of && row["text"].as_str().unwrap().contains(told);
+        let row = rows.iter().find(is_it).unwrap_or_else(|| panic!("no row {of} with \"{told}\": {rows:#?}"));
+        assert_eq!(row["verdict"], verdict, "{row}");
+    };
+
+    // Nothing is installed.
+    let rows = all();
+    is(&rows, "CRD", "Failed", "There is no CRD");
+    is(&rows, "controller", "Warning", "There is no Deployment");
+    is(&rows, "Lease", "Warning", "Nobody holds the Lease");
+    is(&rows, "rights", "Failed", "may not create events.events.k8s.io, ");
+
+    let namespace = prepare_installed(&plane, "doctor").await;
+    let topic = unique("doctor");
+    kafka.create_topic(&topic, 2);
+    kafka.commit("read", &[0, 1].map(|partition| (topic.as_str(), partition, 0)));
+    Workers::new(kafka, "orders", &topic, "read").deploy(plane.admin(), &namespace).await;
+    let _controller = Controller::launch(&plane, kafka, Launch::new(&[], INSTALLED)).await;
+    let consumer = |name: &str, target: &str, group: &str, cluster: &str| {
+        let mut object = scaled_consumer(name, group, &topic, 100);
+        object["spec"]["scaleTargetRef"]["name"] = json!(target);
+        object["spec"]["kafka"]["cluster"] = json!(cluster);
+        object
+    };
+    let rows = all();
+    is(&rows, "CRD", "Ok", "is that of paceline");
+    is(&rows, "Lease", "Ok", "leads");
+    is(&rows, "rights", "Ok", "may do all");
+    is(&rows, "Kafka cluster", "Ok", "main answers");
+    is(&rows, "Kafka cluster", "Failed", "gone can't be read");
+    is(&rows, "ScaledConsumer", "Ok", "There is none yet");
+
+    for object in [
+        consumer("fine", "orders", "read", "main"),
+        consumer("no-target", "nothing", "read", "main"),
+        consumer("no-cluster", "orders-2", "read", "elsewhere"),
+        consumer("rival", "orders", "read", "main"),
+    ] {
+        create(&plane, &namespace, object).await;
+    }
+    let rows = all();
+    is(&rows, "Kafka cluster", "Failed", "\"elsewhere\" is not in the configuration");
+    is(&rows, "ScaledConsumer", "Failed", "/no-target: The scale of Deployment \"nothing\" can't be read");
+    is(&rows, "ScaledConsumer", "Failed", "names the same workload");
+
+    // Without a right.
+    let roles: Api<ClusterRole> = Api::all(plane.admin());
+    let mut role = roles.get("paceline").await.unwrap();
+    role.rules.as_mut().unwrap().retain(|rule| rule.api_groups.as_deref() != Some(&["autoscaling".to_owned()]));
+    roles.replace("paceline", &PostParams::default(), &role).await.unwrap();
+    wait_for("the right to be missing", SOON, || async {
+        let rows = all();
+        let rights = rows.iter().find(|row| check(row) == "rights").unwrap()["text"].to_string();
+        let told = "may not list horizontalpodautoscalers.autoscaling, watch horizontalpodautoscalers.autoscaling.";
+        if rights.contains(told) { Ok(()) } else { Err(rights) }
+    })
+    .await;
+    let ended = doctor(&kubeconfig, INSTALLED, Some(&config), &[]);
+    eprintln!("{}", ended.stdout);
+    assert!(ended.stdout.lines().all(|line| line.chars().count() <= 110), "{}", ended.stdout);
 }

@@ -24,6 +24,21 @@ fn the_example_is_valid_and_shows_every_default() {
 }
 
 #[test]
+fn the_page_in_the_example_can_be_used_as_it_is() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/paceline.yaml")).unwrap();
+    let begin = text.find("# page:\n").unwrap();
+    let block = text[begin..].lines().take_while(|line| line.starts_with('#'));
+    let text: String = block.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap_or_default())).collect();
+    let page = parse(&text).unwrap().page.unwrap();
+    let authentication = page.authentication.unwrap();
+    let proxy = authentication.proxy.unwrap();
+    assert_eq!(page.certificate.as_deref(), Some(Path::new("/etc/paceline-page-tls")));
+    assert_eq!(authentication.token_audiences.unwrap(), ["paceline"]);
+    assert_eq!(proxy.addresses, ["10.0.0.7/32".parse().unwrap(), "10.1.0.0/16".parse().unwrap()]);
+    assert_eq!((proxy.user_header.as_str(), proxy.group_separator.as_deref()), ("x-remote-user", Some(",")));
+}
+
+#[test]
 fn an_empty_file_has_every_default() {
     for text in ["", "# nothing\n", "---\n", "{}"] {
         assert_eq!(parse(text).unwrap(), Configuration::default(), "{text:?}");
@@ -139,11 +154,43 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "page: {listen: \"0.0.0.0:8484\"}\n",
-            "paceline.yaml:1: page.listen: 0.0.0.0:8484 is not a loopback address, and the page has no authentication; write for example \"127.0.0.1:8484\", and reach it with kubectl port-forward",
+            "paceline.yaml:1: page.listen: 0.0.0.0:8484 is not a loopback address, and the page has no authentication; write for example \"127.0.0.1:8484\" and reach it with kubectl port-forward, or set page.authentication",
         ),
         (
             "page: {listen: \"127.0.0.1:8080\"}\n",
             "paceline.yaml:1: page.listen: is a port that something else is served on; it needs one of its own",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  authentication: {}\n",
+            "paceline.yaml:3: page.authentication: has neither tokens nor proxy, so nobody could get in; write tokens: {} to accept tokens of the API server",
+        ),
+        (
+            "page:\n  authentication: {tokens: {}}\n",
+            "paceline.yaml:1: page: has no listen, so nothing is served; write for example listen: \"[::]:8484\"",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  authentication:\n    tokens: {audiences: [paceline, \"a b\"]}\n",
+            "paceline.yaml:4: page.authentication.tokens.audiences[1]: must be a name without blanks, such as \"paceline\"",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  authentication:\n    proxy: {userHeader: X-User}\n",
+            "paceline.yaml:4: page.authentication.proxy: has neither addresses nor clientCaFile, so anybody could say who they are; tell the proxy by one of them",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  authentication:\n    proxy: {addresses: [10.0.0.0/40]}\n",
+            "paceline.yaml:4: page.authentication.proxy.addresses[0]: \"10.0.0.0/40\" is no address and no range; write for example \"10.0.0.7\" or \"10.0.0.0/16\"",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  authentication:\n    proxy: {clientCaFile: /etc/ca.crt}\n",
+            "paceline.yaml:4: page.authentication.proxy.clientCaFile: a client certificate is shown over TLS only; set page.certificate, or tell the proxy by its addresses",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  authentication:\n    proxy: {addresses: [10.0.0.1], userHeader: \"a b\", allowedNames: [x], groupSeparator: \"\"}\n",
+            "paceline.yaml:4: page.authentication.proxy.allowedNames: are names of a client certificate; set clientCaFile as well\npaceline.yaml:4: page.authentication.proxy.groupSeparator: must be a text such as \",\"; leave it out where each header is one group\npaceline.yaml:4: page.authentication.proxy.userHeader: \"a b\" is not the name of a header",
+        ),
+        (
+            "page:\n  listen: \"[::]:8484\"\n  certificate: {directory: tls}\n  authentication: {tokens: {}}\n",
+            "paceline.yaml:3: page.certificate.directory: must be an absolute path",
         ),
         (
             "watchSelector: shard:a\n",

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
-use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
 use paceline::config::{Certificate, Configuration};
 use paceline::yaml::Source;
 use serde_json::{Value, json};
@@ -32,7 +32,7 @@ fn documents(file: &Path) -> Vec<Value> {
 }
 
 /// Every folder that `kubectl apply -k` takes; the first is what is installed without a choice.
-const FOLDERS: [&str; 3] = [".", "external-metrics", "external-metrics-cert-manager"];
+const FOLDERS: [&str; 4] = [".", "external-metrics", "external-metrics-cert-manager", "page"];
 
 /// The one document of this kind and name.
 #[track_caller]
@@ -53,7 +53,7 @@ fn the_crd_in_the_manifests_is_the_one_of_the_code() {
 
 #[test]
 fn every_manifest_is_in_its_kustomization() {
-    for folder in FOLDERS.into_iter().chain(["base"]).map(|name| folder().join(name)) {
+    for folder in FOLDERS.into_iter().chain(["base", "page/component"]).map(|name| folder().join(name)) {
         let all = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let files: BTreeSet<_> = all.filter(|name| name.ends_with(".yaml") && name != "kustomization.yaml").collect();
         let kustomization = documents(&folder.join("kustomization.yaml")).remove(0);
@@ -99,7 +99,7 @@ async fn what_is_installed_is_accepted_and_is_enough_for_the_controller() {
         equal(&deployment_replicas(cluster.admin(), &namespace, "orders").await.wanted, &3)
     })
     .await;
-    wait_for("the status", SOON, || async { equal(&status(cluster, &namespace, "orders").await.decisions.len(), &1) })
+    wait_for("the status", SOON, || async { equal(&status(cluster, &namespace, "orders").await.changes.len(), &1) })
         .await;
     let log = std::fs::read_to_string(&controller.log).unwrap();
     let refusals: Vec<_> = log.lines().filter(|line| line.contains("forbidden") || line.contains("grant")).collect();
@@ -212,6 +212,7 @@ async fn the_rights_for_external_metrics_are_those_that_are_needed() {
     for document in rendered.iter().filter(is_rights) {
         wait_for("the rights", SOON, || apply(&client, document, false)).await;
     }
+    assert!(!rendered.iter().any(|document| document["rules"].to_string().contains("tokenreviews")));
     let rows: &[Right] = &[
         (OURS, "watch", "", "configmaps", "extension-apiserver-authentication", "kube-system", true),
         (OURS, "get", "", "configmaps", "other", "kube-system", false),
@@ -227,11 +228,15 @@ async fn the_rights_for_external_metrics_are_those_that_are_needed() {
         (OURS, "create", "apiregistration.k8s.io", "apiservices", "", "", false),
         (OURS, "delete", "apiregistration.k8s.io", "apiservices", API, "", false),
         (OURS, "get", "apiregistration.k8s.io", "apiservices", "v1beta1.metrics.k8s.io", "", false),
-        (OURS, "create", "authentication.k8s.io", "tokenreviews", "", "", false),
+        (OURS, "impersonate", "", "users", "", "", false),
         (HPA, "list", "external.metrics.k8s.io", "paceline_desired_replicas", "", "shop", true),
         ("system:kube-controller-manager", "list", "external.metrics.k8s.io", "paceline_lag_records", "", "shop", true),
         ("somebody", "list", "external.metrics.k8s.io", "paceline_desired_replicas", "", "shop", false),
     ];
+    assert_rights(client, rows).await;
+}
+
+async fn assert_rights(client: Client, rows: &[Right]) {
     let reviews: Api<SubjectAccessReview> = Api::all(client);
     for (user, verb, group, resource, name, namespace, allowed) in rows {
         let review = json!({"metadata": {}, "spec": {"user": user, "resourceAttributes": {
@@ -245,6 +250,42 @@ async fn the_rights_for_external_metrics_are_those_that_are_needed() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn the_page_is_behind_a_service_and_may_review_tokens_and_rights_and_nothing_else() {
+    const OURS: &str = "system:serviceaccount:paceline:paceline";
+    let rendered = render("page");
+    let service = the(&rendered, "Service", "paceline-page");
+    let deployment = the(&rendered, "Deployment", "paceline");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    let port = container["ports"].as_array().unwrap().iter().find(|port| port["name"] == "page").unwrap();
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], port["name"]);
+    assert_eq!(service["spec"]["selector"], deployment["spec"]["selector"]["matchLabels"]);
+    let text = the(&rendered, "ConfigMap", "paceline")["data"]["paceline.yaml"].as_str().unwrap().to_owned();
+    let parsed = Configuration::parse(&Source { name: "paceline.yaml".to_owned(), text }).unwrap();
+    let page = parsed.page.unwrap();
+    assert_eq!(json!(page.listen.port()), port["containerPort"]);
+    assert!(page.authentication.is_some_and(|authentication| authentication.token_audiences.is_some()));
+    assert_eq!(parsed.clusters.len(), 1, "the rest of the configuration is as it was");
+
+    let (_, cluster) = world();
+    let client = cluster.admin();
+    for document in
+        rendered.iter().filter(|it| it["kind"] == "Namespace" || it["apiVersion"] == "rbac.authorization.k8s.io/v1")
+    {
+        wait_for("the rights", SOON, || apply(&client, document, false)).await;
+    }
+    let role = the(&rendered, "ClusterRole", "paceline-page");
+    assert_eq!(role["rules"].as_array().unwrap().len(), 2);
+    let rows: &[Right] = &[
+        (OURS, "create", "authentication.k8s.io", "tokenreviews", "", "", true),
+        (OURS, "create", "authorization.k8s.io", "subjectaccessreviews", "", "", true),
+        (OURS, "impersonate", "", "users", "", "", false),
+        (OURS, "create", "", "serviceaccounts/token", "", "default", false),
+        (OURS, "get", "", "secrets", "", "default", false),
+    ];
+    assert_rights(client, rows).await;
 }
 
 /// The namespace enforces the strictest pod security, and the Deployment's pods pass it.

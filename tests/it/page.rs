@@ -1,7 +1,10 @@
 //! The page and its JSON over HTTP, from a registry that is filled by hand: what they show and what they never show.
 
+mod access;
 mod browser;
 mod fixture;
+mod pictures;
+mod running;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -163,8 +166,9 @@ fn one_scaledconsumer_has_its_decision_its_past_and_the_what_if_table_of_its_jso
         let escaped =
             |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
         for (label, text) in &explanation.lines {
-            assert!(page.contains(&format!("<dt>{label}</dt><dd>{}</dd>", escaped(text))), "{name}: {label}: {text}");
+            assert!(page.contains(&format!("</dt><dd>{}</dd>", escaped(text))), "{name}: {label}: {text}");
         }
+        assert!(page.contains("<dt>Why</dt>") && page.contains("<dt>Next</dt>"), "{name}");
         for row in &explanation.candidates.rows {
             let cells: String = row
                 .iter()
@@ -321,12 +325,16 @@ fn a_change_is_sent_as_the_fragment_that_has_changed() {
             break serde_json::from_str::<String>(data).unwrap();
         }
     };
-    let first = [next(), next(), next()];
-    for (fragment, id) in first.iter().zip(["controller", "states", "consumers"]) {
+    let first = [next(), next(), next(), next()];
+    for (fragment, id) in first.iter().zip(["controller", "worst", "states", "consumers"]) {
         assert!(fragment.contains(&format!(" id=\"{id}\"")), "{fragment}");
     }
-    assert!(!first[2].contains(">ledger</a>"), "the filter holds here as well");
+    assert!(!first[3].contains(">ledger</a>"), "the filter holds here as well");
     orders.poll(3_610, &write);
     let changed = next();
-    assert!(changed.contains(" id=\"controller\"") || changed.contains(" id=\"consumers\""), "{changed}");
+    assert!(
+        ["controller", "worst"].iter().any(|id| changed.contains(&format!(" id=\"{id}\"")))
+            || changed.contains(" id=\"consumers\""),
+        "{changed}"
+    );
 }

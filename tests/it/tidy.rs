@@ -137,7 +137,8 @@ fn each_outside_world_is_known_to_its_own_part_only() {
         ("prometheus::", &["serve"], "the metrics library"),
         ("axum", &["serve"], "the web framework"),
         ("maud", &["serve"], "the HTML of the page"),
-        ("rustls::", &["serve", "kafka"], "TLS"),
+        ("rustls::", &["serve", "kafka", "cli"], "TLS"),
+        ("opentelemetry", &["cli"], "OpenTelemetry"),
         ("rcgen", &["serve"], "the making of certificates"),
         ("plotters", &["simulate"], "the plotting library"),
     ];

@@ -215,7 +215,7 @@ impl ServedCertificate {
         let mut state = self.state();
         state.problem = None;
         if state.served.as_ref().is_none_or(|served| served.pair != pair) {
-            info!(valid_until = %own.not_after, "Serving external metrics with this certificate.");
+            info!(valid_until = %own.not_after, names = ?own.names, "Serving with this certificate.");
             state.served = Some(Served { pair, key: Arc::new(key), not_after: own.not_after });
         }
         Ok(())

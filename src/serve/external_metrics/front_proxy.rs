@@ -162,7 +162,11 @@ impl FrontProxy {
 
     /// Checks that a client with these certificates, its own first, is the front proxy. Returns the end of their
     /// validity.
-    pub(super) fn check(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<UnixTime, RefusalCause> {
+    pub(in crate::serve) fn check(
+        &self,
+        chain: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<UnixTime, RefusalCause> {
         let Some((own, intermediates)) = chain.split_first() else { return Err(RefusalCause::NoCertificate) };
         self.verifier
             .verify_client_cert(own, intermediates, now)
@@ -193,9 +197,23 @@ fn end_of(certificate: &[u8]) -> UnixTime {
 
 /// Verifies clients in the handshake against the front proxy that is currently trusted.
 #[derive(Debug)]
-pub(super) struct FrontProxyVerifier(pub(super) watch::Receiver<Option<Arc<FrontProxy>>>);
+pub(in crate::serve) struct FrontProxyVerifier {
+    /// The front proxy; without one every certificate is refused.
+    pub(in crate::serve) trusted: watch::Receiver<Option<Arc<FrontProxy>>>,
+    /// Whether a client without a certificate is refused.
+    pub(in crate::serve) is_mandatory: bool,
+}
 
 impl ClientCertVerifier for FrontProxyVerifier {
+    fn offer_client_auth(&self) -> bool {
+        // Browsers that are asked for a certificate ask their users.
+        self.is_mandatory || self.trusted.borrow().is_some()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         // The API server sends its certificate without a hint, and other clients need not know the CAs.
         &[]
@@ -207,7 +225,9 @@ impl ClientCertVerifier for FrontProxyVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let Some(front_proxy) = self.0.borrow().clone() else { return Err(CertificateError::UnknownIssuer.into()) };
+        let Some(front_proxy) = self.trusted.borrow().clone() else {
+            return Err(CertificateError::UnknownIssuer.into());
+        };
         let chain: Vec<_> = std::iter::once(own).chain(intermediates).cloned().collect();
         match front_proxy.check(&chain, now) {
             Ok(_) => Ok(ClientCertVerified::assertion()),

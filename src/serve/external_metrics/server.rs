@@ -64,8 +64,9 @@ impl ExternalMetricsServer {
     /// Serves until `stop`; then requests that are under way are ended.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
         let Self { reader, front_proxy, certificate, counters } = self;
+        let clients = FrontProxyVerifier { trusted: front_proxy.clone(), is_mandatory: true };
         let acceptor = HandshakeAcceptor {
-            config: Arc::new(server_config(certificate, front_proxy.clone())),
+            config: Arc::new(server_config(certificate, clients, &["h2", "http/1.1"])),
             connections: Connections::new(Arc::clone(&counters)),
             counters: Arc::clone(&counters),
         };
@@ -96,17 +97,18 @@ fn http_server(listener: TcpListener) -> Server<SocketAddr> {
     server
 }
 
-/// TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1, and a client certificate required.
-fn server_config(
+/// TLS 1.2 and 1.3 with these application protocols, the preferred one first.
+pub(in crate::serve) fn server_config(
     certificate: ServedCertificate,
-    front_proxy: watch::Receiver<Option<Arc<FrontProxy>>>,
+    clients: FrontProxyVerifier,
+    protocols: &[&str],
 ) -> ServerConfig {
     let mut config = ServerConfig::builder_with_provider(crypto_provider())
         .with_safe_default_protocol_versions()
         .expect("ring has cipher suites for TLS 1.2 and 1.3")
-        .with_client_cert_verifier(Arc::new(FrontProxyVerifier(front_proxy)))
+        .with_client_cert_verifier(Arc::new(clients))
         .with_cert_resolver(Arc::new(certificate));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     // A resumed session would skip the check of the client's certificate. The API server keeps its connections open
     // anyway.
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -1,37 +1,38 @@
-//! One ScaledConsumer: the decision and why, its past, the replica counts considered, its partitions, what was learned of it,
-//! its changes, its spec, and the command that decides the same dry.
+//! One ScaledConsumer: the decision and why, its past, the replica counts considered, what was learned of it, its changes, its
+//! conditions, its spec, and the command that decides the same dry.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use serde_json::json;
 
-use super::charts::{Bar, bars};
-use super::layout::{Fragment, UNKNOWN, chip, document, duration, not_found, rate, records, text_table, time};
+use super::access::{AccessError, Viewer};
+use super::layout::{Fragment, UNKNOWN, chip, date, document, duration, not_found, rate, records, text_table, time};
 use super::overview::{path, replicas};
+use super::partitions::{members, partitions};
+use super::reasons::reasons;
 use super::sources::PageSources;
 use super::timeline::{SpanQuery, timeline};
 use super::view::{ConsumerSummary, ConsumerView};
-use crate::core::{
-    CandidateVerdict, DecisionView, Explanation, Finding, PartitionView, Pause, RecordsPerSecond, explain, printable,
-};
+use crate::core::{CandidateVerdict, DecisionView, Explanation, Pause, RecordsPerSecond, explain, printable};
 use crate::kubernetes::scaledconsumer::{ClusterRef, PAUSED, PAUSED_REPLICAS, Validated};
 use crate::registry::Entry;
 use crate::yaml;
 
-/// Bars that are drawn; more of them are too thin to be seen.
-const MAX_BARS: usize = 400;
-
 /// The whole page.
 pub(super) async fn consumer(
     State(sources): State<Arc<PageSources>>,
+    Extension(viewer): Extension<Viewer>,
     Path((namespace, name)): Path<(String, String)>,
     Query(span): Query<SpanQuery>,
-) -> Response {
-    let Some(entry) = sources.entry(namespace, name) else { return not_found(State(sources)).await };
+) -> Result<Response, AccessError> {
+    viewer.check_read(&namespace, &name).await?;
+    let Some(entry) = sources.entry(namespace, name) else {
+        return Ok(not_found(State(sources), Extension(viewer)).await);
+    };
     let path = path(&entry.key.namespace, &entry.key.name);
     let body = html! {
         nav.crumbs aria-label="Breadcrumbs" { a href="/" { "All ScaledConsumers" } }
@@ -40,7 +41,7 @@ pub(super) async fn consumer(
     };
     let events = format!("/events{path}{}", span.text());
     let title = format!("{}/{}", entry.key.namespace, entry.key.name);
-    document(&title, (sources.role)(), Some(&events), &body).into_response()
+    Ok(document(&title, &viewer, &(sources.role)(), Some(&events), &body).into_response())
 }
 
 /// What changes of the page: all of it.
@@ -55,7 +56,9 @@ pub(super) fn fragments(sources: &PageSources, entry: &Entry, span: &SpanQuery) 
     ));
     fragments.push(html("what-if", what_if(&view, explanation.as_ref())));
     fragments.push(html("partitions", partitions(entry, &view, explanation.as_ref())));
+    fragments.push(html("members", members(&view)));
     fragments.push(html("learned", learned(&view)));
+    fragments.push(html("conditions", conditions(&view)));
     fragments.push(html("spec", spec(sources, entry, &view)));
     fragments
 }
@@ -83,7 +86,7 @@ fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) ->
             @if let Some(explanation) = explanation {
                 p.headline { (explanation.headline) }
                 dl.lines {
-                    @for (label, text) in &explanation.lines { div { dt { (label) } dd { (text) } } }
+                    @for (label, text) in reasons(view, explanation) { div { dt { (label) } dd { (text) } } }
                 }
             } @else if view.refused.is_none() && view.summary.problems.is_empty() {
                 p.headline { "Nothing has been read yet." }
@@ -187,67 +190,30 @@ fn what_if(view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
     }
 }
 
-/// What is found of a partition, by its topic and number.
-fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
-    let findings = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()).map(|decision| &decision.findings);
-    findings
-        .into_iter()
-        .flatten()
-        .filter_map(|finding| match finding {
-            Finding::HotPartition { partition, .. }
-            | Finding::StuckPartition { partition, .. }
-            | Finding::RetentionRisk { partition, .. } => Some((partition.clone(), finding.name())),
-            Finding::CapacityUnknown
-            | Finding::ThroughputCeiling { .. }
-            | Finding::ObjectiveUnreachable { .. }
-            | Finding::ObjectiveTooShort { .. }
-            | Finding::DataIncomplete { .. }
-            | Finding::RescaleTimeout { .. } => None,
-        })
-        .collect()
-}
-
-fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
-    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
-    let found = found(entry);
-    let bar = |partition: &PartitionView| {
-        let place = format!("{}/{}", printable(&partition.topic), partition.partition);
-        let finding = found.get(&place).or_else(|| found.get(&format!("{}/{}", partition.topic, partition.partition)));
-        let lag = partition.lag_records.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64));
-        let (class, note) = match (finding, &partition.unknown, &partition.note) {
-            (Some(finding), _, _) => ("found", format!(", {finding}")),
-            (None, Some(why), _) => ("unknown", format!(", {why}")),
-            (None, None, Some(note)) => ("odd", format!(", {note}")),
-            (None, None, None) => ("plain", String::new()),
-        };
-        Bar { value: partition.lag_records.map(|lag| lag as f64), class, title: format!("{place}: lag {lag}{note}") }
-    };
-    let drawn: Vec<Bar> = all.iter().take(MAX_BARS).map(bar).collect();
-    let highest = all.iter().filter_map(|partition| partition.lag_records).max();
-    let unknown = all.iter().filter(|partition| partition.lag_records.is_none()).count();
-    let label = format!(
-        "Lag of each partition: {} partitions, the highest lag is {}, {unknown} are not known",
-        all.len(),
-        highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))
-    );
+/// The conditions of its status in the API server; nothing for one from a file.
+fn conditions(view: &ConsumerView) -> Markup {
     html! {
-        section #partitions aria-label="Partitions" {
-            h2 { "Partitions" }
-            @if let Some(explanation) = explanation.filter(|_| !all.is_empty()) {
-                @if !found.is_empty() {
-                    ul.found { @for (partition, finding) in &found { li { strong { (printable(partition)) } " " (finding) } } }
+        section #conditions aria-label="Conditions" {
+            h2 { "Conditions" }
+            @match &view.conditions {
+                None => { p.empty { "It is not in the API server, so it has no status." } }
+                Some(conditions) if conditions.is_empty() => { p.empty { "None has been written yet." } }
+                Some(conditions) => {
+                    div.scroll #conditions-scroll tabindex="0" role="region" aria-label="Conditions" {
+                        table {
+                            caption { "As in the status of the ScaledConsumer" }
+                            thead { tr {
+                                th scope="col" { "Condition" } th scope="col" { "Status" } th scope="col" { "Since" } th scope="col" { "Why" }
+                            } }
+                            tbody { @for condition in conditions { tr {
+                                th scope="row" { (condition.kind) }
+                                td { (condition.status) }
+                                td { (date(condition.since_seconds)) }
+                                td.sentence { strong { (condition.reason) } " " (condition.message) }
+                            } } }
+                        }
+                    }
                 }
-                (bars(&drawn, &label))
-                p.note {
-                    "From the first to the last partition, the highest bar is a lag of "
-                    (highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))) "."
-                    @if unknown > 0 { " Dashed ones are not known." }
-                    @if all.len() > MAX_BARS { " The first " (MAX_BARS) " of " (all.len()) " are drawn." }
-                }
-                (text_table("partitions-scroll", "The partitions that matter most", &explanation.partitions, |_| None))
-                @if let Some(more) = &explanation.more_partitions { p.note { (more) } }
-            } @else {
-                p.empty { "No partition has been read." }
             }
         }
     }

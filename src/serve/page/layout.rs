@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use k8s_openapi::jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
 
+use super::access::Viewer;
 use super::assets::{ICON, SCRIPT, STYLE};
 use super::sources::{ControllerRole, PageSources};
 use super::state::ConsumerState;
-use crate::core::{RecordsPerSecond, TextTable, grouped, short};
+use crate::core::{RecordsPerSecond, TextTable, grouped, printable, short};
 
 /// What stands for a value that is not known.
 pub(super) const UNKNOWN: &str = "?";
@@ -26,16 +28,25 @@ pub(super) struct Fragment {
 }
 
 /// The answer where there is no such page.
-pub(super) async fn not_found(State(sources): State<Arc<PageSources>>) -> Response {
+pub(super) async fn not_found(
+    State(sources): State<Arc<PageSources>>,
+    Extension(viewer): Extension<Viewer>,
+) -> Response {
     let body = html! {
         h1 { "Not found" }
         p { "There is no such page, or no such ScaledConsumer any more. " a href="/" { "All ScaledConsumers" } }
     };
-    (StatusCode::NOT_FOUND, document("Not found", (sources.role)(), None, &body)).into_response()
+    (StatusCode::NOT_FOUND, document("Not found", &viewer, &(sources.role)(), None, &body)).into_response()
 }
 
 /// A whole document. `events`: where its fragments' changes come from.
-pub(super) fn document(title: &str, role: ControllerRole, events: Option<&str>, body: &Markup) -> Markup {
+pub(super) fn document(
+    title: &str,
+    viewer: &Viewer,
+    role: &ControllerRole,
+    events: Option<&str>,
+    body: &Markup,
+) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -52,11 +63,17 @@ pub(super) fn document(title: &str, role: ControllerRole, events: Option<&str>, 
                 a.skip href="#main" { "Skip to the content" }
                 header.top {
                     a.brand href="/" { img src=(ICON.path) alt="" width="24" height="24"; "Paceline" }
-                    @if role == ControllerRole::Demo { span.role { "demo" } }
+                    @if *role == ControllerRole::Demo { span.role { "demo" } }
                     @if events.is_some() { span #live role="status" { "Reload to update" } }
                 }
                 main #main tabindex="-1" data-events=[events] { (body) }
                 footer {
+                    @if let Some(name) = viewer.name() {
+                        form.sign-out method="post" action="/sign-out" {
+                            "Signed in as " strong { (printable(name)) } ". You see what this account may list. "
+                            @if viewer.has_cookie() { button type="submit" { "Sign out" } }
+                        }
+                    }
                     p { "Read-only. Times are UTC. The same as JSON: " a href="/api/v1/scaledconsumers" { "/api/v1/scaledconsumers" } }
                 }
             }
@@ -110,6 +127,12 @@ fn sentence_case(name: &str) -> String {
 pub(super) fn time(seconds: f64) -> Markup {
     let Ok(at) = Timestamp::from_second(seconds as i64) else { return html! { (UNKNOWN) } };
     html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) title=(at.strftime("%Y-%m-%d %H:%M:%S UTC")) { (at.strftime("%H:%M:%S")) } }
+}
+
+/// A time of some day.
+pub(super) fn date(seconds: i64) -> Markup {
+    let Ok(at) = Timestamp::from_second(seconds) else { return html! { (UNKNOWN) } };
+    html! { time datetime=(at.strftime("%Y-%m-%dT%H:%M:%SZ")) { (at.strftime("%Y-%m-%d %H:%M:%S")) } }
 }
 
 /// A time as text, for what can't hold an element.

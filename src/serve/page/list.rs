@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::access::Visibility;
 use super::state::{ConsumerState, excess};
 use crate::registry::{Entry, Registry};
 
@@ -84,13 +85,13 @@ pub(super) fn encoded(value: &str) -> String {
 pub(super) struct ConsumerPage {
     /// Its entries, in order.
     pub(super) entries: Vec<Arc<Entry>>,
-    /// All entries that there are.
+    /// All entries that may be seen.
     pub(super) total: usize,
     /// Those that the filter selects.
     pub(super) matching: usize,
     /// How many of each state the filter selects without its state.
     pub(super) states: BTreeMap<ConsumerState, usize>,
-    /// The namespaces that there are, as far as they are offered.
+    /// Their namespaces, as far as they are offered.
     pub(super) namespaces: BTreeSet<String>,
     /// The number of this page, from 1.
     pub(super) page: usize,
@@ -100,8 +101,9 @@ pub(super) struct ConsumerPage {
 
 impl ConsumerPage {
     /// Selects, sorts and cuts.
-    pub(super) fn of(registry: &Registry, query: &ListQuery, now: Duration) -> Self {
-        let all = registry.entries();
+    pub(super) fn of(registry: &Registry, visible: &Visibility, query: &ListQuery, now: Duration) -> Self {
+        let mut all = registry.entries();
+        all.retain(|entry| visible.includes(&entry.key.namespace));
         let total = all.len();
         let mut namespaces = BTreeSet::new();
         let mut states = BTreeMap::new();

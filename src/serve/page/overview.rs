@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
+use super::access::{AccessError, Viewer, Visibility};
 use super::charts::sparkline;
 use super::layout::{Fragment, chip, count, document, duration, rate, records, time};
 use super::list::{ConsumerPage, ListQuery, encoded};
+use super::reasons::reasons;
 use super::sources::{ControllerRole, PageSources};
-use super::view::{ConsumerSummary, known};
-use crate::core::{Replicas, printable};
+use super::view::{ConsumerSummary, ConsumerView, known};
+use crate::core::{Replicas, explain, printable};
 use crate::registry::{Entry, Registry};
 
 /// What a sparkline shows, in seconds.
@@ -27,32 +30,39 @@ const SPARK_POINTS: usize = 60;
 const MAX_CLUSTERS: usize = 12;
 
 /// The whole page.
-pub(super) async fn overview(State(sources): State<Arc<PageSources>>, Query(query): Query<ListQuery>) -> Response {
+pub(super) async fn overview(
+    State(sources): State<Arc<PageSources>>,
+    Extension(viewer): Extension<Viewer>,
+    Query(query): Query<ListQuery>,
+) -> Result<Response, AccessError> {
     if let Err(why) = query.check() {
-        return (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response();
+        return Ok((StatusCode::BAD_REQUEST, format!("{why}\n")).into_response());
     }
-    let page = ConsumerPage::of(&sources.registry, &query, sources.time());
-    let [controller, states, consumers] = parts(&sources, &query, &page);
+    let visible = viewer.visible(&sources.registry).await?;
+    let page = ConsumerPage::of(&sources.registry, &visible, &query, sources.time());
+    let [controller, worst, states, consumers] = parts(&sources, &visible, &query, &page);
     let body = html! {
         h1 { "ScaledConsumers" }
         (controller.html)
+        (worst.html)
         (filter(&query, &page))
         (states.html)
         (consumers.html)
     };
     let events = format!("/events{}", query.with(&query.state, query.page.unwrap_or(1)));
-    document("ScaledConsumers", (sources.role)(), Some(&events), &body).into_response()
+    Ok(document("ScaledConsumers", &viewer, &(sources.role)(), Some(&events), &body).into_response())
 }
 
 /// What changes of the page.
-pub(super) fn fragments(sources: &PageSources, query: &ListQuery) -> Vec<Fragment> {
-    let page = ConsumerPage::of(&sources.registry, query, sources.time());
-    parts(sources, query, &page).into()
+pub(super) fn fragments(sources: &PageSources, visible: &Visibility, query: &ListQuery) -> Vec<Fragment> {
+    let page = ConsumerPage::of(&sources.registry, visible, query, sources.time());
+    parts(sources, visible, query, &page).into()
 }
 
-fn parts(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> [Fragment; 3] {
+fn parts(sources: &PageSources, visible: &Visibility, query: &ListQuery, page: &ConsumerPage) -> [Fragment; 4] {
     [
-        Fragment { id: "controller", html: controller(sources) },
+        Fragment { id: "controller", html: controller(sources, visible) },
+        Fragment { id: "worst", html: worst(sources, query, page) },
         Fragment { id: "states", html: states(query, page) },
         Fragment { id: "consumers", html: consumers(sources, query, page) },
     ]
@@ -68,9 +78,10 @@ struct ClusterSummary {
     poll_interval: Option<Duration>,
 }
 
-fn clusters(registry: &Registry) -> BTreeMap<String, ClusterSummary> {
+/// The clusters of what may be seen.
+fn clusters(registry: &Registry, visible: &Visibility) -> BTreeMap<String, ClusterSummary> {
     let mut clusters: BTreeMap<String, ClusterSummary> = BTreeMap::new();
-    for entry in registry.entries() {
+    for entry in registry.entries().iter().filter(|entry| visible.includes(&entry.key.namespace)) {
         let Some(spec) = &entry.spec else { continue };
         let cluster = clusters.entry(spec.cluster.to_string()).or_default();
         cluster.consumers += 1;
@@ -82,18 +93,30 @@ fn clusters(registry: &Registry) -> BTreeMap<String, ClusterSummary> {
     clusters
 }
 
-fn controller(sources: &PageSources) -> Markup {
-    let clusters = clusters(&sources.registry);
-    let role = match (sources.role)() {
-        ControllerRole::Leader => "This replica of the controller leads: it writes the replicas.",
-        ControllerRole::Follower => {
-            "Another replica of the controller leads; this one reads and decides, and writes nothing."
+/// Who leads, in a sentence.
+fn role(role: &ControllerRole) -> Markup {
+    html! {
+        @match role {
+            ControllerRole::Leader { name: None } => { "This controller writes the replicas." }
+            ControllerRole::Leader { name: Some(name) } => {
+                "Leader: " strong { (printable(name)) } ", this replica of the controller. It writes the replicas."
+            }
+            ControllerRole::Follower { leader: None } => {
+                "No leader is known. This replica of the controller reads and decides, and writes nothing."
+            }
+            ControllerRole::Follower { leader: Some(leader) } => {
+                "Leader: " strong { (printable(leader)) } ". This replica of the controller reads and decides, and writes nothing."
+            }
+            ControllerRole::Demo => { "The demo: it scales processes on this machine." }
         }
-        ControllerRole::Demo => "The demo: it scales processes on this machine.",
-    };
+    }
+}
+
+fn controller(sources: &PageSources, visible: &Visibility) -> Markup {
+    let clusters = clusters(&sources.registry, visible);
     html! {
         section #controller aria-label="Controller and Kafka clusters" {
-            p { (role) }
+            p { (role(&(sources.role)())) }
             ul.clusters {
                 @for (name, cluster) in clusters.iter().take(MAX_CLUSTERS) {
                     li {
@@ -110,6 +133,39 @@ fn controller(sources: &PageSources) -> Markup {
                     }
                 }
                 @if clusters.len() > MAX_CLUSTERS { li { "and " (clusters.len() - MAX_CLUSTERS) " clusters more" } }
+            }
+        }
+    }
+}
+
+/// The worst of those that are selected, and what there is to know of it at once.
+fn worst(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> Markup {
+    let first = page.entries.first().filter(|_| page.page == 1 && query.sort != "name");
+    let view = first.map(|entry| ConsumerView::of(entry, sources.time()));
+    let view = view.filter(|view| view.summary.state.is_trouble());
+    html! {
+        section #worst .card[view.is_some()] aria-label="The worst" {
+            @if let Some(view) = view {
+                @let summary = &view.summary;
+                p {
+                    (chip(summary.state)) " "
+                    a href=(path(&summary.namespace, &summary.name)) { (summary.namespace) "/" (summary.name) }
+                    @if let Some(since) = summary.late_since_seconds {
+                        " " span.since { "since " (time(f64::from(since))) ", for " (duration(sources.time().as_secs_f64() - f64::from(since))) }
+                    }
+                    " is the worst of " (page.matching) "."
+                }
+                @if let Some(decision) = &view.decision {
+                    @let explanation = explain(decision);
+                    p { strong { (explanation.headline) } }
+                    dl.lines {
+                        @for (label, text) in reasons(&view, &explanation).into_iter().filter(|(label, _)| AT_ONCE.contains(label)) {
+                            div { dt { (label) } dd { (text) } }
+                        }
+                    }
+                } @else if let Some(sentence) = summary.sentence() { p { (sentence) } }
+            } @else if page.matching > 0 && page.page == 1 && query.sort != "name" {
+                p { "Nothing is late, and everything can be read." }
             }
         }
     }
@@ -173,6 +229,9 @@ fn consumers(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> M
         }
     }
 }
+
+/// What of the reasons is on the overview.
+const AT_ONCE: [&str; 3] = ["Why", "Next", "Not more"];
 
 const COLUMNS: [(&str, Option<&str>); 8] = [
     ("State", None),

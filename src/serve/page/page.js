@@ -4,7 +4,9 @@
 
 const main = document.querySelector("main[data-events]");
 const live = document.getElementById("live");
+const shown = new Map();
 let source = null;
+let lost = 0;
 
 function say(text, state) {
     if (live.textContent !== text) {
@@ -32,10 +34,11 @@ function replace(html) {
     template.innerHTML = html;
     const fresh = template.content.firstElementChild;
     const old = fresh && document.getElementById(fresh.id);
-    // Text that somebody is selecting stays until the next change.
-    if (!old || isSelecting(old)) {
+    // Text that somebody is selecting stays until the next change. After a new connection everything is sent again.
+    if (!old || isSelecting(old) || shown.get(fresh.id) === html) {
         return;
     }
+    shown.set(fresh.id, html);
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
     const open = [...old.querySelectorAll("details[open]")].map((details) => details.id);
     const scrolled = [...old.querySelectorAll(".scroll")].map((box) => [box.id, box.scrollLeft, box.scrollTop]);
@@ -57,16 +60,28 @@ function connect() {
         return;
     }
     source = new EventSource(main.dataset.events);
-    source.addEventListener("open", () => say("Live", "live"));
+    source.addEventListener("open", () => {
+        clearTimeout(lost);
+        say("Live", "live");
+    });
     source.addEventListener("fragment", (event) => replace(JSON.parse(event.data)));
     source.addEventListener("error", () => {
-        const isOver = source?.readyState === EventSource.CLOSED;
-        say(isOver ? "No longer updated; reload the page" : "Not connected; trying again", "lost");
+        clearTimeout(lost);
+        if (source?.readyState === EventSource.CLOSED) {
+            say("No longer updated; reload the page", "lost");
+            // An error status; the API server may be back soon.
+            disconnect();
+            lost = setTimeout(connect, 15000);
+        } else {
+            // The server ends each stream of somebody who has signed in now and then, and asks for their rights again.
+            lost = setTimeout(() => say("Not connected; trying again", "lost"), 3000);
+        }
     });
 }
 
 // A browser opens six connections to a server at most, so a tab that nobody looks at gives its own back.
 function disconnect() {
+    clearTimeout(lost);
     source?.close();
     source = null;
 }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::access::PageAccess;
 use crate::kubernetes::Key;
 use crate::registry::{Entry, Registry};
+use crate::serve::external_metrics::ServedCertificate;
 
 /// What the page shows.
 pub struct PageSources {
@@ -14,17 +16,27 @@ pub struct PageSources {
     pub now: fn() -> Duration,
     /// What this controller does with decisions.
     pub role: Box<dyn Fn() -> ControllerRole + Send + Sync>,
+    /// Who may see it.
+    pub access: PageAccess,
+    /// The certificate that it is served with; without TLS where there is none.
+    pub certificate: Option<ServedCertificate>,
     /// The brokers to name in the command that decides dry, where no configuration has the cluster's name.
     pub bootstrap_servers: Option<String>,
 }
 
 /// What a controller does with decisions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ControllerRole {
     /// It holds the Lease, and writes.
-    Leader,
+    Leader {
+        /// Its name in the Lease; `None` without an election.
+        name: Option<String>,
+    },
     /// Another one holds the Lease.
-    Follower,
+    Follower {
+        /// The other one's name in the Lease, where it is known.
+        leader: Option<String>,
+    },
     /// It is the demo, and starts processes.
     Demo,
 }

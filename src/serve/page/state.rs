@@ -75,6 +75,14 @@ impl ConsumerState {
         Self::ALL.into_iter().find(|state| state.name() == name)
     }
 
+    /// Whether somebody should look at it now.
+    pub(super) fn is_trouble(self) -> bool {
+        match self {
+            Self::Failed | Self::Late | Self::Incomplete | Self::Outdated | Self::Refused => true,
+            Self::Warning | Self::Changing | Self::Starting | Self::Paused | Self::Steady => false,
+        }
+    }
+
     /// The class of its colour.
     pub(super) fn class(self) -> &'static str {
         match self {

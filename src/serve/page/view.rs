@@ -10,8 +10,10 @@ use super::layout::UNKNOWN;
 use super::list::ConsumerPage;
 use super::state::{ConsumerState, excess, late_since, problems};
 use crate::core::{
-    DecisionView, GroupLag, LagView, NamedMessage, RecordsPerSecond, Replicas, Rule, TimeLagView, schema_of,
+    DecisionView, GroupLag, LagView, Member, NamedMessage, Observation, RecordsPerSecond, Replicas, Rule, TimeLagView,
+    schema_of,
 };
+use crate::kubernetes::Condition;
 use crate::kubernetes::scaledconsumer::Mode;
 use crate::registry::{ActionResult, Entry, Point, ReplicaChange};
 
@@ -153,8 +155,52 @@ pub struct ConsumerView {
     pub history: Vec<PointView>,
     /// The last changes of the replicas, oldest first.
     pub changes: Vec<ChangeView>,
+    /// The members of the consumer group, by their id; null where they are not known.
+    pub members: Option<Vec<MemberView>>,
+    /// The conditions of its status in the API server; null where it comes from a file.
+    pub conditions: Option<Vec<ConditionView>>,
     /// The spec, as in the custom resource; the last valid one where it is refused.
     pub spec: Option<serde_json::Value>,
+}
+
+/// A member of the consumer group.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    /// The id that the coordinator gave it.
+    pub member_id: String,
+    /// The client's own name.
+    pub client_id: String,
+    /// Where it connects from.
+    pub host: String,
+    /// What it holds.
+    pub partitions: Vec<HeldPartition>,
+}
+
+/// A partition that a member holds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+pub struct HeldPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// The partition's number.
+    pub partition: i32,
+}
+
+/// A condition of a status.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConditionView {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// True, False or Unknown.
+    pub status: String,
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in a sentence.
+    pub message: String,
+    /// When its status changed last, in seconds since 1970.
+    pub since_seconds: i64,
 }
 
 /// What became of a decision.
@@ -327,7 +373,49 @@ impl ConsumerView {
             poll_interval_seconds: snapshot.map(|snapshot| snapshot.poll_interval.as_secs_f64()),
             history: entry.history.points().map(PointView::of).collect(),
             changes: entry.changes.iter().map(ChangeView::of).collect(),
+            members: snapshot.and_then(|snapshot| members(&snapshot.observation)),
+            conditions: entry
+                .record
+                .as_ref()
+                .map(|record| record.status.conditions.iter().map(ConditionView::of).collect()),
             spec: entry.spec.as_ref().and_then(|spec| serde_json::to_value(&*spec.spec).ok()),
+        }
+    }
+}
+
+/// The members of the group, where they are known.
+fn members(observation: &Observation) -> Option<Vec<MemberView>> {
+    let group = observation.group.as_ref().ok()?;
+    let mut members: Vec<MemberView> = group.members.iter().map(MemberView::of).collect();
+    members.sort_by(|one, other| one.member_id.cmp(&other.member_id));
+    Some(members)
+}
+
+impl MemberView {
+    fn of(member: &Member) -> Self {
+        let held = |(topic, partition): &(std::sync::Arc<str>, i32)| HeldPartition {
+            topic: topic.to_string(),
+            partition: *partition,
+        };
+        let mut partitions: Vec<HeldPartition> = member.assignment.iter().map(held).collect();
+        partitions.sort();
+        Self {
+            member_id: member.id.clone(),
+            client_id: member.client_id.clone(),
+            host: member.host.clone(),
+            partitions,
+        }
+    }
+}
+
+impl ConditionView {
+    fn of(condition: &Condition) -> Self {
+        Self {
+            kind: condition.type_.clone(),
+            status: condition.status.clone(),
+            reason: condition.reason.clone(),
+            message: condition.message.clone(),
+            since_seconds: condition.last_transition_time.0.as_second(),
         }
     }
 }

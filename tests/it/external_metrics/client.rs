@@ -28,19 +28,19 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// The path of the API's version.
-pub(super) const V1BETA1: &str = "/apis/external.metrics.k8s.io/v1beta1";
+pub(crate) const V1BETA1: &str = "/apis/external.metrics.k8s.io/v1beta1";
 /// The header in which the front proxy names the user.
-pub(super) const USER: (&str, &str) = ("x-remote-user", "system:kube-aggregator");
+pub(crate) const USER: (&str, &str) = ("x-remote-user", "system:kube-aggregator");
 
 /// An authority that signs.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, rcgen::KeyPair>,
-    pub(super) pem: String,
+    pub(crate) pem: String,
 }
 
 /// Whom a certificate is for, and when.
 #[derive(Clone, Copy)]
-pub(super) enum Purpose {
+pub(crate) enum Purpose {
     Server,
     Client,
     ExpiredClient,
@@ -50,7 +50,7 @@ pub(super) enum Purpose {
 }
 
 impl Authority {
-    pub(super) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let key = rcgen::KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name = named(name);
@@ -60,7 +60,7 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    pub(super) fn issue(&self, name: &str, purpose: Purpose) -> KeyPair {
+    pub(crate) fn issue(&self, name: &str, purpose: Purpose) -> KeyPair {
         let key = rcgen::KeyPair::generate().unwrap();
         let pem = params(name, purpose).signed_by(&key, &self.issuer).unwrap().pem();
         KeyPair { certificate_chain_pem: pem, private_key_pem: key.serialize_pem() }
@@ -68,7 +68,7 @@ impl Authority {
 }
 
 /// A certificate that nobody but itself has signed.
-pub(super) fn self_signed(name: &str) -> KeyPair {
+pub(crate) fn self_signed(name: &str) -> KeyPair {
     let key = rcgen::KeyPair::generate().unwrap();
     let pem = params(name, Purpose::Client).self_signed(&key).unwrap().pem();
     KeyPair { certificate_chain_pem: pem, private_key_pem: key.serialize_pem() }
@@ -110,7 +110,7 @@ fn named(name: &str) -> DistinguishedName {
 }
 
 /// A connection, as HTTP/1.1.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     address: SocketAddr,
     authority: &str,
     identity: Option<&KeyPair>,
@@ -122,7 +122,7 @@ pub(super) async fn connect(
 }
 
 /// A connection, as HTTP/2.
-pub(super) async fn connect_2(
+pub(crate) async fn connect_2(
     address: SocketAddr,
     authority: &str,
     identity: Option<&KeyPair>,
@@ -135,7 +135,7 @@ pub(super) async fn connect_2(
 }
 
 /// A connection after its TLS handshake.
-pub(super) async fn handshake(
+pub(crate) async fn handshake(
     address: SocketAddr,
     authority: &str,
     identity: Option<&KeyPair>,
@@ -166,14 +166,14 @@ pub(super) async fn handshake(
 }
 
 /// A connection that is kept.
-pub(super) enum Connection {
+pub(crate) enum Connection {
     One(hyper::client::conn::http1::SendRequest<Full<Bytes>>),
     Two(hyper::client::conn::http2::SendRequest<Full<Bytes>>),
 }
 
 impl Connection {
     /// The code, the headers, and the body: JSON, or else a JSON text of what it is.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         request: http::Request<Full<Bytes>>,
     ) -> hyper::Result<(u16, http::HeaderMap, Value)> {
@@ -195,11 +195,11 @@ impl Connection {
     }
 }
 
-pub(super) fn get(path: &str, headers: &[(&str, &str)]) -> http::Request<Full<Bytes>> {
+pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> http::Request<Full<Bytes>> {
     request("GET", path, headers)
 }
 
-pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> http::Request<Full<Bytes>> {
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> http::Request<Full<Bytes>> {
     let uri = format!("https://localhost{path}");
     let mut request = http::Request::builder().method(method).uri(uri).header("host", "localhost");
     for (name, value) in headers {
@@ -209,12 +209,12 @@ pub(super) fn request(method: &str, path: &str, headers: &[(&str, &str)]) -> htt
 }
 
 /// The observations' clock in the tests, which stands still: 2026-03-01T12:00:07.9Z. The fraction is not served.
-pub(super) fn now() -> Duration {
+pub(crate) fn now() -> Duration {
     Duration::from_millis(1_772_366_407_900)
 }
 
 /// What was read just now: a lag of 1,200 and so many replicas desired, for a poll every 10 s.
-pub(super) fn snapshot(desired: u32) -> Snapshot {
+pub(crate) fn snapshot(desired: u32) -> Snapshot {
     // As many as the pause may ask for.
     let partitions = (0..12).map(|partition| PartitionObservation {
         topic: Arc::from("topic"),
@@ -251,7 +251,7 @@ pub(super) fn snapshot(desired: u32) -> Snapshot {
 }
 
 /// Puts a ScaledConsumer into the registry that has not been read yet, of the group `NAME-group` with these topics.
-pub(super) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, topics: &[&str]) -> EntryWriter {
+pub(crate) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, topics: &[&str]) -> EntryWriter {
     let object = json!({
         "metadata": {"name": name, "namespace": namespace},
         "spec": {
@@ -264,14 +264,14 @@ pub(super) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, top
 }
 
 /// The same of the topic `NAME-topic`, with what was read.
-pub(super) fn insert_read(registry: &RegistryWriter, namespace: &str, name: &str, snapshot: Snapshot) -> EntryWriter {
+pub(crate) fn insert_read(registry: &RegistryWriter, namespace: &str, name: &str, snapshot: Snapshot) -> EntryWriter {
     let entry = insert(registry, namespace, name, &[&format!("{name}-topic")]);
     entry.update(|entry| entry.record(snapshot, true));
     entry
 }
 
 /// Where a ScaledConsumer comes from.
-pub(super) fn source(namespace: &str, name: &str) -> ConsumerSource {
+pub(crate) fn source(namespace: &str, name: &str) -> ConsumerSource {
     let key = Key { namespace: namespace.to_owned(), name: name.to_owned() };
     ConsumerSource { key, created: None, record: None }
 }

@@ -11,7 +11,8 @@ use paceline::kubernetes::scaledconsumer::{Validated, validate};
 use paceline::registry::{
     ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, TargetError,
 };
-use paceline::serve::page::{self, ControllerRole, PageSources};
+use paceline::serve::external_metrics::ServedCertificate;
+use paceline::serve::page::{self, ControllerRole, PageAccess, PageSources};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ const POLL: u64 = 10;
 /// A served page; it ends with this.
 pub(crate) struct Served {
     pub(crate) url: String,
+    pub(crate) address: SocketAddr,
     stop: CancellationToken,
 }
 
@@ -38,19 +40,27 @@ impl Drop for Served {
     }
 }
 
-/// Serves the page of a registry.
+/// Serves the page of a registry to everybody.
 pub(crate) fn serve(registry: &Registry) -> Served {
+    serve_to(registry, PageAccess::Everyone, None)
+}
+
+/// Serves the page of a registry.
+pub(crate) fn serve_to(registry: &Registry, access: PageAccess, certificate: Option<ServedCertificate>) -> Served {
+    let scheme = if certificate.is_some() { "https" } else { "http" };
     let stop = CancellationToken::new();
     let sources = PageSources {
         registry: registry.clone(),
         now: || Duration::from_secs(NOW + 4),
-        role: Box::new(|| ControllerRole::Leader),
+        role: Box::new(|| ControllerRole::Leader { name: Some("paceline-7d9f_1a2b3c4d".to_owned()) }),
+        access,
+        certificate,
         bootstrap_servers: None,
     };
     let listener = runtime().block_on(tokio::net::TcpListener::bind(("127.0.0.1", 0))).unwrap();
     let address: SocketAddr = listener.local_addr().unwrap();
     runtime().spawn(page::serve(listener, sources, stop.clone()));
-    Served { url: format!("http://{address}"), stop }
+    Served { url: format!("{scheme}://{address}"), address, stop }
 }
 
 pub(crate) fn key(namespace: &str, name: &str) -> Key {
@@ -107,6 +117,7 @@ impl Simulated {
             }
         }
         self.group = self.group.clone().described(GroupState::Stable, self.ready as usize);
+        assign(&mut self.group, &self.name, self.ready);
         let mut observation = self.group.observe(NOW - 3_600 + t);
         observation.consumer_group = self.name.clone();
         let workload = Workload {
@@ -126,6 +137,20 @@ impl Simulated {
             }
             entry.record(snapshot(observation, Ok(Arc::new(decision)), action), true);
         });
+    }
+}
+
+/// Gives each member its partitions, in turn, and an address of its own.
+fn assign(group: &mut Group, name: &str, members: u32) {
+    let topic: Arc<str> = Arc::from("orders");
+    let partitions = group.partitions.len() as i32;
+    let Ok(description) = &mut group.group else { return };
+    for (number, member) in description.members.iter_mut().enumerate() {
+        member.client_id = format!("consumer-{name}-1");
+        member.id = format!("{}-{number:04x}", member.client_id);
+        member.host = format!("/10.1.2.{number}");
+        let held = (0..partitions).filter(|partition| *partition as usize % members as usize == number);
+        member.assignment = held.map(|partition| (Arc::clone(&topic), partition)).collect();
     }
 }
 
@@ -175,8 +200,13 @@ fn rising(t: u64) -> f64 {
     300.0 + t as f64 / 3.0
 }
 
-/// ScaledConsumers in every state, and the one whose polls go on.
+/// ScaledConsumers in every state, one of them with a hostile group name, and the one whose polls go on.
 pub(crate) fn every_state(writer: &RegistryWriter) -> Simulated {
+    with_group(writer, HOSTILE)
+}
+
+/// The same, with this name of the group of the one that has a stuck partition.
+pub(crate) fn with_group(writer: &RegistryWriter, group: &str) -> Simulated {
     let by_time = |fields: Value| {
         let mut all = json!({"maxReplicas": 12, "capacityPerReplica": 100});
         all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
@@ -193,7 +223,7 @@ pub(crate) fn every_state(writer: &RegistryWriter) -> Simulated {
     // Some partition is not read, and the group's name is hostile.
     let mut stuck = simulated(
         writer,
-        spec("shop", "mails", HOSTILE, &json!({"maxReplicas": 12, "policy": {"lagPerReplica": 10_000}})),
+        spec("shop", "mails", group, &json!({"maxReplicas": 12, "policy": {"lagPerReplica": 10_000}})),
         |_| 240.0,
         100.0,
     );

@@ -41,6 +41,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) settings: Value,
     /// What is logged, as in RUST_LOG.
     pub(crate) log: &'a str,
+    /// More of its environment.
+    pub(crate) environment: &'a [(&'a str, &'a str)],
 }
 
 impl<'a> Launch<'a> {
@@ -54,6 +56,7 @@ impl<'a> Launch<'a> {
             arguments: &[],
             settings: json!({}),
             log: "info,paceline=debug",
+            environment: &[],
         }
     }
 }
@@ -193,7 +196,7 @@ impl Controller {
 
     /// Starts one and waits until it is ready.
     pub(crate) async fn launch(cluster: &ControlPlane, kafka: &Kafka, launch: Launch<'_>) -> Self {
-        let Launch { program, namespaces, home, poll, arguments, settings, log: filter } = launch;
+        let Launch { program, namespaces, home, poll, arguments, settings, log: filter, environment } = launch;
         let identity = unique("controller");
         let address = format!("127.0.0.1:{}", ports::free());
         let folder = run_dir().join(home);
@@ -219,6 +222,7 @@ impl Controller {
         let mut command = Command::new(program);
         command.args(["run", "--config"]).arg(&config).args(arguments);
         command.env("KUBECONFIG", kubeconfig).env("POD_NAME", &identity).env("RUST_LOG", filter);
+        command.envs(environment.iter().copied());
         let process = Process::start("the controller", &mut command, &log).unwrap();
         let mut controller = Self { process, log, address, identity };
         controller.wait_until_ready().await;

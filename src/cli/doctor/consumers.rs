@@ -1,0 +1,178 @@
+//! The checks of `paceline doctor` on the ScaledConsumers and their Kafka clusters: what is refused, which target can't
+//! be read, who else scales it, which cluster, group or topic can't be read.
+
+use std::collections::BTreeMap;
+
+use crate::checks::{CheckResult, Row};
+use crate::cli::clusters;
+use crate::config::Configuration;
+use crate::core::{Observation, short};
+use crate::kafka::{ClusterSettings, KafkaClient, now};
+use crate::kubernetes::diagnosis::{autoscalers, scaled_consumers, unread};
+use crate::kubernetes::scaledconsumer::{ClusterRef, Validated, validate};
+use crate::kubernetes::{ApiClient, Key, ScalerIdentity, WorkloadKey, competitor_of, read_workload};
+
+/// The names of the checks, as they are printed.
+const KAFKA_CLUSTER: &str = "Kafka cluster";
+const SCALED_CONSUMER: &str = "ScaledConsumer";
+
+/// Rows of single ScaledConsumers: more than a person works through at once.
+const MAX_ROWS: usize = 20;
+
+/// Checks the Kafka clusters and the ScaledConsumers; a row for each cluster, and for each ScaledConsumer with which
+/// something is wrong.
+pub(super) async fn check(client: &ApiClient, configuration: Option<&Configuration>) -> Vec<Row> {
+    let default = Configuration::default();
+    let settings = configuration.unwrap_or(&default);
+    let objects = match scaled_consumers(client, &settings.watch_namespaces, settings.watch_selector.as_deref()).await {
+        Ok(objects) => objects,
+        Err(error) => return vec![unread(SCALED_CONSUMER, "the ScaledConsumers", &error)],
+    };
+    let mut problems: BTreeMap<Key, Vec<String>> = BTreeMap::new();
+    let mut valid = Vec::with_capacity(objects.len());
+    for object in &objects {
+        match validate(object) {
+            Ok(consumer) => valid.push((consumer, object.metadata.creation_timestamp.as_ref().map(|time| time.0))),
+            Err(invalid) => problems.entry(Key::of(object)).or_default().push(format!("It is refused: {invalid}")),
+        }
+    }
+    let identity = |(consumer, created): &(Validated, Option<_>)| ScalerIdentity {
+        created: *created,
+        name: consumer.name.clone(),
+        mode: consumer.mode,
+    };
+    let autoscalers = match autoscalers(client, &settings.watch_namespaces).await {
+        Ok(autoscalers) => autoscalers,
+        Err(error) => return vec![unread(SCALED_CONSUMER, "the HorizontalPodAutoscalers", &error)],
+    };
+    let mut by_workload: BTreeMap<WorkloadKey, Vec<ScalerIdentity>> = BTreeMap::new();
+    for it in &valid {
+        by_workload.entry(WorkloadKey::of(&it.0.namespace, &it.0.target)).or_default().push(identity(it));
+    }
+    for it in &valid {
+        let consumer = &it.0;
+        let mut add = |text: String| problems.entry(key(consumer)).or_default().push(text);
+        if let Err(error) = read_workload(client, &consumer.namespace, &consumer.target).await {
+            add(format!("The scale of {} can't be read: {error}.", consumer.target));
+        }
+        let autoscaler = autoscalers.of(&consumer.namespace, &consumer.target);
+        let others = by_workload.get(&WorkloadKey::of(&consumer.namespace, &consumer.target));
+        let others = others.into_iter().flatten().cloned();
+        if let Some(competitor) = competitor_of(&identity(it), autoscaler.first().map(|it| it.name.as_str()), others) {
+            add(competitor.to_string());
+        }
+    }
+    let consumers: Vec<Validated> = valid.into_iter().map(|(consumer, _)| consumer).collect();
+    let mut rows = kafka(configuration, settings, &consumers, &mut problems).await;
+    rows.extend(rows_of(objects.len(), &problems));
+    rows
+}
+
+fn key(consumer: &Validated) -> Key {
+    Key { namespace: consumer.namespace.clone(), name: consumer.name.clone() }
+}
+
+/// Polls each cluster once, for all of its ScaledConsumers.
+async fn kafka(
+    configuration: Option<&Configuration>,
+    settings: &Configuration,
+    consumers: &[Validated],
+    problems: &mut BTreeMap<Key, Vec<String>>,
+) -> Vec<Row> {
+    let mut by_cluster: BTreeMap<ClusterRef, Vec<&Validated>> =
+        settings.clusters.keys().map(|name| (ClusterRef::Named(name.clone()), Vec::new())).collect();
+    for consumer in consumers {
+        by_cluster.entry(consumer.cluster.clone()).or_default().push(consumer);
+    }
+    let mut rows = Vec::with_capacity(by_cluster.len());
+    for (cluster, consumers) in by_cluster {
+        let found = match &cluster {
+            ClusterRef::Inline(inline) => clusters::of_consumer(inline, &[]).await,
+            ClusterRef::Named(name) => match settings.clusters.get(name) {
+                Some(cluster) => clusters::configured(cluster, &[]).await,
+                None if configuration.is_none() => {
+                    let text = format!("\"{name}\" is not known without the controller's configuration.");
+                    rows.push(Row::new(KAFKA_CLUSTER, CheckResult::Skipped, text).todo("Give it by --config FILE."));
+                    continue;
+                }
+                None => {
+                    let text = format!("\"{name}\" is not in the configuration, and ScaledConsumers name it.");
+                    rows.push(Row::new(KAFKA_CLUSTER, CheckResult::Failed, text).todo("Add it to clusters."));
+                    continue;
+                }
+            },
+        };
+        rows.push(match found {
+            Ok(found) => poll(&cluster, found, &consumers, problems).await,
+            Err(error) => Row::new(KAFKA_CLUSTER, CheckResult::Failed, format!("{cluster}: {error:#}.")),
+        });
+    }
+    rows
+}
+
+async fn poll(
+    cluster: &ClusterRef,
+    settings: ClusterSettings,
+    consumers: &[&Validated],
+    problems: &mut BTreeMap<Key, Vec<String>>,
+) -> Row {
+    let mut client = match KafkaClient::open(settings) {
+        Ok(client) => client,
+        Err(error) => return Row::new(KAFKA_CLUSTER, CheckResult::Failed, format!("{cluster}: {error}.")),
+    };
+    let queries: Vec<_> = consumers.iter().map(|consumer| consumer.query.clone()).collect();
+    let observations = client.poll(&queries, now).await;
+    let cycle = client.last_cycle();
+    if let Some(failure) = &cycle.failure {
+        let text = format!("{cluster} can't be read: {failure}.");
+        return Row::new(KAFKA_CLUSTER, CheckResult::Failed, text);
+    }
+    for (consumer, observation) in consumers.iter().zip(&observations) {
+        if let Some(text) = unknown(observation) {
+            problems.entry(key(consumer)).or_default().push(text);
+        }
+    }
+    let groups = match consumers.len() {
+        1 => "one group".to_owned(),
+        count => format!("{count} groups"),
+    };
+    Row::new(KAFKA_CLUSTER, CheckResult::Ok, format!("{cluster} answers; {groups} read in {}.", short(cycle.duration)))
+}
+
+/// What could not be read of a group, each reason once.
+fn unknown(observation: &Observation) -> Option<String> {
+    let mut reasons: Vec<String> = observation.unknown().map(ToString::to_string).collect();
+    reasons.sort();
+    reasons.dedup();
+    (!reasons.is_empty()).then(|| format!("Not everything can be read: {}.", reasons.join("; ")))
+}
+
+fn rows_of(count: usize, problems: &BTreeMap<Key, Vec<String>>) -> Vec<Row> {
+    if count == 0 {
+        let text = "There is none yet.";
+        return vec![
+            Row::new(SCALED_CONSUMER, CheckResult::Ok, text).todo("Begin with manifests/examples/orders.yaml."),
+        ];
+    }
+    let mut rows: Vec<Row> = problems
+        .iter()
+        .take(MAX_ROWS)
+        .map(|(Key { namespace, name }, texts)| {
+            Row::new(SCALED_CONSUMER, CheckResult::Failed, format!("{namespace}/{name}: {}", texts.join(" ")))
+        })
+        .collect();
+    let more = problems.len().saturating_sub(MAX_ROWS);
+    if more > 0 {
+        rows.push(Row::new(SCALED_CONSUMER, CheckResult::Failed, format!("Something is wrong with {more} more.")));
+    }
+    let fine = count - problems.len();
+    if fine > 0 {
+        let of = if fine == 1 { "1 is valid; its".to_owned() } else { format!("{fine} are valid; their") };
+        rows.push(Row::new(
+            SCALED_CONSUMER,
+            CheckResult::Ok,
+            format!("{of} target can be read, and nobody else scales it."),
+        ));
+    }
+    rows
+}

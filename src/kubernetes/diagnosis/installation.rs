@@ -1,0 +1,229 @@
+//! The checks of `paceline doctor` on what is installed: the CRD, the controller, its Lease, its rights.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, ResourceExt};
+
+use super::unread;
+use crate::checks::{CheckResult, Row};
+use crate::core::short;
+use crate::kubernetes::scaledconsumer::crd;
+use crate::kubernetes::{ApiClient, CallError, Key, Lane};
+
+/// The names of the checks, as they are printed.
+const CRD: &str = "CRD";
+const CONTROLLER: &str = "controller";
+const LEASE: &str = "Lease";
+const RIGHTS: &str = "rights";
+
+/// The label and the ServiceAccount of the controller in the manifests.
+const LABEL: &str = "app.kubernetes.io/name=paceline";
+const ACCOUNT: &str = "paceline";
+
+/// What the controller needs in each namespace that it watches: API group, resource, subresource, verbs. It is what
+/// `manifests/base/rbac.yaml` gives.
+const NEEDED: [(&str, &str, &str, &[&str]); 8] = [
+    ("paceline.dev", "scaledconsumers", "", &["list", "watch"]),
+    ("paceline.dev", "scaledconsumers", "status", &["patch"]),
+    ("apps", "deployments", "", &["list", "watch"]),
+    ("apps", "deployments", "scale", &["get", "patch"]),
+    ("apps", "statefulsets", "", &["list", "watch"]),
+    ("apps", "statefulsets", "scale", &["get", "patch"]),
+    ("autoscaling", "horizontalpodautoscalers", "", &["list", "watch"]),
+    ("events.k8s.io", "events", "", &["create", "patch"]),
+];
+
+/// How the controller is configured.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    /// The controller's namespace.
+    pub namespace: String,
+    /// The Lease; `None` without leader election.
+    pub lease: Option<Key>,
+    /// The namespaces that it watches; all where empty.
+    pub watched: Vec<String>,
+    /// The time of the check.
+    pub now: Timestamp,
+}
+
+/// Checks what is installed; a row for each part.
+pub async fn installation(client: &ApiClient, installation: &Installation) -> Vec<Row> {
+    let (controller, account) = controller(client, &installation.namespace).await;
+    vec![
+        definition(client).await,
+        controller,
+        lease(client, installation.lease.as_ref(), installation.now).await,
+        rights(client, installation, &account).await,
+    ]
+}
+
+async fn definition(client: &ApiClient) -> Row {
+    let wanted = crd();
+    let name = wanted.name_any();
+    let all: Api<CustomResourceDefinition> = Api::all(client.kube.clone());
+    let found = match client.call(Lane::Other, all.get_opt(&name)).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            return Row::new(
+                CRD,
+                CheckResult::Failed,
+                format!("There is no CRD {name}, so there is no ScaledConsumer."),
+            )
+            .todo("Run: paceline crd | kubectl apply --server-side -f -");
+        }
+        Err(error) => return unread(CRD, &format!("CRD {name}"), &error),
+    };
+    let conditions = found.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    if !conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
+        let text = format!("The API server does not serve the CRD {name} yet, or can't.");
+        return Row::new(CRD, CheckResult::Failed, text).todo(format!("Look at: kubectl describe crd {name}"));
+    }
+    let schemas = |crd: &CustomResourceDefinition| {
+        crd.spec.versions.iter().map(|version| (version.name.clone(), version.schema.clone())).collect::<Vec<_>>()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    if schemas(&found) == schemas(&wanted) {
+        return Row::new(CRD, CheckResult::Ok, format!("{name} is there, and is that of paceline {version}."));
+    }
+    let text = format!("{name} is not that of paceline {version}: fields may be refused or dropped.");
+    Row::new(CRD, CheckResult::Warning, text)
+        .todo("Run this with the controller's own version, or: paceline crd | kubectl apply --server-side -f -")
+}
+
+/// The row, and the ServiceAccount that the controller runs as.
+async fn controller(client: &ApiClient, namespace: &str) -> (Row, String) {
+    let deployments: Api<Deployment> = Api::namespaced(client.kube.clone(), namespace);
+    let list = client.call(Lane::Other, deployments.list(&ListParams::default().labels(LABEL))).await;
+    // The label is the pods' in the manifests, and the Deployment has their name.
+    let named = client.call(Lane::Other, deployments.get_opt(ACCOUNT)).await;
+    let found = match (list, named) {
+        (Ok(list), Ok(named)) => list.items.into_iter().next().or(named),
+        (Err(error), _) | (_, Err(error)) => {
+            let what = format!("the Deployments in namespace \"{namespace}\"");
+            return (unread(CONTROLLER, &what, &error), ACCOUNT.to_owned());
+        }
+    };
+    let Some(found) = found else {
+        let text = format!("There is no Deployment \"{ACCOUNT}\" in namespace \"{namespace}\".");
+        let row = Row::new(CONTROLLER, CheckResult::Warning, text).todo(
+            "Give the controller's namespace (-n NAMESPACE), or install it: kubectl apply --server-side -k manifests",
+        );
+        return (row, ACCOUNT.to_owned());
+    };
+    let pods = found.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let account = pods.and_then(|pods| pods.service_account_name.clone()).unwrap_or_else(|| ACCOUNT.to_owned());
+    let image = pods.and_then(|pods| pods.containers.first()?.image.clone()).unwrap_or_default();
+    let wanted = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let ready = found.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0);
+    let name = found.name_any();
+    let text = format!("Deployment {namespace}/{name} runs {image}; {ready} of {wanted} replicas are ready.");
+    let row = if ready == 0 {
+        Row::new(CONTROLLER, CheckResult::Failed, text).todo(format!(
+            "Look at: kubectl -n {namespace} logs deployment/{name}, and kubectl -n {namespace} get pods"
+        ))
+    } else if ready < wanted {
+        Row::new(CONTROLLER, CheckResult::Warning, text).todo(format!("Look at: kubectl -n {namespace} get pods"))
+    } else {
+        Row::new(CONTROLLER, CheckResult::Ok, text)
+    };
+    (row, account)
+}
+
+async fn lease(client: &ApiClient, key: Option<&Key>, now: Timestamp) -> Row {
+    let Some(Key { namespace, name }) = key else {
+        return Row::new(LEASE, CheckResult::Skipped, "Leader election is off: every replica writes.");
+    };
+    let leases: Api<Lease> = Api::namespaced(client.kube.clone(), namespace);
+    let spec = match client.call(Lane::Other, leases.get_opt(name)).await {
+        Ok(found) => found.and_then(|lease| lease.spec).unwrap_or_default(),
+        Err(error) => return unread(LEASE, &format!("Lease {namespace}/{name}"), &error),
+    };
+    let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
+    let (Some(holder), Some(renewed)) = (holder, spec.renew_time) else {
+        return Row::new(LEASE, CheckResult::Warning, format!("Nobody holds the Lease {namespace}/{name}."))
+            .todo("Where a controller runs, look at its log; without a leader nothing is scaled.");
+    };
+    let age = now.duration_since(renewed.0).max(SignedDuration::ZERO).unsigned_abs();
+    let text = format!("{holder} leads; it renewed the Lease {namespace}/{name} {} ago", short(age));
+    let limit = u64::try_from(spec.lease_duration_seconds.unwrap_or(15)).unwrap_or(15);
+    if age.as_secs() <= limit {
+        return Row::new(LEASE, CheckResult::Ok, format!("{text}."));
+    }
+    Row::new(LEASE, CheckResult::Failed, format!("Nobody leads: {holder} last renewed the Lease {} ago.", short(age)))
+        .todo("Check that the controller runs and may write Leases; without a leader nothing is scaled.")
+}
+
+/// Asks the API server, on the controller's behalf, about each right of [`NEEDED`].
+async fn rights(client: &ApiClient, installation: &Installation, account: &str) -> Row {
+    let own = &installation.namespace;
+    let who = format!("ServiceAccount {own}/{account}");
+    let watched: Vec<Option<&str>> = match installation.watched.as_slice() {
+        [] => vec![None],
+        some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
+    };
+    let lease = |verb| ("coordination.k8s.io", "leases", "", verb);
+    let home = installation.lease.as_ref().map(|lease| (lease.namespace.as_str(), lease.name.as_str()));
+    let mut missing = BTreeSet::new();
+    let mut questions = Vec::new();
+    for namespace in watched {
+        let needed = NEEDED.iter().flat_map(|(group, resource, subresource, verbs)| {
+            verbs.iter().map(move |verb| (*group, *resource, *subresource, *verb))
+        });
+        questions.extend(needed.map(|right| (namespace, None, right)));
+    }
+    if let Some((namespace, name)) = home {
+        questions.extend(["get", "update"].map(|verb| (Some(namespace), Some(name), lease(verb))));
+        questions.push((Some(namespace), None, lease("create")));
+    }
+    for (namespace, name, (group, resource, subresource, verb)) in questions {
+        let asked = ResourceAttributes {
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+            group: Some(group.to_owned()),
+            resource: Some(resource.to_owned()),
+            subresource: (!subresource.is_empty()).then(|| subresource.to_owned()),
+            verb: Some(verb.to_owned()),
+            ..ResourceAttributes::default()
+        };
+        match may(client, own, account, asked).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let slash = if subresource.is_empty() { "" } else { "/" };
+                let place = namespace.map_or(String::new(), |namespace| format!(" in {namespace}"));
+                missing.insert(format!("{verb} {resource}{slash}{subresource}.{group}{place}"));
+            }
+            Err(error) => return unread(RIGHTS, &format!("the rights of {who}"), &error),
+        }
+    }
+    if missing.is_empty() {
+        return Row::new(RIGHTS, CheckResult::Ok, format!("{who} may do all that the controller needs."));
+    }
+    let missing: Vec<_> = missing.into_iter().collect();
+    Row::new(RIGHTS, CheckResult::Failed, format!("{who} may not {}.", missing.join(", ")))
+        .todo("Apply manifests/base/rbac.yaml, or a Role with these rights in each namespace of watchNamespaces.")
+}
+
+async fn may(client: &ApiClient, namespace: &str, account: &str, asked: ResourceAttributes) -> Result<bool, CallError> {
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(format!("system:serviceaccount:{namespace}:{account}")),
+            groups: Some(vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ]),
+            resource_attributes: Some(asked),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let reviews: Api<SubjectAccessReview> = Api::all(client.kube.clone());
+    let answer = client.call(Lane::Other, reviews.create(&PostParams::default(), &review)).await?;
+    Ok(answer.status.is_some_and(|status| status.allowed))
+}

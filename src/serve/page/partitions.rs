@@ -1,0 +1,191 @@
+//! The partitions of one ScaledConsumer, and the members of its group that hold them.
+
+use std::collections::BTreeMap;
+
+use maud::{Markup, html};
+
+use super::charts::{Bar, bars};
+use super::layout::{UNKNOWN, records, text_table};
+use super::view::{ConsumerView, MemberView};
+use crate::core::{Explanation, Finding, PartitionView, TextTable, grouped, printable};
+use crate::registry::Entry;
+
+/// Bars that are drawn; more of them are too thin to be seen.
+const MAX_BARS: usize = 400;
+/// Members that are listed: a few screens.
+const MAX_MEMBERS: usize = 200;
+/// Partitions of a member that are listed.
+const MAX_HELD: usize = 100;
+
+/// What is found of a partition, by its topic and number.
+fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
+    let findings = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()).map(|decision| &decision.findings);
+    findings
+        .into_iter()
+        .flatten()
+        .filter_map(|finding| match finding {
+            Finding::HotPartition { partition, .. }
+            | Finding::StuckPartition { partition, .. }
+            | Finding::RetentionRisk { partition, .. } => Some((partition.clone(), finding.name())),
+            Finding::CapacityUnknown
+            | Finding::ThroughputCeiling { .. }
+            | Finding::ObjectiveUnreachable { .. }
+            | Finding::ObjectiveTooShort { .. }
+            | Finding::DataIncomplete { .. }
+            | Finding::RescaleTimeout { .. } => None,
+        })
+        .collect()
+}
+
+/// The partitions of one ScaledConsumer: as bars, and the worst of them as a table.
+pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
+    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
+    let found = found(entry);
+    let holders = holders(view);
+    let held = |partition: &PartitionView| {
+        let holder = holders.get(&(partition.topic.as_str(), partition.partition));
+        holder.map_or(String::new(), |holder| format!(", held by {holder}"))
+    };
+    let bar = |partition: &PartitionView| {
+        let place = format!("{}/{}", printable(&partition.topic), partition.partition);
+        let finding = found.get(&place).or_else(|| found.get(&format!("{}/{}", partition.topic, partition.partition)));
+        let lag = partition.lag_records.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64));
+        let (class, note) = match (finding, &partition.unknown, &partition.note) {
+            (Some(finding), _, _) => ("found", format!(", {finding}")),
+            (None, Some(why), _) => ("unknown", format!(", {why}")),
+            (None, None, Some(note)) => ("odd", format!(", {note}")),
+            (None, None, None) => ("plain", String::new()),
+        };
+        Bar {
+            value: partition.lag_records.map(|lag| lag as f64),
+            class,
+            title: format!("{place}: lag {lag}{note}{}", held(partition)),
+        }
+    };
+    let drawn: Vec<Bar> = all.iter().take(MAX_BARS).map(bar).collect();
+    let highest = all.iter().filter_map(|partition| partition.lag_records).max();
+    let unknown = all.iter().filter(|partition| partition.lag_records.is_none()).count();
+    let label = format!(
+        "Lag of each partition: {} partitions, the highest lag is {}, {unknown} are not known",
+        all.len(),
+        highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))
+    );
+    html! {
+        section #partitions aria-label="Partitions" {
+            h2 { "Partitions" }
+            @if let Some(explanation) = explanation.filter(|_| !all.is_empty()) {
+                @if !found.is_empty() {
+                    ul.found { @for (partition, finding) in &found { li { strong { (printable(partition)) } " " (finding) } } }
+                }
+                (bars(&drawn, &label))
+                p.note {
+                    "From the first to the last partition, the highest bar is a lag of "
+                    (highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))) "."
+                    @if unknown > 0 { " Dashed ones are not known." }
+                    @if all.len() > MAX_BARS { " The first " (MAX_BARS) " of " (all.len()) " are drawn." }
+                }
+                (text_table("partitions-scroll", "The partitions that matter most", &with_holders(&explanation.partitions, view), |_| None))
+                @if let Some(more) = &explanation.more_partitions { p.note { (more) } }
+            } @else {
+                p.empty { "No partition has been read." }
+            }
+        }
+    }
+}
+
+/// Who holds each partition, by topic and number. A member is called by its number in the table of the members.
+fn holders(view: &ConsumerView) -> BTreeMap<(&str, i32), String> {
+    let members = view.members.iter().flatten().enumerate();
+    let held = members.flat_map(|(i, member)| {
+        let called = format!("{}: {}", i + 1, name(member));
+        member.partitions.iter().map(move |it| ((it.topic.as_str(), it.partition), called.clone()))
+    });
+    held.collect()
+}
+
+/// What people know a member by: the client's own name, and where it connects from.
+fn name(member: &MemberView) -> String {
+    let host = member.host.trim_start_matches('/');
+    format!("{} {}", printable(&member.client_id), printable(host))
+}
+
+/// The table of the partitions with who holds each.
+fn with_holders(table: &TextTable, view: &ConsumerView) -> TextTable {
+    let holders: BTreeMap<(String, String), String> = holders(view)
+        .into_iter()
+        .map(|((topic, partition), holder)| ((printable(topic).to_string(), partition.to_string()), holder))
+        .collect();
+    let mut table = table.clone();
+    // Before the note, which has no name.
+    let column = table.header.len() - 1;
+    table.header.insert(column, "HELD BY");
+    for row in &mut table.rows {
+        let holder = holders.get(&(row[0].clone(), row[1].clone()));
+        let nobody = if view.members.is_some() { "nobody" } else { UNKNOWN };
+        row.insert(column, holder.cloned().unwrap_or(nobody.to_owned()));
+    }
+    table
+}
+
+/// The members of the group, with the partitions and the lag of each.
+pub(super) fn members(view: &ConsumerView) -> Markup {
+    let members = view.members.as_deref();
+    html! {
+        section #members aria-label="Members" {
+            h2 { "Members" }
+            @match members {
+                None => { p.empty { "The group's members are not known." } }
+                Some([]) => { p.empty { "The group has no members." } }
+                Some(members) => {
+                    div.scroll #members-scroll tabindex="0" role="region" aria-label="Members" {
+                        table {
+                            caption { "The members of the consumer group, and what each holds" }
+                            thead { tr {
+                                th.number scope="col" { "No." } th scope="col" { "Client" } th scope="col" { "From" }
+                                th.number scope="col" { "Lag" } th scope="col" { "Partitions" }
+                            } }
+                            tbody { @for (i, member) in members.iter().take(MAX_MEMBERS).enumerate() { tr {
+                                td.number { (i + 1) }
+                                th scope="row" title=(printable(&member.member_id)) { (printable(&member.client_id)) }
+                                td { (printable(member.host.trim_start_matches('/'))) }
+                                td.number { (lag_of(member, view)) }
+                                td.sentence { (held_by(member)) }
+                            } } }
+                        }
+                    }
+                    @if members.len() > MAX_MEMBERS { p.note { "and " (members.len() - MAX_MEMBERS) " members more" } }
+                }
+            }
+        }
+    }
+}
+
+/// The lag of what a member holds: `900`, `>=900` where some of it is not known, `?` where nothing is.
+fn lag_of(member: &MemberView, view: &ConsumerView) -> String {
+    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
+    let lags: Vec<Option<u64>> = member
+        .partitions
+        .iter()
+        .map(|held| all.iter().find(|it| it.topic == held.topic && it.partition == held.partition)?.lag_records)
+        .collect();
+    let known: Vec<u64> = lags.iter().flatten().copied().collect();
+    if known.is_empty() && !lags.is_empty() {
+        return UNKNOWN.to_owned();
+    }
+    let at_least = if known.len() < lags.len() { ">=" } else { "" };
+    format!("{at_least}{}", grouped(known.into_iter().fold(0, u64::saturating_add)))
+}
+
+/// `orders 0, 3, 6`, topic by topic.
+fn held_by(member: &MemberView) -> String {
+    let mut by_topic: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for held in member.partitions.iter().take(MAX_HELD) {
+        by_topic.entry(&held.topic).or_default().push(held.partition.to_string());
+    }
+    let mut texts: Vec<String> =
+        by_topic.iter().map(|(topic, numbers)| format!("{} {}", printable(topic), numbers.join(", "))).collect();
+    if member.partitions.len() > MAX_HELD {
+        texts.push(format!("and {} more", member.partitions.len() - MAX_HELD));
+    }
+    if texts.is_empty() { "none".to_owned() } else { texts.join("; ") }
+}
