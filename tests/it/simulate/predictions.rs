@@ -2,9 +2,10 @@
 
 use std::sync::Mutex;
 
-use paceline::simulate::{CalibrationSummary, CheckedPrediction, PredictionKind, calibrate, summarize};
+use paceline::simulate::{self, CalibrationSummary, CheckedPrediction, PredictionKind, calibrate, summarize};
 
 use super::{BOUNDS, of_folder, written};
+use crate::world::command::{paceline, run};
 
 /// What must hold over all scenarios: the median of what happened relative to what was said, and its tenths, each between
 /// two numbers; and per cent that came true within a factor of two, and that were kept. What was reached, with a margin; a
@@ -113,11 +114,22 @@ fn what_is_held_has_the_numbers_of_the_run_itself() {
     let scenario = written(yaml);
     let predictions = calibrate(&scenario, 1);
     let drains: Vec<_> = predictions.iter().filter(|it| it.kind == PredictionKind::DrainTime).collect();
-    let run = paceline::simulate::run(&scenario, paceline::simulate::PolicyName::TimeLag, 1);
+    let run = simulate::run(&scenario, simulate::PolicyName::TimeLag, 1);
     let ups: Vec<f64> =
         run.series.windows(2).filter(|pair| pair[1].replicas > pair[0].replicas).map(|pair| pair[1].t).collect();
     assert_eq!(ups.len(), drains.len(), "{ups:?}, {predictions:?}");
     let (up, actual) = (ups[0], drains[0].actual.unwrap());
     let gone = run.series.iter().find(|it| it.t > up + 10.0 && it.time_lag <= 15.0 && !it.rebalancing).unwrap();
     assert!((gone.t - up - actual).abs() <= 20.0, "up at {up} s, gone at {} s, and said: {actual} s", gone.t);
+}
+
+#[test]
+fn the_command_prints_a_row_for_each_kind_of_prediction() {
+    let step = super::folder_of_scenarios().join("step.yaml");
+    let arguments = ["simulate", step.to_str().unwrap(), "--calibration"];
+    let table = run(&mut paceline(&arguments)).stdout;
+    let json = run(&mut paceline(&[&arguments[..], &["-o", "json"]].concat())).json();
+    let kinds: Vec<&str> = json.as_array().unwrap().iter().map(|row| row["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["drainTime", "lateRecords", "backlogEnd", "scaleDown"]);
+    assert_eq!(table.lines().count(), 1 + kinds.len(), "{table}");
 }
