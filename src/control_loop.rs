@@ -12,6 +12,7 @@ use tracing::{Instrument, Span, debug, info, info_span};
 
 use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, TimeLag, Workload};
 use crate::kubernetes::Competitor;
+use crate::kubernetes::scaledconsumer::pack_memory;
 use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
 
 /// Attempts per observation when another client changes the workload in between. The next poll tries again.
@@ -247,7 +248,7 @@ impl<A: Actuator> ControlLoop<A> {
     }
 
     fn save_memory(&self) {
-        let memory: Arc<str> = self.engine.save().into();
+        let memory: Arc<str> = pack_memory(&self.engine.save()).into();
         self.entry.update(|entry| entry.memory = Some(memory));
     }
 }

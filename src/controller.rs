@@ -31,7 +31,7 @@ use tracing::{error, info, warn};
 
 pub use credentials::{ClusterSecrets, settings_of};
 pub(crate) use credentials::{KnownSecret, inline_settings, secret_key};
-pub use status_writer::{StatusBudget, StatusWriter};
+pub use status_writer::{StatusBudget, StatusWriter, conditions_reference};
 
 use crate::config::Configuration;
 use crate::kafka::now;

@@ -26,7 +26,7 @@ pub use k8s_openapi::jiff::Timestamp;
 pub use call::{ApiClient, CallError, CallResult, Lane};
 pub use client::{FIELD_MANAGER, client};
 pub use conflict::{Competitor, ConflictDetector, ScalerIdentity, competitor_of};
-pub use events::{EventLimit, ObjectEvent, Severity, write_event};
+pub use events::{EventLimit, EventWrite, ObjectEvent, Severity, write_event};
 pub use lease::{Election, Leadership, LeaseCandidate};
 pub use names::{InvalidName, Key, TargetRef, WorkloadKey};
 pub(crate) use object_watch::{LastError, ListChange, WatchError, watch_list, watch_object};

@@ -9,6 +9,7 @@ mod conditions;
 mod fields;
 mod object;
 mod outage;
+mod reference;
 mod requests;
 
 use std::collections::BTreeMap;
@@ -20,15 +21,16 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kubernetes::hpa::AutoscaledCondition;
-use crate::kubernetes::scaledconsumer::{LONGEST_MEMORY, Mode, difference};
+use crate::kubernetes::scaledconsumer::{ClusterRef, LONGEST_MEMORY, Mode, difference};
 use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, Severity};
 use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
 use budget::{CONDITION_BURST, MEMORY_BURST, TokenBucket, back_off};
 pub(super) use conditions::states as condition_states;
 use fields::Urgency;
-use object::{Due, TrackedObject};
+use object::{Due, NewEvents, TrackedObject};
 use outage::{Outages, cause};
+pub use reference::conditions_reference;
 use requests::{RequestKind, Requests};
 
 /// Interval of scans of the registry: short enough to show a change at once, and long enough that a poll of many groups
@@ -228,6 +230,10 @@ impl<'a> LeaderTerm<'a> {
         let autoscaled = self.check_autoscalers(entry);
         let Some(object) = self.objects.get_mut(&entry.key) else { return };
         object.outdated = conditions::outdated(entry, object.since, at);
+        if object.is_status_refused || self.requests.are_statuses_refused() {
+            self.report_without_status(entry, autoscaled.as_ref(), at);
+        }
+        let Some(object) = self.objects.get_mut(&entry.key) else { return };
         if object.in_flight || (object.failures > 0 && object.retry_at.is_some_and(|retry_at| now < retry_at)) {
             return;
         }
@@ -318,13 +324,7 @@ impl<'a> LeaderTerm<'a> {
         let Some(object) = self.objects.get_mut(key) else { return false };
         object.renew(&entry, Instant::now());
         let Some(plan) = object.plan(&entry, autoscaled.as_ref(), at) else { return false };
-        let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
-        let new = object.new_changes(&entry);
-        let changes: Vec<_> = new.map(|change| fields::change_event(change, mode)).collect();
-        object.set_reported(&entry);
-        let in_outage = object.cause.is_some() || object.was_in_outage;
-        let transitions = conditions::transitions(&mut object.known, plan.checks, in_outage);
-        object.was_in_outage = object.cause.is_some();
+        let events = object.new_events(&entry, plan.checks);
         let is_written = match object.written(&entry) {
             None => false,
             Some(before) => {
@@ -342,13 +342,7 @@ impl<'a> LeaderTerm<'a> {
                 is_different
             }
         };
-        // The control loop has logged them.
-        for event in changes {
-            self.add_event(&entry, event);
-        }
-        for event in transitions {
-            self.report(&entry, event);
-        }
+        self.report(&entry, events);
         is_written
     }
 
@@ -371,20 +365,36 @@ impl<'a> LeaderTerm<'a> {
         true
     }
 
-    /// Logs an Event, and writes it where the object is in the API server.
-    fn report(&mut self, entry: &Entry, event: ObjectEvent) {
-        let Key { namespace, name } = &*entry.key;
-        match event.severity {
-            Severity::Normal => info!(namespace, name, reason = event.reason, "{}", event.text),
-            Severity::Warning => warn!(namespace, name, reason = event.reason, "{}", event.text),
+    /// Reports what has changed of an object whose status can't be written, so that no status will tell it.
+    fn report_without_status(&mut self, entry: &Entry, autoscaled: Option<&AutoscaledCondition>, at: Duration) {
+        let Some(object) = self.objects.get_mut(&entry.key) else { return };
+        let Some(plan) = object.plan(entry, autoscaled, at) else { return };
+        let is_settled = |cluster: &ClusterRef| self.outages.settled_at(cluster).is_none_or(|at| at <= Instant::now());
+        if plan.urgency >= Urgency::Conditions && object.cause.as_ref().is_none_or(is_settled) {
+            let events = object.new_events(entry, plan.checks);
+            self.report(entry, events);
         }
-        self.add_event(entry, event);
+    }
+
+    /// Writes the Events of an object, and logs those of its conditions: the control loop has logged the changes.
+    fn report(&mut self, entry: &Entry, events: NewEvents) {
+        let Key { namespace, name } = &*entry.key;
+        for event in events.changes {
+            self.add_event(entry, event);
+        }
+        for event in events.conditions {
+            match event.severity {
+                Severity::Normal => info!(namespace, name, reason = event.reason, "{}", event.text),
+                Severity::Warning => warn!(namespace, name, reason = event.reason, "{}", event.text),
+            }
+            self.add_event(entry, event);
+        }
     }
 
     fn add_event(&mut self, entry: &Entry, event: ObjectEvent) {
-        let Some(record) = &entry.record else { return };
-        if self.objects.get_mut(&entry.key).is_some_and(|object| object.events.allow(Instant::now())) {
-            self.requests.add_event(record.reference.clone(), event);
+        let (Some(record), Some(object)) = (&entry.record, self.objects.get_mut(&entry.key)) else { return };
+        if let Some(write) = object.events.add(event, Instant::now()) {
+            self.requests.add_event(record.reference.clone(), write);
         }
     }
 
@@ -394,15 +404,15 @@ impl<'a> LeaderTerm<'a> {
             let (cluster, affected) = (&report.cluster, report.affected);
             let (severity, reason) = if report.is_over {
                 info!(%cluster, affected, "{}", report.text);
-                (Severity::Normal, "Reachable")
+                (Severity::Normal, "KafkaReachable")
             } else {
                 warn!(%cluster, affected, reason = report.reason, "{}", report.text);
-                (Severity::Warning, report.reason)
+                (Severity::Warning, "KafkaUnreachable")
             };
             let of_cluster = |entry: &Arc<Entry>| {
                 entry.spec.as_ref().is_some_and(|spec| spec.cluster == *cluster) && entry.record.is_some()
             };
-            let event = ObjectEvent { severity, reason: reason.to_owned(), action: "Check", text: report.text };
+            let event = ObjectEvent { severity, reason, action: "Check", text: report.text };
             if let Some(entry) = self.writer.registry.entries().into_iter().find(of_cluster) {
                 self.add_event(&entry, event);
             }
@@ -413,7 +423,7 @@ impl<'a> LeaderTerm<'a> {
     fn finished(&mut self, what: RequestKind, answer: Result<Option<()>, CallError>) {
         let now = Instant::now();
         let (key, status) = match what {
-            RequestKind::Event => return,
+            RequestKind::Event(_) => return,
             RequestKind::Status(key, status) => (key, Some(status)),
             RequestKind::Memory(key) => (key, None),
         };
@@ -424,7 +434,7 @@ impl<'a> LeaderTerm<'a> {
         }
         match answer {
             Ok(Some(())) => {
-                object.failures = 0;
+                (object.failures, object.is_status_refused) = (0, false);
                 if let Some(status) = status {
                     object.wrote(*status, now);
                 }
@@ -435,6 +445,7 @@ impl<'a> LeaderTerm<'a> {
             }
             Err(error) => {
                 object.failures = object.failures.saturating_add(1);
+                object.is_status_refused = error.is_refusal();
                 if object.failures == FAILURES_BEFORE_WARNING && !self.requests.is_outage() {
                     let Key { namespace, name } = &*key;
                     warn!(namespace, name, %error, "The status can't be written; retrying with a back-off.");

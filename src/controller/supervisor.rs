@@ -16,7 +16,7 @@ use super::health::Heartbeat;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kubernetes::scaledconsumer::{Change, ClusterRef, LoadedConsumer, RESOURCE, Validated};
+use crate::kubernetes::scaledconsumer::{Change, ClusterRef, LoadedConsumer, RESOURCE, Validated, unpack_memory};
 use crate::kubernetes::{Key, TargetRef};
 use crate::registry::ConsumerSource;
 
@@ -305,7 +305,8 @@ fn engine(loaded: &LoadedConsumer, policy: Policy) -> Engine {
     let is_its_own = record.status.observed_generation == record.generation;
     if let Some(memory) = record.status.memory.as_deref().filter(|_| is_its_own) {
         let Key { namespace, name } = &loaded.key;
-        match engine.restore(memory) {
+        let restored = unpack_memory(memory).map_err(|error| error.to_string());
+        match restored.and_then(|memory| engine.restore(&memory).map_err(|error| error.to_string())) {
             Ok(()) => debug!(namespace, name, "Continuing from the memory in the status."),
             Err(error) => warn!(namespace, name, %error, "The memory in the status can't be used and is discarded."),
         }

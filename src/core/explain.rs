@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource};
+use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource, Prediction};
 use super::kind::GroupKind;
 use super::printable::printable;
 use super::units::{RecordsPerSecond, grouped, short};
@@ -166,20 +166,39 @@ fn candidates(view: &DecisionView) -> TextTable {
     TextTable { numbers: 0..header.len() - 1, header, rows: view.candidates.iter().map(row).collect() }
 }
 
+impl Candidate {
+    /// What it is predicted to bring, in a line; nothing where that can't be predicted.
+    pub fn line(&self) -> Option<String> {
+        let Prediction { late_records, total_cost_replica_seconds: cost, .. } = self.prediction.as_ref()?;
+        let (late, cost) = (grouped(*late_records), grouped(*cost));
+        let restored = match restored_in(self.prediction.as_ref()).as_str() {
+            "never" => "never restored".to_owned(),
+            "now" => "nothing to restore".to_owned(),
+            after => format!("restored in {after}"),
+        };
+        let (replicas, verdict) = (self.replicas, verdict(self.verdict));
+        Some(format!("{replicas}: {late} late records, {restored}, cost {cost} replica-seconds; {verdict}"))
+    }
+}
+
+/// The time until no backlog is left.
+fn restored_in(prediction: Option<&Prediction>) -> String {
+    prediction.map_or(UNKNOWN.to_owned(), |it| match it.restore_seconds {
+        None => "never".to_owned(),
+        Some(0) => "now".to_owned(),
+        Some(after) => short(Duration::from_secs(after)),
+    })
+}
+
 /// What each replica count is predicted to bring.
 fn predictions(candidates: &[Candidate]) -> TextTable {
     let row = |candidate: &Candidate| {
         let whole = |number: Option<u64>| number.map_or(UNKNOWN.to_owned(), grouped);
         let prediction = candidate.prediction.as_ref();
-        let restored = prediction.map_or(UNKNOWN.to_owned(), |it| match it.restore_seconds {
-            None => "never".to_owned(),
-            Some(0) => "now".to_owned(),
-            Some(after) => short(Duration::from_secs(after)),
-        });
         vec![
             candidate.replicas.0.to_string(),
             whole(prediction.map(|it| it.late_records)),
-            restored,
+            restored_in(prediction),
             whole(prediction.map(|it| it.replica_seconds)),
             whole(prediction.map(|it| it.total_cost_replica_seconds)),
             verdict(candidate.verdict).to_owned(),

@@ -160,6 +160,16 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// Whether the API server has answered that it will not do it: RBAC, admission or validation refuses.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Forbidden(_) | Self::Invalid(_))
+    }
+
+    /// Whether the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::TimedOut(_) | Self::NoPermit(_) | Self::Other(_))
+    }
+
     fn class(&self) -> CallResult {
         match self {
             Self::NotFound(_) => CallResult::NotFound,

@@ -82,7 +82,7 @@ async fn a_backlog_brings_just_the_replicas_that_it_needs_and_one_step_takes_the
     assert_eq!(scaled_to(cluster, &namespace), [6, 1], "two writes are the fewest that do it");
 
     let seen = status(cluster, &namespace, "orders").await;
-    let told: Vec<_> = seen.decisions.iter().map(|past| (past.from, past.to, past.reason.as_str())).collect();
+    let told: Vec<_> = seen.changes.iter().map(|past| (past.from, past.to, past.reason.as_str())).collect();
     assert_eq!(told, [(6, 1, "LagBelowThreshold"), (1, 6, "LagAboveThreshold")]);
     condition(&seen, "Ready", "True", None).unwrap();
     condition(&seen, "KafkaReachable", "True", None).unwrap();

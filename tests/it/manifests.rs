@@ -99,7 +99,7 @@ async fn what_is_installed_is_accepted_and_is_enough_for_the_controller() {
         equal(&deployment_replicas(cluster.admin(), &namespace, "orders").await.wanted, &3)
     })
     .await;
-    wait_for("the status", SOON, || async { equal(&status(cluster, &namespace, "orders").await.decisions.len(), &1) })
+    wait_for("the status", SOON, || async { equal(&status(cluster, &namespace, "orders").await.changes.len(), &1) })
         .await;
     let log = std::fs::read_to_string(&controller.log).unwrap();
     let refusals: Vec<_> = log.lines().filter(|line| line.contains("forbidden") || line.contains("grant")).collect();

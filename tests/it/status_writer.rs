@@ -1,5 +1,6 @@
 //! What the one writer of statuses and Events asks of the API server: how much, how soon, and in which order.
 
+mod events;
 mod fleet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,9 +85,10 @@ async fn numbers_of_a_thousand_stay_within_the_budget_and_a_change_is_written_at
             let change = statuses.iter().find(|written| written.key == fleet.key(500)).expect("it is written");
             assert!(change.at - begun < seconds(1));
             let fields = change.status.as_ref().unwrap();
-            assert_eq!((&fields["desired"], &fields["decisions"][0]["to"]), (&5.into(), &5.into()));
+            let line = fields["changes"][0].as_str().unwrap();
+            assert!(line.contains("Z 1 -> 5 Steady: A lag of") && fields["desired"] == 5, "{fields:?}");
             assert!(!fields.contains_key("replicas") && !fields.contains_key("memory"), "only what is new: {fields:?}");
-            assert!(events[0].note.starts_with("1 -> 5"), "{events:?}");
+            assert!(events[0].note.starts_with("Scaled up from 1 to 5: "), "{events:?}");
             assert_eq!(events.len(), 1);
             pass(POLL_INTERVAL - seconds(1)).await;
         } else {
@@ -209,6 +211,9 @@ async fn one_that_is_refused_again_and_again_has_one_event_and_one_that_flaps_ha
     let of = |number: usize| events.iter().filter(|event| event.key == fleet.key(number)).count();
     assert_eq!(of(0), 1, "{events:?}");
     assert_eq!(of(1), 20, "{events:?}");
+    // Those of the same text are one, with a count.
+    let counts: Vec<_> = events.iter().filter(|event| event.key == fleet.key(1)).map(|event| event.count).collect();
+    assert_eq!((counts.iter().filter(|count| **count == 1).count(), counts.iter().max()), (2, Some(&10)), "{counts:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +241,7 @@ async fn who_does_not_lead_writes_nothing_and_who_begins_to_goes_on_from_what_is
     let fields: BTreeSet<_> = statuses.iter().flat_map(|written| written.status.as_ref().unwrap().keys()).collect();
     assert!(fields.iter().all(|field| ["lag", "desired"].contains(&field.as_str())), "{fields:?}");
     assert!(events.is_empty(), "another one has reported that: {events:?}");
-    assert_eq!(fleet.status(3).decisions.len(), 1);
+    assert_eq!(fleet.status(3).changes.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -264,7 +269,7 @@ async fn what_was_learned_is_written_when_it_changes_and_at_the_end_in_time() {
     for number in 0..200 {
         assert_eq!(fleet.status(number).memory.as_deref(), Some("{\"learned\":2}"));
     }
-    assert_eq!(fleet.status(7).decisions.len(), 1);
+    assert_eq!(fleet.status(7).changes.len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -304,13 +309,10 @@ async fn an_outage_of_the_api_server_is_two_lines_and_few_requests() {
     fleet.server().failure = None;
     pass(2 * MINUTE).await;
     let lines = log.take();
-    let about_writes: Vec<_> = lines
-        .iter()
-        .filter(|line| line.contains("status and Event writes") || line.contains("Status and Event"))
-        .collect();
+    let about_writes: Vec<_> = lines.iter().filter(|line| line.contains("The API server accepts")).collect();
     assert_eq!(about_writes.len(), 2, "{lines:#?}");
     assert!(about_writes[1].contains("failed="), "{lines:#?}");
-    assert_eq!(fleet.status(1).decisions.len(), 1, "what could not be written is not lost");
+    assert_eq!(fleet.status(1).changes.len(), 1, "what could not be written is not lost");
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,14 +10,13 @@ use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
 use crate::registry::{ActionResult, CertificateWarning, Entry, Snapshot, TargetError};
 use crate::serve::metrics::ConditionState;
 
-const READY: &str = "Ready";
-const KAFKA_REACHABLE: &str = "KafkaReachable";
-const SCALING_LIMITED: &str = "ScalingLimited";
-const CONFLICT: &str = "Conflict";
-/// Whether an HPA applies the decisions; only in mode `Metrics`.
-const AUTOSCALED: &str = "Autoscaled";
-/// Whether a certificate of the Kafka cluster's connections expires within two weeks or has expired.
-const CERTIFICATE_EXPIRING: &str = "CertificateExpiring";
+use super::reference::{
+    ACTIVE, AUTOSCALED, CERTIFICATE_EXPIRING, CONFLICT, ConditionKind, KAFKA_REACHABLE, READY, SCALING_LIMITED,
+    is_documented,
+};
+
+/// The finding whose sentence is that of `Ready` as well.
+const DATA_INCOMPLETE: &str = "DataIncomplete";
 
 /// Polls without a new decision after which the last one is outdated.
 const MISSED_POLLS: u32 = 3;
@@ -44,7 +43,9 @@ fn check(
     reason: &'static str,
     message: impl Into<String>,
 ) -> ConditionCheck {
-    ConditionCheck { kind, is: is.into(), reason, message: message.into() }
+    let is = is.into();
+    debug_assert!(is_documented(kind, is, reason), "{kind} {is:?} {reason} is not in the reference");
+    ConditionCheck { kind, is, reason, message: message.into() }
 }
 
 /// A condition as last logged, without message and times, because one is kept per object and kind.
@@ -86,16 +87,16 @@ impl ConditionCheck {
 
     /// Whether it needs attention.
     fn is_bad(&self) -> bool {
-        match (self.kind, self.is) {
-            (READY | KAFKA_REACHABLE | AUTOSCALED, Some(false)) | (CONFLICT | CERTIFICATE_EXPIRING, Some(true)) => true,
-            // Every group starts with it.
-            ("CapacityUnknown", Some(true)) => false,
-            _ => self.is_found(),
-        }
+        self.is.is_some() && self.is == ConditionKind::of(self.kind).bad
     }
 
     fn is_found(&self) -> bool {
         self.is == Some(true) && Finding::NAMES.contains(&self.kind)
+    }
+
+    /// Whether it is shown although it never was before: what was never found has no condition.
+    fn is_shown(&self) -> bool {
+        self.is != Some(false) || ConditionKind::of(self.kind).is_always_shown
     }
 
     fn is_as(&self, known: &KnownCondition) -> bool {
@@ -241,9 +242,9 @@ fn kafka_reachable(failure: Option<&Unknown>) -> ConditionCheck {
 
 fn active(decision: &Decision) -> ConditionCheck {
     if decision.current().0 > 0 || decision.desired.0 > 0 {
-        check("Active", true, "Running", "There are replicas.")
+        check(ACTIVE, true, "Running", "There are replicas.")
     } else {
-        check("Active", false, "ScaledToZero", "Scaled to zero.")
+        check(ACTIVE, false, "ScaledToZero", "Scaled to zero.")
     }
 }
 
@@ -288,14 +289,16 @@ fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<Condit
     }
 }
 
-/// The conditions with the checks applied.
-pub(super) fn merged(
-    before: &[Condition],
-    checks: &[ConditionCheck],
-    entry: &Entry,
-    generation: Option<i64>,
-    now: &Time,
-) -> Vec<Condition> {
+/// Why nothing comes of the decision, as a reason and a sentence: it is not ready, or no HPA acts on it.
+pub(super) fn blocking(checks: &[ConditionCheck]) -> Option<(&'static str, &str)> {
+    let is_false = |kind: &str| checks.iter().find(|check| check.kind == kind && check.is == Some(false));
+    let without_hpa = is_false(AUTOSCALED).filter(|check| !AutoscaledCondition::is_applied(check.reason));
+    let check = is_false(READY).or(without_hpa)?;
+    Some((check.reason, &check.message))
+}
+
+/// The conditions with the checks applied. They have no generation of their own: the status has it.
+pub(super) fn merged(before: &[Condition], checks: &[ConditionCheck], entry: &Entry, now: &Time) -> Vec<Condition> {
     let mut conditions = before.to_vec();
     let mode = entry.spec.as_ref().filter(|_| entry.refused.is_none()).map(|spec| spec.mode);
     if matches!(mode, Some(Mode::Scale | Mode::DryRun)) {
@@ -311,11 +314,12 @@ pub(super) fn merged(
             reason: check.reason.to_owned(),
             message: check.message.clone(),
             last_transition_time: since.map_or_else(|| now.clone(), |old| old.last_transition_time.clone()),
-            observed_generation: generation,
+            observed_generation: None,
         };
         match old {
             Some(at) => conditions[at] = condition,
-            None => conditions.push(condition),
+            None if check.is_shown() => conditions.push(condition),
+            None => {}
         }
     }
     conditions
@@ -344,16 +348,21 @@ pub(super) fn transitions(
     in_outage: bool,
 ) -> Vec<ObjectEvent> {
     let mut events = Vec::new();
+    // The Event about Ready, which comes first, tells that data are missing, and that they no longer are.
+    let mut has_ready_changed = false;
     for check in checks {
         let old = known.iter_mut().find(|known| known.kind == check.kind);
         let is_new = old.as_ref().is_none_or(|old| !check.is_as(old));
         let has_turned = old.as_ref().is_some_and(|old| old.status != check.status());
         // A good state at the start needs no Event.
         let matters = is_new && (check.is_bad() || check.is_found() || has_turned);
-        if matters && !(in_outage && is_explained(&check, old.as_deref())) {
+        let is_told = check.kind == DATA_INCOMPLETE && has_ready_changed;
+        has_ready_changed |= check.kind == READY && is_new;
+        if matters && !is_told && !(in_outage && is_explained(&check, old.as_deref())) {
             let text = format!("{} is {}: {}", check.kind, check.status(), check.message);
             let severity = if check.is_bad() { Severity::Warning } else { Severity::Normal };
-            events.push(ObjectEvent { severity, reason: check.reason.to_owned(), action: "Check", text });
+            let reason = ConditionKind::of(check.kind).event(check.is);
+            events.push(ObjectEvent { severity, reason, action: "Check", text });
         }
         let new = KnownCondition { kind: check.kind.into(), status: check.status(), reason: check.reason.into() };
         match old {
@@ -371,6 +380,6 @@ fn is_explained(check: &ConditionCheck, old: Option<&KnownCondition>) -> bool {
             Unknown::is_outage_name(check.reason)
                 || (check.is != Some(false) && old.is_some_and(|old| Unknown::is_outage_name(&old.reason)))
         }
-        kind => kind == "DataIncomplete",
+        kind => kind == DATA_INCOMPLETE,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::core::{Candidate, Decision, DecisionView, Replicas, TimeLag};
-use crate::kubernetes::scaledconsumer::{CANDIDATES_KEPT, DECISIONS_KEPT, Mode, PastDecision, ScaledConsumerStatus};
+use crate::kubernetes::scaledconsumer::{CHANGES_KEPT, Mode, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
 use crate::kubernetes::{ObjectEvent, Severity, Time, Timestamp};
 use crate::registry::{ActionResult, Entry, ReplicaChange};
 
@@ -53,19 +53,19 @@ pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decision: &Decision
     status.lag_complete = Some(view.lag.complete);
     status.time_lag = view.time_lag.map(|_| view.time_lag_text());
     status.oldest_record_time = oldest_record(decision, status.oldest_record_time.take());
-    status.candidates = rows_to_keep(view.candidates, decision.desired);
+    status.what_if = what_if(view.candidates, decision.desired);
     status.model = Some(view.model);
     status.reason = Some(view.reason.name.to_owned());
     status.message = Some(view.reason.message);
 }
 
 /// The rows of the what-if table next to what was decided, fewest replicas first.
-fn rows_to_keep(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<Candidate> {
+fn what_if(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<String> {
     rows.retain(|row| row.prediction.is_some());
     rows.sort_by_key(|row| row.replicas.0.abs_diff(desired.0));
-    rows.truncate(CANDIDATES_KEPT);
+    rows.truncate(WHAT_IF_KEPT);
     rows.sort_by_key(|row| row.replicas);
-    rows
+    rows.iter().filter_map(Candidate::line).collect()
 }
 
 /// When the oldest unread record arrived. The written time is kept while it fits, because an age that grows with the
@@ -91,9 +91,9 @@ pub(super) fn time(at: Duration) -> Time {
 }
 
 /// A change in the form of the status.
-pub(super) fn past(change: &ReplicaChange) -> PastDecision {
+pub(super) fn past(change: &ReplicaChange) -> PastChange {
     let count = |replicas: u32| i32::try_from(replicas).unwrap_or(i32::MAX);
-    PastDecision {
+    PastChange {
         time: time(change.at),
         from: count(change.from.0),
         to: count(change.to.0),
@@ -102,35 +102,38 @@ pub(super) fn past(change: &ReplicaChange) -> PastDecision {
     }
 }
 
-/// Adds the changes after `since` to the decisions of a status, newest first.
+/// Adds the changes after `since` to those of a status, newest first.
 pub(super) fn add_changes(status: &mut ScaledConsumerStatus, entry: &Entry, since: Duration) {
     for change in entry.changes.iter().filter(|change| change.at > since) {
         let new = past(change);
-        let is_there = |old: &PastDecision| (old.from, old.to, old.time.0) == (new.from, new.to, new.time.0);
-        if !status.decisions.iter().any(is_there) {
-            status.decisions.insert(0, new);
+        let is_there = |old: &PastChange| (old.from, old.to, old.time.0) == (new.from, new.to, new.time.0);
+        if !status.changes.iter().any(is_there) {
+            status.changes.insert(0, new);
         }
     }
-    status.decisions.sort_by_key(|decision| std::cmp::Reverse(decision.time.0));
-    status.decisions.truncate(DECISIONS_KEPT);
+    status.changes.sort_by_key(|change| std::cmp::Reverse(change.time.0));
+    status.changes.truncate(CHANGES_KEPT);
 }
 
-/// The Event of a change.
+/// The Event of a change. Only where the replicas were written does it read like a scaling.
 pub(super) fn change_event(change: &ReplicaChange, mode: Mode) -> ObjectEvent {
-    let ReplicaChange { from, to, reason, message, at: _ } = change;
-    let (action, how) = match mode {
-        Mode::Scale | Mode::DryRun => ("Scale", ""),
-        Mode::Metrics => ("Serve", ", served to the HorizontalPodAutoscaler"),
+    let ReplicaChange { from, to, message, reason: _, at: _ } = change;
+    let (reason, how) = match mode {
+        Mode::Scale if to > from => ("ScaledUp", "Scaled up from"),
+        Mode::Scale => ("ScaledDown", "Scaled down from"),
+        Mode::DryRun => ("WouldScale", "Dry run: would scale from"),
+        Mode::Metrics => ("WouldScale", "Served to the HorizontalPodAutoscaler: would scale from"),
     };
-    let text = format!("{} -> {}{how}: {message}", from.0, to.0);
-    ObjectEvent { severity: Severity::Normal, reason: (*reason).to_owned(), action, text }
+    let action = if mode == Mode::Scale { "Scale" } else { "Decide" };
+    let text = format!("{how} {} to {}: {message}", from.0, to.0);
+    ObjectEvent { severity: Severity::Normal, reason, action, text }
 }
 
 /// How urgent it is to write `after` in the place of `before`.
 pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatus) -> Urgency {
     let is_first = before.desired.is_none();
     let is_changed = (before.replicas, before.desired) != (after.replicas, after.desired);
-    if before.decisions != after.decisions || (is_changed && !is_first) {
+    if before.changes != after.changes || (is_changed && !is_first) {
         return Urgency::Change;
     }
     if is_changed

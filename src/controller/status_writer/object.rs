@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::core::Replicas;
-use crate::kubernetes::EventLimit;
 use crate::kubernetes::hpa::AutoscaledCondition;
-use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumerStatus, difference};
+use crate::kubernetes::scaledconsumer::{ClusterRef, Mode, ScaledConsumerStatus, difference};
+use crate::kubernetes::{EventLimit, ObjectEvent};
 use crate::registry::{Entry, ReplicaChange, Snapshot};
 
 use super::conditions::{self, ConditionCheck, KnownCondition};
@@ -34,7 +34,7 @@ pub(super) struct TrackedObject {
     changes_since: Duration,
     /// The last change that was reported, by its time and its replicas.
     reported: Option<(Duration, Replicas, Replicas)>,
-    pub(super) known: Vec<KnownCondition>,
+    known: Vec<KnownCondition>,
     pending: Option<Box<(ScaledConsumerStatus, Instant)>>,
     pub(super) memory_sent: Option<Arc<str>>,
     pub(super) events: EventLimit,
@@ -50,6 +50,8 @@ pub(super) struct TrackedObject {
     pub(super) written_at: Instant,
     pub(super) in_flight: bool,
     pub(super) failures: u32,
+    /// Whether the API server refused its last status.
+    pub(super) is_status_refused: bool,
     pub(super) retry_at: Option<Instant>,
 }
 
@@ -69,6 +71,14 @@ pub(super) struct StatusPlan {
     pub(super) urgency: Urgency,
 }
 
+/// Events of an object.
+pub(super) struct NewEvents {
+    /// Of changes of the replicas.
+    pub(super) changes: Vec<ObjectEvent>,
+    /// Of conditions.
+    pub(super) conditions: Vec<ObjectEvent>,
+}
+
 impl TrackedObject {
     /// An object that is new to this leader. What its status contains was already reported. `term_began`: when this
     /// controller began to lead, on the observations' clock.
@@ -77,7 +87,7 @@ impl TrackedObject {
         let known: Vec<_> =
             record.map_or_else(Vec::new, |record| record.status.conditions.iter().map(KnownCondition::of).collect());
         let is_written = |change: &&ReplicaChange| {
-            record.is_some_and(|record| record.status.decisions.contains(&fields::past(change)))
+            record.is_some_and(|record| record.status.changes.contains(&fields::past(change)))
         };
         // A memory that another leader saved is as good as one learned as a follower.
         let memory = entry.memory.as_ref().filter(|_| record.is_some_and(|record| record.status.memory.is_some()));
@@ -102,6 +112,7 @@ impl TrackedObject {
             written_at: Instant::now().checked_sub(spread).unwrap_or_else(Instant::now),
             in_flight: false,
             failures: 0,
+            is_status_refused: false,
             retry_at: None,
         }
     }
@@ -164,16 +175,22 @@ impl TrackedObject {
         entry.record.is_some() && entry.memory.is_some() && entry.memory != self.memory_sent
     }
 
+    /// The Events that were not reported yet, which are reported from now on.
+    pub(super) fn new_events(&mut self, entry: &Entry, checks: Vec<ConditionCheck>) -> NewEvents {
+        let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
+        let changes = self.new_changes(entry).map(|change| fields::change_event(change, mode)).collect();
+        self.reported = entry.changes.back().map(identity).or(self.reported);
+        let in_outage = self.cause.is_some() || self.was_in_outage;
+        let conditions = conditions::transitions(&mut self.known, checks, in_outage);
+        self.was_in_outage = self.cause.is_some();
+        NewEvents { changes, conditions }
+    }
+
     /// The changes of replicas that have not been reported.
-    pub(super) fn new_changes<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a ReplicaChange> + use<'a> {
+    fn new_changes<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = &'a ReplicaChange> + use<'a> {
         let last = entry.changes.iter().rposition(|change| Some(identity(change)) == self.reported);
         let (first, since) = (last.map_or(0, |last| last + 1), self.changes_since);
         entry.changes.iter().skip(first).filter(move |change| change.at > since)
-    }
-
-    /// All changes so far have been reported.
-    pub(super) fn set_reported(&mut self, entry: &Entry) {
-        self.reported = entry.changes.back().map(identity).or(self.reported);
     }
 
     /// The status to write; `None` where nothing is known yet.
@@ -204,9 +221,11 @@ impl TrackedObject {
         if let Some(decision) = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()) {
             fields::set_numbers(&mut status, decision);
         }
+        if let Some((reason, message)) = conditions::blocking(&checks) {
+            (status.reason, status.message) = (Some(reason.to_owned()), Some(message.to_owned()));
+        }
         fields::add_changes(&mut status, entry, self.changes_since);
-        status.conditions =
-            conditions::merged(&before.conditions, &checks, entry, status.observed_generation, &fields::time(now));
+        status.conditions = conditions::merged(&before.conditions, &checks, entry, &fields::time(now));
         urgency = urgency.max(fields::urgency(before, &status));
         Some(StatusPlan { status, checks, urgency })
     }

@@ -11,12 +11,14 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::kubernetes::scaledconsumer::{ScaledConsumerStatus, write_status};
-use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, ObjectReference, write_event};
+use crate::kubernetes::{ApiClient, CallError, EventWrite, Key, Leadership, ObjectReference, write_event};
 
 use super::budget::{EVENT_BURST, StatusBudget, TokenBucket, back_off};
 
 /// Failed writes in a row after which writes are held back: a failure of a single object is no reason.
 const FAILURES_IN_A_ROW: u32 = 3;
+/// Attempts to write an Event while the API server does not answer. After that it is old news.
+const MAX_EVENT_ATTEMPTS: u8 = 5;
 /// Waiting Events; further ones are dropped.
 const MAX_EVENTS_WAITING: usize = 1000;
 /// Concurrent Event writes.
@@ -26,7 +28,15 @@ const EVENT_CONCURRENCY: usize = 2;
 pub(super) enum RequestKind {
     Status(Arc<Key>, Box<ScaledConsumerStatus>),
     Memory(Arc<Key>),
-    Event,
+    Event(Box<WaitingEvent>),
+}
+
+/// An Event that has not been written.
+#[derive(Clone)]
+pub(super) struct WaitingEvent {
+    about: ObjectReference,
+    write: EventWrite,
+    attempts: u8,
 }
 
 type Answer = (RequestKind, Result<Option<()>, CallError>);
@@ -38,17 +48,22 @@ pub(super) struct Requests {
     concurrency: usize,
     in_flight: FuturesUnordered<BoxFuture<'static, Answer>>,
     events_in_flight: usize,
-    events: VecDeque<(ObjectReference, ObjectEvent)>,
+    events: VecDeque<WaitingEvent>,
     event_bucket: TokenBucket,
     events_dropped: u64,
-    failures: WriteFailures,
+    status_failures: WriteFailures,
+    event_failures: WriteFailures,
 }
 
-/// Whether the API server accepts writes. An outage is logged at its start and at its end.
+/// Whether the API server accepts writes of one kind. An outage is logged at its start and at its end.
 struct WriteFailures {
+    /// What is written, in the plural.
+    what: &'static str,
     in_a_row: u32,
     failed: u64,
     is_outage: bool,
+    /// Whether the last failure was a refusal, as for a missing right: the API server answers.
+    is_refusal: bool,
     retry_at: Instant,
 }
 
@@ -64,22 +79,28 @@ impl Requests {
             events: VecDeque::new(),
             event_bucket: TokenBucket::new(budget.events_per_second, EVENT_BURST),
             events_dropped: 0,
-            failures: WriteFailures { in_a_row: 0, failed: 0, is_outage: false, retry_at: Instant::now() },
+            status_failures: WriteFailures::new("statuses"),
+            event_failures: WriteFailures::new("Events"),
         }
     }
 
     /// Whether a write may start. Half of the concurrency is reserved for changes of replicas.
     pub(super) fn has_room(&self, is_change: bool) -> bool {
         let writes = self.in_flight.len() - self.events_in_flight;
-        if self.failures.is_outage {
-            return self.in_flight.is_empty() && Instant::now() >= self.failures.retry_at;
+        if self.status_failures.is_outage {
+            return writes == 0 && Instant::now() >= self.status_failures.retry_at;
         }
         writes < if is_change { self.concurrency } else { self.concurrency.div_ceil(2) }
     }
 
-    /// Whether the API server accepts no writes.
+    /// Whether the API server accepts no statuses.
     pub(super) fn is_outage(&self) -> bool {
-        self.failures.is_outage
+        self.status_failures.is_outage
+    }
+
+    /// Whether the API server refuses all statuses, and may accept Events.
+    pub(super) fn are_statuses_refused(&self) -> bool {
+        self.status_failures.is_outage && self.status_failures.is_refusal
     }
 
     /// Writes fields of a status.
@@ -102,9 +123,9 @@ impl Requests {
     }
 
     /// Queues an Event.
-    pub(super) fn add_event(&mut self, about: ObjectReference, event: ObjectEvent) {
+    pub(super) fn add_event(&mut self, about: ObjectReference, write: EventWrite) {
         if self.events.len() < MAX_EVENTS_WAITING {
-            return self.events.push_back((about, event));
+            return self.events.push_back(WaitingEvent { about, write, attempts: 0 });
         }
         if self.events_dropped == 0 {
             warn!(waiting = MAX_EVENTS_WAITING, "Too many Events wait to be written; more are dropped.");
@@ -112,20 +133,27 @@ impl Requests {
         self.events_dropped += 1;
     }
 
-    /// Starts to write Events within the budget.
+    /// Starts to write Events within the budget. While the API server does not answer, none is tried.
     pub(super) fn start_events(&mut self, now: Instant) {
-        while !self.failures.is_outage
-            && self.events_in_flight < EVENT_CONCURRENCY
+        let is_held = self.status_failures.is_outage && !self.status_failures.is_refusal;
+        let failures = &self.event_failures;
+        let concurrency = match failures.in_a_row {
+            _ if is_held => 0,
+            0 => EVENT_CONCURRENCY,
+            _ => usize::from(now >= failures.retry_at),
+        };
+        while self.events_in_flight < concurrency
             && self.event_bucket.available(now) > 0
-            && let Some((about, event)) = self.events.pop_front()
+            && let Some(mut event) = self.events.pop_front()
         {
             self.event_bucket.take();
             self.events_in_flight += 1;
+            event.attempts += 1;
             let (client, leadership) = (self.client.clone(), self.leadership.clone());
             let controller = Arc::clone(&self.controller);
             self.in_flight.push(Box::pin(async move {
-                let written = write_event(&client, &controller, &about, &event, &leadership).await;
-                (RequestKind::Event, written)
+                let written = write_event(&client, &controller, &event.about, &event.write, &leadership).await;
+                (RequestKind::Event(Box::new(event)), written)
             }));
         }
         if self.events.is_empty() && self.events_dropped > 0 {
@@ -137,36 +165,50 @@ impl Requests {
     /// The next answer; `None` where no request is under way. Cancel-safe.
     pub(super) async fn next(&mut self) -> Option<Answer> {
         let (what, answer) = self.in_flight.next().await?;
-        match what {
-            RequestKind::Event => self.events_in_flight -= 1,
-            RequestKind::Status(..) | RequestKind::Memory(_) => {}
-        }
+        let failures = match &what {
+            RequestKind::Event(event) => {
+                self.events_in_flight -= 1;
+                let is_retried = answer.as_ref().err().is_some_and(CallError::is_transient)
+                    && event.attempts < MAX_EVENT_ATTEMPTS
+                    && self.events.len() < MAX_EVENTS_WAITING;
+                if is_retried {
+                    self.events.push_front(WaitingEvent::clone(event));
+                }
+                &mut self.event_failures
+            }
+            RequestKind::Status(..) | RequestKind::Memory(_) => &mut self.status_failures,
+        };
         match &answer {
-            Ok(Some(())) => self.failures.succeeded(),
+            Ok(Some(())) => failures.succeeded(),
             // This controller does not lead, or the object is gone.
             Ok(None) | Err(CallError::NotFound(_)) => {}
-            Err(error) => self.failures.failed(error),
+            Err(error) => failures.failed(error),
         }
         Some((what, answer))
     }
 }
 
 impl WriteFailures {
+    fn new(what: &'static str) -> Self {
+        Self { what, in_a_row: 0, failed: 0, is_outage: false, is_refusal: false, retry_at: Instant::now() }
+    }
+
     fn succeeded(&mut self) {
         if self.is_outage {
-            info!(failed = self.failed, "The API server accepts status and Event writes again.");
+            info!(failed = self.failed, "The API server accepts {} again.", self.what);
         }
-        (self.in_a_row, self.failed, self.is_outage) = (0, 0, false);
+        *self = Self::new(self.what);
     }
 
     fn failed(&mut self, error: &CallError) {
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.failed += 1;
-        debug!(%error, "A status or an Event was not written.");
+        self.is_refusal = error.is_refusal();
+        debug!(%error, "A write of {} failed.", self.what);
+        self.retry_at = Instant::now() + back_off(self.in_a_row.min(5));
         if self.in_a_row >= FAILURES_IN_A_ROW {
-            self.retry_at = Instant::now() + back_off((self.in_a_row - FAILURES_IN_A_ROW + 1).min(5));
             if !self.is_outage {
-                warn!(%error, "Status and Event writes fail; retrying. Decisions and scaling continue.");
+                warn!(%error, "The API server accepts no {}; retrying. Decisions and scaling continue.", self.what);
             }
             self.is_outage = true;
         }

@@ -36,7 +36,7 @@ const NEEDED: [(&str, &str, &str, &[&str]); 8] = [
     ("apps", "statefulsets", "", &["list", "watch"]),
     ("apps", "statefulsets", "scale", &["get", "patch"]),
     ("autoscaling", "horizontalpodautoscalers", "", &["list", "watch"]),
-    ("events.k8s.io", "events", "", &["create"]),
+    ("events.k8s.io", "events", "", &["create", "patch"]),
 ];
 
 /// How the controller is configured.

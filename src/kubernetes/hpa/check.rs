@@ -10,6 +10,10 @@ use crate::kubernetes::scaledconsumer::Validated;
 /// Why external metrics are not served: a CamelCase reason and a sentence.
 pub type NotServed = (&'static str, String);
 
+/// The reasons with which the HPA acts, but not in full.
+const BOUNDS_DIFFER: &str = "BoundsDiffer";
+const TOLERANCE_SWALLOWS_STEPS: &str = "ToleranceSwallowsSteps";
+
 /// The HPA's tolerance unless it or the flag --horizontal-pod-autoscaler-tolerance sets another.
 const DEFAULT_TOLERANCE: f64 = 0.1;
 /// The largest `maxReplicas` of a ScaledConsumer; steps above it are not checked.
@@ -45,6 +49,13 @@ pub struct AutoscaledCondition {
     pub reason: &'static str,
     /// Sentences, the most important first.
     pub message: String,
+}
+
+impl AutoscaledCondition {
+    /// Whether an HPA acts although the condition is False for this reason.
+    pub fn is_applied(reason: &str) -> bool {
+        matches!(reason, BOUNDS_DIFFER | TOLERANCE_SWALLOWS_STEPS)
+    }
 }
 
 /// The reason where external metrics are off.
@@ -159,11 +170,11 @@ impl Faults {
             self.of_metric(&autoscaler.name, metric, &others, &labels);
         }
         for sentence in bounds(checked, autoscaler, &metrics) {
-            self.add("BoundsDiffer", sentence);
+            self.add(BOUNDS_DIFFER, sentence);
         }
         let is_on_desired = metrics.iter().any(|metric| metric.metric == Metric::DesiredReplicas);
         if let Some(sentence) = tolerance(checked, autoscaler).filter(|_| is_on_desired) {
-            self.add("ToleranceSwallowsSteps", sentence);
+            self.add(TOLERANCE_SWALLOWS_STEPS, sentence);
         }
     }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{IsolationLevel, OffsetReset};
 
-pub use status::{CANDIDATES_KEPT, DECISIONS_KEPT, LONGEST_MEMORY, PastDecision, ScaledConsumerStatus};
+pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
 
 /// Pauses: nothing is written while an object has this annotation with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
@@ -102,7 +102,7 @@ fn drop_nullable(value: &mut serde_json::Value) {
         name = "Time lag",
         type_ = "string",
         json_path = ".status.timeLag",
-        description = "The age of the oldest unread record."
+        description = "The age of the oldest unread record when the status was written."
     ),
     printcolumn(
         name = "Replicas",
@@ -111,32 +111,57 @@ fn drop_nullable(value: &mut serde_json::Value) {
         description = "The target's spec.replicas."
     ),
     printcolumn(name = "Desired", type_ = "integer", json_path = ".status.desired", description = "Desired replicas."),
+    printcolumn(
+        name = "Min",
+        type_ = "integer",
+        json_path = ".spec.minReplicas",
+        description = "The minimum of replicas."
+    ),
+    printcolumn(
+        name = "Max",
+        type_ = "integer",
+        json_path = ".spec.maxReplicas",
+        description = "The maximum of replicas; none: as many as the partitions can use."
+    ),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Scale, Metrics or DryRun."),
     printcolumn(
         name = "Ready",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status",
-        description = "Whether Kafka and the target can be read."
+        description = "Whether Kafka and the target can be read and written."
     ),
     printcolumn(
-        name = "Oldest record",
-        type_ = "date",
-        json_path = ".status.oldestRecordTime",
-        description = "When the oldest unread record arrived.",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Reason",
+        name = "Status",
         type_ = "string",
         json_path = ".status.reason",
-        description = "The reason of the last decision.",
-        priority = 1
+        description = "Why the replicas are what they are, or why it is not ready."
     ),
     printcolumn(
         name = "Age",
         type_ = "date",
         json_path = ".metadata.creationTimestamp",
         description = "Time since its creation."
+    ),
+    printcolumn(
+        name = "Group",
+        type_ = "string",
+        json_path = ".spec.kafka.consumerGroup",
+        description = "The consumer group.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Oldest record",
+        type_ = "date",
+        json_path = ".status.oldestRecordTime",
+        description = "Time since the oldest unread record arrived.",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.message",
+        description = "The status as a sentence.",
+        priority = 1
     )
 )]
 #[serde(rename_all = "camelCase")]
@@ -144,16 +169,16 @@ fn drop_nullable(value: &mut serde_json::Value) {
     // Not a minimum: the API server cuts one with a fraction for whole numbers.
     validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas").message("minReplicas is above maxReplicas").field_path(".minReplicas"),
-    validation = Rule::new("!has(self.fallback.replicas) || self.fallback.replicas >= self.minReplicas").message("fallback.replicas is below minReplicas").field_path(".fallback.replicas"),
-    validation = Rule::new("!has(self.fallback.replicas) || !has(self.maxReplicas) || self.fallback.replicas <= self.maxReplicas").message("fallback.replicas is above maxReplicas").field_path(".fallback.replicas"),
+    validation = Rule::new("!has(self.fallback) || !has(self.fallback.replicas) || self.fallback.replicas >= self.minReplicas").message("fallback.replicas is below minReplicas").field_path(".fallback.replicas"),
+    validation = Rule::new("!has(self.fallback) || !has(self.fallback.replicas) || !has(self.maxReplicas) || self.fallback.replicas <= self.maxReplicas").message("fallback.replicas is above maxReplicas").field_path(".fallback.replicas"),
 )]
 pub struct ScaledConsumerSpec {
     /// The workload that is scaled: anything with the scale subresource, in this namespace.
     pub scale_target_ref: ScaleTargetRef,
-    /// What is done with a decision.
+    /// What is done with a decision. Default: Scale.
     #[serde(default)]
     pub mode: Mode,
-    /// The minimum of replicas. 0 allows scale to zero, after idle.after without anything to do.
+    /// The minimum of replicas. 0 allows scale to zero, after idle.after without anything to do. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 10_000))]
     pub min_replicas: i32,
@@ -161,27 +186,27 @@ pub struct ScaledConsumerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_replicas: Option<i32>,
-    /// Members of the consumer group that one replica runs (consumer threads).
-    #[serde(default = "one")]
+    /// Members of the consumer group that one replica runs (consumer threads). Default: 1.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 1_000))]
     pub threads_per_replica: i32,
     /// The consumer group and its topics.
     pub kafka: KafkaSource,
-    /// How the number of replicas is computed: timeLag, which is the default, or lagPerReplica.
-    #[serde(default)]
+    /// How the number of replicas is computed: timeLag or lagPerReplica. Default: timeLag with an objective of 60s.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub policy: ScalingPolicy,
     /// Capacity of one replica, in records/s, until it is measured. Default: it is learned once replicas have a backlog.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000_000))]
     pub capacity_per_replica: Option<f64>,
-    /// How fast replicas may change, with the fields of the HorizontalPodAutoscaler's behavior.
-    #[serde(default)]
+    /// How fast replicas may change, with the fields of the HorizontalPodAutoscaler's behavior. Default: any step up at once; down after 300 s with lagPerReplica.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub behavior: Behavior,
-    /// When the group is idle. Used where minReplicas is 0.
-    #[serde(default)]
+    /// When the group is idle. Used where minReplicas is 0. Default: after 5m without anything to do.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub idle: IdleSpec,
-    /// What to do after Kafka could not be read for a while.
-    #[serde(default)]
+    /// What to do after Kafka could not be read for a while. Default: keep the replicas.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub fallback: FallbackSpec,
 }
 
@@ -189,11 +214,11 @@ pub struct ScaledConsumerSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleTargetRef {
-    /// The workload's API group and version.
+    /// The workload's API group and version. Default: apps/v1.
     #[serde(default = "apps_v1")]
     #[schemars(length(min = 1, max = 317), regex(pattern = API_VERSION))]
     pub api_version: String,
-    /// The workload's kind.
+    /// The workload's kind. Default: Deployment.
     #[serde(default = "deployment")]
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
     pub kind: String,
@@ -255,11 +280,11 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))]
     pub partitions: Option<String>,
-    /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is.
-    #[serde(default)]
+    /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is. Default: latest.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub offset_reset: OffsetReset,
-    /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins.
-    #[serde(default)]
+    /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins. Default: read_uncommitted.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub isolation_level: IsolationLevel,
 }
 
@@ -310,7 +335,7 @@ pub struct ScalingPolicy {
     validation = Rule::new("duration(self.objective) >= duration('1s')").message("must be at least 1s").field_path(".objective"),
 )]
 pub struct TimeLagPolicy {
-    /// The age that the oldest unread record may reach. There is no deadline for a backlog: the cost of late records is weighed against that of more replicas, and the status shows how long catching up will take.
+    /// The age that the oldest unread record may reach. There is no deadline for a backlog: the cost of late records is weighed against that of more replicas, and the status shows how long catching up will take. A duration such as 90s, 5m or 1h30m. Default: 60s.
     #[serde(default = "TimeLagPolicy::objective")]
     pub objective: DurationText,
 }
@@ -319,11 +344,11 @@ pub struct TimeLagPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Behavior {
-    /// Limits on scaling up.
-    #[serde(default)]
+    /// Limits on scaling up. Default: none.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scale_up: ScaleUp,
-    /// Limits on scaling down.
-    #[serde(default)]
+    /// Limits on scaling down. Default: the stabilization window of the policy.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub scale_down: ScaleDown,
 }
 
@@ -331,15 +356,15 @@ pub struct Behavior {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ScaleUp {
-    /// Scaling up uses the lowest recommendation of this window, in seconds. 0: at once.
-    #[serde(default)]
+    /// Scaling up uses the lowest recommendation of this window, in seconds. Default: 0, at once.
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: i32,
-    /// Which of the policies binds.
-    #[serde(default)]
+    /// Which of the policies binds. Disabled: no change in this direction. Default: Max.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub select_policy: SelectPolicy,
-    /// The allowed steps. None: any step.
-    #[serde(default)]
+    /// The allowed steps. Default: any step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<StepPolicy>,
 }
@@ -352,11 +377,11 @@ pub struct ScaleDown {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_window_seconds: Option<i32>,
-    /// Which of the policies binds.
-    #[serde(default)]
+    /// Which of the policies binds. Disabled: no change in this direction. Default: Max.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub select_policy: SelectPolicy,
-    /// The allowed steps. None: any step.
-    #[serde(default)]
+    /// The allowed steps. Default: any step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
     pub policies: Vec<StepPolicy>,
 }
@@ -383,7 +408,7 @@ pub struct StepPolicy {
     /// How much may change within the period.
     #[schemars(range(min = 1))]
     pub value: i32,
-    /// The period.
+    /// The period, in seconds.
     #[schemars(range(min = 1, max = 1800))]
     pub period_seconds: i32,
 }
@@ -401,11 +426,11 @@ pub enum StepKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct IdleSpec {
-    /// How long there must be no lag and no arrivals before the last replica is stopped.
+    /// How long there must be no lag and no arrivals before the last replica is stopped. A duration such as 90s, 5m or 1h30m. Default: 5m.
     #[serde(default = "IdleSpec::after")]
     pub after: DurationText,
-    /// Lag up to this number of records is ignored, such as transaction markers that never go away.
-    #[serde(default)]
+    /// Lag up to this number of records is ignored, such as transaction markers that never go away. Default: 0.
+    #[serde(default, skip_serializing_if = "is_default")]
     #[schemars(range(min = 0))]
     pub activation_lag: i64,
 }
@@ -418,13 +443,13 @@ pub struct IdleSpec {
     validation = Rule::new("self.policy != 'Hold' || !has(self.replicas)").message("replicas has no meaning with Hold").field_path(".replicas"),
 )]
 pub struct FallbackSpec {
-    /// How long Kafka must be unreadable.
+    /// How long Kafka must be unreadable. A duration such as 90s, 5m or 1h30m. Default: 3m.
     #[serde(default = "FallbackSpec::after")]
     pub after: DurationText,
-    /// What then: keep the replicas, at least this number, or exactly this number.
+    /// What then: keep the replicas, at least this number, or exactly this number. Default: Hold.
     #[serde(default)]
     pub policy: FallbackPolicy,
-    /// The replicas of AtLeast and Exactly.
+    /// The replicas of AtLeast and Exactly; not with Hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10_000))]
     pub replicas: Option<i32>,
@@ -508,6 +533,15 @@ impl Default for FallbackSpec {
 
 fn one() -> i32 {
     1
+}
+
+fn is_one(number: &i32) -> bool {
+    *number == one()
+}
+
+/// Such a field is no part of the schema's defaults, so that an object stays as its user wrote it.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 fn apps_v1() -> String {

@@ -85,6 +85,17 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         },
     ),
     RowFamily::new(
+        gauge(
+            "paceline_poll_interval_seconds",
+            CONSUMER,
+            "Time between two polls of the Kafka cluster, so between two decisions.",
+            NOT_READ,
+        ),
+        |family, row| {
+            family.add_known(&row.labels(), row.snapshot().map(|snapshot| snapshot.poll_interval.as_secs_f64()));
+        },
+    ),
+    RowFamily::new(
         gauge("paceline_lag_records", CONSUMER, "Records not yet read, of all partitions.", INCOMPLETE),
         |family, row| family.add_known(&row.labels(), complete(row).map(|lag| lag.total.0 as f64)),
     ),

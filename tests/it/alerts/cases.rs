@@ -406,15 +406,30 @@ pub(super) const CASES: &[Case] = &[
         alert: "PacelineDecisionsOld",
         severity: "critical",
         is_long: false,
-        firing: &[("paceline_last_decision_timestamp_seconds{#}", "60x60")],
+        firing: &[
+            ("paceline_last_decision_timestamp_seconds{#}", "60x60"),
+            ("paceline_poll_interval_seconds{#}", "10x60"),
+        ],
         at: "10m",
         not_yet: Some("6m"),
         labels: ORDERS,
         summary: "Nothing is decided for shop/orders",
         description: "The last decision is 9m 0s old, and one is due with each poll of Kafka.",
         quiet: &[
-            &[("paceline_last_decision_timestamp_seconds{#}", "0+30x60")],
-            &[("paceline_last_decision_timestamp_seconds{#}", "60x60"), ("paceline_scaledconsumer_refused{#}", "1x60")],
+            &[
+                ("paceline_last_decision_timestamp_seconds{#}", "0+30x60"),
+                ("paceline_poll_interval_seconds{#}", "10x60"),
+            ],
+            // It is polled every four minutes.
+            &[
+                ("paceline_last_decision_timestamp_seconds{#}", "60x60"),
+                ("paceline_poll_interval_seconds{#}", "240x60"),
+            ],
+            &[
+                ("paceline_last_decision_timestamp_seconds{#}", "60x60"),
+                ("paceline_poll_interval_seconds{#}", "10x60"),
+                ("paceline_scaledconsumer_refused{#}", "1x60"),
+            ],
         ],
     },
     Case {

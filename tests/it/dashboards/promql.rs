@@ -72,7 +72,7 @@ pub(crate) fn assert_known(expression: &str, also: &[&str]) {
 pub(crate) fn assert_values_known(expression: &str) {
     let places: [(&str, &[&str]); 2] = [
         ("reason", &["src/core/reason.rs"]),
-        ("condition", &["src/core/finding.rs", "src/controller/status_writer/conditions.rs"]),
+        ("condition", &["src/core/finding.rs", "src/controller/status_writer/reference/reasons.rs"]),
     ];
     for (label, files) in places {
         let read = |file: &&str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();

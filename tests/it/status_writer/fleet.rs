@@ -67,8 +67,10 @@ pub struct Written {
     pub key: Key,
     /// The fields of a status; nothing for an Event.
     pub status: Option<Map<String, Value>>,
-    /// The note of an Event.
+    /// The reason, the note and the count of an Event.
+    pub reason: String,
     pub note: String,
+    pub count: u64,
 }
 
 #[derive(Default)]
@@ -77,8 +79,12 @@ pub struct ServerState {
     pub refused: usize,
     /// Answers with this status code instead.
     pub failure: Option<u16>,
+    /// The same for statuses only.
+    pub status_failure: Option<u16>,
     pub latency: Duration,
     objects: BTreeMap<Key, Object>,
+    /// Events by name.
+    events: BTreeMap<String, Written>,
 }
 
 struct Object {
@@ -116,7 +122,8 @@ impl tower::Service<Request<Body>> for FakeApiServer {
 impl FakeApiServer {
     fn answer(&self, head: &http::request::Parts, body: &Value) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
-        if let Some(code) = state.failure {
+        let is_status = head.uri.path().ends_with("/status");
+        if let Some(code) = state.failure.or(state.status_failure.filter(|_| is_status)) {
             state.refused += 1;
             let status = json!({"kind": "Status", "status": "Failure", "message": "no", "reason": "No", "code": code});
             return (code, status);
@@ -128,13 +135,24 @@ impl FakeApiServer {
             let about = &body["regarding"];
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let key = Key { namespace: text(&about["namespace"]), name: text(&about["name"]) };
-            state.written.push(Written { at, key, status: None, note: text(&body["note"]) });
+            let (reason, note) = (text(&body["reason"]), text(&body["note"]));
+            let event = Written { at, key, status: None, reason, note, count: 1 };
+            state.events.insert(text(&body["metadata"]["name"]), event.clone());
+            state.written.push(event);
             return (201, body.clone());
+        }
+        if !is_status {
+            // /apis/events.k8s.io/v1/namespaces/shop/events/NAME
+            let count = body["series"]["count"].as_u64().unwrap();
+            let event = Written { at, count, ..state.events[parts[7]].clone() };
+            state.written.push(event);
+            return (200, json!({"metadata": {"name": parts[7]}, "eventTime": null}));
         }
         // /apis/paceline.dev/v1alpha1/namespaces/shop/scaledconsumers/NAME/status
         let key = Key { namespace: parts[5].to_owned(), name: parts[7].to_owned() };
         let fields = body["status"].as_object().unwrap().clone();
-        state.written.push(Written { at, key: key.clone(), status: Some(fields.clone()), note: String::new() });
+        let (reason, note) = (String::new(), String::new());
+        state.written.push(Written { at, key: key.clone(), status: Some(fields.clone()), reason, note, count: 1 });
         let object = state.objects.get_mut(&key).unwrap();
         for (field, value) in fields {
             object.status[field] = value;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
+use paceline::core::parse_duration;
 use paceline::kafka::now;
 use paceline::kubernetes::scaledconsumer::ScaledConsumerStatus;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -176,7 +177,7 @@ impl Plan {
                 });
             }
             course.hear(since(now()), status(cluster, &namespace, NAME).await);
-            let changed = course.said.iter().find(|(_, said)| !said.decisions.is_empty()).map(|(at, _)| *at);
+            let changed = course.said.iter().find(|(_, said)| !said.changes.is_empty()).map(|(at, _)| *at);
             visitor.look(changed.map(|changed| since(now()) - changed));
             looks.tick().await;
         }
@@ -316,10 +317,11 @@ impl Course {
 
     /// The first step up: when, and the seconds until no backlog is left that were predicted with it.
     pub(super) fn predicted(&self) -> Option<(f64, f64)> {
-        let up = |said: &ScaledConsumerStatus| said.decisions.last().is_some_and(|first| first.to > first.from);
+        let up = |said: &ScaledConsumerStatus| said.changes.last().is_some_and(|first| first.to > first.from);
         let (_, said) = self.said.iter().find(|(_, said)| up(said))?;
-        let chosen = said.candidates.iter().find(|candidate| candidate.replicas.0 as i32 == said.decisions[0].to)?;
-        Some((self.writes.first()?.0, chosen.prediction?.restore_seconds? as f64))
+        let chosen = said.what_if.iter().find(|line| line.starts_with(&format!("{} replica", said.changes[0].to)))?;
+        let restored = chosen.split_once("restored in ")?.1.split(',').next()?;
+        Some((self.writes.first()?.0, parse_duration(restored).ok()?.as_secs_f64()))
     }
 
     /// Keeps the curve as a table and what was said as text under `target/proof`.
@@ -346,7 +348,7 @@ impl Course {
             let found: Vec<&str> =
                 said.conditions.iter().filter(|it| it.status == "True").map(|it| it.type_.as_str()).collect();
             let number = |number: Option<i32>| number.unwrap_or(-1);
-            let (from, to, changes) = (number(said.replicas), number(said.desired), said.decisions.clone());
+            let (from, to, changes) = (number(said.replicas), number(said.desired), said.changes.clone());
             let summary = (from, to, said.reason.clone(), found.clone(), changes.clone());
             if last.as_ref() == Some(&summary) {
                 continue;
@@ -357,8 +359,7 @@ impl Course {
             writeln!(text, "{at:7.1} {from} -> {to} {reason}: {message} | lag {lag}, {time_lag} | {model} {found:?}")
                 .expect("it is text");
             let is_change = last.as_ref().is_none_or(|(.., before)| *before != changes);
-            for candidate in said.candidates.iter().filter(|_| is_change) {
-                let row = serde_json::to_string(candidate).unwrap_or_default();
+            for row in said.what_if.iter().filter(|_| is_change) {
                 writeln!(text, "        {row}").expect("it is text");
             }
             last = Some(summary);

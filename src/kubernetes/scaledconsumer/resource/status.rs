@@ -1,21 +1,25 @@
-//! The status of a ScaledConsumer as the API server keeps it.
+//! The status of a ScaledConsumer as the API server keeps it. It is short, so that `kubectl describe` fits on a screen:
+//! lists are lines of text, and the memory is packed.
 
 // The schema derive repeats each type inside of a function, where no `pub` can be reached.
 #![allow(unreachable_pub)]
 
+use std::borrow::Cow;
+use std::fmt;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::transform::RecursiveTransform;
-use schemars::{JsonSchema, Schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::core::{Candidate, Model, one_line};
+use crate::core::{Model, one_line};
 
-/// Past decisions in the status: enough to see flapping, few enough to read.
-pub const DECISIONS_KEPT: usize = 10;
-/// Rows of the what-if table in the status, nearest to the decision.
-pub const CANDIDATES_KEPT: usize = 16;
+/// Changes of the replicas in the status: enough to see flapping, few enough to read.
+pub const CHANGES_KEPT: usize = 5;
+/// Rows of the what-if table in the status: the decision, and two on each side.
+pub const WHAT_IF_KEPT: usize = 5;
 /// Maximum length of the memory, in characters. Objects of the API server should stay well below a megabyte.
 pub const LONGEST_MEMORY: usize = 65_536;
 
@@ -44,43 +48,39 @@ pub struct ScaledConsumerStatus {
     /// When the oldest unread record arrived, or a later time where it is older than the history of end offsets; absent where all is read, or nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_record_time: Option<Time>,
-    /// The reason of the last decision, as one word.
+    /// Why the replicas are what they are, as one word: the reason of the last decision; or that of the condition Ready where it is False, or of Autoscaled where no HPA acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The reason of the last decision, as a sentence.
+    /// The reason as a sentence, with what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What is known of the group, estimated from the observations.
+    /// What was learned of the group, estimated from the observations. Rates are in records/s.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(transform = RecursiveTransform(part_of_view))]
     pub model: Option<Model>,
-    /// What other replica counts are predicted to do, fewest replicas first; only with the policy timeLag, once the capacity of a replica is known.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
-    #[schemars(
-        length(max = 16),
-        extend("x-kubernetes-list-type" = "atomic"),
-        transform = RecursiveTransform(part_of_view)
-    )]
-    pub candidates: Vec<Candidate>,
-    /// What the engine has learned, in an internal format, so that a restarted controller continues from it. Delete it to start from scratch.
+    /// What the replica counts next to the decision are predicted to bring, a line each, fewest replicas first. Only with the policy timeLag, once the capacity of a replica is known. The page and `paceline recommend` show all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub what_if: Vec<String>,
+    /// What the engine continues from after a restart of the controller: JSON, compressed with zlib, in base64. Delete it to start from scratch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub memory: Option<String>,
-    /// The last ten decisions that changed the replicas, newest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "atomic"))]
-    pub decisions: Vec<PastDecision>,
-    /// Ready, KafkaReachable, Active, ScalingLimited, Conflict and Autoscaled, and findings about the group or its objective, such as HotPartition or ThroughputCeiling: True while they apply, False after they did.
+    /// The last five changes of the replicas, newest first: when, from, to, the reason and its sentence.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
+    pub changes: Vec<PastChange>,
+    /// Ready, KafkaReachable and Active; in mode Metrics also Autoscaled; and whatever was found, such as Conflict, ScalingLimited or HotPartition: True while it applies, False after it did. docs/conditions.md has all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// A decision that changed the replicas.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct PastDecision {
-    /// When it was made.
+/// A change of the replicas. In the API server it is a line such as
+/// `2026-01-31T12:00:00Z 3 -> 6 ObjectiveAtRisk: 6 replicas keep …`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PastChange {
+    /// When it was decided, in whole seconds.
     pub time: Time,
     /// Replicas before.
     pub from: i32,
@@ -90,6 +90,56 @@ pub struct PastDecision {
     pub reason: String,
     /// The reason, as a sentence.
     pub message: String,
+}
+
+impl fmt::Display for PastChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { time, from, to, reason, message } = self;
+        write!(f, "{} {from} -> {to} {reason}: {message}", time.0)
+    }
+}
+
+impl PastChange {
+    fn parse(line: &str) -> Option<Self> {
+        let (time, rest) = line.split_once(' ')?;
+        let (from, rest) = rest.split_once(" -> ")?;
+        let (to, rest) = rest.split_once(' ')?;
+        let (reason, message) = rest.split_once(": ")?;
+        Some(Self {
+            time: Time(time.parse().ok()?),
+            from: from.parse().ok()?,
+            to: to.parse().ok()?,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+        })
+    }
+}
+
+impl Serialize for PastChange {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PastChange {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let line = String::deserialize(deserializer)?;
+        Self::parse(&line).ok_or_else(|| serde::de::Error::custom("not a line of a change"))
+    }
+}
+
+impl JsonSchema for PastChange {
+    fn schema_name() -> Cow<'static, str> {
+        "PastChange".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string" })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
 }
 
 /// Ignores a value of another format, as another version of the controller wrote it; the next decision replaces it. An
