@@ -185,8 +185,7 @@ impl Facts {
         let pending = PendingChange { since, from: change.from.0, to: change.to.0 };
         self.estimator.delays.begin(pending);
         self.estimator.ceiling.trial = None;
-        let is_known = policy.capacity_hint.is_some() || self.estimator.capacity.is_proved();
-        if let Some(capacity) = self.capacity_of_member(policy).filter(|_| is_known && change.to > change.from) {
+        if let Some(capacity) = self.capacity_of_member(policy).filter(|_| change.to > change.from) {
             let (from, to) = (sizing.members(pending.from), sizing.members(pending.to));
             self.estimator.begin_trial(PendingChange { since, from, to }, capacity);
         }

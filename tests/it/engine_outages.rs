@@ -77,7 +77,9 @@ impl<'a> Group<'a> {
             read: start.clone(),
             committed: start,
             // The members do not commit at the same time.
-            commits_at: (0..case.rates.len()).map(|at| 10_000.0 + case.commit_s * (at % 5) as f64 / 5.0).collect(),
+            commits_at: (0..case.rates.len())
+                .map(|at| 10_000.0 + case.commit_s * (at % case.members.0 as usize % 5) as f64 / 5.0)
+                .collect(),
             members: case.members.0,
             turns: 0,
         }

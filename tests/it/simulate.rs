@@ -47,10 +47,10 @@ const BOUNDS: &[(&str, f64, f64, f64)] = &[
     ("idle-to-zero", 0.1, 4.5, 12.0),
     ("negative-return", 24.2, 9.6, 10.5),
     ("never-committed", 0.7, 12.0, 5.0),
-    ("noisy-members", 0.1, 19.1, 8.5),
+    ("noisy-members", 0.1, 18.5, 4.5),
     ("partial-polls", 0.1, 20.2, 14.5),
-    ("partial-polls-often", 0.6, 18.7, 10.5),
-    ("partitions-100", 0.1, 144.6, 57.0),
+    ("partial-polls-often", 0.6, 18.3, 9.5),
+    ("partitions-100", 0.1, 145.0, 58.5),
     ("ramp", 0.1, 22.5, 5.5),
     ("restarts", 0.1, 20.0, 20.5),
     ("retention", 8.1, 6.7, 6.0),
@@ -59,7 +59,7 @@ const BOUNDS: &[(&str, f64, f64, f64)] = &[
     ("stuck-partition", 0.1, 11.8, 3.5),
     ("threads-2", 0.1, 11.0, 12.5),
     ("two-topics-range", 0.1, 13.2, 3.5),
-    ("uneven-members", 0.1, 30.4, 18.0),
+    ("uneven-members", 0.9, 27.8, 17.5),
     ("unreadable-partition", 0.1, 24.2, 1.5),
 ];
 
