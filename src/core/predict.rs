@@ -104,7 +104,8 @@ pub(super) struct LevelAssignment {
 /// What a replica count would bring.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct QueuePrediction {
-    /// Records that would be late.
+    /// Records that would be late, as the price counts them: with those of the hour after the horizon, and more where it gets
+    /// no better.
     pub(super) late: f64,
     /// Those of them that would be late after the horizon: it gets no better until then.
     pub(super) late_after: f64,
@@ -162,7 +163,7 @@ enum Moment {
 
 /// What is the same for all levels above the present one: the time until new members are there.
 #[derive(Clone, Debug)]
-pub(super) struct Prefix {
+struct Prefix {
     until_s: f64,
     /// For each course: late records so far, and each partition's position then.
     courses: Vec<(f64, Vec<f64>)>,
@@ -214,10 +215,9 @@ impl PredictionInput {
         (self.objective_s / 6.0).clamp(horizon_s / MOST_STEPS, horizon_s / STEPS)
     }
 
-    /// What may arrive, where a number of replicas is judged.
-    fn courses(&self, replicas: u32) -> impl Iterator<Item = ArrivalCourse> {
+    /// What may arrive, with the margin for so many seconds.
+    fn courses(&self, margin_s: f64) -> impl Iterator<Item = ArrivalCourse> {
         let share = self.steady_share;
-        let margin_s = if replicas > self.current { f64::INFINITY } else { MARGIN_LASTS_S };
         self.surge.each().iter().map(move |&lasts_s| ArrivalCourse { lasts_s, share, margin_s })
     }
 
@@ -425,8 +425,8 @@ impl PredictionInput {
                 late += overdue + inflow * lasts_s(left);
             }
             if overdue > 0.0 && lasts_s(left) >= TAIL_S {
-                // Where it gets no better, all that is left will be late.
-                late += left - overdue;
+                // Where it gets no better, all records are late at any level; how many wait makes the difference.
+                late += left;
             }
             restored_s = f64::max(restored_s, horizon_s + lasts_s(left - self.caught_up_s * queues.rate[queue] - 0.5));
         }
@@ -434,10 +434,10 @@ impl PredictionInput {
     }
 
     /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
-    pub(super) fn prefix(&self, wait_s: f64) -> Prefix {
+    fn prefix(&self, wait_s: f64) -> Prefix {
         // The time that a start takes was measured until the last rebalance was over.
         let until_s = wait_s + (self.start_delay_s - self.pause_s).max(0.0);
-        let courses = self.courses(u32::MAX).map(|course| self.present_until(until_s, course));
+        let courses = self.courses(f64::INFINITY).map(|course| self.present_until(until_s, course));
         Prefix { until_s, courses: courses.collect() }
     }
 
@@ -458,12 +458,25 @@ impl PredictionInput {
         (late, positions)
     }
 
-    /// What so many replicas would bring; `prefix` only for more than there are now.
-    pub(super) fn predict(&self, replicas: u32, prefix: &Prefix) -> QueuePrediction {
+    /// What each of these levels would bring. While nothing is late, noise is no trend; otherwise the size of a jump is
+    /// chosen, and all levels are compared by the same arrivals.
+    pub(super) fn predict_all(&self, levels: impl Iterator<Item = u32>) -> Vec<(u32, QueuePrediction)> {
+        let prefix = self.prefix(0.0);
+        let present = self.predict(self.current, &prefix, MARGIN_LASTS_S);
+        let is_late = present.late >= self.negligible();
+        let predict = |replicas| {
+            let margin_s = if is_late || replicas > self.current { f64::INFINITY } else { MARGIN_LASTS_S };
+            (replicas, self.predict(replicas, &prefix, margin_s))
+        };
+        levels.map(predict).collect()
+    }
+
+    /// What so many replicas would bring, with the margin for so many seconds; `prefix` only for more than there are now.
+    fn predict(&self, replicas: u32, prefix: &Prefix, margin_s: f64) -> QueuePrediction {
         let horizon_s = self.horizon_s();
         let mut mean = QueuePrediction::default();
         let weight = 1.0 / self.surge.each().len() as f64;
-        for (index, course) in self.courses(replicas).enumerate() {
+        for (index, course) in self.courses(margin_s).enumerate() {
             let (from_s, mut late, mut queues) = if replicas > self.current {
                 let (late, positions) = &prefix.courses[index];
                 (prefix.until_s, *late, self.queues(replicas, |partition| positions[partition]))
@@ -483,6 +496,11 @@ impl PredictionInput {
             mean.restored_s += weight * restored_s.unwrap_or(restored_after_s);
         }
         mean
+    }
+
+    /// What more replicas would bring that are asked for so many seconds later.
+    pub(super) fn predict_later(&self, replicas: u32, wait_s: f64) -> QueuePrediction {
+        self.predict(replicas, &self.prefix(wait_s), f64::INFINITY)
     }
 
     /// The queues at so many replicas, assigned anew.

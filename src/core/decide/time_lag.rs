@@ -205,7 +205,7 @@ impl Evaluation<'_> {
         if estimator.age_s() > NEGLIGIBLE_AGE * situation.objective_s {
             return false;
         }
-        let later = situation.predict(best.replicas, &situation.prefix(estimator.poll_s));
+        let later = situation.predict_later(best.replicas, estimator.poll_s);
         later.late - best.queues.late < situation.negligible()
     }
 

@@ -78,7 +78,7 @@ fn sizing(assignor: &str, threads: u32, partitions: usize) -> Sizing {
 }
 
 fn late(situation: &PredictionInput, replicas: u32) -> f64 {
-    situation.predict(replicas, &situation.prefix(0.0)).late
+    situation.predict(replicas, &situation.prefix(0.0), f64::INFINITY).late
 }
 
 /// Sums of products differ in their last digits.
@@ -178,7 +178,7 @@ proptest! {
     /// Nothing is served that has not arrived, nothing twice, and no more than the members and the ceiling can.
     #[test]
     fn records_are_conserved(situation in situations(), replicas in 1_u32..20) {
-        let course = situation.courses(replicas).next().expect("there is always one");
+        let course = situation.courses(f64::INFINITY).next().expect("there is always one");
         let mut queues = situation.queues(replicas, |partition| -situation.backlogs[partition]);
         let began: f64 = queues.position.iter().sum();
         let (mut t, mut served) = (0.0, 0.0);

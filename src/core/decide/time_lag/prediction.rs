@@ -25,12 +25,10 @@ pub(super) struct LevelPrediction {
 impl<'a> Predictions<'a> {
     pub(super) fn of(situation: &'a PredictionInput, levels: &Levels) -> Self {
         let enough = situation.enough(&levels.allowed);
-        let prefix = situation.prefix(0.0);
-        let predict = |replicas| {
-            let queues = situation.predict(replicas, &prefix);
-            LevelPrediction { replicas, queues, cost: situation.cost(replicas, queues, enough) }
-        };
-        Self { situation, levels: levels.all().map(predict).collect() }
+        let price =
+            |(replicas, queues)| LevelPrediction { replicas, queues, cost: situation.cost(replicas, queues, enough) };
+        let levels = situation.predict_all(levels.all()).into_iter().map(price).collect();
+        Self { situation, levels }
     }
 
     /// One level.
