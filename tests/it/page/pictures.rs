@@ -22,12 +22,11 @@ const POLLS: usize = 80;
 /// Lines and characters of the terminal.
 const TERMINAL: (usize, usize) = (26, 150);
 
-/// A page that shows the end of a text as a terminal does.
+/// A page that shows the beginning of a text as a terminal does.
 fn terminal(text: &str) -> String {
     let (rows, columns) = TERMINAL;
-    let lines: Vec<String> = text.lines().map(|line| line.chars().take(columns).collect()).collect();
-    let last = lines[lines.len().saturating_sub(rows)..].join("\n");
-    let escaped = last.replace('&', "&amp;").replace('<', "&lt;");
+    let lines: Vec<String> = text.lines().take(rows).map(|line| line.chars().take(columns).collect()).collect();
+    let escaped = lines.join("\n").replace('&', "&amp;").replace('<', "&lt;");
     let page = format!(
         "<body style='margin:0;padding:16px;background:#0d1117;color:#e6edf3'><pre style='font:13.5px/1.5 monospace'>{escaped}</pre>"
     );
