@@ -7,10 +7,12 @@
 
 mod arrivals;
 mod assignors;
+mod calibration;
 mod figures;
 mod group;
 mod log;
 mod observe;
+mod oracle;
 mod plot;
 mod pods;
 mod policies;
@@ -21,6 +23,7 @@ mod scenario;
 mod scenario_file;
 mod world;
 
+pub use calibration::{CalibrationSummary, CheckedPrediction, PredictionKind, calibrate, summarize};
 pub use figures::{Figures, Sample};
 pub use plot::svg;
 pub use policies::PolicyName;

@@ -11,7 +11,9 @@ use clap::Args;
 use super::outcome::{Outcome, WrongInput};
 use super::output::{Output, print};
 use crate::core::parse_duration;
-use crate::simulate::{DURATIONS, Job, PolicyName, Run, Scenario, read, run_all, svg};
+use crate::simulate::{
+    CalibrationSummary, DURATIONS, Job, PolicyName, Run, Scenario, calibrate, read, run_all, summarize, svg,
+};
 use crate::yaml::Invalid;
 use report::Outcomes;
 
@@ -52,6 +54,9 @@ pub(super) struct SimulateArguments {
     /// Draw arrivals, time lag and replicas of the first seed, as SVG; {scenario} in the name stands for the scenario's.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
+    /// Compare what timeLag says will happen with what then happens, over all scenarios and seeds, instead of policies.
+    #[arg(long, conflicts_with_all = ["policies", "series", "plot"])]
+    calibration: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
@@ -73,6 +78,14 @@ pub(super) fn run(arguments: &SimulateArguments) -> anyhow::Result<Outcome> {
     {
         let why = format!("--plot: one file for several scenarios; write for example plots/{PLACE}.svg");
         return Err(WrongInput(why).into());
+    }
+    if arguments.calibration {
+        let rows = calibration(&scenarios, arguments.seeds);
+        print(&match arguments.output {
+            Output::Table => report::calibration(&rows),
+            Output::Json => serde_json::to_string_pretty(&rows)? + "\n",
+        })?;
+        return Ok(Outcome::Fine);
     }
     let policies = if arguments.policies.is_empty() { &PolicyName::ALL[..] } else { &arguments.policies };
     let all = run_scenarios(scenarios, policies, arguments.seeds);
@@ -108,6 +121,11 @@ fn run_scenarios(scenarios: Vec<Scenario>, policies: &[PolicyName], seeds: u64) 
     let mut of_policy = || runs.by_ref().take(seeds as usize).collect::<Vec<_>>();
     let runs: Vec<Vec<Vec<Run>>> = scenarios.iter().map(|_| policies.iter().map(|_| of_policy()).collect()).collect();
     scenarios.into_iter().zip(runs).map(|(scenario, runs)| Outcomes { scenario, runs }).collect()
+}
+
+fn calibration(scenarios: &[Scenario], seeds: u64) -> Vec<CalibrationSummary> {
+    let of_scenario = |scenario| (1..=seeds).flat_map(move |seed| calibrate(scenario, seed));
+    summarize(&scenarios.iter().flat_map(of_scenario).collect::<Vec<_>>())
 }
 
 /// What stands for the scenario's name in the name of a plot.

@@ -284,16 +284,21 @@ impl fmt::Display for Outlook {
             parts.push(format!("waits for {missing}"));
         }
         if let Some(lag) = self.scale_up_above_lag_records {
-            parts.push(format!("up above a lag of {}", grouped(lag)));
+            parts.push(format!("more replicas above a lag of {}", grouped(lag)));
         }
         if let Some(rate) = self.scale_up_above_arrival_rate {
-            parts.push(format!("up above {rate} records/s"));
+            parts.push(format!("more replicas above {rate} records/s"));
         }
         if let Some(replicas) = self.scale_down_to_replicas {
-            parts.push(format!("down to {}{}", replicas.0, after("in about")));
+            parts.push(format!(
+                "{} {}{}",
+                replicas.0,
+                if replicas.0 == 1 { "replica" } else { "replicas" },
+                after("in about")
+            ));
         }
         if let Some(lag) = self.scale_down_at_lag_records {
-            parts.push(format!("down at {} or less{}", grouped(lag), after("for")));
+            parts.push(format!("fewer at a lag of {} or less{}", grouped(lag), after("for")));
         }
         if parts.is_empty() { f.write_str("nothing but a change of the spec") } else { f.write_str(&parts.join("; ")) }
     }

@@ -158,8 +158,8 @@ mod tests {
         // Five times as long as the producer's queue would take the reports of.
         let load = SineLoad { low: 50_000.0, high: 50_000.0, period: Duration::from_secs(120) };
         let topics = ["many".to_owned()];
-        let broker = super::super::broker::EmbeddedBroker::start(&topics, 2).unwrap();
-        let producer = Producer::start(broker.bootstrap_servers(), &topics, 2, load).unwrap();
+        let broker = super::super::broker::EmbeddedBroker::start(&topics, 2).expect("the demo works here");
+        let producer = Producer::start(broker.bootstrap_servers(), &topics, 2, load).expect("the demo works here");
         let deadline = Instant::now() + Duration::from_secs(180);
         while producer.delivered() < RECORDS {
             assert!(Instant::now() < deadline, "{} of {RECORDS} records were produced", producer.delivered());

@@ -152,7 +152,7 @@ pub struct GroupHint {
 }
 
 impl GroupHint {
-    /// While a group is being measured it is polled every [`MEASURING_INTERVAL`], for [`MEASURES_FOR`] at most.
+    /// While a group is being measured it is polled every [`MEASURING_INTERVAL`], for some minutes at most.
     pub fn set_measuring(&self, measuring: bool) {
         let mut groups = lock(&self.shared.measuring);
         if !measuring {

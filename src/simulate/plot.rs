@@ -14,13 +14,14 @@ const HEAD: u32 = 52;
 const LEFT: u32 = 64;
 
 /// One colour per policy, of the palette of Okabe and Ito, which is safe for colour-blind readers.
-const COLOURS: [RGBColor; 6] = [
+const COLOURS: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(204, 121, 167),
     RGBColor(0, 158, 115),
     RGBColor(230, 159, 0),
     RGBColor(120, 120, 120),
+    RGBColor(86, 180, 233),
 ];
 const INK: RGBColor = RGBColor(60, 60, 60);
 

@@ -192,12 +192,13 @@ fn text(file: &Path) -> Result<String, Invalid> {
     bounded_text(file).map_err(|error| Invalid(vec![Problem::of_file(file, None, format!("can't be read: {error}"))]))
 }
 
-/// A device such as /dev/zero has no size and no end, so only regular files are read, and no more than the limit.
+/// A device such as /dev/zero has no size and no end, and a pipe can't be opened before something writes into it. So only
+/// regular files are read, and no more than the limit.
 fn bounded_text(file: &Path) -> std::io::Result<String> {
-    let open = std::fs::File::open(file)?;
-    if !open.metadata()?.is_file() {
+    if !std::fs::metadata(file)?.is_file() {
         return Err(std::io::Error::other("not a regular file"));
     }
+    let open = std::fs::File::open(file)?;
     let mut text = String::new();
     open.take(MAX_FILE_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_FILE_BYTES {

@@ -7,6 +7,7 @@ use super::TICK;
 use super::arrivals::Arrivals;
 use super::figures::{FigureRecorder, Figures, Sample};
 use super::observe::SimulatedPoller;
+use super::oracle;
 use super::policies::{PolicyName, PolicyRecommendation, SimulatedAutoscaler};
 use super::scenario::{RestartKind, Scenario};
 use super::world::World;
@@ -27,7 +28,23 @@ pub struct Run {
 /// Runs a scenario that has been checked.
 pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
     let arrivals = Arrivals::new(scenario, seed);
-    let mut autoscaler = policy.build(scenario, busiest_minute(scenario, &arrivals));
+    let runs = policy.autoscalers(scenario, &arrivals).into_iter().map(|mut autoscaler| {
+        let (figures, series) = play(scenario, autoscaler.as_mut(), arrivals.clone(), seed, |_, _| ());
+        Run { policy, seed, figures, series }
+    });
+    let cost = |run: &Run| oracle::cost(scenario, &run.figures);
+    runs.min_by(|a, b| cost(a).total_cmp(&cost(b))).expect("each policy has an autoscaler")
+}
+
+/// Lets an autoscaler scale a scenario. `observe` is called before each tick, with the recommendation of that time where
+/// there is one, which has been carried out.
+pub(super) fn play(
+    scenario: &Scenario,
+    autoscaler: &mut dyn SimulatedAutoscaler,
+    arrivals: Arrivals,
+    seed: u64,
+    mut observe: impl FnMut(&World, Option<&PolicyRecommendation>),
+) -> (Figures, Vec<Sample>) {
     let mut scenario = scenario.clone();
     if let Some(replicas) = autoscaler.initial_replicas() {
         scenario.pods.replicas = replicas;
@@ -44,16 +61,17 @@ pub fn run(scenario: &Scenario, policy: PolicyName, seed: u64) -> Run {
         {
             autoscaler.restart(how);
         }
+        let mut recommendation = None;
         if world.now >= next_recommendation {
-            recommend(autoscaler.as_mut(), &mut poller, &mut world, &mut recorder);
+            recommendation = Some(recommend(autoscaler, &mut poller, &mut world, &mut recorder));
             next_recommendation += autoscaler.interval();
         }
+        observe(&world, recommendation.as_ref());
         world.tick();
         recorder.tick(&world);
     }
     world.end();
-    let (figures, series) = recorder.finish(&world);
-    Run { policy, seed, figures, series }
+    recorder.finish(&world)
 }
 
 /// One run among several.
@@ -95,14 +113,15 @@ fn recommend(
     poller: &mut SimulatedPoller,
     world: &mut World,
     recorder: &mut FigureRecorder,
-) {
+) -> PolicyRecommendation {
     let observation = poller.poll(world);
     let recommendation: PolicyRecommendation = autoscaler.recommend(&observation, poller.workload(world));
     if recommendation.replicas != world.workload.spec {
         recorder.rescale(world.now, world.workload.spec, recommendation.replicas);
         world.scale(recommendation.replicas);
     }
-    recorder.recommendation(recommendation);
+    recorder.recommendation(recommendation.clone());
+    recommendation
 }
 
 /// The restarts of the controller, the last first.
@@ -111,14 +130,4 @@ fn restarts(scenario: &Scenario) -> Vec<(f64, RestartKind)> {
         scenario.events.iter().filter_map(|event| Some((event.at.as_secs_f64(), event.restart?))).collect();
     restarts.sort_by(|a, b| b.0.total_cmp(&a.0));
     restarts
-}
-
-/// The highest mean rate of a minute, in records/s.
-fn busiest_minute(scenario: &Scenario, arrivals: &Arrivals) -> f64 {
-    let minutes = (scenario.duration.as_secs() / 60).max(1);
-    let mean = |minute: u64| {
-        let at = |second: u64| arrivals.rate((minute * 60 + second) as f64);
-        (0..60).map(at).sum::<f64>() / 60.0
-    };
-    (0..minutes).map(mean).fold(0.0, f64::max)
 }

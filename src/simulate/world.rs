@@ -13,7 +13,8 @@ use crate::core::OffsetReset;
 /// shows the same in shorter runs.
 const RETENTION_CHECK: f64 = 60.0;
 
-/// Everything but the policy.
+/// Everything but the policy. A copy has the same random numbers before it.
+#[derive(Clone)]
 pub(super) struct World {
     /// Virtual time, in seconds: the end of the last tick.
     pub(super) now: f64,
@@ -32,6 +33,7 @@ pub(super) struct World {
 }
 
 /// The beginning or the end of an event.
+#[derive(Clone, Copy)]
 struct ScheduledChange {
     at: f64,
     what: WorldChange,

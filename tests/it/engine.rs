@@ -462,7 +462,10 @@ fn a_decision_explains_itself() {
     let mut engine = Engine::new(policy(1_000, 1, 24));
     let decision = engine.observe(&spread(6_000, 12).observe(0), Workload::of(1));
     assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica needs 6.");
-    assert_eq!(decision.outlook.to_string(), "up above a lag of 6,000; down at 5,000 or less for 5m");
+    assert_eq!(
+        decision.outlook.to_string(),
+        "more replicas above a lag of 6,000; fewer at a lag of 5,000 or less for 5m"
+    );
     let levels: Vec<_> =
         decision.candidates.iter().map(|level| (level.replicas.0, level.lag_per_replica, level.verdict)).collect();
     assert_eq!(

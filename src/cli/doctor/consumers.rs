@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::checks::{CheckResult, Row};
 use crate::cli::clusters;
 use crate::config::Configuration;
-use crate::core::{Observation, short};
+use crate::core::{GroupQuery, IsolationLevel, Observation, TopicSelection, short};
 use crate::kafka::{ClusterSettings, KafkaClient, now};
 use crate::kubernetes::diagnosis::{autoscalers, scaled_consumers, unread};
 use crate::kubernetes::scaledconsumer::{ClusterRef, Validated, validate};
@@ -15,6 +15,9 @@ use crate::kubernetes::{ApiClient, Key, ScalerIdentity, WorkloadKey, competitor_
 /// The names of the checks, as they are printed.
 const KAFKA_CLUSTER: &str = "Kafka cluster";
 const SCALED_CONSUMER: &str = "ScaledConsumer";
+
+/// The group that is asked for where a cluster has no ScaledConsumer; whether it is there does not matter.
+const PROBE: &str = "paceline-doctor";
 
 /// Rows of single ScaledConsumers: more than a person works through at once.
 const MAX_ROWS: usize = 20;
@@ -120,7 +123,17 @@ async fn poll(
         Ok(client) => client,
         Err(error) => return Row::new(KAFKA_CLUSTER, CheckResult::Failed, format!("{cluster}: {error}.")),
     };
-    let queries: Vec<_> = consumers.iter().map(|consumer| consumer.query.clone()).collect();
+    let mut queries: Vec<_> = consumers.iter().map(|consumer| consumer.query.clone()).collect();
+    if queries.is_empty() {
+        // Without a query nothing would be asked.
+        queries.push(GroupQuery {
+            group: PROBE.to_owned(),
+            topics: TopicSelection::OfGroup,
+            exclude: None,
+            partitions: None,
+            isolation: IsolationLevel::default(),
+        });
+    }
     let observations = client.poll(&queries, now).await;
     let cycle = client.last_cycle();
     if let Some(failure) = &cycle.failure {
@@ -132,11 +145,13 @@ async fn poll(
             problems.entry(key(consumer)).or_default().push(text);
         }
     }
-    let groups = match consumers.len() {
-        1 => "one group".to_owned(),
-        count => format!("{count} groups"),
+    let took = short(cycle.duration);
+    let text = match consumers.len() {
+        0 => format!("{cluster} answers; no ScaledConsumer names it."),
+        1 => format!("{cluster} answers; one group was read in {took}."),
+        count => format!("{cluster} answers; {count} groups were read in {took}."),
     };
-    Row::new(KAFKA_CLUSTER, CheckResult::Ok, format!("{cluster} answers; {groups} read in {}.", short(cycle.duration)))
+    Row::new(KAFKA_CLUSTER, CheckResult::Ok, text)
 }
 
 /// What could not be read of a group, each reason once.

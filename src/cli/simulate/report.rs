@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::core::grouped;
-use crate::simulate::{Figures, Run, Sample, Scenario};
+use crate::simulate::{CalibrationSummary, Figures, PredictionKind, Run, Sample, Scenario};
 
 /// One scenario's runs: by policy, then by seed.
 pub(super) struct Outcomes {
@@ -84,13 +84,7 @@ pub(super) fn table(all: &[Outcomes]) -> String {
         "MOST",
         "LOST",
     ];
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    for column in 2..header.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    let mut table = table_of(&header, 2);
     for Outcomes { scenario, runs } in all {
         for (i, runs) in runs.iter().enumerate() {
             let Some(policy) = runs.first().map(|run| run.policy.name()) else { continue };
@@ -109,7 +103,47 @@ pub(super) fn table(all: &[Outcomes]) -> String {
             ]);
         }
     }
+    printed(&table)
+}
+
+/// A table without borders, whose columns hold numbers from the one with this index on.
+fn table_of(header: &[&str], numbers_from: usize) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    for column in numbers_from..header.len() {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn printed(table: &Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+/// What was said and what happened, a row per kind.
+pub(super) fn calibration(rows: &[CalibrationSummary]) -> String {
+    let header = ["PREDICTION", "COUNT", "NEVER", "P10", "MEDIAN", "P90", "WITHIN 2x %", "KEPT %"];
+    let mut table = table_of(&header, 1);
+    for it in rows {
+        table.add_row([
+            match it.kind {
+                PredictionKind::DrainTime => "drain time of the chosen level".to_owned(),
+                PredictionKind::LateRecords => "late records of the chosen level".to_owned(),
+                PredictionKind::BacklogEnd => "end of a backlog".to_owned(),
+                PredictionKind::ScaleDown => "next scale-down".to_owned(),
+            },
+            it.predictions.to_string(),
+            it.never.to_string(),
+            format!("{:.2}", it.tenth),
+            format!("{:.2}", it.median),
+            format!("{:.2}", it.nine_tenths),
+            format!("{:.0}", it.within_two_percent),
+            it.kept_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.0}")),
+        ]);
+    }
+    printed(&table)
 }
 
 pub(super) fn csv(all: &[Outcomes]) -> String {

@@ -16,12 +16,34 @@ pub(in crate::simulate) struct PolicyRecommendation {
     pub(in crate::simulate) capacity: Option<RecordsPerSecond>,
     /// The names of its findings.
     pub(in crate::simulate) findings: Vec<&'static str>,
+    /// What it says will happen.
+    pub(in crate::simulate) predicted: PredictedCourse,
+}
+
+/// What a policy says will happen, in numbers that can be compared with what then happens.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(in crate::simulate) struct PredictedCourse {
+    /// Records that will be late with the recommended replicas.
+    pub(in crate::simulate) late_records: Option<f64>,
+    /// Seconds until the recommended replicas have read the backlog.
+    pub(in crate::simulate) drained_in_s: Option<f64>,
+    /// Seconds until the backlog that it waits for is read.
+    pub(in crate::simulate) backlog_ends_in_s: Option<f64>,
+    /// Seconds until it goes down.
+    pub(in crate::simulate) scale_down_in_s: Option<f64>,
 }
 
 impl PolicyRecommendation {
     /// A recommendation without details.
     pub(super) fn plain(replicas: u32, reason: &str) -> Self {
-        Self { replicas, reason: reason.to_owned(), message: String::new(), capacity: None, findings: Vec::new() }
+        Self {
+            replicas,
+            reason: reason.to_owned(),
+            message: String::new(),
+            capacity: None,
+            findings: Vec::new(),
+            predicted: PredictedCourse::default(),
+        }
     }
 }
 

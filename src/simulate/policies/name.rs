@@ -18,11 +18,14 @@ pub enum PolicyName {
     Rate,
     /// policy.staticReplicas all the time, or what the busiest minute needs.
     Static,
+    /// The oracle: all arrivals are known beforehand, and pods start and rebalance as for the others.
+    Oracle,
 }
 
 impl PolicyName {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 6] = [Self::TimeLag, Self::LagPerReplica, Self::Keda, Self::Hpa, Self::Rate, Self::Static];
+    pub const ALL: [Self; 7] =
+        [Self::TimeLag, Self::LagPerReplica, Self::Keda, Self::Hpa, Self::Rate, Self::Static, Self::Oracle];
 
     /// The name as it is written on the command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +36,7 @@ impl PolicyName {
             Self::Hpa => "hpa",
             Self::Rate => "rate",
             Self::Static => "static",
+            Self::Oracle => "oracle",
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::autoscaler::{PolicyRecommendation, SimulatedAutoscaler};
+use super::autoscaler::{PolicyRecommendation, PredictedCourse, SimulatedAutoscaler};
 use super::name::PolicyName;
 use crate::core::{
-    Bounds, Decision, Engine, MEASURING_INTERVAL, NamedMessage, Objective, Observation, Policy, RecordsPerSecond, Rule,
-    Workload, default_poll_deadline, max_observation_gap,
+    Bounds, Decision, Engine, MEASURING_INTERVAL, NamedMessage, Objective, Observation, Policy, Reason,
+    RecordsPerSecond, Rule, Workload, default_poll_deadline, max_observation_gap,
 };
 use crate::simulate::scenario::{RestartKind, Scenario};
 
@@ -45,6 +45,7 @@ impl SimulatedAutoscaler for PacelineEngine {
 
     fn recommend(&mut self, observation: &Observation, workload: Workload) -> PolicyRecommendation {
         let decision = self.engine.observe(observation, workload);
+        let predicted = predicted(&decision);
         let Decision { desired, reason, model, findings, is_measuring, .. } = decision;
         self.is_measuring = is_measuring;
         let reason = NamedMessage::from(&reason);
@@ -54,6 +55,7 @@ impl SimulatedAutoscaler for PacelineEngine {
             message: reason.message,
             capacity: model.capacity.per_replica,
             findings: findings.iter().map(|finding| finding.name()).collect(),
+            predicted,
         }
     }
 
@@ -64,4 +66,23 @@ impl SimulatedAutoscaler for PacelineEngine {
         }
         self.engine = engine;
     }
+}
+
+fn predicted(decision: &Decision) -> PredictedCourse {
+    let chosen = decision.candidates.iter().find(|candidate| candidate.replicas == decision.desired);
+    let prediction = chosen.and_then(|candidate| candidate.prediction);
+    let mut course = PredictedCourse {
+        late_records: prediction.map(|it| it.late_records as f64),
+        drained_in_s: prediction.and_then(|it| it.restore_seconds).map(|seconds| seconds as f64),
+        ..PredictedCourse::default()
+    };
+    if let Reason::Draining { remaining, .. } = &decision.reason {
+        course.backlog_ends_in_s = Some(remaining.as_secs_f64());
+    }
+    if let Reason::ScaleDownUnproven(saving) = &decision.reason
+        && !saving.remaining.is_zero()
+    {
+        course.scale_down_in_s = Some(saving.remaining.as_secs_f64());
+    }
+    course
 }

@@ -1,5 +1,5 @@
-//! Takes the pictures of the page that the documents show: the overview of simulated groups in every state, and the one
-//! ScaledConsumer of a running demo.
+//! Takes the pictures that the documents show: the page's overview of simulated groups in every state, the one
+//! ScaledConsumer of a running demo, and the demo's terminal.
 //!
 //!     RENEW_PICTURES=1 cargo test --test it the_pictures_of_the_documents -- --include-ignored
 
@@ -18,6 +18,22 @@ use crate::world::{run_dir, runtime, unique, wait_until};
 const DEMO: Duration = Duration::from_secs(600);
 /// Polls after which the picture is taken, at one every two seconds: the demo's load has risen, fallen and risen again.
 const POLLS: usize = 80;
+
+/// Lines and characters of the terminal.
+const TERMINAL: (usize, usize) = (26, 150);
+
+/// A page that shows the end of a text as a terminal does.
+fn terminal(text: &str) -> String {
+    let (rows, columns) = TERMINAL;
+    let lines: Vec<String> = text.lines().map(|line| line.chars().take(columns).collect()).collect();
+    let last = lines[lines.len().saturating_sub(rows)..].join("\n");
+    let escaped = last.replace('&', "&amp;").replace('<', "&lt;");
+    let page = format!(
+        "<body style='margin:0;padding:16px;background:#0d1117;color:#e6edf3'><pre style='font:13.5px/1.5 monospace'>{escaped}</pre>"
+    );
+    let encoded: String = page.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    format!("data:text/html;charset=utf-8,{encoded}")
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/pictures")
@@ -67,6 +83,10 @@ fn the_pictures_of_the_documents() {
             browser.until("it is live", "document.getElementById('live').textContent === 'Live'").await;
             browser.shot(height, &folder().join(name)).await;
         }
+        let text = std::fs::read_to_string(&log).unwrap();
+        browser.screen(1280, 580, "dark").await;
+        browser.client.goto(&terminal(&text)).await.unwrap();
+        browser.shot(580, &folder().join("terminal.png")).await;
         browser.end().await;
     });
 }

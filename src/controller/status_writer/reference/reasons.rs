@@ -128,6 +128,10 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "The group's committed offsets are gone.", KAFKA_GROUP,
         "Start its consumers so that they commit; raise `offsets.retention.minutes` of the brokers.",
     ]),
+    row(READING, FALSE, "CommitsBeyondEnd", [
+        "The committed offsets are beyond the end of every partition: the topic was deleted and made anew, or the group's offsets are of another cluster.", KAFKA_GROUP,
+        "Reset the group's offsets (`kafka-consumer-groups --reset-offsets`), or name the right topics and cluster.",
+    ]),
     row(READING, FALSE, "KindHasNoLag", [
         "Groups of this kind do not commit offsets.", KAFKA_GROUP, "Name a group whose consumers commit.",
     ]),
