@@ -210,6 +210,7 @@ impl Estimator {
             self.step_s = seconds_between(last, now);
             if self.step_s > MISSED_POLL * self.poll_s {
                 self.resumed_at = now;
+                self.capacity.forget_throughput();
             }
             return;
         }

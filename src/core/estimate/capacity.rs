@@ -218,6 +218,11 @@ impl CapacityEstimate {
         self.committed.clear();
     }
 
+    /// Polls are missing: whether the group was at work all the time is not known.
+    pub(super) fn forget_throughput(&mut self) {
+        self.committed.clear();
+    }
+
     /// Forgets everything, because another program runs.
     pub(in crate::core) fn forget(&mut self) {
         *self = Self::default();
@@ -452,7 +457,8 @@ impl CapacityEstimate {
     pub(super) fn throughput_at_limit(&self, timing: Timing) -> Option<f64> {
         let age_s = |at: Duration| seconds_between(at, timing.now);
         let (then, sum) = self.committed.iter().rev().find(|(at, _)| age_s(*at) >= timing.window_s())?;
-        let (_, now) = self.committed.back()?;
+        // A poll that could not read everything shows no throughput.
+        let (_, now) = self.committed.back().filter(|(at, _)| *at == timing.now)?;
         self.busy(|since| seconds_between(*then, since) <= timing.poll_s).then(|| (now - sum).max(0.0) / age_s(*then))
     }
 
