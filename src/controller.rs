@@ -68,11 +68,10 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
     // First, so that an early signal is not lost.
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let listener = listen(configuration.listen, "listen").await?;
-    let page_listener = match &configuration.page {
-        Some(page) => Some(listen(page.listen, "page.listen").await?),
+    let page = match configuration.page.clone() {
+        Some(settings) => Some((listen(settings.listen, "page.listen").await?, settings)),
         None => None,
     };
-    let page_settings = configuration.page.clone();
     let config = Config::infer().await.context("Can't find out how to reach the Kubernetes API server")?;
     let own_namespace = config.default_namespace.clone();
     let api_server = api_server(config.cluster_url.host()).await;
@@ -147,7 +146,7 @@ pub async fn run(configuration: Configuration, from: Option<PathBuf>) -> anyhow:
         partitions_per_group,
     });
     let server = tokio::spawn(web::serve(listener, Arc::new(health), Arc::new(metrics), stop_serving.clone()));
-    if let (Some(listener), Some(settings)) = (page_listener, page_settings) {
+    if let Some((listener, settings)) = page {
         let sources = page::sources(settings, registry.clone(), client.clone(), leadership.clone(), &stop_serving);
         tokio::spawn(serve_page(listener, sources, stop_serving.clone()));
     }

@@ -24,7 +24,6 @@ use tokio_util::sync::CancellationToken;
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Engine, Policy, Replicas, Workload, format_duration, max_observation_gap};
 use crate::kafka::{ClusterSettings, Poller, now};
-use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
 use crate::serve::page::{self, ControllerRole, PageAccess, PageSources};
@@ -108,7 +107,7 @@ async fn run_loop(
     let policy = Policy { max_observation_gap, ..parameters.spec.policy.clone() };
     let (_policy, policies) = watch::channel(policy.clone());
     let engine = Engine::new(policy);
-    let key = Key { namespace: parameters.spec.namespace.clone(), name: parameters.spec.name.clone() };
+    let key = parameters.spec.key();
     let (registry, reader) = Registry::new();
     let sources = PageSources {
         registry: reader,

@@ -32,5 +32,5 @@ pub use names::{InvalidName, Key, TargetRef, WorkloadKey};
 pub(crate) use object_watch::{LastError, ListChange, WatchError, watch_list, watch_object};
 pub use review::{ReadVerb, UserIdentity, may_read, review_token};
 pub use watch_state::{ListState, WatchKey, WatchState, WatchStates};
-pub(crate) use workload::read_workload;
+pub(crate) use workload::WorkloadReader;
 pub use workload::{ScaleError, WorkloadHandle, Workloads};

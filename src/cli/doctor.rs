@@ -41,10 +41,12 @@ pub(super) struct DoctorArguments {
 const WIDTH: u16 = 110;
 
 pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
-    let configuration = arguments.config.as_deref().map(Configuration::read).transpose()?;
-    let secrets = configuration.as_ref().map(|it| kafka_secrets(it, &arguments.namespace)).unwrap_or_default();
-    let meant = meant(arguments, configuration.as_ref());
-    let installed = installation(arguments, configuration.as_ref());
+    let given = arguments.config.as_deref().map(Configuration::read).transpose()?;
+    let is_given = given.is_some();
+    let configuration = given.unwrap_or_default();
+    let secrets = kafka_secrets(&configuration, &arguments.namespace);
+    let meant = meant(arguments, &configuration, is_given);
+    let installed = installation(arguments, &configuration);
     let rows = runtime()?.block_on(async {
         let (client, address) = match cluster::client().await {
             Ok(found) => found,
@@ -58,7 +60,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
         let mut rows = vec![api_server];
         rows.extend(diagnosis::installation(&client, &installed).await);
         rows.extend(diagnosis::kafka_secrets(&client, &secrets).await);
-        rows.extend(consumers::check(&client, configuration.as_ref()).await);
+        rows.extend(consumers::check(&client, &configuration, is_given).await);
         rows.extend(external_metrics::check(&client, &meant).await);
         rows
     });
@@ -71,12 +73,10 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
 }
 
 /// What the configuration wants. Without one it is not known whether external metrics are wanted.
-fn meant(arguments: &DoctorArguments, configuration: Option<&Configuration>) -> ExternalMetricsCheck {
-    let enabled = configuration.map(|configuration| configuration.external_metrics.enabled);
-    let ExternalMetrics { service, certificate, .. } =
-        configuration.map(|configuration| configuration.external_metrics.clone()).unwrap_or_default();
+fn meant(arguments: &DoctorArguments, configuration: &Configuration, is_given: bool) -> ExternalMetricsCheck {
+    let ExternalMetrics { enabled, service, certificate, .. } = configuration.external_metrics.clone();
     ExternalMetricsCheck {
-        enabled,
+        enabled: is_given.then_some(enabled),
         service: ServiceName {
             namespace: service.namespace.unwrap_or_else(|| arguments.namespace.clone()),
             name: arguments.service.clone().unwrap_or(service.name),
@@ -107,9 +107,8 @@ fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSec
 }
 
 /// What is meant to be installed.
-fn installation(arguments: &DoctorArguments, configuration: Option<&Configuration>) -> Installation {
-    let default = Configuration::default();
-    let Configuration { leader_election, watch_namespaces, .. } = configuration.unwrap_or(&default);
+fn installation(arguments: &DoctorArguments, configuration: &Configuration) -> Installation {
+    let Configuration { leader_election, watch_namespaces, .. } = configuration;
     let lease = leader_election.enabled.then(|| Key {
         namespace: leader_election.namespace.clone().unwrap_or_else(|| arguments.namespace.clone()),
         name: leader_election.lease_name.clone(),

@@ -35,7 +35,7 @@ impl Traces {
     pub(super) fn from_environment() -> anyhow::Result<Option<Self>> {
         let is_off = value("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
             || value("OTEL_TRACES_EXPORTER").is_some_and(|value| value == "none");
-        let Some(endpoint) = ENDPOINTS.into_iter().find(|name| value(name).is_some()) else { return Ok(None) };
+        let Some((endpoint, _)) = first(&ENDPOINTS) else { return Ok(None) };
         if is_off {
             return Ok(None);
         }
@@ -62,7 +62,7 @@ impl Traces {
     {
         let layer = tracing_opentelemetry::layer().with_tracer(self.provider.tracer(NAME));
         let layer = layer.with_location(false).with_threads(false).with_tracked_inactivity(false).with_target(false);
-        layer.with_filter(filter::filter_fn(|what| what.is_span() && what.target().starts_with(env!("CARGO_PKG_NAME"))))
+        layer.with_filter(filter::filter_fn(|what| what.is_span() && what.target().starts_with(NAME)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Collecting what is wrong with a configuration.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::core::{check_label_name, check_object_name};
 use crate::yaml::{Document, Invalid, Problem, path};
@@ -36,6 +37,13 @@ impl<'a> ConfigurationCheck<'a> {
             self.wrong(field, why);
         }
     }
+
+    pub(super) fn absolute(&mut self, field: &str, file: &Path) {
+        if !file.is_absolute() {
+            self.wrong(field, "must be an absolute path");
+        }
+    }
+
     /// An address to listen on.
     pub(super) fn listen(&mut self, field: &str, text: Option<String>, default: SocketAddr) -> SocketAddr {
         let Some(text) = text else { return default };

@@ -118,9 +118,7 @@ impl ConfigurationCheck<'_> {
                 Certificate::SelfManaged(name)
             }
             (None, Some(directory)) => {
-                if !directory.is_absolute() {
-                    self.wrong("externalMetrics.certificate.directory", "must be an absolute path");
-                }
+                self.absolute("externalMetrics.certificate.directory", &directory);
                 Certificate::Directory(directory)
             }
             (Some(_), Some(_)) => {

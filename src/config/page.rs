@@ -1,6 +1,6 @@
 //! The configuration's section `page`: where the page and its JSON are served, with which certificate, and to whom.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use http::HeaderName;
@@ -45,6 +45,9 @@ pub struct PageProxy {
     /// What separates several groups in one header; each header is one group where absent.
     pub group_separator: Option<String>,
 }
+
+/// Where the page may be served without authentication.
+const EXAMPLE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8484);
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -99,8 +102,8 @@ impl ConfigurationCheck<'_> {
     pub(super) fn page(&mut self, raw: RawPage, others: [Option<SocketAddr>; 2]) -> Option<PageSettings> {
         let authentication = raw.authentication.map(|raw| self.page_authentication(raw));
         let certificate = raw.certificate.map(|certificate| certificate.directory);
-        if certificate.as_ref().is_some_and(|directory| !directory.is_absolute()) {
-            self.wrong("page.certificate.directory", "must be an absolute path");
+        if let Some(directory) = &certificate {
+            self.absolute("page.certificate.directory", directory);
         }
         let proxy = authentication.as_ref().and_then(|authentication| authentication.proxy.as_ref());
         if certificate.is_none() && proxy.is_some_and(|proxy| proxy.client_ca.is_some()) {
@@ -114,11 +117,7 @@ impl ConfigurationCheck<'_> {
             }
             return None;
         };
-        let Ok(listen) = text.parse::<SocketAddr>() else {
-            let why = format!("\"{text}\" is no address to listen on; write for example \"127.0.0.1:8484\"");
-            self.wrong("page.listen", why);
-            return None;
-        };
+        let listen = self.listen("page.listen", Some(text), EXAMPLE);
         if authentication.is_none()
             && let Err(why) = check_page_address(listen)
         {
@@ -154,8 +153,8 @@ impl ConfigurationCheck<'_> {
         if raw.client_ca_file.is_none() && !raw.allowed_names.is_empty() {
             self.wrong(&format!("{FIELD}.allowedNames"), "are names of a client certificate; set clientCaFile as well");
         }
-        if raw.client_ca_file.as_ref().is_some_and(|file| !file.is_absolute()) {
-            self.wrong(&format!("{FIELD}.clientCaFile"), "must be an absolute path");
+        if let Some(file) = &raw.client_ca_file {
+            self.absolute(&format!("{FIELD}.clientCaFile"), file);
         }
         let mut addresses = Vec::with_capacity(raw.addresses.len());
         for (i, text) in raw.addresses.iter().enumerate() {

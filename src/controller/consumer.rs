@@ -127,8 +127,7 @@ impl Consumer {
 }
 
 fn scaler_identity(entry: &Entry) -> Option<ScalerIdentity> {
-    let spec = entry.spec.as_deref()?;
-    Some(ScalerIdentity { created: entry.created, name: spec.name.clone(), mode: spec.mode })
+    Some(ScalerIdentity::of(entry.spec.as_deref()?, entry.created))
 }
 
 fn target_error(error: &ScaleError) -> TargetError {

@@ -118,7 +118,7 @@ impl Files {
     fn consumers(&self) -> BTreeMap<Key, Validated> {
         let mut consumers = BTreeMap::new();
         for (consumer, _) in self.all() {
-            consumers.entry(key(consumer)).or_insert_with(|| consumer.clone());
+            consumers.entry(consumer.key()).or_insert_with(|| consumer.clone());
         }
         consumers
     }
@@ -128,7 +128,7 @@ impl Files {
         let mut first = BTreeMap::new();
         let mut problems = BTreeMap::new();
         for (consumer, place) in self.all() {
-            match first.entry(key(consumer)) {
+            match first.entry(consumer.key()) {
                 Entry::Vacant(entry) => {
                     entry.insert(place);
                 }
@@ -167,10 +167,6 @@ impl File {
         }
         self.hash = hash;
     }
-}
-
-fn key(consumer: &Validated) -> Key {
-    Key { namespace: consumer.namespace.clone(), name: consumer.name.clone() }
 }
 
 /// The YAML files of a folder, in the order of their names. Hidden ones belong to a mount (`..data`).

@@ -567,18 +567,19 @@ impl PredictionInput {
     /// `enough` afterwards, and late records.
     pub(super) fn cost(&self, replicas: u32, prediction: QueuePrediction, enough: u32) -> Cost {
         let (count, horizon_s) = (f64::from(replicas), self.horizon_s());
-        let replica_seconds = if replicas >= enough {
+        let is_surplus_kept = replicas > enough && self.is_holding;
+        let replica_seconds = if is_surplus_kept {
+            count * horizon_s + (count - f64::from(enough)) * TAIL_S
+        } else if replicas >= enough {
             count * prediction.restored_s + f64::from(enough) * (horizon_s - prediction.restored_s).max(0.0)
         } else {
             count * horizon_s
         };
-        let mut moves = self.move_price(self.current, replicas) + self.move_price(replicas, enough);
-        if replicas > enough && self.is_holding {
-            let replica_seconds = count * horizon_s + (count - f64::from(enough)) * TAIL_S;
-            let moves = self.move_price(self.current, replicas);
-            return Cost { replica_seconds, moves, total: replica_seconds + moves + self.late_price(prediction.late) };
+        let mut moves = self.move_price(self.current, replicas);
+        if !is_surplus_kept {
+            moves += self.move_price(replicas, enough);
         }
-        if replicas > enough {
+        if replicas > enough && !is_surplus_kept {
             // The surplus will be held until it has cost as much as the way there and back.
             moves += self.move_price(replicas, enough) + self.move_price(enough, replicas);
         }

@@ -151,14 +151,15 @@ impl Drop for Producer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::broker::EmbeddedBroker;
 
     #[test]
     fn the_rate_is_kept_over_half_a_million_records() {
         const RECORDS: u64 = 500_000;
-        // Five times as long as the producer's queue would take the reports of.
+        // Five times as many as librdkafka's queue takes while nobody takes their reports.
         let load = SineLoad { low: 50_000.0, high: 50_000.0, period: Duration::from_secs(120) };
         let topics = ["many".to_owned()];
-        let broker = super::super::broker::EmbeddedBroker::start(&topics, 2).expect("the demo works here");
+        let broker = EmbeddedBroker::start(&topics, 2).expect("the demo works here");
         let producer = Producer::start(broker.bootstrap_servers(), &topics, 2, load).expect("the demo works here");
         let deadline = Instant::now() + Duration::from_secs(180);
         while producer.delivered() < RECORDS {

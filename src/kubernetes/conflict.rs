@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::core::Replicas;
-use crate::kubernetes::scaledconsumer::Mode;
+use crate::kubernetes::scaledconsumer::{Mode, Validated};
 
 /// Another client that scales the workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +82,11 @@ pub struct ScalerIdentity {
 }
 
 impl ScalerIdentity {
+    /// The ScaledConsumer with this spec.
+    pub fn of(spec: &Validated, created: Option<Timestamp>) -> Self {
+        Self { created, name: spec.name.clone(), mode: spec.mode }
+    }
+
     /// Whether two on one workload conflict. A dry run never writes, so it can run beside another. Two in mode
     /// `Metrics` only serve numbers, and an HPA takes the highest.
     fn excludes(&self, other: &Self) -> bool {

@@ -26,6 +26,19 @@ pub struct UserIdentity {
 }
 
 impl UserIdentity {
+    /// A ServiceAccount, as its tokens are authenticated.
+    pub(crate) fn of_service_account(namespace: &str, name: &str) -> Self {
+        Self {
+            name: format!("system:serviceaccount:{namespace}:{name}"),
+            groups: vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ],
+            ..Self::default()
+        }
+    }
+
     fn of(user: UserInfo) -> Option<Self> {
         let name = user.username.filter(|name| !name.is_empty())?;
         let (groups, extra) = (user.groups.unwrap_or_default(), user.extra.unwrap_or_default());
@@ -84,20 +97,26 @@ pub async fn may_read(
     name: &str,
 ) -> Result<bool, CallError> {
     let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let asked = ResourceAttributes {
+        group: Some("paceline.dev".to_owned()),
+        resource: Some("scaledconsumers".to_owned()),
+        verb: Some(verb.name().to_owned()),
+        namespace: given(namespace),
+        name: given(name),
+        ..ResourceAttributes::default()
+    };
+    may(client, user, asked).await
+}
+
+/// Whether a user has a right.
+pub(crate) async fn may(client: &ApiClient, user: &UserIdentity, asked: ResourceAttributes) -> Result<bool, CallError> {
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
             user: Some(user.name.clone()),
             uid: user.uid.clone(),
             groups: Some(user.groups.clone()),
             extra: Some(user.extra.clone()),
-            resource_attributes: Some(ResourceAttributes {
-                group: Some("paceline.dev".to_owned()),
-                resource: Some("scaledconsumers".to_owned()),
-                verb: Some(verb.name().to_owned()),
-                namespace: given(namespace),
-                name: given(name),
-                ..ResourceAttributes::default()
-            }),
+            resource_attributes: Some(asked),
             ..SubjectAccessReviewSpec::default()
         },
         ..SubjectAccessReview::default()

@@ -343,13 +343,20 @@ impl WorkloadHandle {
     }
 }
 
-/// The scale of a workload, read once.
-pub(crate) async fn read_workload(
-    client: &ApiClient,
-    namespace: &str,
-    target: &TargetRef,
-) -> Result<Workload, ScaleError> {
-    let resource = Discovery::new(client.clone()).resource(target).await?;
-    let live = ScaleApi::new(client, resource, namespace, target)?.read(Lane::ScaleRead).await?;
-    Ok(live.workload)
+/// Reads the scale of workloads, each once. A kind is discovered once for all of them.
+pub(crate) struct WorkloadReader {
+    client: ApiClient,
+    discovery: Discovery,
+}
+
+impl WorkloadReader {
+    pub(crate) fn new(client: &ApiClient) -> Self {
+        Self { client: client.clone(), discovery: Discovery::new(client.clone()) }
+    }
+
+    pub(crate) async fn read(&self, namespace: &str, target: &TargetRef) -> Result<Workload, ScaleError> {
+        let resource = self.discovery.resource(target).await?;
+        let live = ScaleApi::new(&self.client, resource, namespace, target)?.read(Lane::ScaleRead).await?;
+        Ok(live.workload)
+    }
 }

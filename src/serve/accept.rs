@@ -69,13 +69,11 @@ pub(super) async fn accept(listener: TcpListener, router: Router, tls: Option<Tl
 }
 
 async fn tls_connection(stream: TcpStream, router: Router, tls: TlsAcceptor, ip: IpAddr) {
-    let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
+    let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await;
+    let stream = match handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(stream) => stream,
         // At debug level, because any client can cause it at any rate.
-        Ok(Err(error)) => return debug!(%error, "A connection ended before its handshake had succeeded."),
-        Err(_) => {
-            return debug!(error = %io::ErrorKind::TimedOut, "A connection ended before its handshake had succeeded.");
-        }
+        Err(error) => return debug!(%error, "A connection ended before its handshake had succeeded."),
     };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default().into();
     connection(stream, router, ConnectionPeer { ip, certificates }).await;

@@ -20,6 +20,12 @@ const LONGEST_S: f64 = 3600.0;
 /// less is noise.
 const NEGLIGIBLE: f64 = 0.002;
 
+/// The latest that something counts as kept which was said to happen in so many seconds: one and a half times as long, and
+/// two polls.
+fn kept_until_s(predicted: f64) -> f64 {
+    1.5 * predicted + 20.0
+}
+
 /// What a prediction is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -56,9 +62,8 @@ impl CheckedPrediction {
         self.actual.map(|actual| actual / self.predicted)
     }
 
-    /// Whether it happened within one and a half of what was said and 20 s more, which is two polls.
     fn is_kept(&self) -> bool {
-        self.actual.is_some_and(|actual| actual <= 1.5 * self.predicted + 20.0)
+        self.actual.is_some_and(|actual| actual <= kept_until_s(self.predicted))
     }
 }
 
@@ -207,7 +212,7 @@ impl PredictionCheck {
 
     fn finish(mut self) -> Vec<CheckedPrediction> {
         // What could still have come true is not known.
-        let is_broken = |it: &OpenPrediction| it.said_at_s + 1.5 * it.predicted + 20.0 < self.duration_s;
+        let is_broken = |it: &OpenPrediction| it.said_at_s + kept_until_s(it.predicted) < self.duration_s;
         self.backlog_ends.retain(is_broken);
         self.scale_downs.retain(is_broken);
         close(&mut self.backlog_ends, PredictionKind::BacklogEnd, None, &mut self.checked);

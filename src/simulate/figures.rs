@@ -132,6 +132,10 @@ impl FigureRecorder {
         self.recommendation = Some(recommendation);
     }
 
+    pub(super) fn last_recommendation(&self) -> Option<&PolicyRecommendation> {
+        self.recommendation.as_ref()
+    }
+
     pub(super) fn tick(&mut self, world: &World) {
         self.time_lags.push(world.time_lag() as f32);
         self.replica_seconds += f64::from(world.workload.actual()) * TICK;

@@ -61,12 +61,12 @@ pub(super) fn play(
         {
             autoscaler.restart(how);
         }
-        let mut recommendation = None;
-        if world.now >= next_recommendation {
-            recommendation = Some(recommend(autoscaler, &mut poller, &mut world, &mut recorder));
+        let is_due = world.now >= next_recommendation;
+        if is_due {
+            recommend(autoscaler, &mut poller, &mut world, &mut recorder);
             next_recommendation += autoscaler.interval();
         }
-        observe(&world, recommendation.as_ref());
+        observe(&world, recorder.last_recommendation().filter(|_| is_due));
         world.tick();
         recorder.tick(&world);
     }
@@ -113,15 +113,14 @@ fn recommend(
     poller: &mut SimulatedPoller,
     world: &mut World,
     recorder: &mut FigureRecorder,
-) -> PolicyRecommendation {
+) {
     let observation = poller.poll(world);
     let recommendation: PolicyRecommendation = autoscaler.recommend(&observation, poller.workload(world));
     if recommendation.replicas != world.workload.spec {
         recorder.rescale(world.now, world.workload.spec, recommendation.replicas);
         world.scale(recommendation.replicas);
     }
-    recorder.recommendation(recommendation.clone());
-    recommendation
+    recorder.recommendation(recommendation);
 }
 
 /// The restarts of the controller, the last first.

@@ -13,23 +13,10 @@ use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{
     ACCOUNT, Controller, condition, create, prepare, scaled_consumer, scaled_consumers, status,
 };
-use crate::world::kafka::Kafka;
-use crate::world::workers::{Workers, deployment_replicas};
+use crate::world::workers::{Workers, deployment_replicas, with_lag};
 use crate::world::{equal, stays, unique, wait_for, world};
 
 const SOON: Duration = Duration::from_secs(60);
-
-/// A group with a lag that asks for four replicas, and a Deployment of one that does nothing about it.
-async fn with_lag(kafka: &Kafka, cluster: &ControlPlane, namespace: &str, deployment: &str) -> (String, String) {
-    let (topic, group) = (unique("lag"), unique("lag"));
-    kafka.create_topic(&topic, 4);
-    kafka.commit(&group, &[0, 1, 2, 3].map(|partition| (topic.as_str(), partition, 0)));
-    kafka.produce_to_all(&topic, 4, 100);
-    let elsewhere = unique("elsewhere");
-    kafka.create_topic(&elsewhere, 1);
-    Workers::new(kafka, deployment, &elsewhere, &elsewhere).deploy(cluster.admin(), namespace).await;
-    (topic, group)
-}
 
 fn in_mode(mode: &str, name: &str, target: &str, group: &str, topic: &str) -> Value {
     let mut object = scaled_consumer(name, group, topic, 100);

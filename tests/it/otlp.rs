@@ -17,8 +17,8 @@ use prost::Message;
 
 use crate::world::command::{paceline, run};
 use crate::world::controller::{Controller, Launch, create, prepare, scaled_consumer};
-use crate::world::workers::Workers;
-use crate::world::{unique, wait_for, world};
+use crate::world::workers::with_lag;
+use crate::world::{wait_for, world};
 
 const SOON: Duration = Duration::from_secs(90);
 /// So many batches of spans are refused before the first is taken.
@@ -77,14 +77,8 @@ async fn a_collector_receives_the_spans_of_each_cycle() {
     let (kafka, cluster) = world();
     let namespace = prepare(cluster, "otlp").await;
     let (received, endpoint) = collector().await;
-    let (topic, group, elsewhere) = (unique("otlp"), unique("otlp"), unique("otlp"));
-    kafka.create_topic(&topic, 4);
-    kafka.create_topic(&elsewhere, 1);
-    kafka.commit(&group, &[0, 1, 2, 3].map(|partition| (topic.as_str(), partition, 0)));
-    kafka.produce_to_all(&topic, 4, 100);
     let start = async |name: &str| {
-        // Its pods read something else, so the lag stays.
-        Workers::new(kafka, name, &elsewhere, &elsewhere).deploy(cluster.admin(), &namespace).await;
+        let (topic, group) = with_lag(kafka, cluster, &namespace, name).await;
         create(cluster, &namespace, scaled_consumer(name, &group, &topic, 100)).await;
     };
     start("payments").await;

@@ -10,7 +10,7 @@ use crate::core::{GroupQuery, IsolationLevel, Observation, TopicSelection, short
 use crate::kafka::{ClusterSettings, KafkaClient, now};
 use crate::kubernetes::diagnosis::{autoscalers, scaled_consumers, unread};
 use crate::kubernetes::scaledconsumer::{ClusterRef, Validated, validate};
-use crate::kubernetes::{ApiClient, Key, ScalerIdentity, WorkloadKey, competitor_of, read_workload};
+use crate::kubernetes::{ApiClient, Key, ScalerIdentity, WorkloadKey, WorkloadReader, competitor_of};
 
 /// The names of the checks, as they are printed.
 const KAFKA_CLUSTER: &str = "Kafka cluster";
@@ -23,11 +23,10 @@ const PROBE: &str = "paceline-doctor";
 const MAX_ROWS: usize = 20;
 
 /// Checks the Kafka clusters and the ScaledConsumers; a row for each cluster, and for each ScaledConsumer with which
-/// something is wrong.
-pub(super) async fn check(client: &ApiClient, configuration: Option<&Configuration>) -> Vec<Row> {
-    let default = Configuration::default();
-    let settings = configuration.unwrap_or(&default);
-    let objects = match scaled_consumers(client, &settings.watch_namespaces, settings.watch_selector.as_deref()).await {
+/// something is wrong. `is_given`: whether there is a configuration; the default one otherwise.
+pub(super) async fn check(client: &ApiClient, configuration: &Configuration, is_given: bool) -> Vec<Row> {
+    let Configuration { watch_namespaces: namespaces, watch_selector: selector, .. } = configuration;
+    let objects = match scaled_consumers(client, namespaces, selector.as_deref()).await {
         Ok(objects) => objects,
         Err(error) => return vec![unread(SCALED_CONSUMER, "the ScaledConsumers", &error)],
     };
@@ -39,51 +38,44 @@ pub(super) async fn check(client: &ApiClient, configuration: Option<&Configurati
             Err(invalid) => problems.entry(Key::of(object)).or_default().push(format!("It is refused: {invalid}")),
         }
     }
-    let identity = |(consumer, created): &(Validated, Option<_>)| ScalerIdentity {
-        created: *created,
-        name: consumer.name.clone(),
-        mode: consumer.mode,
-    };
-    let autoscalers = match autoscalers(client, &settings.watch_namespaces).await {
+    let autoscalers = match autoscalers(client, namespaces).await {
         Ok(autoscalers) => autoscalers,
         Err(error) => return vec![unread(SCALED_CONSUMER, "the HorizontalPodAutoscalers", &error)],
     };
     let mut by_workload: BTreeMap<WorkloadKey, Vec<ScalerIdentity>> = BTreeMap::new();
-    for it in &valid {
-        by_workload.entry(WorkloadKey::of(&it.0.namespace, &it.0.target)).or_default().push(identity(it));
+    for (consumer, created) in &valid {
+        let workload = WorkloadKey::of(&consumer.namespace, &consumer.target);
+        by_workload.entry(workload).or_default().push(ScalerIdentity::of(consumer, *created));
     }
-    for it in &valid {
-        let consumer = &it.0;
-        let mut add = |text: String| problems.entry(key(consumer)).or_default().push(text);
-        if let Err(error) = read_workload(client, &consumer.namespace, &consumer.target).await {
-            add(format!("The scale of {} can't be read: {error}.", consumer.target));
+    let workloads = WorkloadReader::new(client);
+    for (consumer, created) in &valid {
+        let (namespace, target) = (&consumer.namespace, &consumer.target);
+        let mut add = |text: String| problems.entry(consumer.key()).or_default().push(text);
+        if let Err(error) = workloads.read(namespace, target).await {
+            add(format!("The scale of {target} can't be read: {error}."));
         }
-        let autoscaler = autoscalers.of(&consumer.namespace, &consumer.target);
-        let others = by_workload.get(&WorkloadKey::of(&consumer.namespace, &consumer.target));
-        let others = others.into_iter().flatten().cloned();
-        if let Some(competitor) = competitor_of(&identity(it), autoscaler.first().map(|it| it.name.as_str()), others) {
+        let autoscaler = autoscalers.of(namespace, target);
+        let others = by_workload.get(&WorkloadKey::of(namespace, target)).into_iter().flatten().cloned();
+        let own = ScalerIdentity::of(consumer, *created);
+        if let Some(competitor) = competitor_of(&own, autoscaler.first().map(|it| it.name.as_str()), others) {
             add(competitor.to_string());
         }
     }
     let consumers: Vec<Validated> = valid.into_iter().map(|(consumer, _)| consumer).collect();
-    let mut rows = kafka(configuration, settings, &consumers, &mut problems).await;
+    let mut rows = kafka(configuration, is_given, &consumers, &mut problems).await;
     rows.extend(rows_of(objects.len(), &problems));
     rows
 }
 
-fn key(consumer: &Validated) -> Key {
-    Key { namespace: consumer.namespace.clone(), name: consumer.name.clone() }
-}
-
 /// Polls each cluster once, for all of its ScaledConsumers.
 async fn kafka(
-    configuration: Option<&Configuration>,
-    settings: &Configuration,
+    configuration: &Configuration,
+    is_given: bool,
     consumers: &[Validated],
     problems: &mut BTreeMap<Key, Vec<String>>,
 ) -> Vec<Row> {
     let mut by_cluster: BTreeMap<ClusterRef, Vec<&Validated>> =
-        settings.clusters.keys().map(|name| (ClusterRef::Named(name.clone()), Vec::new())).collect();
+        configuration.clusters.keys().map(|name| (ClusterRef::Named(name.clone()), Vec::new())).collect();
     for consumer in consumers {
         by_cluster.entry(consumer.cluster.clone()).or_default().push(consumer);
     }
@@ -91,9 +83,9 @@ async fn kafka(
     for (cluster, consumers) in by_cluster {
         let found = match &cluster {
             ClusterRef::Inline(inline) => clusters::of_consumer(inline, &[]).await,
-            ClusterRef::Named(name) => match settings.clusters.get(name) {
+            ClusterRef::Named(name) => match configuration.clusters.get(name) {
                 Some(cluster) => clusters::configured(cluster, &[]).await,
-                None if configuration.is_none() => {
+                None if !is_given => {
                     let text = format!("\"{name}\" is not known without the controller's configuration.");
                     rows.push(Row::new(KAFKA_CLUSTER, CheckResult::Skipped, text).todo("Give it by --config FILE."));
                     continue;
@@ -142,7 +134,7 @@ async fn poll(
     }
     for (consumer, observation) in consumers.iter().zip(&observations) {
         if let Some(text) = unknown(observation) {
-            problems.entry(key(consumer)).or_default().push(text);
+            problems.entry(consumer.key()).or_default().push(text);
         }
     }
     let took = short(cycle.duration);

@@ -1,7 +1,7 @@
 //! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
 
 use crate::core::Replicas;
-use crate::kubernetes::{ApiClient, TargetRef, read_workload};
+use crate::kubernetes::{TargetRef, WorkloadReader};
 
 /// The replicas there are now.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ impl CurrentReplicas {
 }
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
-pub(super) async fn current(client: &ApiClient, namespace: &str, target: &TargetRef) -> CurrentReplicas {
-    match read_workload(client, namespace, target).await {
+pub(super) async fn current(workloads: &WorkloadReader, namespace: &str, target: &TargetRef) -> CurrentReplicas {
+    match workloads.read(namespace, target).await {
         Ok(workload) => CurrentReplicas::Known(workload.spec),
         Err(error) => CurrentReplicas::Unknown(format!(
             "the scale of {target} in namespace \"{namespace}\" can't be read: {error}"

@@ -17,9 +17,9 @@ use crate::core::{
     Bounds, GroupQuery, Pattern, Policy, Replicas, Rule, TopicSelection, check_group, check_topic, format_duration,
 };
 use crate::kafka::ClusterSettings;
-use crate::kubernetes::ApiClient;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
 use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumer, ScaledConsumerSpec, Validated, validate};
+use crate::kubernetes::{ApiClient, WorkloadReader};
 
 /// One consumer group to decide on.
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
             (consumers, client, false)
         }
     };
+    let workloads = client.as_ref().map(WorkloadReader::new);
     let mut targets = Vec::with_capacity(consumers.len());
     // One for each cluster, so that it has one client.
     let mut clusters: Vec<(ClusterRef, ClusterSettings)> = Vec::new();
@@ -77,9 +78,9 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
                 settings
             }
         };
-        let current = match (arguments.current, &client) {
+        let current = match (arguments.current, &workloads) {
             (Some(current), _) => CurrentReplicas::Known(Replicas(current)),
-            (None, Some(client)) => scale::current(client, &consumer.namespace, &consumer.target).await,
+            (None, Some(workloads)) => scale::current(workloads, &consumer.namespace, &consumer.target).await,
             (None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
         };
         let Validated { namespace, name, query, policy, spec, .. } = consumer;

@@ -12,7 +12,7 @@ use crate::serve::metrics::ConditionState;
 
 use super::reference::{
     ACTIVE, AUTOSCALED, CERTIFICATE_EXPIRING, CONFLICT, ConditionKind, KAFKA_REACHABLE, READY, SCALING_LIMITED,
-    is_documented,
+    is_documented, status,
 };
 
 /// The finding whose sentence is that of `Ready` as well.
@@ -78,11 +78,7 @@ impl KnownCondition {
 
 impl ConditionCheck {
     fn status(&self) -> &'static str {
-        match self.is {
-            Some(true) => "True",
-            Some(false) => "False",
-            None => "Unknown",
-        }
+        status(self.is)
     }
 
     /// Whether it needs attention.
@@ -356,9 +352,9 @@ pub(super) fn transitions(
         let has_turned = old.as_ref().is_some_and(|old| old.status != check.status());
         // A good state at the start needs no Event.
         let matters = is_new && (check.is_bad() || check.is_found() || has_turned);
-        let is_told = check.kind == DATA_INCOMPLETE && has_ready_changed;
+        let is_reported = check.kind == DATA_INCOMPLETE && has_ready_changed;
         has_ready_changed |= check.kind == READY && is_new;
-        if matters && !is_told && !(in_outage && is_explained(&check, old.as_deref())) {
+        if matters && !is_reported && !(in_outage && is_explained(&check, old.as_deref())) {
             let text = format!("{} is {}: {}", check.kind, check.status(), check.message);
             let severity = if check.is_bad() { Severity::Warning } else { Severity::Normal };
             let reason = ConditionKind::of(check.kind).event(check.is);

@@ -73,7 +73,8 @@ pub(super) fn is_documented(kind: &str, is: Option<bool>, reason: &str) -> bool 
     REASONS.iter().any(|row| row.kinds.contains(&kind) && row.is == is && row.reason == reason)
 }
 
-fn status(is: Option<bool>) -> &'static str {
+/// A condition's status as Kubernetes writes it; `None`: Unknown.
+pub(super) fn status(is: Option<bool>) -> &'static str {
     match is {
         Some(true) => "True",
         Some(false) => "False",

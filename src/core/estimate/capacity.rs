@@ -67,7 +67,7 @@ pub(in crate::core) struct CapacityEstimate {
     lowest: f64,
     #[serde(with = "optional_time")]
     lowest_since: Option<Duration>,
-    /// How often in a row the usual capacity was believed again in vain.
+    /// How often in a row the usual capacity was believed again although it was still lower.
     retries: u32,
     /// Records/s that a member has done without being at its limit, and since when that is known.
     lower_bound: f64,
@@ -111,6 +111,17 @@ impl Evidence {
         self.records = self.records * keep + more.records;
         self.seconds = self.seconds * keep + more.seconds;
     }
+}
+
+/// What a poll adds.
+#[derive(Clone, Copy, Debug, Default)]
+struct NewEvidence {
+    /// Of members that were at their limit for long enough.
+    proved: Evidence,
+    /// Of members that were behind, without the time that proves it.
+    early: Evidence,
+    /// Seconds that it spans.
+    span_s: f64,
 }
 
 /// A commit of a member.
@@ -248,40 +259,28 @@ impl CapacityEstimate {
             self.committed.push_back((timing.now, sum));
         }
         self.retry_usual(timing.now);
-        let (mut fresh, mut early) = (Evidence::default(), Evidence::default());
-        let mut span_s: f64 = 0.0;
+        let mut new = NewEvidence::default();
         self.members.values_mut().for_each(|window| window.present = false);
         let is_read = |at: usize| lag.by_partition[at].lag.lag().is_some();
         let hidden = members.iter().all(|member| member.assignment.is_empty());
         if hidden {
             // Who has what can't be seen: the group as one member.
             let all = (0..loads.len()).filter(|&at| is_read(at)).collect::<Vec<_>>();
-            self.look(
-                timing,
-                "",
-                &all,
-                count.max(1) as usize,
-                lag,
-                loads,
-                explained,
-                &mut fresh,
-                &mut early,
-                &mut span_s,
-            );
+            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut new);
         } else {
             let mut owned = Vec::new();
             for member in members {
                 owned.clear();
                 let assigned = member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number));
                 owned.extend(assigned.filter(|&at| is_read(at)));
-                self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut fresh, &mut early, &mut span_s);
+                self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut new);
             }
         }
         self.members.retain(|_, window| window.present);
         // The few that are at their limit while the others keep up are the slow ones, or those with most to do: what
         // they can do says nothing about the others.
         if self.are_most_busy() || self.what_is_known().rate().is_none() {
-            self.add(timing, fresh, early, span_s, explained);
+            self.add(timing, new, explained);
         }
     }
 
@@ -295,9 +294,7 @@ impl CapacityEstimate {
         lag: &GroupLag,
         loads: &[Load],
         explained: bool,
-        fresh: &mut Evidence,
-        early: &mut Evidence,
-        span_s: &mut f64,
+        new: &mut NewEvidence,
     ) {
         if !self.members.contains_key(id) {
             self.members.insert(id.to_owned(), MemberWindow::default());
@@ -329,7 +326,8 @@ impl CapacityEstimate {
             window.behind.add(done, 1.0);
             if window.behind.seconds >= EARLY_S {
                 let own = std::mem::take(&mut window.behind);
-                early.add(Evidence { records: own.records * count as f64, seconds: own.seconds * count as f64 }, 1.0);
+                new.early
+                    .add(Evidence { records: own.records * count as f64, seconds: own.seconds * count as f64 }, 1.0);
             }
         } else {
             window.behind = Evidence::default();
@@ -342,9 +340,9 @@ impl CapacityEstimate {
                 if !explained {
                     window.own.add(own, 0.5_f64.powf(own.seconds / timing.window_s()));
                 }
-                fresh.records += own.records * count as f64;
-                fresh.seconds += own.seconds * count as f64;
-                *span_s = span_s.max(own.seconds);
+                new.proved.records += own.records * count as f64;
+                new.proved.seconds += own.seconds * count as f64;
+                new.span_s = new.span_s.max(own.seconds);
             }
         } else {
             window.pending = Evidence::default();
@@ -371,8 +369,9 @@ impl CapacityEstimate {
         self.bound_at = Some(now);
     }
 
-    fn add(&mut self, timing: Timing, fresh: Evidence, early: Evidence, span_s: f64, explained: bool) {
-        let seen = if self.believed || fresh.seconds > 0.0 { fresh } else { early };
+    fn add(&mut self, timing: Timing, new: NewEvidence, explained: bool) {
+        let NewEvidence { proved, early, span_s } = new;
+        let seen = if self.believed || proved.seconds > 0.0 { proved } else { early };
         let Some(rate) = seen.rate() else { return };
         if explained && self.what_is_known().rate().is_some_and(|known| rate < (1.0 - SAME) * known) {
             return;
@@ -384,7 +383,7 @@ impl CapacityEstimate {
         if rate >= (1.0 - SAME) * self.usual {
             self.retries = 0;
         }
-        self.evidence.add(fresh, 0.5_f64.powf(span_s / timing.window_s()));
+        self.evidence.add(proved, 0.5_f64.powf(span_s / timing.window_s()));
         self.early.add(early, 0.5_f64.powf(timing.poll_s / timing.window_s()));
         self.believed |= self.evidence.seconds >= ENOUGH_S;
         self.at_limit_at = Some(timing.now);

@@ -4,17 +4,18 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, PostParams};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 
 use super::unread;
 use crate::checks::{CheckResult, Row};
 use crate::core::short;
+use crate::kubernetes::review::may;
 use crate::kubernetes::scaledconsumer::crd;
-use crate::kubernetes::{ApiClient, CallError, Key, Lane};
+use crate::kubernetes::{ApiClient, Key, Lane, UserIdentity};
 
 /// The names of the checks, as they are printed.
 const CRD: &str = "CRD";
@@ -162,7 +163,7 @@ async fn lease(client: &ApiClient, key: Option<&Key>, now: Timestamp) -> Row {
 /// Asks the API server, on the controller's behalf, about each right of [`NEEDED`].
 async fn rights(client: &ApiClient, installation: &Installation, account: &str) -> Row {
     let own = &installation.namespace;
-    let who = format!("ServiceAccount {own}/{account}");
+    let (user, who) = (UserIdentity::of_service_account(own, account), format!("ServiceAccount {own}/{account}"));
     let watched: Vec<Option<&str>> = match installation.watched.as_slice() {
         [] => vec![None],
         some => some.iter().map(|namespace| Some(namespace.as_str())).collect(),
@@ -191,7 +192,7 @@ async fn rights(client: &ApiClient, installation: &Installation, account: &str) 
             verb: Some(verb.to_owned()),
             ..ResourceAttributes::default()
         };
-        match may(client, own, account, asked).await {
+        match may(client, &user, asked).await {
             Ok(true) => {}
             Ok(false) => {
                 let slash = if subresource.is_empty() { "" } else { "/" };
@@ -207,23 +208,4 @@ async fn rights(client: &ApiClient, installation: &Installation, account: &str) 
     let missing: Vec<_> = missing.into_iter().collect();
     Row::new(RIGHTS, CheckResult::Failed, format!("{who} may not {}.", missing.join(", ")))
         .todo("Apply manifests/base/rbac.yaml, or a Role with these rights in each namespace of watchNamespaces.")
-}
-
-async fn may(client: &ApiClient, namespace: &str, account: &str, asked: ResourceAttributes) -> Result<bool, CallError> {
-    let review = SubjectAccessReview {
-        spec: SubjectAccessReviewSpec {
-            user: Some(format!("system:serviceaccount:{namespace}:{account}")),
-            groups: Some(vec![
-                "system:serviceaccounts".to_owned(),
-                format!("system:serviceaccounts:{namespace}"),
-                "system:authenticated".to_owned(),
-            ]),
-            resource_attributes: Some(asked),
-            ..SubjectAccessReviewSpec::default()
-        },
-        ..SubjectAccessReview::default()
-    };
-    let reviews: Api<SubjectAccessReview> = Api::all(client.kube.clone());
-    let answer = client.call(Lane::Other, reviews.create(&PostParams::default(), &review)).await?;
-    Ok(answer.status.is_some_and(|status| status.allowed))
 }

@@ -39,6 +39,13 @@ pub struct Validated {
     pub spec: Arc<ScaledConsumerSpec>,
 }
 
+impl Validated {
+    /// The object's namespace and name.
+    pub fn key(&self) -> Key {
+        Key { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+}
+
 /// A Kafka cluster, as a ScaledConsumer names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ClusterRef {

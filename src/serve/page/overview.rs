@@ -16,6 +16,7 @@ use super::layout::{Fragment, chip, count, document, duration, rate, records, ti
 use super::list::{ConsumerPage, ListQuery, encoded};
 use super::reasons::reasons;
 use super::sources::{ControllerRole, PageSources};
+use super::state::ConsumerState;
 use super::view::{ConsumerSummary, ConsumerView, known};
 use crate::core::{Replicas, explain, printable};
 use crate::registry::{Entry, Registry};
@@ -140,9 +141,10 @@ fn controller(sources: &PageSources, visible: &Visibility) -> Markup {
 
 /// The worst of those that are selected, and what there is to know of it at once.
 fn worst(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> Markup {
-    let first = page.entries.first().filter(|_| page.page == 1 && query.sort != "name");
-    let view = first.map(|entry| ConsumerView::of(entry, sources.time()));
-    let view = view.filter(|view| view.summary.state.is_trouble());
+    let (now, is_at_top) = (sources.time(), page.page == 1 && query.sort != "name");
+    let first = page.entries.first().filter(|_| is_at_top);
+    let worst = first.filter(|entry| ConsumerState::of(entry, now).is_trouble());
+    let view = worst.map(|entry| ConsumerView::of(entry, now));
     html! {
         section #worst .card[view.is_some()] aria-label="The worst" {
             @if let Some(view) = view {
@@ -151,7 +153,7 @@ fn worst(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> Marku
                     (chip(summary.state)) " "
                     a href=(path(&summary.namespace, &summary.name)) { (summary.namespace) "/" (summary.name) }
                     @if let Some(since) = summary.late_since_seconds {
-                        " " span.since { "since " (time(f64::from(since))) ", for " (duration(sources.time().as_secs_f64() - f64::from(since))) }
+                        " " span.since { "since " (time(f64::from(since))) ", for " (duration(now.as_secs_f64() - f64::from(since))) }
                     }
                     " is the worst of " (page.matching) "."
                 }
@@ -164,7 +166,7 @@ fn worst(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> Marku
                         }
                     }
                 } @else if let Some(sentence) = summary.sentence() { p { (sentence) } }
-            } @else if page.matching > 0 && page.page == 1 && query.sort != "name" {
+            } @else if page.matching > 0 && is_at_top {
                 p { "Nothing is late, and everything can be read." }
             }
         }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::charts::{Bar, bars};
 use super::layout::{UNKNOWN, records, text_table};
-use super::view::{ConsumerView, MemberView};
+use super::view::{ConsumerView, HeldPartition, MemberView};
 use crate::core::{Explanation, Finding, PartitionView, TextTable, grouped, printable};
 use crate::registry::Entry;
 
@@ -84,7 +84,7 @@ pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option
                     @if unknown > 0 { " Dashed ones are not known." }
                     @if all.len() > MAX_BARS { " The first " (MAX_BARS) " of " (all.len()) " are drawn." }
                 }
-                (text_table("partitions-scroll", "The partitions that matter most", &with_holders(&explanation.partitions, view), |_| None))
+                (text_table("partitions-scroll", "The partitions that matter most", &with_holders(&explanation.partitions, &holders, view.members.is_some()), |_| None))
                 @if let Some(more) = &explanation.more_partitions { p.note { (more) } }
             } @else {
                 p.empty { "No partition has been read." }
@@ -94,7 +94,9 @@ pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option
 }
 
 /// Who holds each partition, by topic and number. A member is called by its number in the table of the members.
-fn holders(view: &ConsumerView) -> BTreeMap<(&str, i32), String> {
+type Holders<'v> = BTreeMap<(&'v str, i32), String>;
+
+fn holders(view: &ConsumerView) -> Holders<'_> {
     let members = view.members.iter().flatten().enumerate();
     let held = members.flat_map(|(i, member)| {
         let called = format!("{}: {}", i + 1, name(member));
@@ -110,26 +112,31 @@ fn name(member: &MemberView) -> String {
 }
 
 /// The table of the partitions with who holds each.
-fn with_holders(table: &TextTable, view: &ConsumerView) -> TextTable {
-    let holders: BTreeMap<(String, String), String> = holders(view)
-        .into_iter()
+fn with_holders(table: &TextTable, holders: &Holders<'_>, are_members_known: bool) -> TextTable {
+    let holders: BTreeMap<(String, String), &String> = holders
+        .iter()
         .map(|((topic, partition), holder)| ((printable(topic).to_string(), partition.to_string()), holder))
         .collect();
+    let nobody = if are_members_known { "nobody" } else { UNKNOWN };
     let mut table = table.clone();
     // Before the note, which has no name.
     let column = table.header.len() - 1;
     table.header.insert(column, "HELD BY");
     for row in &mut table.rows {
         let holder = holders.get(&(row[0].clone(), row[1].clone()));
-        let nobody = if view.members.is_some() { "nobody" } else { UNKNOWN };
-        row.insert(column, holder.cloned().unwrap_or(nobody.to_owned()));
+        row.insert(column, holder.map_or(nobody, |holder| holder.as_str()).to_owned());
     }
     table
 }
 
+/// The lag of each partition, by topic and number.
+type Lags<'v> = BTreeMap<(&'v str, i32), Option<u64>>;
+
 /// The members of the group, with the partitions and the lag of each.
 pub(super) fn members(view: &ConsumerView) -> Markup {
     let members = view.members.as_deref();
+    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
+    let lags: Lags<'_> = all.iter().map(|it| ((it.topic.as_str(), it.partition), it.lag_records)).collect();
     html! {
         section #members aria-label="Members" {
             h2 { "Members" }
@@ -148,7 +155,7 @@ pub(super) fn members(view: &ConsumerView) -> Markup {
                                 td.number { (i + 1) }
                                 th scope="row" title=(printable(&member.member_id)) { (printable(&member.client_id)) }
                                 td { (printable(member.host.trim_start_matches('/'))) }
-                                td.number { (lag_of(member, view)) }
+                                td.number { (lag_of(member, &lags)) }
                                 td.sentence { (held_by(member)) }
                             } } }
                         }
@@ -161,13 +168,9 @@ pub(super) fn members(view: &ConsumerView) -> Markup {
 }
 
 /// The lag of what a member holds: `900`, `>=900` where some of it is not known, `?` where nothing is.
-fn lag_of(member: &MemberView, view: &ConsumerView) -> String {
-    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
-    let lags: Vec<Option<u64>> = member
-        .partitions
-        .iter()
-        .map(|held| all.iter().find(|it| it.topic == held.topic && it.partition == held.partition)?.lag_records)
-        .collect();
+fn lag_of(member: &MemberView, lags: &Lags<'_>) -> String {
+    let lag = |held: &HeldPartition| lags.get(&(held.topic.as_str(), held.partition)).copied().flatten();
+    let lags: Vec<Option<u64>> = member.partitions.iter().map(lag).collect();
     let known: Vec<u64> = lags.iter().flatten().copied().collect();
     if known.is_empty() && !lags.is_empty() {
         return UNKNOWN.to_owned();

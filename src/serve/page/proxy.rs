@@ -1,4 +1,4 @@
-//! The proxy in front of the page that may say who somebody is: how it is told apart from others, and its headers. What
+//! The proxy in front of the page that may say who somebody is: how its connections are recognised, and its headers. What
 //! others send in these headers is never read.
 
 use std::net::IpAddr;

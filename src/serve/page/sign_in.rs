@@ -12,7 +12,7 @@ use axum::{Extension, Form, Json};
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::access::{AccessError, AccessReview, COOKIE, PageAccess, Viewer};
+use super::access::{AccessError, COOKIE, PageAccess, Viewer};
 use super::layout::{document, not_found};
 use super::sources::PageSources;
 use super::view::ApiError;
@@ -140,14 +140,10 @@ pub(super) async fn sign_in(
     }
     let next = if is_path(&next) { next } else { "/".to_owned() };
     let token = token.trim();
-    if let Err(error) = check(review, token).await {
+    if let Err(error) = review.check_token(token).await {
         return refusal(&sources, &Viewer::Anyone, &error, "/", &next);
     }
     with_cookie(&sources, &format!("{COOKIE}={token}"), &next)
-}
-
-async fn check(review: &AccessReview, token: &str) -> Result<(), AccessError> {
-    review.check_token(token).await.map(drop)
 }
 
 /// Deletes the cookie.

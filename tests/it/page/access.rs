@@ -114,6 +114,19 @@ impl Rights {
     }
 }
 
+/// A page that takes the API server's tokens, and one of this account, whose rights the API server knows.
+fn served_to(account: &str) -> (Rights, String, Served) {
+    let (rights, token) = runtime().block_on(async {
+        let rights = Rights::prepare().await;
+        let token = rights.token(account, &[]).await;
+        (rights, token)
+    });
+    let served = rights.serve(Some(&[]), None);
+    let url = format!("{}/", served.url);
+    wait_until("the rights", SOON, || equal(&with_token(&url, &token).status, &200));
+    (rights, token, served)
+}
+
 fn of<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
@@ -217,12 +230,7 @@ fn a_token_shows_what_its_owner_may_list_and_nothing_else_does() {
 
 #[test]
 fn signing_in_keeps_the_token_in_a_cookie_that_only_this_server_gets() {
-    let (rights, token) = runtime().block_on(async {
-        let rights = Rights::prepare().await;
-        let token = rights.token("all", &[]).await;
-        (rights, token)
-    });
-    let served = rights.serve(Some(&[]), None);
+    let (_rights, token, served) = served_to("all");
     let agent: ureq::Agent = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
@@ -233,7 +241,6 @@ fn signing_in_keeps_the_token_in_a_cookie_that_only_this_server_gets() {
         let request = agent.post(format!("{}{path}", served.url)).header("sec-fetch-site", site);
         request.send_form([("token", token), ("next", next)]).unwrap()
     };
-    wait_until("the rights", SOON, || equal(&with_token(&format!("{}/", served.url), &token).status, &200));
     let rows = [
         ("same-origin", token.as_str(), "/?state=Late", 303, Some("/?state=Late")),
         ("none", &format!(" {token}\n"), "//evil.example/", 303, Some("/")),
@@ -260,14 +267,8 @@ fn signing_in_keeps_the_token_in_a_cookie_that_only_this_server_gets() {
 
 #[test]
 fn a_right_that_is_taken_away_ends_the_page_and_its_events() {
-    let (rights, token) = runtime().block_on(async {
-        let rights = Rights::prepare().await;
-        let token = rights.token("one", &[]).await;
-        (rights, token)
-    });
-    let served = rights.serve(Some(&[]), None);
+    let (rights, token, served) = served_to("one");
     let url = format!("{}/", served.url);
-    wait_until("the rights", SOON, || equal(&with_token(&url, &token).status, &200));
     let agent: ureq::Agent = ureq::Agent::config_builder().timeout_global(Some(2 * SOON)).build().into();
     let stream = agent.get(format!("{}/events", served.url)).header("authorization", format!("Bearer {token}"));
     let mut events = stream.call().unwrap().into_body().into_reader();

@@ -107,6 +107,12 @@ impl Browser {
         self.run(&format!("return {expression}")).await.unwrap()
     }
 
+    /// Opens a page, and waits until it is kept up to date.
+    pub(super) async fn open(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+        self.until("it is live", "document.getElementById('live').textContent === 'Live'").await;
+    }
+
     /// Waits until an expression is true.
     pub(super) async fn until(&self, what: &str, expression: &str) {
         let begun = tokio::time::Instant::now();
@@ -200,8 +206,7 @@ fn the_page_fits_each_screen_in_light_and_dark_and_nothing_hostile_runs() {
                 [(1280, 900, "light"), (1280, 900, "dark"), (390, 844, "light"), (390, 844, "dark")]
             {
                 browser.screen(width, height, scheme).await;
-                browser.client.goto(&format!("{}{path}", served.url)).await.unwrap();
-                browser.until("it is live", "document.getElementById('live').textContent === 'Live'").await;
+                browser.open(&format!("{}{path}", served.url)).await;
                 let what = format!("{name} at {width} px, {scheme}");
                 let overflow = browser.value("document.documentElement.scrollWidth - window.innerWidth").await;
                 assert!(overflow.as_i64().unwrap() <= 0, "{what}: {overflow} px too wide");
@@ -231,8 +236,7 @@ fn the_page_changes_by_itself_and_keeps_focus_open_details_and_the_what_if_table
     runtime().block_on(async {
         let browser = Browser::start().await;
         browser.screen(1280, 900, "light").await;
-        browser.client.goto(&format!("{}/namespaces/shop/scaledconsumers/orders", served.url)).await.unwrap();
-        browser.until("it is live", "document.getElementById('live').textContent === 'Live'").await;
+        browser.open(&format!("{}/namespaces/shop/scaledconsumers/orders", served.url)).await;
         browser.run("document.querySelector('#timeline-table-summary').click(); document.querySelector('#timeline-table-summary').focus();").await.unwrap();
         browser.until("the details are open", "document.getElementById('timeline-table').open").await;
         browser.run("window.untouched = true; window.before = document.getElementById('decision').textContent;").await.unwrap();
@@ -291,8 +295,7 @@ fn everything_is_reached_by_keyboard_and_keeps_its_focus_while_the_page_changes(
     runtime().block_on(async {
         let browser = Browser::start().await;
         browser.screen(1280, 900, "light").await;
-        browser.client.goto(&format!("{}/", served.url)).await.unwrap();
-        browser.until("it is live", "document.getElementById('live').textContent === 'Live'").await;
+        browser.open(&format!("{}/", served.url)).await;
         browser.press(&char::from(Key::Tab).to_string()).await;
         assert_eq!(browser.value("document.activeElement.className").await, "skip", "first of all, past the header");
         browser.tab_to("input[name=namespace]").await;

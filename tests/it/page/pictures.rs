@@ -78,8 +78,7 @@ fn the_pictures_of_the_documents() {
             [(format!("{}/", served.url), 940, "overview.png"), (format!("{demo}{item}"), 1000, "consumer.png")]
         {
             browser.screen(1280, height, "light").await;
-            browser.client.goto(&url).await.unwrap();
-            browser.until("it is live", "document.getElementById('live').textContent === 'Live'").await;
+            browser.open(&url).await;
             browser.shot(height, &folder().join(name)).await;
         }
         let text = std::fs::read_to_string(&log).unwrap();

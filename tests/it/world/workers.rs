@@ -182,3 +182,20 @@ pub(crate) async fn pods(client: Client, namespace: &str, name: &str) -> Vec<Str
     let list = pods.list(&params).await.expect("pods can be listed");
     list.items.into_iter().filter_map(|pod| pod.metadata.name).collect()
 }
+
+/// A group with a lag that asks for four replicas, and a Deployment of one that does nothing about it.
+pub(crate) async fn with_lag(
+    kafka: &Kafka,
+    cluster: &ControlPlane,
+    namespace: &str,
+    deployment: &str,
+) -> (String, String) {
+    let (topic, group) = (unique("lag"), unique("lag"));
+    kafka.create_topic(&topic, 4);
+    kafka.commit(&group, &[0, 1, 2, 3].map(|partition| (topic.as_str(), partition, 0)));
+    kafka.produce_to_all(&topic, 4, 100);
+    let elsewhere = unique("elsewhere");
+    kafka.create_topic(&elsewhere, 1);
+    Workers::new(kafka, deployment, &elsewhere, &elsewhere).deploy(cluster.admin(), namespace).await;
+    (topic, group)
+}
