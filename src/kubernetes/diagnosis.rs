@@ -76,7 +76,7 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
         Ok(given) => Row::new(KAFKA_SECRET, CheckResult::Ok, format!("{what} gives {given}."))
             .todo("The controller reads it with rights of its own: manifests/examples/kafka-secret-role.yaml."),
         Err(why) => Row::new(KAFKA_SECRET, CheckResult::Failed, format!("{what} {why}."))
-            .todo("README.md, \"Kafka credentials\", has what a Secret may hold."),
+            .todo("docs/credentials.md has what a Secret may hold."),
     }
 }
 
