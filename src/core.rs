@@ -3,10 +3,12 @@
 //! Architecture invariant: nothing in here does I/O, reads a clock, awaits, or knows Kafka's client or
 //! Kubernetes'. Time is an argument, so the same observations always give the same decisions.
 
+mod accuracy;
 mod address;
 mod allowed;
 mod assignment;
 mod clock;
+mod cost;
 mod decide;
 mod decision;
 pub mod duration;
@@ -18,6 +20,7 @@ mod finding;
 mod kind;
 mod lag;
 mod memory;
+mod model;
 mod names;
 mod observation;
 mod pattern;
@@ -27,6 +30,7 @@ mod predict;
 mod printable;
 mod query;
 mod reason;
+mod rule_result;
 mod situation;
 mod sizing;
 mod state;
@@ -36,6 +40,7 @@ mod view;
 mod what_if;
 mod window;
 
+pub use accuracy::PredictionRecord;
 pub use address::*;
 pub use decision::*;
 pub use duration::{InvalidDuration, format_duration, parse_duration};
@@ -45,6 +50,7 @@ pub use finding::Finding;
 pub use kind::GroupKind;
 pub use lag::*;
 pub use memory::UnusableMemory;
+pub use model::{Capacity, CapacitySource, Model, PartitionEstimate, TimeLag};
 pub use names::{check_cluster_name, check_group, check_label_name, check_object_name, check_topic};
 pub use observation::*;
 pub use pattern::{MAX_PATTERN, MAX_PROGRAM, Matcher, Pattern, PatternError};
@@ -52,6 +58,7 @@ pub use policy::*;
 pub use printable::printable;
 pub use query::*;
 pub use reason::*;
+pub use rule_result::*;
 pub use sizing::Sizing;
 pub use units::*;
 pub use unknown::*;

@@ -326,7 +326,7 @@ def consumer():
         ),
         stat(
             "Reason",
-            "What bound the last decision; docs/decisions.md says what each means. kubectl describe has the whole sentence.",
+            "What bound the last decision; docs/reasons.md says what each means. kubectl describe has the whole sentence.",
             [query(decided("paceline_scaledconsumer_decision_info", select, "reason"), "{{reason}}", instant=True)],
             text="name",
             graph="none",
@@ -424,6 +424,15 @@ def consumer():
             ],
             axis="records/s",
             overrides=[dashed("capacity × replicas", RED), dashed("capacity × replicas, at least", YELLOW)],
+        ),
+        lines(
+            "Predictions against what happened",
+            "After each scale-up: the time that was predicted until the time lag is within the objective, and the time that it took.",
+            [
+                query(decided("paceline_prediction_said_seconds", select), "predicted"),
+                query(decided("paceline_prediction_took_seconds", select), "took"),
+            ],
+            unit="s",
         ),
         lines(
             "Replicas",

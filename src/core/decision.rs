@@ -5,12 +5,15 @@ use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
+use super::accuracy::PredictionRecord;
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
+use super::model::{Model, PartitionEstimate, rounded_rate};
 use super::observation::GroupState;
+use super::policy::Rule;
 use super::reason::Reason;
 use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
@@ -43,101 +46,6 @@ impl Workload {
     }
 }
 
-/// What is known of the group, estimated from the observations so far.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Model {
-    /// Records that producers add per second; null until two complete polls have been compared.
-    #[serde(rename = "arrivalRecordsPerSecond", serialize_with = "rounded_rate")]
-    pub arrival_rate: Option<RecordsPerSecond>,
-    /// Records that the group commits per second; null until commits of two complete polls have been compared.
-    #[serde(rename = "consumptionRecordsPerSecond", serialize_with = "rounded_rate")]
-    pub consumption_rate: Option<RecordsPerSecond>,
-    /// The age of the oldest record not yet consumed.
-    #[serde(skip)]
-    pub time_lag: TimeLag,
-    /// Members of the group that can have a partition; null where the partitions are not known.
-    pub useful_members: Option<u32>,
-    /// The throughput of one replica at full load.
-    pub capacity: Capacity,
-    /// Seconds from a scale-up until the last new member consumes: the longest of the last few, 40 until one was seen.
-    #[serde(serialize_with = "rounded")]
-    pub start_delay_seconds: f64,
-    /// Seconds that members stand still in a rebalance: the mean of the last few, 10 until one was seen.
-    #[serde(serialize_with = "rounded")]
-    pub rebalance_pause_seconds: f64,
-    /// Seconds between two commits of a partition, as far as polls can tell them apart; null before the second poll.
-    #[serde(serialize_with = "rounded_if_known")]
-    pub commit_interval_seconds: Option<f64>,
-    /// Records per second that the group did not exceed with any number of replicas, because they share something that is
-    /// at its limit, such as a database or a quota; null where none was found.
-    #[serde(rename = "ceilingRecordsPerSecond", serialize_with = "rounded_rate")]
-    pub ceiling: Option<RecordsPerSecond>,
-}
-
-/// The throughput of one replica at full load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Capacity {
-    /// The estimate; null where there is neither a measurement nor a hint.
-    #[serde(rename = "recordsPerSecondPerReplica", serialize_with = "rounded_rate")]
-    pub per_replica: Option<RecordsPerSecond>,
-    /// Where the estimate comes from.
-    pub source: CapacitySource,
-    /// Seconds at full load that it was measured over, summed over the members. What is old counts for less.
-    #[serde(serialize_with = "rounded")]
-    pub evidence_seconds: f64,
-    /// Seconds since a member was last seen at full load; null where none was.
-    #[serde(serialize_with = "rounded_if_known")]
-    pub age_seconds: Option<f64>,
-}
-
-/// Where a capacity comes from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum CapacitySource {
-    /// Unknown: no member has been at full load for long enough, and there is no hint.
-    #[default]
-    Unknown,
-    /// `capacityPerReplica`.
-    Hint,
-    /// Measured on members that had work waiting all the time.
-    Measured,
-    /// Members below full load were faster than what was measured at full load.
-    LowerBound,
-}
-
-/// The age of the oldest record not yet consumed, from our own history of end offsets; record timestamps are the
-/// producers' and prove nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum TimeLag {
-    /// Nothing is known.
-    #[default]
-    Unknown,
-    /// This old, interpolated between two polls.
-    Seconds(Duration),
-    /// Older than the history reaches: at least this old.
-    AtLeast(Duration),
-}
-
-impl fmt::Display for TimeLag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unknown => f.write_str("unknown"),
-            Self::Seconds(age) => write!(f, "{}", short(*age)),
-            Self::AtLeast(age) => write!(f, ">{}", short(*age)),
-        }
-    }
-}
-
-/// What is estimated of one partition, beside its lag.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct PartitionEstimate {
-    /// The age of its oldest record not yet consumed.
-    pub time_lag: TimeLag,
-    /// Records that the group commits per second; nothing until two polls have been compared.
-    pub consumption_rate: Option<RecordsPerSecond>,
-}
-
 /// One replica count that was considered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -153,15 +61,20 @@ pub struct Candidate {
     pub prediction: Option<Prediction>,
 }
 
-/// What a replica count is predicted to bring within the next ten minutes or so, in whole numbers, and how it would have
-/// done so far.
+/// What a replica count is predicted to bring at the present load, in whole numbers, and how it would have done so far. The
+/// decision says how far the prediction looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Prediction {
-    /// Records that would be read later than the objective.
+    /// The highest time lag from now until the end of the prediction, in seconds.
+    pub worst_wait_seconds: u64,
+    /// Seconds until the time lag is within the objective and stays there: 0 where it never leaves it, null where that takes
+    /// more than an hour.
+    pub within_objective_seconds: Option<u64>,
+    /// Seconds until no backlog is left; null where that takes more than an hour.
+    pub caught_up_seconds: Option<u64>,
+    /// Records that will be read later than the objective, or are unread and older than that at the end of the prediction.
     pub late_records: u64,
-    /// Seconds until no backlog is left; null where it never ends.
-    pub restore_seconds: Option<u64>,
     /// Replica-seconds until the end of the prediction.
     pub replica_seconds: u64,
     /// The cost of changing to it, and from it to the count that is enough afterwards, in replica-seconds.
@@ -224,8 +137,14 @@ pub struct Decision {
     pub workload: Workload,
     /// How many replicas there should be now.
     pub desired: Replicas,
+    /// The rule of the policy.
+    pub rule: Rule,
     /// The replica counts considered, fewest first.
     pub candidates: Vec<Candidate>,
+    /// How far their predictions look; nothing where none is predicted.
+    pub predicted_for: Option<Duration>,
+    /// How the last predictions came true, oldest first.
+    pub predictions: Vec<PredictionRecord>,
     /// The one thing that bound the decision.
     pub reason: Reason,
     /// What will change it.
@@ -302,21 +221,4 @@ impl fmt::Display for Outlook {
         }
         if parts.is_empty() { f.write_str("nothing but a change of the spec") } else { f.write_str(&parts.join("; ")) }
     }
-}
-
-/// Digits beyond these say nothing in an estimate.
-fn thousandths(number: f64) -> f64 {
-    (number * 1_000.0).round() / 1_000.0
-}
-
-fn rounded<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(thousandths(*number))
-}
-
-fn rounded_if_known<S: Serializer>(number: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
-    number.map(thousandths).serialize(serializer)
-}
-
-fn rounded_rate<S: Serializer>(rate: &Option<RecordsPerSecond>, serializer: S) -> Result<S::Ok, S::Error> {
-    rate.map(|rate| thousandths(rate.0)).serialize(serializer)
 }

@@ -74,13 +74,26 @@ impl Engine {
         prepare(policy, facts, state, observation, &lag, &sizing, allowed, workload.spec);
         let (lag, sizing, quiet) = (&lag, &sizing, state.quiet);
         let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, quiet, awaited };
-        let RuleOutput { desired, reason, candidates, outlook, findings } = decide::decide(&input, state);
+        let RuleOutput { desired, reason, candidates, predicted_for, outlook, findings } =
+            decide::decide(&input, state);
         let findings = state.with_earlier_findings(findings, lag, facts.estimator.step_s > 0.0);
 
         let (now, estimator) = (observation.at, &facts.estimator);
         let partitions = estimator.partitions(now, lag);
         let mut model = estimator.model(observation, lag, &partitions, facts.useful_members);
         model.capacity = estimator.capacity.for_people(now, policy.capacity_hint, sizing);
+        let predictions = match (&mut state.rule, policy.rule) {
+            (RuleState::TimeLag(state), Rule::TimeLag(objective)) => {
+                state.accuracy.observe(now, model.time_lag, objective);
+                if desired > workload.spec {
+                    let chosen = candidates.iter().find(|candidate| candidate.replicas == desired);
+                    let within_seconds = chosen.and_then(|chosen| chosen.prediction?.within_objective_seconds);
+                    state.accuracy.note_decision(now, workload.spec, desired, within_seconds);
+                }
+                state.accuracy.past()
+            }
+            (RuleState::TimeLag(_) | RuleState::LagPerReplica(_), _) => Vec::new(),
+        };
         let group = observation.group.as_ref().map_err(Clone::clone);
         let decision = Decision {
             consumer_group: observation.consumer_group.clone(),
@@ -90,7 +103,10 @@ impl Engine {
             members: group.map(|group| group.members.len()),
             model,
             partitions,
+            rule: policy.rule,
             candidates,
+            predicted_for,
+            predictions,
             outlook,
             lag: lag.clone(),
             workload,

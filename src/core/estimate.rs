@@ -24,8 +24,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{length, seconds_between};
-use super::decision::{Model, PartitionEstimate, TimeLag};
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
+use super::model::{Model, PartitionEstimate, TimeLag};
 use super::observation::{GroupState, Observation};
 use super::persisted::{Recent, persisted};
 use super::policy::Objective;
@@ -507,10 +507,13 @@ impl Estimator {
         partitions: &[PartitionEstimate],
         useful_members: Option<u32>,
     ) -> Model {
-        let rates = || partitions.iter().map(|partition| Some(partition.consumption_rate?.0)).sum::<Option<f64>>();
+        let rates = || partitions.iter().map(|partition| partition.consumption_rate);
+        let whole = rates().map(|rate| Some(rate?.0)).sum::<Option<f64>>().filter(|_| lag.complete);
+        let known: f64 = rates().flatten().map(|rate| rate.0).sum();
         Model {
             arrival_rate: self.recent_arrival_rate(observation.at, lag),
-            consumption_rate: if lag.complete { rates().map(RecordsPerSecond) } else { None },
+            consumption_rate: whole.map(RecordsPerSecond),
+            consumption_at_least: (whole.is_none() && known > 0.0).then_some(RecordsPerSecond(known)),
             time_lag: oldest(lag, partitions),
             useful_members,
             start_delay_seconds: self.delays.longest_start_s(),

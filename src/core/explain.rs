@@ -2,13 +2,16 @@
 //! demo, Events, the log and the page.
 
 use std::cmp::Reverse;
+use std::fmt;
 use std::time::Duration;
 
-use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource, Prediction};
+use super::accuracy::PredictionRecord;
+use super::decision::{Candidate, CandidateVerdict, Prediction};
 use super::kind::GroupKind;
+use super::model::{Capacity, CapacitySource, Model};
 use super::printable::printable;
 use super::units::{RecordsPerSecond, grouped, short};
-use super::view::{DecisionView, LagView, PartitionView, TimeLagView};
+use super::view::{DecisionView, LagView, PartitionView, TimeLagView, WithoutCommit};
 
 /// Partitions listed: about a screen. The rest is summed up.
 const PARTITIONS_SHOWN: usize = 20;
@@ -33,6 +36,8 @@ pub struct Explanation {
 /// A table of texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextTable {
+    /// What it shows; empty where that needs no words.
+    pub caption: String,
     /// The columns' names; empty where the column needs none.
     pub header: Vec<&'static str>,
     /// The columns of numbers, which end at the right.
@@ -54,12 +59,6 @@ pub fn explain(view: &DecisionView) -> Explanation {
 }
 
 impl DecisionView {
-    /// A change in a line, for Events and the log: `3 -> 6: why`, with `how` it is done behind the numbers.
-    pub fn change_text(&self, how: &str) -> String {
-        let current = self.current_replicas.map_or(UNKNOWN.to_owned(), |current| current.0.to_string());
-        format!("{current} -> {}{how}: {}", self.desired_replicas.0, self.reason.message)
-    }
-
     /// The time lag: `24s`, `>5m` where it is older than the history, `?` where it is not known.
     pub fn time_lag_text(&self) -> String {
         self.time_lag.map_or(UNKNOWN.to_owned(), TimeLagView::text)
@@ -74,12 +73,22 @@ impl TimeLagView {
 }
 
 impl LagView {
-    /// The lag in records: `900`, `>=900` where it is not complete, `?` where nothing is known.
+    /// The lag in records: `900`, `>=900` where that is not all of it, `?` where nothing is known.
     pub fn text(&self) -> String {
-        match (self.total_records, self.complete) {
+        match (self.total_records, self.complete && self.without_commit.is_none()) {
             (Some(total), true) => grouped(total),
             (Some(total), false) => format!(">={}", grouped(total)),
             (None, _) => UNKNOWN.to_owned(),
+        }
+    }
+}
+
+impl Model {
+    /// Records that the group commits per second: `149`, `>=149` where some partitions are not known, `?` where none is.
+    pub fn consumption_text(&self) -> String {
+        match self.consumption_at_least {
+            Some(at_least) => format!(">={at_least}"),
+            None => rate_text(self.consumption_rate),
         }
     }
 }
@@ -96,21 +105,26 @@ fn headline(view: &DecisionView) -> String {
         Some(current) => format!("{desired} instead of {}", current.0),
         None => desired.to_string(),
     };
-    if view.wanted_replicas == desired {
-        now
-    } else {
-        format!("{now}; the policy alone results in {}", view.wanted_replicas.0)
-    }
+    let wanted = view.wanted_replicas;
+    if wanted == desired { now } else { format!("{now}; {} wanted, but held back", wanted.0) }
 }
+
+/// Findings that say what is not known, and not that something is wrong.
+const NOTES: [&str; 2] = ["CapacityUnknown", "ObjectiveTooShort"];
 
 fn lines(view: &DecisionView) -> Vec<(&'static str, String)> {
     let why = &view.reason.message;
-    let mut lines = vec![("why", why.clone()), ("then", view.outlook.to_string())];
+    // What could not be read is in the lines below.
+    let findings = || view.findings.iter().filter(|finding| finding.name != "DataIncomplete");
+    let (notes, problems): (Vec<_>, Vec<_>) = findings().partition(|finding| NOTES.contains(&finding.name));
+    let mut lines: Vec<_> = problems.iter().map(|problem| ("problem", problem.message.clone())).collect();
+    lines.extend([("why", why.clone()), ("then", view.outlook.to_string())]);
     if let Some(missing) = view.lag.missing.as_ref().filter(|missing| !why.contains(*missing)) {
         lines.push(("lacks", missing.clone()));
     }
     let group = &view.group;
     let text = match (group.state, group.members, &group.unknown) {
+        (Some(state), Some(1), _) => format!("{state:?}, 1 member"),
         (Some(state), Some(members), _) => format!("{state:?}, {members} members"),
         (_, _, Some(why)) => format!("unknown: {why}"),
         (_, _, None) => "unknown".to_owned(),
@@ -120,13 +134,35 @@ fn lines(view: &DecisionView) -> Vec<(&'static str, String)> {
         lines.push(("kind", group.kind.to_string()));
     }
     lines.extend(capacity(&view.model.capacity).map(|text| ("each", text)));
+    lines.extend(accuracy(&view.predictions).map(|text| ("trust", text)));
     if let (Some(why), Some(assumed)) = (&view.current_replicas_unknown, view.assumed_replicas) {
         lines.push(("note", format!("{assumed} assumed now, because {why}; set them with --current N")));
     }
-    // What could not be read is in the lines above.
-    let findings = view.findings.iter().filter(|finding| finding.name != "DataIncomplete");
-    lines.extend(findings.map(|finding| ("note", finding.message.clone())));
+    lines.extend(view.lag.without_commit.as_ref().map(|these| ("note", these.to_string())));
+    lines.extend(notes.iter().map(|note| ("note", note.message.clone())));
     lines
+}
+
+impl fmt::Display for WithoutCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { partitions, first, records } = self;
+        let records = grouped(*records);
+        match partitions {
+            1 => write!(f, "Partition {first} has no commit: its {records} records are not counted")?,
+            count => {
+                write!(f, "{count} partitions have no commit ({first}, …): their {records} records are not counted")?
+            }
+        }
+        f.write_str(
+            ", because a new consumer starts at the end. Count them with offsetReset: earliest (--offset-reset earliest).",
+        )
+    }
+}
+
+/// How the last predictions came true.
+fn accuracy(records: &[PredictionRecord]) -> Option<String> {
+    let texts: Vec<_> = records.iter().map(PredictionRecord::to_string).collect();
+    (!texts.is_empty()).then(|| format!("Back within the objective after a scale-up: {}.", texts.join("; ")))
 }
 
 /// The capacity of a replica, and where it comes from.
@@ -149,78 +185,99 @@ fn capacity(capacity: &Capacity) -> Option<String> {
 fn candidates(view: &DecisionView) -> TextTable {
     let has = |present: fn(&Candidate) -> bool| view.candidates.iter().any(present);
     if has(|candidate| candidate.prediction.is_some()) {
-        return predictions(&view.candidates);
+        return predictions(view);
     }
     // With a time lag as the objective no candidate has a lag of its own.
     let has_lag = has(|candidate| candidate.lag_per_replica.is_some());
     let row = |candidate: &Candidate| {
         let lag = has_lag.then(|| candidate.lag_per_replica.map_or("-".to_owned(), grouped));
-        let verdict = match candidate.verdict {
-            CandidateVerdict::Wanted => "wanted for the lag, but held back (see why)",
-            CandidateVerdict::MissesObjective => "too few: more lag each than the threshold",
-            other => verdict(other),
-        };
-        [Some(candidate.replicas.0.to_string()), lag, Some(verdict.to_owned())].into_iter().flatten().collect()
+        [Some(candidate.replicas.0.to_string()), lag, Some(verdict(candidate))].into_iter().flatten().collect()
     };
     let header = if has_lag { vec!["REPLICAS", "LAG EACH", "VERDICT"] } else { vec!["REPLICAS", "VERDICT"] };
-    TextTable { numbers: 0..header.len() - 1, header, rows: view.candidates.iter().map(row).collect() }
+    TextTable {
+        caption: String::new(),
+        numbers: 0..header.len() - 1,
+        header,
+        rows: view.candidates.iter().map(row).collect(),
+    }
 }
 
 impl Candidate {
     /// What it is predicted to bring, in a line; nothing where that can't be predicted.
     pub fn line(&self) -> Option<String> {
-        let Prediction { late_records, total_cost_replica_seconds: cost, .. } = self.prediction.as_ref()?;
-        let (late, cost) = (grouped(*late_records), grouped(*cost));
-        let restored = match restored_in(self.prediction.as_ref()).as_str() {
-            "never" => "never restored".to_owned(),
-            "now" => "nothing to restore".to_owned(),
-            after => format!("restored in {after}"),
-        };
-        let (replicas, verdict) = (self.replicas, verdict(self.verdict));
-        Some(format!("{replicas}: {late} late records, {restored}, cost {cost} replica-seconds; {verdict}"))
+        let prediction = self.prediction.as_ref()?;
+        let Prediction { worst_wait_seconds, late_records, .. } = prediction;
+        let within = after(prediction.within_objective_seconds);
+        let caught_up = after(prediction.caught_up_seconds);
+        let (replicas, wait, late) = (self.replicas, whole_seconds(*worst_wait_seconds), grouped(*late_records));
+        let verdict = verdict(self);
+        Some(format!(
+            "{replicas}: longest wait {wait}, within the objective {within}, caught up {caught_up}, {late} late records; {verdict}"
+        ))
     }
 }
 
-/// The time until no backlog is left.
-fn restored_in(prediction: Option<&Prediction>) -> String {
-    prediction.map_or(UNKNOWN.to_owned(), |it| match it.restore_seconds {
+/// When something will be: `in 50s`, `now`, `never`.
+fn after(seconds: Option<u64>) -> String {
+    match seconds {
         None => "never".to_owned(),
         Some(0) => "now".to_owned(),
-        Some(after) => short(Duration::from_secs(after)),
-    })
+        Some(seconds) => format!("in {}", whole_seconds(seconds)),
+    }
 }
 
 /// What each replica count is predicted to bring.
-fn predictions(candidates: &[Candidate]) -> TextTable {
+fn predictions(view: &DecisionView) -> TextTable {
     let row = |candidate: &Candidate| {
-        let whole = |number: Option<u64>| number.map_or(UNKNOWN.to_owned(), grouped);
         let prediction = candidate.prediction.as_ref();
+        let text = |text: fn(&Prediction) -> String| prediction.map_or(UNKNOWN.to_owned(), text);
         vec![
             candidate.replicas.0.to_string(),
-            whole(prediction.map(|it| it.late_records)),
-            restored_in(prediction),
-            whole(prediction.map(|it| it.replica_seconds)),
-            whole(prediction.map(|it| it.total_cost_replica_seconds)),
-            verdict(candidate.verdict).to_owned(),
+            text(|it| whole_seconds(it.worst_wait_seconds)),
+            text(|it| after(it.within_objective_seconds)),
+            text(|it| after(it.caught_up_seconds)),
+            text(|it| grouped(it.late_records)),
+            (24 * u64::from(candidate.replicas.0)).to_string(),
+            verdict(candidate),
         ]
     };
+    let span =
+        view.predicted_for_seconds.map_or(String::new(), |span| format!(" for the next {}", whole_seconds(span)));
+    let objective = view.objective_seconds.map_or(String::new(), |objective| {
+        format!(". A record is late where it waits longer than {}", whole_seconds(objective))
+    });
     TextTable {
-        header: vec!["REPLICAS", "LATE RECORDS", "RESTORED IN", "REPLICA-SECONDS", "COST", "VERDICT"],
-        numbers: 0..5,
-        rows: candidates.iter().map(row).collect(),
+        caption: format!("Predicted{span}, at the present load{objective}."),
+        header: vec![
+            "REPLICAS",
+            "LONGEST WAIT",
+            "WITHIN OBJECTIVE",
+            "CAUGHT UP",
+            "LATE RECORDS",
+            "HOURS/DAY",
+            "VERDICT",
+        ],
+        numbers: 0..6,
+        rows: view.candidates.iter().map(row).collect(),
     }
 }
 
-fn verdict(verdict: CandidateVerdict) -> &'static str {
-    match verdict {
-        CandidateVerdict::Chosen => "chosen",
-        CandidateVerdict::Wanted => "wanted, but held back (see why)",
-        CandidateVerdict::MissesObjective => "too few: leaves more records late",
-        CandidateVerdict::MoreThanNeeded => "more than needed",
-        CandidateVerdict::NotProvedYet => "may be enough, but has not proved it yet",
-        CandidateVerdict::Unmeasured => "unknown: the capacity of a replica was not measured",
-        CandidateVerdict::OutOfBounds => "outside of what the limits and the partitions allow",
+/// Whether it was chosen, and why not.
+fn verdict(candidate: &Candidate) -> String {
+    match (candidate.verdict, &candidate.prediction) {
+        (CandidateVerdict::Chosen, _) => "chosen",
+        (CandidateVerdict::Wanted, _) => "wanted, but held back",
+        (CandidateVerdict::MissesObjective, Some(_)) => "too few",
+        (CandidateVerdict::MissesObjective, None) => "too few: more lag each than the threshold",
+        (CandidateVerdict::MoreThanNeeded, _) => "more than needed",
+        (CandidateVerdict::NotProvedYet, Some(Prediction { steady_seconds: Some(steady), .. })) if *steady > 0 => {
+            return format!("would have kept up for {}, not long enough yet", whole_seconds(*steady));
+        }
+        (CandidateVerdict::NotProvedYet, _) => "may be enough, not proved yet",
+        (CandidateVerdict::Unmeasured, _) => "unknown: what one replica reads was not measured",
+        (CandidateVerdict::OutOfBounds, _) => "outside of the limits or the partitions",
     }
+    .to_owned()
 }
 
 fn partitions(all: &[PartitionView]) -> (TextTable, Option<String>) {
@@ -236,11 +293,12 @@ fn partitions(all: &[PartitionView]) -> (TextTable, Option<String>) {
             number(it.committed_offset, if it.note.is_some() { "-" } else { UNKNOWN }),
             number(it.start_offset, UNKNOWN),
             number(it.end_offset, UNKNOWN),
-            it.lag_records.map_or(UNKNOWN.to_owned(), grouped),
+            lag(it),
             it.unknown.clone().or_else(|| it.note.clone()).unwrap_or_default(),
         ]
     };
     let table = TextTable {
+        caption: String::new(),
         header: vec!["TOPIC", "PARTITION", "COMMITTED", "START", "END", "LAG", ""],
         numbers: 1..6,
         rows: shown.iter().map(row).collect(),
@@ -248,6 +306,16 @@ fn partitions(all: &[PartitionView]) -> (TextTable, Option<String>) {
     let lag = rest.iter().filter_map(|it| it.lag_records).fold(0, u64::saturating_add);
     let more = format!("and {} partitions more, with a lag of {} together", rest.len(), grouped(lag));
     (table, (!rest.is_empty()).then_some(more))
+}
+
+/// The lag: a lower bound where records are not counted.
+fn lag(partition: &PartitionView) -> String {
+    let at_least = if partition.is_lower_bound { ">=" } else { "" };
+    partition.lag_records.map_or(UNKNOWN.to_owned(), |lag| format!("{at_least}{}", grouped(lag)))
+}
+
+fn whole_seconds(seconds: u64) -> String {
+    short(Duration::from_secs(seconds))
 }
 
 /// Seconds as people write a duration.

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantNames};
+
 use super::lag::{GroupLag, LagOfPartition};
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, IntoStaticStr, VariantNames)]
 pub enum Finding {
     /// The capacity of a replica is unknown.
     CapacityUnknown,
@@ -69,31 +71,11 @@ pub enum Finding {
 
 impl Finding {
     /// The names of all findings, which are the types of the conditions.
-    pub const NAMES: [&str; 9] = [
-        "CapacityUnknown",
-        "HotPartition",
-        "StuckPartition",
-        "ThroughputCeiling",
-        "ObjectiveUnreachable",
-        "ObjectiveTooShort",
-        "DataIncomplete",
-        "RescaleTimeout",
-        "RetentionRisk",
-    ];
+    pub const NAMES: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
 
     /// The finding's name.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::CapacityUnknown => "CapacityUnknown",
-            Self::HotPartition { .. } => "HotPartition",
-            Self::StuckPartition { .. } => "StuckPartition",
-            Self::ThroughputCeiling { .. } => "ThroughputCeiling",
-            Self::ObjectiveUnreachable { .. } => "ObjectiveUnreachable",
-            Self::ObjectiveTooShort { .. } => "ObjectiveTooShort",
-            Self::DataIncomplete { .. } => "DataIncomplete",
-            Self::RescaleTimeout { .. } => "RescaleTimeout",
-            Self::RetentionRisk { .. } => "RetentionRisk",
-        }
+        self.into()
     }
 
     /// Whether an observation can show that it is over. `is_measured`: it follows another one without a gap.
@@ -119,40 +101,41 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CapacityUnknown => f.write_str(
-                "Capacity unknown: no replica has been at full load yet. It is measured once there is a backlog; or set spec.capacityPerReplica.",
+                "What one replica reads is unknown: none has been at full load yet. It is measured once there is a backlog; or set spec.capacityPerReplica (--capacity).",
             ),
             Self::HotPartition { partition, arrival_rate, capacity } => write!(
                 f,
-                "Partition {partition} gets {arrival_rate} records/s and one member reads {capacity} at most: more replicas do not help; spread its keys or make the consumer faster."
+                "Partition {partition} gets {arrival_rate} records/s, and one member reads {capacity}/s at most. More replicas do not help: spread its keys, or make the consumer faster."
             ),
             Self::StuckPartition { partition, lag, stuck_for } => write!(
                 f,
-                "Partition {partition} has not been read for {} while others have, with a lag of {lag}: look for a record that its consumer can't handle.",
+                "Partition {partition} has not been read for {} while others have, and its lag is {lag}. If its member reads its other partitions, the partition is paused; else look for a record that the consumer can't handle.",
                 short(*stuck_for)
             ),
             Self::ThroughputCeiling { throughput } => write!(
                 f,
-                "The group does not exceed {throughput} records/s, whatever the replicas: look at what they share (a database, a quota)."
+                "The group does not exceed {throughput} records/s with any number of replicas. Look at what they share (a database, a quota)."
             ),
             Self::ObjectiveUnreachable { replicas, late_records } => write!(
                 f,
-                "No number of replicas that is allowed keeps the objective now: with {replicas}, {} records would be late.",
+                "No number of replicas that is allowed keeps the objective now: with {}, {} records will be late.",
+                replicas.0,
                 grouped(*late_records)
             ),
             Self::ObjectiveTooShort { shortest } => write!(
                 f,
-                "The objective is shorter than a poll, a rebalance and a commit together; {} is the shortest that can be kept.",
+                "The objective is shorter than a poll, a rebalance and a commit together: {} is the shortest that can be kept.",
                 short(*shortest)
             ),
             Self::DataIncomplete { missing } => write!(f, "Not everything can be read: {missing}."),
             Self::RescaleTimeout { wanted, waited } => write!(
                 f,
-                "{wanted} were set {} ago and have not all joined the group: look at the pods.",
+                "{wanted} were set {} ago, and not all have joined the group. Look at the pods.",
                 short(*waited)
             ),
             Self::RetentionRisk { partition, left } => write!(
                 f,
-                "Unread records of partition {partition} will be deleted in about {}: raise the topic's retention.ms or make reading faster.",
+                "Unread records of partition {partition} will be deleted in about {}. Raise the topic's retention.ms, or make reading faster.",
                 short(*left)
             ),
         }

@@ -10,7 +10,7 @@ use super::persisted::{Persisted, persisted};
 use super::state::PolicyState;
 
 /// What this version writes, and the only one that it reads.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Bytes of a saved memory at most: it is a part of an object's status, which a watch sends to every controller.
 const MOST_BYTES: usize = 16 << 10;

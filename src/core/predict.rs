@@ -4,17 +4,21 @@
 //! move, then as many members as asked for. Arrivals go on as they are, a little higher, until the surge that they may
 //! belong to is over. Records that are read later than the objective are counted.
 
+mod arrivals;
 #[cfg(test)]
 mod invariants;
+mod time_lag;
 
 use std::borrow::Cow;
+
+use arrivals::ArrivalCourse;
+pub(super) use arrivals::MARGIN;
+use time_lag::TimeLagCourse;
 
 use super::estimate::surges::SurgeRemaining;
 use super::sizing::Sizing;
 
-/// Arrivals are assumed this much higher: it covers the noise of the rates. The lag itself is the second buffer.
-const MARGIN: f64 = 0.10;
-/// Seconds for which that holds for the present members or fewer: noise is no trend, and the longer one has lasted the
+/// Seconds for which arrivals are assumed higher by the margin, for the present members or fewer: noise is no trend, and the longer one has lasted the
 /// more of it is in the rates. Where the size of a jump is chosen it holds for good.
 const MARGIN_LASTS_S: f64 = 60.0;
 /// The shortest horizon, in seconds. It exceeds twice the dead time and the objective.
@@ -26,16 +30,11 @@ const MOST_STEPS: f64 = 150.0;
 /// A backlog of less than so many seconds of arrivals is none, however often the group is read.
 pub(super) const CAUGHT_UP_S: f64 = 5.0;
 /// What comes after the horizon is looked at no further than this, in seconds.
-const TAIL_S: f64 = 3600.0;
-/// A late record costs so many times what it takes to read it. Lateness dominates all the same: 10 gives the same
-/// decisions within noise.
-pub(super) const LATE_PRICE: f64 = 20.0;
+pub(super) const TAIL_S: f64 = 3600.0;
 /// Where a lower level must prove that it carries the load, its members work a little slower than real ones.
 pub(super) const SPEED: f64 = 0.97;
 /// A little faster, where the capacity is not proved yet: going there measures it.
 pub(super) const SPEED_UNPROVED: f64 = 1.1;
-/// One member standing still for a second costs so many replica-seconds.
-const PAUSE_PRICE: f64 = 1.5;
 /// This share of the horizon's records may be late without consequence: less is noise of the prediction.
 const NEGLIGIBLE: f64 = 0.002;
 
@@ -46,10 +45,14 @@ pub(super) struct PredictionInput {
     pub(super) objective_s: f64,
     /// The time lag of a group that keeps up, in seconds: what arrives between two polls and between two commits.
     pub(super) caught_up_s: f64,
+    /// Seconds between two commits of a partition: the time lag that even a group without a backlog reaches.
+    pub(super) commit_interval_s: f64,
     /// Records/s of each partition.
     pub(super) rates: Vec<f64>,
     /// Records of each partition that are not read yet.
     pub(super) backlogs: Vec<f64>,
+    /// The age of the oldest of them, in seconds.
+    pub(super) ages_s: Vec<f64>,
     /// For each partition, the records that arrived since `objective_s` ago, since one `past_step_s` later, and so on.
     pub(super) past: Vec<f64>,
     /// Seconds between two of them.
@@ -114,6 +117,29 @@ pub(super) struct QueuePrediction {
     pub(super) late_within: f64,
     /// Seconds until no backlog is left; at most the horizon and an hour.
     pub(super) restored_s: f64,
+    /// The highest time lag from now until the horizon, in seconds.
+    pub(super) worst_wait_s: f64,
+    /// Seconds until the time lag is within the objective and stays there; 0 where it never leaves it, at most the horizon
+    /// and an hour.
+    pub(super) within_objective_s: f64,
+}
+
+/// Whether a partition of this rate gets more than a member of this capacity can carry, the margin counted.
+pub(super) fn is_hot(rate: f64, capacity: f64) -> bool {
+    rate * (1.0 + MARGIN) > capacity
+}
+
+/// What comes after the horizon.
+#[derive(Clone, Copy, Debug)]
+struct Tail {
+    /// Records that are unread and too old at the horizon.
+    too_old: f64,
+    /// Records that are late from then on.
+    late: f64,
+    /// Seconds until no backlog is left.
+    restored_s: f64,
+    /// Seconds until the time lag is within the objective.
+    within_objective_s: f64,
 }
 
 /// The queues of some members, one each but for partitions that are set apart. A position counts records from now: what has arrived by now is at or below 0.
@@ -124,32 +150,12 @@ struct Queues {
     capacity: Vec<f64>,
     /// As [`PredictionInput::past`], a row per queue.
     past: Vec<f64>,
+    /// Records that are not read yet now, and the age of the oldest of them, in seconds.
+    backlog: Vec<f64>,
+    oldest_s: Vec<f64>,
     /// For each partition its queue.
     owners: Vec<u32>,
     ceiling: f64,
-}
-
-/// Arrivals after now: as they are for `lasts_s` seconds, then only a share of them; and more by the margin for
-/// `margin_s` seconds.
-#[derive(Clone, Copy, Debug)]
-struct ArrivalCourse {
-    lasts_s: f64,
-    share: f64,
-    margin_s: f64,
-}
-
-impl ArrivalCourse {
-    /// Seconds of the present rate, with the margin, that arrive until a time.
-    fn seconds_until(self, time_s: f64) -> f64 {
-        let without = |time_s: f64| time_s.min(self.lasts_s) + self.share * (time_s - self.lasts_s).max(0.0);
-        without(time_s) + MARGIN * without(time_s.min(self.margin_s))
-    }
-
-    /// The share of the present rate at a time, with the margin.
-    fn share_at(self, time_s: f64) -> f64 {
-        let margin = if time_s < self.margin_s { MARGIN } else { 0.0 };
-        (1.0 + margin) * if time_s < self.lasts_s { 1.0 } else { self.share }
-    }
 }
 
 /// A time of a roll-out, worked out once for all queues.
@@ -165,8 +171,18 @@ enum Moment {
 #[derive(Clone, Debug)]
 struct Prefix {
     until_s: f64,
-    /// For each course: late records so far, and each partition's position then.
-    courses: Vec<(f64, Vec<f64>)>,
+    /// For each course what has happened until then.
+    courses: Vec<PrefixCourse>,
+}
+
+/// What has happened until new members are there.
+#[derive(Clone, Debug)]
+struct PrefixCourse {
+    /// Late records so far.
+    late: f64,
+    time_lag: TimeLagCourse,
+    /// Each partition's position.
+    positions: Vec<f64>,
 }
 
 impl PredictionInput {
@@ -190,14 +206,9 @@ impl PredictionInput {
         self.sizing.rate_of_replica(self.capacity)
     }
 
-    /// The price of late records, in replica-seconds.
-    pub(super) fn late_price(&self, late: f64) -> f64 {
-        LATE_PRICE * late / self.capacity_of_replica()
-    }
-
-    /// Whether a partition gets more than one member can carry, the margin counted.
+    /// Whether a partition gets more than one member can carry.
     pub(super) fn is_hot(&self, partition: usize) -> bool {
-        self.rates[partition] * (1.0 + MARGIN) > self.capacity
+        is_hot(self.rates[partition], self.capacity)
     }
 
     /// Records/s that so many replicas can read at most.
@@ -266,6 +277,8 @@ impl PredictionInput {
             position: vec![0.0; count],
             rate: vec![0.0; count],
             past: vec![0.0; count * width],
+            backlog: vec![0.0; count],
+            oldest_s: vec![0.0; count],
             capacity: capacities,
             owners,
             ceiling,
@@ -274,6 +287,8 @@ impl PredictionInput {
             let owner = *owner as usize;
             queues.position[owner] += positions(partition);
             queues.rate[owner] += self.rates[partition];
+            queues.backlog[owner] += self.backlogs[partition];
+            queues.oldest_s[owner] = queues.oldest_s[owner].max(self.ages_s[partition]);
             let row = &self.past[partition * width..(partition + 1) * width];
             let into = &mut queues.past[owner * width..(owner + 1) * width];
             into.iter_mut().zip(row).for_each(|(sum, more)| *sum += more);
@@ -338,6 +353,35 @@ impl PredictionInput {
         }
     }
 
+    /// The age that the record at a queue's position has at a time, in seconds.
+    fn age_s(&self, queues: &Queues, queue: usize, at_s: f64, course: ArrivalCourse) -> f64 {
+        let position = queues.position[queue];
+        if position >= 0.0 {
+            let rate = queues.rate[queue];
+            return if rate > 0.0 { (at_s - course.time_of(position / rate)).max(0.0) } else { 0.0 };
+        }
+        let (behind, width) = (-position, self.past_width());
+        let row = &queues.past[queue * width..(queue + 1) * width];
+        // Rows begin with what is as old as the objective.
+        let next = row.iter().position(|since| *since < behind).unwrap_or(width);
+        let Some(last) = next.checked_sub(1) else {
+            let (known, backlog) = (row.first().copied().unwrap_or(0.0), queues.backlog[queue]);
+            let share = if backlog > known { ((behind - known) / (backlog - known)).min(1.0) } else { 0.0 };
+            return at_s + self.objective_s + share * (queues.oldest_s[queue] - self.objective_s).max(0.0);
+        };
+        let (older, newer) = (row[last], row.get(next).copied().unwrap_or(0.0));
+        let share = if older > newer { (older - behind) / (older - newer) } else { 0.0 };
+        at_s + (self.objective_s - (last as f64 + share) * self.past_step_s).max(0.0)
+    }
+
+    /// The age of the oldest record that is there and not read, in seconds; 0 where all are.
+    fn time_lag_s(&self, queues: &Queues, at_s: f64, course: ArrivalCourse) -> f64 {
+        let by_now = self.moment(at_s, course);
+        let waits = |queue: &usize| self.arrived(queues, *queue, by_now) - queues.position[*queue] > 0.5;
+        let waiting = (0..queues.rate.len()).filter(waits);
+        waiting.map(|queue| self.age_s(queues, queue, at_s, course)).fold(0.0, f64::max)
+    }
+
     /// Lets the members work from one time to another; gives the time from which no backlog is left, if there is one.
     fn work(
         &self,
@@ -345,9 +389,12 @@ impl PredictionInput {
         (from_s, until_s): (f64, f64),
         course: ArrivalCourse,
         late: &mut f64,
+        time_lag: &mut TimeLagCourse,
     ) -> Option<f64> {
         let mut restored_s = None;
         let mut now_s = from_s;
+        // What was not read until here has waited for longer.
+        time_lag.add(from_s, 0.0, self.time_lag_s(queues, from_s, course), self.objective_s);
         while now_s < until_s {
             let step_s = self.step_s().min(until_s - now_s);
             let end_s = now_s + step_s;
@@ -387,6 +434,7 @@ impl PredictionInput {
             if is_restored && restored_s.is_none() {
                 restored_s = Some(now_s + restored_after_s);
             }
+            time_lag.add(end_s, step_s, self.time_lag_s(queues, end_s, course), self.objective_s);
             now_s = end_s;
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.
@@ -403,13 +451,13 @@ impl PredictionInput {
         restored_s
     }
 
-    /// What is too old at the horizon, what is late from then on, and when the backlog is gone.
-    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> (f64, f64, f64) {
+    /// What comes after the horizon.
+    fn tail(&self, queues: &Queues, horizon_s: f64, course: ArrivalCourse) -> Tail {
         let total: f64 = queues.capacity.iter().sum();
         let share = if total > queues.ceiling { queues.ceiling / total } else { 1.0 };
         let (by_horizon, deadline) =
             (self.moment(horizon_s, course), self.moment(horizon_s - self.objective_s, course));
-        let (mut too_old, mut late, mut restored_s) = (0.0, 0.0, horizon_s);
+        let mut tail = Tail { too_old: 0.0, late: 0.0, restored_s: horizon_s, within_objective_s: horizon_s };
         for queue in 0..queues.rate.len() {
             let inflow = queues.rate[queue] * course.share_at(horizon_s);
             let spare = queues.capacity[queue] * share - inflow;
@@ -420,17 +468,19 @@ impl PredictionInput {
                 _ => TAIL_S,
             };
             let overdue = self.arrived(queues, queue, deadline) - queues.position[queue];
-            too_old += overdue.max(0.0);
+            tail.too_old += overdue.max(0.0);
             if overdue > 0.0 {
-                late += overdue + inflow * lasts_s(left);
+                tail.late += overdue + inflow * lasts_s(left);
             }
             if overdue > 0.0 && lasts_s(left) >= TAIL_S {
                 // Where it gets no better, all records are late at any level; how many wait makes the difference.
-                late += left;
+                tail.late += left;
             }
-            restored_s = f64::max(restored_s, horizon_s + lasts_s(left - self.caught_up_s * queues.rate[queue] - 0.5));
+            let ends_s = |records: f64| horizon_s + lasts_s(records);
+            tail.restored_s = tail.restored_s.max(ends_s(left - self.caught_up_s * queues.rate[queue] - 0.5));
+            tail.within_objective_s = tail.within_objective_s.max(ends_s(left - self.objective_s * inflow));
         }
-        (too_old, late, restored_s)
+        tail
     }
 
     /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
@@ -441,11 +491,11 @@ impl PredictionInput {
         Prefix { until_s, courses: courses.collect() }
     }
 
-    fn present_until(&self, until_s: f64, course: ArrivalCourse) -> (f64, Vec<f64>) {
+    fn present_until(&self, until_s: f64, course: ArrivalCourse) -> PrefixCourse {
         let mut queues = self.queues(self.current, |partition| -self.backlogs[partition]);
-        let mut late = 0.0;
+        let (mut late, mut time_lag) = (0.0, TimeLagCourse::default());
         let began = queues.position.clone();
-        self.work(&mut queues, (0.0, until_s), course, &mut late);
+        self.work(&mut queues, (0.0, until_s), course, &mut late, &mut time_lag);
         // A member takes from all its partitions alike.
         let positions = queues.owners.iter().enumerate().map(|(partition, owner)| {
             let owner = *owner as usize;
@@ -455,7 +505,7 @@ impl PredictionInput {
             arrived - left.clamp(0.0, 1.0) * (arrived + self.backlogs[partition])
         });
         let positions = positions.collect();
-        (late, positions)
+        PrefixCourse { late, time_lag, positions }
     }
 
     /// What each of these levels would bring. While nothing is late, noise is no trend; otherwise the size of a jump is
@@ -477,23 +527,32 @@ impl PredictionInput {
         let mut mean = QueuePrediction::default();
         let weight = 1.0 / self.surge.each().len() as f64;
         for (index, course) in self.courses(margin_s).enumerate() {
-            let (from_s, mut late, mut queues) = if replicas > self.current {
-                let (late, positions) = &prefix.courses[index];
-                (prefix.until_s, *late, self.queues(replicas, |partition| positions[partition]))
+            let of_level = |positions: &[f64]| self.queues_of_level(replicas, |partition| positions[partition]);
+            let (from_s, mut late, mut time_lag, mut queues) = if replicas > self.current {
+                let PrefixCourse { late, time_lag, positions } = &prefix.courses[index];
+                (prefix.until_s, *late, *time_lag, of_level(positions))
             } else if replicas == self.current && self.pending_start_s > 0.0 {
-                let (late, positions) = self.present_until(self.pending_start_s, course);
-                (self.pending_start_s, late, self.queues_of_level(replicas, |partition| positions[partition]))
+                let PrefixCourse { late, time_lag, positions } = self.present_until(self.pending_start_s, course);
+                (self.pending_start_s, late, time_lag, of_level(&positions))
             } else {
-                (0.0, 0.0, self.queues(replicas, |partition| -self.backlogs[partition]))
+                let queues = self.queues(replicas, |partition| -self.backlogs[partition]);
+                (0.0, 0.0, TimeLagCourse::default(), queues)
             };
             // No member works while partitions move.
             let works_from_s = if replicas == self.current { from_s } else { from_s + self.pause_s };
-            let restored_s = self.work(&mut queues, (works_from_s, horizon_s), course, &mut late);
-            let (too_old, late_after, restored_after_s) = self.tail(&queues, horizon_s, course);
-            mean.late += weight * (late + late_after);
-            mean.late_within += weight * (late + too_old);
-            mean.late_after += weight * late_after;
-            mean.restored_s += weight * restored_s.unwrap_or(restored_after_s);
+            let until = (works_from_s, horizon_s);
+            let restored_s = self.work(&mut queues, until, course, &mut late, &mut time_lag);
+            let tail = self.tail(&queues, horizon_s, course);
+            let is_beyond = time_lag.last_s > self.objective_s;
+            mean.late += weight * (late + tail.late);
+            mean.late_within += weight * (late + tail.too_old);
+            mean.late_after += weight * tail.late;
+            mean.restored_s += weight * restored_s.unwrap_or(tail.restored_s);
+            mean.worst_wait_s += weight * time_lag.worst_s;
+            mean.within_objective_s += weight * if is_beyond { tail.within_objective_s } else { time_lag.within_s };
+        }
+        if self.total_rate() > 0.0 {
+            mean.worst_wait_s = mean.worst_wait_s.max(self.commit_interval_s);
         }
         mean
     }
@@ -508,28 +567,6 @@ impl PredictionInput {
         let LevelAssignment { owners, members, .. } = self.assignment(replicas).into_owned();
         let capacity = if replicas > 0 { self.capacity } else { 0.0 };
         self.filled(owners, vec![capacity; members], self.ceiling(replicas), positions)
-    }
-
-    /// The level that is enough once the backlog is gone: the cheapest in replicas and records that pile up.
-    pub(super) fn enough(&self, levels: &[u32]) -> u32 {
-        let share = if self.surge.median() < self.horizon_s() { self.steady_share } else { 1.0 };
-        let mut loads = Vec::new();
-        let mut cost = |replicas: u32| {
-            let assignment = self.assignment(replicas);
-            loads.clear();
-            loads.resize(assignment.members, 0.0);
-            assignment
-                .owners
-                .iter()
-                .zip(&self.rates)
-                .for_each(|(owner, rate)| loads[*owner as usize] += (1.0 + MARGIN) * share * rate);
-            let total: f64 = loads.iter().sum();
-            let served: f64 = loads.iter().map(|load| load.min(self.capacity)).sum();
-            let unserved = total - served.min(self.ceiling(replicas));
-            f64::from(replicas) + self.late_price(unserved)
-        };
-        let costs = levels.iter().filter(|level| **level > 0).map(|level| (*level, cost(*level)));
-        costs.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(self.current, |(level, _)| level)
     }
 
     /// The arrival rate of the whole group from which a present member gets more than its capacity; nothing while nothing
@@ -552,45 +589,4 @@ impl PredictionInput {
         let tolerance = if self.ceilings.is_empty() { 0.99 } else { 0.97 };
         served(replicas) >= tolerance * served(self.current)
     }
-
-    /// The price of a change, in replica-seconds: new replicas that do not work yet, and the standstill.
-    pub(super) fn move_price(&self, from: u32, to: u32) -> f64 {
-        let most = f64::from(from.max(to));
-        if from == to || most == 0.0 {
-            return 0.0;
-        }
-        let moving = if self.sizing.is_sticky() { f64::from(from.abs_diff(to)) / most } else { 1.0 };
-        f64::from(to.saturating_sub(from)) * self.mean_start_s + PAUSE_PRICE * self.pause_s * most * moving
-    }
-
-    /// What all of it costs, in replica-seconds: replicas until the horizon, moving there and on to the level that is
-    /// `enough` afterwards, and late records.
-    pub(super) fn cost(&self, replicas: u32, prediction: QueuePrediction, enough: u32) -> Cost {
-        let (count, horizon_s) = (f64::from(replicas), self.horizon_s());
-        let is_surplus_kept = replicas > enough && self.is_holding;
-        let replica_seconds = if is_surplus_kept {
-            count * horizon_s + (count - f64::from(enough)) * TAIL_S
-        } else if replicas >= enough {
-            count * prediction.restored_s + f64::from(enough) * (horizon_s - prediction.restored_s).max(0.0)
-        } else {
-            count * horizon_s
-        };
-        let mut moves = self.move_price(self.current, replicas);
-        if !is_surplus_kept {
-            moves += self.move_price(replicas, enough);
-        }
-        if replicas > enough && !is_surplus_kept {
-            // The surplus will be held until it has cost as much as the way there and back.
-            moves += self.move_price(replicas, enough) + self.move_price(enough, replicas);
-        }
-        Cost { replica_seconds, moves, total: replica_seconds + moves + self.late_price(prediction.late) }
-    }
-}
-
-/// What a replica count costs, in replica-seconds.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Cost {
-    pub(super) replica_seconds: f64,
-    pub(super) moves: f64,
-    pub(super) total: f64,
 }

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::time::Duration;
 
+use strum::{IntoStaticStr, VariantNames};
+
 use super::lag::Anomaly;
+use super::rule_result::{Comparison, LagRule, RuleResult, ScaleDownSaving};
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, IntoStaticStr, VariantNames)]
 pub enum Reason {
     /// Nothing, or not everything, could be read, so it stays.
     DataIncomplete {
@@ -33,11 +36,21 @@ pub enum Reason {
     /// The rule needs more replicas.
     LagAboveThreshold(LagRule),
     /// The rule needs fewer replicas, and did for the whole window.
-    LagBelowThreshold(LagRule),
+    LagBelowThreshold {
+        /// What the rule results in now.
+        rule: LagRule,
+        /// The most that it needed within the window.
+        highest: Replicas,
+    },
     /// The rule needs as many replicas as there are.
     Steady(RuleResult),
     /// The rule needs more than maxReplicas.
-    MaxReplicas(RuleResult),
+    MaxReplicas {
+        /// What the rule resulted in.
+        rule: RuleResult,
+        /// maxReplicas.
+        max: Replicas,
+    },
     /// The rule needs more than the partitions can use.
     PartitionBound {
         /// What the rule resulted in.
@@ -48,7 +61,12 @@ pub enum Reason {
         threads_per_replica: u32,
     },
     /// The rule needs less than minReplicas.
-    MinReplicas(RuleResult),
+    MinReplicas {
+        /// What the rule resulted in.
+        rule: RuleResult,
+        /// minReplicas.
+        min: Replicas,
+    },
     /// The number of partitions is not known, so nothing is added.
     PartitionsUnknown(RuleResult),
     /// The rule needs fewer replicas, but not for long enough.
@@ -67,8 +85,10 @@ pub enum Reason {
         /// How long it must still look like this, in whole seconds.
         remaining: Duration,
     },
-    /// The last change is still pending, so no replica is removed.
+    /// The last change is still pending, so nothing else is changed.
     ChangePending {
+        /// The replicas that would be set otherwise, where those are more.
+        wanted: Option<Replicas>,
         /// What is awaited.
         waiting_for: String,
     },
@@ -99,9 +119,9 @@ pub enum Reason {
         objective: Duration,
     },
     /// More replicas are predicted to cost less than late records would.
-    ObjectiveAtRisk(Comparison),
+    ObjectiveAtRisk(Box<Comparison>),
     /// More replicas would do good, but one more poll costs nothing and knows more.
-    CanWait(Comparison),
+    CanWait(Box<Comparison>),
     /// The group has been raised and its effect can't be seen yet.
     WaitingForEffect {
         /// What the rule results in now.
@@ -123,9 +143,15 @@ pub enum Reason {
     },
     /// A backlog is draining, and no replica is removed before it is gone.
     Draining {
+        /// The replicas.
+        replicas: Replicas,
         /// The age of its oldest record, in whole seconds.
         time_lag: Duration,
-        /// How long it still takes, in whole seconds.
+        /// The age that it may have, in whole seconds.
+        objective: Duration,
+        /// The time until it is within the objective, in whole seconds; nothing where it is.
+        within_objective: Option<Duration>,
+        /// The time until the backlog is gone, in whole seconds.
         remaining: Duration,
     },
     /// Fewer replicas would do, but that is not certain enough yet to be worth a rebalance, or two.
@@ -165,226 +191,22 @@ pub enum Reason {
     },
 }
 
-/// What the rule of the policy results in, with its numbers.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RuleResult {
-    /// `lagPerReplica`.
-    Lag(LagRule),
-    /// `timeLag`.
-    TimeLag(Comparison),
-    /// `timeLag`, where the capacity of a replica is unknown.
-    Unmeasured,
-}
-
-impl RuleResult {
-    /// The replicas that the rule needs, before any bound.
-    pub fn replicas(&self) -> Option<Replicas> {
-        match self {
-            Self::Lag(rule) => Some(rule.wanted),
-            Self::TimeLag(comparison) => Some(comparison.chosen.replicas),
-            Self::Unmeasured => None,
-        }
-    }
-}
-
-impl fmt::Display for RuleResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lag(rule) => rule.fmt(f),
-            Self::TimeLag(comparison) => comparison.fmt(f),
-            Self::Unmeasured => f.write_str("capacity unknown: no replica has been at full load yet"),
-        }
-    }
-}
-
-/// The lag rule with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LagRule {
-    /// The lag that is known, in records.
-    pub lag: Lag,
-    /// Whether that is all of it.
-    pub complete: bool,
-    /// Records per replica.
-    pub threshold: u64,
-    /// `ceil(lag / threshold)`.
-    pub wanted: Replicas,
-}
-
-impl fmt::Display for LagRule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at_least = if self.complete { "" } else { "at least " };
-        write!(
-            f,
-            "a lag of {at_least}{} at {} per replica needs {}",
-            self.lag,
-            grouped(self.threshold),
-            grouped(u64::from(self.wanted.0))
-        )
-    }
-}
-
-/// Two replica counts and what tells them apart: the one that the rule chose and the one that came next.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
-    /// The objective, in whole seconds.
-    pub objective: Duration,
-    /// The one chosen.
-    pub chosen: Forecast,
-    /// The present one, where it is another.
-    pub present: Option<Forecast>,
-    /// The next best of the others; nothing where there is no other.
-    pub runner_up: Option<Forecast>,
-}
-
-/// What a replica count is predicted to bring, in short.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Forecast {
-    /// The replicas.
-    pub replicas: Replicas,
-    /// Records that would be read later than the objective.
-    pub late_records: u64,
-    /// Seconds until no backlog is left; nothing where it never ends.
-    pub restore_seconds: Option<u64>,
-    /// All its costs, in replica-seconds.
-    pub cost: u64,
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Forecast { replicas, late_records, cost, .. } = &self.chosen;
-        let objective = short(self.objective);
-        match late_records {
-            0 => write!(f, "{replicas} keep the time lag within {objective}")?,
-            late => write!(f, "{replicas} would leave {} records later than {objective}", grouped(*late))?,
-        }
-        if let Some(present) = &self.present {
-            write!(f, ", and {} would leave {} late", present.replicas.0, grouped(present.late_records))?;
-        }
-        let Some(other) = &self.runner_up else { return Ok(()) };
-        let more = |a: u64, b: u64| grouped(a.saturating_sub(b));
-        match other.late_records.cmp(late_records) {
-            std::cmp::Ordering::Greater => {
-                write!(f, "; {} would leave {} more late", other.replicas.0, more(other.late_records, *late_records))
-            }
-            std::cmp::Ordering::Equal => {
-                write!(
-                    f,
-                    "; {} would save none and cost {} replica-seconds more",
-                    other.replicas,
-                    more(other.cost, *cost)
-                )
-            }
-            std::cmp::Ordering::Less => write!(
-                f,
-                "; {} would save {} and cost {} replica-seconds more, late ones counted",
-                other.replicas.0,
-                more(*late_records, other.late_records),
-                more(other.cost, *cost)
-            ),
-        }
-    }
-}
-
-/// A lower replica count that has been followed, and what going there saves and costs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ScaleDownSaving {
-    /// The replica count.
-    pub replicas: Replicas,
-    /// Replica-seconds that it is expected to save before it fails, by how long it would have carried the load.
-    pub saving_replica_seconds: u64,
-    /// Replica-seconds that it must save to be worth it.
-    pub switching_cost_replica_seconds: u64,
-    /// For how many seconds it has kept up with the arrivals, or would have.
-    pub steady_seconds: u64,
-    /// How much longer it takes if all stays as it is, in whole seconds.
-    pub remaining: Duration,
-    /// Why it is not released all the same.
-    pub obstacle: Option<ScaleDownObstacle>,
-}
-
-/// Why a replica count that has saved enough would be left again at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ScaleDownObstacle {
-    /// A member of it would get more than it can read.
-    Overloaded,
-    /// More would be late than the replicas are worth.
-    LateRecords,
-}
-
-impl fmt::Display for ScaleDownSaving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            replicas,
-            saving_replica_seconds,
-            switching_cost_replica_seconds,
-            steady_seconds,
-            remaining,
-            obstacle,
-        } = self;
-        match steady_seconds {
-            // It fails as the present one does: something that they share is at its end.
-            0 => write!(f, "{replicas} would read as much as the present ones")?,
-            seconds => {
-                write!(f, "{replicas} would have carried the load for {}", short(Duration::from_secs(*seconds)))?
-            }
-        }
-        let (saving, cost) = (grouped(*saving_replica_seconds), grouped(*switching_cost_replica_seconds));
-        write!(f, ": {saving} of {cost} replica-seconds saved")?;
-        match obstacle {
-            Some(ScaleDownObstacle::Overloaded) => f.write_str("; now a member would get more than it can read"),
-            Some(ScaleDownObstacle::LateRecords) => f.write_str("; now too many records would be late"),
-            None if remaining.is_zero() => Ok(()),
-            None => write!(f, ", {} remaining", short(*remaining)),
-        }
-    }
-}
-
 impl Reason {
+    /// The names of all reasons.
+    pub const NAMES: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
+
     /// The reason's name, in the CamelCase of Kubernetes' reasons.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::DataIncomplete { .. } => "DataIncomplete",
-            Self::Fallback { .. } => "Fallback",
-            Self::Paused => "Paused",
-            Self::PausedAtLimit { .. } => "PausedAtLimit",
-            Self::LagAboveThreshold(_) => "LagAboveThreshold",
-            Self::LagBelowThreshold(_) => "LagBelowThreshold",
-            Self::Steady(_) => "Steady",
-            Self::MaxReplicas(_) => "MaxReplicas",
-            Self::PartitionBound { .. } => "PartitionBound",
-            Self::MinReplicas(_) => "MinReplicas",
-            Self::PartitionsUnknown(_) => "PartitionsUnknown",
-            Self::ScaleDownWindow { .. } => "ScaleDownWindow",
-            Self::ScaleUpWindow { .. } => "ScaleUpWindow",
-            Self::ChangePending { .. } => "ChangePending",
-            Self::OffsetsInconsistent { .. } => "OffsetsInconsistent",
-            Self::StepLimit { .. } => "StepLimit",
-            Self::MeasuringCapacity { .. } => "MeasuringCapacity",
-            Self::CapacityUnknownScaleUp { .. } => "CapacityUnknownScaleUp",
-            Self::ObjectiveAtRisk(_) => "ObjectiveAtRisk",
-            Self::CanWait(_) => "CanWait",
-            Self::WaitingForEffect { .. } => "WaitingForEffect",
-            Self::ThroughputCeiling { .. } => "ThroughputCeiling",
-            Self::CeilingRetry { .. } => "CeilingRetry",
-            Self::Draining { .. } => "Draining",
-            Self::ScaleDownUnproven(_) => "ScaleDownUnproven",
-            Self::ScaleDownProven(_) => "ScaleDownProven",
-            Self::CapacityProbe { .. } => "CapacityProbe",
-            Self::RetentionRisk { .. } => "RetentionRisk",
-            Self::Idle { .. } => "Idle",
-            Self::ScaledToZero => "ScaledToZero",
-            Self::Activated { .. } => "Activated",
-            Self::NotIdleYet { .. } => "NotIdleYet",
-        }
+        self.into()
     }
 
     /// Whether a bound or a step limit kept the rule from having its way (the HPA's condition `ScalingLimited`).
     pub fn is_limit(&self) -> bool {
         matches!(
             self,
-            Self::MaxReplicas(_)
+            Self::MaxReplicas { .. }
                 | Self::PartitionBound { .. }
-                | Self::MinReplicas(_)
+                | Self::MinReplicas { .. }
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
                 | Self::PausedAtLimit { .. }
@@ -395,142 +217,157 @@ impl Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::DataIncomplete { missing } => write!(f, "Holding, because not everything could be read: {missing}."),
+            Self::DataIncomplete { missing } => {
+                write!(f, "The replicas stay, because not everything could be read: {missing}.")
+            }
             Self::Fallback { unread_for, missing } => {
-                write!(f, "The fallback applies: nothing could be read for {} ({missing}).", short(*unread_for))
+                write!(f, "Nothing could be read for {}, so spec.fallback applies: {missing}.", short(*unread_for))
             }
             Self::Paused => f.write_str(
-                "Paused by annotation; remove paceline.dev/paused and paceline.dev/paused-replicas to resume.",
+                "Paused by annotation. Remove paceline.dev/paused and paceline.dev/paused-replicas to resume.",
             ),
             Self::PausedAtLimit { requested, limit } => write!(
                 f,
                 "Paused by annotation at {limit} instead of {}: minReplicas, maxReplicas and the partitions limit paceline.dev/paused-replicas.",
                 requested.0
             ),
-            Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) => sentence(f, &format!("{rule}.")),
-            Self::Steady(rule) => sentence(f, &format!("{rule}.")),
-            Self::MaxReplicas(rule) => sentence(f, &format!("{rule}; maxReplicas is the upper limit.")),
-            Self::PartitionBound { rule, useful_members, threads_per_replica } => {
-                let threads = if *threads_per_replica == 1 {
-                    String::new()
-                } else {
-                    format!(" of {threads_per_replica} per replica")
-                };
-                sentence(
-                    f,
-                    &format!(
-                        "{rule}, but the partitions can use only {useful_members} members{threads}; add partitions to go further."
-                    ),
-                )
+            Self::LagAboveThreshold(rule) => rule.fmt(f),
+            Self::LagBelowThreshold { rule, highest } if *highest > rule.wanted => {
+                write!(f, "{rule} At most {highest} {} needed within the scale-down window.", were(*highest))
             }
-            Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
+            Self::LagBelowThreshold { rule, .. } => rule.fmt(f),
+            Self::Steady(rule) => rule.fmt(f),
+            Self::MaxReplicas { rule, max } => write_limited(f, rule, &format!("spec.maxReplicas is {}", max.0)),
+            Self::PartitionBound { rule, useful_members, threads_per_replica } => {
+                let threads = match threads_per_replica {
+                    1 => String::new(),
+                    threads => format!(" ({threads} per replica)"),
+                };
+                let members = if *useful_members == 1 { "member" } else { "members" };
+                let bound = format!(
+                    "the partitions keep only {useful_members} {members} busy{threads}. Add partitions to go further"
+                );
+                write_limited(f, rule, &bound)
+            }
+            Self::MinReplicas { rule, min } if rule.replicas().is_none_or(|wanted| wanted >= *min) => {
+                write!(f, "The minimum is {} (spec.minReplicas). {rule}", min.0)
+            }
+            Self::MinReplicas { rule, min } => write_limited(f, rule, &format!("spec.minReplicas is {}", min.0)),
             Self::PartitionsUnknown(rule) => {
-                sentence(f, &format!("{rule}, but how many the partitions can use could not be read."))
+                write_limited(f, rule, "the number of partitions could not be read, so none is added")
             }
             Self::ScaleDownWindow { rule, highest, remaining } => match highest {
-                Some(highest) => sentence(
+                Some(highest) => write!(
                     f,
-                    &format!(
-                        "{rule}; {} was needed within the scale-down window, so it waits {} more.",
-                        highest.0,
-                        short(*remaining)
-                    ),
+                    "{rule} {highest} {} needed within the scale-down window, which ends in {}.",
+                    were(*highest),
+                    short(*remaining)
                 ),
-                None => sentence(
+                None => write!(
                     f,
-                    &format!(
-                        "{rule}; the scale-down window has not been seen whole yet, {} are missing.",
-                        short(*remaining)
-                    ),
+                    "{rule} The scale-down window has not been seen whole yet: {} are missing.",
+                    short(*remaining)
                 ),
             },
             Self::ScaleUpWindow { rule, remaining } => {
-                sentence(f, &format!("{rule}, but the scale-up window needs {} more of that.", short(*remaining)))
+                write!(f, "{rule} Held back for {} more by the scale-up window.", short(*remaining))
             }
-            Self::ChangePending { waiting_for } => {
+            Self::ChangePending { wanted: Some(wanted), waiting_for } => {
+                write!(f, "{wanted} are wanted, but the last change is still pending: {waiting_for}.")
+            }
+            Self::ChangePending { wanted: None, waiting_for } => {
                 write!(f, "No replica is removed while the last change is pending: {waiting_for}.")
             }
             Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
                 Anomaly::CommittedBeyondEnd(by) => write!(
                     f,
-                    "Partition {partition} is committed {} records beyond its end (was the topic recreated?), so no replica is removed for a window.",
+                    "Partition {partition} is committed {} records beyond its end (was the topic recreated?). No replica is removed for a window.",
                     grouped(*by)
                 ),
                 Anomaly::RecordsLost(count) => write!(
                     f,
-                    "Partition {partition} lost {} records to retention before they were read, so no replica is removed for a window.",
+                    "Partition {partition} lost {} records to retention before they were read. No replica is removed for a window.",
                     grouped(*count)
                 ),
             },
-            Self::StepLimit { rule } => {
-                sentence(f, &format!("{rule}, but behavior allows only a smaller step for now."))
-            }
+            Self::StepLimit { rule } => write!(f, "{rule} spec.behavior allows only a smaller step for now."),
             Self::MeasuringCapacity { evidence_seconds, needed_seconds } => write!(
                 f,
-                "Measuring the capacity of a replica before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
+                "Measuring what one replica reads before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
             ),
             Self::CapacityUnknownScaleUp { time_lag, objective } => write!(
                 f,
-                "The time lag of {} is beyond the objective of {}, and the capacity of a replica could not be measured, so the replicas are doubled.",
+                "The oldest record has waited {} (objective {}), and what one replica reads could not be measured in time. The replicas are doubled.",
                 short(*time_lag),
                 short(*objective)
             ),
-            Self::ObjectiveAtRisk(comparison) => sentence(f, &format!("{comparison}.")),
+            Self::ObjectiveAtRisk(comparison) => comparison.fmt(f),
             Self::CanWait(comparison) => {
-                sentence(f, &format!("{comparison}; but waiting for one more poll makes nothing late."))
+                let wanted = comparison.chosen.replicas;
+                write!(f, "{comparison} {wanted} can wait for one more poll: nothing is late by then.")
             }
-            Self::WaitingForEffect { rule, remaining } => sentence(
+            Self::WaitingForEffect { rule, remaining } => write!(
                 f,
-                &format!(
-                    "{rule}, but the last scale-up has not shown its effect yet; it waits {} more at most.",
-                    short(*remaining)
-                ),
-            ),
-            Self::ThroughputCeiling { rule, ceiling } => sentence(
-                f,
-                &format!(
-                    "{rule}: the group does not exceed {ceiling} records/s, so more replicas do not help; look at what they share."
-                ),
-            ),
-            Self::CeilingRetry { ceiling } => {
-                write!(f, "One replica level more, to see whether the group still does not exceed {ceiling} records/s.")
-            }
-            Self::Draining { time_lag, remaining } => write!(
-                f,
-                "Catching up: the oldest record is {} old, and the backlog will be gone in about {}. No replica is removed before.",
-                short(*time_lag),
+                "{rule} Held back until the last scale-up shows its effect, {} more at most.",
                 short(*remaining)
             ),
-            Self::ScaleDownUnproven(saving) => sentence(f, &format!("{saving}.")),
-            Self::ScaleDownProven(saving) => sentence(f, &format!("{saving}.")),
+            Self::ThroughputCeiling { ceiling, .. } => write!(
+                f,
+                "The group does not exceed {ceiling} records/s with any number of replicas, so none is added. Look at what they share (a database, a quota)."
+            ),
+            Self::CeilingRetry { ceiling } => {
+                write!(f, "One level more, to test whether the group still does not exceed {ceiling} records/s.")
+            }
+            Self::Draining { replicas, time_lag, objective, within_objective, remaining } => {
+                write!(f, "Catching up: the oldest record is {} old", short(*time_lag))?;
+                if let Some(after) = within_objective {
+                    write!(f, ", back within {} in about {}", short(*objective), short(*after))?;
+                }
+                let remaining = short(*remaining);
+                write!(f, ". The backlog is gone in about {remaining}; replicas stay at {} until then.", replicas.0)
+            }
+            Self::ScaleDownUnproven(saving) | Self::ScaleDownProven(saving) => saving.fmt(f),
             Self::CapacityProbe { quiet_for } => write!(
                 f,
-                "No backlog for {}, and the capacity of a replica is unknown: one level down measures it.",
+                "No backlog for {}, and what one replica reads is unknown. One level down measures it.",
                 short(*quiet_for)
             ),
             Self::RetentionRisk { partition, left } => write!(
                 f,
-                "Unread records of partition {partition} will be deleted in about {}, so the replicas are raised to the maximum.",
+                "Unread records of partition {partition} will be deleted in about {}. The replicas go to the maximum.",
                 short(*left)
             ),
-            Self::Idle { quiet_for } => write!(f, "Nothing to read and nothing arrived for {}.", short(*quiet_for)),
-            Self::ScaledToZero => f.write_str("Nothing to read; scaled to zero."),
+            Self::Idle { quiet_for } => {
+                write!(f, "Nothing to read, and nothing has arrived for {}.", short(*quiet_for))
+            }
+            Self::ScaledToZero => f.write_str("Nothing to read. Scaled to zero."),
             Self::Activated { lag, .. } if lag.0 > 0 => {
-                write!(f, "Activated: {lag} records wait.")
+                write!(f, "{lag} {} to be read.", if lag.0 == 1 { "record waits" } else { "records wait" })
             }
-            Self::Activated { arrived, .. } => {
-                write!(f, "Activated: {} records arrived where the group has no commit.", grouped(*arrived))
-            }
+            Self::Activated { arrived, .. } => write!(
+                f,
+                "{} {} arrived where the group has no commit.",
+                grouped(*arrived),
+                if *arrived == 1 { "record has" } else { "records have" }
+            ),
             Self::NotIdleYet { because } => write!(f, "Nothing to read, but the last replica stays: {because}."),
         }
     }
 }
 
-/// Writes the text with its first letter in upper case.
-fn sentence(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => write!(f, "{}{}", first.to_uppercase(), chars.as_str()),
-        None => Ok(()),
+/// What the rule needs, and the bound that does not allow it.
+fn write_limited(f: &mut fmt::Formatter<'_>, rule: &RuleResult, bound: &str) -> fmt::Result {
+    match rule {
+        RuleResult::Lag(rule) => write!(f, "{}, but {bound}.", rule.to_string().trim_end_matches('.')),
+        RuleResult::TimeLag(comparison) => {
+            let wanted = comparison.chosen.replicas;
+            let are = if wanted.0 == 1 { "is" } else { "are" };
+            write!(f, "{wanted} {are} needed, but {bound}. {rule}")
+        }
+        RuleResult::Unmeasured => write!(f, "More replicas may be needed, but {bound}. {rule}"),
     }
+}
+
+fn were(replicas: Replicas) -> &'static str {
+    if replicas.0 == 1 { "was" } else { "were" }
 }

@@ -50,8 +50,10 @@ impl PredictionInput {
         let mut situation = Self {
             objective_s,
             caught_up_s: (estimator.poll_s + estimator.commit_interval_s).max(CAUGHT_UP_S),
+            commit_interval_s: estimator.commit_interval_s,
             rates,
             backlogs: estimator.loads.iter().map(|load| if load.stuck { 0.0 } else { load.backlog }).collect(),
+            ages_s: estimator.loads.iter().map(|load| load.age_s).collect(),
             past,
             past_step_s,
             sizing: sizing.clone(),

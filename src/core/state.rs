@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::accuracy::PredictionLog;
 use super::allowed::Levels;
 use super::clock::optional_time;
 use super::facts::{Facts, ObservedChange};
@@ -83,6 +84,8 @@ pub(super) struct LagRuleState {
 pub(super) struct TimeLagState {
     /// The group as it would be at other levels.
     pub(super) what_if: WhatIfGroups,
+    /// What was predicted at scale-ups, and what happened.
+    pub(super) accuracy: PredictionLog,
     /// Since when there has been no backlog to measure a capacity by.
     #[serde(with = "optional_time")]
     pub(super) no_backlog_since: Option<Duration>,
@@ -101,7 +104,7 @@ pub(super) struct TimeLagState {
     #[serde(skip)]
     pub(super) is_objective_too_short: bool,
 }
-persisted!(TimeLagState { what_if, no_backlog_since } not {
+persisted!(TimeLagState { what_if, accuracy, no_backlog_since } not {
     beyond_since, last_observed, levels, situation, is_objective_too_short
 });
 
@@ -189,6 +192,7 @@ impl PolicyState {
             RuleState::TimeLag(state) => {
                 state.no_backlog_since = None;
                 state.what_if.note_change(change.from.0, change.to.0);
+                state.accuracy.note_change(change.to);
             }
         }
     }

@@ -10,17 +10,20 @@ use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::decision::{Candidate, CandidateVerdict, Decision, Model, Outlook, TimeLag, Workload};
+use super::accuracy::PredictionRecord;
+use super::decision::{Candidate, CandidateVerdict, Decision, Outlook, Workload};
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
+use super::model::{Model, TimeLag};
 use super::observation::GroupState;
+use super::policy::Rule;
 use super::reason::Reason;
-use super::units::Replicas;
+use super::units::{Replicas, grouped};
 
 /// The version of [`DecisionView`]. It changes when a field changes its name or its meaning, and not when one is added.
-/// Version 1 is what `replay` and `recommend` printed before they shared a format.
-pub const DECISION_VERSION: u32 = 2;
+/// docs/replay.md says what has changed from version to version.
+pub const DECISION_VERSION: u32 = 3;
 
 /// A decision: what was seen of a consumer group, how many replicas there should be, and why. Where something is not
 /// known, its field is null or absent.
@@ -58,8 +61,16 @@ pub struct DecisionView {
     pub wanted_replicas: Replicas,
     /// Whether the workload must be changed; null where the current replicas are not known.
     pub is_change: Option<bool>,
+    /// The age that a record may reach before it is read; null where the policy is lagPerReplica.
+    pub objective_seconds: Option<u64>,
+    /// Records of lag that one replica may have; null where the policy is timeLag.
+    pub lag_per_replica: Option<u64>,
     /// The replica counts considered, fewest first.
     pub candidates: Vec<Candidate>,
+    /// How far their predictions look, in seconds; null where nothing is predicted.
+    pub predicted_for_seconds: Option<u64>,
+    /// How the last predictions came true, oldest first.
+    pub predictions: Vec<PredictionRecord>,
     /// The one thing that bound the decision.
     pub reason: NamedMessage,
     /// What will change the decision.
@@ -100,11 +111,44 @@ pub struct LagView {
     pub total_records: Option<u64>,
     /// Whether every partition's lag is known.
     pub complete: bool,
+    /// Partitions without a commit whose records are not counted, because a new consumer starts at their end; null where
+    /// there are none. The total is a lower bound then.
+    pub without_commit: Option<WithoutCommit>,
     /// What could not be read, and why; null where the lag is complete.
     pub missing: Option<String>,
     /// The partitions, by topic and number. `replay` leaves them out, as they are in the observation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Vec<PartitionView>>,
+}
+
+/// Partitions without a commit whose records are not counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WithoutCommit {
+    /// How many there are.
+    pub partitions: usize,
+    /// The first of them, as topic/partition.
+    pub first: String,
+    /// The records in them, read or not.
+    pub records: u64,
+}
+
+impl WithoutCommit {
+    fn of(lag: &GroupLag) -> Option<Self> {
+        let not_counted = |partition: &&LagOfPartition| match partition.lag {
+            PartitionLag::NoCommit { lag, retained } => retained > lag.0,
+            PartitionLag::Known { .. } | PartitionLag::Unknown(_) => false,
+        };
+        let mut all = lag.by_partition.iter().filter(not_counted).peekable();
+        let first = all.peek()?.name();
+        let (mut partitions, mut records) = (0, 0_u64);
+        for partition in all {
+            if let PartitionLag::NoCommit { retained, .. } = partition.lag {
+                (partitions, records) = (partitions + 1, records.saturating_add(retained));
+            }
+        }
+        Some(Self { partitions, first, records })
+    }
 }
 
 /// The lag of a partition.
@@ -123,6 +167,8 @@ pub struct PartitionView {
     pub end_offset: Option<u64>,
     /// Records not yet read; null where that is not known.
     pub lag_records: Option<u64>,
+    /// Whether there are records that the lag does not count, because the group has no commit.
+    pub is_lower_bound: bool,
     /// Why the lag is not known.
     pub unknown: Option<String>,
     /// What is odd about the offsets.
@@ -164,7 +210,17 @@ impl DecisionView {
             desired_replicas: decision.desired,
             wanted_replicas: wanted.map_or(decision.desired, |candidate| candidate.replicas),
             is_change: Some(decision.is_change()),
+            objective_seconds: match decision.rule {
+                Rule::TimeLag(objective) => Some(objective.time_lag().as_secs()),
+                Rule::LagPerReplica(_) => None,
+            },
+            lag_per_replica: match decision.rule {
+                Rule::TimeLag(_) => None,
+                Rule::LagPerReplica(threshold) => Some(threshold.get()),
+            },
             candidates: decision.candidates.clone(),
+            predicted_for_seconds: decision.predicted_for.map(|span| span.as_secs()),
+            predictions: decision.predictions.clone(),
             reason: NamedMessage::from(&decision.reason),
             outlook: decision.outlook.clone(),
             findings: decision.findings.iter().map(NamedMessage::from).collect(),
@@ -214,6 +270,7 @@ impl From<&GroupLag> for LagView {
         Self {
             total_records: lag.is_anything_known().then_some(lag.total.0),
             complete: lag.complete,
+            without_commit: WithoutCommit::of(lag),
             missing: lag.incomplete_because.as_ref().map(ToString::to_string),
             partitions: None,
         }
@@ -246,8 +303,12 @@ impl TimeLagView {
 impl PartitionView {
     fn of(partition: &LagOfPartition) -> Self {
         let LagOfPartition { seen, lag } = partition;
+        let is_lower_bound = matches!(lag, PartitionLag::NoCommit { lag, retained } if *retained > lag.0);
         let (unknown, note) = match lag {
             PartitionLag::Known { anomaly, .. } => (None, anomaly.map(|anomaly| anomaly.to_string())),
+            PartitionLag::NoCommit { retained, .. } if is_lower_bound => {
+                (None, Some(format!("no commit; {} records are not counted", grouped(*retained))))
+            }
             PartitionLag::NoCommit { .. } => (None, Some("no commit".to_owned())),
             PartitionLag::Unknown(reason) => (Some(reason.to_string()), None),
         };
@@ -258,6 +319,7 @@ impl PartitionView {
             start_offset: seen.start.as_ref().ok().map(|offset| offset.get()),
             end_offset: seen.end.as_ref().ok().map(|offset| offset.get()),
             lag_records: lag.lag().map(|lag| lag.0),
+            is_lower_bound,
             unknown,
             note,
         }

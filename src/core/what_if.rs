@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::{optional_time, seconds_between, time};
 use super::estimate::load::Load;
 use super::persisted::{Recent, persisted};
-use super::predict::{LATE_PRICE, LevelAssignment, PredictionInput};
+use super::predict::{LevelAssignment, PredictionInput};
 
 /// A what-if queue holds this share of the objective; what flows over is the level's failure.
 const BUFFER: f64 = 0.5;
@@ -196,7 +196,7 @@ impl WhatIfGroup {
         if seconds_between(failed_at, now) <= situation.mean_start_s
             && let Some(cost) = self.failure_costs.newest_mut()
         {
-            *cost += LATE_PRICE * overflow / situation.capacity_of_replica();
+            *cost += situation.late_price(overflow);
         }
         self.steady_since = now;
     }

@@ -72,21 +72,22 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
     let partition = |number: i32, committed: Value, lag: u64| {
         json!({
             "topic": topic, "partition": number, "committedOffset": committed, "startOffset": 0, "endOffset": 1_000,
-            "lagRecords": lag,
-            "unknown": null, "note": if committed.is_null() { json!("no commit") } else { Value::Null },
+            "lagRecords": lag, "isLowerBound": committed.is_null(), "unknown": null,
+            "note": if committed.is_null() { json!("no commit; 1,000 records are not counted") } else { Value::Null },
         })
     };
     assert_eq!(
         it["lag"],
         json!({
             "totalRecords": 900, "complete": true, "missing": null,
+            "withoutCommit": {"partitions": 1, "first": format!("{topic}/2"), "records": 1_000},
             "partitions": [partition(0, json!(100), 900), partition(1, json!(1_000), 0), partition(2, Value::Null, 0)],
         })
     );
     let expected = json!({
         "name": group, "namespace": null, "consumerGroup": group, "topics": [topic], "partitionCount": 3,
         "currentReplicas": 1, "desiredReplicas": 3, "isChange": true, "polls": 1,
-        "reason": {"name": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica needs 3."},
+        "reason": {"name": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica needs 3 replicas."},
         "group": {"kind": it["group"]["kind"], "state": "Empty", "members": 0, "unknown": null},
     });
     for (key, value) in expected.as_object().unwrap() {
@@ -120,16 +121,19 @@ fn a_group_from_flags_as_a_table_says_what_and_why() {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     let (topic, group) = (backlog.topic.as_str(), backlog.group.as_str());
-    assert_eq!(lines[1], [group, group, "3", "900", "?", "?", "?", "1", "3"]);
+    assert_eq!(lines[1], [group, group, "3", ">=900", "?", "?", "?", "1", "3"]);
     for told in [
         format!("{group}: 3 replicas instead of 1"),
-        "why    A lag of 900 at 300 per replica needs 3.".to_owned(),
-        "group  Empty, 0 members".to_owned(),
+        "why     A lag of 900 at 300 per replica needs 3 replicas.".to_owned(),
+        "group   Empty, 0 members".to_owned(),
     ] {
         assert!(ended.stdout.contains(&told), "{told}: {}", ended.stdout);
     }
     assert!(lines.contains(&vec![topic, "0", "100", "0", "1000", "900"]), "{}", ended.stdout);
-    assert!(lines.contains(&vec![topic, "2", "-", "0", "1000", "0", "no", "commit"]), "{}", ended.stdout);
+    let row = vec![topic, "2", "-", "0", "1000", ">=0", "no", "commit;", "1,000", "records", "are", "not", "counted"];
+    assert!(lines.contains(&row), "{}", ended.stdout);
+    let note = format!("note    Partition {topic}/2 has no commit: its 1,000 records are not counted");
+    assert!(ended.stdout.contains(&note), "{}", ended.stdout);
 }
 
 #[test]
@@ -142,8 +146,8 @@ fn a_time_lag_shows_what_each_number_of_replicas_would_bring() {
     eprintln!("{}", known.stdout);
     assert_eq!((known.code, known.stderr.as_str()), (0, ""), "{known:?}");
     for told in [
-        "REPLICAS  LATE RECORDS  RESTORED IN  REPLICA-SECONDS",
-        "each   15 records/s per replica, as configured; nothing has been measured yet",
+        "REPLICAS  LONGEST WAIT  WITHIN OBJECTIVE  CAUGHT UP",
+        "each    15 records/s per replica, as configured; nothing has been measured yet",
     ] {
         assert!(known.stdout.contains(told), "{told}: {}", known.stdout);
     }
@@ -151,11 +155,11 @@ fn a_time_lag_shows_what_each_number_of_replicas_would_bring() {
     let unknown = backlog.recommend(kafka, &flags);
     eprintln!("{}", unknown.stdout);
     assert!(
-        unknown.stdout.contains("note   Capacity unknown: no replica has been at full load yet."),
+        unknown.stdout.contains("note    What one replica reads is unknown: none has been at full load yet."),
         "{}",
         unknown.stdout
     );
-    assert!(!unknown.stdout.contains("LATE RECORDS") && !unknown.stdout.contains("each   "), "{}", unknown.stdout);
+    assert!(!unknown.stdout.contains("LATE RECORDS") && !unknown.stdout.contains("each    "), "{}", unknown.stdout);
 
     let of = |more: &[&str]| backlog.recommend(kafka, &[&flags[..], &["-o", "json"], more].concat()).json()[0].clone();
     let capacity = |it: &Value| {

@@ -461,7 +461,7 @@ fn a_recreated_topic_starts_a_new_history() {
 fn a_decision_explains_itself() {
     let mut engine = Engine::new(policy(1_000, 1, 24));
     let decision = engine.observe(&spread(6_000, 12).observe(0), Workload::of(1));
-    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica needs 6.");
+    assert_eq!(decision.reason.to_string(), "A lag of 6,000 at 1,000 per replica needs 6 replicas.");
     assert_eq!(
         decision.outlook.to_string(),
         "more replicas above a lag of 6,000; fewer at a lag of 5,000 or less for 5m"
@@ -480,7 +480,7 @@ fn a_decision_explains_itself() {
     let blind = engine.observe(&spread(0, 12).failed().observe(10), Workload::of(6));
     assert_eq!(
         blind.reason.to_string(),
-        "Holding, because not everything could be read: group \"orders\": no answer within 5s."
+        "The replicas stay, because not everything could be read: group \"orders\": no answer within 5s."
     );
 }
 

@@ -126,13 +126,13 @@ async fn each_state_is_seen_in_a_row_and_on_a_screen() {
             "orders",
             [
                 "ScaledUp",
-                "Scaled up from 1 to 2: A lag of 400 at 200 per replica needs 2.",
+                "Scaled up from 1 to 2: A lag of 400 at 200 per replica needs 2 replicas.",
                 "Z 1 -> 2 LagAboveThreshold: ",
             ],
         ),
         ("trial", ["WouldScale", "Dry run: would scale from 1 to 2: ", "Z 1 -> 2 LagAboveThreshold: "]),
         ("served", ["WouldScale", "Served to the HorizontalPodAutoscaler: would scale from 1 to 2: ", "NotAutoscaled"]),
-        ("late", ["What If:", "1 replica: 400 late records, restored in ", "; chosen"]),
+        ("late", ["What If:", "1 replica: longest wait ", ", 400 late records; chosen"]),
         ("lost-target", ["NotReady", "Ready is False: Deployment \"lost-target\" does not exist", "TargetNotFound"]),
     ] {
         let describe = ["describe", "scaledconsumer", name];

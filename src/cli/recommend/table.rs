@@ -33,12 +33,13 @@ fn overview(recommendations: &[Recommendation]) -> TextTable {
             decision.lag.text(),
             decision.time_lag_text(),
             rate_text(decision.model.arrival_rate),
-            rate_text(decision.model.consumption_rate),
+            decision.model.consumption_text(),
             number(decision.current_replicas.map(|current| current.0)),
             number(it.failure.is_none().then_some(decision.desired_replicas.0)),
         ]
     };
     TextTable {
+        caption: String::new(),
         header: vec![
             "NAME",
             "GROUP",
@@ -61,7 +62,10 @@ fn detail(recommendation: &Recommendation) -> String {
     // Writing to a String can't fail.
     let _ = writeln!(text, "{}: {}", printable(&recommendation.name), explanation.headline);
     for (label, line) in &explanation.lines {
-        let _ = writeln!(text, "  {label:<6} {line}");
+        let _ = writeln!(text, "  {label:<7} {line}");
+    }
+    if !explanation.candidates.caption.is_empty() {
+        let _ = writeln!(text, "\n  {}", explanation.candidates.caption);
     }
     let _ = writeln!(text, "\n{}", indented(&aligned(&explanation.candidates)));
     let _ = writeln!(text, "\n{}", indented(&aligned(&explanation.partitions)));

@@ -175,7 +175,7 @@ fn of_decision(
         autoscaled.map(|AutoscaledCondition { is, reason, message }| check(AUTOSCALED, *is, reason, message.clone())),
     );
     checks.extend(certificate(snapshot.certificate.as_ref(), was(CERTIFICATE_EXPIRING)));
-    checks.extend(Finding::NAMES.into_iter().filter_map(|name| finding(name, &decision.findings, was(name))));
+    checks.extend(Finding::NAMES.iter().filter_map(|name| finding(name, &decision.findings, was(name))));
     checks
 }
 

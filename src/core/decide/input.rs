@@ -10,7 +10,9 @@ use super::super::finding::Finding;
 use super::super::lag::{Anomaly, GroupLag};
 use super::super::observation::Observation;
 use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
-use super::super::reason::{Reason, RuleResult};
+use super::super::predict::is_hot;
+use super::super::reason::Reason;
+use super::super::rule_result::RuleResult;
 use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
 use super::super::units::{RecordsPerSecond, Replicas, short};
@@ -38,6 +40,8 @@ pub(in crate::core) struct RuleOutput {
     pub(in crate::core) desired: Replicas,
     pub(in crate::core) reason: Reason,
     pub(in crate::core) candidates: Vec<Candidate>,
+    /// How far their predictions look.
+    pub(in crate::core) predicted_for: Option<Duration>,
     pub(in crate::core) outlook: Outlook,
     pub(in crate::core) findings: Vec<Finding>,
 }
@@ -123,7 +127,7 @@ impl RuleInput<'_> {
             return None;
         }
         Some(match self.allowed.bound {
-            UpperBound::MaxReplicas => Reason::MaxReplicas(result.clone()),
+            UpperBound::MaxReplicas => Reason::MaxReplicas { rule: result.clone(), max: self.allowed.ceiling },
             UpperBound::Unknown => Reason::PartitionsUnknown(result.clone()),
             UpperBound::Partitions { useful_members } => Reason::PartitionBound {
                 rule: result.clone(),
@@ -186,6 +190,17 @@ impl RuleInput<'_> {
                 lag: partition.lag.lag().unwrap_or_default(),
                 stuck_for: length(estimator.frozen_for_s(partition)),
             });
+        }
+        if let Some(capacity) = self.facts.capacity_of_member(self.policy) {
+            let loads = self.lag.by_partition.iter().zip(&estimator.loads);
+            let hottest = loads.max_by(|(_, a), (_, b)| a.rate.total_cmp(&b.rate));
+            if let Some((partition, load)) = hottest.filter(|(_, load)| is_hot(load.rate, capacity)) {
+                findings.push(Finding::HotPartition {
+                    partition: partition.name(),
+                    arrival_rate: RecordsPerSecond(load.rate),
+                    capacity: RecordsPerSecond(capacity),
+                });
+            }
         }
         let (delays, now) = (&estimator.delays, self.now());
         if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now)) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::super::allowed::AllowedReplicas;
 use super::super::decision::{Candidate, CandidateVerdict, Outlook};
 use super::super::lag::GroupLag;
-use super::super::reason::{LagRule, Reason, RuleResult};
+use super::super::reason::Reason;
+use super::super::rule_result::{LagRule, RuleResult};
 use super::super::state::{LagRuleState, Recommendations};
 use super::super::units::Replicas;
 use super::input::{Choice, RuleInput, RuleOutput};
@@ -47,6 +48,7 @@ pub(super) fn decide(
     RuleOutput {
         desired,
         candidates: rule.candidates(desired),
+        predicted_for: None,
         outlook: rule.outlook(desired, &reason),
         findings: input.findings(),
         reason,
@@ -62,6 +64,10 @@ struct ByLag<'a> {
 impl ByLag<'_> {
     fn rule_result(&self) -> RuleResult {
         RuleResult::Lag(self.wanted.rule)
+    }
+
+    fn min_replicas(&self) -> Reason {
+        Reason::MinReplicas { rule: self.rule_result(), min: self.input.policy.bounds.min() }
     }
 
     fn run(&self, state: &mut LagRuleState) -> Choice {
@@ -90,9 +96,9 @@ impl ByLag<'_> {
         let (min, max) = (self.input.policy.bounds.min(), self.input.policy.bounds.max());
         match (self.input.current(), max) {
             (current, _) if current < min && self.wanted.clamped <= min => {
-                Some((min, self.input.bound(&self.rule_result()).unwrap_or(Reason::MinReplicas(self.rule_result()))))
+                Some((min, self.input.bound(&self.rule_result()).unwrap_or_else(|| self.min_replicas())))
             }
-            (current, Some(max)) if current > max => Some((max, Reason::MaxReplicas(self.rule_result()))),
+            (current, Some(max)) if current > max => Some((max, Reason::MaxReplicas { rule: self.rule_result(), max })),
             (_, _) => None,
         }
     }
@@ -131,11 +137,7 @@ impl ByLag<'_> {
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Reason::DataIncomplete { missing: missing.to_string() };
         }
-        if rule.wanted < self.input.allowed.floor {
-            Reason::MinReplicas(self.rule_result())
-        } else {
-            Reason::Steady(self.rule_result())
-        }
+        if rule.wanted < self.input.allowed.floor { self.min_replicas() } else { Reason::Steady(self.rule_result()) }
     }
 
     fn down(&self, state: &mut LagRuleState) -> Choice {
@@ -165,7 +167,7 @@ impl ByLag<'_> {
         let reason = match idle {
             _ if desired > target => Reason::StepLimit { rule: self.rule_result() },
             Ok(quiet_for) if desired.0 == 0 => Reason::Idle { quiet_for },
-            Ok(_) | Err(_) => Reason::LagBelowThreshold(self.wanted.rule),
+            Ok(_) | Err(_) => Reason::LagBelowThreshold { rule: self.wanted.rule, highest },
         };
         (desired, reason)
     }
@@ -185,7 +187,7 @@ impl ByLag<'_> {
         }
         let waited = self.input.now().saturating_sub(state.pending_since?);
         let waiting_for = self.input.awaited.clone().filter(|_| waited < PENDING_LIMIT)?;
-        Some(Reason::ChangePending { waiting_for })
+        Some(Reason::ChangePending { wanted: None, waiting_for })
     }
 
     /// The highest recommendation of the window, or why it is no reason to go down.

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use super::super::clock::{length, seconds_between};
 use super::super::policy::Objective;
-use super::super::reason::{Reason, RuleResult};
+use super::super::reason::Reason;
+use super::super::rule_result::RuleResult;
 use super::super::state::{Recommendations, TimeLagState};
 use super::super::units::{RecordsPerSecond, Replicas};
 use super::input::{Choice, RuleInput, RuleOutput};
-use evaluation::Evaluation;
+use evaluation::{Evaluation, NEGLIGIBLE_AGE};
 use prediction::{LevelPrediction, Predictions};
 
 /// A further scale-up while one is pending must be this much larger than the pending one, to be worth its own rebalance.
@@ -27,9 +28,6 @@ const ESCALATES_AFTER_S: f64 = 20.0;
 const EFFECT_SHOWS_WITHIN_S: f64 = 70.0;
 /// The effect of a scale-up is not awaited where this much more arrives than when it was made.
 const MORE_DEMAND: f64 = 1.15;
-/// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
-/// no reason to keep replicas.
-const NEGLIGIBLE_AGE: f64 = 0.25;
 /// Seconds beyond the objective, and [`MEASURED_IN_COMMITS`], after which replicas are added though the capacity is
 /// unknown.
 const DOUBLES_AFTER_S: f64 = 40.0;
@@ -72,6 +70,7 @@ pub(super) fn decide(
     let (desired, reason) = choice;
     RuleOutput {
         desired,
+        predicted_for: evaluation.predictions.as_ref().map(|it| length(it.situation.horizon_s())),
         candidates: evaluation.candidates(desired),
         outlook: evaluation.outlook(&reason),
         findings: evaluation.findings(),
@@ -93,10 +92,10 @@ impl Evaluation<'_> {
         let current = self.input.current();
         let (min, max) = (self.input.policy.bounds.min(), self.input.policy.bounds.max());
         if current < min {
-            return (min, Reason::MinReplicas(self.rule_result()));
+            return (min, Reason::MinReplicas { rule: self.rule_result(), min });
         }
         if let Some(max) = max.filter(|max| current > *max) {
-            return (max, Reason::MaxReplicas(self.rule_result()));
+            return (max, Reason::MaxReplicas { rule: self.rule_result(), max });
         }
         if current.0 == 0 {
             return self.activate();
@@ -154,7 +153,7 @@ impl Evaluation<'_> {
         let result = RuleResult::TimeLag(self.comparison(predictions, best));
         let ceiling = &self.input.facts.estimator.ceiling;
         if let Some(waiting_for) = self.pending_change(best.replicas) {
-            return (stay, Reason::ChangePending { waiting_for });
+            return (stay, Reason::ChangePending { wanted: Some(Replicas(best.replicas)), waiting_for });
         }
         if let Some(remaining) = self.effect_awaited(predictions) {
             return (stay, Reason::WaitingForEffect { rule: result, remaining });
@@ -215,7 +214,7 @@ impl Evaluation<'_> {
             return Some(Reason::DataIncomplete { missing: missing.to_string() });
         }
         if let Some(waiting_for) = self.pending_change(0) {
-            return Some(Reason::ChangePending { waiting_for });
+            return Some(Reason::ChangePending { wanted: None, waiting_for });
         }
         self.input.inconsistent(INCONSISTENT_FOR)
     }
@@ -240,10 +239,18 @@ impl Evaluation<'_> {
     /// A backlog that will be gone soon is what the replicas are there for. What-if groups know nothing of it.
     fn draining(&self, predictions: &Predictions<'_>) -> Option<Reason> {
         let situation = predictions.situation;
-        let restored_s = predictions.of_level(situation.current)?.queues.restored_s;
+        let present = predictions.of_level(situation.current)?;
+        let restored_s = present.queues.restored_s;
         let age_s = self.input.facts.estimator.age_s();
         let soon = age_s > NEGLIGIBLE_AGE * situation.objective_s && restored_s < situation.horizon_s();
-        soon.then(|| Reason::Draining { time_lag: length(age_s.ceil()), remaining: length(restored_s.ceil()) })
+        let is_beyond = age_s > situation.objective_s;
+        soon.then(|| Reason::Draining {
+            replicas: self.input.current(),
+            time_lag: length(age_s.ceil()),
+            objective: self.objective.time_lag(),
+            within_objective: present.within_objective_s().filter(|_| is_beyond).map(|after| length(after.ceil())),
+            remaining: length(restored_s.ceil()),
+        })
     }
 
     /// What to do while the capacity of a replica is unknown.

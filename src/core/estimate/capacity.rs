@@ -11,8 +11,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::super::clock::{optional_time, seconds_between};
-use super::super::decision::{Capacity, CapacitySource};
 use super::super::lag::GroupLag;
+use super::super::model::{Capacity, CapacitySource};
 use super::super::observation::{Member, Offset};
 use super::super::persisted::persisted;
 use super::super::sizing::Sizing;

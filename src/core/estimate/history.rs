@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::decision::TimeLag;
 use super::super::lag::{LagOfPartition, PartitionLag};
+use super::super::model::TimeLag;
 use super::super::observation::{Offset, PartitionObservation};
 
 /// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds

@@ -27,6 +27,8 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
             PredictionInput {
                 objective_s,
                 caught_up_s: 15.0,
+                commit_interval_s: 5.0,
+                ages_s: loads.iter().map(|(rate, backlog)| if *rate > 0.0 { backlog / rate } else { 0.0 }).collect(),
                 past: past.collect(),
                 rates: loads.iter().map(|(rate, _)| *rate).collect(),
                 backlogs: loads.iter().map(|(_, backlog)| *backlog).collect(),
@@ -184,7 +186,7 @@ proptest! {
         let (mut t, mut served) = (0.0, 0.0);
         while t < 300.0 {
             let before: f64 = queues.position.iter().sum();
-            situation.work(&mut queues, (t, t + 5.0), course, &mut 0.0);
+            situation.work(&mut queues, (t, t + 5.0), course, &mut 0.0, &mut TimeLagCourse::default());
             let step = queues.position.iter().sum::<f64>() - before;
             let limit = (queues.capacity.iter().sum::<f64>() * 5.0).min(queues.ceiling * 5.0);
             prop_assert!(step >= -1e-6 && at_most(step, limit), "{step} served, {limit} possible");

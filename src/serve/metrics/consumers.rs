@@ -162,6 +162,30 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     ),
     RowFamily::new(
         gauge(
+            "paceline_prediction_said_seconds",
+            CONSUMER,
+            "At the last scale-up that was followed to its end: seconds predicted until the time lag is within the objective.",
+            "no scale-up was followed to its end yet, or the policy is lagPerReplica",
+        ),
+        |family, row| {
+            let said = |it: &Decision| Some(f64::from(it.predictions.last()?.said_seconds));
+            family.add_known(&row.labels(), of(row, said));
+        },
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_prediction_took_seconds",
+            CONSUMER,
+            "At the same scale-up: seconds that it took.",
+            "the same, or it was not within the objective after two hours",
+        ),
+        |family, row| {
+            let took = |it: &Decision| it.predictions.last()?.took_seconds.map(f64::from);
+            family.add_known(&row.labels(), of(row, took));
+        },
+    ),
+    RowFamily::new(
+        gauge(
             "paceline_arrival_records_per_second",
             CONSUMER,
             "Records that producers add, over the last 20 seconds.",

@@ -16,8 +16,10 @@ use super::partitions::{members, partitions};
 use super::reasons::reasons;
 use super::sources::PageSources;
 use super::timeline::{SpanQuery, timeline};
-use super::view::{ConsumerSummary, ConsumerView};
-use crate::core::{CandidateVerdict, DecisionView, Explanation, Pause, RecordsPerSecond, explain, printable};
+use super::view::{ChangeView, ConsumerSummary, ConsumerView};
+use crate::core::{
+    CandidateVerdict, DecisionView, Explanation, Pause, PredictionRecord, RecordsPerSecond, explain, printable,
+};
 use crate::kubernetes::scaledconsumer::{ClusterRef, PAUSED, PAUSED_REPLICAS, Validated};
 use crate::registry::Entry;
 use crate::yaml;
@@ -144,7 +146,7 @@ fn changes(view: &ConsumerView) -> Markup {
                     caption { "Changes of the replicas, newest first; the numbers are those in the chart of the replicas" }
                     thead { tr {
                         th.number scope="col" { "No." } th scope="col" { "Time" } th.number scope="col" { "From" }
-                        th.number scope="col" { "To" } th scope="col" { "Why" }
+                        th.number scope="col" { "To" } th scope="col" { "Why" } th scope="col" { "Prediction" }
                     } }
                     tbody {
                         @for (i, change) in view.changes.iter().rev().enumerate() {
@@ -154,6 +156,7 @@ fn changes(view: &ConsumerView) -> Markup {
                                 td.number { (change.from.0) }
                                 td.number { (change.to.0) }
                                 td.sentence { strong { (change.reason.name) } " " (change.reason.message) }
+                                td { @if let Some(record) = prediction(view, change) { (record.outcome()) } }
                             }
                         }
                     }
@@ -161,6 +164,15 @@ fn changes(view: &ConsumerView) -> Markup {
             }
         }
     }
+}
+
+/// What was predicted at a change, where that is known to have come true or not.
+fn prediction<'a>(view: &'a ConsumerView, change: &ChangeView) -> Option<&'a PredictionRecord> {
+    let predictions = &view.decision.as_ref()?.predictions;
+    let is_of = |record: &&PredictionRecord| {
+        record.to == change.to && (record.at.as_secs_f64() - change.at_seconds).abs() < 1.0
+    };
+    predictions.iter().find(is_of)
 }
 
 /// The replica counts considered.

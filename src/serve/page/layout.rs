@@ -97,7 +97,7 @@ pub(super) fn text_table(
     html! {
         div.scroll id=(id) tabindex="0" role="region" aria-label=(caption) {
             table {
-                caption { (caption) }
+                caption { (caption) @if !table.caption.is_empty() { ". " (table.caption) } }
                 thead { tr {
                     @for (column, name) in table.header.iter().enumerate() {
                         th scope="col" class=[number(column)] {

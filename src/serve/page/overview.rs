@@ -233,7 +233,7 @@ fn consumers(sources: &PageSources, query: &ListQuery, page: &ConsumerPage) -> M
 }
 
 /// What of the reasons is on the overview.
-const AT_ONCE: [&str; 3] = ["Why", "Next", "Not more"];
+const AT_ONCE: [&str; 4] = ["Problem", "Why", "Next", "Not more"];
 
 const COLUMNS: [(&str, Option<&str>); 8] = [
     ("State", None),

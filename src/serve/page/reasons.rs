@@ -6,12 +6,14 @@ use crate::core::Explanation;
 /// Why, what happens next, why not more or fewer, and what else the explanation says, each with its label.
 pub(super) fn reasons(view: &ConsumerView, explanation: &Explanation) -> Vec<(&'static str, String)> {
     let label = |label| match label {
+        "problem" => "Problem",
         "why" => "Why",
         "then" => "Next",
         "lacks" => "Missing",
         "group" => "Group",
         "kind" => "Kind",
         "each" => "Capacity",
+        "trust" => "Predictions",
         _ => "Note",
     };
     let mut lines: Vec<(&'static str, String)> =

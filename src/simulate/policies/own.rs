@@ -73,7 +73,7 @@ fn predicted(decision: &Decision) -> PredictedCourse {
     let prediction = chosen.and_then(|candidate| candidate.prediction);
     let mut course = PredictedCourse {
         late_records: prediction.map(|it| it.late_records as f64),
-        drained_in_s: prediction.and_then(|it| it.restore_seconds).map(|seconds| seconds as f64),
+        drained_in_s: prediction.and_then(|it| it.caught_up_seconds).map(|seconds| seconds as f64),
         ..PredictedCourse::default()
     };
     if let Reason::Draining { remaining, .. } = &decision.reason {

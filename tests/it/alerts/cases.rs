@@ -312,6 +312,25 @@ pub(super) const CASES: &[Case] = &[
         )]],
     },
     Case {
+        alert: "PacelinePredictionsWrong",
+        severity: "info",
+        is_long: false,
+        firing: &[
+            ("paceline_prediction_said_seconds{#}", "50x200"),
+            ("paceline_prediction_took_seconds{#}", "300x200"),
+        ],
+        at: "70m",
+        not_yet: Some("50m"),
+        labels: ORDERS,
+        summary: "Scale-ups of shop/orders take longer than predicted",
+        description: "After the last scale-up it took 5m 0s until the time lag was within the objective, more than twice what was predicted.",
+        quiet: &[
+            &[("paceline_prediction_said_seconds{#}", "50x200"), ("paceline_prediction_took_seconds{#}", "70x200")],
+            // It never came true, which is what PacelineObjectiveMissedFast is for.
+            &[("paceline_prediction_said_seconds{#}", "50x200")],
+        ],
+    },
+    Case {
         alert: "PacelineFlapping",
         severity: "warning",
         is_long: false,

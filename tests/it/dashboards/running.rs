@@ -21,6 +21,8 @@ const NO_TLS: &str = "the Kafka of this run is read without TLS";
 
 /// Metrics that have no series here, and why: an expression that names one may return nothing.
 const EMPTY: &[(&str, &str)] = &[
+    ("paceline_prediction_said_seconds", "no scale-up is followed to its end"),
+    ("paceline_prediction_took_seconds", "no scale-up is followed to its end"),
     ("paceline_kafka_certificate_expiry_timestamp_seconds", NO_TLS),
     ("paceline_kafka_partial_polls_total", WENT_WELL),
     ("paceline_kafka_broker_errors_total", WENT_WELL),

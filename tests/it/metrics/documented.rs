@@ -93,7 +93,11 @@ async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
     scrape.assert_promtool_is_content();
     let rows = rows();
     let missing = rows.keys().filter(|name| !scrape.types.contains_key(*name));
-    // It takes members that were watched for minutes.
-    let expected = ["paceline_replica_capacity_lower_bound_records_per_second"];
+    // They take members that were watched for minutes, and a scale-up that was followed to its end.
+    let expected = [
+        "paceline_prediction_said_seconds",
+        "paceline_prediction_took_seconds",
+        "paceline_replica_capacity_lower_bound_records_per_second",
+    ];
     assert_eq!(missing.collect::<Vec<_>>(), expected);
 }

@@ -320,7 +320,7 @@ impl Course {
         let up = |said: &ScaledConsumerStatus| said.changes.last().is_some_and(|first| first.to > first.from);
         let (_, said) = self.said.iter().find(|(_, said)| up(said))?;
         let chosen = said.what_if.iter().find(|line| line.starts_with(&format!("{} replica", said.changes[0].to)))?;
-        let restored = chosen.split_once("restored in ")?.1.split(',').next()?;
+        let restored = chosen.split_once("caught up in ")?.1.split(',').next()?;
         Some((self.writes.first()?.0, parse_duration(restored).ok()?.as_secs_f64()))
     }
 

@@ -7,14 +7,18 @@ use super::super::super::allowed::Levels;
 use super::super::super::clock::length;
 use super::super::super::policy::Objective;
 use super::super::super::predict::PredictionInput;
-use super::super::super::reason::{Comparison, RuleResult, ScaleDownObstacle, ScaleDownSaving};
-use super::super::super::units::Replicas;
+use super::super::super::rule_result::{Comparison, RuleResult, ScaleDownObstacle, ScaleDownSaving};
+use super::super::super::units::{RecordsPerSecond, Replicas};
 use super::super::super::what_if::{Saving, WhatIfGroups};
 use super::super::input::RuleInput;
 use super::prediction::{LevelPrediction, Predictions};
 
 /// Unread records that will be deleted within this time, in seconds, count for more than any price.
 const RETENTION_GUARD_S: f64 = 600.0;
+
+/// Below this share of the objective a scale-up may wait for a poll, where that costs nothing, and a backlog that old is
+/// no reason to keep replicas.
+pub(super) const NEGLIGIBLE_AGE: f64 = 0.25;
 
 /// A level below the present one.
 pub(super) struct LowerLevel {
@@ -55,25 +59,37 @@ impl Evaluation<'_> {
         }
     }
 
-    /// A level beside the others.
-    pub(super) fn comparison(&self, predictions: &Predictions<'_>, chosen: &LevelPrediction) -> Comparison {
-        let current = predictions.situation.current;
-        let others = || predictions.levels.iter().filter(|level| level.replicas != chosen.replicas);
-        let negligible = predictions.situation.negligible().max(1.0);
-        // Where one fewer would make records late, that says why; otherwise the next costlier one does.
-        let lower = others().rev().find(|level| level.replicas < chosen.replicas);
-        let lower = lower.filter(|level| level.queues.late > chosen.queues.late + negligible);
-        let costlier = others().filter(|level| level.replicas >= current && level.cost.total >= chosen.cost.total);
-        let runner_up = costlier.min_by(|a, b| a.cost.total.total_cmp(&b.cost.total));
-        let present = predictions.of_level(current).filter(|_| chosen.replicas > current);
-        let runner_up = if present.is_some() { runner_up } else { lower.or(runner_up) };
-        let runner_up = runner_up.filter(|level| present.is_none_or(|it| it.replicas != level.replicas));
-        Comparison {
+    /// A level beside the one below it, which is the highest allowed one where that level itself is not, and the one above.
+    pub(super) fn comparison(&self, predictions: &Predictions<'_>, chosen: &LevelPrediction) -> Box<Comparison> {
+        let situation = predictions.situation;
+        let negligible = situation.negligible().max(1.0);
+        let ceiling = self.input.allowed.ceiling.0;
+        let is_lower = |level: &&LevelPrediction| {
+            level.replicas < chosen.replicas && (chosen.replicas <= ceiling || level.replicas <= ceiling)
+        };
+        let fewer = predictions.levels.iter().rfind(is_lower);
+        let fewer = fewer.filter(|level| level.queues.late > chosen.queues.late + negligible);
+        let is_late = chosen.queues.late_within >= negligible;
+        let more = predictions.levels.iter().find(|level| level.replicas > chosen.replicas && is_late);
+        let is_sooner = |level: &&LevelPrediction| {
+            level.queues.within_objective_s < chosen.queues.within_objective_s
+                && self.levels.allowed.contains(&level.replicas)
+        };
+        let more = more.filter(is_sooner);
+        let estimator = &self.input.facts.estimator;
+        let capacity =
+            estimator.capacity.for_people(self.input.now(), self.input.policy.capacity_hint, self.input.sizing);
+        let is_behind = estimator.age_s() > NEGLIGIBLE_AGE * situation.objective_s;
+        Box::new(Comparison {
             objective: self.objective.time_lag(),
+            arrival_rate: RecordsPerSecond(situation.total_rate()),
+            backlog: is_behind.then_some(self.input.lag.total),
+            capacity: RecordsPerSecond(situation.capacity_of_replica()),
+            capacity_source: capacity.source,
             chosen: chosen.forecast(),
-            present: present.map(LevelPrediction::forecast),
-            runner_up: runner_up.map(LevelPrediction::forecast),
-        }
+            fewer: fewer.map(LevelPrediction::forecast),
+            more: more.map(LevelPrediction::forecast),
+        })
     }
 
     /// What each level below saves, fewest first.

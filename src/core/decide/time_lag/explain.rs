@@ -4,7 +4,8 @@
 use super::super::super::clock::length;
 use super::super::super::decision::{Candidate, CandidateVerdict, Outlook, Prediction};
 use super::super::super::finding::Finding;
-use super::super::super::reason::{Reason, RuleResult};
+use super::super::super::reason::Reason;
+use super::super::super::rule_result::RuleResult;
 use super::super::super::units::{RecordsPerSecond, Replicas};
 use super::evaluation::{Evaluation, LowerLevel};
 use super::prediction::{LevelPrediction, Predictions};
@@ -79,8 +80,10 @@ impl Evaluation<'_> {
             CandidateVerdict::MoreThanNeeded
         };
         let prediction = Prediction {
+            worst_wait_seconds: up(level.queues.worst_wait_s),
+            within_objective_seconds: level.within_objective_s().map(up),
+            caught_up_seconds: level.restored_s(predictions.situation.horizon_s() + BEYOND_HORIZON_S).map(up),
             late_records: whole(level.queues.late_within),
-            restore_seconds: level.restored_s(predictions.situation.horizon_s() + BEYOND_HORIZON_S).map(whole),
             replica_seconds: whole(level.cost.replica_seconds),
             move_cost_replica_seconds: whole(level.cost.moves),
             total_cost_replica_seconds: whole(level.cost.total),
@@ -142,14 +145,6 @@ impl Evaluation<'_> {
 
     fn findings_of_predictions(&self, predictions: &Predictions<'_>, findings: &mut Vec<Finding>) {
         let situation = predictions.situation;
-        let hot = (0..situation.rates.len()).filter(|partition| situation.is_hot(*partition));
-        if let Some(hottest) = hot.max_by(|a, b| situation.rates[*a].total_cmp(&situation.rates[*b])) {
-            findings.push(Finding::HotPartition {
-                partition: self.input.lag.by_partition[hottest].name(),
-                arrival_rate: RecordsPerSecond(situation.rates[hottest]),
-                capacity: RecordsPerSecond(situation.capacity),
-            });
-        }
         let allowed = predictions.levels.iter().filter(|level| self.levels.allowed.contains(&level.replicas));
         let best = allowed.min_by(|a, b| a.queues.late.total_cmp(&b.queues.late));
         if let Some(best) = best
@@ -162,6 +157,11 @@ impl Evaluation<'_> {
             });
         }
     }
+}
+
+/// The next whole number: what takes a moment does not take 0 s.
+fn up(number: f64) -> u64 {
+    number.ceil() as u64
 }
 
 /// The nearest whole number; 0 for what is below.

@@ -1,8 +1,10 @@
 //! What is predicted for every level, side by side.
 
 use super::super::super::allowed::Levels;
-use super::super::super::predict::{Cost, PredictionInput, QueuePrediction};
-use super::super::super::reason::{Forecast, ScaleDownObstacle};
+use super::super::super::clock::length;
+use super::super::super::cost::Cost;
+use super::super::super::predict::{PredictionInput, QueuePrediction};
+use super::super::super::rule_result::{Forecast, ScaleDownObstacle};
 use super::super::super::units::Replicas;
 
 /// A backlog that takes longer than this, in seconds, is said never to end.
@@ -69,10 +71,14 @@ impl LevelPrediction {
     pub(super) fn forecast(&self) -> Forecast {
         Forecast {
             replicas: Replicas(self.replicas),
-            late_records: self.queues.late_within.round() as u64,
-            restore_seconds: self.restored_s(f64::INFINITY).map(|seconds| seconds as u64),
-            cost: self.cost.total.round() as u64,
+            worst_wait: length(self.queues.worst_wait_s.ceil()),
+            within_objective: self.within_objective_s().map(|seconds| length(seconds.ceil())),
         }
+    }
+
+    /// Seconds until the time lag is within the objective for good, where that is not too far away to be said.
+    pub(super) fn within_objective_s(&self) -> Option<f64> {
+        Some(self.queues.within_objective_s).filter(|seconds| *seconds < LONGEST_RESTORE_S)
     }
 
     /// Seconds until no backlog is left, where that is within what was looked at and one does not build up again.
