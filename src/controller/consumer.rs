@@ -96,7 +96,7 @@ impl Consumer {
         if !is_set_back || competitor.as_ref().is_some_and(Competitor::forbids_writing) {
             return competitor;
         }
-        Some(Competitor::ChangedBack(self.workload.last_writer().await))
+        Some(Competitor::ChangedBack(Box::pin(self.workload.last_writer()).await))
     }
 
     /// Carries out a decision. Returns the result and the competitor; `None` where it must be decided again.

@@ -45,7 +45,8 @@ impl Tasks {
         F: Future<Output = ()> + Send + 'static,
     {
         let stop = CancellationToken::new();
-        let (work, token) = (task(stop.clone()), stop.clone());
+        // Boxed, or it would have its place twice: outside and inside of the `select!`.
+        let (work, token) = (Box::pin(task(stop.clone())), stop.clone());
         let abort = self.set.spawn(async move {
             let timeout = async {
                 token.cancelled().await;

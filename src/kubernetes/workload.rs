@@ -194,7 +194,8 @@ impl WorkloadHandle {
         let kind = &self.target.kind;
         let facts = match (state, outage) {
             (TargetState::Unusable(Unusable(error)), _) => return Err(error),
-            (TargetState::Unwatched, _) => return self.read_at_intervals().await,
+            // Boxed, like all requests here: a task has no room for a request that it never makes.
+            (TargetState::Unwatched, _) => return Box::pin(self.read_at_intervals()).await,
             (TargetState::Waiting, Some(WatchFailures { error, .. })) => {
                 return Err(ScaleError::Other(format!("workloads of kind {kind} can't be listed: {error}")));
             }
@@ -222,7 +223,7 @@ impl WorkloadHandle {
             (None, Some((at, live))) if !is_newer(&facts.version, &live.version) || at.elapsed() < CHANGE_INTERVAL => {
                 Ok(live.workload)
             }
-            (None, _) => Ok(self.read_live(Lane::ScaleRead).await?.workload),
+            (None, _) => Ok(Box::pin(self.read_live(Lane::ScaleRead)).await?.workload),
         }
     }
 
@@ -248,7 +249,7 @@ impl WorkloadHandle {
         {
             return Err(ScaleError::Postponed(Box::new(refusal.error.clone())));
         }
-        let written = self.write_live(from, to, leadership).await;
+        let written = Box::pin(self.write_live(from, to, leadership)).await;
         let mut state = self.state();
         match &written {
             Err(error) if error.is_refusal() => {

@@ -145,10 +145,7 @@ async fn the_status_shows_what_is_believed_predicted_and_found_and_events_tell_w
     let replicas: Vec<u32> =
         after.what_if.iter().map(|line| line.split(' ').next().unwrap().parse().unwrap()).collect();
     assert!(replicas.is_sorted() && replicas.contains(&1) && replicas.len() <= 5, "{after:?}");
-    assert!(
-        after.what_if.iter().any(|line| line.ends_with(" late records; chosen")),
-        "{after:?}"
-    );
+    assert!(after.what_if.iter().any(|line| line.ends_with(" late records; chosen")), "{after:?}");
     // As the API server keeps it, it is a part of what `recommend` and `replay` print.
     let resource = ApiResource::erase::<ScaledConsumer>(&());
     let raw: Api<DynamicObject> = Api::namespaced_with(cluster.admin(), &namespace, &resource);
