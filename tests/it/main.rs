@@ -19,6 +19,7 @@ mod config;
 mod dashboards;
 mod decision_view;
 mod demo;
+mod documents;
 mod end_to_end;
 mod engine;
 mod engine_invariants;
