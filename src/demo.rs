@@ -1,54 +1,59 @@
-//! The demonstration: an embedded broker, a producer with a varying rate, and real consumer processes, scaled by the
-//! same poller, engine and control loop as in `run`. Only the actuator differs: it starts and stops processes on this
-//! machine.
+//! The demonstration: an embedded broker, a producer and real consumer processes, scaled by the same poller, engine and
+//! control loop as in `run`. Only the actuator differs: it starts and stops processes on this machine. Beside it, what KEDA
+//! and a fixed size would do on the same arrivals is computed.
 //!
 //! Knows rdkafka, because it has its own broker, producer and consumers.
 
 mod broker;
-mod console;
+mod clock;
+mod comparison;
+mod output;
 mod producer;
 mod replicas;
+mod report;
+mod screen;
+mod stderr;
+mod terminal;
 mod worker;
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Engine, Policy, Replicas, Workload, format_duration, max_observation_gap};
-use crate::kafka::{ClusterSettings, Poller, now};
+use crate::kafka::{ClusterSettings, Poller};
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
 use crate::serve::page::{self, ControllerRole, PageAccess, PageSources};
+use crate::simulate::Scenario;
 use broker::EmbeddedBroker;
-use console::{Console, RunTotals};
+pub(crate) use clock::SPEED;
+use comparison::DemoComparison;
+use output::DemoOutput;
 use producer::Producer;
-pub(crate) use producer::SineLoad;
 use replicas::{LocalReplicas, Program};
+use report::RunTotals;
 pub(crate) use worker::{WorkerSettings, run as run_worker};
+
+/// The seed of the arrivals: each demo shows the same ones.
+const SEED: u64 = 1;
+/// The time on the machine between two looks at what has changed. A screen that is drawn so often moves smoothly.
+const REFRESH: Duration = Duration::from_millis(250);
 
 /// The parameters of a demo.
 #[derive(Clone, Debug)]
 pub(crate) struct DemoSettings {
-    /// The broker's topics.
-    pub(crate) topics: Vec<String>,
-    /// Partitions of each topic.
-    pub(crate) partitions: u16,
-    /// The rate of arrivals.
-    pub(crate) load: SineLoad,
-    /// Capacity of one replica, in records/s.
-    pub(crate) capacity: u32,
-    /// How long a replica takes to start before it joins the group.
-    pub(crate) start_delay: Duration,
-    /// The time between two polls.
-    pub(crate) poll_interval: Duration,
+    /// The arrivals, the topics, the consumers and how they start, and what is computed beside them.
+    pub(crate) scenario: Scenario,
     /// The group and topics to poll, and the policy.
     pub(crate) spec: Validated,
     /// The executable that has the `worker` command.
@@ -57,32 +62,33 @@ pub(crate) struct DemoSettings {
     pub(crate) page: SocketAddr,
     /// Whether a browser is opened on it.
     pub(crate) open: bool,
-    /// Lines to print before the first row.
+    /// Lines to print first, where the demo is no screen.
     pub(crate) introduction: Vec<String>,
 }
 
-/// Runs until `end`, prints the rows and the summary, and leaves no process behind.
+/// Runs until `end`, shows what happens, prints the summary, and leaves no process behind.
 pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>) -> anyhow::Result<()> {
-    let broker = EmbeddedBroker::start(&parameters.topics, i32::from(parameters.partitions))?;
+    let scenario = &parameters.scenario;
+    let broker = EmbeddedBroker::start(&scenario.topics)?;
     let servers = broker.bootstrap_servers();
     let replicas = LocalReplicas::new(program(parameters, servers));
     let listener = TcpListener::bind(parameters.page).await;
     let listener = listener.with_context(|| format!("Can't listen on {}, where the page is to be", parameters.page))?;
-    let mut console = Console::new();
-    parameters.introduction.iter().for_each(|line| console.line(line));
     let url = format!("http://{}/", listener.local_addr().context("The page's socket has no address")?);
-    console.line(&format!("Page      {url}"));
-    console.line("");
     if parameters.open {
-        open_browser(&url, &console);
+        open_browser(&url);
     }
-
-    let produced = run_loop(parameters, servers, listener, &replicas, &mut console, end).await;
-    let replica_time = replicas.replica_time();
+    let ended = CancellationToken::new();
+    let mut output = DemoOutput::begin(&url, &parameters.introduction, &ended);
+    let comparison = Arc::new(Mutex::new(DemoComparison::new(scenario, SEED)));
+    let end = async {
+        tokio::select! { () = end => {}, () = ended.cancelled() => {} }
+    };
+    let totals = run_loop(parameters, servers, listener, &replicas, &comparison, &mut output, end).await;
+    let has_panicked = output.end();
     replicas.stop().await;
-    let fixed = parameters.load.high / f64::from(parameters.capacity);
-    let (delivered, failed) = produced?;
-    console.summary(&RunTotals { delivered, failed, replica_time, fixed: fixed.ceil() as u32 });
+    output::print(&report::summary(&lock(&comparison), &totals?));
+    ensure!(!has_panicked, "A part of the demo panicked; its message is above");
     Ok(())
 }
 
@@ -92,75 +98,103 @@ async fn run_loop(
     servers: &str,
     listener: TcpListener,
     replicas: &LocalReplicas,
-    console: &mut Console,
+    comparison: &Arc<Mutex<DemoComparison>>,
+    output: &mut DemoOutput,
     end: impl Future<Output = ()>,
-) -> anyhow::Result<(u64, u64)> {
-    let first = Replicas(parameters.spec.policy.bounds.min().0.max(1));
-    replicas.scale(first).context("Can't start a worker process")?;
-    let producer = Producer::start(servers, &parameters.topics, i32::from(parameters.partitions), parameters.load)?;
+) -> anyhow::Result<RunTotals> {
+    let DemoSettings { scenario, spec, .. } = parameters;
+    replicas.begin(Replicas(scenario.pods.replicas)).context("Can't start a worker process")?;
+    let start = clock::now();
+    let producer = Producer::start(servers, scenario, SEED, start)?;
     let mut settings = ClusterSettings::new("demo", servers);
-    settings.poll_interval = parameters.poll_interval;
-    let max_observation_gap = max_observation_gap(settings.poll_interval, settings.deadline);
+    settings.poll_interval = clock::on_machine(scenario.polls.interval);
+    let max_observation_gap = max_observation_gap(scenario.polls.interval, settings.deadline * SPEED);
     let shutdown = CancellationToken::new();
-    let poller = Poller::start(settings, now, &shutdown).context("Can't poll the embedded broker")?;
-    let observations = poller.subscribe(parameters.spec.query.clone());
-    let policy = Policy { max_observation_gap, ..parameters.spec.policy.clone() };
+    let poller = Poller::start(settings, clock::now, &shutdown).context("Can't poll the embedded broker")?;
+    let observations = poller.subscribe(spec.query.clone());
+    let policy = Policy { max_observation_gap, ..spec.policy.clone() };
     let (_policy, policies) = watch::channel(policy.clone());
     let engine = Engine::new(policy);
-    let key = parameters.spec.key();
     let (registry, reader) = Registry::new();
     let sources = PageSources {
         registry: reader,
-        now,
-        role: Box::new(|| ControllerRole::Demo),
+        now: clock::now,
+        role: Box::new(|| ControllerRole::Demo { speed: SPEED }),
         access: PageAccess::Everyone,
         certificate: None,
         bootstrap_servers: Some(servers.to_owned()),
     };
     tokio::spawn(page::serve(listener, sources, shutdown.clone()));
-    let entry = registry.apply(&ConsumerSource { key, created: None, record: None }, parameters.spec.clone());
-    let local = LocalWorkers { replicas, console, poll_interval: parameters.poll_interval };
+    let entry = registry.apply(&ConsumerSource { key: spec.key(), created: None, record: None }, spec.clone());
+    let comparison_of_loop = Arc::clone(comparison);
+    let local =
+        LocalWorkers { replicas, comparison: comparison_of_loop, start, poll_interval: scenario.polls.interval };
+    let advance = || {
+        let mut comparison = lock(comparison);
+        let replica_seconds = replicas.replica_time().as_secs_f64() * f64::from(SPEED);
+        comparison.advance(clock::now().saturating_sub(start).as_secs_f64(), replica_seconds);
+        comparison
+    };
+    let show = async {
+        let mut refresh = tokio::time::interval(REFRESH);
+        loop {
+            refresh.tick().await;
+            output.show(&advance());
+        }
+    };
     // The control loop ends at its next wait. An action is never interrupted, because it does not wait here.
     tokio::select! {
         () = control_loop::run(engine, observations, policies, local, entry, shutdown.clone()) => {}
+        () = show => {}
         () = end => {}
     }
+    drop(advance());
     shutdown.cancel();
     poller.ended().await;
-    Ok((producer.delivered(), producer.failed()))
+    Ok(RunTotals { delivered: producer.delivered(), failed: producer.failed() })
+}
+
+fn lock(comparison: &Mutex<DemoComparison>) -> MutexGuard<'_, DemoComparison> {
+    // Consistent between any two statements, as nothing is computed from what a panic left half done.
+    comparison.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens a browser the way desktops do. A machine without one still has the address on its terminal.
-fn open_browser(url: &str, console: &Console) {
+fn open_browser(url: &str) {
     let mut command = tokio::process::Command::new("xdg-open");
     let command = command.arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     if let Err(error) = command.spawn() {
-        console.line(&format!("Can't open a browser by xdg-open: {error}."));
+        tracing::warn!(%error, url, "Can't open a browser by xdg-open.");
     }
 }
 
 fn program(parameters: &DemoSettings, servers: &str) -> Program {
+    let DemoSettings { scenario, spec, executable, .. } = parameters;
     let mut arguments = vec!["worker".to_owned(), "--with-parent".to_owned()];
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--bootstrap-servers", servers.to_owned());
-    add("--group", parameters.spec.query.group.clone());
-    add("--capacity", parameters.capacity.to_string());
-    add("--start-delay", format_duration(parameters.start_delay));
-    parameters.topics.iter().for_each(|topic| add("--topic", topic.clone()));
+    add("--group", spec.query.group.clone());
+    add("--capacity", (scenario.members.capacity * f64::from(SPEED)).to_string());
+    add("--commit-interval", format_duration(clock::on_machine(scenario.members.commit_interval)));
+    scenario.topics.iter().for_each(|topic| add("--topic", topic.name.clone()));
     // KIP-848, because the embedded broker supports the classic protocol badly: each rebalance lasts nearly a session
     // time-out, and no commit is accepted meanwhile.
     add("--property", "group.protocol=consumer".to_owned());
     if std::env::var_os("RUST_LOG").is_none() {
-        // Warnings of rebalances would appear between the rows.
+        // Warnings of rebalances say nothing here.
         add("--log-level", "error".to_owned());
     }
-    Program { executable: parameters.executable.clone(), arguments }
+    let start_delay = clock::on_machine(scenario.pods.start_delay);
+    Program { executable: executable.clone(), arguments, start_delay }
 }
 
 /// Local processes as the target, instead of a workload with `/scale`.
 struct LocalWorkers<'a> {
     replicas: &'a LocalReplicas,
-    console: &'a mut Console,
+    comparison: Arc<Mutex<DemoComparison>>,
+    /// When the demo started, on its clock.
+    start: Duration,
+    /// On the demo's clock.
     poll_interval: Duration,
 }
 
@@ -170,7 +204,7 @@ impl Actuator for LocalWorkers<'_> {
     }
 
     async fn act(&mut self, decision: &Decision) -> Acted {
-        self.console.row(decision);
+        lock(&self.comparison).decided(decision.at.saturating_sub(self.start).as_secs_f64(), decision);
         // Called without a change as well: it replaces a worker that has ended.
         let action = match self.replicas.scale(decision.desired) {
             Ok(()) if decision.is_change() => ActionResult::Written,

@@ -10,6 +10,8 @@ mod assignors;
 mod calibration;
 mod figures;
 mod group;
+mod ledger;
+mod live;
 mod log;
 mod observe;
 mod oracle;
@@ -23,12 +25,15 @@ mod scenario;
 mod scenario_file;
 mod world;
 
+pub use arrivals::Arrivals;
 pub use calibration::{CalibrationSummary, CheckedPrediction, PredictionKind, calibrate, summarize};
 pub use figures::{Figures, Sample};
+pub use ledger::RecordLedger;
+pub use live::LiveRun;
 pub use plot::svg;
 pub use policies::PolicyName;
 pub use run::{Job, Run, run, run_all};
-pub use scenario::{DURATIONS, Scenario};
+pub use scenario::{DURATIONS, Scenario, TopicSettings};
 pub use scenario_file::{parse, read};
 
 /// The step of virtual time, in seconds. It is shorter than everything that is measured (polls, pauses, commits), and a

@@ -1,7 +1,7 @@
 //! `paceline demo`: the parameters, from an embedded ScaledConsumer that is read as any other.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -13,14 +13,16 @@ use super::outcome::{Outcome, WrongInput};
 use super::process::runtime;
 use crate::config::check_page_address;
 use crate::core::{Bounds, Policy, Rule, TopicSelection, grouped, parse_duration, short};
-use crate::demo::{DemoSettings, SineLoad, run as play};
+use crate::demo::{DemoSettings, SPEED, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
+use crate::simulate::{Scenario, TopicSettings, parse};
 use crate::yaml::Source;
 
 /// What `demo` takes.
 #[derive(Debug, Args)]
 pub(super) struct DemoArguments {
-    /// End after this time with a summary; otherwise Ctrl-C ends it.
+    /// End after this time with a summary, such as 90s; otherwise q or Ctrl-C ends it. The demo's clock shows six times as
+    /// much.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
     span: Option<Duration>,
     /// A ScaledConsumer to demonstrate instead of the embedded one. Its group and topics are made on the embedded broker.
@@ -40,16 +42,8 @@ fn page_address(text: &str) -> Result<SocketAddr, String> {
     Ok(address)
 }
 
-const EMBEDDED: &str = include_str!("../../config/demo.yaml");
-
-const PARTITIONS: u16 = 12;
-/// In records/s.
-const CAPACITY: u32 = 100;
-const LOAD: SineLoad = SineLoad { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
-/// About what a small service takes from the start of its container to joining its group.
-const START_DELAY: Duration = Duration::from_secs(3);
-/// Slow enough to read the rows, fast enough for a demo of a minute.
-const POLL_INTERVAL: Duration = Duration::from_secs(2);
+const CONSUMER: &str = include_str!("../../config/demo.yaml");
+const SCENARIO: &str = include_str!("../../config/demo-scenario.yaml");
 
 pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Outcome> {
     let parameters = parameters(arguments)?;
@@ -76,30 +70,22 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Outcome> {
 }
 
 fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
+    let embedded = |name: &str, text: &str| Source { name: format!("the embedded {name}"), text: text.to_owned() };
     let consumer = match &arguments.file {
         Some(file) => manifests::read(std::slice::from_ref(file))?.consumers.into_iter().next(),
-        None => {
-            let source = Source { name: "the embedded config/demo.yaml".to_owned(), text: EMBEDDED.to_owned() };
-            manifest::parse(&source)?.consumers.into_iter().next()
-        }
+        None => manifest::parse(&embedded("config/demo.yaml", CONSUMER))?.consumers.into_iter().next(),
     };
     let spec = consumer.context("No ScaledConsumer to demonstrate")?;
-    let topics = match &spec.query.topics {
-        TopicSelection::Named(topics) => topics.clone(),
-        TopicSelection::Pattern(_) | TopicSelection::OfGroup => {
-            let why = "The demo makes the topics that the manifest names: give spec.kafka.topics";
-            return Err(WrongInput(why.to_owned()).into());
-        }
+    let TopicSelection::Named(topics) = &spec.query.topics else {
+        let why = "The demo makes the topics that the manifest names: give spec.kafka.topics";
+        return Err(WrongInput(why.to_owned()).into());
     };
+    let mut scenario = parse(&embedded("config/demo-scenario.yaml", SCENARIO), "demo", Path::new(""))?;
+    take_over(&spec.policy, topics, &mut scenario);
     let executable = std::env::current_exe().context("Can't find this executable, which is also the worker")?;
     Ok(DemoSettings {
-        introduction: introduction(&spec.policy, &topics),
-        topics,
-        partitions: PARTITIONS,
-        load: LOAD,
-        capacity: CAPACITY,
-        start_delay: START_DELAY,
-        poll_interval: POLL_INTERVAL,
+        introduction: introduction(&spec.policy, &scenario),
+        scenario,
         spec,
         executable,
         page: arguments.page,
@@ -107,23 +93,43 @@ fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
     })
 }
 
-fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
-    let SineLoad { low, high, period } = LOAD;
+/// Has the scenario the topics of a ScaledConsumer, each as large as the scenario's own, its objective and its bounds.
+fn take_over(policy: &Policy, topics: &[String], scenario: &mut Scenario) {
+    let topic = scenario.topics.first().cloned().unwrap_or_default();
+    scenario.topics = topics.iter().map(|name| TopicSettings { name: name.clone(), ..topic.clone() }).collect();
+    match policy.rule {
+        Rule::TimeLag(objective) => scenario.objective = objective.time_lag(),
+        Rule::LagPerReplica(threshold) => scenario.policy.lag_per_replica = threshold.get(),
+    }
+    let (min, max) = (policy.bounds.min().0, policy.bounds.max().map(|max| max.0));
+    (scenario.policy.min_replicas, scenario.policy.max_replicas) = (min, max);
+    scenario.pods.replicas = scenario.pods.replicas.max(min).min(max.unwrap_or(u32::MAX));
+}
+
+fn introduction(policy: &Policy, scenario: &Scenario) -> Vec<String> {
     let rule = match policy.rule {
-        Rule::TimeLag(objective) => format!("a time lag of {} at most", short(objective.time_lag())),
+        Rule::TimeLag(objective) => format!("no record waits longer than {}", short(objective.time_lag())),
         Rule::LagPerReplica(threshold) => format!("one replica per {} records of lag", grouped(threshold.get())),
     };
+    let names: Vec<&str> = scenario.topics.iter().map(|topic| topic.name.as_str()).collect();
+    let partitions = scenario.topics.first().map_or(0, |topic| topic.partitions);
     vec![
         format!(
-            "An embedded Kafka broker with topic {} of {PARTITIONS} partitions; no cluster is needed.",
-            topics.join(", ")
+            "An embedded Kafka broker with topic {} of {partitions} partitions; no cluster is needed.",
+            names.join(", ")
         ),
-        format!("Producer  from {low} to {high} records/s and back, every {}.", short(period)),
+        format!("Load      {}", scenario.description),
         format!(
-            "Replicas  real consumer processes of {CAPACITY} records/s each, which take {} to start.",
-            short(START_DELAY)
+            "Replicas  Real consumer processes of {} records/s each, which take {} to start.",
+            scenario.members.capacity,
+            short(scenario.pods.start_delay)
         ),
-        format!("Rule      {rule}, {}.", range(policy.bounds)),
+        format!("Objective {rule}, with {} replicas.", range(policy.bounds)),
+        format!(
+            "Beside it KEDA with a lagThreshold of {} and its HPA, and a fixed size: computed, on the same arrivals.",
+            grouped(scenario.policy.lag_per_replica)
+        ),
+        format!("Clock     A minute takes {} s. All times and rates are on this clock.", 60 / SPEED),
         "The same code as in a cluster polls and decides; only starting and stopping processes is the demo's own."
             .to_owned(),
         "Ctrl-C ends it and prints a summary.".to_owned(),
@@ -132,7 +138,7 @@ fn introduction(policy: &Policy, topics: &[String]) -> Vec<String> {
 
 fn range(bounds: Bounds) -> String {
     match bounds.max() {
-        Some(max) => format!("from {} to {max}", bounds.min().0),
+        Some(max) => format!("{} to {max}", bounds.min().0),
         None => format!("at least {}", bounds.min().0),
     }
 }

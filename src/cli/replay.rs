@@ -81,8 +81,14 @@ fn policy(config: &Config) -> Result<Policy, String> {
 
 fn of_spec(config: &Config, spec: &Map<String, Value>, annotations: &Map<String, Value>) -> Result<Policy, String> {
     let object = serde_json::json!({ "spec": spec, "annotations": annotations });
+    let mut unknown = Vec::new();
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
     let SpecObject { spec, annotations } =
-        serde_path_to_error::deserialize(&object).map_err(|error| format!("{}: {}", error.path(), error.inner()))?;
+        serde_path_to_error::deserialize(serde_ignored::Deserializer::new(&object, &mut note))
+            .map_err(|error| format!("{}: {}", error.path(), error.inner()))?;
+    if let Some(field) = unknown.first() {
+        return Err(format!("{field}: unknown field"));
+    }
     let mut object = ScaledConsumer::new("replay", spec);
     object.metadata.annotations = Some(annotations);
     let validated = validate(&object).map_err(|invalid| invalid.to_string())?;

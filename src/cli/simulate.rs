@@ -18,10 +18,10 @@ use crate::yaml::Invalid;
 use report::Outcomes;
 
 const EXAMPLES: &str = "Examples:
-  A scenario, all policies side by side:
+  A scenario, Paceline beside KEDA:
     paceline simulate tests/scenarios/step.yaml
-  Paceline beside KEDA on all scenarios of a folder, in the mean of three seeds:
-    paceline simulate tests/scenarios --policy timeLag --policy keda --seeds 3
+  More policies, on all scenarios of a folder, in the mean of three seeds:
+    paceline simulate tests/scenarios --policy timeLag,keda,hpa,static,oracle --seeds 3
   What happened and why, as a picture and every ten seconds:
     paceline simulate tests/scenarios/step.yaml --policy timeLag --plot step.svg --series step.csv
   A scenario of your own; config/scenario.yaml shows every field:
@@ -38,8 +38,8 @@ pub(super) struct SimulateArguments {
     /// Scenarios: YAML files, or folders of them.
     #[arg(value_name = "SCENARIO", required = true)]
     scenarios: Vec<PathBuf>,
-    /// A policy to simulate; may be given more than once [default: all].
-    #[arg(long = "policy", value_name = "NAME", value_enum, ignore_case = true)]
+    /// Policies to simulate, with commas between them or given more than once [default: timeLag,keda].
+    #[arg(long = "policy", value_name = "NAME", value_enum, ignore_case = true, value_delimiter = ',')]
     policies: Vec<PolicyName>,
     /// Run each scenario with so many different random seeds, and print the means.
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u64).range(1..=1000))]
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> anyhow::Result<Outcome> {
         })?;
         return Ok(Outcome::Fine);
     }
-    let policies = if arguments.policies.is_empty() { &PolicyName::ALL[..] } else { &arguments.policies };
+    let policies = if arguments.policies.is_empty() { &PolicyName::DEFAULT[..] } else { &arguments.policies };
     let all = run_scenarios(scenarios, policies, arguments.seeds);
     let (stdout, file) = match &arguments.series {
         Some(file) if file == Path::new("-") => (true, None),

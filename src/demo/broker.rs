@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use rdkafka::mocking::MockCluster;
 
+use crate::simulate::TopicSettings;
+
 /// A broker that runs until it is dropped.
 pub(super) struct EmbeddedBroker {
     bootstrap_servers: String,
@@ -16,14 +18,14 @@ pub(super) struct EmbeddedBroker {
 }
 
 impl EmbeddedBroker {
-    /// Starts a broker with the topics, each with so many partitions.
-    pub(super) fn start(topics: &[String], partitions: i32) -> anyhow::Result<Self> {
+    /// Starts a broker with the topics of a scenario.
+    pub(super) fn start(topics: &[TopicSettings]) -> anyhow::Result<Self> {
         let (stop, stopped) = mpsc::channel::<()>();
         let (started_sender, started) = mpsc::channel();
         let topics = topics.to_vec();
         // The mock cluster can't move between threads, so it stays on this one.
         let thread = std::thread::Builder::new().name("demo-broker".to_owned()).spawn(move || {
-            match cluster(&topics, partitions) {
+            match cluster(&topics) {
                 Ok(cluster) => {
                     let _ = started_sender.send(Ok(cluster.bootstrap_servers()));
                     // Ends with an error once the sender is dropped.
@@ -45,12 +47,12 @@ impl EmbeddedBroker {
 }
 
 fn cluster(
-    topics: &[String],
-    partitions: i32,
+    topics: &[TopicSettings],
 ) -> anyhow::Result<MockCluster<'static, rdkafka::producer::DefaultProducerContext>> {
     let cluster = MockCluster::new(1).context("Can't start the embedded broker (does 127.0.0.1 work here?)")?;
-    for topic in topics {
-        cluster.create_topic(topic, partitions, 1).with_context(|| format!("Can't create topic \"{topic}\""))?;
+    for TopicSettings { name, partitions, .. } in topics {
+        let partitions = i32::try_from(*partitions)?;
+        cluster.create_topic(name, partitions, 1).with_context(|| format!("Can't create topic \"{name}\""))?;
     }
     Ok(cluster)
 }

@@ -1,11 +1,10 @@
-//! The demo's records: a rate that rises and falls like a day of traffic, only faster.
+//! The demo's producer: the records of a scenario's arrivals, exactly those that the simulated groups beside it get.
 
-use std::f64::consts::TAU;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
 use rdkafka::error::KafkaError;
@@ -14,26 +13,8 @@ use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProd
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, ClientContext};
 
-/// A rate in records/s that oscillates between two values as a sine.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct SineLoad {
-    /// The lowest rate, in records/s; where it starts.
-    pub(crate) low: f64,
-    /// The highest rate, in records/s.
-    pub(crate) high: f64,
-    /// From one low to the next.
-    pub(crate) period: Duration,
-}
-
-impl SineLoad {
-    /// Records that should have arrived by `elapsed`: the integral of the rate.
-    fn total(&self, elapsed: Duration) -> f64 {
-        let (middle, swing) = (f64::midpoint(self.low, self.high), (self.high - self.low) / 2.0);
-        let angular = TAU / self.period.as_secs_f64();
-        let t = elapsed.as_secs_f64();
-        middle * t - swing / angular * (angular * t).sin()
-    }
-}
+use super::clock;
+use crate::simulate::{Arrivals, Scenario, TICK};
 
 /// Counts what became of the records.
 #[derive(Clone, Default)]
@@ -71,18 +52,18 @@ pub(super) struct Producer {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The time between two batches. A tenth of a second is shorter than any poll interval.
-const TICK: Duration = Duration::from_millis(100);
+/// The time between two looks at the clock. It is shorter than a tick of the arrivals, which is 83 ms of the machine's time.
+const PAUSE: Duration = Duration::from_millis(20);
 /// A record's payload. Its size does not matter here.
 const PAYLOAD: [u8; 64] = [b'.'; 64];
 
 impl Producer {
-    /// Produces to every partition of the topics in turn.
+    /// Produces what arrives in the scenario by a seed, from `start` on the demo's clock on.
     pub(super) fn start(
         bootstrap_servers: &str,
-        topics: &[String],
-        partitions: i32,
-        load: SineLoad,
+        scenario: &Scenario,
+        seed: u64,
+        start: Duration,
     ) -> anyhow::Result<Self> {
         let deliveries = Deliveries::default();
         // It has a thread that takes the delivery reports: a queue of reports that nobody takes counts as full.
@@ -94,16 +75,12 @@ impl Producer {
             .create_with_context(deliveries.clone())
             .context("Can't make the demo's producer")?;
         let (stop, stopped) = mpsc::channel::<()>();
-        let topics = topics.to_vec();
+        let mut due = DueRecords::new(scenario, seed);
         let thread = std::thread::Builder::new().name("demo-producer".to_owned()).spawn(move || {
-            let began = Instant::now();
-            let mut sent = 0_u64;
-            // The pause between two ticks ends early when the sender is dropped.
-            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                let due = load.total(began.elapsed()) as u64;
-                while sent < due && send(&producer, &topics, partitions, sent) {
-                    sent += 1;
-                }
+            // The pause ends early when the sender is dropped.
+            while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(PAUSE) {
+                due.advance(clock::now().saturating_sub(start).as_secs_f64());
+                due.send(&producer);
             }
             // Records still in the queue are not needed any more.
             producer.purge(rdkafka::producer::PurgeConfig::default().queue());
@@ -122,19 +99,51 @@ impl Producer {
     }
 }
 
-/// Hands one record to the producer; false if its queue is full.
-fn send(producer: &ThreadedProducer<Deliveries>, topics: &[String], partitions: i32, number: u64) -> bool {
-    let slots = topics.len() as u64 * u64::from(partitions.unsigned_abs());
-    let Some(slot) = number.checked_rem(slots) else { return false };
-    let (topic, partition) = (slot % topics.len() as u64, slot / topics.len() as u64);
-    let (Ok(topic), Ok(partition)) = (usize::try_from(topic), i32::try_from(partition)) else { return false };
-    let Some(topic) = topics.get(topic) else { return false };
-    match producer.send(BaseRecord::<(), [u8]>::to(topic).partition(partition).payload(&PAYLOAD)) {
-        Ok(()) => true,
-        Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => false,
-        Err((error, _)) => {
-            tracing::warn!(%error, topic, partition, "Can't produce for now.");
-            false
+/// The records that should have been sent and have not been yet.
+struct DueRecords {
+    arrivals: Arrivals,
+    /// The beginning of the next tick, in seconds from the start.
+    next_s: f64,
+    /// Topic, partition, and how many records of it are due.
+    partitions: Vec<(String, i32, u64)>,
+    records: Vec<u64>,
+}
+
+impl DueRecords {
+    fn new(scenario: &Scenario, seed: u64) -> Self {
+        let of = |(topic, partition): (usize, i32)| (scenario.topics[topic].name.clone(), partition, 0);
+        Self {
+            arrivals: Arrivals::new(scenario, seed),
+            next_s: 0.0,
+            partitions: scenario.partitions().into_iter().map(of).collect(),
+            records: Vec::new(),
+        }
+    }
+
+    /// Adds what arrives in the ticks that have begun by then.
+    fn advance(&mut self, now_s: f64) {
+        while self.next_s <= now_s {
+            self.arrivals.tick(self.next_s, &mut self.records);
+            self.next_s += TICK;
+            for ((.., due), arrived) in self.partitions.iter_mut().zip(&self.records) {
+                *due += arrived;
+            }
+        }
+    }
+
+    /// Hands what is due to the producer, as far as its queue has space.
+    fn send(&mut self, producer: &ThreadedProducer<Deliveries>) {
+        for (topic, partition, due) in &mut self.partitions {
+            while *due > 0 {
+                match producer.send(BaseRecord::<(), [u8]>::to(topic).partition(*partition).payload(&PAYLOAD)) {
+                    Ok(()) => *due -= 1,
+                    Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => return,
+                    Err((error, _)) => {
+                        tracing::warn!(%error, topic, partition, "Can't produce for now.");
+                        return;
+                    }
+                }
+            }
         }
     }
 }
@@ -150,33 +159,50 @@ impl Drop for Producer {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::time::Instant;
+
     use super::*;
     use crate::demo::broker::EmbeddedBroker;
+    use crate::simulate::parse;
+    use crate::yaml::Source;
+
+    fn scenario(yaml: &str) -> Scenario {
+        let source = Source { name: "test.yaml".to_owned(), text: yaml.to_owned() };
+        parse(&source, "test", Path::new("")).expect("the scenario is valid")
+    }
 
     #[test]
     fn the_rate_is_kept_over_half_a_million_records() {
         const RECORDS: u64 = 500_000;
-        // Five times as many as librdkafka's queue takes while nobody takes their reports.
-        let load = SineLoad { low: 50_000.0, high: 50_000.0, period: Duration::from_secs(120) };
-        let topics = ["many".to_owned()];
-        let broker = EmbeddedBroker::start(&topics, 2).expect("the demo works here");
-        let producer = Producer::start(broker.bootstrap_servers(), &topics, 2, load).expect("the demo works here");
+        // Five times as many as librdkafka's queue takes while nobody takes their reports, at 50,000 in a second of the
+        // machine's.
+        let load = scenario("{arrival: {constant: 8333}, topics: [{name: many, partitions: 2}]}");
+        let broker = EmbeddedBroker::start(&load.topics).expect("the demo works here");
+        let producer =
+            Producer::start(broker.bootstrap_servers(), &load, 1, clock::now()).expect("the demo works here");
         let deadline = Instant::now() + Duration::from_secs(180);
         while producer.delivered() < RECORDS {
             assert!(Instant::now() < deadline, "{} of {RECORDS} records were produced", producer.delivered());
-            std::thread::sleep(TICK);
+            std::thread::sleep(PAUSE);
         }
         assert_eq!(producer.failed(), 0);
     }
 
     #[test]
-    fn the_wave_starts_low_peaks_in_the_middle_and_averages_out() {
-        let load = SineLoad { low: 200.0, high: 900.0, period: Duration::from_secs(120) };
-        let rate = |at: f64| {
-            load.total(Duration::from_secs_f64(at + 0.5)) - load.total(Duration::from_secs_f64((at - 0.5).max(0.0)))
-        };
-        assert!((rate(60.0) - 900.0).abs() < 1.0, "{}", rate(60.0));
-        assert!((rate(120.0) - 200.0).abs() < 1.0, "{}", rate(120.0));
-        assert!((load.total(Duration::from_secs(120)) - 550.0 * 120.0).abs() < 1e-6);
+    fn what_is_due_follows_the_scenario_partition_by_partition() {
+        let load = scenario("{arrival: {constant: 100}, topics: [{name: a, partitions: 2}, {name: b, partitions: 1}]}");
+        let mut due = DueRecords::new(&load, 7);
+        due.advance(59.9);
+        let names: Vec<_> = due.partitions.iter().map(|(topic, partition, _)| (topic.as_str(), *partition)).collect();
+        assert_eq!(names, [("a", 0), ("a", 1), ("b", 0)]);
+        let (mut arrivals, mut records, mut sums) = (Arrivals::new(&load, 7), Vec::new(), vec![0; 3]);
+        for tick in 0..120 {
+            arrivals.tick(f64::from(tick) * TICK, &mut records);
+            sums.iter_mut().zip(&records).for_each(|(sum, more)| *sum += more);
+        }
+        assert_eq!(due.partitions.iter().map(|(.., due)| *due).collect::<Vec<_>>(), sums);
+        let all: u64 = sums.iter().sum();
+        assert!((5_500..6_500).contains(&all), "{all}");
     }
 }

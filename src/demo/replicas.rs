@@ -9,15 +9,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-use crate::core::{Replicas, Workload};
+use crate::core::{Replicas, Workload, format_duration};
 
 /// How one replica is started.
 #[derive(Clone, Debug)]
 pub(super) struct Program {
     /// The executable.
     pub(super) executable: PathBuf,
-    /// Its arguments.
+    /// Its arguments, but for the time that it takes to start.
     pub(super) arguments: Vec<String>,
+    /// How long one takes to start.
+    pub(super) start_delay: Duration,
 }
 
 /// The running replicas. Clones share them.
@@ -66,14 +68,24 @@ impl LocalReplicas {
         Workload { actual: Some(Replicas(running)), ready: Some(Replicas(running)), ..Workload::of(state.desired) }
     }
 
+    /// Starts the first replicas, which do not take any time to start. Must be called within the runtime.
+    pub(super) fn begin(&self, with: Replicas) -> std::io::Result<()> {
+        self.scale_within(with, Duration::ZERO)
+    }
+
     /// Starts or stops replicas until there are so many; the newest stop first. Must be called within the runtime.
     pub(super) fn scale(&self, to: Replicas) -> std::io::Result<()> {
+        let start_delay = self.state().program.start_delay;
+        self.scale_within(to, start_delay)
+    }
+
+    fn scale_within(&self, to: Replicas, start_delay: Duration) -> std::io::Result<()> {
         let mut state = self.state();
         state.desired = to.0;
         state.reap();
         let desired = usize::try_from(to.0).unwrap_or(usize::MAX);
         while state.running.len() < desired {
-            state.start()?;
+            state.start(start_delay)?;
         }
         while state.running.len() > desired {
             state.stop_newest();
@@ -120,9 +132,10 @@ impl ReplicaState {
         }
     }
 
-    fn start(&mut self) -> std::io::Result<()> {
+    fn start(&mut self, start_delay: Duration) -> std::io::Result<()> {
         let child = Command::new(&self.program.executable)
             .args(&self.program.arguments)
+            .args(["--start-delay", &format_duration(start_delay)])
             // The worker ends when its stdin does, so it never outlives this process, not even after a SIGKILL.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -56,17 +56,21 @@ impl Config {
             kind: CONFIG.to_owned(),
             version: VERSION,
             consumer_group: Some(self.consumer_group.clone()),
-            poll_s: Some(self.poll.as_secs_f64()),
-            deadline_s: Some(self.deadline.as_secs_f64()).filter(|_| self.deadline != default_poll_deadline(self.poll)),
+            poll_seconds: Some(self.poll.as_secs_f64()),
+            deadline_seconds: Some(self.deadline.as_secs_f64())
+                .filter(|_| self.deadline != default_poll_deadline(self.poll)),
             ..ConfigLine::default()
         };
         match &self.policy {
             PolicySource::Policy(policy) => ConfigLine {
                 objective: Some(match policy.rule {
-                    Rule::TimeLag(objective) => {
-                        ObjectiveLine { time_lag_s: Some(objective.time_lag().as_secs_f64()), lag_per_replica: None }
+                    Rule::TimeLag(objective) => ObjectiveLine {
+                        time_lag_seconds: Some(objective.time_lag().as_secs_f64()),
+                        lag_per_replica: None,
+                    },
+                    Rule::LagPerReplica(lag) => {
+                        ObjectiveLine { time_lag_seconds: None, lag_per_replica: Some(lag.get()) }
                     }
-                    Rule::LagPerReplica(lag) => ObjectiveLine { time_lag_s: None, lag_per_replica: Some(lag.get()) },
                 }),
                 min_replicas: Some(policy.bounds.min().0),
                 max_replicas: policy.bounds.max().map(|max| max.0),
@@ -88,8 +92,9 @@ impl TryFrom<ConfigLine> for Config {
     type Error = Wrong;
 
     fn try_from(mut line: ConfigLine) -> Result<Self, Wrong> {
-        let poll = duration("poll_s", line.poll_s)?.unwrap_or(DEFAULT_POLL_INTERVAL);
-        let deadline = duration("deadline_s", line.deadline_s)?.unwrap_or_else(|| default_poll_deadline(poll));
+        let poll = duration("poll_seconds", line.poll_seconds)?.unwrap_or(DEFAULT_POLL_INTERVAL);
+        let deadline =
+            duration("deadline_seconds", line.deadline_seconds)?.unwrap_or_else(|| default_poll_deadline(poll));
         let named = line.consumer_group.take();
         let source = match line.spec.take() {
             Some(spec) => {
@@ -149,12 +154,12 @@ fn policy(line: &ConfigLine, max_observation_gap: Duration) -> Result<Policy, Wr
 
 fn rule(objective: Option<&ObjectiveLine>) -> Result<Rule, Wrong> {
     let Some(objective) = objective else { return Ok(Rule::TimeLag(Objective::default())) };
-    match (objective.time_lag_s, objective.lag_per_replica) {
-        (Some(_), Some(_)) => Err(Wrong::new("objective", "has both time_lag_s and lag_per_replica; keep one")),
-        (None, None) => Err(Wrong::new("objective", "has neither time_lag_s nor lag_per_replica; give one")),
+    match (objective.time_lag_seconds, objective.lag_per_replica) {
+        (Some(_), Some(_)) => Err(Wrong::new("objective", "has both time_lag_seconds and lag_per_replica; keep one")),
+        (None, None) => Err(Wrong::new("objective", "has neither time_lag_seconds nor lag_per_replica; give one")),
         (Some(seconds), None) => {
             Duration::try_from_secs_f64(seconds).ok().and_then(Objective::new).map(Rule::TimeLag).ok_or_else(|| {
-                Wrong::new("objective.time_lag_s", format!("is {seconds}; it must be between 1 s and 24 h"))
+                Wrong::new("objective.time_lag_seconds", format!("is {seconds}; it must be between 1 s and 24 h"))
             })
         }
         (None, Some(lag)) => NonZeroU64::new(lag)

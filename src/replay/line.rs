@@ -37,8 +37,10 @@ impl<'a> From<&'a str> for Text<'a> {
     }
 }
 
-/// The first line.
+/// The first line. A field that it does not know would be a default without a word, so it is refused. Names of before end in
+/// `_s`.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ConfigLine {
     #[serde(rename = "type")]
     pub(super) kind: String,
@@ -55,10 +57,10 @@ pub(super) struct ConfigLine {
     pub(super) threads_per_replica: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) offset_reset: Option<OffsetReset>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) poll_s: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) deadline_s: Option<f64>,
+    #[serde(default, alias = "poll_s", skip_serializing_if = "Option::is_none")]
+    pub(super) poll_seconds: Option<f64>,
+    #[serde(default, alias = "deadline_s", skip_serializing_if = "Option::is_none")]
+    pub(super) deadline_seconds: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) hints: Option<Hints>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,15 +71,17 @@ pub(super) struct ConfigLine {
 
 /// One of the two.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct ObjectiveLine {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) time_lag_s: Option<f64>,
+    #[serde(default, alias = "time_lag_s", skip_serializing_if = "Option::is_none")]
+    pub(super) time_lag_seconds: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) lag_per_replica: Option<u64>,
 }
 
 /// What the engine takes for granted until it has measured it.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Hints {
     /// Records/s of one replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -127,8 +131,8 @@ pub(super) struct TopicLine<'a> {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct TopicConfigLine {
     /// Seconds. Null: for ever.
-    #[serde(deserialize_with = "Option::deserialize")]
-    pub(super) retention_s: Option<f64>,
+    #[serde(alias = "retention_s", deserialize_with = "Option::deserialize")]
+    pub(super) retention_seconds: Option<f64>,
     pub(super) compacted: bool,
     pub(super) deletes: bool,
 }

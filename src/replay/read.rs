@@ -269,8 +269,8 @@ fn topics(lines: Option<Vec<TopicLine<'_>>>, names: &mut KnownTopicNames, seen: 
 }
 
 fn topic_config(line: &TopicConfigLine, i: usize) -> Result<TopicConfig, Wrong> {
-    let wrong = |_| Wrong::new(format!("topics[{i}].config.retention_s"), "is not a number of seconds");
-    let retention = line.retention_s.map(Duration::try_from_secs_f64).transpose().map_err(wrong)?;
+    let wrong = |_| Wrong::new(format!("topics[{i}].config.retention_seconds"), "is not a number of seconds");
+    let retention = line.retention_seconds.map(Duration::try_from_secs_f64).transpose().map_err(wrong)?;
     Ok(TopicConfig { retention, compacted: line.compacted, deletes: line.deletes })
 }
 

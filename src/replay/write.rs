@@ -105,7 +105,7 @@ fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
 
 fn topic_config(config: TopicConfig) -> TopicConfigLine {
     TopicConfigLine {
-        retention_s: config.retention.map(|retention| retention.as_secs_f64()),
+        retention_seconds: config.retention.map(|retention| retention.as_secs_f64()),
         compacted: config.compacted,
         deletes: config.deletes,
     }

@@ -12,7 +12,7 @@ use super::scenario::{Arrival, Batch, Bursts, FlashCrowd, Ramp, Scenario, SineAr
 
 /// The arrivals of one run. Does not depend on what consumers do.
 #[derive(Clone, Debug)]
-pub(super) struct Arrivals {
+pub struct Arrivals {
     arrival: Arrival,
     /// When random bursts begin and end, in seconds.
     bursts: Vec<(f64, f64)>,
@@ -26,7 +26,7 @@ pub(super) struct Arrivals {
 
 impl Arrivals {
     /// The arrivals of a scenario, by a seed.
-    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
+    pub fn new(scenario: &Scenario, seed: u64) -> Self {
         let partitions = scenario.partitions();
         let weight = |(topic, p): (usize, i32)| {
             let weights = &scenario.topics[topic].weights;
@@ -51,7 +51,7 @@ impl Arrivals {
     }
 
     /// The rate at a time, in records/s over all partitions.
-    pub(super) fn rate(&self, t: f64) -> f64 {
+    pub fn rate(&self, t: f64) -> f64 {
         self.recording.as_ref().map_or(0.0, |trace| trace.rate(t)) + self.drawn_rate(t)
     }
 
@@ -72,8 +72,8 @@ impl Arrivals {
             + self.rates.as_ref().map_or(0.0, |rates| rates.at(t))
     }
 
-    /// The records that arrive in the tick that begins at `t`, by partition.
-    pub(super) fn tick(&mut self, t: f64, into: &mut Vec<u64>) {
+    /// The records that arrive in the tick that begins at `t`, by partition. To be called for each tick in its order.
+    pub fn tick(&mut self, t: f64, into: &mut Vec<u64>) {
         into.clear();
         let rate = self.drawn_rate(t);
         let all: f64 = self.topic_shares.iter().sum();

@@ -190,9 +190,7 @@ impl PredictionCheck {
                 drained_s = Some(held.now - from_s);
             }
             if late.is_none() && held.now >= from_s + LATE_WITHIN_S {
-                let mut until_now = held.clone();
-                until_now.end();
-                late = Some((until_now.counts.late - world.counts.late) as f64);
+                late = Some((held.late() - world.counts.late) as f64);
                 // Not zero where nothing arrives.
                 let negligible = 1.0 + NEGLIGIBLE * (held.arrived - world.arrived) as f64;
                 self.checked.extend(predicted.late_records.zip(late).map(|(predicted, late)| CheckedPrediction {

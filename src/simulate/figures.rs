@@ -13,6 +13,9 @@ const REVERSAL: f64 = 600.0;
 /// The time between two samples of the series, in seconds.
 const SAMPLE: f64 = 10.0;
 
+/// A late record costs so many times what it takes to read it, where runs are compared.
+const LATE_PRICE: f64 = 20.0;
+
 /// The figures of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,6 +43,9 @@ pub struct Figures {
     pub most_replicas: f64,
     /// Records that arrived.
     pub records: f64,
+    /// What runs are compared by, in replica-hours: those, and each late record for twenty times what it takes a replica to
+    /// read it.
+    pub cost_replica_hours: f64,
 }
 
 impl Figures {
@@ -59,6 +65,28 @@ impl Figures {
             rebalances: mean(|it| it.rebalances),
             most_replicas: most(|it| it.most_replicas),
             records: mean(|it| it.records),
+            cost_replica_hours: mean(|it| it.cost_replica_hours),
+        }
+    }
+
+    /// The sum of several scenarios; the share of late records is that of all their records, the worst time lag and the most
+    /// replicas are the maximum, and a percentile of all time is not known.
+    pub fn total(all: &[Self]) -> Self {
+        let sum = |of: fn(&Self) -> f64| all.iter().map(of).sum::<f64>();
+        let records = sum(|it| it.records);
+        let late = sum(|it| it.late_percent * it.records);
+        Self {
+            replica_hours: sum(|it| it.replica_hours),
+            late_percent: if records > 0.0 { late / records } else { 0.0 },
+            time_lag_p99: f64::NAN,
+            rescales: sum(|it| it.rescales),
+            reversals: sum(|it| it.reversals),
+            lost: sum(|it| it.lost),
+            repeated: sum(|it| it.repeated),
+            rebalances: sum(|it| it.rebalances),
+            records,
+            cost_replica_hours: sum(|it| it.cost_replica_hours),
+            ..Self::mean(all)
         }
     }
 }
@@ -123,17 +151,14 @@ impl FigureRecorder {
         }
     }
 
-    pub(super) fn rescale(&mut self, now: f64, from: u32, to: u32) {
-        self.changes.push((now, to > from));
-        self.most = self.most.max(to);
-    }
-
-    pub(super) fn recommendation(&mut self, recommendation: PolicyRecommendation) {
+    /// Notes what was recommended at `now` for a workload of `before` replicas.
+    pub(super) fn recommendation(&mut self, now: f64, before: u32, recommendation: PolicyRecommendation) {
+        let replicas = recommendation.replicas;
+        if replicas != before {
+            self.changes.push((now, replicas > before));
+            self.most = self.most.max(replicas);
+        }
         self.recommendation = Some(recommendation);
-    }
-
-    pub(super) fn last_recommendation(&self) -> Option<&PolicyRecommendation> {
-        self.recommendation.as_ref()
     }
 
     pub(super) fn tick(&mut self, world: &World) {
@@ -168,14 +193,16 @@ impl FigureRecorder {
         self.before = (arrived, processed);
     }
 
-    pub(super) fn finish(mut self, world: &World) -> (Figures, Vec<Sample>) {
+    /// The figures at the end; one replica reads so many records/s.
+    pub(super) fn finish(mut self, world: &World, capacity: f64) -> (Figures, Vec<Sample>) {
         self.time_lags.sort_by(f32::total_cmp);
         let p99 = self.time_lags.get(self.time_lags.len() * 99 / 100).copied().unwrap_or(0.0);
         let worst = self.time_lags.last().copied().unwrap_or(0.0);
         let reversal = |pair: &&[(f64, bool)]| pair[0].1 != pair[1].1 && pair[1].0 - pair[0].0 <= REVERSAL;
+        let late = world.late() as f64;
         let figures = Figures {
             replica_hours: self.replica_seconds / 3600.0,
-            late_percent: 100.0 * world.counts.late as f64 / world.arrived.max(1) as f64,
+            late_percent: 100.0 * late / world.arrived.max(1) as f64,
             time_lag_p99: f64::from(p99),
             time_lag_worst: f64::from(worst),
             rescales: self.changes.len() as f64,
@@ -185,6 +212,7 @@ impl FigureRecorder {
             rebalances: f64::from(world.group.rebalances),
             most_replicas: f64::from(self.most),
             records: world.arrived as f64,
+            cost_replica_hours: (self.replica_seconds + LATE_PRICE * late / capacity) / 3600.0,
         };
         (figures, self.series)
     }

@@ -97,11 +97,14 @@ impl PartitionLog {
         }
     }
 
-    /// Counts the records that are late already although they are unread.
-    pub(super) fn late_at_the_end(&mut self, now: f64, objective: f64) -> u64 {
-        self.exclude_stuck();
-        let end = self.end;
-        self.take_until(end, now - objective)
+    /// The records that are late already although they are unread.
+    pub(super) fn late_unread(&self, now: f64, objective: f64) -> u64 {
+        if self.stuck {
+            return 0;
+        }
+        let late = self.unread.partition_point(|arrived| arrived.at < now - objective);
+        let last = late.checked_sub(1).and_then(|last| self.unread.get(last));
+        last.map_or(0, |last| last.upto.saturating_sub(self.done.max(self.excluded_below)))
     }
 
     /// Removes records from the queue, and counts those that arrived before `deadline`.
@@ -198,7 +201,7 @@ mod tests {
         log.resume(false, &mut counts);
         log.process(200.0, 13, 60.0, &mut counts);
         assert_eq!(counts, RecordCounts { processed: 13, repeated: 12, late: 7, lost: 0 });
-        assert_eq!(log.late_at_the_end(200.0, 60.0), 7);
+        assert_eq!((counts.late, log.late_unread(200.0, 60.0)), (7, 7));
     }
 
     #[test]

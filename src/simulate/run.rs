@@ -45,33 +45,67 @@ pub(super) fn play(
     seed: u64,
     mut observe: impl FnMut(&World, Option<&PolicyRecommendation>),
 ) -> (Figures, Vec<Sample>) {
-    let mut scenario = scenario.clone();
-    if let Some(replicas) = autoscaler.initial_replicas() {
-        scenario.pods.replicas = replicas;
-    }
-    let mut world = World::new(&scenario, arrivals, seed);
-    let mut poller = SimulatedPoller::new(&scenario, seed);
-    let mut recorder = FigureRecorder::new(world.workload.spec);
-    let mut restarts = restarts(&scenario);
-    let mut next_recommendation = 0.0;
+    let mut group = ScaledWorld::new(scenario, autoscaler, arrivals, seed);
+    let mut recorder = FigureRecorder::new(group.world.workload.spec);
     let ticks = (scenario.duration.as_secs_f64() / TICK) as u64;
     for _ in 0..ticks {
-        if restarts.last().is_some_and(|(at, _)| *at <= world.now)
-            && let Some((_, how)) = restarts.pop()
-        {
+        let before = group.world.workload.spec;
+        let recommendation = group.recommend(autoscaler);
+        observe(&group.world, recommendation.as_ref());
+        if let Some(recommendation) = recommendation {
+            recorder.recommendation(group.world.now, before, recommendation);
+        }
+        group.world.tick();
+        recorder.tick(&group.world);
+    }
+    recorder.finish(&group.world, scenario.members.capacity * f64::from(scenario.members.threads_per_replica))
+}
+
+/// A simulated world whose workload an autoscaler scales.
+pub(super) struct ScaledWorld {
+    pub(super) world: World,
+    poller: SimulatedPoller,
+    /// The restarts of the controller, the last first.
+    restarts: Vec<(f64, RestartKind)>,
+    next_recommendation: f64,
+}
+
+impl ScaledWorld {
+    pub(super) fn new(
+        scenario: &Scenario,
+        autoscaler: &dyn SimulatedAutoscaler,
+        arrivals: Arrivals,
+        seed: u64,
+    ) -> Self {
+        let mut scenario = scenario.clone();
+        if let Some(replicas) = autoscaler.initial_replicas() {
+            scenario.pods.replicas = replicas;
+        }
+        Self {
+            world: World::new(&scenario, arrivals, seed),
+            poller: SimulatedPoller::new(&scenario, seed),
+            restarts: restarts(&scenario),
+            next_recommendation: 0.0,
+        }
+    }
+
+    /// What the autoscaler recommends now, where it is due; it is carried out.
+    pub(super) fn recommend(&mut self, autoscaler: &mut dyn SimulatedAutoscaler) -> Option<PolicyRecommendation> {
+        let Self { world, poller, restarts, next_recommendation } = self;
+        if let Some((_, how)) = restarts.pop_if(|(at, _)| *at <= world.now) {
             autoscaler.restart(how);
         }
-        let is_due = world.now >= next_recommendation;
-        if is_due {
-            recommend(autoscaler, &mut poller, &mut world, &mut recorder);
-            next_recommendation += autoscaler.interval();
+        if world.now < *next_recommendation {
+            return None;
         }
-        observe(&world, recorder.last_recommendation().filter(|_| is_due));
-        world.tick();
-        recorder.tick(&world);
+        let observation = poller.poll(world);
+        let recommendation = autoscaler.recommend(&observation, poller.workload(world));
+        if recommendation.replicas != world.workload.spec {
+            world.scale(recommendation.replicas);
+        }
+        *next_recommendation += autoscaler.interval();
+        Some(recommendation)
     }
-    world.end();
-    recorder.finish(&world)
 }
 
 /// One run among several.
@@ -106,21 +140,6 @@ pub fn run_all(jobs: &[Job<'_>], before: impl Fn(&Job<'_>, usize) + Sync) -> Vec
     });
     runs.sort_by_key(|(index, _)| *index);
     runs.into_iter().map(|(_, run)| run).collect()
-}
-
-fn recommend(
-    autoscaler: &mut dyn SimulatedAutoscaler,
-    poller: &mut SimulatedPoller,
-    world: &mut World,
-    recorder: &mut FigureRecorder,
-) {
-    let observation = poller.poll(world);
-    let recommendation: PolicyRecommendation = autoscaler.recommend(&observation, poller.workload(world));
-    if recommendation.replicas != world.workload.spec {
-        recorder.rescale(world.now, world.workload.spec, recommendation.replicas);
-        world.scale(recommendation.replicas);
-    }
-    recorder.recommendation(recommendation);
 }
 
 /// The restarts of the controller, the last first.

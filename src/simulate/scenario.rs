@@ -15,7 +15,7 @@ use serde::Deserialize;
 pub(super) use arrival::*;
 pub(super) use consumers::*;
 pub(super) use event::*;
-pub(super) use topic::*;
+pub use topic::*;
 
 use super::recorded::{Rates, Trace};
 use crate::core::duration;

@@ -106,11 +106,10 @@ impl World {
         self.apply(&changes);
     }
 
-    /// Counts late records that are still unread.
-    pub(super) fn end(&mut self) {
-        for log in &mut self.logs {
-            self.counts.late += log.late_at_the_end(self.now, self.objective);
-        }
+    /// Records that were read late, and those that are unread and late already.
+    pub(super) fn late(&self) -> u64 {
+        let unread = self.logs.iter().map(|log| log.late_unread(self.now, self.objective));
+        self.counts.late + unread.sum::<u64>()
     }
 
     /// The age of the oldest unread record, in seconds.

@@ -1,11 +1,16 @@
 //! `paceline demo` as a process: its output, and that it leaves no process behind however it ends.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
 use crate::world::process::Process;
@@ -21,15 +26,22 @@ struct Demo {
     log: PathBuf,
 }
 
-/// A line of the table.
+/// One of the lines that come without a change.
 #[derive(Debug)]
 struct Row {
     seconds: u64,
-    arrival: Option<u64>,
-    lag: u64,
-    replicas: u32,
-    desired: u32,
-    reason: String,
+    arrival: u64,
+    /// Replicas and lag of Paceline's group and of KEDA's.
+    groups: [(u32, u64); 2],
+}
+
+/// A line about a change.
+#[derive(Debug, PartialEq)]
+struct Change {
+    seconds: u64,
+    by: String,
+    from: u32,
+    to: u32,
 }
 
 impl Demo {
@@ -44,11 +56,13 @@ impl Demo {
         std::fs::read_to_string(&self.log).unwrap()
     }
 
-    /// The whole rows so far.
-    fn rows(&self) -> Vec<Row> {
+    /// The rows and changes of the whole lines so far.
+    fn lines(&self) -> (Vec<Row>, Vec<Change>) {
         let text = self.text();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).map(row).collect()
+        let timed = whole.lines().filter(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit()));
+        let (changes, rows): (Vec<_>, Vec<_>) = timed.partition(|line| line.contains(" -> "));
+        (rows.into_iter().map(row).collect(), changes.into_iter().map(change).collect())
     }
 
     /// Waits until there are at least so many workers, and returns their process ids.
@@ -60,23 +74,38 @@ impl Demo {
     }
 }
 
+/// A time on the demo's clock, in seconds.
+fn seconds(text: &str) -> u64 {
+    let (minutes, seconds) = text.split_once(':').unwrap_or_else(|| panic!("no time: {text}"));
+    number(minutes) * 60 + number(seconds)
+}
+
+fn number(text: &str) -> u64 {
+    text.replace(',', "").parse().unwrap_or_else(|_| panic!("no number: {text}"))
+}
+
 /// Panics on a row that is malformed.
 fn row(line: &str) -> Row {
-    let mut words = line.split_whitespace();
-    let mut next = || words.next().unwrap_or_else(|| panic!("a short row: {line}"));
-    let (minutes, seconds) = next().split_once(':').unwrap_or_else(|| panic!("no time: {line}"));
-    let number = |text: &str| text.replace(',', "").parse::<u64>().unwrap_or_else(|_| panic!("{text}: {line}"));
-    let seconds = number(minutes) * 60 + number(seconds);
-    let arrival = match next() {
-        "?" => None,
-        rate => Some(number(rate.strip_suffix("/s").unwrap_or_else(|| panic!("{rate}: {line}")))),
+    let words: Vec<&str> = line.split_whitespace().collect();
+    // The age at the end may be two words: 1m 2s.
+    let group = |name: &str| {
+        let at = words.iter().position(|word| *word == name).unwrap_or_else(|| panic!("no {name}: {line}"));
+        assert!(words[at + 3].ends_with(['s', 'm']), "no age: {line}");
+        (u32::try_from(number(words[at + 1])).unwrap(), number(words[at + 2]))
     };
-    let lag = number(next());
-    let rest: Vec<&str> = words.collect();
-    // The time lag may be two words: 1m 2s.
-    let at = rest.iter().position(|word| word.parse::<u32>().is_ok()).unwrap_or_else(|| panic!("no replicas: {line}"));
-    let [replicas, desired] = [0, 1].map(|i| rest[at + i].parse().unwrap_or_else(|_| panic!("no replicas: {line}")));
-    Row { seconds, arrival, lag, replicas, desired, reason: rest[at + 2..].join(" ") }
+    let arrival = number(words[1].strip_suffix("/s").unwrap_or_else(|| panic!("no rate: {line}")));
+    Row { seconds: seconds(words[0]), arrival, groups: ["Paceline", "KEDA"].map(group) }
+}
+
+/// Panics on a change without a reason.
+fn change(line: &str) -> Change {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let arrow = words.iter().position(|word| *word == "->").unwrap_or_else(|| panic!("no change: {line}"));
+    let (from, to) = (words[arrow - 1], words[arrow + 1]);
+    let to = to.strip_suffix(':').unwrap_or_else(|| panic!("no reason: {line}"));
+    assert!(words.len() > arrow + 4, "no reason: {line}");
+    let [from, to] = [from, to].map(|replicas| u32::try_from(number(replicas)).unwrap());
+    Change { seconds: seconds(words[0]), by: words[1].to_owned(), from, to }
 }
 
 fn children(parent: u32) -> BTreeSet<u32> {
@@ -101,31 +130,49 @@ fn gone(workers: &BTreeSet<u32>) -> Result<(), String> {
 }
 
 #[test]
-fn demo_scales_real_consumers_and_sums_it_up() {
-    let mut demo = Demo::start(&["--for", "60s"]);
+fn demo_scales_real_consumers_up_and_down_and_compares() {
+    let mut demo = Demo::start(&["--for", "90s"]);
     let workers = demo.workers(1);
-    assert!(demo.process.wait(2 * SOON).unwrap().success(), "{}", demo.text());
+    assert!(demo.process.wait(3 * SOON).unwrap().success(), "{}", demo.text());
     gone(&workers).unwrap();
 
-    let (text, rows) = (demo.text(), demo.rows());
+    let (text, (rows, changes)) = (demo.text(), demo.lines());
     eprintln!("{text}");
-    assert!(rows.len() >= 5, "{text}");
-    assert!(rows.is_sorted_by_key(|row| row.seconds), "{text}");
-    assert!(rows.iter().all(|row| (1..=12).contains(&row.desired) && !row.reason.is_empty()), "{text}");
-    assert!(rows.iter().filter_map(|row| row.arrival).any(|rate| (100..=1_000).contains(&rate)), "{text}");
-    assert!(rows.iter().any(|row| row.lag > 0), "{text}");
-    for pair in rows.windows(2) {
-        assert_eq!(pair[1].replicas, pair[0].desired, "what was decided is done by the next poll: {pair:?}");
+    assert!(rows.len() >= 8, "a line every ten seconds: {text}");
+    assert!(rows.windows(2).all(|pair| (55..=120).contains(&(pair[1].seconds - pair[0].seconds))), "{text}");
+    for rate in [40, 160] {
+        assert!(rows.iter().any(|row| row.arrival == rate), "{text}");
     }
-    let ups = rows.iter().filter(|row| row.desired > row.replicas).count();
-    let line =
-        |name: &str| text.lines().find(|line| line.trim_start().starts_with(name)).unwrap_or_default().to_owned();
-    assert!(ups >= 1, "{text}");
-    assert!(line("rescales").contains(&format!("({ups} up, ")), "{text}");
-    let consumed = line("records").split(',').next_back().unwrap_or_default().to_owned();
-    assert!(consumed.contains("consumed") && !consumed.trim().starts_with("0 "), "{text}");
-    assert!(line("replica-seconds").chars().any(|c| ('1'..='9').contains(&c)), "{text}");
-    assert!(line("worst time lag").contains('s'), "{text}");
+    assert!(rows.iter().any(|row| row.groups[0].1 > 0), "{text}");
+    for by in ["Paceline", "KEDA"] {
+        let own: Vec<&Change> = changes.iter().filter(|change| change.by == by).collect();
+        let is_up = |change: &&&Change| change.to > change.from;
+        assert!(own.iter().any(|change| is_up(&change)) && !own.iter().all(|change| is_up(&change)), "{by}: {text}");
+        assert!(own.iter().all(|change| (1..=12).contains(&change.to)), "{text}");
+        assert!(own.windows(2).all(|pair| pair[1].from == pair[0].to), "each starts where the last ended: {text}");
+        // The load rises after a minute.
+        assert!(own.iter().find(is_up).unwrap().seconds >= 60, "{text}");
+    }
+
+    let line = |start: &str| {
+        let end = text.split("Summary of ").nth(1).unwrap_or_else(|| panic!("no summary: {text}"));
+        let line = end.lines().find_map(|line| line.trim_start().strip_prefix(start));
+        line.unwrap_or_else(|| panic!("no line {start}: {text}")).split_whitespace().collect::<Vec<_>>()
+    };
+    let ups = changes.iter().filter(|change| change.by == "Paceline" && change.to > change.from).count();
+    assert_eq!(line("rescales")[1..3], [&format!("({ups}"), "up,"], "{text}");
+    let (arrived, read) = (number(line("records")[0]), number(line("records")[2]));
+    // 40 records/s for nine minutes, and 120 more for two of them.
+    assert!((30_000..45_000).contains(&arrived) && read > arrived / 2, "{text}");
+    let [own, keda, fixed] = ["Paceline", "KEDA + HPA", "a fixed 8"].map(line);
+    // What is computed is the same everywhere, up to the time at which it ends.
+    assert!((4_200..5_200).contains(&number(fixed[0])) && number(fixed[1]) == 0, "{text}");
+    assert!(number(keda[0]) > number(fixed[0]) && number(keda[1]) == 0, "{text}");
+    assert!(number(own[0]) < number(fixed[0]) && number(own[0]) < number(keda[0]), "{text}");
+    // How soon real processes start depends on the machine, and so may what is late.
+    let kept = if number(own[1]) == 0 { "Paceline kept the objective" } else { "Paceline missed the objective" };
+    assert!(text.contains(kept), "{text}");
+    assert!(number(own[1]) < arrived / 4, "{text}");
 }
 
 #[test]
@@ -160,20 +207,77 @@ fn demo_serves_the_page_that_it_prints_and_the_page_follows_it() {
 fn demo_ends_at_once_with_a_summary_on_a_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut demo = Demo::start(&[]);
-        // Members of the group as well as one that is still starting.
-        let workers = demo.workers(3);
+        let workers = demo.workers(2);
         // To the process alone, not to its group: it must stop the workers itself.
         kill(Pid::from_raw(demo.process.id().cast_signed()), signal).unwrap();
         assert!(demo.process.wait(END).unwrap().success(), "{signal}: {}", demo.text());
         gone(&workers).unwrap();
-        assert!(demo.text().contains("replica-seconds"), "{signal}: {}", demo.text());
+        assert!(demo.text().contains("REPLICA-SECONDS"), "{signal}: {}", demo.text());
     }
 }
 
 #[test]
 fn demo_leaves_no_worker_even_after_a_kill() {
     let demo = Demo::start(&[]);
-    let workers = demo.workers(3);
+    let workers = demo.workers(2);
     kill(Pid::from_raw(demo.process.id().cast_signed()), Signal::SIGKILL).unwrap();
     wait_until("the workers to end by themselves", END + END, || gone(&workers));
+}
+
+/// What a terminal shows of the demo.
+struct DemoOnTerminal {
+    process: Process,
+    pty: OpenptyResult,
+    drawn: Arc<Mutex<Vec<u8>>>,
+}
+
+impl DemoOnTerminal {
+    fn start() -> Self {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.arg("demo").env_remove("RUST_LOG").env("TERM", "xterm-256color");
+        let process = Process::start_on_terminal("the demo", &mut command, &pty.slave).unwrap();
+        let drawn = Arc::<Mutex<Vec<u8>>>::default();
+        let (into, mut master) = (Arc::clone(&drawn), File::from(pty.master.try_clone().unwrap()));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(read @ 1..) = master.read(&mut buffer) {
+                into.lock().unwrap().extend(&buffer[..read]);
+            }
+        });
+        Self { process, pty, drawn }
+    }
+
+    fn drawn(&self) -> String {
+        String::from_utf8_lossy(&self.drawn.lock().unwrap()).into_owned()
+    }
+}
+
+#[test]
+fn demo_draws_on_a_terminal_and_gives_it_back_however_it_ends() {
+    const ALTERNATE: [&str; 2] = ["\u{1b}[?1049h", "\u{1b}[?1049l"];
+    for end in ["q", "\u{3}", "SIGTERM"] {
+        let mut demo = DemoOnTerminal::start();
+        wait_until("the screen", SOON, || {
+            let drawn = demo.drawn();
+            let is_there =
+                [ALTERNATE[0], "records/s", "KEDA + HPA", "a fixed 8"].iter().all(|text| drawn.contains(text));
+            if is_there { Ok(()) } else { Err(drawn) }
+        });
+        let modes = || tcgetattr(&demo.pty.slave).unwrap().local_flags;
+        assert!(!modes().intersects(LocalFlags::ECHO | LocalFlags::ISIG), "keys are not shown on the screen");
+        match end {
+            "SIGTERM" => kill(Pid::from_raw(demo.process.id().cast_signed()), Signal::SIGTERM).unwrap(),
+            key => File::from(demo.pty.master.try_clone().unwrap()).write_all(key.as_bytes()).unwrap(),
+        }
+        assert!(demo.process.wait(END).unwrap().success(), "{end:?}: {}", demo.drawn());
+        assert!(modes().contains(LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::ICANON), "{end:?}");
+        let after = wait_until("the summary", SOON, || {
+            let drawn = demo.drawn();
+            let after = drawn.split(ALTERNATE[1]).nth(1).unwrap_or_default().to_owned();
+            if after.contains("replica-seconds than a fixed 8") { Ok(after) } else { Err(drawn) }
+        });
+        assert!(after.contains("\u{1b}[?25h"), "the cursor is shown again: {after:?}");
+    }
 }

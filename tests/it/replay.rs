@@ -61,7 +61,7 @@ fn documented(language: &str) -> Vec<&'static str> {
 }
 
 fn config(objective: &Value) -> String {
-    json!({"type": "config", "version": 1, "objective": objective, "poll_s": 10, "max_replicas": 24}).to_string()
+    json!({"type": "config", "version": 1, "objective": objective, "poll_seconds": 10, "max_replicas": 24}).to_string()
 }
 
 /// Two partitions with this lag together.
@@ -126,7 +126,7 @@ fn a_line_that_says_nothing_about_the_lag_changes_nothing() {
         (&nothing_selected, 0, "none of the selected partitions"),
     ];
     for (line, min, told) in cases {
-        for objective in [json!({"lag_per_replica": 500}), json!({"time_lag_s": 60})] {
+        for objective in [json!({"lag_per_replica": 500}), json!({"time_lag_seconds": 60})] {
             let mut first: Value = serde_json::from_str(&config(&objective)).unwrap();
             first["min_replicas"] = json!(min);
             let polls = (0..=900).step_by(10).map(|t| line(t).to_string());
@@ -166,7 +166,8 @@ fn each_line_is_answered_before_the_next_one_is_written() {
 
 #[test]
 fn a_time_lag_is_predicted_for_each_number_of_replicas() {
-    let config = json!({"type": "config", "version": 1, "objective": {"time_lag_s": 60}, "hints": {"capacity": 100}});
+    let config =
+        json!({"type": "config", "version": 1, "objective": {"time_lag_seconds": 60}, "hints": {"capacity": 100}});
     let all: Vec<String> = std::iter::once(config)
         .chain((1..30).map(|i| observation(f64::from(i) * 10.0, 0, 2)))
         .map(|it| it.to_string())
@@ -258,19 +259,27 @@ fn a_wrong_configuration_is_named_with_its_field() {
         (with(json!({"version": 2})), "version: is 2, and this program knows 1 only"),
         (json!({"type": "config"}).to_string(), "version: is missing; it is 1"),
         (observation(1.0, 1, 1).to_string(), "type: is \"observation\", but the first line has the type \"config\""),
-        (with(json!({"objective": {}})), "objective: has neither time_lag_s nor lag_per_replica; give one"),
+        (with(json!({"objective": {}})), "objective: has neither time_lag_seconds nor lag_per_replica; give one"),
         (
-            with(json!({"objective": {"time_lag_s": 0.5}})),
-            "objective.time_lag_s: is 0.5; it must be between 1 s and 24 h",
+            with(json!({"objective": {"time_lag_seconds": 0.5}})),
+            "objective.time_lag_seconds: is 0.5; it must be between 1 s and 24 h",
         ),
-        (with(json!({"objective": {"time_lag_s": "1m"}})), "objective.time_lag_s: invalid type: string \"1m\""),
+        (
+            with(json!({"objective": {"time_lag_seconds": "1m"}})),
+            "objective.time_lag_seconds: invalid type: string \"1m\"",
+        ),
         (with(json!({"objective": {"lag_per_replica": 0}})), "objective.lag_per_replica: is 0"),
         (
             with(json!({"min_replicas": 3, "max_replicas": 2})),
             "min_replicas: min_replicas is 3, above max_replicas, which is 2",
         ),
-        (with(json!({"poll_s": 0})), "poll_s: is 0; it must be above 0"),
+        (with(json!({"poll_seconds": 0})), "poll_seconds: is 0; it must be above 0"),
         (with(json!({"hints": {"capacity": 0}})), "hints.capacity: is 0; it must be above 0"),
+        (with(json!({"max_replica": 2})), "max_replica: unknown field `max_replica`, expected one of "),
+        (with(json!({"objective": {"time_lag": 5}})), "objective.time_lag: unknown field `time_lag`, expected "),
+        (with(json!({"hints": {"capacity": 5, "rate": 1}})), "hints.rate: unknown field `rate`, expected "),
+        (with(json!({"poll_s": 5, "poll_seconds": 5})), "poll_seconds: duplicate field `poll_seconds`"),
+        (with(spec(json!({"timelag": {}}))), "spec.policy.timelag: unknown field"),
         (with(json!({"spec": {}})), "spec: missing field `scaleTargetRef`"),
         (with(spec(json!({"lagPerReplica": 0}))), "spec.policy.lagPerReplica: is 0; it must be at least 1 record"),
         (with(json!({"spec": {}, "min_replicas": 1})), "min_replicas: is not allowed beside spec, which has it itself"),
@@ -285,10 +294,24 @@ fn a_wrong_configuration_is_named_with_its_field() {
 }
 
 #[test]
+fn the_names_of_older_recordings_are_read() {
+    let of = |poll: &str, time_lag: &str| {
+        let objective = json!({time_lag: 30});
+        json!({"type": "config", "version": 1, "objective": objective, poll: 5}).to_string()
+    };
+    let decided = |config: String| {
+        let ended = replay(&[config, observation(10.0, 500, 1).to_string(), observation(15.0, 900, 1).to_string()]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        ended.stdout
+    };
+    assert_eq!(decided(of("poll_s", "time_lag_s")), decided(of("poll_seconds", "time_lag_seconds")));
+}
+
+#[test]
 fn a_whole_spec_is_the_controllers_own_and_its_annotations_count() {
     let config = |annotations: Value| {
         json!({
-            "type": "config", "version": 1, "poll_s": 10, "annotations": annotations,
+            "type": "config", "version": 1, "poll_seconds": 10, "annotations": annotations,
             "spec": {
                 "scaleTargetRef": {"name": "orders"}, "maxReplicas": 2,
                 "kafka": {"cluster": "main", "consumerGroup": "orders"},

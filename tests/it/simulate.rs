@@ -83,13 +83,6 @@ fn bounds_for(seen: &Figures) -> (f64, f64, f64) {
     (up(1.02 * seen.late_percent + 0.05, 0.1), up(1.01 * seen.replica_hours, 0.1), seen.rescales + 0.5)
 }
 
-/// What docs/decisions.md compares by, in replica-hours: a late record counts twenty times what it takes to read it.
-fn score(scenario: &Scenario, figures: &Figures) -> f64 {
-    let capacity = scenario.members.capacity * f64::from(scenario.members.threads_per_replica);
-    let late = figures.late_percent / 100.0 * figures.records;
-    figures.replica_hours + 20.0 * late / capacity / 3600.0
-}
-
 /// The figures of a policy on every scenario, in the order of [`BOUNDS`], with one seed.
 fn figures_of(policy: PolicyName, seed: u64) -> Vec<Figures> {
     let scenarios: Vec<Scenario> = BOUNDS.iter().map(|(name, ..)| of_folder(name)).collect();
@@ -322,6 +315,13 @@ fn the_command_prints_a_table_json_series_and_a_plot_and_the_same_ones_again() {
     let rows: Vec<Vec<&str>> = table.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!((rows[0][0], rows[1][..2].to_vec(), rows[2][0]), ("SCENARIO", vec!["mine", "timeLag"], "static"));
     assert_eq!(end_of(&mut paceline(&arguments)).stdout, table.stdout);
+    // Three replicas carry the load, and nobody can do it with fewer.
+    let last = |row: &Vec<&str>| (*row.last().unwrap()).to_owned();
+    let (own, fixed) = (last(&rows[1]), last(&rows[2]));
+    assert!(fixed.ends_with('*') && !own.ends_with('*'), "{}", table.stdout);
+    let in_legend = |name: &str| table.stdout.lines().skip(3).any(|line| line.starts_with(name));
+    assert!(rows[0][2..].iter().filter(|name| name.len() > 4).all(|name| in_legend(name)), "{}", table.stdout);
+    assert!(table.stdout.contains("the mean of 2 seeds"), "{}", table.stdout);
 
     let in_json = ["-o", "json", "--series", "-"];
     let json = end_of(&mut paceline(&[&["simulate", mine][..], &options, &in_json].concat())).json();
@@ -335,9 +335,35 @@ fn the_command_prints_a_table_json_series_and_a_plot_and_the_same_ones_again() {
     assert!(csv.lines().next().unwrap().starts_with("scenario,policy,seed,t,arrival,"));
     let svg = std::fs::read_to_string(plot).unwrap();
     assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
-    for text in ["Mine.", "timeLag", "static", "time lag, s", "replicas"] {
+    for text in
+        ["Mine.", "timeLag: ", " replica-hours, ", "static: ", "time lag, s", "replicas", "objective 60 s", "dark"]
+    {
         assert!(svg.contains(text), "the plot does not say {text}");
     }
+    // Each colour of the picture has one for a dark background.
+    for colour in svg.split(['"', ' ']).filter(|word| word.starts_with('#') && word.len() == 7) {
+        assert!(svg.contains(&format!("[fill=\"{colour}\"]")), "{colour} stays as it is on a dark background");
+    }
+}
+
+#[test]
+fn several_scenarios_are_summed_up_for_paceline_and_keda() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, rate) in [("a", 150), ("b", 350)] {
+        let yaml = format!("{{duration: 20m, arrival: {{constant: {rate}}}}}");
+        std::fs::write(folder.path().join(format!("{name}.yaml")), yaml).unwrap();
+    }
+    let ended = end_of(&mut paceline(&["simulate", folder.path().to_str().unwrap()]));
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    let rows: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
+    let (names, policies): (Vec<&str>, Vec<&str>) = rows[1..7].iter().map(|row| (row[0], row[row.len() - 10])).unzip();
+    assert_eq!(policies, ["timeLag", "keda", "timeLag", "keda", "timeLag", "keda"]);
+    assert_eq!((names[0], names[2], &rows[5][..2]), ("a", "b", &["all", "2"][..]));
+    let hours = |row: usize| rows[row][rows[row].len() - 9].parse::<f64>().unwrap();
+    for (one, other, all) in [(1, 3, 5), (2, 4, 6)] {
+        near("the sum of the hours", hours(all), hours(one) + hours(other), 0.11);
+    }
+    assert!(ended.stdout.contains("The last rows are sums"), "{}", ended.stdout);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::core::grouped;
-use crate::simulate::{CalibrationSummary, Figures, PredictionKind, Run, Sample, Scenario};
+use crate::simulate::{CalibrationSummary, Figures, PolicyName, PredictionKind, Run, Sample, Scenario};
 
 /// One scenario's runs: by policy, then by seed.
 pub(super) struct Outcomes {
@@ -71,39 +71,78 @@ pub(super) fn json(all: &[Outcomes], series: bool) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&scenarios)? + "\n")
 }
 
+/// The columns of the table, and what they mean.
+const COLUMNS: [(&str, &str); 11] = [
+    ("SCENARIO", ""),
+    ("POLICY", ""),
+    ("REPLICA-HOURS", "replicas times hours, ready or not"),
+    ("LATE %", "of the records: read later than the scenario's objective, or not at all"),
+    ("P99 LAG S", "the age of the oldest unread record was at most this for 99 % of the time, in seconds"),
+    ("WORST LAG S", "the highest age of the oldest unread record, in seconds"),
+    ("RESCALES", "changes of the replicas"),
+    ("REVERSALS", "those of them that took back one of the ten minutes before"),
+    ("MOST", "the most replicas"),
+    ("LOST", "records that were never read: deleted before, or skipped"),
+    ("COST", "replica-hours, and each late record for twenty times what reading it takes; * marks the lowest"),
+];
+
+/// The figures by scenario and policy, their totals, and a legend.
 pub(super) fn table(all: &[Outcomes]) -> String {
-    let header = [
-        "SCENARIO",
-        "POLICY",
-        "REPLICA-HOURS",
-        "LATE %",
-        "P99 LAG S",
-        "WORST LAG S",
-        "RESCALES",
-        "REVERSALS",
-        "MOST",
-        "LOST",
-    ];
-    let mut table = table_of(&header, 2);
+    let mut table = table_of(&COLUMNS.map(|(name, _)| name), 2);
     for Outcomes { scenario, runs } in all {
-        for (i, runs) in runs.iter().enumerate() {
-            let Some(policy) = runs.first().map(|run| run.policy.name()) else { continue };
-            let it = mean(runs);
-            table.add_row([
-                if i == 0 { scenario.name.clone() } else { String::new() },
-                policy.to_owned(),
-                format!("{:.1}", it.replica_hours),
-                format!("{:.2}", it.late_percent),
-                format!("{:.0}", it.time_lag_p99),
-                format!("{:.0}", it.time_lag_worst),
-                format!("{:.1}", it.rescales),
-                format!("{:.1}", it.reversals),
-                format!("{:.0}", it.most_replicas),
-                grouped(it.lost as u64),
-            ]);
-        }
+        let policies: Vec<_> = runs.iter().filter_map(|runs| Some((runs.first()?.policy, mean(runs)))).collect();
+        add_rows(&mut table, &scenario.name, &policies);
     }
-    printed(&table)
+    if let [first, _, ..] = all {
+        let total = |policy: usize| {
+            let of_scenarios: Vec<Figures> =
+                all.iter().filter_map(|it| it.runs.get(policy)).map(|runs| mean(runs)).collect();
+            Some((first.runs.get(policy)?.first()?.policy, Figures::total(&of_scenarios)))
+        };
+        let totals: Vec<_> = (0..first.runs.len()).filter_map(total).collect();
+        add_rows(&mut table, &format!("all {}", all.len()), &totals);
+    }
+    printed(&table) + &legend(all)
+}
+
+/// One scenario's rows, the cheapest of them marked.
+fn add_rows(table: &mut Table, scenario: &str, policies: &[(PolicyName, Figures)]) {
+    // The oracle knows what comes, so it is no competitor.
+    let costs =
+        policies.iter().filter(|(policy, _)| *policy != PolicyName::Oracle).map(|(_, it)| it.cost_replica_hours);
+    let lowest = costs.clone().min_by(f64::total_cmp).filter(|_| costs.count() > 1);
+    for (i, (policy, it)) in policies.iter().enumerate() {
+        let is_best = *policy != PolicyName::Oracle && lowest.is_some_and(|lowest| it.cost_replica_hours <= lowest);
+        table.add_row([
+            if i == 0 { scenario.to_owned() } else { String::new() },
+            policy.name().to_owned(),
+            format!("{:.1}", it.replica_hours),
+            format!("{:.2}", it.late_percent),
+            if it.time_lag_p99.is_nan() { "-".to_owned() } else { format!("{:.0}", it.time_lag_p99) },
+            format!("{:.0}", it.time_lag_worst),
+            format!("{:.1}", it.rescales),
+            format!("{:.1}", it.reversals),
+            format!("{:.0}", it.most_replicas),
+            grouped(it.lost as u64),
+            format!("{:.1}{}", it.cost_replica_hours, if is_best { "*" } else { " " }),
+        ]);
+    }
+}
+
+fn legend(all: &[Outcomes]) -> String {
+    let mut text = "\n".to_owned();
+    for (name, meaning) in COLUMNS.iter().filter(|(_, meaning)| !meaning.is_empty()) {
+        text += &format!("{name:<14} {meaning}\n");
+    }
+    let seeds = all.first().and_then(|it| it.runs.first()).map_or(1, Vec::len);
+    if seeds > 1 {
+        text +=
+            &format!("Each row is the mean of {seeds} seeds; WORST LAG S, MOST and LOST are the highest of them.\n");
+    }
+    if all.len() > 1 {
+        text += "The last rows are sums; LATE % is that of all records, WORST LAG S and MOST are the highest.\n";
+    }
+    text
 }
 
 /// A table without borders, whose columns hold numbers from the one with this index on.

@@ -63,7 +63,7 @@ pub(super) fn document(
                 a.skip href="#main" { "Skip to the content" }
                 header.top {
                     a.brand href="/" { img src=(ICON.path) alt="" width="24" height="24"; "Paceline" }
-                    @if *role == ControllerRole::Demo { span.role { "demo" } }
+                    @if matches!(role, ControllerRole::Demo { .. }) { span.role { "demo" } }
                     @if events.is_some() { span #live role="status" { "Reload to update" } }
                 }
                 main #main tabindex="-1" data-events=[events] { (body) }

@@ -108,7 +108,9 @@ fn role(role: &ControllerRole) -> Markup {
             ControllerRole::Follower { leader: Some(leader) } => {
                 "Leader: " strong { (printable(leader)) } ". This replica of the controller reads and decides, and writes nothing."
             }
-            ControllerRole::Demo => { "The demo: it scales processes on this machine." }
+            ControllerRole::Demo { speed } => {
+                "The demo: it scales processes on this machine. Its clock runs " (speed) " times as fast as yours."
+            }
         }
     }
 }

@@ -38,7 +38,10 @@ pub enum ControllerRole {
         leader: Option<String>,
     },
     /// It is the demo, and starts processes.
-    Demo,
+    Demo {
+        /// How many seconds its clock shows in one.
+        speed: u32,
+    },
 }
 
 impl PageSources {

@@ -48,7 +48,7 @@ impl PolicyRecommendation {
 }
 
 /// A policy in the simulation.
-pub(in crate::simulate) trait SimulatedAutoscaler {
+pub(in crate::simulate) trait SimulatedAutoscaler: Send {
     /// The time between two recommendations, in seconds.
     fn interval(&self) -> f64;
 

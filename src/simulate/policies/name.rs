@@ -27,6 +27,9 @@ impl PolicyName {
     pub const ALL: [Self; 7] =
         [Self::TimeLag, Self::LagPerReplica, Self::Keda, Self::Hpa, Self::Rate, Self::Static, Self::Oracle];
 
+    /// Those that are compared where none is named.
+    pub const DEFAULT: [Self; 2] = [Self::TimeLag, Self::Keda];
+
     /// The name as it is written on the command line.
     pub fn name(self) -> &'static str {
         match self {

@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -37,10 +38,20 @@ impl Process {
         Self::start_with_own_output(name, command, log)
     }
 
+    /// Starts `command` on a terminal, which is its stdin, its stdout and its stderr.
+    pub(crate) fn start_on_terminal(name: &str, command: &mut Command, terminal: &OwnedFd) -> anyhow::Result<Self> {
+        let side = || anyhow::Ok(Stdio::from(terminal.try_clone()?));
+        command.stdin(side()?).stdout(side()?).stderr(side()?);
+        Self::spawn(name, command, Path::new("what was drawn"))
+    }
+
     fn start_with_own_output(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::null()), log)
+    }
+
+    fn spawn(name: &str, command: &mut Command, log: &Path) -> anyhow::Result<Self> {
         let reaper = Reaper::get();
         let child = command
-            .stdin(Stdio::null())
             .process_group(0)
             .spawn()
             .with_context(|| format!("can't start {name} ({})", command.get_program().display()))?;
