@@ -108,8 +108,8 @@ fn take_over(policy: &Policy, topics: &[String], scenario: &mut Scenario) {
 
 fn introduction(policy: &Policy, scenario: &Scenario) -> Vec<String> {
     let rule = match policy.rule {
-        Rule::TimeLag(objective) => format!("no record waits longer than {}", short(objective.time_lag())),
-        Rule::LagPerReplica(threshold) => format!("one replica per {} records of lag", grouped(threshold.get())),
+        Rule::TimeLag(objective) => format!("No record waits longer than {}", short(objective.time_lag())),
+        Rule::LagPerReplica(threshold) => format!("One replica per {} records of lag", grouped(threshold.get())),
     };
     let names: Vec<&str> = scenario.topics.iter().map(|topic| topic.name.as_str()).collect();
     let partitions = scenario.topics.first().map_or(0, |topic| topic.partitions);
@@ -124,7 +124,7 @@ fn introduction(policy: &Policy, scenario: &Scenario) -> Vec<String> {
             scenario.members.capacity,
             short(scenario.pods.start_delay)
         ),
-        format!("Objective {rule}, with {} replicas.", range(policy.bounds)),
+        format!("Objective {rule}, with {}.", range(policy.bounds)),
         format!(
             "Beside it KEDA with a lagThreshold of {} and its HPA, and a fixed size: computed, on the same arrivals.",
             grouped(scenario.policy.lag_per_replica)
@@ -139,6 +139,6 @@ fn introduction(policy: &Policy, scenario: &Scenario) -> Vec<String> {
 fn range(bounds: Bounds) -> String {
     match bounds.max() {
         Some(max) => format!("{} to {max}", bounds.min().0),
-        None => format!("at least {}", bounds.min().0),
+        None => format!("at least {}", bounds.min()),
     }
 }

@@ -98,26 +98,25 @@ pub(super) fn summary(comparison: &DemoComparison, totals: &RunTotals) -> String
         failed => format!(", {} could not be produced", grouped(failed)),
     };
     let mut table = Table::new();
-    let header = ["", "REPLICA-SECONDS", "LATE RECORDS", "LONGEST WAIT", "CHANGES", ""];
+    let header = ["", "REPLICA-SECONDS", "LATE RECORDS", "LONGEST WAIT", "CHANGES"];
     table.load_style(presets::NOTHING).set_header(header);
     for column in 1..5 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    for (i, group) in view.groups.iter().enumerate() {
+    for group in &view.groups {
         table.add_row([
             group.name.clone(),
             grouped(group.replica_seconds as u64),
             grouped(group.late_records),
             age_text(group.worst_time_lag_s),
             grouped(group.changes),
-            if i == 0 { "measured" } else { "computed, on the same arrivals" }.to_owned(),
         ]);
     }
     let table: Vec<String> = table.lines().map(|line| format!("  {}\n", line.trim_end())).collect();
     format!(
-        "\nSummary of {} on the demo's clock\n  records   {} arrived, {} read by the last poll{lost}\n  rescales  {} ({up} up, {down} down)\n\n{}\n{}\n",
+        "\nSummary of {} on the demo's clock\n  records   {} arrived, {} read by the last poll{lost}\n  rescales  {} ({up} up, {down} down)\n\n{}\nPaceline is measured, the others are computed on the same arrivals.\n{}\n",
         age_text(view.now_s),
         grouped(totals.delivered.max(arrived)),
         grouped(read),
@@ -140,7 +139,7 @@ fn conclusion([own, keda, fixed]: &[GroupFigures; 3], objective: Duration) -> St
         let than = if percent < 0.0 { "fewer" } else { "more" };
         format!("{:.0} % {than} replica-seconds than {}", percent.abs(), other.name)
     };
-    format!("{kept} It took {}, and {}.", beside(fixed), beside(keda))
+    format!("{kept}\nIt took {},\nand {}.", beside(fixed), beside(keda))
 }
 
 #[cfg(test)]
@@ -161,12 +160,12 @@ mod tests {
             (
                 50.0,
                 0,
-                "kept the objective: no record waited longer than 1m. It took 50 % fewer replica-seconds than a fixed 8, and 75 % fewer",
+                "kept the objective: no record waited longer than 1m.\nIt took 50 % fewer replica-seconds than a fixed 8,\nand 75 % fewer replica-seconds than KEDA",
             ),
             (
                 150.0,
                 1_234,
-                "missed the objective: 1,234 records waited longer than 1m. It took 50 % more replica-seconds than a fixed 8, and 25 % fewer",
+                "missed the objective: 1,234 records waited longer than 1m.\nIt took 50 % more replica-seconds than a fixed 8,\nand 25 % fewer replica-seconds than KEDA",
             ),
         ];
         for (own, late, told) in rows {

@@ -46,7 +46,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, view: &DemoView) {
     }
     let mut ages = of_groups(|it| it.time_lag_s);
     ages.insert(0, objective);
-    charts.push((format!("oldest record, s (at most {objective_s:.0})"), ages));
+    charts.push((format!("oldest, s; objective {objective_s:.0}"), ages));
     charts.push(("replicas".to_owned(), of_groups(|it| f64::from(it.replicas))));
     let areas = Layout::horizontal(charts.iter().map(|_| Constraint::Fill(1))).spacing(1).split(area);
     for ((title, curves), area) in charts.iter().zip(areas.iter()) {

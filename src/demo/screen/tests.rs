@@ -75,7 +75,7 @@ fn everything_is_on_a_small_screen_and_more_on_a_large_one() {
         println!("{}\n", lines.join("\n"));
         assert!(lines[0].starts_with("paceline demo 2:07 a minute takes 10 s"), "{}", lines[0]);
         assert!(lines[0].ends_with("http://127.0.0.1:8484/  q ends it"), "{}", lines[0]);
-        for text in ["records/s arriving", "oldest record, s", "replicas"] {
+        for text in ["records/s arriving", "oldest, s; objective 60", "replicas"] {
             assert_eq!(line_with(&lines, text), 1, "the charts are below the head");
         }
         let own = line_with(&lines, "Paceline ");
