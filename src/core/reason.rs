@@ -49,6 +49,21 @@ pub enum Reason {
     },
     /// The rule needs less than minReplicas.
     MinReplicas(RuleResult),
+    /// A schedule needs more than the rule does.
+    Schedule {
+        /// Its cron expression.
+        cron: String,
+        /// Its time zone.
+        time_zone: String,
+        /// The replicas that it asks for.
+        asked: Replicas,
+        /// Those of them that maxReplicas and the partitions allow.
+        replicas: Replicas,
+        /// When it begins, in its time zone, where that is still to come.
+        begins: Option<String>,
+        /// When it ends, in its time zone.
+        ends: String,
+    },
     /// The number of partitions is not known, so nothing is added.
     PartitionsUnknown(RuleResult),
     /// The rule needs fewer replicas, but not for long enough.
@@ -90,6 +105,11 @@ pub enum Reason {
         evidence_seconds: f64,
         /// What is needed.
         needed_seconds: f64,
+    },
+    /// Nothing is committed, so nothing shows that more replicas would read more.
+    NothingCommitted {
+        /// For how long, in whole seconds.
+        waited: Duration,
     },
     /// The capacity of a replica can't be measured, and the lag is beyond the objective: up by trial.
     CapacityUnknownScaleUp {
@@ -353,6 +373,7 @@ impl Reason {
             Self::MaxReplicas(_) => "MaxReplicas",
             Self::PartitionBound { .. } => "PartitionBound",
             Self::MinReplicas(_) => "MinReplicas",
+            Self::Schedule { .. } => "Schedule",
             Self::PartitionsUnknown(_) => "PartitionsUnknown",
             Self::ScaleDownWindow { .. } => "ScaleDownWindow",
             Self::ScaleUpWindow { .. } => "ScaleUpWindow",
@@ -360,6 +381,7 @@ impl Reason {
             Self::OffsetsInconsistent { .. } => "OffsetsInconsistent",
             Self::StepLimit { .. } => "StepLimit",
             Self::MeasuringCapacity { .. } => "MeasuringCapacity",
+            Self::NothingCommitted { .. } => "NothingCommitted",
             Self::CapacityUnknownScaleUp { .. } => "CapacityUnknownScaleUp",
             Self::ObjectiveAtRisk(_) => "ObjectiveAtRisk",
             Self::CanWait(_) => "CanWait",
@@ -385,6 +407,7 @@ impl Reason {
             Self::MaxReplicas(_)
                 | Self::PartitionBound { .. }
                 | Self::MinReplicas(_)
+                | Self::Schedule { .. }
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
                 | Self::PausedAtLimit { .. }
@@ -424,6 +447,16 @@ impl fmt::Display for Reason {
                 )
             }
             Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
+            Self::Schedule { cron, time_zone, asked, replicas, begins, ends } => {
+                write!(f, "Schedule `{cron}` ({time_zone}) keeps at least {replicas}")?;
+                if asked != replicas {
+                    write!(f, ", the most of {} that can be used,", asked.0)?;
+                }
+                match begins {
+                    Some(begins) => write!(f, " from {begins} until {ends}; they start early, to be ready then."),
+                    None => write!(f, " until {ends}."),
+                }
+            }
             Self::PartitionsUnknown(rule) => {
                 sentence(f, &format!("{rule}, but how many the partitions can use could not be read."))
             }
@@ -468,6 +501,11 @@ impl fmt::Display for Reason {
             Self::MeasuringCapacity { evidence_seconds, needed_seconds } => write!(
                 f,
                 "Measuring the capacity of a replica before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
+            ),
+            Self::NothingCommitted { waited } => write!(
+                f,
+                "No replica is added: nothing has been committed for {} although records wait, so more may not help.",
+                short(*waited)
             ),
             Self::CapacityUnknownScaleUp { time_lag, objective } => write!(
                 f,
