@@ -34,6 +34,10 @@ pub struct Workload {
     /// Replicas that are ready; null where that is not known.
     #[serde(rename = "readyReplicas")]
     pub ready: Option<Replicas>,
+    /// How long the workload's first pods took to be ready, where it shows that: what a start is believed to take before one was
+    /// seen.
+    #[serde(skip)]
+    pub first_start: Option<Duration>,
     /// Identifies the pod template, where that is known: another template is another program, whose capacity is unknown.
     #[serde(skip)]
     pub template: Option<u64>,

@@ -3,13 +3,15 @@
 #[cfg(test)]
 mod invariants;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::allowed::{AllowedReplicas, Levels};
-use super::clock::seconds_between;
+use super::clock::{length, seconds_between};
 use super::decide::{self, RuleInput, RuleOutput, lag_rule};
 use super::decision::{Decision, Workload};
 use super::facts::{Continuity, Facts};
+use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::memory::{Memory, UnusableMemory};
 use super::observation::Observation;
@@ -17,9 +19,11 @@ use super::persisted::Persisted;
 use super::policy::{Policy, Rule};
 use super::predict::PredictionInput;
 use super::reason::Reason;
+use super::schedule::{ScheduledMinimum, scheduled_minimum};
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
 use super::units::Replicas;
+use super::unknown::Unknown;
 
 /// Seconds for which members beyond the replicas are expected to leave: a clean shutdown takes 30 s at most by
 /// Kubernetes' default, and the group may have members of its own besides.
@@ -63,17 +67,19 @@ impl Engine {
     /// An observation that was remembered already (one with the same `at`) is decided upon again, with the workload as
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
+        let observation = &*self.with_members_as_known(observation);
         let lag = GroupLag::of(observation, self.policy.offset_reset);
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
-        self.add(observation, &lag, &sizing);
+        let schedule = self.add(observation, &lag, &sizing);
+        let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
         let awaited = decide::awaited(observation, workload, &sizing);
-        self.add_workload(observation, workload, &sizing, awaited.is_none());
+        self.add_workload(observation, workload, &sizing, awaited.is_none(), scheduled);
         self.memory.state.note_awaited(observation.at, awaited.is_some());
         let Self { policy, memory: Memory { facts, state, .. } } = self;
-        let allowed = AllowedReplicas::of(policy, facts, &sizing);
+        let allowed = AllowedReplicas::of(policy, facts, &sizing, scheduled);
         prepare(policy, facts, state, observation, &lag, &sizing, allowed, workload.spec);
-        let (lag, sizing, quiet) = (&lag, &sizing, state.quiet);
-        let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, quiet, awaited };
+        let (lag, sizing, quiet, schedule) = (&lag, &sizing, state.quiet, schedule.as_ref());
+        let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, schedule, quiet, awaited };
         let RuleOutput { desired, reason, candidates, predicted_for, outlook, findings } =
             decide::decide(&input, state);
         let findings = state.with_earlier_findings(findings, lag, facts.estimator.step_s > 0.0);
@@ -123,11 +129,25 @@ impl Engine {
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
+        let observation = &*self.with_members_as_known(observation);
         let lag = GroupLag::of(observation, self.policy.offset_reset);
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
         if matches!(self.policy.rule, Rule::TimeLag(_)) {
             self.memory.state.recommendations.complete_since = None;
         }
+    }
+
+    /// The observation, without members where consumers commit and do not join the group: then it is one that can't be described,
+    /// and not one whose members are missing.
+    fn with_members_as_known<'a>(&self, observation: &'a Observation) -> Cow<'a, Observation> {
+        let is_empty = observation.group.as_ref().is_ok_and(|group| group.members.is_empty());
+        let never_joins =
+            observation.kind == GroupKind::CommitsOnly || self.memory.facts.estimator.standstill.is_unattended();
+        if !is_empty || !never_joins {
+            return Cow::Borrowed(observation);
+        }
+        let group = observation.consumer_group.clone();
+        Cow::Owned(Observation { group: Err(Unknown::NoMembers { group }), ..observation.clone() })
     }
 
     /// The memory as text: JSON, a few KiB.
@@ -144,12 +164,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Adds an observation to the facts and to the policy's state, once.
-    fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) {
+    /// Adds an observation to the facts and to the policy's state, once. Gives the minimum by the schedules.
+    fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) -> Option<ScheduledMinimum> {
         let Self { policy, memory } = self;
         let now = observation.at;
+        // Pods that are there a start before they are needed are in time, and polls come that much later at worst.
+        let estimator = &memory.facts.estimator;
+        let lead = length(estimator.delays.longest_start_s() + estimator.poll_s);
+        let schedule = scheduled_minimum(&policy.schedules, now, lead);
         match memory.facts.continuity(now, policy.max_observation_gap) {
-            Continuity::Repeated => return,
+            Continuity::Repeated => return schedule,
             Continuity::Continued => {}
             Continuity::AfterGap => memory.forget_evidence(),
             Continuity::ClockWentBack { last } => {
@@ -160,24 +184,35 @@ impl Engine {
         }
         let Memory { facts, state, .. } = memory;
         facts.observe(observation, lag, sizing, policy.max_observation_gap);
-        state.observe(policy, facts, now, lag);
-        let Rule::LagPerReplica(threshold) = policy.rule else { return };
-        let wanted = lag_rule::wanted(threshold, AllowedReplicas::of(policy, facts, sizing), lag).clamped;
+        state.observe(policy, facts, now, lag, schedule.is_some());
+        let Rule::LagPerReplica(threshold) = policy.rule else { return schedule };
+        let allowed = AllowedReplicas::of(policy, facts, sizing, schedule.as_ref().map(|schedule| schedule.replicas));
+        let wanted = lag_rule::wanted(threshold, allowed, facts, lag).clamped;
         let recommendations = &mut state.recommendations;
         if lag.complete {
-            recommendations.highest.push(now, wanted, policy.scale_down.stabilization);
+            // What a schedule asks for is needed as well, so its end begins a window.
+            recommendations.highest.push(now, wanted.max(allowed.at_least), policy.scale_down.stabilization);
         } else {
             recommendations.highest.clear();
         }
         recommendations.lowest.push(now, wanted, policy.scale_up.stabilization);
+        schedule
     }
 
     /// Adds the workload as it is now, and completes the pending change where nothing of it is missing.
-    fn add_workload(&mut self, observation: &Observation, workload: Workload, sizing: &Sizing, is_there: bool) {
+    fn add_workload(
+        &mut self,
+        observation: &Observation,
+        workload: Workload,
+        sizing: &Sizing,
+        is_there: bool,
+        scheduled: Option<Replicas>,
+    ) {
         let Memory { facts, state, .. } = &mut self.memory;
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {
-            state.note_change(change);
+            let is_scheduled = scheduled.is_some_and(|scheduled| change.to <= scheduled);
+            state.note_change(change, is_scheduled);
         }
         let Some(change) = facts.estimator.delays.pending.filter(|_| is_there) else { return };
         let (now, delays) = (observation.at, &mut facts.estimator.delays);
@@ -236,6 +271,7 @@ fn prepare(
     state.levels = Levels::of(sizing, allowed, current);
     state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
     if is_new {
-        state.feed(facts, now, is_judged, lag.complete, facts.capacity_of_member(policy).is_some());
+        let has_capacity = facts.capacity_of_member(policy).is_some();
+        state.feed(facts, now, is_judged, lag.complete, has_capacity, allowed.at_least);
     }
 }

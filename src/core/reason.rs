@@ -67,6 +67,21 @@ pub enum Reason {
         /// minReplicas.
         min: Replicas,
     },
+    /// A schedule needs more than the rule does.
+    Schedule {
+        /// Its cron expression.
+        cron: String,
+        /// Its time zone.
+        time_zone: String,
+        /// The replicas that it asks for.
+        asked: Replicas,
+        /// Those of them that maxReplicas and the partitions allow.
+        replicas: Replicas,
+        /// When it begins, in its time zone, where that is still to come.
+        begins: Option<String>,
+        /// When it ends, in its time zone.
+        ends: String,
+    },
     /// The number of partitions is not known, so nothing is added.
     PartitionsUnknown(RuleResult),
     /// The rule needs fewer replicas, but not for long enough.
@@ -110,6 +125,11 @@ pub enum Reason {
         evidence_seconds: f64,
         /// What is needed.
         needed_seconds: f64,
+    },
+    /// Nothing is committed, so nothing shows that more replicas would read more.
+    NothingCommitted {
+        /// For how long, in whole seconds.
+        waited: Duration,
     },
     /// The capacity of a replica can't be measured, and the lag is beyond the objective: up by trial.
     CapacityUnknownScaleUp {
@@ -207,6 +227,7 @@ impl Reason {
             Self::MaxReplicas { .. }
                 | Self::PartitionBound { .. }
                 | Self::MinReplicas { .. }
+                | Self::Schedule { .. }
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
                 | Self::PausedAtLimit { .. }
@@ -253,6 +274,16 @@ impl fmt::Display for Reason {
                 write!(f, "The minimum is {} (spec.minReplicas). {rule}", min.0)
             }
             Self::MinReplicas { rule, min } => write_limited(f, rule, &format!("spec.minReplicas is {}", min.0)),
+            Self::Schedule { cron, time_zone, asked, replicas, begins, ends } => {
+                write!(f, "Schedule `{cron}` ({time_zone}) keeps at least {replicas}")?;
+                if asked != replicas {
+                    write!(f, ", the most of {} that can be used,", asked.0)?;
+                }
+                match begins {
+                    Some(begins) => write!(f, " from {begins} until {ends}. They start early, to be ready then."),
+                    None => write!(f, " until {ends}."),
+                }
+            }
             Self::PartitionsUnknown(rule) => {
                 write_limited(f, rule, "the number of partitions could not be read, so none is added")
             }
@@ -294,6 +325,11 @@ impl fmt::Display for Reason {
             Self::MeasuringCapacity { evidence_seconds, needed_seconds } => write!(
                 f,
                 "Measuring what one replica reads before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
+            ),
+            Self::NothingCommitted { waited } => write!(
+                f,
+                "Records wait, but nothing has been committed for {}, so more replicas may not help. None is added.",
+                short(*waited)
             ),
             Self::CapacityUnknownScaleUp { time_lag, objective } => write!(
                 f,

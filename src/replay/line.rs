@@ -53,6 +53,8 @@ pub(super) struct ConfigLine {
     pub(super) min_replicas: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_replicas: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) schedules: Vec<ScheduleLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) threads_per_replica: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,16 @@ pub(super) struct ConfigLine {
     pub(super) spec: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) annotations: Option<Map<String, Value>>,
+}
+
+/// More replicas than `min_replicas` for some time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ScheduleLine {
+    pub(super) cron: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) time_zone: Option<String>,
+    pub(super) duration_seconds: f64,
+    pub(super) min_replicas: u32,
 }
 
 /// One of the two.
@@ -207,6 +219,9 @@ pub(super) struct DeploymentLine {
     pub(super) ready: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) template: Option<u64>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) first_start_s: Option<f64>,
 }
 
 /// A partition that a member has: its number where there is one topic, `topic-partition` where there are several.

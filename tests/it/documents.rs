@@ -159,6 +159,22 @@ fn assert_usable(at: &str, text: &str, value: Value) {
         assert!(metrics.is_ok(), "{at}: {metrics:?}");
         return;
     }
+    if has("arrival") {
+        let scenario = Source { name: at.to_owned(), text: text.to_owned() };
+        if let Err(error) = paceline::simulate::parse(&scenario, "documents", root()) {
+            panic!("{at}: {error:#}");
+        }
+        return;
+    }
+    if has("spec") || has("schedules") {
+        let mut spec = if has("spec") { value["spec"].clone() } else { value };
+        spec["scaleTargetRef"] = json!({"name": "orders"});
+        spec["kafka"] = json!({"cluster": "main", "consumerGroup": "orders"});
+        let object = json!({"metadata": {"name": "orders", "namespace": "shop"}, "spec": spec});
+        let object = serde_json::from_value(object).unwrap_or_else(|error| panic!("{at}: {error}"));
+        validate(&object).unwrap_or_else(|error| panic!("{at}: {error}"));
+        return;
+    }
     // A part of a cluster of the controller's configuration, or of the configuration itself.
     let configuration = if has("properties") || has("propertyFiles") || has("authentication") {
         let mut cluster = value;

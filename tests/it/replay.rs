@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsonschema::Validator;
 use paceline::core::{
     Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
-    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Task, TaskRole, TopicConfig,
+    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Schedule, Task, TaskRole, TopicConfig,
     TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
 };
 use paceline::replay::{Config, ObservationReader, ObservationRecorder, PolicySource, write_decision};
@@ -280,6 +280,18 @@ fn a_wrong_configuration_is_named_with_its_field() {
         (with(json!({"hints": {"capacity": 5, "rate": 1}})), "hints.rate: unknown field `rate`, expected "),
         (with(json!({"poll_s": 5, "poll_seconds": 5})), "poll_seconds: duplicate field `poll_seconds`"),
         (with(spec(json!({"timelag": {}}))), "spec.policy.timelag: unknown field"),
+        (
+            with(json!({"schedules": [{"cron": "0 8 * * 9", "duration_seconds": 60, "min_replicas": 2}]})),
+            "schedules[0].cron: \"0 8 * * 9\" is no cron expression",
+        ),
+        (
+            with(json!({"schedules": [{"cron": "0 8 * * 1", "time_zone": "X", "duration_seconds": 60, "min_replicas": 2}]})),
+            "schedules[0].time_zone: \"X\" is no time zone",
+        ),
+        (
+            with(json!({"max_replicas": 3, "schedules": [{"cron": "0 8 * * 1", "duration_seconds": 60, "min_replicas": 4}]})),
+            "schedules[0].min_replicas: is 4, above max_replicas, which is 3",
+        ),
         (with(json!({"spec": {}})), "spec: missing field `scaleTargetRef`"),
         (with(spec(json!({"lagPerReplica": 0}))), "spec.policy.lagPerReplica: is 0; it must be at least 1 record"),
         (with(json!({"spec": {}, "min_replicas": 1})), "min_replicas: is not allowed beside spec, which has it itself"),
@@ -382,6 +394,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         actual: Some(Replicas(2)),
         read_at: None,
         ready: Some(Replicas(1)),
+        first_start: Some(Duration::from_secs(160)),
         template: Some(7_777_777),
     };
     let mut all = vec![(whole.clone(), workload)];
@@ -389,7 +402,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         let mut next = whole.clone();
         next.at += Duration::from_secs(10 * all.len() as u64);
         change(&mut next);
-        all.push((next, Workload { actual: None, ready: None, template: None, ..workload }));
+        all.push((next, Workload { actual: None, ready: None, first_start: None, template: None, ..workload }));
     };
     step(&|it| it.partitions[0].committed = Ok(None));
     step(&|it| it.kind = GroupKind::Unknown);
@@ -421,6 +434,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::CommitsExpired { group: "orders".into() },
         Unknown::CommitsBeyondEnd { group: "orders".into() },
         Unknown::KindHasNoLag { kind: GroupKind::Share },
+        Unknown::NoMembers { group: "orders".into() },
         Unknown::TooMany { what: "partitions".into(), most: 100_000 },
         Unknown::Protocol { detail: "a length of -7".into() },
         Unknown::GroupNeverSeen { group: "orders".into(), similar: vec!["order".into()] },
@@ -459,6 +473,7 @@ fn what_is_recorded_is_read_again_as_it_was_and_gives_the_same_decisions() {
     ] {
         let policy = Policy {
             capacity_hint: Some(RecordsPerSecond(99.5)),
+            schedules: vec![Schedule::new("0 8 * * 1-5", "Europe/Berlin", 3_600 * second, 10).unwrap()],
             max_observation_gap: max_observation_gap(poll, deadline),
             ..Policy::new(rule, bounds)
         };

@@ -1,5 +1,6 @@
 //! What both rules decide by, and what binds whatever the rule is.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::super::allowed::{AllowedReplicas, UpperBound};
@@ -13,6 +14,7 @@ use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
 use super::super::predict::is_hot;
 use super::super::reason::Reason;
 use super::super::rule_result::RuleResult;
+use super::super::schedule::ScheduledMinimum;
 use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
 use super::super::units::{RecordsPerSecond, Replicas, short};
@@ -30,6 +32,8 @@ pub(in crate::core) struct RuleInput<'a> {
     pub(in crate::core) lag: &'a GroupLag,
     pub(in crate::core) sizing: &'a Sizing,
     pub(in crate::core) allowed: AllowedReplicas,
+    /// The schedule that binds now.
+    pub(in crate::core) schedule: Option<&'a ScheduledMinimum>,
     pub(in crate::core) quiet: Option<Quiet>,
     /// What has not followed the last change of the workload yet.
     pub(in crate::core) awaited: Option<String>,
@@ -63,6 +67,28 @@ impl RuleInput<'_> {
             Some(Pause::At(replicas)) => Some(self.paused_at(replicas)),
             None => self.fallback(),
         }
+    }
+
+    /// The choice, or what the schedule keeps where that is more. A pause and a fallback to exactly some replicas are stronger.
+    pub(super) fn scheduled(&self, (desired, reason): Choice) -> Choice {
+        let Some(schedule) = self.schedule else { return (desired, reason) };
+        let replicas = self.allowed.at_least;
+        let is_fixed = self.policy.pause.is_some()
+            || matches!((&reason, self.policy.fallback.action), (Reason::Fallback { .. }, FallbackAction::Exactly(_)));
+        let is_kept = match desired.cmp(&replicas) {
+            Ordering::Less => true,
+            Ordering::Equal => matches!(
+                reason,
+                Reason::Steady(_) | Reason::MinReplicas { .. } | Reason::ScaleDownWindow { .. } | Reason::NotIdleYet { .. }
+            ),
+            Ordering::Greater => false,
+        };
+        // Below the user's own minimum it asks for nothing.
+        if is_fixed || !is_kept || replicas <= self.policy.bounds.min() {
+            return (desired, reason);
+        }
+        let ScheduledMinimum { cron, time_zone, replicas: asked, begins, ends, .. } = schedule.clone();
+        (replicas, Reason::Schedule { cron, time_zone, asked, replicas, begins, ends })
     }
 
     /// Zero stops the workload. Any other count keeps to the bounds, and to the partitions as far as they are known.
@@ -175,6 +201,12 @@ impl RuleInput<'_> {
         target.max(limit.min(current))
     }
 
+    /// What keeps a scale-up back where nothing is committed.
+    pub(super) fn nothing_committed(&self) -> Option<Reason> {
+        let waited_s = self.facts.estimator.stands_still_for_s()?;
+        Some(Reason::NothingCommitted { waited: length(waited_s.floor()) })
+    }
+
     /// What is wrong, whatever the rule is.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -201,6 +233,14 @@ impl RuleInput<'_> {
                     capacity: RecordsPerSecond(capacity),
                 });
             }
+        }
+        let standstill = &estimator.standstill;
+        if let Some(waited_s) = estimator.stands_still_for_s().filter(|_| !standstill.is_expected()) {
+            let waited = length(waited_s.floor());
+            findings.push(Finding::CommitsStandStill { lag: self.lag.total, waited });
+        } else if let Some(rare_s) = standstill.rare_interval_s() {
+            let shortest = length((estimator.shortest_objective_s() + rare_s - estimator.commit_interval_s).ceil());
+            findings.push(Finding::CommitsRare { interval: length(rare_s.ceil()), shortest });
         }
         let (delays, now) = (&estimator.delays, self.now());
         if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now)) {

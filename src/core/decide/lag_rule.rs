@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::super::allowed::AllowedReplicas;
 use super::super::decision::{Candidate, CandidateVerdict, Outlook};
+use super::super::facts::Facts;
 use super::super::lag::GroupLag;
 use super::super::reason::Reason;
 use super::super::rule_result::{LagRule, RuleResult};
 use super::super::state::{LagRuleState, Recommendations};
-use super::super::units::Replicas;
+use super::super::units::{Lag, Replicas};
 use super::input::{Choice, RuleInput, RuleOutput};
 
 /// A change that is pending for longer does not hold back a scale-down: the default
@@ -28,10 +29,18 @@ pub(in crate::core) struct LagRecommendation {
 }
 
 /// What the rule recommends, within the bounds.
-pub(in crate::core) fn wanted(threshold: NonZeroU64, allowed: AllowedReplicas, lag: &GroupLag) -> LagRecommendation {
+///
+/// Between rare commits nobody knows what has been read, so what the last one left counts.
+pub(in crate::core) fn wanted(
+    threshold: NonZeroU64,
+    allowed: AllowedReplicas,
+    facts: &Facts,
+    lag: &GroupLag,
+) -> LagRecommendation {
     let threshold = threshold.get();
-    let raw = Replicas(u32::try_from(lag.total.0.div_ceil(threshold)).unwrap_or(u32::MAX));
-    let rule = LagRule { lag: lag.total, complete: lag.complete, threshold, wanted: raw };
+    let unread = Lag(facts.estimator.standstill.unread(lag.total.0));
+    let raw = Replicas(u32::try_from(unread.0.div_ceil(threshold)).unwrap_or(u32::MAX));
+    let rule = LagRule { lag: unread, complete: lag.complete, threshold, wanted: raw };
     LagRecommendation { rule, clamped: raw.clamp(allowed.floor, allowed.ceiling) }
 }
 
@@ -42,9 +51,9 @@ pub(super) fn decide(
     state: &mut LagRuleState,
     threshold: NonZeroU64,
 ) -> RuleOutput {
-    let wanted = wanted(threshold, input.allowed, input.lag);
+    let wanted = wanted(threshold, input.allowed, input.facts, input.lag);
     let rule = ByLag { input, recommendations, wanted };
-    let (desired, reason) = input.held().unwrap_or_else(|| rule.run(state));
+    let (desired, reason) = input.scheduled(input.held().unwrap_or_else(|| rule.run(state)));
     RuleOutput {
         desired,
         candidates: rule.candidates(desired),
@@ -113,6 +122,9 @@ impl ByLag<'_> {
 
     fn up(&self) -> Choice {
         let (current, window) = (self.input.current(), self.input.policy.scale_up.stabilization);
+        if let Some(reason) = self.input.nothing_committed() {
+            return (current, reason);
+        }
         let since = self.input.now().saturating_sub(window);
         let lowest = self.recommendations.lowest.extreme_since(since).unwrap_or(self.wanted.clamped);
         if lowest <= current {
@@ -227,8 +239,9 @@ impl ByLag<'_> {
     /// A few replica counts around the one chosen, and what speaks for or against each.
     fn candidates(&self, desired: Replicas) -> Vec<Candidate> {
         let LagRecommendation { rule, clamped } = self.wanted;
-        let AllowedReplicas { floor, ceiling, .. } = self.input.allowed;
-        let min = self.input.policy.bounds.min();
+        let AllowedReplicas { floor, at_least, ceiling, .. } = self.input.allowed;
+        // A schedule raises the user's minimum; without one that may be 0.
+        let min = if at_least > floor { at_least } else { self.input.policy.bounds.min() };
         let mut levels = vec![desired, self.input.current(), clamped, rule.wanted, floor.min(ceiling), min];
         levels.extend([clamped.0.saturating_sub(1), clamped.0.saturating_add(1).min(ceiling.0)].map(Replicas));
         levels.truncate(MAX_CANDIDATES);
@@ -257,15 +270,17 @@ impl ByLag<'_> {
             return Outlook::default();
         }
         let rule = self.wanted.rule;
-        let AllowedReplicas { floor, ceiling, .. } = self.input.allowed;
+        let AllowedReplicas { at_least, ceiling, .. } = self.input.allowed;
         let scale_up_above_lag_records = match desired {
             Replicas(0) => Some(self.input.policy.idle.activation_lag),
             Replicas(n) if desired < ceiling => Some(rule.threshold.saturating_mul(u64::from(n))),
             Replicas(_) => None,
         };
         let scale_down_at_lag_records = match desired {
-            _ if desired > floor => Some(rule.threshold.saturating_mul(u64::from(desired.0 - 1))),
-            Replicas(1) if self.input.policy.bounds.allow_zero() => Some(self.input.policy.idle.activation_lag),
+            _ if desired > at_least => Some(rule.threshold.saturating_mul(u64::from(desired.0 - 1))),
+            Replicas(1) if self.input.policy.bounds.allow_zero() && self.input.schedule.is_none() => {
+                Some(self.input.policy.idle.activation_lag)
+            }
             Replicas(_) => None,
         };
         let after = match reason {
