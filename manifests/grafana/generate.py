@@ -38,7 +38,8 @@ INFO = "paceline_scaledconsumer_info"
 BAD_IF_FALSE = "Ready|KafkaReachable|Autoscaled"
 BAD_IF_TRUE = (
     "Conflict|CertificateExpiring|HotPartition|StuckPartition|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
-    "|CommitsStandStill|CommitsRare|DataIncomplete|RescaleTimeout|RetentionRisk"
+    "|CommitsStandStill|CommitsRare|DataIncomplete|RescaleTimeout|RetentionRisk|RepartitionTopicsIgnored"
+    "|ThreadsPerReplicaDiffers"
 )
 # Reasons of decisions that leave the replicas as they are.
 HOLDING = (

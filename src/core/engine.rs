@@ -68,7 +68,7 @@ impl Engine {
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
         let observation = &*self.with_members_as_known(observation);
-        let lag = GroupLag::of(observation, self.policy.offset_reset);
+        let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         let schedule = self.add(observation, &lag, &sizing);
         let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
@@ -105,6 +105,7 @@ impl Engine {
             consumer_group: observation.consumer_group.clone(),
             at: now,
             kind: observation.kind,
+            offset_reset: policy.offset_reset_of(observation.kind),
             group_state: group.clone().map(|group| group.state),
             members: group.map(|group| group.members.len()),
             model,
@@ -130,7 +131,7 @@ impl Engine {
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
         let observation = &*self.with_members_as_known(observation);
-        let lag = GroupLag::of(observation, self.policy.offset_reset);
+        let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
         if matches!(self.policy.rule, Rule::TimeLag(_)) {
             self.memory.state.recommendations.complete_since = None;

@@ -9,6 +9,7 @@ use super::accuracy::PredictionRecord;
 use super::decision::{Candidate, CandidateVerdict, Prediction};
 use super::kind::GroupKind;
 use super::model::{Capacity, CapacitySource, Model};
+use super::policy::OffsetReset;
 use super::printable::printable;
 use super::units::{RecordsPerSecond, grouped, short};
 use super::view::{DecisionView, LagView, PartitionView, TimeLagView, WithoutCommit};
@@ -131,7 +132,11 @@ fn lines(view: &DecisionView) -> Vec<(&'static str, String)> {
     };
     lines.push(("group", text));
     if group.kind != GroupKind::Unknown {
-        lines.push(("kind", group.kind.to_string()));
+        let start = match group.offset_reset {
+            OffsetReset::Earliest => "; without a commit it starts at the oldest record (offsetReset earliest)",
+            OffsetReset::Latest => "",
+        };
+        lines.push(("kind", format!("{}{start}", group.kind)));
     }
     lines.extend(capacity(&view.model.capacity).map(|text| ("each", text)));
     lines.extend(accuracy(&view.predictions).map(|text| ("trust", text)));

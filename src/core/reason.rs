@@ -7,6 +7,7 @@ use strum::{IntoStaticStr, VariantNames};
 
 use super::lag::Anomaly;
 use super::rule_result::{Comparison, LagRule, RuleResult, ScaleDownSaving};
+use super::sizing::WorkUnit;
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
@@ -59,6 +60,8 @@ pub enum Reason {
         useful_members: u32,
         /// Members that one replica runs.
         threads_per_replica: u32,
+        /// What the members share.
+        unit: WorkUnit,
     },
     /// The rule needs less than minReplicas.
     MinReplicas {
@@ -259,16 +262,21 @@ impl fmt::Display for Reason {
             Self::LagBelowThreshold { rule, .. } => rule.fmt(f),
             Self::Steady(rule) => rule.fmt(f),
             Self::MaxReplicas { rule, max } => write_limited(f, rule, &format!("spec.maxReplicas is {}", max.0)),
-            Self::PartitionBound { rule, useful_members, threads_per_replica } => {
+            Self::PartitionBound { rule, useful_members, threads_per_replica, unit } => {
                 let threads = match threads_per_replica {
                     1 => String::new(),
                     threads => format!(" ({threads} per replica)"),
                 };
-                let members = if *useful_members == 1 { "member" } else { "members" };
-                let bound = format!(
-                    "the partitions keep only {useful_members} {members} busy{threads}. Add partitions to go further"
-                );
-                write_limited(f, rule, &bound)
+                let (count, plural) = (useful_members, if *useful_members == 1 { "" } else { "s" });
+                let bound = match unit {
+                    WorkUnit::Partitions => format!("the partitions keep only {count} member{plural} busy{threads}"),
+                    WorkUnit::PartitionsOfSink => format!("the partitions keep only {count} task{plural} busy"),
+                    WorkUnit::StreamsTasks { is_estimate } => {
+                        let estimated = if *is_estimate { ", as estimated from its topics" } else { "" };
+                        format!("the application has only {count} task{plural} for its members{threads}{estimated}")
+                    }
+                };
+                write_limited(f, rule, &format!("{bound}. Add partitions to go further"))
             }
             Self::MinReplicas { rule, min } if rule.replicas().is_none_or(|wanted| wanted >= *min) => {
                 write!(f, "The minimum is {} (spec.minReplicas). {rule}", min.0)

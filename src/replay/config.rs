@@ -78,7 +78,7 @@ impl Config {
                 max_replicas: policy.bounds.max().map(|max| max.0),
                 schedules: policy.schedules.iter().map(schedule_line).collect(),
                 threads_per_replica: Some(policy.threads_per_replica.get()),
-                offset_reset: Some(policy.offset_reset),
+                offset_reset: policy.offset_reset,
                 hints: policy.capacity_hint.map(|capacity| Hints { capacity: Some(capacity.0) }),
                 ..line
             },
@@ -151,7 +151,7 @@ fn policy(line: &ConfigLine, max_observation_gap: Duration) -> Result<Policy, Wr
         schedules: schedules.collect::<Result<_, _>>()?,
         threads_per_replica: NonZeroU32::new(threads)
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
-        offset_reset: line.offset_reset.unwrap_or_default(),
+        offset_reset: line.offset_reset,
         capacity_hint: capacity(line.hints.as_ref())?,
         max_observation_gap,
         ..Policy::new(rule(line.objective.as_ref())?, bounds)

@@ -63,6 +63,7 @@ impl Polled {
             partitions: seen.collect(),
             group: Ok(GroupDescription {
                 state: self.state,
+                subtopologies: Vec::new(),
                 assignor: Some("range".to_owned()),
                 members: (0..self.members).map(member).collect(),
             }),

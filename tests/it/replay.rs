@@ -9,8 +9,8 @@ use std::time::Duration;
 use jsonschema::Validator;
 use paceline::core::{
     Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
-    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Schedule, Task, TaskRole, TopicConfig,
-    TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
+    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Schedule, SubtopologySources, Task,
+    TaskRole, TopicConfig, TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
 };
 use paceline::replay::{Config, ObservationReader, ObservationRecorder, PolicySource, write_decision};
 use serde_json::{Value, json};
@@ -285,11 +285,15 @@ fn a_wrong_configuration_is_named_with_its_field() {
             "schedules[0].cron: \"0 8 * * 9\" is no cron expression",
         ),
         (
-            with(json!({"schedules": [{"cron": "0 8 * * 1", "time_zone": "X", "duration_seconds": 60, "min_replicas": 2}]})),
+            with(
+                json!({"schedules": [{"cron": "0 8 * * 1", "time_zone": "X", "duration_seconds": 60, "min_replicas": 2}]}),
+            ),
             "schedules[0].time_zone: \"X\" is no time zone",
         ),
         (
-            with(json!({"max_replicas": 3, "schedules": [{"cron": "0 8 * * 1", "duration_seconds": 60, "min_replicas": 4}]})),
+            with(
+                json!({"max_replicas": 3, "schedules": [{"cron": "0 8 * * 1", "duration_seconds": 60, "min_replicas": 4}]}),
+            ),
             "schedules[0].min_replicas: is 4, above max_replicas, which is 3",
         ),
         (with(json!({"spec": {}})), "spec: missing field `scaleTargetRef`"),
@@ -386,6 +390,7 @@ fn observations() -> Vec<(Observation, Workload)> {
                     tasks: Vec::new(),
                 },
             ],
+            subtopologies: Vec::new(),
         }),
         kind: GroupKind::Classic,
     };
@@ -417,6 +422,8 @@ fn observations() -> Vec<(Observation, Workload)> {
         let task = |partition, role| Task { subtopology: "0".into(), partition, role };
         it.group.as_mut().unwrap().members[0].tasks =
             vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];
+        it.group.as_mut().unwrap().subtopologies =
+            vec![SubtopologySources { subtopology: "0".into(), topics: vec![Arc::clone(&bills), Arc::clone(&orders)] }];
     });
     step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use paceline::core::{
     Anomaly, CapacitySource, Comparison, Finding, Forecast, Lag, LagRule, Reason, RecordsPerSecond, Replicas,
-    RuleResult, ScaleDownObstacle, ScaleDownSaving,
+    RuleResult, ScaleDownObstacle, ScaleDownSaving, WorkUnit,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -80,11 +80,29 @@ fn reasons() -> Vec<Reason> {
         Reason::Steady(RuleResult::Unmeasured),
         Reason::MaxReplicas { rule: RuleResult::Lag(lag_rule(23_500, 24)), max: Replicas(12) },
         Reason::MaxReplicas { rule: RuleResult::TimeLag(far()), max: Replicas(12) },
-        Reason::PartitionBound { rule: RuleResult::TimeLag(far()), useful_members: 12, threads_per_replica: 1 },
+        Reason::PartitionBound {
+            rule: RuleResult::TimeLag(far()),
+            useful_members: 12,
+            threads_per_replica: 1,
+            unit: WorkUnit::Partitions,
+        },
         Reason::PartitionBound {
             rule: RuleResult::Lag(lag_rule(23_500, 24)),
             useful_members: 1,
             threads_per_replica: 4,
+            unit: WorkUnit::Partitions,
+        },
+        Reason::PartitionBound {
+            rule: RuleResult::Lag(lag_rule(23_500, 24)),
+            useful_members: 6,
+            threads_per_replica: 1,
+            unit: WorkUnit::PartitionsOfSink,
+        },
+        Reason::PartitionBound {
+            rule: RuleResult::Lag(lag_rule(23_500, 24)),
+            useful_members: 10,
+            threads_per_replica: 2,
+            unit: WorkUnit::StreamsTasks { is_estimate: true },
         },
         Reason::MinReplicas { rule: few(1_931), min: Replicas(3) },
         Reason::MinReplicas { rule: RuleResult::TimeLag(up()), min: Replicas(3) },
@@ -181,6 +199,8 @@ fn findings() -> Vec<Finding> {
         Finding::DataIncomplete { missing: "partition orders/7: it has no leader".to_owned() },
         Finding::RescaleTimeout { wanted: Replicas(12), waited: seconds(400) },
         Finding::RetentionRisk { partition: partition(), left: seconds(300) },
+        Finding::RepartitionTopicsIgnored { topic: "app-by-key-repartition".to_owned(), more: 1 },
+        Finding::ThreadsPerReplicaDiffers { threads: 4, configured: 1 },
     ]
 }
 

@@ -34,7 +34,9 @@ fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
             | Finding::CommitsStandStill { .. }
             | Finding::CommitsRare { .. }
             | Finding::DataIncomplete { .. }
-            | Finding::RescaleTimeout { .. } => None,
+            | Finding::RescaleTimeout { .. }
+            | Finding::RepartitionTopicsIgnored { .. }
+            | Finding::ThreadsPerReplicaDiffers { .. } => None,
         })
         .collect()
 }

@@ -14,12 +14,13 @@ use super::{ports, run_dir, unique};
 
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod connect;
 pub(crate) mod member;
 mod node;
 pub(crate) mod old;
 pub(crate) mod reader;
 pub(crate) mod security;
-mod tools;
+pub(crate) mod tools;
 
 /// A broker with its ports and its data, running or stopped.
 #[derive(Debug)]
