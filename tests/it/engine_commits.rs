@@ -122,7 +122,7 @@ fn nothing_is_added_by_trial_where_no_commit_moves() {
         let course = follow(policy, first, 3_600, at_rest);
         assert!(course.changes.is_empty(), "{:?}", course.changes);
         let told = finding(&course.last, "CommitsStandStill");
-        assert!(told.starts_with("Nothing has been committed for 59m 50s with a lag of 4,800"), "{told}");
+        assert!(told.starts_with("Nothing has been committed for 59m 50s, the lag is 4,800"), "{told}");
     }
     // Records come on, and consumers hang.
     for policy in [time_lag(), policy(1_000, 1, None)] {
@@ -144,7 +144,7 @@ fn the_saw_tooth_of_rare_commits_is_not_followed() {
         assert!(course.changes.len() <= 1, "{:?}", course.changes);
         let told = finding(&course.last, "CommitsRare");
         assert!(
-            told.starts_with("The group commits once in 9m") || told.starts_with("The group commits once in 10m"),
+            ["9m", "10m"].iter().any(|often| told.starts_with(&format!("The group commits only once in {often}"))),
             "{told}"
         );
     }

@@ -41,7 +41,7 @@ fn a_schedule_begins_a_start_early_and_ends_on_time_whatever_the_clocks_do() {
         (
             weekdays(),
             "2026-03-27T07:59:20[Europe/Berlin]",
-            Some("from 08:00 until 18:00; they start early, to be ready then."),
+            Some("from 08:00 until 18:00. They start early, to be ready then."),
         ),
         (weekdays(), "2026-03-27T08:00[Europe/Berlin]", Some("until 18:00.")),
         (weekdays(), "2026-03-27T17:59:59[Europe/Berlin]", Some("until 18:00.")),

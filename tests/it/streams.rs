@@ -61,7 +61,7 @@ fn an_application_is_bounded_by_its_tasks() {
         (
             "a join, as recordings of before have it",
             observation(&join, json!({"state": "Stable", "assignor": "stream", "members": members})),
-            (1, 6, "has only 6 tasks, as estimated from its topics, for its members"),
+            (1, 6, "has only 6 tasks for its members, as estimated from its topics"),
         ),
         (
             "a join whose topology is known, on KIP-1071",
@@ -79,7 +79,7 @@ fn an_application_is_bounded_by_its_tasks() {
         (
             "two stages, four threads per replica",
             observation(&stages, json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
-            (4, 3, "has only 10 tasks for its members of 4 per replica"),
+            (4, 3, "has only 10 tasks for its members (4 per replica)"),
         ),
         (
             "members with tasks and an unknown topology",
