@@ -34,7 +34,7 @@ pub struct Workload {
     /// Replicas that are ready; null where that is not known.
     #[serde(rename = "readyReplicas")]
     pub ready: Option<Replicas>,
-    /// How long the workload's first pods took to be ready, where it shows that: what a start is believed to take before one was
+    /// How long the workload's first pods took to be ready, where it shows that: a start is believed to take no less before one was
     /// seen.
     #[serde(skip)]
     pub first_start: Option<Duration>,

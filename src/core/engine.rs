@@ -67,8 +67,8 @@ impl Engine {
     /// An observation that was remembered already (one with the same `at`) is decided upon again, with the workload as
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
-        let observation = &*self.with_members_as_known(observation);
         let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
+        let observation = &*self.with_members_as_known(observation);
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         let schedule = self.add(observation, &lag, &sizing);
         let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
@@ -130,8 +130,8 @@ impl Engine {
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
-        let observation = &*self.with_members_as_known(observation);
         let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
+        let observation = &*self.with_members_as_known(observation);
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
         if matches!(self.policy.rule, Rule::TimeLag(_)) {
             self.memory.state.recommendations.complete_since = None;

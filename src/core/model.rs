@@ -29,8 +29,8 @@ pub struct Model {
     pub useful_members: Option<u32>,
     /// The throughput of one replica at full load.
     pub capacity: Capacity,
-    /// Seconds from a scale-up until the last new member consumes: the longest of the last few; until one was seen, what the
-    /// workload's first pods took, or 40.
+    /// Seconds from a scale-up until the last new member consumes: the longest of the last few; until one was seen 40, or
+    /// what the workload's first pods took, where that is longer.
     #[serde(serialize_with = "rounded")]
     pub start_delay_seconds: f64,
     /// Seconds that members stand still in a rebalance: the mean of the last few, 10 until one was seen.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::super::clock::{seconds_between, time};
 use super::super::persisted::{Recent, persisted};
 
-/// Seconds that a start is believed to take before the first scale-up was seen, where the workload does not show how long its
-/// first pods took: an image that is on the node, a process that starts, and a rebalance.
+/// Seconds that a start is believed to take before the first scale-up was seen, where the workload's first pods did not take
+/// longer: an image that is on the node, a process that starts, and a rebalance.
 const START_PRIOR_S: f64 = 40.0;
 /// Starts that are remembered: few enough to forget the one that pulled an image.
 const STARTS: usize = 6;
@@ -75,7 +75,7 @@ impl Delays {
 
     /// Seconds that a start is believed to take before one was seen.
     fn prior_start_s(&self) -> f64 {
-        self.first_start_s.unwrap_or(START_PRIOR_S)
+        self.first_start_s.map_or(START_PRIOR_S, |first_s| first_s.max(START_PRIOR_S))
     }
 
     /// A change was made.
