@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
-use crate::core::{Decision, Engine, Policy, Replicas, Workload, format_duration, max_observation_gap};
+use crate::core::{Decision, Engine, Policy, Replicas, Workload, duration_argument, max_observation_gap};
 use crate::kafka::{ClusterSettings, Poller, now};
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
@@ -145,7 +145,7 @@ fn program(parameters: &DemoSettings, servers: &str) -> Program {
     add("--bootstrap-servers", servers.to_owned());
     add("--group", parameters.spec.query.group.clone());
     add("--capacity", parameters.capacity.to_string());
-    add("--start-delay", format_duration(parameters.start_delay));
+    add("--start-delay", duration_argument(parameters.start_delay));
     parameters.topics.iter().for_each(|topic| add("--topic", topic.clone()));
     // KIP-848, because the embedded broker supports the classic protocol badly: each rebalance lasts nearly a session
     // time-out, and no commit is accepted meanwhile.

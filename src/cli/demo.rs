@@ -17,8 +17,15 @@ use crate::demo::{DemoSettings, SineLoad, run as play};
 use crate::kubernetes::scaledconsumer::manifest;
 use crate::yaml::Source;
 
+const EXAMPLES: &str = "Examples:
+  Until Ctrl-C, with the page in a browser:
+    paceline demo --open
+  Two minutes, then a summary:
+    paceline demo --for 2m";
+
 /// What `demo` takes.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DemoArguments {
     /// End after this time with a summary; otherwise Ctrl-C ends it.
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration)]
