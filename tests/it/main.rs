@@ -28,6 +28,7 @@ mod engine_memory;
 mod engine_outages;
 mod engine_unknown;
 mod external_metrics;
+mod hostile_names;
 mod image;
 mod kafka_addresses;
 mod kafka_cluster;
