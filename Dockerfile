@@ -2,7 +2,7 @@
 
 # The image that `manifests/` install: one binary on a base without a shell, as a user without rights.
 #
-#   docker build -t paceline .
+#   docker build -t paceline --build-arg PACELINE_GIT_COMMIT=$(git rev-parse HEAD) .
 
 FROM rust:1.95-bookworm AS build
 WORKDIR /build
@@ -12,6 +12,8 @@ COPY src ./src
 COPY config ./config
 COPY tests/it ./tests/it
 COPY benches ./benches
+# What `paceline version` says; it may be left out.
+ARG PACELINE_GIT_COMMIT
 # librdkafka and zlib (for the demo) are compiled in, so that the binary needs the C library only. The caches are the
 # build machine's: a second build compiles only what has changed.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

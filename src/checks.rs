@@ -33,6 +33,8 @@ impl CheckResult {
 pub struct Row {
     /// What was checked, in a few words.
     pub check: &'static str,
+    /// What it was checked on, where there may be several: a Kafka cluster, or a ScaledConsumer as NAMESPACE/NAME.
+    pub object: Option<String>,
     /// The result.
     pub verdict: CheckResult,
     /// What was found, in a sentence.
@@ -44,7 +46,13 @@ pub struct Row {
 impl Row {
     /// A row without anything to do.
     pub fn new(check: &'static str, verdict: CheckResult, text: impl Into<String>) -> Self {
-        Self { check, verdict, text: text.into(), todo: None }
+        Self { check, object: None, verdict, text: text.into(), todo: None }
+    }
+
+    /// The same with what it was checked on.
+    pub fn about(mut self, object: impl Into<String>) -> Self {
+        self.object = Some(object.into());
+        self
     }
 
     /// The same with what to do.

@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -71,7 +71,9 @@ pub async fn run<A: Actuator>(
     entry: EntryWriter,
     stop: CancellationToken,
 ) {
-    let mut state = ControlLoop { engine, actuator, entry, last_recorded: None, last_change: None, capacity: None };
+    let lines = LineLimit { begun: Instant::now(), lines: 0, omitted: 0 };
+    let mut state =
+        ControlLoop { engine, actuator, entry, last_recorded: None, last_change: None, capacity: None, lines };
     state.engine.set_policy(policies.borrow_and_update().clone());
     let mut seen = observations.borrow_and_update().clone();
     loop {
@@ -105,6 +107,33 @@ struct ControlLoop<A> {
     last_change: Option<(Replicas, Replicas)>,
     /// The source of the capacity at the last decision.
     capacity: Option<CapacitySource>,
+    lines: LineLimit,
+}
+
+/// Log lines of changes of one ScaledConsumer within a minute at most. A change is followed by minutes without one, so
+/// more of them mean that something is wrong, and a few show what.
+const LINES_PER_MINUTE: u32 = 10;
+
+/// Bounds the log lines of changes.
+struct LineLimit {
+    begun: Instant,
+    lines: u32,
+    omitted: u32,
+}
+
+impl LineLimit {
+    /// Whether a line may be written now, and how many were left out before it.
+    fn allow(&mut self, now: Instant) -> Option<u32> {
+        if now.duration_since(self.begun) >= Duration::from_secs(60) {
+            (self.begun, self.lines) = (now, 0);
+        }
+        if self.lines >= LINES_PER_MINUTE {
+            self.omitted = self.omitted.saturating_add(1);
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.omitted))
+    }
 }
 
 impl<A: Actuator> ControlLoop<A> {
@@ -189,7 +218,7 @@ impl<A: Actuator> ControlLoop<A> {
 
     /// A line for each change, and one for each decision where somebody looks closely. What is unknown is absent, and a
     /// lower bound has a name of its own.
-    fn log(&self, decision: &Decision, action: &ActionResult, is_change: bool) {
+    fn log(&mut self, decision: &Decision, action: &ActionResult, is_change: bool) {
         let entry = self.entry.entry();
         let (namespace, name) = (entry.key.namespace.as_str(), entry.key.name.as_str());
         let known = decision.lag.is_anything_known().then_some(decision.lag.total.0);
@@ -201,6 +230,8 @@ impl<A: Actuator> ControlLoop<A> {
         };
         let arrival = decision.model.arrival_rate.map(|rate| tenths(rate.0));
         let (current, desired, reason) = (decision.current().0, decision.desired.0, decision.reason.name());
+        let line = if is_change { self.lines.allow(Instant::now()) } else { None };
+        let omitted = line.filter(|omitted| *omitted > 0);
         macro_rules! log {
             ($level:ident, $($more:tt)*) => {
                 $level!(
@@ -209,12 +240,13 @@ impl<A: Actuator> ControlLoop<A> {
                 )
             };
         }
-        if is_change && *action == ActionResult::Written {
-            log!(info, why = ReplicaChange::of(decision).message, "Scaled the target.");
-        } else if is_change {
+        if line.is_some() && *action == ActionResult::Written {
+            log!(info, why = ReplicaChange::of(decision).message, omitted, "Scaled the target.");
+        } else if line.is_some() {
             log!(
                 info,
                 why = ReplicaChange::of(decision).message,
+                omitted,
                 "Other replicas are desired; the mode does not write them."
             );
         }

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub(crate) use clusters::expiry::warning as certificate_warning;
 pub use credentials::{ClusterSecrets, settings_of};
 pub(crate) use credentials::{KnownSecret, inline_settings, secret_key};
 pub use status_writer::{StatusBudget, StatusWriter, conditions_reference};

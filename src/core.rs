@@ -45,7 +45,7 @@ mod window;
 pub use accuracy::PredictionRecord;
 pub use address::*;
 pub use decision::*;
-pub use duration::{InvalidDuration, format_duration, parse_duration};
+pub use duration::{InvalidDuration, LONGEST_DURATION_TEXT, duration_argument, format_duration, parse_duration};
 pub use engine::Engine;
 pub use explain::{Explanation, TextTable, explain, rate_text};
 pub use finding::Finding;
@@ -53,11 +53,14 @@ pub use kind::GroupKind;
 pub use lag::*;
 pub use memory::UnusableMemory;
 pub use model::{Capacity, CapacitySource, Model, PartitionEstimate, TimeLag};
-pub use names::{check_cluster_name, check_group, check_label_name, check_object_name, check_topic};
+pub use names::{
+    check_cluster_name, check_group, check_label_key, check_label_name, check_label_value, check_object_name,
+    check_topic,
+};
 pub use observation::*;
 pub use pattern::{MAX_PATTERN, MAX_PROGRAM, Matcher, Pattern, PatternError};
 pub use policy::*;
-pub use printable::printable;
+pub use printable::{is_hidden, printable, printable_text};
 pub use query::*;
 pub use reason::*;
 pub use rule_result::*;

@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
-use crate::core::{Decision, Engine, Policy, Replicas, Workload, format_duration, max_observation_gap};
+use crate::core::{Decision, Engine, Policy, Replicas, Workload, duration_argument, max_observation_gap};
 use crate::kafka::{ClusterSettings, Poller};
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
@@ -175,7 +175,7 @@ fn program(parameters: &DemoSettings, servers: &str) -> Program {
     add("--bootstrap-servers", servers.to_owned());
     add("--group", spec.query.group.clone());
     add("--capacity", (scenario.members.capacity * f64::from(SPEED)).to_string());
-    add("--commit-interval", format_duration(clock::on_machine(scenario.members.commit_interval)));
+    add("--commit-interval", duration_argument(clock::on_machine(scenario.members.commit_interval)));
     scenario.topics.iter().for_each(|topic| add("--topic", topic.name.clone()));
     // KIP-848, because the embedded broker supports the classic protocol badly: each rebalance lasts nearly a session
     // time-out, and no commit is accepted meanwhile.

@@ -9,18 +9,22 @@ mod limits;
 mod node;
 mod path;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use serde_saphyr::{DefaultMessageFormatter, MessageFormatter};
 
-use node::{Content, Node, NodeRef, Position};
+use node::{Content, Node, NodeRef, Position, Scalars};
 pub(crate) use path::{Segment, path};
 use path::{segments, tracked_segments};
+
+/// Mistakes that are told of one document or item. Whoever has more of them has taken another file.
+const MAX_ERRORS: usize = 50;
 
 /// YAML text and where it is from.
 #[derive(Clone, Debug)]
@@ -132,7 +136,7 @@ impl Source {
             Ok(nodes) => Ok(nodes.into_iter().map(|root| Document { source: self, root }).collect()),
             Err(error) => {
                 let position = error.location().map(Position::from);
-                let excerpt = position.and_then(|position| excerpt::of(&self.text, position, ""));
+                let excerpt = position.and_then(|position| excerpt::of(&self.text, position, None, ""));
                 Err(Invalid(vec![self.problem(position, "", syntax_error(&error), excerpt)]))
             }
         }
@@ -179,33 +183,92 @@ impl Document<'_> {
         schema: &Json,
         ignored: &[&str],
     ) -> Result<T, Invalid> {
+        self.parse_as(Scalars::AsWritten, within, schema, ignored)
+    }
+
+    /// The same for an object of Kubernetes: values have the types that the API server reads.
+    pub(crate) fn parse_object<T: DeserializeOwned>(
+        &self,
+        within: &[Segment],
+        schema: &Json,
+        ignored: &[&str],
+    ) -> Result<T, Invalid> {
+        self.parse_as(Scalars::AsInKubernetes, within, schema, ignored)
+    }
+
+    fn parse_as<T: DeserializeOwned>(
+        &self,
+        scalars: Scalars,
+        within: &[Segment],
+        schema: &Json,
+        ignored: &[&str],
+    ) -> Result<T, Invalid> {
         let Some(node) = self.root.find(within).1 else {
             return Err(Invalid(vec![self.problem(within, "is missing".to_owned())]));
         };
         let at = |path: &[Segment]| [within, path].concat();
-        let mut unknown = Vec::new();
-        let mut track = serde_path_to_error::Track::new();
-        let tracked = NodeRef { node, text: &self.source.text };
-        let tracked = serde_path_to_error::Deserializer::new(tracked, &mut track);
-        let value = serde_ignored::deserialize(tracked, |path| unknown.push(segments(&path)));
-        unknown.retain(|path| !matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str())));
+        let (value, unknown, errors) = self.parse_leniently(node, scalars, ignored);
         // Names at the top that are not known: the file may be another program's, and its values passwords.
         let is_foreign = unknown.iter().any(|path| path.len() == 1);
         // A wrong name is often why another one is missing, so both are reported, the cause first.
         let mut problems: Vec<_> =
             unknown.iter().map(|path| self.problem_within(&at(path), unknown_field(path, schema), false)).collect();
-        match value {
-            Ok(value) if problems.is_empty() => return Ok(value),
-            Ok(_) => {}
-            Err(error) => {
-                let path = at(&tracked_segments(&track.path()));
-                let text = without_type_names(&error.to_string());
-                let is_open = !is_foreign && !path.is_empty() && !foreign::may_be_secret(&path);
-                let text = if is_open { text } else { foreign::without_values(&text) };
-                problems.push(self.problem_within(&path, text, is_open));
+        for (path, text) in errors {
+            let (path, text) = (at(&path), without_type_names(&text));
+            let is_open = !is_foreign && !path.is_empty() && !foreign::may_be_secret(&path);
+            let text = if is_open { with_nearest_variant(text) } else { foreign::without_values(&text) };
+            problems.push(self.problem_within(&path, text, is_open));
+        }
+        value.filter(|_| problems.is_empty()).ok_or(Invalid(problems))
+    }
+
+    /// The value of a part, the paths of fields that it does not know, and what is wrong with others. A deserializer ends at
+    /// the first mistake, so it begins again without that field until no other is found.
+    fn parse_leniently<T: DeserializeOwned>(
+        &self,
+        node: &Node,
+        scalars: Scalars,
+        ignored: &[&str],
+    ) -> (Option<T>, Vec<Vec<Segment>>, Vec<(Vec<Segment>, String)>) {
+        let mut unknown: Vec<Vec<Segment>> = Vec::new();
+        let mut errors: Vec<(Vec<Segment>, String)> = Vec::new();
+        let mut skipped: Vec<&Node> = Vec::new();
+        loop {
+            let mut track = serde_path_to_error::Track::new();
+            let tracked = NodeRef { node, text: &self.source.text, scalars, skipped: &skipped };
+            let tracked = serde_path_to_error::Deserializer::new(tracked, &mut track);
+            let value = serde_ignored::deserialize(tracked, |path| {
+                let path = segments(&path);
+                let is_ignored = matches!(path.as_slice(), [Segment::Key(key)] if ignored.contains(&key.as_str()));
+                if !is_ignored && !unknown.contains(&path) {
+                    unknown.push(path);
+                }
+            });
+            let error: serde::de::value::Error = match value {
+                Ok(value) => return (Some(value), unknown, errors),
+                Err(error) => error,
+            };
+            let (mut path, text) = (tracked_segments(&track.path()), error.to_string());
+            let is_skipped = |path: &[Segment]| {
+                node.find(path).1.is_some_and(|node| skipped.iter().any(|skipped| std::ptr::eq(*skipped, node)))
+            };
+            let missing = text.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+            let is_told =
+                missing.is_some_and(|name| is_skipped(&[&path[..], &[Segment::Key(name.to_owned())]].concat()));
+            if !is_told {
+                errors.push((path.clone(), text));
+            }
+            // The items of a list are counted, so it is left out as a whole.
+            while matches!(path.last(), Some(Segment::Index(_))) {
+                path.pop();
+            }
+            match node.find(&path).1 {
+                Some(wrong) if !path.is_empty() && !is_skipped(&path) && errors.len() < MAX_ERRORS => {
+                    skipped.push(wrong)
+                }
+                Some(_) | None => return (None, unknown, errors),
             }
         }
-        Err(Invalid(problems))
     }
 
     /// A problem with the field at `path`, which one of our types knows. Its line is that of the field, or else of the
@@ -216,11 +279,28 @@ impl Document<'_> {
 
     /// `is_open`: whether the value can't be a secret.
     fn problem_within(&self, path: &[Segment], message: String, is_open: bool) -> Problem {
-        let position = Some(self.root.find(path).0).filter(|_| !path.is_empty());
+        let (key, value) = self.root.find(path);
+        let position = Some(key).filter(|_| !path.is_empty());
+        let value = value.filter(|_| is_open).map(|node| node.as_written(&self.source.text));
         let shown_in = if is_open { message.as_str() } else { "" };
-        let excerpt = position.and_then(|position| excerpt::of(&self.source.text, position, shown_in));
+        let excerpt = position.and_then(|position| excerpt::of(&self.source.text, position, value, shown_in));
         self.source.problem(position, &foreign::display(path), message, excerpt)
     }
+}
+
+/// The YAML and JSON files of a folder, in the order of their names, as `kubectl -f` takes them. Hidden ones belong to a
+/// mount (`..data`).
+pub(crate) fn files(folder: &Path) -> std::io::Result<BTreeSet<PathBuf>> {
+    let mut files = BTreeSet::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        let is_yaml = path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|it| ending == *it));
+        if !is_hidden && is_yaml && !path.is_dir() {
+            files.insert(path);
+        }
+    }
+    Ok(files)
 }
 
 /// A value as YAML, with each text on one line.
@@ -247,6 +327,16 @@ fn syntax_error(error: &serde_saphyr::Error) -> String {
         }
         ExternalMessage { msg, .. } => format!("is not YAML: {msg}"),
         other => foreign::without_values(&DefaultMessageFormatter.format_message(other)),
+    }
+}
+
+/// Adds the value that was probably meant to an error about one that is not among those that are possible.
+fn with_nearest_variant(text: String) -> String {
+    let parts = text.split_once("unknown variant `").and_then(|(_, rest)| rest.split_once("`, expected "));
+    let Some((given, known)) = parts else { return text };
+    match nearest(given, known.split('`').skip(1).step_by(2)).first() {
+        Some(near) => format!("{text}; did you mean \"{near}\"?"),
+        None => text,
     }
 }
 

@@ -18,8 +18,15 @@ use crate::kubernetes::scaledconsumer::manifest;
 use crate::simulate::{Scenario, TopicSettings, parse};
 use crate::yaml::Source;
 
+const EXAMPLES: &str = "Examples:
+  Until Ctrl-C, with the page in a browser:
+    paceline demo --open
+  Two minutes, then a summary:
+    paceline demo --for 2m";
+
 /// What `demo` takes.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DemoArguments {
     /// End after this time with a summary, such as 90s; otherwise q or Ctrl-C ends it. The demo's clock shows six times as
     /// much.

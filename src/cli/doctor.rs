@@ -2,6 +2,7 @@
 //! checks and prints their rows.
 
 mod consumers;
+mod kafka;
 
 use std::path::PathBuf;
 
@@ -15,16 +16,23 @@ use super::process::runtime;
 use crate::checks::{CheckResult, Row};
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
-use crate::kubernetes::diagnosis::{self, Installation, KafkaSecret};
+use crate::kubernetes::diagnosis::{self, Installation, KafkaSecret, NeededRight};
 use crate::kubernetes::{Key, Timestamp};
-use crate::serve::external_metrics::ServiceName;
 use crate::serve::external_metrics::diagnosis::{self as external_metrics, ExternalMetricsCheck};
+use crate::serve::external_metrics::{API_SERVICE, ServiceName};
+
+const EXAMPLES: &str = "Examples:
+  With the configuration that the controller has:
+    paceline doctor --config paceline.yaml
+  Of an installation in another namespace, for a program:
+    paceline doctor -n autoscaling -o json";
 
 /// What `doctor` takes.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct DoctorArguments {
     /// The controller's configuration file: what is enabled, and the names of the Service and the Secrets.
-    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// The controller's namespace.
     #[arg(short, long, value_name = "NAMESPACE", default_value = "paceline")]
@@ -46,7 +54,7 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
     let configuration = given.unwrap_or_default();
     let secrets = kafka_secrets(&configuration, &arguments.namespace);
     let meant = meant(arguments, &configuration, is_given);
-    let installed = installation(arguments, &configuration);
+    let installed = installation(arguments, &configuration, &secrets, &meant);
     let rows = runtime()?.block_on(async {
         let (client, address) = match cluster::client().await {
             Ok(found) => found,
@@ -107,7 +115,12 @@ fn kafka_secrets(configuration: &Configuration, namespace: &str) -> Vec<KafkaSec
 }
 
 /// What is meant to be installed.
-fn installation(arguments: &DoctorArguments, configuration: &Configuration) -> Installation {
+fn installation(
+    arguments: &DoctorArguments,
+    configuration: &Configuration,
+    secrets: &[KafkaSecret],
+    external_metrics: &ExternalMetricsCheck,
+) -> Installation {
     let Configuration { leader_election, watch_namespaces, .. } = configuration;
     let lease = leader_election.enabled.then(|| Key {
         namespace: leader_election.namespace.clone().unwrap_or_else(|| arguments.namespace.clone()),
@@ -117,8 +130,47 @@ fn installation(arguments: &DoctorArguments, configuration: &Configuration) -> I
         namespace: arguments.namespace.clone(),
         lease,
         watched: watch_namespaces.clone(),
+        more_rights: more_rights(configuration, secrets, external_metrics),
         now: Timestamp::now(),
     }
+}
+
+/// The rights that the configuration asks for beyond those of `manifests/base`.
+fn more_rights(
+    configuration: &Configuration,
+    secrets: &[KafkaSecret],
+    external_metrics: &ExternalMetricsCheck,
+) -> Vec<NeededRight> {
+    let cluster_wide = |group, resource, verb| NeededRight { group, resource, verb, namespace: None, name: None };
+    let on_secret = |key: &Key, verb| NeededRight {
+        group: "",
+        resource: "secrets",
+        verb,
+        namespace: Some(key.namespace.clone()),
+        name: Some(key.name.clone()),
+    };
+    let mut rights = Vec::new();
+    if let Some(authentication) = configuration.page.as_ref().and_then(|page| page.authentication.as_ref()) {
+        if authentication.token_audiences.is_some() {
+            rights.push(cluster_wide("authentication.k8s.io", "tokenreviews", "create"));
+        }
+        rights.push(cluster_wide("authorization.k8s.io", "subjectaccessreviews", "create"));
+    }
+    for secret in secrets {
+        rights.extend(["list", "watch"].map(|verb| on_secret(&secret.key, verb)));
+    }
+    if external_metrics.enabled == Some(true) {
+        rights.extend(["list", "watch", "patch"].map(|verb| NeededRight {
+            name: Some(API_SERVICE.to_owned()),
+            ..cluster_wide("apiregistration.k8s.io", "apiservices", verb)
+        }));
+        if let Some(name) = &external_metrics.secret {
+            let key = Key { namespace: external_metrics.namespace.clone(), name: name.clone() };
+            rights.extend(["list", "watch", "update"].map(|verb| on_secret(&key, verb)));
+            rights.push(NeededRight { name: None, ..on_secret(&key, "create") });
+        }
+    }
+    rights
 }
 
 fn without_api_server(row: Row) -> Vec<Row> {

@@ -11,6 +11,8 @@ pub(super) enum Outcome {
     Partly,
     /// `--fail-on-change` found a change.
     Changed,
+    /// What the user gave is wrong; what is wrong has been printed.
+    Invalid,
 }
 
 /// What the user gave is wrong in a way that clap can't see.

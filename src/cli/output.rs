@@ -5,12 +5,15 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 use clap::ValueEnum;
 
+use crate::core::printable_text;
+use crate::yaml::Problem;
+
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
     /// For people.
     Table,
-    /// An array of objects.
+    /// For programs.
     Json,
 }
 
@@ -25,17 +28,25 @@ pub(super) fn print(data: &str) -> anyhow::Result<()> {
 /// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice. Problems with YAML
 /// show excerpts in the alternate form.
 pub(super) fn print_error(error: &anyhow::Error) {
-    let mut text = error.chain().take(1).map(|first| format!("error: {first:#}\n")).collect::<String>();
+    let mut text = error.chain().take(1).map(|first| lines(&format!("error: {first:#}"), "")).collect::<String>();
     let mut above = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
         if !above.contains(&cause) {
-            for line in cause.lines() {
-                text.push_str(&format!("  {line}\n"));
-            }
+            text.push_str(&lines(&cause, "  "));
         }
         above = cause;
     }
     // Where stderr is closed, the failure can't be reported.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Prints a problem of a file, with the place.
+pub(super) fn print_problem(problem: &Problem) {
+    let _ = std::io::stderr().write_all(lines(&format!("error: {problem:#}"), "").as_bytes());
+}
+
+/// The lines of a text, each indented. What libraries and servers say may hold anything.
+fn lines(text: &str, indent: &str) -> String {
+    text.lines().map(|line| format!("{indent}{}\n", printable_text(line))).collect()
 }

@@ -37,7 +37,7 @@ async fn recommend(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
         return Err(WrongInput(why).into());
     }
     let span = if arguments.once { Duration::ZERO } else { arguments.observe };
-    let prepare = |path: &PathBuf| Recording::prepare(path, &targets, observe::interval(span));
+    let prepare = |path: &PathBuf| Recording::prepare(path, arguments.force, &targets, observe::interval(span));
     let recording = arguments.record.as_ref().map(prepare).transpose()?;
     let unrecorded = recording.as_ref().map(Recording::failure);
     let observed = observe::observe(targets, span, recording).await?;

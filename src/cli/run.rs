@@ -9,11 +9,20 @@ use super::process::{Log, runtime};
 use crate::config::Configuration;
 use crate::controller;
 
+const EXAMPLES: &str = "Examples:
+  With a kubeconfig, outside of the cluster:
+    paceline run --config paceline.yaml
+  Without rights on custom resources:
+    paceline run --config paceline.yaml --from manifests/
+  To see each decision:
+    paceline run --config paceline.yaml --log-level paceline=debug";
+
 /// What `run` takes.
 #[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct RunArguments {
     /// The configuration file; every default without it.
-    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG")]
+    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG", hide_env_values = true)]
     config: Option<PathBuf>,
     /// Read ScaledConsumers from the YAML files of this folder instead of the cluster: for a controller without
     /// rights on custom resources.

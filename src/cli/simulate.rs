@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &SimulateArguments) -> anyhow::Result<Outcome> {
     let mut scenarios = load(&arguments.scenarios)?;
     if let Some(span) = arguments.span {
         if !DURATIONS.contains(&span) {
-            return Err(WrongInput("--for: not between 1m and 8days".to_owned()).into());
+            return Err(WrongInput("--for: not between 1m and 192h".to_owned()).into());
         }
         for scenario in &mut scenarios {
             scenario.duration = span;

@@ -1,7 +1,7 @@
 //! The label selector of the configuration, as `kubectl -l` takes it. It is handed to the API server, which parses it; a
 //! mistake is found here, when the controller starts.
 
-use crate::core::{check_cluster_name, check_object_name, printable};
+use crate::core::{check_label_key, check_label_value, printable};
 
 /// Whether the text is a label selector: requirements such as `shard=a`, `shard!=a`, `shard in (a,b)`, `shard notin (a)`,
 /// `shard` and `!shard`, separated by commas.
@@ -41,11 +41,8 @@ fn check_requirement(text: &str) -> Result<(), &str> {
         let text = text.trim();
         (text.strip_prefix('!').unwrap_or(text), Vec::new())
     };
-    // A label's value and the name in its key have the rule of a cluster's name; a value may be empty.
-    let is_value = |value: &str| value.is_empty() || check_cluster_name(value).is_ok();
-    let (prefix, name) = key.trim().split_once('/').map_or((None, key.trim()), |(prefix, name)| (Some(prefix), name));
-    let is_key = prefix.is_none_or(|prefix| check_object_name(prefix).is_ok()) && check_cluster_name(name).is_ok();
-    if is_key && values.into_iter().map(str::trim).all(is_value) { Ok(()) } else { Err(text) }
+    let is_value = |value: &str| check_label_value(value.trim()).is_ok();
+    if check_label_key(key.trim()).is_ok() && values.into_iter().all(is_value) { Ok(()) } else { Err(text) }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The pollers: one per Kafka cluster, started when a ScaledConsumer first names it. A cluster has
 //! one poller, in whatever form its addresses are given; how many clusters a namespace may give itself is bounded.
 
-mod expiry;
+pub(super) mod expiry;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

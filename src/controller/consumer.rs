@@ -14,7 +14,8 @@ use crate::kafka::now;
 use crate::kubernetes::hpa::{self, Autoscalers};
 use crate::kubernetes::scaledconsumer::{self, Mode, Validated};
 use crate::kubernetes::{
-    Competitor, ConflictDetector, Leadership, ScaleError, ScalerIdentity, WorkloadHandle, Workloads, competitor_of,
+    Competitor, ConflictDetector, LastError, Leadership, ScaleError, ScalerIdentity, WorkloadHandle, Workloads,
+    competitor_of,
 };
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
@@ -36,6 +37,8 @@ pub(super) struct Consumer {
     leadership: Leadership,
     workload: WorkloadHandle,
     conflicts: ConflictDetector,
+    /// Why the last write failed. Each reason is logged once, and not at each poll.
+    last_error: LastError,
 }
 
 impl Consumer {
@@ -50,7 +53,8 @@ impl Consumer {
             let spec = specs.borrow();
             shared.workloads.follow(&spec.namespace, &spec.target)
         };
-        Self { shared, entry, specs, subscription, leadership, workload, conflicts: ConflictDetector::default() }
+        let (conflicts, last_error) = (ConflictDetector::default(), LastError::default());
+        Self { shared, entry, specs, subscription, leadership, workload, conflicts, last_error }
     }
 
     fn spec(&self) -> Arc<Validated> {
@@ -63,12 +67,16 @@ impl Consumer {
         match self.workload.write(decision.current(), decision.desired, &self.shared.leadership).await {
             Ok(true) => {
                 self.conflicts.wrote(decision.desired);
+                self.last_error.clear();
                 Ok(ActionResult::Written)
             }
             Ok(false) => Ok(ActionResult::NotLeader),
             Err(error @ (ScaleError::Conflict(_) | ScaleError::Postponed(_))) => Err(error),
             Err(error) => {
-                warn!(namespace, name, %error, "The target was not scaled.");
+                if self.last_error.is_new(&error.to_string()) {
+                    let (current, desired) = (decision.current().0, decision.desired.0);
+                    warn!(namespace, name, current, desired, %error, "The target was not scaled; trying again at each poll.");
+                }
                 Err(error)
             }
         }

@@ -1,7 +1,7 @@
 //! ScaledConsumers from a folder of YAML files, such as a mounted ConfigMap: for controllers without rights on CRDs.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tracing::{error, warn};
 use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::manifest::{self, Manifests};
 use crate::kubernetes::scaledconsumer::{Change, LoadedConsumer, Validated};
-use crate::yaml::Source;
+use crate::yaml::{self, Source};
 
 /// Time between two readings of the files. A ConfigMap's mount follows its changes within a minute anyway.
 const READ_INTERVAL: Duration = Duration::from_secs(5);
@@ -86,7 +86,7 @@ struct File {
 impl Files {
     /// Reads the folder. Returns whether it could be read.
     fn renew(&mut self, folder: &Path) -> bool {
-        let paths = match paths(folder) {
+        let paths = match yaml::files(folder) {
             Ok(paths) => paths,
             Err(error) => {
                 self.log(BTreeMap::from([(folder.display().to_string(), error.to_string())]));
@@ -167,20 +167,6 @@ impl File {
         }
         self.hash = hash;
     }
-}
-
-/// The YAML files of a folder, in the order of their names. Hidden ones belong to a mount (`..data`).
-fn paths(folder: &Path) -> std::io::Result<BTreeSet<PathBuf>> {
-    let mut paths = BTreeSet::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        let is_yaml = path.extension().is_some_and(|ending| ending == "yaml" || ending == "yml");
-        if !is_hidden && is_yaml && !path.is_dir() {
-            paths.insert(path);
-        }
-    }
-    Ok(paths)
 }
 
 #[cfg(test)]

@@ -383,19 +383,24 @@ impl<'a> LeaderTerm<'a> {
             self.add_event(entry, event);
         }
         for event in events.conditions {
-            match event.severity {
-                Severity::Normal => info!(namespace, name, reason = event.reason, "{}", event.text),
-                Severity::Warning => warn!(namespace, name, reason = event.reason, "{}", event.text),
+            let (severity, reason, text) = (event.severity, event.reason, event.text.clone());
+            // What is too often for Events is too often for the log.
+            match severity {
+                _ if !self.add_event(entry, event) => {}
+                Severity::Normal => info!(namespace, name, reason, "{text}"),
+                Severity::Warning => warn!(namespace, name, reason, "{text}"),
             }
-            self.add_event(entry, event);
         }
     }
 
-    fn add_event(&mut self, entry: &Entry, event: ObjectEvent) {
-        let (Some(record), Some(object)) = (&entry.record, self.objects.get_mut(&entry.key)) else { return };
-        if let Some(write) = object.events.add(event, Instant::now()) {
+    /// Queues an Event, unless there were too many about the object. Returns whether it is within that limit.
+    fn add_event(&mut self, entry: &Entry, event: ObjectEvent) -> bool {
+        let Some(object) = self.objects.get_mut(&entry.key) else { return false };
+        let Some(write) = object.events.add(event, Instant::now()) else { return false };
+        if let Some(record) = &entry.record {
             self.requests.add_event(record.reference.clone(), write);
         }
+        true
     }
 
     /// Reports outages of Kafka clusters: one log line each, and one Event about the first ScaledConsumer of the cluster.

@@ -75,6 +75,21 @@ pub fn check_cluster_name(name: &str) -> Result<(), String> {
     Err(not_a_name(name, "at most 63 letters, digits, \"-\", \"_\" and \".\", with a letter or a digit at both ends"))
 }
 
+/// Whether a label or an annotation can have that key: a name of at most 63 characters, after a DNS subdomain and a slash
+/// where it has a prefix.
+pub fn check_label_key(key: &str) -> Result<(), String> {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    if check_cluster_name(name).is_ok() && prefix.is_none_or(|prefix| check_object_name(prefix).is_ok()) {
+        return Ok(());
+    }
+    Err(not_a_name(key, "write for example app or example.com/app"))
+}
+
+/// Whether a label can have that value: empty, or as the name in a key.
+pub fn check_label_value(value: &str) -> Result<(), String> {
+    if value.is_empty() { Ok(()) } else { check_cluster_name(value) }
+}
+
 fn is_dns_label(label: &str) -> bool {
     let is_inner = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-';
     !label.is_empty() && label.bytes().all(is_inner) && !label.starts_with('-') && !label.ends_with('-')

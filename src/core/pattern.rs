@@ -13,7 +13,7 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::nfa::thompson::{self, NFA, WhichCaptures};
 use regex_automata::{Anchored, Input};
 use regex_syntax::ParserBuilder;
-use regex_syntax::ast::ErrorKind;
+use regex_syntax::ast::{self, Ast, ErrorKind};
 use regex_syntax::hir::{Hir, Look};
 
 /// The longest pattern, in characters: the CRD's `maxLength`.
@@ -56,6 +56,9 @@ pub enum PatternError {
         "uses look-around, which is not supported; to leave topics out, give topicExclude (on the command line --topic-exclude)"
     )]
     LookAround,
+    /// A repetition of a repetition, which the API server refuses.
+    #[error("repeats a repetition, as in a**; leave one of the two out, or write (a*)*")]
+    RepeatedTwice,
     /// The syntax is wrong, and how.
     #[error("is not a regular expression: {0}")]
     Syntax(String),
@@ -153,6 +156,9 @@ fn compile(source: &str) -> Result<DFA, PatternError> {
     // Without Unicode: its classes have hundreds of ranges, of which topic names use none.
     let mut parser = ParserBuilder::new().unicode(false).utf8(false).nest_limit(MAX_NESTING).build();
     let parsed = parser.parse(source).map_err(|error| syntax_error(&error))?;
+    if let Ok(tree) = ast::parse::Parser::new().parse(source) {
+        ast::visit(&tree, Repetitions)?;
+    }
     let whole = Hir::concat(vec![parsed, Hir::look(Look::End)]);
     let limits = thompson::Config::new()
         .nfa_size_limit(Some(MAX_PROGRAM))
@@ -164,6 +170,25 @@ fn compile(source: &str) -> Result<DFA, PatternError> {
     })?;
     let lazy = DFA::config().cache_capacity(MATCH_CACHE).skip_cache_capacity_check(true);
     DFA::builder().configure(lazy).build_from_nfa(program).map_err(|error| PatternError::Syntax(error.to_string()))
+}
+
+/// Fails at a repetition of a repetition. RE2 has none, which the API server checks patterns by.
+struct Repetitions;
+
+impl ast::Visitor for Repetitions {
+    type Output = ();
+    type Err = PatternError;
+
+    fn finish(self) -> Result<(), PatternError> {
+        Ok(())
+    }
+
+    fn visit_pre(&mut self, part: &Ast) -> Result<(), PatternError> {
+        match part {
+            Ast::Repetition(outer) if matches!(*outer.ast, Ast::Repetition(_)) => Err(PatternError::RepeatedTwice),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Matches names against one pattern, and keeps what it learns from one name to the next.

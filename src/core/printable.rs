@@ -1,4 +1,4 @@
-//! Names from outside, made fit for a terminal and a log.
+//! Names and texts from outside, made fit for a terminal, a log and a page.
 
 use std::fmt;
 
@@ -10,30 +10,16 @@ const SHOWN: usize = 249;
 ///
 /// Kafka takes any text as a group's id, and anybody who may commit can make one.
 pub fn printable(name: &str) -> Printable<'_> {
-    Printable(name)
+    Printable { text: name, shown: SHOWN }
 }
 
-/// Shows a name; see [`printable`].
-#[derive(Clone, Copy, Debug)]
-pub struct Printable<'a>(&'a str);
-
-impl fmt::Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use fmt::Write;
-        let mut chars = self.0.chars();
-        for char in chars.by_ref().take(SHOWN) {
-            match char {
-                '\n' | '\r' | '\t' => write!(f, "{}", char.escape_default())?,
-                char if is_hidden(char) => write!(f, "{}", char.escape_unicode())?,
-                char => f.write_char(char)?,
-            }
-        }
-        if chars.next().is_some() { f.write_char('…') } else { Ok(()) }
-    }
+/// A text that holds names, such as a message of a library, on one line: escaped as [`printable`] does, and not cut.
+pub fn printable_text(text: &str) -> Printable<'_> {
+    Printable { text, shown: usize::MAX }
 }
 
 /// Whether a character does something to a terminal or a line other than to be seen there.
-fn is_hidden(char: char) -> bool {
+pub fn is_hidden(char: char) -> bool {
     char.is_control()
         || matches!(char,
             '\u{ad}' | '\u{61c}' | '\u{180e}'      // soft hyphen, Arabic letter mark, Mongolian vowel separator
@@ -44,9 +30,32 @@ fn is_hidden(char: char) -> bool {
             | '\u{e0000}'..='\u{e007f}') // tags
 }
 
+/// Shows a text; see [`printable`] and [`printable_text`].
+#[derive(Clone, Copy, Debug)]
+pub struct Printable<'a> {
+    text: &'a str,
+    /// Characters that are shown at most.
+    shown: usize,
+}
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write;
+        let mut chars = self.text.chars();
+        for char in chars.by_ref().take(self.shown) {
+            match char {
+                '\n' | '\r' | '\t' => write!(f, "{}", char.escape_default())?,
+                char if is_hidden(char) => write!(f, "{}", char.escape_unicode())?,
+                char => f.write_char(char)?,
+            }
+        }
+        if chars.next().is_some() { f.write_char('…') } else { Ok(()) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::printable;
+    use super::{printable, printable_text};
 
     #[test]
     fn a_name_never_changes_anything_but_its_own_place() {
@@ -63,6 +72,8 @@ mod tests {
         for (name, shown) in cases {
             assert_eq!(printable(name).to_string(), shown);
         }
-        assert_eq!(printable(&"x".repeat(40_000)).to_string().chars().count(), super::SHOWN + 1);
+        let long = "x".repeat(40_000);
+        assert_eq!(printable(&long).to_string().chars().count(), super::SHOWN + 1);
+        assert_eq!(printable_text(&format!("{long}\n")).to_string(), format!("{long}\\n"));
     }
 }

@@ -107,9 +107,11 @@ impl std::str::FromStr for PartitionSet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        // With nine digits no number is too large, and no topic has so many partitions.
+        let is_number = |part: &str| (1..=9).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
         let number = |part: &str| {
-            part.trim().parse::<i32>().ok().filter(|n| *n >= 0).ok_or_else(|| {
-                format!("\"{}\" is not a partition number; write for example \"0-11,20\"", printable(part.trim()))
+            part.parse::<i32>().ok().filter(|_| is_number(part)).ok_or_else(|| {
+                format!("\"{}\" is not a partition number; write for example \"0-11,20\"", printable(part))
             })
         };
         let range = |part: &str| {

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::{Child, Command};
 
-use crate::core::{Replicas, Workload, format_duration};
+use crate::core::{Replicas, Workload, duration_argument};
 
 /// How one replica is started.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ impl ReplicaState {
     fn start(&mut self, start_delay: Duration) -> std::io::Result<()> {
         let child = Command::new(&self.program.executable)
             .args(&self.program.arguments)
-            .args(["--start-delay", &format_duration(start_delay)])
+            .args(["--start-delay", &duration_argument(start_delay)])
             // The worker ends when its stdin does, so it never outlives this process, not even after a SIGKILL.
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

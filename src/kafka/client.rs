@@ -15,6 +15,7 @@ use super::errors::ErrorSubject;
 use super::groups::{GroupPlan, GroupReading, Groups};
 use super::names::GroupNames;
 use super::offsets::{self, PartitionOffsets, RequestedPartitions};
+use super::sasl::Sasl;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{TopicMetadata, Topics};
 use crate::core::{
@@ -58,6 +59,15 @@ pub struct CycleReport {
     pub failure: Option<Unknown>,
 }
 
+/// How connections to brokers are secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionSecurity {
+    /// Whether by TLS.
+    pub tls: bool,
+    /// The SASL mechanism; `None` without SASL.
+    pub mechanism: Option<&'static str>,
+}
+
 /// Which groups' members are described in a cycle.
 #[derive(Clone, Copy, Debug)]
 pub enum MemberScope<'m> {
@@ -89,6 +99,12 @@ impl KafkaClient {
     /// When the certificates of its connections expire.
     pub fn certificates(&self) -> Vec<CertificateExpiry> {
         self.brokers.certificates()
+    }
+
+    /// How its connections are secured.
+    pub fn security(&self) -> ConnectionSecurity {
+        let options = self.brokers.options();
+        ConnectionSecurity { tls: options.tls.is_some(), mechanism: options.sasl.as_ref().map(Sasl::mechanism) }
     }
 
     /// Requests without a usable response so far, by kind: `unreachable`, `authentication`, `timed_out`, `throttled`,

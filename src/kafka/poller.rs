@@ -103,7 +103,8 @@ impl Poller {
             wake: Notify::new(),
         });
         let (ended, has_ended) = watch::channel(false);
-        let task = PollTask { shared: Arc::clone(&shared), settings, now, client, was_reachable: None };
+        let task =
+            PollTask { shared: Arc::clone(&shared), settings, now, client, was_reachable: None, was_late: false };
         let token = stop.clone();
         tokio::spawn(async move {
             task.run(token).await;
@@ -193,6 +194,8 @@ struct PollTask {
     now: fn() -> Duration,
     client: KafkaClient,
     was_reachable: Option<bool>,
+    /// Whether the last cycle went past its deadline, which is logged once.
+    was_late: bool,
 }
 
 /// Which subscriptions a cycle is for.
@@ -281,14 +284,16 @@ impl PollTask {
         if let Some(failure) = &report.failure {
             Span::current().record("failure", display(failure));
         }
-        if report.duration > self.settings.deadline {
+        let is_late = report.duration > self.settings.deadline;
+        if is_late && !self.was_late {
             warn!(
                 cluster = self.settings.name,
                 deadline = ?self.settings.deadline,
                 took = ?report.duration,
-                "A poll cycle went past its deadline."
+                "A poll cycle went past its deadline; the next ones are in the metrics only."
             );
         }
+        self.was_late = is_late;
         self.log_reachability(&report);
         self.count(report);
         self.publish(queries.iter().zip(observations));

@@ -8,7 +8,7 @@ use crate::checks::{CheckResult, Row};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::{ApiClient, CallError, Key, Lane};
 
-pub use installation::{Installation, installation};
+pub use installation::{Installation, NeededRight, installation};
 pub use objects::{autoscalers, scaled_consumers};
 
 /// A Secret that a Kafka cluster of the configuration names.
@@ -45,7 +45,8 @@ pub fn unreachable(address: &str, why: &str) -> Row {
 pub async fn kafka_secrets(client: &ApiClient, secrets: &[KafkaSecret]) -> Vec<Row> {
     let mut rows = Vec::with_capacity(secrets.len());
     for secret in secrets {
-        rows.push(kafka_secret(secret, &kafka_secret::read(client, &secret.key).await));
+        let row = kafka_secret(secret, &kafka_secret::read(client, &secret.key).await);
+        rows.push(row.about(secret.cluster.as_str()));
     }
     rows
 }
@@ -73,8 +74,7 @@ fn kafka_secret(secret: &KafkaSecret, state: &SecretState) -> Row {
         Ok(format!("{}{unused}", names.join(", ")))
     });
     match given {
-        Ok(given) => Row::new(KAFKA_SECRET, CheckResult::Ok, format!("{what} gives {given}."))
-            .todo("The controller reads it with rights of its own: manifests/examples/kafka-secret-role.yaml."),
+        Ok(given) => Row::new(KAFKA_SECRET, CheckResult::Ok, format!("{what} gives {given}.")),
         Err(why) => Row::new(KAFKA_SECRET, CheckResult::Failed, format!("{what} {why}."))
             .todo("docs/credentials.md has what a Secret may hold."),
     }

@@ -15,6 +15,7 @@ use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::core::printable_text;
 use crate::kubernetes::{ApiClient, CallError, FIELD_MANAGER, Lane, Leadership};
 
 /// Writes of Events about one object within [`WINDOW`], so that a flapping one does not fill etcd.
@@ -131,7 +132,7 @@ fn of(controller: &str, about: &ObjectReference, EventWrite { event, id, count: 
         },
         action: Some(event.action.to_owned()),
         event_time: Some(MicroTime(Timestamp::now())),
-        note: Some(shortened(&event.text)),
+        note: Some(shortened(&printable_text(&event.text).to_string())),
         reason: Some(event.reason.to_owned()),
         regarding: Some(about.clone()),
         reporting_controller: Some("paceline.dev/controller".to_owned()),

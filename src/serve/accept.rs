@@ -19,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 use tower::Layer;
 use tracing::{debug, warn};
 
+use crate::kubernetes::LastError;
+
 /// Open connections of one port. Kubelet, Prometheus and a few users need a dozen. Beyond it the oldest is closed, so that
 /// idle ones can't block a probe.
 const MAX_CONNECTIONS: usize = 128;
@@ -42,11 +44,18 @@ pub(super) struct ConnectionPeer {
 pub(super) async fn accept(listener: TcpListener, router: Router, tls: Option<TlsAcceptor>, stop: CancellationToken) {
     // Oldest first.
     let mut connections: VecDeque<AbortHandle> = VecDeque::new();
+    let mut last_error = LastError::default();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
+            Ok(accepted) => {
+                last_error.clear();
+                accepted
+            }
             Err(error) => {
-                warn!(%error, "A connection can't be accepted.");
+                // It is tried again many times a second, such as where all file descriptors are in use.
+                if last_error.is_new(&error.to_string()) {
+                    warn!(%error, "A connection can't be accepted; trying again.");
+                }
                 tokio::time::sleep(ACCEPT_RETRY).await;
                 continue;
             }

@@ -50,6 +50,13 @@ pub(super) struct Position {
     pub(super) offset: u32,
 }
 
+/// A value as it is written.
+#[derive(Clone, Copy)]
+pub(super) struct WrittenValue<'t> {
+    pub(super) position: Position,
+    pub(super) text: &'t str,
+}
+
 /// Files are far smaller than 4 GiB.
 fn small(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
@@ -71,6 +78,13 @@ impl Node {
     fn item(&self, index: usize) -> Option<&Self> {
         let Content::Sequence(items) = &self.content else { return None };
         items.get(index)
+    }
+
+    /// Where the value is, and as what it is written.
+    pub(super) fn as_written<'t>(&self, text: &'t str) -> WrittenValue<'t> {
+        let (start, end) = self.bytes;
+        let text = text.get(start as usize..end as usize).unwrap_or_default().trim();
+        WrittenValue { position: self.position, text }
     }
 
     /// Follows a path as far as it leads: the position of the last key or item on it, and the value there where the path
@@ -166,12 +180,41 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
-/// A node with the text that it is from. A number or a truth value that is wanted as text is what was written: `1.10`
-/// stays `1.10`.
+/// What a value is that could be of another type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scalars {
+    /// A number or a truth value that is wanted as text is what was written: `1.10` stays `1.10`.
+    AsWritten,
+    /// As the API server has it, which reads YAML 1.1: a number is no text, `yes` is a boolean, a number without a
+    /// fraction is a whole one, and a field without a value is absent.
+    AsInKubernetes,
+}
+
+/// What a text without quotes is in YAML 1.1, where it is a text in YAML 1.2 only.
+fn plain_in_yaml_1_1(text: &str) -> Option<&'static str> {
+    let lower = text.to_ascii_lowercase();
+    let is_usual = text == lower || text == text.to_ascii_uppercase() || text.get(1..) == lower.get(1..);
+    if is_usual && matches!(lower.as_str(), "y" | "yes" | "on" | "true" | "n" | "no" | "off" | "false") {
+        return Some("boolean");
+    }
+    let digits = text.trim_start_matches(['+', '-']).replace('_', "");
+    let is_radix = ["0x", "0b", "0o"].iter().any(|prefix| {
+        let rest = digits.strip_prefix(prefix).unwrap_or_default();
+        !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
+    });
+    let begins = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') && !text.starts_with('_');
+    let is_float = begins && (digits.parse::<f64>().is_ok() || matches!(digits.as_str(), ".inf" | ".nan"));
+    (is_radix || is_float).then_some("number")
+}
+
+/// A node with the text that it is from.
 #[derive(Clone, Copy)]
 pub(super) struct NodeRef<'n> {
     pub(super) node: &'n Node,
     pub(super) text: &'n str,
+    pub(super) scalars: Scalars,
+    /// Values of mappings that are left out.
+    pub(super) skipped: &'n [&'n Node],
 }
 
 impl<'n> NodeRef<'n> {
@@ -184,12 +227,26 @@ impl<'n> NodeRef<'n> {
     }
 
     fn written(self) -> &'n str {
-        let (start, end) = self.node.bytes;
-        self.text.get(start as usize..end as usize).unwrap_or_default().trim()
+        self.node.as_written(self.text).text
     }
 
     fn mapping(self, entries: &'n [MapEntry]) -> impl Iterator<Item = (&'n str, Self)> {
-        entries.iter().map(move |entry| (entry.key.as_str(), self.with(&entry.value)))
+        let is_there = move |entry: &&MapEntry| {
+            let is_absent = self.scalars == Scalars::AsInKubernetes && matches!(entry.value.content, Content::Null);
+            !is_absent && !self.skipped.iter().any(|skipped| std::ptr::eq(*skipped, &entry.value))
+        };
+        entries.iter().filter(is_there).map(move |entry| (entry.key.as_str(), self.with(&entry.value)))
+    }
+
+    /// What the value is for Kubernetes, where that is no text.
+    fn no_text(self) -> Option<&'static str> {
+        match &self.node.content {
+            Content::Bool(_) => Some("boolean"),
+            Content::Unsigned(_) | Content::Signed(_) | Content::Float(_) => Some("number"),
+            // A text in quotes is longer than what it stands for.
+            Content::Text(text) if text == self.written() => plain_in_yaml_1_1(text),
+            Content::Text(_) | Content::Null | Content::Sequence(_) | Content::Mapping(_) => None,
+        }
     }
 }
 
@@ -210,6 +267,12 @@ impl<'de> Deserializer<'de> for NodeRef<'de> {
             Content::Bool(value) => visitor.visit_bool(*value),
             Content::Unsigned(value) => visitor.visit_u64(*value),
             Content::Signed(value) => visitor.visit_i64(*value),
+            // Below 2^53 a float holds each whole number exactly.
+            Content::Float(value)
+                if self.scalars == Scalars::AsInKubernetes && value.fract() == 0.0 && value.abs() < 9e15 =>
+            {
+                visitor.visit_i64(*value as i64)
+            }
             Content::Float(value) => visitor.visit_f64(*value),
             Content::Text(value) => visitor.visit_borrowed_str(value),
             Content::Sequence(items) => {
@@ -221,6 +284,13 @@ impl<'de> Deserializer<'de> for NodeRef<'de> {
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         use Content::{Bool, Float, Signed, Unsigned};
+        if self.scalars == Scalars::AsInKubernetes {
+            let Some(what) = self.no_text() else { return self.deserialize_any(visitor) };
+            let written = self.written();
+            return Err(Error::custom(format!(
+                "invalid type: {what} `{written}`, expected a text (write it in quotes)"
+            )));
+        }
         if matches!(self.node.content, Bool(_) | Unsigned(_) | Signed(_) | Float(_)) {
             return visitor.visit_borrowed_str(self.written());
         }

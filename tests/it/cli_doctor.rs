@@ -19,11 +19,13 @@ use crate::world::api_service::api_service_lock;
 use crate::world::command::{Ended, paceline, run};
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, INSTALLED, Launch, create, prepare_installed, scaled_consumer};
+use crate::world::kafka::security::STRANGER;
 use crate::world::workers::Workers;
 use crate::world::{cluster, kafka, run_dir, unique, wait_for};
 
 const SOON: Duration = Duration::from_secs(30);
 const SERVICE: &str = "paceline-external-metrics";
+const DOCUMENT: &str = include_str!("../../docs/doctor.md");
 const CHECKS: [&str; 5] = ["API server", "APIService", "Service", "certificate", "front proxy"];
 
 fn check(row: &Value) -> &str {
@@ -289,15 +291,28 @@ async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
     let (kafka, plane) = (kafka(), ControlPlane::start_own());
     let kubeconfig = plane.kubeconfig();
     let config = run_dir().join(format!("{}.yaml", unique("doctor")));
+    let sasl = |name: &str, (user, password): (&str, &str)| {
+        json!({"name": name, "bootstrapServers": kafka.sasl_address(), "properties": {
+            "security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": "PLAIN", "sasl.username": user, "sasl.password": password,
+        }})
+    };
     let text = json!({"clusters": [
         {"name": "main", "bootstrapServers": kafka.bootstrap()},
         {"name": "gone", "bootstrapServers": "127.0.0.1:1", "deadline": "2s"},
+        sasl("stranger", STRANGER),
+        sasl("locked", (STRANGER.0, "hunter2")),
     ]});
     std::fs::write(&config, text.to_string()).unwrap();
     let all = || {
         let ended = doctor(&kubeconfig, INSTALLED, Some(&config), &["-o", "json"]);
         let rows = ended.json().as_array().unwrap().clone();
         assert_eq!(ended.code, expected_code(&ended), "{rows:?}");
+        for row in &rows {
+            let fields: Vec<_> = row.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(fields, ["check", "object", "text", "todo", "verdict"], "as docs/doctor.md has it");
+            assert!(DOCUMENT.contains(&format!("| `{}` |", check(row))), "docs/doctor.md has no {row}");
+            assert!(!row.to_string().contains("hunter2"), "{row}");
+        }
         rows
     };
     let is = |rows: &[Value], of: &str, verdict: &str, told: &str| {
@@ -331,6 +346,10 @@ async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
     is(&rows, "rights", "Ok", "may do all");
     is(&rows, "Kafka cluster", "Ok", "main answers");
     is(&rows, "Kafka cluster", "Failed", "gone can't be read");
+    is(&rows, "Kafka security", "Ok", "main: no TLS and no SASL");
+    is(&rows, "Kafka security", "Ok", "stranger: no TLS and SASL PLAIN");
+    is(&rows, "Kafka security", "Failed", "locked can't be read: the brokers' security settings");
+    is(&rows, "Kafka ACLs", "Skipped", "main: no ScaledConsumer names it");
     is(&rows, "ScaledConsumer", "Ok", "There is none yet");
 
     for object in [
@@ -338,6 +357,7 @@ async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
         consumer("no-target", "nothing", "read", "main"),
         consumer("no-cluster", "orders-2", "read", "elsewhere"),
         consumer("rival", "orders", "read", "main"),
+        consumer("forbidden", "orders-3", "read", "stranger"),
     ] {
         create(&plane, &namespace, object).await;
     }
@@ -345,6 +365,18 @@ async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
     is(&rows, "Kafka cluster", "Failed", "\"elsewhere\" is not in the configuration");
     is(&rows, "ScaledConsumer", "Failed", "/no-target: The scale of Deployment \"nothing\" can't be read");
     is(&rows, "ScaledConsumer", "Failed", "names the same workload");
+    is(&rows, "Kafka ACLs", "Ok", "main: Describe is allowed on 1 group and 1 topic");
+    is(&rows, "Kafka ACLs", "Failed", "stranger: Describe is not allowed on group \"read\"");
+    let acl = rows.iter().find(|row| check(row) == "Kafka ACLs" && row["object"] == "stranger").unwrap();
+    assert!(acl["todo"].as_str().unwrap().contains("--operation Describe --group read"), "{acl}");
+
+    // What the page's reviews need goes with the page.
+    let page = json!({"clusters": [], "page": {"listen": "0.0.0.0:8484", "authentication": {"tokens": {}}}});
+    let with_page = run_dir().join(format!("{}.yaml", unique("doctor")));
+    std::fs::write(&with_page, page.to_string()).unwrap();
+    let rows_with_page = doctor(&kubeconfig, INSTALLED, Some(&with_page), &["-o", "json"]).json();
+    let told = "may not create subjectaccessreviews.authorization.k8s.io, create tokenreviews.authentication.k8s.io.";
+    is(rows_with_page.as_array().unwrap(), "rights", "Failed", told);
 
     // Without a right.
     let roles: Api<ClusterRole> = Api::all(plane.admin());

@@ -258,7 +258,8 @@ fn a_list_is_read_like_the_documents_that_it_holds() {
             "- {{apiVersion: paceline.dev/v1alpha1, kind: ScaledConsumer, metadata: {{name: {name}}}, spec: {{scaleTargetRef: {{name: {name}}}, minReplicas: {replicas}, kafka: {{cluster: main, consumerGroup: {name}}}}}}}\n"
         )
     };
-    let text = format!("apiVersion: v1\nkind: List\nitems:\n{}{}", item("orders", "1"), item("bills", "some"));
+    let other = "- {apiVersion: v1, kind: Service, metadata: {name: front}}\n";
+    let text = format!("apiVersion: v1\nkind: List\nitems:\n{other}{}", item("bills", "some"));
     std::fs::write(&file, text).unwrap();
     let file = file.display().to_string();
     let told = format!("{file}:5: items[1].spec.minReplicas: invalid type: string \"some\", expected a whole number");
@@ -273,7 +274,7 @@ fn wrong_arguments() {
     let with = |more: &[&'static str]| [&group[..], &[servers], more].concat();
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/config/demo.yaml");
     for (what, arguments, told) in [
-        ("nothing to look at", vec!["recommend"], "--filename"),
+        ("nothing to look at", vec!["recommend", "--once"], "--filename"),
         ("an address without a port", [&group[..], &["broker"]].concat(), "\"broker\" has no port"),
         ("an address with a protocol", [&group[..], &["SSL://broker:1"]].concat(), "leave out SSL://"),
         ("an unknown property", with(&["--property", "securty.protocol=SSL"]), "\"securty.protocol\""),

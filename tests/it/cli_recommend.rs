@@ -368,21 +368,23 @@ fn a_recording_costs_no_other_file_and_no_recommendation() {
     let (manifest, recording) = (path("orders.yaml"), path("orders.jsonl"));
     std::fs::write(&manifest, yaml(&backlog.manifest("orders"))).unwrap();
     let servers = kafka.bootstrap();
-    let record = |servers: &str, file: &str| {
+    let record_with = |servers: &str, file: &str, more: &[&str]| {
         let of =
             ["recommend", "-f", &manifest, "--bootstrap-servers", servers, "--current", "1", "--once", "-o", "json"];
-        run(&mut paceline(&[&of[..], &["--record", file]].concat()))
+        run(&mut paceline(&[&of[..], &["--record", file], more].concat()))
     };
+    let record = |servers: &str, file: &str| record_with(servers, file, &[]);
     let is_recommended = |ended: &Ended| assert_eq!(ended.json()[0]["desiredReplicas"], 3, "{ended:?}");
 
     let before = std::fs::read_to_string(&manifest).unwrap();
     let rows = [
-        (manifest.as_str(), "exists and is not a recording; name another file"),
-        (&path("."), "is a folder; name a file"),
-        (&path("nowhere/orders.jsonl"), "its folder does not exist"),
+        (manifest.as_str(), &[][..], "exists; name another file, or replace it with --force"),
+        (&manifest, &["--force"], "exists and is not a recording; name another file"),
+        (&path("."), &["--force"], "is a folder; name a file"),
+        (&path("nowhere/orders.jsonl"), &[], "its folder does not exist"),
     ];
-    for (file, told) in rows {
-        let refused = record(&servers, file);
+    for (file, more, told) in rows {
+        let refused = record_with(&servers, file, more);
         assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{refused:?}");
         assert!(refused.stderr.contains(&format!("--record {file}: {told}")), "{refused:?}");
     }
@@ -396,17 +398,38 @@ fn a_recording_costs_no_other_file_and_no_recommendation() {
     assert_eq!((fine.code, fine.stderr.as_str()), (0, ""), "{fine:?}");
     let recorded = std::fs::read_to_string(&recording).unwrap();
     assert_eq!(recorded.lines().count(), 2, "{recorded}");
-    assert_eq!(record(unreachable, &recording).code, 1);
+    // It is replaced where that is asked for, and once there is something to write.
+    let refused = record(&servers, &recording);
+    assert!(refused.code == 2 && refused.stderr.contains("replace it with --force"), "{refused:?}");
+    assert_eq!(record_with(unreachable, &recording, &["--force"]).code, 1);
     assert_eq!(std::fs::read_to_string(&recording).unwrap(), recorded);
-    // A recording is replaced.
-    assert_eq!(record(&servers, &recording).code, 0);
-    assert_eq!(std::fs::read_to_string(&recording).unwrap().lines().count(), 2);
+    assert_eq!(record_with(&servers, &recording, &["--force"]).code, 0);
+    let replaced = std::fs::read_to_string(&recording).unwrap();
+    assert!(replaced.lines().count() == 2 && replaced != recorded, "{replaced}");
 
     // A disk that is full.
     let full = record(&servers, "/dev/full");
     is_recommended(&full);
     assert_eq!(full.code, 1, "{full:?}");
     assert!(full.stderr.starts_with("error: Can't write /dev/full: No space left"), "{full:?}");
+
+    // A disk that becomes full within a line: the lines before are kept, and they are whole.
+    let (long, limited) = (path("long.jsonl"), path("limited.jsonl"));
+    let of = ["recommend", "-f", &manifest, "--bootstrap-servers", &servers, "--current", "1", "--observe", "8s"];
+    let whole = run(&mut paceline(&[&of[..], &["-o", "json", "--record", &long]].concat()));
+    assert_eq!(whole.code, 0, "{whole:?}");
+    let length = std::fs::metadata(&long).unwrap().len();
+    // `ulimit` counts in 512 or 1,024 bytes; the signal that goes with it would end the process.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", length * 3 / 4 / 1024);
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_paceline")]).args(of);
+    command.args(["-o", "json", "--record", &limited]).env("KUBECONFIG", "/nowhere");
+    let full = run(&mut command);
+    is_recommended(&full);
+    assert!(full.code == 1 && full.stderr.contains("what was recorded before is kept"), "{full:?}");
+    let kept = std::fs::read_to_string(&limited).unwrap();
+    assert!(kept.ends_with('\n') && kept.lines().count() >= 2, "{kept}");
+    assert!(kept.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()), "{kept}");
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ fn what_people_write_is_accepted() {
         ("comments only", "# nothing\n---\n# nothing\n".to_owned(), 0),
         ("nothing", String::new(), 0),
         ("an anchor and an alias", with("name: demo\n", "name: &name demo\n  labels: {app: *name}\n"), 1),
-        ("a number as text", with("consumerGroup: demo", "consumerGroup: 2024"), 1),
+        ("a number in quotes", with("consumerGroup: demo", "consumerGroup: '2024'"), 1),
         ("a key with nothing after it", with("spec:", "spec:\n  behavior:"), 1),
         ("JSON", serde_json::to_string(&serde_saphyr::from_str::<serde_json::Value>(DEMO).unwrap()).unwrap(), 1),
     ];
@@ -128,11 +128,11 @@ fn an_excerpt_marks_the_place_and_holds_no_secret() {
     let rows = [
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:1\n    pollInterval: 5x\n",
-            Some("4 |     pollInterval: 5x\n   |     ^"),
+            Some("4 |     pollInterval: 5x\n   |                   ^^"),
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:1\n    pollIntervall: 5s\n",
-            Some("4 |     pollIntervall: …\n   |     ^"),
+            Some("4 |     pollIntervall: …\n   |     ^^^^^^^^^^^^^"),
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:1\n    properties: {sasl.password: hunter2, bootstrap.servers: a}\n",
@@ -142,7 +142,10 @@ fn an_excerpt_marks_the_place_and_holds_no_secret() {
             "clusters:\n  - name: a\n    bootstrapServers: a:1\n    properties:\n      sasl.password: [hunter2]\n",
             Some("5 |       sasl.password: …\n   |       ^"),
         ),
-        ("logFormat: xml\n", Some("1 | logFormat: xml\n   | ^")),
+        ("logFormat: xml\n", Some("1 | logFormat: xml\n   |            ^^^")),
+        ("watchNamespaces: [a]\nlogFormat: \"xml\"\n", Some("2 | logFormat: \"xml\"\n   |            ^^^^^")),
+        ("watchNamespaces:\n  - A\n", Some("2 |   - A\n   |     ^")),
+        ("watchNamespaces:\n  - Köln\n", Some("2 |   - Köln\n   |     ^^^^")),
         ("logFormat: xml # hunter2\n", Some("1 | logFormat: …\n   | ^")),
         (
             "clusters:\n  - name: a\n    bootstrapServers: me:hunter2@a:1\n",

@@ -1,23 +1,17 @@
-//! The checks of `paceline doctor` on the ScaledConsumers and their Kafka clusters: what is refused, which target can't
-//! be read, who else scales it, which cluster, group or topic can't be read.
+//! The checks of `paceline doctor` on the ScaledConsumers: what is refused, which target can't be read, who else scales it,
+//! and what of its group can't be read.
 
 use std::collections::BTreeMap;
 
+use super::kafka;
 use crate::checks::{CheckResult, Row};
-use crate::cli::clusters;
 use crate::config::Configuration;
-use crate::core::{GroupQuery, IsolationLevel, Observation, TopicSelection, short};
-use crate::kafka::{ClusterSettings, KafkaClient, now};
 use crate::kubernetes::diagnosis::{autoscalers, scaled_consumers, unread};
-use crate::kubernetes::scaledconsumer::{ClusterRef, Validated, validate};
+use crate::kubernetes::scaledconsumer::{Validated, validate};
 use crate::kubernetes::{ApiClient, Key, ScalerIdentity, WorkloadKey, WorkloadReader, competitor_of};
 
-/// The names of the checks, as they are printed.
-const KAFKA_CLUSTER: &str = "Kafka cluster";
+/// The name of the check, as it is printed.
 const SCALED_CONSUMER: &str = "ScaledConsumer";
-
-/// The group that is asked for where a cluster has no ScaledConsumer; whether it is there does not matter.
-const PROBE: &str = "paceline-doctor";
 
 /// Rows of single ScaledConsumers: more than a person works through at once.
 const MAX_ROWS: usize = 20;
@@ -62,96 +56,9 @@ pub(super) async fn check(client: &ApiClient, configuration: &Configuration, is_
         }
     }
     let consumers: Vec<Validated> = valid.into_iter().map(|(consumer, _)| consumer).collect();
-    let mut rows = kafka(configuration, is_given, &consumers, &mut problems).await;
+    let mut rows = kafka::check(configuration, is_given, &consumers, &mut problems).await;
     rows.extend(rows_of(objects.len(), &problems));
     rows
-}
-
-/// Polls each cluster once, for all of its ScaledConsumers.
-async fn kafka(
-    configuration: &Configuration,
-    is_given: bool,
-    consumers: &[Validated],
-    problems: &mut BTreeMap<Key, Vec<String>>,
-) -> Vec<Row> {
-    let mut by_cluster: BTreeMap<ClusterRef, Vec<&Validated>> =
-        configuration.clusters.keys().map(|name| (ClusterRef::Named(name.clone()), Vec::new())).collect();
-    for consumer in consumers {
-        by_cluster.entry(consumer.cluster.clone()).or_default().push(consumer);
-    }
-    let mut rows = Vec::with_capacity(by_cluster.len());
-    for (cluster, consumers) in by_cluster {
-        let found = match &cluster {
-            ClusterRef::Inline(inline) => clusters::of_consumer(inline, &[]).await,
-            ClusterRef::Named(name) => match configuration.clusters.get(name) {
-                Some(cluster) => clusters::configured(cluster, &[]).await,
-                None if !is_given => {
-                    let text = format!("\"{name}\" is not known without the controller's configuration.");
-                    rows.push(Row::new(KAFKA_CLUSTER, CheckResult::Skipped, text).todo("Give it by --config FILE."));
-                    continue;
-                }
-                None => {
-                    let text = format!("\"{name}\" is not in the configuration, and ScaledConsumers name it.");
-                    rows.push(Row::new(KAFKA_CLUSTER, CheckResult::Failed, text).todo("Add it to clusters."));
-                    continue;
-                }
-            },
-        };
-        rows.push(match found {
-            Ok(found) => poll(&cluster, found, &consumers, problems).await,
-            Err(error) => Row::new(KAFKA_CLUSTER, CheckResult::Failed, format!("{cluster}: {error:#}.")),
-        });
-    }
-    rows
-}
-
-async fn poll(
-    cluster: &ClusterRef,
-    settings: ClusterSettings,
-    consumers: &[&Validated],
-    problems: &mut BTreeMap<Key, Vec<String>>,
-) -> Row {
-    let mut client = match KafkaClient::open(settings) {
-        Ok(client) => client,
-        Err(error) => return Row::new(KAFKA_CLUSTER, CheckResult::Failed, format!("{cluster}: {error}.")),
-    };
-    let mut queries: Vec<_> = consumers.iter().map(|consumer| consumer.query.clone()).collect();
-    if queries.is_empty() {
-        // Without a query nothing would be asked.
-        queries.push(GroupQuery {
-            group: PROBE.to_owned(),
-            topics: TopicSelection::OfGroup,
-            exclude: None,
-            partitions: None,
-            isolation: IsolationLevel::default(),
-        });
-    }
-    let observations = client.poll(&queries, now).await;
-    let cycle = client.last_cycle();
-    if let Some(failure) = &cycle.failure {
-        let text = format!("{cluster} can't be read: {failure}.");
-        return Row::new(KAFKA_CLUSTER, CheckResult::Failed, text);
-    }
-    for (consumer, observation) in consumers.iter().zip(&observations) {
-        if let Some(text) = unknown(observation) {
-            problems.entry(consumer.key()).or_default().push(text);
-        }
-    }
-    let took = short(cycle.duration);
-    let text = match consumers.len() {
-        0 => format!("{cluster} answers; no ScaledConsumer names it."),
-        1 => format!("{cluster} answers; one group was read in {took}."),
-        count => format!("{cluster} answers; {count} groups were read in {took}."),
-    };
-    Row::new(KAFKA_CLUSTER, CheckResult::Ok, text)
-}
-
-/// What could not be read of a group, each reason once.
-fn unknown(observation: &Observation) -> Option<String> {
-    let mut reasons: Vec<String> = observation.unknown().map(ToString::to_string).collect();
-    reasons.sort();
-    reasons.dedup();
-    (!reasons.is_empty()).then(|| format!("Not everything can be read: {}.", reasons.join("; ")))
 }
 
 fn rows_of(count: usize, problems: &BTreeMap<Key, Vec<String>>) -> Vec<Row> {
@@ -166,6 +73,7 @@ fn rows_of(count: usize, problems: &BTreeMap<Key, Vec<String>>) -> Vec<Row> {
         .take(MAX_ROWS)
         .map(|(Key { namespace, name }, texts)| {
             Row::new(SCALED_CONSUMER, CheckResult::Failed, format!("{namespace}/{name}: {}", texts.join(" ")))
+                .about(format!("{namespace}/{name}"))
         })
         .collect();
     let more = problems.len().saturating_sub(MAX_ROWS);

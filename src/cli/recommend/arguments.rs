@@ -52,7 +52,7 @@ pub(in crate::cli) struct RecommendArguments {
     #[arg(long = "property", value_name = "KEY=VALUE", value_parser = property, help_heading = "Kafka")]
     pub(super) properties: Vec<(String, String)>,
     /// The controller's configuration, which defines the clusters that manifests name.
-    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG", help_heading = "Kafka")]
+    #[arg(long, value_name = "FILE", env = "PACELINE_CONFIG", hide_env_values = true, help_heading = "Kafka")]
     pub(super) config: Option<PathBuf>,
 
     /// The current replicas, where no Kubernetes cluster can be reached.
@@ -64,10 +64,12 @@ pub(in crate::cli) struct RecommendArguments {
     /// Poll once: gives the lag, but neither rates nor time lag.
     #[arg(long, conflicts_with = "observe")]
     pub(super) once: bool,
-    /// Keep what is observed as JSON lines, for `paceline replay`. One group only; of files that exist only a recording is
-    /// replaced.
+    /// Keep what is observed as JSON lines, for `paceline replay`. One group only.
     #[arg(long, value_name = "FILE")]
     pub(super) record: Option<PathBuf>,
+    /// Replace the recording that --record names, where there is one.
+    #[arg(long, requires = "record")]
+    pub(super) force: bool,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "table")]
     pub(super) output: OutputFormat,

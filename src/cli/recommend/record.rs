@@ -1,7 +1,8 @@
-//! `--record`: the file that keeps what is observed, for `replay`. It is opened once something could be read, so that a
-//! mistyped name or a cluster that can't be reached costs no file.
+//! `--record`: the file that keeps what is observed, for `replay`. It is opened once there is something to write, so that a
+//! mistyped name or a cluster that can't be reached costs no file, and a file that exists is replaced only where that is
+//! asked for.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -28,6 +29,8 @@ pub(super) fn deadline(settings: &ClusterSettings) -> Duration {
 #[derive(Debug)]
 pub(super) struct Recording {
     path: PathBuf,
+    /// Whether an earlier recording is replaced.
+    replaces: bool,
     config: Config,
     recorder: Option<ObservationRecorder<WholeLines>>,
     failure: RecordingFailure,
@@ -38,15 +41,20 @@ pub(super) type RecordingFailure = Arc<OnceLock<String>>;
 
 impl Recording {
     /// Checks that one group can be recorded into the file, and touches no file.
-    pub(super) fn prepare(path: &Path, targets: &[GroupTarget], poll: Duration) -> anyhow::Result<Self> {
+    pub(super) fn prepare(
+        path: &Path,
+        replaces: bool,
+        targets: &[GroupTarget],
+        poll: Duration,
+    ) -> anyhow::Result<Self> {
         let [target] = targets else {
             let count = targets.len();
             let why = format!("--record keeps one group, and there are {count} ScaledConsumers; name one of them");
             return Err(WrongInput(why).into());
         };
-        check_file(path)?;
-        let failure = RecordingFailure::default();
-        Ok(Self { path: path.to_owned(), config: config(target, poll)?, recorder: None, failure })
+        check_file(path, replaces)?;
+        let (path, failure) = (path.to_owned(), RecordingFailure::default());
+        Ok(Self { path, replaces, config: config(target, poll)?, recorder: None, failure })
     }
 
     /// Where the failure to write is found afterwards.
@@ -71,7 +79,7 @@ impl Recording {
         let recorder = match &mut self.recorder {
             Some(recorder) => recorder,
             None => {
-                let file = File::create(&self.path)?;
+                let file = open(&self.path, self.replaces)?;
                 self.recorder.insert(ObservationRecorder::begin(WholeLines { file, length: 0 }, &self.config)?)
             }
         };
@@ -107,11 +115,26 @@ impl Write for WholeLines {
     }
 }
 
-/// A file that exists is replaced only if it is a recording.
-fn check_file(path: &Path) -> Result<(), WrongInput> {
+/// Opens the file to write from its beginning. What is no regular file, such as a pipe, has nothing to lose.
+fn open(path: &Path, replaces: bool) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    match std::fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => options.open(path),
+        Ok(_) if replaces => options.truncate(true).open(path),
+        // It was not there when it was checked.
+        Ok(_) | Err(_) => options.create_new(true).open(path),
+    }
+}
+
+/// A file that exists is replaced only where that is asked for, and only if it is a recording.
+fn check_file(path: &Path, replaces: bool) -> Result<(), WrongInput> {
     let wrong = |why: String| WrongInput(format!("--record {}: {why}", path.display()));
     match std::fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(wrong("is a folder; name a file".to_owned())),
+        Ok(metadata) if metadata.is_file() && !replaces => {
+            Err(wrong("exists; name another file, or replace it with --force".to_owned()))
+        }
         Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
             let file = File::open(path).map_err(|error| wrong(error.to_string()))?;
             let is_recording = ObservationReader::new(BufReader::new(file)).config().is_ok();

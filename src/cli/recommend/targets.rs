@@ -58,11 +58,11 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<(Vec<
             (consumers, Some(client), broken)
         }
         None => {
-            let Manifests { consumers, notes, .. } = manifests::read(&arguments.files)?;
+            let (Manifests { consumers, notes, .. }, broken) = manifests::read_valid(&arguments.files)?;
             notes.iter().for_each(|note| eprintln!("note: {note}"));
             let client =
                 if arguments.current.is_none() { cluster::client().await.ok().map(|(client, _)| client) } else { None };
-            (consumers, client, false)
+            (consumers, client, broken)
         }
     };
     let workloads = client.as_ref().map(WorkloadReader::new);

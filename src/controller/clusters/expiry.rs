@@ -14,7 +14,7 @@ const WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 3600);
 const LONGEST_SUBJECT: usize = 120;
 
 /// The certificate that expires first, if it does so within two weeks or has expired.
-pub(super) fn warning(certificates: &[CertificateExpiry], now: SystemTime) -> Option<CertificateWarning> {
+pub(crate) fn warning(certificates: &[CertificateExpiry], now: SystemTime) -> Option<CertificateWarning> {
     let first = certificates.iter().min_by_key(|certificate| certificate.not_after)?;
     if first.not_after > now + WARNING_PERIOD {
         return None;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::core::{ClusterAnswer, Decision, Finding, NamedMessage, Reason, Unknown, short};
+use crate::core::{ClusterAnswer, Decision, Finding, NamedMessage, Reason, Unknown, printable_text, short};
 use crate::kubernetes::hpa::AutoscaledCondition;
 use crate::kubernetes::scaledconsumer::Mode;
 use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
@@ -45,7 +45,7 @@ fn check(
 ) -> ConditionCheck {
     let is = is.into();
     debug_assert!(is_documented(kind, is, reason), "{kind} {is:?} {reason} is not in the reference");
-    ConditionCheck { kind, is, reason, message: message.into() }
+    ConditionCheck { kind, is, reason, message: printable_text(&message.into()).to_string() }
 }
 
 /// A condition as last logged, without message and times, because one is kept per object and kind.

@@ -12,6 +12,7 @@ use super::super::lag::{Anomaly, GroupLag};
 use super::super::observation::Observation;
 use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
 use super::super::predict::is_hot;
+use super::super::printable::printable;
 use super::super::reason::Reason;
 use super::super::rule_result::RuleResult;
 use super::super::schedule::ScheduledMinimum;
@@ -175,7 +176,7 @@ impl RuleInput<'_> {
             Anomaly::RecordsLost(_) => false,
         });
         let ((topic, partition), (_, anomaly)) = fresh.min_by_key(|(key, _)| *key)?;
-        Some(Reason::OffsetsInconsistent { partition: format!("{topic}/{partition}"), anomaly: *anomaly })
+        Some(Reason::OffsetsInconsistent { partition: format!("{}/{partition}", printable(topic)), anomaly: *anomaly })
     }
 
     /// For how long there has been nothing to do, or why that is no reason to stop the last replica.

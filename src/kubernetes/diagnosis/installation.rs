@@ -49,8 +49,25 @@ pub struct Installation {
     pub lease: Option<Key>,
     /// The namespaces that it watches; all where empty.
     pub watched: Vec<String>,
+    /// Rights that the configuration asks for in addition, each on one object where it has a name.
+    pub more_rights: Vec<NeededRight>,
     /// The time of the check.
     pub now: Timestamp,
+}
+
+/// A right that the controller needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeededRight {
+    /// The API group; empty for the core group.
+    pub group: &'static str,
+    /// The resource, in the plural.
+    pub resource: &'static str,
+    /// What may be done.
+    pub verb: &'static str,
+    /// The namespace; `None` for a resource without one.
+    pub namespace: Option<String>,
+    /// The object's name; `None` for any.
+    pub name: Option<String>,
 }
 
 /// Checks what is installed; a row for each part.
@@ -182,6 +199,9 @@ async fn rights(client: &ApiClient, installation: &Installation, account: &str) 
         questions.extend(["get", "update"].map(|verb| (Some(namespace), Some(name), lease(verb))));
         questions.push((Some(namespace), None, lease("create")));
     }
+    for NeededRight { group, resource, verb, namespace, name } in &installation.more_rights {
+        questions.push((namespace.as_deref(), name.as_deref(), (*group, *resource, "", *verb)));
+    }
     for (namespace, name, (group, resource, subresource, verb)) in questions {
         let asked = ResourceAttributes {
             namespace: namespace.map(str::to_owned),
@@ -196,8 +216,10 @@ async fn rights(client: &ApiClient, installation: &Installation, account: &str) 
             Ok(true) => {}
             Ok(false) => {
                 let slash = if subresource.is_empty() { "" } else { "/" };
+                let dot = if group.is_empty() { "" } else { "." };
+                let of = name.map_or(String::new(), |name| format!(" {name}"));
                 let place = namespace.map_or(String::new(), |namespace| format!(" in {namespace}"));
-                missing.insert(format!("{verb} {resource}{slash}{subresource}.{group}{place}"));
+                missing.insert(format!("{verb} {resource}{slash}{subresource}{dot}{group}{of}{place}"));
             }
             Err(error) => return unread(RIGHTS, &format!("the rights of {who}"), &error),
         }
@@ -207,5 +229,5 @@ async fn rights(client: &ApiClient, installation: &Installation, account: &str) 
     }
     let missing: Vec<_> = missing.into_iter().collect();
     Row::new(RIGHTS, CheckResult::Failed, format!("{who} may not {}.", missing.join(", ")))
-        .todo("Apply manifests/base/rbac.yaml, or a Role with these rights in each namespace of watchNamespaces.")
+        .todo("Apply manifests/base/rbac.yaml, or a Role with these rights in each namespace of watchNamespaces; those of the page, of external metrics and of Kafka's Secrets are in manifests/page, manifests/external-metrics and manifests/examples/kafka-secret-role.yaml.")
 }

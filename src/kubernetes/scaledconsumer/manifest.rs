@@ -1,16 +1,21 @@
-//! ScaledConsumers in YAML, for `recommend -f`, `run --from` and the demo. Each problem names file, line and field.
-//! Types and validation are those of objects of the API server.
+//! ScaledConsumers in YAML, for `validate`, `recommend -f`, `run --from` and the demo. Each problem names file, line and
+//! field. Types and validation are those of objects of the API server.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::core::printable;
-use crate::kubernetes::scaledconsumer::{ScaledConsumer, Validated, crd, validate};
+use crate::kubernetes::scaledconsumer::{ScaledConsumer, ScaledConsumerSpec, Validated, crd, validate};
 use crate::yaml::{Document, Invalid, Problem, Segment, Source, nearest, path};
 
 /// The apiVersion of a ScaledConsumer.
 pub const API_VERSION: &str = "paceline.dev/v1alpha1";
 /// Its kind.
 pub const KIND: &str = "ScaledConsumer";
+/// The hint at an object of KEDA's, which people have at hand.
+const OF_KEDA: &str =
+    ", which is KEDA's: write a ScaledConsumer, with its lagThreshold as policy.lagPerReplica or with an objective";
 /// Problems that are listed per file.
 const MAX_PROBLEMS: usize = 50;
 
@@ -25,9 +30,18 @@ pub struct Manifests {
     pub notes: Vec<String>,
 }
 
-/// Reads the ScaledConsumers of one source.
+/// Reads the ScaledConsumers of one source, all or none.
 pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
-    let documents = source.documents()?;
+    let (found, problems) = read(source);
+    if problems.is_empty() { Ok(found) } else { Err(Invalid(problems)) }
+}
+
+/// Reads those ScaledConsumers of one source that are valid, and what is wrong with the others.
+pub fn read(source: &Source) -> (Manifests, Vec<Problem>) {
+    let documents = match source.documents() {
+        Ok(documents) => documents,
+        Err(Invalid(problems)) => return (Manifests::default(), problems),
+    };
     let mut reading =
         Reading { file: &source.name, schema: schema(), found: Manifests::default(), problems: Vec::new() };
     for document in &documents {
@@ -46,7 +60,15 @@ pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
         problems.truncate(MAX_PROBLEMS);
         problems.push(Problem::of_file(source.name.as_ref(), None, format!("and {more} more problems")));
     }
-    if problems.is_empty() { Ok(reading.found) } else { Err(Invalid(problems)) }
+    (reading.found, problems)
+}
+
+/// An object without its status, which only the API server has.
+#[derive(Deserialize)]
+struct ManifestObject {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    spec: ScaledConsumerSpec,
 }
 
 /// Whether it is a list, as `kubectl get -o yaml` prints several objects.
@@ -68,10 +90,12 @@ impl Reading<'_> {
         let (api_version, kind) = (document.text(&at("apiVersion")), document.text(&at("kind")));
         match document_kind(api_version, kind) {
             DocumentKind::Other => {
+                let is_of_keda = api_version.starts_with("keda.sh/") && kind == "ScaledObject";
+                let hint = if is_of_keda { OF_KEDA } else { "" };
                 let kind = if kind.is_empty() { "a document without a kind" } else { kind };
                 let name = document.text(&at("metadata.name"));
                 let note = format!("{}: passed over {} {}", self.file, printable(kind), printable(name));
-                self.found.notes.push(note.trim_end().to_owned());
+                self.found.notes.push(format!("{}{hint}", note.trim_end()));
             }
             DocumentKind::Misspelt(field, message) => self.problems.push(document.problem(&at(field), message)),
             DocumentKind::ScaledConsumer => match self.consumer(document, within) {
@@ -85,8 +109,9 @@ impl Reading<'_> {
     }
 
     fn consumer(&self, document: &Document<'_>, within: &[Segment]) -> Result<Validated, Vec<Problem>> {
-        let object: Result<ScaledConsumer, _> = document.parse(within, &self.schema, &["apiVersion", "kind"]);
-        validate(&object.map_err(|Invalid(all)| all)?).map_err(|invalid| {
+        let object = document.parse_object(within, &self.schema, &["apiVersion", "kind", "status"]);
+        let ManifestObject { metadata, spec } = object.map_err(|Invalid(all)| all)?;
+        validate(&ScaledConsumer { metadata, spec, status: None }).map_err(|invalid| {
             let problems = invalid.problems.into_iter();
             problems.map(|it| document.problem(&[within, &path(&it.field)].concat(), it.text)).collect()
         })
@@ -194,6 +219,26 @@ mod tests {
                 swap("kind: ScaledConsumer", "kind: ScaledConsumers"),
                 format!("orders.yaml:{}: kind: \"ScaledConsumers\" is not known; write ScaledConsumer", line("kind:")),
             ),
+            (
+                swap("consumerGroup: demo", "consumerGroup: demo\n    offsetReset: latst"),
+                format!(
+                    "orders.yaml:{}: spec.kafka.offsetReset: unknown variant `latst`, expected `latest` or `earliest`; did you mean \"latest\"?",
+                    group + 1
+                ),
+            ),
+            (
+                swap("consumerGroup: demo", "consumerGroup: 2024"),
+                format!(
+                    "orders.yaml:{group}: spec.kafka.consumerGroup: invalid type: number `2024`, expected a text (write it in quotes)"
+                ),
+            ),
+            (
+                swap("consumerGroup: demo", "consumerGroup: yes"),
+                format!(
+                    "orders.yaml:{group}: spec.kafka.consumerGroup: invalid type: boolean `yes`, expected a text (write it in quotes)"
+                ),
+            ),
+            (swap("consumerGroup: demo", "consumerGroup: 'yes'\nstatus: {lag: many}\n"), String::new()),
             (swap("spec:", "---\nkind: Service\nmetadata: {name: x}\n---\nspec:"), String::new()),
         ];
         for (error, expected) in cases {
@@ -243,5 +288,8 @@ mod tests {
     fn documents_of_other_kinds_are_passed_over_with_a_note() {
         let text = format!("{GOOD}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: x}}\n---\n# nothing\n");
         assert_eq!(parsed(&text), "orders.yaml: passed over Service x");
+        let keda = "apiVersion: keda.sh/v1alpha1\nkind: ScaledObject\nmetadata: {name: x}\n";
+        let note = parsed(keda);
+        assert!(note.starts_with("orders.yaml: passed over ScaledObject x, which is KEDA's: write a"), "{note}");
     }
 }

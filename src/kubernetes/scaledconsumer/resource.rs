@@ -13,7 +13,7 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::core::{IsolationLevel, OffsetReset};
+use crate::core::{IsolationLevel, LONGEST_DURATION_TEXT, OffsetReset};
 
 pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
 
@@ -25,7 +25,23 @@ pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
 /// A DNS subdomain (RFC 1123), as the names of objects are.
 const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 /// An API group and a version, or the version alone for the core group.
-const API_VERSION: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]+$";
+const API_VERSION: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]{1,62}$";
+/// A group's id: no control characters, and neither a blank nor a byte order mark at its ends.
+const GROUP: &str = r"^[^\p{Z}\p{Cc}\x{FEFF}]([^\p{Cc}]*[^\p{Z}\p{Cc}])?$";
+/// A topic's name: anything but `.` and `..` of these characters.
+const TOPIC: &str = r"^(\.{0,2}[a-zA-Z0-9_-]|\.{3})[a-zA-Z0-9._-]*$";
+/// A host and a port up to 65535; the host is a name, an IPv4 address, or an IPv6 address in brackets.
+macro_rules! address {
+    () => {
+        r"([a-zA-Z0-9._-]{1,253}|\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+    };
+}
+/// `host:port,host:port`.
+const ADDRESSES: &str = concat!("^", address!(), "(,", address!(), ")*$");
+/// Partitions, such as `0-11,20`.
+const PARTITIONS: &str = r"^[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*$";
+/// CEL: whether a text is a regular expression. An expression that is none can't be evaluated, which refuses the object.
+const IS_PATTERN: &str = "type(''.matches(self)) == bool";
 
 /// The CRD, as the API server takes it.
 pub fn crd() -> CustomResourceDefinition {
@@ -260,30 +276,38 @@ pub struct KafkaSource {
     pub cluster: Option<String>,
     /// A Kafka cluster by its brokers, as host:port,host:port. Only where the controller's configuration allows these hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 2048), regex(pattern = r"^[^\s,]+:[0-9]{1,5}(,[^\s,]+:[0-9]{1,5})*$"))]
+    #[schemars(length(min = 3, max = 2048), regex(pattern = ADDRESSES))]
+    #[x_kube(
+        validation = Rule::new("size(self.split(',')) <= 100").message("must have at most 100 addresses"),
+    )]
     pub bootstrap_servers: Option<String>,
     /// Credentials for these brokers, and their CA. Only with bootstrapServers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<KafkaAuthentication>,
     /// The consumer group's id.
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[^\x00-\x1F\x7F]+$"))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = GROUP))]
     pub consumer_group: String,
     /// The topics whose lag counts. Default: every topic that the group has committed to or is assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$")))]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 249), regex(pattern = TOPIC)))]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub topics: Option<Vec<String>>,
     /// A regular expression instead of topics: every topic whose whole name matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"\S"))]
+    #[x_kube(validation = Rule::new(IS_PATTERN).message("must be a regular expression"))]
     pub topic_pattern: Option<String>,
     /// A regular expression for topics that are left out, with topicPattern or without topics: every topic whose whole name matches.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), regex(pattern = r"\S"))]
+    #[x_kube(validation = Rule::new(IS_PATTERN).message("must be a regular expression"))]
     pub topic_exclude: Option<String>,
     /// Only these partitions of each topic, as numbers and ranges: 0-11,20. Default: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))]
+    #[schemars(length(min = 1, max = 1000), regex(pattern = PARTITIONS))]
+    #[x_kube(
+        validation = Rule::new("self.split(',').all(r, int(r.split('-')[0]) <= int(r.split('-')[size(r.split('-')) - 1]))").message("has a range that runs backwards"),
+    )]
     pub partitions: Option<String>,
     /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is. Default: earliest for Kafka Streams and sink connectors of Kafka Connect, latest for others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -505,8 +529,8 @@ impl JsonSchema for DurationText {
         json_schema!({
             "type": "string",
             "minLength": 2,
-            "maxLength": 16,
-            "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?$",
+            "maxLength": LONGEST_DURATION_TEXT,
+            "pattern": "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$",
             "x-kubernetes-validations": [{
                 "rule": "duration(self) <= duration('24h')",
                 "message": "must be at most 24h",

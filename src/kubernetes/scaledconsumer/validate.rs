@@ -87,6 +87,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     }
     let namespace = object.namespace().unwrap_or_else(|| "default".into());
     problems.check("metadata.namespace", core::check_label_name(&namespace));
+    labels(object, &mut problems);
     let spec = &object.spec;
     let target = TargetRef {
         api_version: spec.scale_target_ref.api_version.clone(),
@@ -115,6 +116,17 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     }
 }
 
+fn labels(object: &ScaledConsumer, problems: &mut Problems) {
+    for (key, value) in object.labels() {
+        problems.check("metadata.labels", core::check_label_key(key));
+        let value = core::check_label_value(value);
+        problems.check("metadata.labels", value.map_err(|why| format!("{}: {why}", core::printable(key))));
+    }
+    for key in object.annotations().keys() {
+        problems.check("metadata.annotations", core::check_label_key(key));
+    }
+}
+
 fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Option<ClusterRef> {
     let (secret, authority) = secrets(kafka, namespace, problems);
     match (&kafka.cluster, &kafka.bootstrap_servers) {
@@ -123,7 +135,14 @@ fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Opt
             Some(ClusterRef::Named(name.clone()))
         }
         (None, Some(servers)) => match addresses(servers) {
-            Ok(_) => Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority })),
+            Ok(read) => {
+                let written: Vec<_> = read.iter().map(ToString::to_string).collect();
+                let written = written.join(",");
+                if written != *servers {
+                    problems.add("spec.kafka.bootstrapServers", format!("write it without anything else: {written}"));
+                }
+                Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority }))
+            }
             Err(why) => {
                 problems.add("spec.kafka.bootstrapServers", why);
                 None
@@ -193,6 +212,11 @@ fn check_kind(kind: &str) -> Result<(), String> {
 fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
     if let Err(wrong) = core::check_group(&kafka.consumer_group) {
         problems.add("spec.kafka.consumerGroup", wrong);
+    } else {
+        problems.length("spec.kafka.consumerGroup", &kafka.consumer_group, 255);
+    }
+    if let Some(partitions) = &kafka.partitions {
+        problems.length("spec.kafka.partitions", partitions, 1000);
     }
     let partitions = match kafka.partitions.as_deref().map(str::parse).transpose() {
         Ok(partitions) => partitions,
@@ -220,7 +244,7 @@ fn exclude(kafka: &KafkaSource, problems: &mut Problems) -> Option<Pattern> {
 }
 
 fn pattern(field: &str, source: &str, problems: &mut Problems) -> Option<Pattern> {
-    if source.trim().is_empty() {
+    if source.trim_ascii().is_empty() {
         problems.add(field, "is empty; write a regular expression, or leave it out");
         return None;
     }
@@ -238,9 +262,13 @@ fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection
             None
         }
         (Some(topics), None) => {
+            problems.count("spec.kafka.topics", topics.len(), 256);
             for (i, topic) in topics.iter().enumerate() {
+                let field = format!("spec.kafka.topics[{i}]");
                 if let Err(wrong) = core::check_topic(topic) {
-                    problems.add(&format!("spec.kafka.topics[{i}]"), wrong);
+                    problems.add(&field, wrong);
+                } else if topics.iter().take(i).any(|before| before == topic) {
+                    problems.add(&field, format!("\"{topic}\" is given twice; keep one of them"));
                 }
             }
             let mut topics = topics.clone();

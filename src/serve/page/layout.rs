@@ -8,13 +8,13 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use k8s_openapi::jiff::Timestamp;
-use maud::{DOCTYPE, Markup, html};
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::access::Viewer;
 use super::assets::{ICON, SCRIPT, STYLE};
 use super::sources::{ControllerRole, PageSources};
 use super::state::ConsumerState;
-use crate::core::{RecordsPerSecond, TextTable, grouped, printable, short};
+use crate::core::{RecordsPerSecond, TextTable, grouped, is_hidden, printable, printable_text, short};
 
 /// What stands for a value that is not known.
 pub(super) const UNKNOWN: &str = "?";
@@ -47,7 +47,7 @@ pub(super) fn document(
     events: Option<&str>,
     body: &Markup,
 ) -> Markup {
-    html! {
+    shown(html! {
         (DOCTYPE)
         html lang="en" {
             head {
@@ -78,7 +78,25 @@ pub(super) fn document(
                 }
             }
         }
+    })
+}
+
+/// The same HTML with all characters shown that hide others or turn the direction of what follows: whatever they are in, they
+/// come from somebody's name.
+pub(super) fn shown(html: Markup) -> Markup {
+    let is_wrong = |c: char| is_hidden(c) && !matches!(c, '\n' | '\t');
+    if !html.0.contains(is_wrong) {
+        return html;
     }
+    let mut text = String::with_capacity(html.0.len() + 64);
+    for c in html.0.chars() {
+        if is_wrong(c) {
+            text.push_str(&printable_text(c.encode_utf8(&mut [0; 4])).to_string());
+        } else {
+            text.push(c);
+        }
+    }
+    PreEscaped(text)
 }
 
 /// A state as a chip.

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::access::{AccessError, Viewer};
-use super::layout::Fragment;
+use super::layout::{Fragment, shown};
 use super::list::ListQuery;
 use super::sources::PageSources;
 use super::timeline::SpanQuery;
@@ -104,7 +104,7 @@ impl LiveView {
     }
 
     fn event(&mut self, fragment: Fragment) -> Option<Event> {
-        let html = fragment.html.into_string();
+        let html = shown(fragment.html).into_string();
         let mut hasher = DefaultHasher::new();
         html.hash(&mut hasher);
         let hash = hasher.finish();

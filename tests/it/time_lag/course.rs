@@ -321,7 +321,7 @@ impl Course {
         let (_, said) = self.said.iter().find(|(_, said)| up(said))?;
         let chosen = said.what_if.iter().find(|line| line.starts_with(&format!("{} replica", said.changes[0].to)))?;
         let restored = chosen.split_once("caught up in ")?.1.split(',').next()?;
-        Some((self.writes.first()?.0, parse_duration(restored).ok()?.as_secs_f64()))
+        Some((self.writes.first()?.0, parse_duration(&restored.replace(' ', "")).ok()?.as_secs_f64()))
     }
 
     /// Keeps the curve as a table and what was said as text under `target/proof`.

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
-use paceline::core::format_duration;
+use paceline::core::duration_argument;
 use serde_json::{Value, json};
 
 use super::control_plane::ControlPlane;
@@ -82,7 +82,7 @@ impl Workers {
         add("bootstrap-servers", self.bootstrap.clone());
         add("group", self.group.clone());
         add("capacity", self.capacity.to_string());
-        add("commit-interval", format_duration(self.commit_interval));
+        add("commit-interval", duration_argument(self.commit_interval));
         for topic in &self.topics {
             add("topic", topic.clone());
         }
@@ -137,7 +137,7 @@ impl Workers {
             "template": {
                 "metadata": {
                     "labels": labels,
-                    "annotations": {START_DELAY: format_duration(self.start_delay)},
+                    "annotations": {START_DELAY: duration_argument(self.start_delay)},
                 },
                 "spec": {"containers": [{"name": "worker", "image": "paceline", "args": self.args()}]},
             },

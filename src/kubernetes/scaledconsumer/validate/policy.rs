@@ -143,6 +143,7 @@ fn limits(
 ) -> Option<ScalingRules> {
     let path = format!("spec.behavior.{direction}");
     let window = problems.number(&format!("{path}.stabilizationWindowSeconds"), window, 0..=3600);
+    problems.count(&format!("{path}.policies"), policies.len(), 10);
     let steps: Vec<_> = policies
         .iter()
         .enumerate()

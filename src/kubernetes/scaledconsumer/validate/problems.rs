@@ -53,6 +53,21 @@ impl Problems {
         u32::try_from(value).ok()
     }
 
+    /// Whether a text has at most so many characters.
+    pub(super) fn length(&mut self, field: &str, text: &str, most: usize) {
+        let length = text.chars().count();
+        if length > most {
+            self.add(field, format!("has {length} characters; it can have at most {most}"));
+        }
+    }
+
+    /// Whether a list has at most so many items.
+    pub(super) fn count(&mut self, field: &str, items: usize, most: usize) {
+        if items > most {
+            self.add(field, format!("has {items} items; it can have at most {most}"));
+        }
+    }
+
     pub(super) fn duration(&mut self, field: &str, value: &DurationText) -> Option<Duration> {
         /// The longest window that makes sense; a longer one is a typing error.
         const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);

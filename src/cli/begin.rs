@@ -1,0 +1,36 @@
+//! What is printed where a command is given nothing to do: how to begin, instead of all that there is.
+
+use std::ffi::OsString;
+
+/// Without any command.
+const ALONE: &str = "\
+Paceline scales Kafka consumers on Kubernetes by their lag. To begin:
+
+  See it work, without Kafka and without a cluster:
+    paceline demo
+  Ask for one of your consumer groups how many replicas it needs; this changes nothing:
+    paceline recommend --bootstrap-servers localhost:9092 --group orders
+
+All commands: paceline help
+";
+
+/// `recommend` without anything to observe.
+const RECOMMEND: &str = "\
+Nothing says what to recommend replicas for. To begin:
+
+  A consumer group, by its name:
+    paceline recommend --bootstrap-servers localhost:9092 --group orders
+  The ScaledConsumers of a manifest, before it is applied:
+    paceline recommend -f orders.yaml --bootstrap-servers localhost:9092
+
+All options: paceline recommend --help
+";
+
+/// The text for these arguments, the program's name left out, where they give nothing to do.
+pub(super) fn how_to_begin(arguments: &[OsString]) -> Option<&'static str> {
+    match arguments {
+        [] => Some(ALONE),
+        [command] if command == "recommend" => Some(RECOMMEND),
+        _ => None,
+    }
+}
