@@ -25,6 +25,7 @@ mod engine_invariants;
 mod engine_memory;
 mod engine_outages;
 mod engine_unknown;
+mod enough;
 mod external_metrics;
 mod image;
 mod kafka_addresses;
