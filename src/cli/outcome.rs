@@ -9,8 +9,8 @@ pub(super) enum Outcome {
     Fine,
     /// Part of the work failed; what failed has been printed.
     Partly,
-    /// `--fail-on-change` found a change.
-    Changed,
+    /// `--fail-on` found what it names.
+    Found,
 }
 
 /// What the user gave is wrong in a way that clap can't see.

@@ -5,6 +5,8 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 use clap::ValueEnum;
 
+use super::style::{BAD, HINT, paint};
+
 /// How rows are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Output {
@@ -14,9 +16,9 @@ pub(super) enum Output {
     Json,
 }
 
-/// Prints data. A reader that went away (`| head`) is no error.
+/// Prints data, with its colours where stdout is a terminal that shows them. A reader that went away (`| head`) is no error.
 pub(super) fn print(data: &str) -> anyhow::Result<()> {
-    match std::io::stdout().write_all(data.as_bytes()) {
+    match anstream::stdout().write_all(data.as_bytes()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         other => other.context("Can't write to stdout"),
     }
@@ -25,7 +27,8 @@ pub(super) fn print(data: &str) -> anyhow::Result<()> {
 /// Prints what was tried first, then why it failed, each cause on lines of its own, and no cause twice. Problems with YAML
 /// show excerpts in the alternate form.
 pub(super) fn print_error(error: &anyhow::Error) {
-    let mut text = error.chain().take(1).map(|first| format!("error: {first:#}\n")).collect::<String>();
+    let mut text =
+        error.chain().take(1).map(|first| format!("{}{first:#}\n", paint(BAD, "error: "))).collect::<String>();
     let mut above = error.to_string();
     for cause in error.chain().skip(1) {
         let cause = cause.to_string();
@@ -36,6 +39,20 @@ pub(super) fn print_error(error: &anyhow::Error) {
         }
         above = cause;
     }
-    // Where stderr is closed, the failure can't be reported.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    report(&text);
+}
+
+/// Prints that something failed which does not end the command.
+pub(super) fn print_message(message: &str) {
+    report(&format!("{}{message}\n", paint(BAD, "error: ")));
+}
+
+/// Prints what a user should know of what is printed.
+pub(super) fn print_note(note: &str) {
+    report(&format!("{}{note}\n", paint(HINT, "note: ")));
+}
+
+fn report(text: &str) {
+    // Where stderr is closed, it can't be reported.
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }

@@ -57,6 +57,7 @@ mod mock_ffi;
 mod native_hpa;
 mod otlp;
 mod page;
+mod recommend_groups;
 mod replay;
 mod simulate;
 mod tidy;
