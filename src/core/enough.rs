@@ -17,6 +17,8 @@ use super::units::{RecordsPerSecond, Replicas};
 const AS_MUCH: f64 = 0.99;
 /// Loads that differ by less than this share are the same.
 const SAME_LOAD: f64 = 0.001;
+/// A group that reads less than this share of what arrives falls behind. Rates between commits are noisy.
+const FALLS_BEHIND: f64 = 0.8;
 
 /// The fewest replicas that carry the present load and keep the objective.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
@@ -46,7 +48,7 @@ pub enum EnoughBound {
     Exact,
     /// Fewer may be enough, too: how much a replica reads at full load is not known.
     AtMost,
-    /// More may be needed: some partitions can't be read.
+    /// More may be needed: some partitions can't be read, or the capacity of a replica is not known yet.
     AtLeast,
 }
 
@@ -61,6 +63,8 @@ pub enum EnoughBasis {
     Given,
     /// What the members are seen to read without being at full load.
     LowerBound,
+    /// The group reads less than arrives, and how much a replica can read is not known yet.
+    FallingBehind,
     /// Nothing arrives.
     NothingArrives,
     /// The lag and the lag that one replica may have.
@@ -122,15 +126,19 @@ fn by_time_lag(policy: &Policy, facts: &Facts, state: &TimeLagState, decision: &
     let levels: Vec<u32> = state.levels.allowed.iter().copied().filter(|level| *level >= floor).collect();
     let arrives = format!("{} records/s arrive", RecordsPerSecond(arriving));
     let members = decision.members.as_ref().ok().copied();
+    let consumed = model.consumption_rate.map(|rate| rate.0);
+    let falls_behind = consumed.is_some_and(|consumed| consumed < FALLS_BEHIND * arriving);
+    let is_read = lag.complete && members.is_some_and(|members| members > 0);
     // What the present members are seen to carry needs no prediction.
-    let keeps_up = lag.complete && members.is_some_and(|members| members > 0) && !estimator.has_backlog();
+    let keeps_up = is_read && !falls_behind && consumed.is_some() && !estimator.has_backlog();
     let Some(capacity) = facts.capacity_of_member(policy) else {
         return match (&lag.incomplete_because, members) {
             (Some(missing), _) => Enough::unknown(missing),
             (None, Some(0)) => Enough::unknown(format!("nobody is in the group, and {arrives}")),
-            (None, _) if !keeps_up => measuring(facts, decision, &arrives),
-            (None, _) if model.consumption_rate.is_none() => Enough::unknown("no commit was seen yet"),
-            (None, _) => by_lower_bound(situation, decision, &levels, &arrives),
+            (None, _) if keeps_up => by_lower_bound(situation, decision, &levels, &arrives),
+            (None, _) if falls_behind => falling_behind(facts, situation, decision, &levels, &arrives),
+            (None, _) if estimator.has_backlog() => measuring(facts, decision, &arrives),
+            (None, _) => Enough::unknown("no commit was seen yet"),
         };
     };
     let each = situation.sizing.rate_of_replica(capacity);
@@ -161,6 +169,31 @@ fn measuring(facts: &Facts, decision: &Decision, arrives: &str) -> Enough {
     let missing = (needed_s - seen_s).ceil().max(1.0) as u64;
     let why = format!("{arrives}, and what one replica reads is being measured; that takes about {missing} s more");
     Enough { missing_seconds: Some(missing), ..Enough::unknown(why) }
+}
+
+/// The group reads less than arrives, and the capacity of a replica is not known yet: more are needed than there are.
+fn falling_behind(
+    facts: &Facts,
+    situation: &PredictionInput,
+    decision: &Decision,
+    levels: &[u32],
+    arrives: &str,
+) -> Enough {
+    let measuring = measuring(facts, decision, arrives);
+    let (Some(more), Some(consumed), Some(missing)) = (
+        levels.iter().copied().find(|level| *level > situation.current),
+        decision.model.consumption_rate,
+        measuring.missing_seconds,
+    ) else {
+        return measuring;
+    };
+    let message = format!("{arrives}, and {consumed} are read; how many more it takes is known in about {missing} s.");
+    Enough {
+        bound: EnoughBound::AtLeast,
+        keeps_objective: None,
+        missing_seconds: Some(missing),
+        ..Enough::of(more, EnoughBasis::FallingBehind, message)
+    }
 }
 
 /// The group keeps up, so each member reads at least what arrives for it, and the busiest shows what all can.

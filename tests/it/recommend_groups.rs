@@ -12,6 +12,7 @@ use crate::world::kafka::Kafka;
 use crate::world::kafka::member::Member;
 use crate::world::many::Consumers;
 use crate::world::process::Process;
+use crate::world::producer::Producer;
 use crate::world::workers::Workers;
 use crate::world::{equal, kafka, ports, run_dir, unique, wait_until};
 
@@ -23,33 +24,37 @@ struct Groups {
     prefix: String,
     _running: Vec<Process>,
     _members: Vec<Member>,
-    _producer: crate::world::producer::Producer,
+    _producers: [Producer; 2],
 }
 
 impl Groups {
-    /// `short`: 400 records/s in four partitions and one member of 50 records/s; `large`: four members and one partition
-    /// in which nothing arrives; `nobody`: 900 records and no member; `left-out`: to leave out.
+    /// `orders`: 120 records/s in four partitions and one member of 50 records/s; `mails`: one that keeps up with 20;
+    /// `invoices`: four members and one partition in which nothing arrives; `archive`: 900 records and no member;
+    /// `archive-test`: to leave out.
     fn start(kafka: &Kafka) -> Self {
-        let prefix = unique("needs");
+        let prefix = unique("shop");
         let name = |of: &str| format!("{prefix}-{of}");
-        let (short, large, nobody) = (name("short"), name("large"), name("nobody"));
-        kafka.create_topic(&short, 4);
-        kafka.create_topic(&large, 1);
-        kafka.create_topic(&nobody, 1);
-        kafka.produce(&large, 0, 10);
-        kafka.produce(&nobody, 0, 1_000);
-        kafka.commit(&nobody, &[(&nobody, 0, 100)]);
-        kafka.commit(&name("left-out"), &[(&nobody, 0, 100)]);
-        let workers = Workers { capacity: 50.0, ..Workers::new(kafka, "short", &short, &short) };
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-        let log = run_dir().join(format!("{short}.log"));
-        let worker = Process::start("a worker", command.args(workers.args()), &log).unwrap();
-        let producer = kafka.start_producer(&short, 4, 400.0);
-        let members = (0..4).map(|_| Member::join(kafka, &large, &large, "classic")).collect();
-        wait_until("a commit", SOON, || kafka.committed(&short, &short, 1)[0].ok_or("none"));
-        wait_until("a commit", SOON, || kafka.committed(&large, &large, 1)[0].ok_or("none"));
-        wait_until("the members", SOON, || equal(&kafka.group(&large), &("Stable".to_owned(), 4)));
-        Self { prefix, _running: vec![worker], _members: members, _producer: producer }
+        let (orders, mails, invoices, archive) = (name("orders"), name("mails"), name("invoices"), name("archive"));
+        for (topic, partitions) in [(&orders, 4), (&mails, 1), (&invoices, 1), (&archive, 1)] {
+            kafka.create_topic(topic, partitions);
+        }
+        kafka.produce(&invoices, 0, 10);
+        kafka.produce(&archive, 0, 1_000);
+        kafka.commit(&archive, &[(&archive, 0, 100)]);
+        kafka.commit(&name("archive-test"), &[(&archive, 0, 100)]);
+        let start = |group: &str| {
+            let workers = Workers { capacity: 50.0, ..Workers::new(kafka, group, group, group) };
+            let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+            Process::start("a worker", command.args(workers.args()), &run_dir().join(format!("{group}.log"))).unwrap()
+        };
+        let running = vec![start(&orders), start(&mails)];
+        let producers = [kafka.start_producer(&orders, 4, 120.0), kafka.start_producer(&mails, 1, 20.0)];
+        let members = (0..4).map(|_| Member::join(kafka, &invoices, &invoices, "classic")).collect();
+        for group in [&orders, &mails, &invoices] {
+            wait_until("a commit", SOON, || kafka.committed(group, group, 1)[0].ok_or("none"));
+        }
+        wait_until("the members", SOON, || equal(&kafka.group(&invoices), &("Stable".to_owned(), 4)));
+        Self { prefix, _running: running, _members: members, _producers: producers }
     }
 
     fn name(&self, of: &str) -> String {
@@ -58,7 +63,7 @@ impl Groups {
 
     fn recommend(&self, kafka: &Kafka, columns: Option<&str>, more: &[&str]) -> Ended {
         let (servers, pattern) = (kafka.bootstrap(), format!("{}-*", self.prefix));
-        let of = ["recommend", "--bootstrap-servers", &servers, "--group", &pattern, "--exclude", "*-left-out"];
+        let of = ["recommend", "--bootstrap-servers", &servers, "--group", &pattern, "--exclude", "*-test"];
         let mut command = paceline(&[&of[..], more].concat());
         columns.map(|columns| command.env("COLUMNS", columns));
         let ended = run(&mut command);
@@ -71,75 +76,80 @@ impl Groups {
 fn what_each_group_needs_is_on_one_screen() {
     let kafka = kafka();
     let groups = Groups::start(kafka);
-    let [short, large, nobody] = ["short", "large", "nobody"].map(|of| groups.name(of));
-    let ended = groups.recommend(kafka, None, &["--observe", "15s", "--fail-on", "short", "--replica-cost", "0.1/h"]);
+    let [orders, mails, invoices, archive] = ["orders", "mails", "invoices", "archive"].map(|of| groups.name(of));
+    let ended = groups.recommend(kafka, None, &["--observe", "40s", "--fail-on", "short", "--replica-cost", "0.1/h"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (3, ""), "{ended:?}");
     assert!(!ended.stdout.contains('\u{1b}'), "a pipe has no colours: {ended:?}");
     let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     let heading = ["NAME", "LAG", "OLDEST", "IN/S", "OUT/S", "MEMBERS", "NOW", "ENOUGH", "COST/MONTH", "WHY"];
     assert_eq!(lines[0], heading);
     // What is short comes first, and what nobody reads last.
-    assert_eq!([lines[1][0], lines[2][0], lines[3][0]], [&short, &large, &nobody]);
+    assert_eq!([1, 2, 3, 4].map(|line| lines[line][0]), [&orders, &invoices, &mails, &archive]);
     assert_eq!(lines[1][5], "1", "{ended:?}");
     assert!(lines[1].contains(&"(+3)") && lines[1].contains(&"+219"), "{ended:?}");
     assert!(lines[2].contains(&"(-3)") && lines[2].contains(&"-219"), "{ended:?}");
+    assert!(lines[3].contains(&"<=1"), "{ended:?}");
     assert!(ended.stdout.contains("3 of 4 members have no partition. Nothing arrived"), "{ended:?}");
     assert!(ended.stdout.contains("Nobody reads: the group has no members. 900 records wait."), "{ended:?}");
-    let summary =
-        "3 groups: 1 short (+3 replicas, +219 a month), 1 too large (-3 replicas, -219 a month), 1 read by nobody";
+    let summary = "4 groups: 1 short (+3 replicas, +219 a month), 1 too large (-3 replicas, -219 a month), 1 fine, 1 read by nobody";
     assert_eq!(ended.stdout.lines().last().unwrap(), summary);
 
-    // A narrow terminal: nothing is wider, names keep both ends, and why stands below.
+    // A narrow terminal: nothing is wider, and why stands below.
     let narrow = groups.recommend(kafka, Some("72"), &["--once"]);
     assert!(narrow.stdout.lines().all(|line| line.chars().count() <= 72), "{narrow:?}");
     assert!(narrow.stdout.contains("\n  Nobody reads: the group has no members."), "{narrow:?}");
 
     let changes = groups.recommend(kafka, None, &["--once", "--only-changes", "-v", "--sort", "name"]);
-    assert!(!changes.stdout.contains(&nobody), "{changes:?}");
+    assert!(!changes.stdout.contains(&archive), "{changes:?}");
 
     // For programs: the same groups in the same order.
-    let all = groups.recommend(kafka, None, &["--observe", "4s", "--sort", "members", "-o", "json"]).json();
+    let all = groups.recommend(kafka, None, &["--observe", "6s", "--sort", "members", "-o", "json"]).json();
     let names: Vec<_> = all.as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
-    assert_eq!(names, [&large, &short, &nobody], "{all:#}");
+    assert_eq!(names, [&invoices, &mails, &orders, &archive], "{all:#}");
     assert_eq!(
         (&all[0]["need"], &all[0]["enough"]["replicas"], &all[0]["replicaDifference"]),
         (&json!("TooLarge"), &json!(1), &json!(-3)),
         "{all:#}"
     );
-    assert_eq!((&all[2]["need"], &all[2]["currentReplicas"]), (&json!("NobodyReads"), &Value::Null), "{all:#}");
+    assert_eq!((&all[3]["need"], &all[3]["currentReplicas"]), (&json!("NobodyReads"), &Value::Null), "{all:#}");
 
     let csv = groups.recommend(kafka, None, &["--once", "-o", "csv"]);
     let mut rows = csv::Reader::from_reader(csv.stdout.as_bytes());
     let columns = rows.headers().unwrap().clone();
     let at = |column: &str| columns.iter().position(|name| name == column).unwrap();
     let rows: Vec<csv::StringRecord> = rows.records().map(Result::unwrap).collect();
-    let of_nobody = rows.iter().find(|row| row[at("name")] == nobody).unwrap();
-    assert_eq!((&of_nobody[at("lagRecords")], &of_nobody[at("need")], rows.len()), ("900", "NobodyReads", 3));
+    let of_nobody = rows.iter().find(|row| row[at("name")] == archive).unwrap();
+    assert_eq!((&of_nobody[at("lagRecords")], &of_nobody[at("need")], rows.len()), ("900", "NobodyReads", 4));
 
     let markdown = groups.recommend(kafka, None, &["--once", "-o", "markdown"]);
-    assert_eq!(markdown.stdout.lines().filter(|line| line.starts_with('|') && line.ends_with('|')).count(), 5);
-    assert!(markdown.stdout.contains(&format!("| {nobody}")), "{markdown:?}");
+    assert_eq!(markdown.stdout.lines().filter(|line| line.starts_with('|') && line.ends_with('|')).count(), 6);
+    assert!(markdown.stdout.contains(&format!("| {archive}")), "{markdown:?}");
 
     let wide = groups.recommend(kafka, Some("72"), &["--once", "-o", "wide"]);
-    assert!(wide.stdout.contains("PARTITIONS") && wide.stdout.contains(&nobody), "{wide:?}");
+    assert!(wide.stdout.contains("PARTITIONS") && wide.stdout.contains(&archive), "{wide:?}");
 }
 
 #[test]
 fn one_group_shows_each_partition_over_time_and_what_it_rests_on() {
     let kafka = kafka();
     let groups = Groups::start(kafka);
-    let (servers, short) = (kafka.bootstrap(), groups.name("short"));
-    let flags = ["recommend", "--bootstrap-servers", &servers, "--group", &short, "--observe", "15s"];
-    let ended = run(&mut paceline(&flags));
+    let (servers, orders) = (kafka.bootstrap(), groups.name("orders"));
+    let flags = ["recommend", "--bootstrap-servers", &servers, "--group", &orders, "--observe", "15s"];
+    let ended = run(paceline(&flags).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1"));
     eprintln!("{}", ended.stdout);
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
+    assert!(!ended.stdout.contains('\u{1b}'), "{ended:?}");
     let enough = ended.stdout.lines().find(|line| line.starts_with("  enough ")).unwrap();
     assert!(enough.contains("records/s arrive, and "), "{enough}");
     assert!(ended.stdout.contains("OVER TIME"), "{ended:?}");
     // The lag of each partition grows.
-    let grows = |line: &&str| line.contains(&short) && line.contains('▁') && line.contains('█');
+    let grows = |line: &&str| line.contains(&orders) && line.ends_with('█');
     assert_eq!(ended.stdout.lines().filter(grows).count(), 4, "{ended:?}");
     assert!(ended.stdout.contains("The current replicas are taken from the group: it has 1 member"), "{ended:?}");
+    // Colours where somebody sees them.
+    let once = ["recommend", "--bootstrap-servers", &servers, "--group", &orders, "--once"];
+    let coloured = run(paceline(&once).env("CLICOLOR_FORCE", "1").env_remove("NO_COLOR"));
+    assert!(coloured.stdout.contains("\u{1b}["), "{coloured:?}");
 }
 
 #[test]

@@ -50,9 +50,6 @@ pub(in crate::cli) struct RecommendArguments {
     /// Only these ScaledConsumers of the namespace.
     #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to observe")]
     pub(super) names: Vec<String>,
-    #[command(flatten)]
-    pub(super) group_policy: GroupPolicy,
-
     /// Kafka's addresses, separated by commas; with -f or -n instead of the manifest's cluster.
     #[arg(
         long,
@@ -106,6 +103,9 @@ pub(in crate::cli) struct RecommendArguments {
     /// Exit with 3 where a group is short of replicas, or where the controller would change any.
     #[arg(long, value_name = "WHAT", value_enum, help_heading = "What to print")]
     pub(super) fail_on: Option<FailOn>,
+    // The last, because its heading is also that of what follows.
+    #[command(flatten)]
+    pub(super) group_policy: GroupPolicy,
 }
 
 /// The policy of a group without a manifest.
@@ -153,14 +153,14 @@ pub(super) enum OutputFormat {
     Table,
     /// With more columns, and nothing cut.
     Wide,
-    /// A table for a document.
-    Markdown,
-    /// A line for each group.
-    Csv,
     /// An array of objects.
     Json,
     /// The same as YAML.
     Yaml,
+    /// A line for each group.
+    Csv,
+    /// A table for a document.
+    Markdown,
 }
 
 /// The order of the groups.

@@ -16,6 +16,10 @@ use crate::core::{EnoughBasis, EnoughBound, GroupKind, LagView, Replicas, groupe
 const WHY_COLUMNS: usize = 36;
 /// Columns of a name: a quarter of the terminal, within these.
 const NAME_COLUMNS: std::ops::RangeInclusive<usize> = 16..=48;
+/// Columns of a name at least, however narrow the terminal is.
+const FEWEST_NAME_COLUMNS: usize = 8;
+/// Columns between two columns of the table.
+const GAP: u16 = 2;
 /// Characters of a lag that is written out.
 const WHOLE_LAG: usize = 7;
 
@@ -63,24 +67,35 @@ pub(super) fn render(recommendations: &[&Recommendation], layout: TableLayout) -
     table.load_style(presets::NOTHING);
     let all = columns_of(layout);
     table.set_header(all.iter().map(|column| paint(HEADING, column.title)).collect::<Vec<_>>());
-    // Names are cut, or they leave no room for the numbers.
-    let name_columns = columns.map_or(usize::MAX, |all| (all / 4).clamp(*NAME_COLUMNS.start(), *NAME_COLUMNS.end()));
-    for it in recommendations {
-        let cell = |column: &OverviewColumn| match column.title {
-            NAME => paint(style(it.need), &cut_middle(&(column.text)(it, &layout), name_columns)),
-            ENOUGH => paint(enough_style(it), &(column.text)(it, &layout)),
-            NOW => paint(if it.is_change() { style(it.need) } else { PLAIN }, &(column.text)(it, &layout)),
-            _ => (column.text)(it, &layout),
+    let texts: Vec<Vec<String>> =
+        recommendations.iter().map(|it| all.iter().map(|column| (column.text)(it, &layout)).collect()).collect();
+    let name_columns = columns.map_or(usize::MAX, |columns| name_columns(&all, &texts, columns));
+    for (it, row) in recommendations.iter().zip(texts) {
+        let cell = |(column, text): (&OverviewColumn, String)| match column.title {
+            NAME => paint(style(it.need), &cut_middle(&text, name_columns)),
+            ENOUGH => paint(enough_style(it), &text),
+            NOW if it.is_change() => paint(style(it.need), &text),
+            _ => text,
         };
-        table.add_row(all.iter().map(cell).collect::<Vec<_>>());
+        table.add_row(all.iter().zip(row).map(cell).collect::<Vec<_>>());
     }
     for (index, column) in all.iter().enumerate() {
         if let Some(of_table) = table.column_mut(index) {
-            of_table.set_padding((0, 2));
+            of_table.set_padding((0, GAP));
             of_table.set_cell_alignment(if column.is_number { CellAlignment::Right } else { CellAlignment::Left });
         }
     }
     with_reasons(&table, recommendations, columns)
+}
+
+/// Columns for the names: a part of the terminal, and no more than the numbers leave.
+fn name_columns(all: &[OverviewColumn], texts: &[Vec<String>], columns: usize) -> usize {
+    let widest = |index: usize, title: &str| {
+        texts.iter().map(|row| width(&row[index])).chain([width(title)]).max().unwrap_or(0) + usize::from(GAP)
+    };
+    let numbers: usize = all.iter().enumerate().skip(1).map(|(index, column)| widest(index, column.title)).sum();
+    let part = (columns / 4).clamp(*NAME_COLUMNS.start(), *NAME_COLUMNS.end());
+    part.min(columns.saturating_sub(numbers + usize::from(GAP))).max(FEWEST_NAME_COLUMNS)
 }
 
 /// The lines of the table, with why behind or below each.

@@ -70,7 +70,8 @@ fn enough(it: &Recommendation, layout: TableLayout) -> String {
 /// What the user may say to know more, by the flag or the field that there is.
 fn hints(it: &Recommendation) -> Vec<String> {
     let mut hints = Vec::new();
-    let is_vague = matches!(it.enough.basis, EnoughBasis::LowerBound | EnoughBasis::Unknown);
+    let is_vague =
+        matches!(it.enough.basis, EnoughBasis::LowerBound | EnoughBasis::FallingBehind | EnoughBasis::Unknown);
     let is_by_time = matches!(it.observed.target.policy.rule, Rule::TimeLag(_));
     if is_vague && it.polls > 1 && is_by_time {
         hints.push(if it.observed.target.spec.is_some() {
