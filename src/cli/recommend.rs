@@ -37,7 +37,7 @@ use target::{FoundTargets, GroupTarget};
 /// How much longer one group is observed whose capacity is being measured, where no time is given.
 const EXTENSION: Duration = Duration::from_secs(30);
 /// Moves to the first line of the terminal and clears it.
-const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn run(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
     let runtime = runtime()?;
@@ -160,7 +160,8 @@ impl<'a> RecommendPrinter<'a> {
             text = overview::first_lines(&text, lines.saturating_sub(3));
         }
         if all.len() > 1 {
-            text.push_str(&format!("\n{}", overview::summary(all, self.layout.cost)));
+            text.push_str(if text.is_empty() { "" } else { "\n" });
+            text.push_str(&overview::summary(all, self.layout.cost));
         }
         if all.len() == 1 || self.arguments.verbose {
             for it in shown.iter().filter(|it| it.need != GroupNeed::Unreadable) {

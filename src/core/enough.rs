@@ -134,7 +134,7 @@ fn by_time_lag(policy: &Policy, facts: &Facts, state: &TimeLagState, decision: &
     let Some(capacity) = facts.capacity_of_member(policy) else {
         return match (&lag.incomplete_because, members) {
             (Some(missing), _) => Enough::unknown(missing),
-            (None, Some(0)) => Enough::unknown(format!("nobody is in the group, and {arrives}")),
+            (None, Some(0)) => Enough::unknown("the group has no members, so what one replica reads can't be seen"),
             (None, _) if keeps_up => by_lower_bound(situation, decision, &levels, &arrives),
             (None, _) if falls_behind => falling_behind(facts, situation, decision, &levels, &arrives),
             (None, _) if estimator.has_backlog() => measuring(facts, decision, &arrives),

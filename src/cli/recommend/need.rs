@@ -16,6 +16,8 @@ pub(super) enum GroupNeed {
     StuckPartition,
     /// Fewer replicas.
     TooLarge,
+    /// Longer observation: what is enough is not known.
+    NotKnown,
     /// Nothing.
     Fine,
     /// A reader, if anybody wants its records.
@@ -51,13 +53,23 @@ impl GroupNeed {
             return Self::StuckPartition;
         }
         let is_surplus = current.is_some_and(|current| enough.replicas.is_some_and(|enough| enough < current));
-        if is_surplus && !is_catching_up(observed) { Self::TooLarge } else { Self::Fine }
+        match enough.replicas {
+            _ if is_catching_up(observed) => Self::Fine,
+            Some(_) if is_surplus => Self::TooLarge,
+            Some(_) => Self::Fine,
+            None => Self::NotKnown,
+        }
     }
 }
 
 /// Whether a bound or a number says that more are needed.
 fn is_more(enough: &Enough, current: Replicas) -> bool {
     enough.bound != EnoughBound::AtMost && enough.replicas.is_some_and(|enough| enough > current)
+}
+
+/// Whether more replicas are enough than there are now.
+fn is_enough_more(observed: &ObservedGroup) -> bool {
+    is_more(&observed.enough, observed.current.replicas)
 }
 
 /// Whether somebody reads without being a member, as Flink, Spark and `assign()` do.
@@ -91,10 +103,11 @@ pub(super) fn why(need: GroupNeed, observed: &ObservedGroup, view: &DecisionView
         GroupNeed::HotPartition => finding("HotPartition").unwrap_or_default(),
         GroupNeed::StuckPartition => finding("StuckPartition").unwrap_or_default(),
         GroupNeed::NobodyReads => nobody(view),
-        GroupNeed::Short if observed.decision.is_change() => view.reason.message.clone(),
+        // What arrives and what a replica reads says it best; the reason is in the details.
+        GroupNeed::Short if !is_enough_more(observed) && observed.decision.is_change() => view.reason.message.clone(),
         GroupNeed::Fine if is_catching_up(observed) => view.reason.message.clone(),
         GroupNeed::TooLarge => format!("{}{}", idle_members(observed), observed.enough.message),
-        GroupNeed::Short | GroupNeed::Fine => observed.enough.message.clone(),
+        GroupNeed::Short | GroupNeed::NotKnown | GroupNeed::Fine => observed.enough.message.clone(),
     };
     match kind(observed.decision.kind) {
         Some(kind) => format!("{kind}: {text}"),

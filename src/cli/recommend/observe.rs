@@ -145,9 +145,12 @@ fn lag(seen: &SeenSoFar) -> Option<u64> {
     (seen.polls > 0).then(|| known.fold(0, u64::saturating_add))
 }
 
-/// The targets of each cluster with their places, so that each cluster has one client.
-fn by_cluster(targets: Vec<GroupTarget>) -> Vec<(ClusterSettings, Vec<(usize, Arc<GroupTarget>)>)> {
-    let mut clusters: Vec<(ClusterSettings, Vec<(usize, Arc<GroupTarget>)>)> = Vec::new();
+/// Targets with their places.
+type PlacedTargets = Vec<(usize, Arc<GroupTarget>)>;
+
+/// The targets of each cluster, so that each cluster has one client.
+fn by_cluster(targets: Vec<GroupTarget>) -> Vec<(ClusterSettings, PlacedTargets)> {
+    let mut clusters: Vec<(ClusterSettings, PlacedTargets)> = Vec::new();
     for (place, target) in targets.into_iter().enumerate() {
         let target = Arc::new(target);
         match clusters.iter_mut().find(|(settings, _)| *settings == target.cluster) {
@@ -161,7 +164,7 @@ fn by_cluster(targets: Vec<GroupTarget>) -> Vec<(ClusterSettings, Vec<(usize, Ar
 /// One cluster's task.
 struct ClusterObserver {
     settings: ClusterSettings,
-    members: Vec<(usize, Arc<GroupTarget>)>,
+    members: PlacedTargets,
     plan: ObservationPlan,
     began: Instant,
     seen: Arc<Mutex<SeenSoFar>>,

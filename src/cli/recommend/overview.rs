@@ -242,7 +242,7 @@ fn cost_text(it: &Recommendation, layout: &TableLayout) -> String {
 fn style(need: GroupNeed) -> anstyle::Style {
     match need {
         GroupNeed::Short | GroupNeed::Unreadable => BAD,
-        GroupNeed::HotPartition | GroupNeed::StuckPartition => WARNING,
+        GroupNeed::HotPartition | GroupNeed::StuckPartition | GroupNeed::NotKnown => WARNING,
         GroupNeed::TooLarge => HINT,
         GroupNeed::Fine => PLAIN,
         GroupNeed::NobodyReads | GroupNeed::NoLag => DIM,
@@ -264,7 +264,9 @@ pub(super) fn summary(recommendations: &[Recommendation], cost: Option<ReplicaCo
         let all: i64 = of_need.filter_map(|it| it.replica_difference).sum();
         let cost = cost.map(|cost| format!(", {} a month", cost.per_month(all))).unwrap_or_default();
         let plural = if all.abs() == 1 { "replica" } else { "replicas" };
-        if all == 0 { String::new() } else { format!(" ({all:+} {plural}{cost})") }
+        let is_bound = |it: &Recommendation| it.need == need && it.enough.bound == EnoughBound::AtLeast;
+        let at_least = if recommendations.iter().any(is_bound) { "at least " } else { "" };
+        if all == 0 { String::new() } else { format!(" ({at_least}{all:+} {plural}{cost})") }
     };
     let partitions = |count: usize| if count == 1 { "partition" } else { "partitions" };
     let parts: Vec<String> = [
@@ -272,6 +274,7 @@ pub(super) fn summary(recommendations: &[Recommendation], cost: Option<ReplicaCo
         (GroupNeed::TooLarge, format!("too large{}", difference(GroupNeed::TooLarge))),
         (GroupNeed::HotPartition, format!("hot {}", partitions(count(GroupNeed::HotPartition)))),
         (GroupNeed::StuckPartition, format!("stuck {}", partitions(count(GroupNeed::StuckPartition)))),
+        (GroupNeed::NotKnown, "not known".to_owned()),
         (GroupNeed::Fine, "fine".to_owned()),
         (GroupNeed::NobodyReads, "read by nobody".to_owned()),
         (GroupNeed::NoLag, "without a lag".to_owned()),

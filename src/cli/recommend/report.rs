@@ -94,6 +94,7 @@ impl Recommendation {
             | GroupNeed::HotPartition
             | GroupNeed::StuckPartition
             | GroupNeed::TooLarge
+            | GroupNeed::NotKnown
             | GroupNeed::Fine => true,
         }
     }
