@@ -16,6 +16,7 @@ mod replay;
 mod run;
 mod shell;
 mod simulate;
+mod style;
 mod traces;
 mod validate;
 mod version;
@@ -41,7 +42,7 @@ struct Cli {
     log: Log,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 fine, 1 failed, 2 wrong usage or input, 3 where `recommend --fail-on-change` finds a change.\n\
+const EXIT_CODES: &str = "Exit codes: 0 fine, 1 failed, 2 wrong usage or input, 3 where `recommend --fail-on` finds what it names.\n\
      Data goes to stdout; the log, notes and errors go to stderr.\n\
      To try it without Kafka and without a cluster: paceline demo";
 
@@ -87,7 +88,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Fine) => ExitCode::SUCCESS,
         Ok(Outcome::Partly) => ExitCode::from(1),
         Ok(Outcome::Invalid) => ExitCode::from(2),
-        Ok(Outcome::Changed) => ExitCode::from(3),
+        Ok(Outcome::Found) => ExitCode::from(3),
         Err(error) => {
             print_error(&error);
             ExitCode::from(if is_input(&error) { 2 } else { 1 })

@@ -43,6 +43,7 @@ pub(crate) use addresses::canonical;
 pub use addresses::{AddressPattern, AddressPolicy};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{ConnectionSecurity, CycleReport, KafkaClient, MemberScope};
+pub use names::GroupList;
 pub use poller::{CYCLE_DURATION_BOUNDS, ClusterStatistics, GroupHint, Poller};
 pub(crate) use properties::{PropertyError, property_errors, property_name_error};
 pub use settings::{ClusterSettings, PropertySource, SettingsError};

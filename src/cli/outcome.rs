@@ -9,10 +9,10 @@ pub(super) enum Outcome {
     Fine,
     /// Part of the work failed; what failed has been printed.
     Partly,
-    /// `--fail-on-change` found a change.
-    Changed,
     /// What the user gave is wrong; what is wrong has been printed.
     Invalid,
+    /// `--fail-on` found what it names.
+    Found,
 }
 
 /// What the user gave is wrong in a way that clap can't see.

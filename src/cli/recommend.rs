@@ -1,24 +1,43 @@
-//! `paceline recommend`: how many replicas there should be, and why, by the same engine as `run`. Reads Kafka and,
-//! where there is one, the cluster; writes to nothing.
+//! `paceline recommend`: how many replicas there should be now, how many are enough, and why, by the same engine as `run`.
+//! Reads Kafka and, where there is one, the cluster; writes to nothing.
 
 mod arguments;
 mod failure;
+mod groups;
+mod money;
+mod need;
 mod observe;
+mod observed;
+mod overview;
+mod progress;
 mod record;
 mod report;
 mod scale;
 mod table;
+mod target;
 mod targets;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use super::outcome::{Outcome, WrongInput};
-use super::output::print;
+use super::output::{print, print_message};
 use super::process::runtime;
-use arguments::OutputFormat;
+use super::style;
 pub(super) use arguments::RecommendArguments;
+use arguments::{FailOn, OutputFormat};
+use need::GroupNeed;
+use observe::{DEFAULT_LENGTH, ObservationPlan, ObservationResult};
+use observed::ObservedGroup;
+use overview::TableLayout;
 use record::Recording;
+use report::Recommendation;
+use target::{FoundTargets, GroupTarget};
+
+/// How much longer one group is observed whose capacity is being measured, where no time is given.
+const EXTENSION: Duration = Duration::from_secs(30);
+/// Moves to the first line of the terminal and clears it.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub(super) fn run(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
     let runtime = runtime()?;
@@ -29,32 +48,126 @@ pub(super) fn run(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
 }
 
 async fn recommend(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
-    let (targets, broken) = targets::find(arguments).await?;
-    if let (true, Some(unknown)) =
-        (arguments.fail_on_change, targets.iter().find_map(|target| target.current.unknown()))
-    {
-        let why = format!("--fail-on-change compares with the current replicas, but {unknown}; give --current N");
+    if arguments.watch && !matches!(arguments.output, OutputFormat::Table | OutputFormat::Wide) {
+        return Err(WrongInput("--watch draws a table; leave out -o, or give -o wide".to_owned()).into());
+    }
+    let FoundTargets { targets, is_incomplete } = targets::find(arguments).await?;
+    if let (Some(_), Some(unknown)) = (arguments.fail_on, targets.iter().find_map(|target| target.current.unknown())) {
+        let why = format!("--fail-on compares with the current replicas, but {unknown}; give --current N");
         return Err(WrongInput(why).into());
     }
-    let span = if arguments.once { Duration::ZERO } else { arguments.observe };
-    let prepare = |path: &PathBuf| Recording::prepare(path, arguments.force, &targets, observe::interval(span));
+    let report = RecommendPrinter::of(arguments, &targets);
+    let plan = plan(arguments, targets.len());
+    let prepare = |path: &PathBuf| Recording::prepare(path, arguments.force, &targets, plan.interval());
     let recording = arguments.record.as_ref().map(prepare).transpose()?;
     let unrecorded = recording.as_ref().map(Recording::failure);
-    let observed = observe::observe(targets, span, recording).await?;
-    let recommendations: Vec<_> = observed.iter().map(report::Recommendation::of).collect();
-    print(&match arguments.output {
-        OutputFormat::Table => table::render(&recommendations),
-        OutputFormat::Json => serde_json::to_string_pretty(&recommendations)? + "\n",
-        OutputFormat::Yaml => crate::yaml::to_string(&recommendations)?,
-    })?;
+    let redraw = |groups: &[ObservedGroup]| report.redraw(groups.to_vec());
+    let ObservationResult { groups, is_incomplete: is_unobserved } =
+        observe::observe(targets, plan, recording, redraw).await?;
+    if plan.is_endless {
+        return Ok(Outcome::Fine);
+    }
+    let recommendations = report.recommendations(groups);
+    report.print(&recommendations)?;
     let failures: Vec<_> = recommendations.iter().filter_map(|it| it.failure.as_ref()).collect();
-    failure::messages(&failures).iter().for_each(|message| eprintln!("error: {message}"));
+    failure::messages(&failures).iter().for_each(|message| print_message(message));
     let unrecorded = unrecorded.as_ref().and_then(|failure| failure.get());
-    unrecorded.iter().for_each(|why| eprintln!("error: {why}"));
-    let changed = recommendations.iter().any(report::Recommendation::is_change);
-    Ok(match (broken || !failures.is_empty() || unrecorded.is_some(), arguments.fail_on_change && changed) {
+    unrecorded.iter().for_each(|why| print_message(why));
+    let is_partial = is_incomplete || is_unobserved || !failures.is_empty() || unrecorded.is_some();
+    let is_found = recommendations.iter().any(|it| match arguments.fail_on {
+        Some(FailOn::Short) => it.need == GroupNeed::Short,
+        Some(FailOn::Change) => it.is_change(),
+        None => false,
+    });
+    Ok(match (is_partial, is_found) {
         (true, _) => Outcome::Partly,
-        (false, true) => Outcome::Changed,
+        (false, true) => Outcome::Found,
         (false, false) => Outcome::Fine,
     })
+}
+
+fn plan(arguments: &RecommendArguments, groups: usize) -> ObservationPlan {
+    let is_detailed = groups == 1 || arguments.verbose;
+    ObservationPlan {
+        length: if arguments.once { Duration::ZERO } else { arguments.observe.unwrap_or(DEFAULT_LENGTH) },
+        extension: match arguments.observe {
+            None if groups == 1 && !arguments.once => EXTENSION,
+            None | Some(_) => Duration::ZERO,
+        },
+        is_endless: arguments.watch,
+        keeps_lags: is_detailed && matches!(arguments.output, OutputFormat::Table | OutputFormat::Wide),
+    }
+}
+
+/// How recommendations are printed.
+struct RecommendPrinter<'a> {
+    arguments: &'a RecommendArguments,
+    layout: TableLayout,
+}
+
+impl<'a> RecommendPrinter<'a> {
+    fn of(arguments: &'a RecommendArguments, targets: &[GroupTarget]) -> Self {
+        let mut clusters = targets.iter().map(|target| &target.cluster);
+        let first = clusters.next();
+        let (columns, lines) = style::size();
+        let layout = TableLayout {
+            columns,
+            lines,
+            is_wide: arguments.output == OutputFormat::Wide,
+            cost: arguments.replica_cost,
+            has_several_clusters: clusters.any(|cluster| Some(cluster) != first),
+        };
+        Self { arguments, layout }
+    }
+
+    fn recommendations(&self, groups: Vec<ObservedGroup>) -> Vec<Recommendation> {
+        let of = |observed| Recommendation::of(observed, self.arguments.replica_cost);
+        let mut recommendations: Vec<_> = groups.into_iter().map(of).collect();
+        overview::sort(&mut recommendations, self.arguments.sort);
+        recommendations
+    }
+
+    fn shown<'r>(&self, recommendations: &'r [Recommendation]) -> Vec<&'r Recommendation> {
+        recommendations.iter().filter(|it| !self.arguments.only_changes || !it.is_right()).collect()
+    }
+
+    fn print(&self, recommendations: &[Recommendation]) -> anyhow::Result<()> {
+        let shown = self.shown(recommendations);
+        print(&match self.arguments.output {
+            OutputFormat::Table | OutputFormat::Wide => self.table(recommendations, &shown, None),
+            OutputFormat::Markdown => overview::markdown(&shown, self.layout),
+            OutputFormat::Csv => overview::csv(&shown)?,
+            OutputFormat::Json => serde_json::to_string_pretty(&shown)? + "\n",
+            OutputFormat::Yaml => crate::yaml::to_string(&shown)?,
+        })
+    }
+
+    /// Draws the table again, as far as it fits on the terminal.
+    fn redraw(&self, groups: Vec<ObservedGroup>) -> anyhow::Result<()> {
+        let recommendations = self.recommendations(groups);
+        let table = self.table(&recommendations, &self.shown(&recommendations), self.layout.lines);
+        print(&format!("{CLEAR}{table}"))
+    }
+
+    /// The table of several groups, with a line that sums up all of them, and the details of one or of all.
+    fn table(&self, all: &[Recommendation], shown: &[&Recommendation], lines: Option<usize>) -> String {
+        // Of groups that could not be read at all the errors say everything.
+        if all.iter().all(|it| it.need == GroupNeed::Unreadable) {
+            return String::new();
+        }
+        let mut text = if shown.is_empty() { String::new() } else { overview::render(shown, self.layout) };
+        if let Some(lines) = lines {
+            text = overview::first_lines(&text, lines.saturating_sub(3));
+        }
+        if all.len() > 1 {
+            text.push_str(if text.is_empty() { "" } else { "\n" });
+            text.push_str(&overview::summary(all, self.layout.cost));
+        }
+        if all.len() == 1 || self.arguments.verbose {
+            for it in shown.iter().filter(|it| it.need != GroupNeed::Unreadable) {
+                text.push_str(&format!("\n{}", table::detail(it, self.layout)));
+            }
+        }
+        text
+    }
 }

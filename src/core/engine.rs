@@ -10,6 +10,7 @@ use super::allowed::{AllowedReplicas, Levels};
 use super::clock::{length, seconds_between};
 use super::decide::{self, RuleInput, RuleOutput, lag_rule};
 use super::decision::{Decision, Workload};
+use super::enough::{self, Enough};
 use super::facts::{Continuity, Facts};
 use super::kind::GroupKind;
 use super::lag::GroupLag;
@@ -126,6 +127,12 @@ impl Engine {
             facts.note_decision(now, desired);
         }
         decision
+    }
+
+    /// How many replicas are enough for the present load, after the observation that led to this decision.
+    pub fn enough(&self, decision: &Decision) -> Enough {
+        let Memory { facts, state, .. } = &self.memory;
+        enough::enough(&self.policy, facts, state, decision)
     }
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.

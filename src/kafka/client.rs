@@ -13,7 +13,7 @@ use super::commits::CommitSelection;
 use super::cycle::Cycle;
 use super::errors::ErrorSubject;
 use super::groups::{GroupPlan, GroupReading, Groups};
-use super::names::GroupNames;
+use super::names::{GroupList, GroupNames, list_all};
 use super::offsets::{self, PartitionOffsets, RequestedPartitions};
 use super::sasl::Sasl;
 use super::settings::{ClusterSettings, SettingsError};
@@ -111,6 +111,15 @@ impl KafkaClient {
     /// `protocol`.
     pub fn broker_errors(&self) -> BTreeMap<&'static str, u64> {
         self.brokers.traffic.errors()
+    }
+
+    /// Lists the cluster's groups. An error means that no broker told any.
+    pub async fn groups(&mut self) -> Known<GroupList> {
+        self.cycles += 1;
+        self.brokers.refresh_options(false).await;
+        let cycle =
+            Cycle { brokers: &self.brokers, settings: &self.settings, started: Instant::now(), number: self.cycles };
+        list_all(&cycle).await
     }
 
     /// Reads all of `queries` once, members included, and returns an observation for each, in their order. Ends within

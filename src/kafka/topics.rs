@@ -247,6 +247,11 @@ impl Topics {
     }
 }
 
+/// Reads the addresses of all brokers, and no topic.
+pub(super) async fn read_brokers(cycle: &Cycle<'_>) -> Result<(), RequestError> {
+    with_metadata(cycle, Some(&[]), |_| ()).await
+}
+
 fn config(retention: Option<&str>, policy: Option<&str>) -> Option<TopicConfig> {
     let (retention, policy) = (retention?.trim().parse::<i64>().ok()?, policy?);
     let has = |word: &str| policy.split(',').any(|part| part.trim() == word);

@@ -299,7 +299,15 @@ fn wrong_arguments() {
         ("a pattern that reaches out", with(&["--topic-pattern", "one)|(pay"]), "is not a regular expression"),
         ("an exclusion of named topics", with(&["--topic", "a", "--topic-exclude", "b"]), "cannot be used with"),
         ("limits the wrong way round", with(&["--min", "3", "--max", "2"]), "--min and --max"),
-        ("no current replicas to compare with", with(&["--fail-on-change"]), "--current N"),
+        (
+            "no current replicas to compare with",
+            vec!["recommend", "-f", demo, "--bootstrap-servers", servers, "--fail-on", "change"],
+            "--current N",
+        ),
+        ("no Kafka", vec!["recommend", "--all"], "--bootstrap-servers HOST:PORT, or --config FILE"),
+        ("a pattern and no Kafka", vec!["recommend", "--group", "shop-*"], "--bootstrap-servers HOST:PORT"),
+        ("a cost without a time", with(&["--replica-cost", "0.05"]), "such as 0.05/h"),
+        ("a drawing for programs", with(&["--watch", "-o", "json"]), "leave out -o"),
         ("a cluster that nobody defines", vec!["recommend", "-f", demo], "--bootstrap-servers HOST:PORT"),
         ("no duration", with(&["--observe", "soon"]), "--observe"),
     ] {

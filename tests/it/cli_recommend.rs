@@ -50,7 +50,9 @@ impl Backlog {
 /// The fields of a recommendation beside those of the decision.
 #[track_caller]
 fn assert_recommendation(it: &Value) {
-    assert_decision(it, &["name", "namespace", "bootstrapServers", "topics", "partitionCount", "polls"]);
+    let of_groups = ["name", "namespace", "bootstrapServers", "topics", "partitionCount", "polls", "notes"];
+    let of_needs = ["need", "why", "enough", "replicaDifference", "costDifferencePerHour"];
+    assert_decision(it, &[&of_groups[..], &of_needs].concat());
 }
 
 fn yaml(value: &Value) -> String {
@@ -86,7 +88,7 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
     );
     let expected = json!({
         "name": group, "namespace": null, "consumerGroup": group, "topics": [topic], "partitionCount": 3,
-        "currentReplicas": 1, "desiredReplicas": 3, "isChange": true, "polls": 1,
+        "currentReplicas": 1, "desiredReplicas": 3, "isChange": true, "polls": 1, "replicaDifference": 2, "notes": [],
         "reason": {"name": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica needs 3 replicas."},
         "group": {"kind": it["group"]["kind"], "state": "Empty", "members": 0, "unknown": null},
     });
@@ -121,9 +123,12 @@ fn a_group_from_flags_as_a_table_says_what_and_why() {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{ended:?}");
     let lines: Vec<Vec<&str>> = ended.stdout.lines().map(|line| line.split_whitespace().collect()).collect();
     let (topic, group) = (backlog.topic.as_str(), backlog.group.as_str());
-    assert_eq!(lines[1], [group, group, "3", ">=900", "?", "?", "?", "1", "3"]);
+    assert_eq!(lines[0], ["NAME", "LAG", "OLDEST", "IN/S", "OUT/S", "MEMBERS", "NOW", "ENOUGH", "WHY"]);
+    assert_eq!(lines[1][..10], [group, ">=900", "?", "?", "?", "0", "3", "(+2)", "3", "(+2)"]);
     for told in [
+        "Nobody reads: the group has no members. 900 records wait.".to_owned(),
         format!("{group}: 3 replicas instead of 1"),
+        "enough  3 replicas (+2). The lag is 900, and one replica may have 300.".to_owned(),
         "why     A lag of 900 at 300 per replica needs 3 replicas.".to_owned(),
         "group   Empty, 0 members".to_owned(),
     ] {
@@ -154,11 +159,12 @@ fn a_time_lag_shows_what_each_number_of_replicas_would_bring() {
 
     let unknown = backlog.recommend(kafka, &flags);
     eprintln!("{}", unknown.stdout);
-    assert!(
-        unknown.stdout.contains("note    What one replica reads is unknown: none has been at full load yet."),
-        "{}",
-        unknown.stdout
-    );
+    let told = "enough  1 replica, as there are. Nothing arrived while it was observed.";
+    assert!(unknown.stdout.contains(told), "{}", unknown.stdout);
+    // No table in which nothing is known, and no second way to say it.
+    for told in ["VERDICT", "spec.capacityPerReplica"] {
+        assert!(!unknown.stdout.contains(told), "{told}: {}", unknown.stdout);
+    }
     assert!(!unknown.stdout.contains("LATE RECORDS") && !unknown.stdout.contains("each    "), "{}", unknown.stdout);
 
     let of = |more: &[&str]| backlog.recommend(kafka, &[&flags[..], &["-o", "json"], more].concat()).json()[0].clone();
@@ -186,9 +192,11 @@ fn a_change_exits_with_3_where_that_is_asked_for() {
         assert_eq!(ended.json()[0]["desiredReplicas"], 3, "the data is printed all the same: {ended:?}");
         ended.code
     };
-    assert_eq!(exits("1", &["--fail-on-change"]), 3);
-    assert_eq!(exits("3", &["--fail-on-change"]), 0);
+    assert_eq!(exits("1", &["--fail-on", "change"]), 3);
+    assert_eq!(exits("3", &["--fail-on", "change"]), 0);
     assert_eq!(exits("1", &[]), 0);
+    // Nobody is in the group, so it is not short of replicas.
+    assert_eq!(exits("1", &["--fail-on", "short"]), 0);
 }
 
 #[test]
@@ -235,10 +243,25 @@ fn rates_and_members_are_those_of_the_running_consumers() {
             (&json!("Stable"), &Value::Null),
             "{protocol}: {it:#}"
         );
-        assert_eq!((&it["currentReplicas"], &it["assumedReplicas"]), (&Value::Null, &json!(1)), "{protocol}: {it:#}");
-        assert!(it["currentReplicasUnknown"].is_string(), "{protocol}: {it:#}");
+        assert_eq!((&it["currentReplicas"], &it["assumedReplicas"]), (&json!(1), &Value::Null), "{protocol}: {it:#}");
+        let note = it["notes"][0].as_str().unwrap_or_default();
+        assert!(note.contains("it has 1 member, which 1 replica would run"), "{protocol}: {it:#}");
         assert!(it["polls"].as_u64().unwrap() >= 5, "{protocol}: {it:#}");
         assert_eq!((&it["desiredReplicas"], &it["reason"]["name"]), (&json!(1), &json!("PartitionBound")), "{it:#}");
+
+        // Members that are there count for more than what is said of them.
+        let wrong = run(&mut paceline(
+            &[&of[..], &["--once", "--current", "5"]]
+                .concat()
+                .iter()
+                .filter(|flag| !["--observe", "8s"].contains(flag))
+                .copied()
+                .collect::<Vec<_>>(),
+        ));
+        let it = wrong.json()[0].clone();
+        assert_eq!((&it["currentReplicas"], &it["replicaDifference"]), (&json!(1), &json!(0)), "{protocol}: {it:#}");
+        let note = it["notes"][0].as_str().unwrap_or_default();
+        assert!(note.starts_with("--current 5 is left aside: it has 1 member"), "{protocol}: {it:#}");
     }
 }
 
@@ -254,7 +277,7 @@ fn manifests_from_files_and_stdin_in_several_documents() {
     let text = format!("{}---\n{service}---\n{}", yaml(&backlog.manifest("narrow")), yaml(&wide));
     std::fs::write(&file, &text).unwrap();
     let (file, servers) = (file.display().to_string(), kafka.bootstrap());
-    let flags = ["--bootstrap-servers", &servers, "--current", "2", "--once", "-o", "json"];
+    let flags = ["--bootstrap-servers", &servers, "--current", "2", "--once", "-o", "json", "--sort", "name"];
 
     let from_file = run(&mut paceline(&[&["recommend", "-f", &file][..], &flags].concat()));
     assert_eq!(from_file.code, 0, "{from_file:?}");
@@ -456,7 +479,7 @@ async fn a_scaled_consumer_of_the_cluster_with_the_replicas_of_its_target_and_wi
         let of = ["recommend", "-n", &namespace, "--bootstrap-servers", &servers, "--once", "-o", "json"];
         run(paceline(&[&of[..], more].concat()).env("KUBECONFIG", cluster.kubeconfig()))
     };
-    let ended = recommend(&["orders", "--fail-on-change"]);
+    let ended = recommend(&["orders", "--fail-on", "change"]);
     assert_eq!((ended.code, ended.stderr.as_str()), (3, ""), "{ended:?}");
     let it = ended.json()[0].clone();
     let seen =

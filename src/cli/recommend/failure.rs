@@ -1,7 +1,11 @@
-//! Groups of which nothing could be read: what was tried, where, why it failed and what to do.
+//! What could not be found or read: what was tried, where, why it failed and what to do.
 
-use super::observe::ObservedGroup;
+use super::observed::ObservedGroup;
+use crate::cli::output::print_error;
 use crate::core::{ClusterAnswer, Unknown, printable};
+
+/// Groups that a message names; of more it says how many there are.
+const NAMED: usize = 5;
 
 /// Why there is nothing to recommend for a group.
 #[derive(Clone, Debug)]
@@ -13,10 +17,10 @@ pub(super) struct UnreadableGroup {
 }
 
 impl UnreadableGroup {
-    /// Nothing where at least one partition's lag is known.
+    /// Nothing where at least one partition's lag is known, and where a group of its kind has none.
     pub(super) fn of(observed: &ObservedGroup) -> Option<Self> {
         let lag = &observed.decision.lag;
-        if lag.is_anything_known() {
+        if lag.is_anything_known() || !observed.decision.kind.has_offsets() {
             return None;
         }
         let missing = lag.incomplete_because.as_ref()?;
@@ -28,28 +32,73 @@ impl UnreadableGroup {
         }
         Some(Self { group, servers: observed.target.cluster.bootstrap_servers.clone(), reason, text })
     }
+
+    /// Why, in a sentence.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
 }
 
-/// One message per cause, however many groups it keeps from being read.
+/// One message per kind of cause, however many groups it keeps from being read.
 pub(super) fn messages(failures: &[&UnreadableGroup]) -> Vec<String> {
     let mut causes: Vec<(&UnreadableGroup, Vec<String>)> = Vec::new();
     for failure in failures {
         let group = format!("\"{}\"", printable(&failure.group));
-        match causes.iter_mut().find(|(first, _)| first.servers == failure.servers && first.text == failure.text) {
+        let is_same =
+            |first: &UnreadableGroup| first.servers == failure.servers && first.reason.name() == failure.reason.name();
+        match causes.iter_mut().find(|(first, _)| is_same(first)) {
             Some((_, groups)) if groups.contains(&group) => {}
             Some((_, groups)) => groups.push(group),
             None => causes.push((failure, vec![group])),
         }
     }
-    causes
-        .into_iter()
-        .map(|(failure, groups)| {
-            let plural = if groups.len() == 1 { "" } else { "s" };
-            let (groups, servers) = (groups.join(", "), &failure.servers);
-            let advice = advice(&failure.reason).map(|advice| format!("\n  {advice}")).unwrap_or_default();
-            format!("Can't read the lag of group{plural} {groups} from {servers}\n  {}{advice}", failure.text)
-        })
-        .collect()
+    causes.into_iter().map(|(failure, groups)| failure.message(failures, &groups)).collect()
+}
+
+impl UnreadableGroup {
+    /// That these groups can't be read for this reason.
+    fn message(&self, all: &[&Self], groups: &[String]) -> String {
+        let servers = &self.servers;
+        let named = groups.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+        let which = match groups.len() {
+            1 => format!("group {named}"),
+            count if count > NAMED => format!("{count} groups ({named} and {} more)", count - NAMED),
+            count => format!("{count} groups ({named})"),
+        };
+        // Where texts differ, this one is of the first group only, and mostly it names it itself.
+        let is_other =
+            |it: &Self| it.servers == self.servers && it.reason.name() == self.reason.name() && it.text != self.text;
+        let is_named = self.text.contains(&printable(&self.group).to_string());
+        let of_the_first =
+            if !is_named && all.iter().any(|it| is_other(it)) { format!("{}: ", groups[0]) } else { String::new() };
+        let advice = advice(&self.reason).map(|advice| format!("\n  {advice}")).unwrap_or_default();
+        format!("Can't read the lag of {which} from {servers}\n  {of_the_first}{}{advice}", self.text)
+    }
+}
+
+/// That the groups of a cluster can't be listed. `which` are "the" groups, or not "all" of them.
+pub(super) fn unlisted(which: &str, servers: &str, reason: &Unknown) -> String {
+    let advice = advice(reason).map(|advice| format!("\n  {advice}")).unwrap_or_default();
+    format!("Can't list {which} groups of {servers}\n  {reason}{advice}")
+}
+
+/// What could not be found.
+#[derive(Default)]
+pub(super) struct LookupFailures(Vec<anyhow::Error>);
+
+impl LookupFailures {
+    pub(super) fn add(&mut self, error: anyhow::Error) {
+        self.0.push(error);
+    }
+
+    /// Prints them, and gives whether there were any. Where nothing else is left, the first is the command's own error.
+    pub(super) fn print_unless_all(self, is_nothing_left: bool) -> anyhow::Result<bool> {
+        let any = !self.0.is_empty();
+        let mut errors = self.0.into_iter();
+        let first = if is_nothing_left { errors.next() } else { None };
+        errors.for_each(|error| print_error(&error));
+        first.map_or(Ok(any), Err)
+    }
 }
 
 /// What to do, where the reason itself does not name the flags of the command line.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::targets::GroupTarget;
+use super::target::GroupTarget;
 use crate::cli::outcome::WrongInput;
 use crate::core::{Observation, Pause, Workload};
 use crate::kafka::ClusterSettings;

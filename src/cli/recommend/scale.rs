@@ -1,13 +1,18 @@
-//! The current replicas, from the `/scale` of the cluster in the kubeconfig. Reads, and never writes.
+//! The current replicas: from the `/scale` of the cluster in the kubeconfig, as given, or from the group's members. Reads,
+//! and never writes.
 
-use crate::core::Replicas;
+use crate::core::{GroupState, Observation, Policy, Replicas};
 use crate::kubernetes::{TargetRef, WorkloadReader};
 
-/// The replicas there are now.
+/// Where the current replicas come from.
 #[derive(Clone, Debug)]
 pub(super) enum CurrentReplicas {
-    /// They are known.
-    Known(Replicas),
+    /// They are those of the workload.
+    OfWorkload(Replicas),
+    /// They were given. Members that are in the group count for more.
+    Given(Replicas),
+    /// They are those that run the group's members.
+    OfMembers,
     /// Why they are not known. The replicas that would run the group's members are assumed instead.
     Unknown(String),
 }
@@ -15,16 +20,64 @@ pub(super) enum CurrentReplicas {
 impl CurrentReplicas {
     pub(super) fn unknown(&self) -> Option<&str> {
         match self {
-            Self::Known(_) => None,
+            Self::OfWorkload(_) | Self::Given(_) | Self::OfMembers => None,
             Self::Unknown(why) => Some(why),
         }
     }
+
+    /// The replicas to decide for, by what a poll saw of the group.
+    pub(super) fn decided_for(&self, policy: &Policy, observation: &Observation) -> KnownReplicas {
+        let members = observation.group.as_ref().ok().map(|group| group.members.len()).filter(|members| *members > 0);
+        let live = members.and_then(|members| u32::try_from(members).ok());
+        let live = live.map(|members| (members, Replicas(policy.sizing().replicas(members))));
+        let is_stable = observation.group.as_ref().is_ok_and(|group| group.state == GroupState::Stable);
+        let known = |replicas| KnownReplicas { replicas, note: None, unknown: None };
+        let assumed = |why: String| {
+            let replicas = live.map_or(policy.bounds.min(), |(_, replicas)| replicas);
+            KnownReplicas { replicas, note: None, unknown: Some(why) }
+        };
+        match (self, live) {
+            (Self::OfWorkload(replicas), _) => known(*replicas),
+            (Self::Given(given), Some((members, replicas))) if is_stable && replicas != *given => {
+                let (given, replicas_of) = (given.0, runs(members, replicas));
+                KnownReplicas {
+                    note: Some(format!("--current {given} is left aside: {replicas_of}.")),
+                    ..known(replicas)
+                }
+            }
+            (Self::Given(given), _) => known(*given),
+            (Self::OfMembers, Some((members, replicas))) => {
+                let note = format!("The current replicas are taken from the group: {}.", runs(members, replicas));
+                KnownReplicas { note: Some(note), ..known(replicas) }
+            }
+            (Self::OfMembers, None) => assumed(match &observation.group {
+                Ok(_) => "nobody is in the group".to_owned(),
+                Err(reason) => format!("its members can't be read: {reason}"),
+            }),
+            (Self::Unknown(why), _) => assumed(why.clone()),
+        }
+    }
+}
+
+fn runs(members: u32, replicas: Replicas) -> String {
+    let plural = if members == 1 { "member" } else { "members" };
+    format!("it has {members} {plural}, which {replicas} would run")
+}
+
+/// The replicas that a decision is for.
+#[derive(Clone, Debug)]
+pub(super) struct KnownReplicas {
+    pub(super) replicas: Replicas,
+    /// Where they come from, if that is not what was said.
+    pub(super) note: Option<String>,
+    /// Why they are assumed only.
+    pub(super) unknown: Option<String>,
 }
 
 /// The replicas that a workload has, read as the controller reads them, or why they are not known.
 pub(super) async fn current(workloads: &WorkloadReader, namespace: &str, target: &TargetRef) -> CurrentReplicas {
     match workloads.read(namespace, target).await {
-        Ok(workload) => CurrentReplicas::Known(workload.spec),
+        Ok(workload) => CurrentReplicas::OfWorkload(workload.spec),
         Err(error) => CurrentReplicas::Unknown(format!(
             "the scale of {target} in namespace \"{namespace}\" can't be read: {error}"
         )),
