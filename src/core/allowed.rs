@@ -13,6 +13,8 @@ const LEVELS_BEYOND: usize = 2;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AllowedReplicas {
     pub(super) floor: Replicas,
+    /// The lower limit now, which a schedule may raise above `floor`.
+    pub(super) at_least: Replicas,
     pub(super) ceiling: Replicas,
     pub(super) bound: UpperBound,
 }
@@ -26,7 +28,8 @@ pub(super) enum UpperBound {
 }
 
 impl AllowedReplicas {
-    pub(super) fn of(policy: &Policy, facts: &Facts, sizing: &Sizing) -> Self {
+    /// `scheduled`: the minimum by the schedules now.
+    pub(super) fn of(policy: &Policy, facts: &Facts, sizing: &Sizing, scheduled: Option<Replicas>) -> Self {
         let floor = Replicas(policy.bounds.min().0.max(1));
         // Topics that can't be read now were there a moment ago: they still count with what was last known.
         let at_least = || Some(sizing.useful_members()).filter(|members| *members > 0);
@@ -40,7 +43,12 @@ impl AllowedReplicas {
             (_, _, _) => (floor, UpperBound::Unknown),
         };
         // The user's minimum counts for more than the partitions: replicas without a partition can be wanted as spares.
-        Self { floor, ceiling: ceiling.max(floor), bound }
+        let ceiling = ceiling.max(floor);
+        // Like the user's minimum, it needs no knowledge of the partitions; where they are known they bind it, as they do the rule.
+        let most =
+            if bound == UpperBound::Unknown { policy.bounds.max().unwrap_or(Replicas(u32::MAX)) } else { ceiling };
+        let at_least = scheduled.map_or(floor, |scheduled| scheduled.min(most).max(floor));
+        Self { floor, at_least, ceiling, bound }
     }
 }
 
@@ -55,11 +63,11 @@ pub(super) struct Levels {
 
 impl Levels {
     pub(super) fn of(sizing: &Sizing, allowed: AllowedReplicas, current: Replicas) -> Self {
-        let (floor, ceiling) = (allowed.floor.0, allowed.ceiling.0);
+        let (floor, ceiling) = (allowed.floor.0, allowed.ceiling.0.max(allowed.at_least.0));
         let mut levels = sizing.levels();
         let beyond = levels.iter().copied().filter(|level| *level > ceiling).take(LEVELS_BEYOND).collect();
         levels.retain(|level| (floor..=ceiling).contains(level));
-        levels.extend([floor, ceiling]);
+        levels.extend([floor, allowed.at_least.0, ceiling]);
         levels.extend(Some(current.0).filter(|current| *current > 0));
         levels.sort_unstable();
         levels.dedup();

@@ -6,7 +6,7 @@ mod invariants;
 use std::time::Duration;
 
 use super::allowed::{AllowedReplicas, Levels};
-use super::clock::seconds_between;
+use super::clock::{length, seconds_between};
 use super::decide::{self, RuleInput, RuleOutput, lag_rule};
 use super::decision::{Decision, Workload};
 use super::facts::{Continuity, Facts};
@@ -17,6 +17,7 @@ use super::persisted::Persisted;
 use super::policy::{Policy, Rule};
 use super::predict::PredictionInput;
 use super::reason::Reason;
+use super::schedule::{ScheduledMinimum, scheduled_minimum};
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
 use super::units::Replicas;
@@ -65,15 +66,16 @@ impl Engine {
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
-        self.add(observation, &lag, &sizing);
+        let schedule = self.add(observation, &lag, &sizing);
+        let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
         let awaited = decide::awaited(observation, workload, &sizing);
-        self.add_workload(observation, workload, &sizing, awaited.is_none());
+        self.add_workload(observation, workload, &sizing, awaited.is_none(), scheduled);
         self.memory.state.note_awaited(observation.at, awaited.is_some());
         let Self { policy, memory: Memory { facts, state, .. } } = self;
-        let allowed = AllowedReplicas::of(policy, facts, &sizing);
+        let allowed = AllowedReplicas::of(policy, facts, &sizing, scheduled);
         prepare(policy, facts, state, observation, &lag, &sizing, allowed, workload.spec);
-        let (lag, sizing, quiet) = (&lag, &sizing, state.quiet);
-        let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, quiet, awaited };
+        let (lag, sizing, quiet, schedule) = (&lag, &sizing, state.quiet, schedule.as_ref());
+        let input = RuleInput { policy, facts, observation, workload, lag, sizing, allowed, schedule, quiet, awaited };
         let RuleOutput { desired, reason, candidates, outlook, findings } = decide::decide(&input, state);
         let findings = state.with_earlier_findings(findings, lag, facts.estimator.step_s > 0.0);
 
@@ -128,12 +130,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Adds an observation to the facts and to the policy's state, once.
-    fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) {
+    /// Adds an observation to the facts and to the policy's state, once. Gives the minimum by the schedules.
+    fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) -> Option<ScheduledMinimum> {
         let Self { policy, memory } = self;
         let now = observation.at;
+        // Pods that are there a start before they are needed are in time, and polls come that much later at worst.
+        let estimator = &memory.facts.estimator;
+        let lead = length(estimator.delays.longest_start_s() + estimator.poll_s);
+        let schedule = scheduled_minimum(&policy.schedules, now, lead);
         match memory.facts.continuity(now, policy.max_observation_gap) {
-            Continuity::Repeated => return,
+            Continuity::Repeated => return schedule,
             Continuity::Continued => {}
             Continuity::AfterGap => memory.forget_evidence(),
             Continuity::ClockWentBack { last } => {
@@ -144,24 +150,35 @@ impl Engine {
         }
         let Memory { facts, state, .. } = memory;
         facts.observe(observation, lag, sizing, policy.max_observation_gap);
-        state.observe(policy, facts, now, lag);
-        let Rule::LagPerReplica(threshold) = policy.rule else { return };
-        let wanted = lag_rule::wanted(threshold, AllowedReplicas::of(policy, facts, sizing), lag).clamped;
+        state.observe(policy, facts, now, lag, schedule.is_some());
+        let Rule::LagPerReplica(threshold) = policy.rule else { return schedule };
+        let allowed = AllowedReplicas::of(policy, facts, sizing, schedule.as_ref().map(|schedule| schedule.replicas));
+        let wanted = lag_rule::wanted(threshold, allowed, lag).clamped;
         let recommendations = &mut state.recommendations;
         if lag.complete {
-            recommendations.highest.push(now, wanted, policy.scale_down.stabilization);
+            // What a schedule asks for is needed as well, so its end begins a window.
+            recommendations.highest.push(now, wanted.max(allowed.at_least), policy.scale_down.stabilization);
         } else {
             recommendations.highest.clear();
         }
         recommendations.lowest.push(now, wanted, policy.scale_up.stabilization);
+        schedule
     }
 
     /// Adds the workload as it is now, and completes the pending change where nothing of it is missing.
-    fn add_workload(&mut self, observation: &Observation, workload: Workload, sizing: &Sizing, is_there: bool) {
+    fn add_workload(
+        &mut self,
+        observation: &Observation,
+        workload: Workload,
+        sizing: &Sizing,
+        is_there: bool,
+        scheduled: Option<Replicas>,
+    ) {
         let Memory { facts, state, .. } = &mut self.memory;
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {
-            state.note_change(change);
+            let is_scheduled = scheduled.is_some_and(|scheduled| change.to <= scheduled);
+            state.note_change(change, is_scheduled);
         }
         let Some(change) = facts.estimator.delays.pending.filter(|_| is_there) else { return };
         let (now, delays) = (observation.at, &mut facts.estimator.delays);
@@ -220,6 +237,7 @@ fn prepare(
     state.levels = Levels::of(sizing, allowed, current);
     state.situation = PredictionInput::of(policy, objective, facts, observation, lag, sizing, &state.levels, current);
     if is_new {
-        state.feed(facts, now, is_judged, lag.complete, facts.capacity_of_member(policy).is_some());
+        let has_capacity = facts.capacity_of_member(policy).is_some();
+        state.feed(facts, now, is_judged, lag.complete, has_capacity, allowed.at_least);
     }
 }

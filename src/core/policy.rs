@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schedule::Schedule;
 use super::sizing::Sizing;
 use super::units::{RecordsPerSecond, Replicas};
 
@@ -16,6 +17,8 @@ pub struct Policy {
     pub rule: Rule,
     /// The least and the most replicas.
     pub bounds: Bounds,
+    /// More than the least replicas at some times.
+    pub schedules: Vec<Schedule>,
     /// Group members that one replica runs.
     pub threads_per_replica: NonZeroU32,
     /// What a partition without a commit means.
@@ -43,6 +46,7 @@ impl Policy {
         Self {
             rule,
             bounds,
+            schedules: Vec::new(),
             threads_per_replica: NonZeroU32::MIN,
             offset_reset: OffsetReset::default(),
             scale_up: ScalingRules::up(),

@@ -49,6 +49,21 @@ pub enum Reason {
     },
     /// The rule needs less than minReplicas.
     MinReplicas(RuleResult),
+    /// A schedule needs more than the rule does.
+    Schedule {
+        /// Its cron expression.
+        cron: String,
+        /// Its time zone.
+        time_zone: String,
+        /// The replicas that it asks for.
+        asked: Replicas,
+        /// Those of them that maxReplicas and the partitions allow.
+        replicas: Replicas,
+        /// When it begins, in its time zone, where that is still to come.
+        begins: Option<String>,
+        /// When it ends, in its time zone.
+        ends: String,
+    },
     /// The number of partitions is not known, so nothing is added.
     PartitionsUnknown(RuleResult),
     /// The rule needs fewer replicas, but not for long enough.
@@ -353,6 +368,7 @@ impl Reason {
             Self::MaxReplicas(_) => "MaxReplicas",
             Self::PartitionBound { .. } => "PartitionBound",
             Self::MinReplicas(_) => "MinReplicas",
+            Self::Schedule { .. } => "Schedule",
             Self::PartitionsUnknown(_) => "PartitionsUnknown",
             Self::ScaleDownWindow { .. } => "ScaleDownWindow",
             Self::ScaleUpWindow { .. } => "ScaleUpWindow",
@@ -385,6 +401,7 @@ impl Reason {
             Self::MaxReplicas(_)
                 | Self::PartitionBound { .. }
                 | Self::MinReplicas(_)
+                | Self::Schedule { .. }
                 | Self::PartitionsUnknown(_)
                 | Self::StepLimit { .. }
                 | Self::PausedAtLimit { .. }
@@ -424,6 +441,16 @@ impl fmt::Display for Reason {
                 )
             }
             Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
+            Self::Schedule { cron, time_zone, asked, replicas, begins, ends } => {
+                write!(f, "Schedule `{cron}` ({time_zone}) keeps at least {replicas}")?;
+                if asked != replicas {
+                    write!(f, ", the most of {} that can be used,", asked.0)?;
+                }
+                match begins {
+                    Some(begins) => write!(f, " from {begins} until {ends}; they start early, to be ready then."),
+                    None => write!(f, " until {ends}."),
+                }
+            }
             Self::PartitionsUnknown(rule) => {
                 sentence(f, &format!("{rule}, but how many the partitions can use could not be read."))
             }

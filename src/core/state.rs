@@ -12,6 +12,7 @@ use super::lag::{Anomaly, GroupLag, PartitionLag};
 use super::persisted::{Persisted, PersistedValue, persisted};
 use super::policy::{Policy, Rule};
 use super::predict::PredictionInput;
+use super::units::Replicas;
 use super::what_if::WhatIfGroups;
 use super::window::{SlidingHighest, SlidingLowest};
 
@@ -132,12 +133,20 @@ impl PolicyState {
         }
     }
 
-    /// Adds an observation that `facts` has.
-    pub(super) fn observe(&mut self, policy: &Policy, facts: &Facts, now: Duration, lag: &GroupLag) {
+    /// Adds an observation that `facts` has. While a schedule binds, there is something to be ready for, so a quiet time begins
+    /// with its end.
+    pub(super) fn observe(
+        &mut self,
+        policy: &Policy,
+        facts: &Facts,
+        now: Duration,
+        lag: &GroupLag,
+        is_scheduled: bool,
+    ) {
         let since = &mut self.recommendations.complete_since;
         *since = if lag.complete { since.or(Some(now)) } else { None };
         let activation_lag = policy.idle.activation_lag;
-        if not_quiet(lag, activation_lag).is_some() {
+        if is_scheduled || not_quiet(lag, activation_lag).is_some() {
             self.quiet = None;
             return;
         }
@@ -182,13 +191,13 @@ impl PolicyState {
         }
     }
 
-    /// The replicas were changed.
-    pub(super) fn note_change(&mut self, change: ObservedChange) {
+    /// The replicas were changed; `is_scheduled`: to no more than a schedule asks for.
+    pub(super) fn note_change(&mut self, change: ObservedChange, is_scheduled: bool) {
         match &mut self.rule {
             RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => {
                 state.no_backlog_since = None;
-                state.what_if.note_change(change.from.0, change.to.0);
+                state.what_if.note_change(change.from.0, change.to.0, is_scheduled);
             }
         }
     }
@@ -201,8 +210,17 @@ impl TimeLagState {
     }
 
     /// Feeds what arrived to the what-if groups, and lets them accrue savings while the group itself can be judged.
-    /// A poll that is not `complete` shows no time without a backlog, and does not end one either.
-    pub(super) fn feed(&mut self, facts: &Facts, now: Duration, is_judged: bool, complete: bool, has_capacity: bool) {
+    /// A poll that is not `complete` shows no time without a backlog, and does not end one either. Levels below `at_least` are
+    /// fed and save nothing: a schedule asks for more.
+    pub(super) fn feed(
+        &mut self,
+        facts: &Facts,
+        now: Duration,
+        is_judged: bool,
+        complete: bool,
+        has_capacity: bool,
+        at_least: Replicas,
+    ) {
         let estimator = &facts.estimator;
         let is_judged = is_judged && estimator.delays.pending.is_none();
         let begins = (is_judged && complete).then_some(now);
@@ -214,7 +232,7 @@ impl TimeLagState {
         let stayed = last_change.map_or(Duration::MAX, |change| now.saturating_sub(change.at));
         self.what_if.note_stay(situation.current, stayed.as_secs_f64());
         if is_judged {
-            self.what_if.accrue(situation, estimator.step_s);
+            self.what_if.accrue(situation, at_least.0, estimator.step_s);
         }
     }
 }

@@ -214,11 +214,11 @@ impl WhatIfGroups {
     }
 
     /// The workload was changed: what was saved against the level before counts no more; and going up from a level says
-    /// that it was not enough, whatever its what-if group says.
-    pub(super) fn note_change(&mut self, from: u32, to: u32) {
+    /// that it was not enough, whatever its what-if group says, unless a schedule asked for it.
+    pub(super) fn note_change(&mut self, from: u32, to: u32, is_scheduled: bool) {
         for level in self.levels.iter_mut() {
             level.accrued = 0.0;
-            if level.replicas == from && to > from {
+            if level.replicas == from && to > from && !is_scheduled {
                 level.contradicted = true;
             }
             if level.replicas == to && to < from && std::mem::take(&mut level.contradicted) {
@@ -274,10 +274,10 @@ impl WhatIfGroups {
         }
     }
 
-    /// Every level below the present one that keeps up accrues what it would save in `step_s` seconds.
-    pub(super) fn accrue(&mut self, situation: &PredictionInput, step_s: f64) {
+    /// Every level from `at_least` to below the present one that keeps up accrues what it would save in `step_s` seconds.
+    pub(super) fn accrue(&mut self, situation: &PredictionInput, at_least: u32, step_s: f64) {
         let current = situation.current;
-        for level in self.levels.iter_mut().filter(|level| level.replicas < current) {
+        for level in self.levels.iter_mut().filter(|level| (at_least..current).contains(&level.replicas)) {
             if level.is_failing(situation) {
                 level.accrued = 0.0;
             } else {

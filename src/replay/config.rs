@@ -5,16 +5,18 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::line::{CONFIG, ConfigLine, Hints, ObjectiveLine};
+use super::line::{CONFIG, ConfigLine, Hints, ObjectiveLine, ScheduleLine};
 use super::{VERSION, Wrong};
 use crate::core::{
-    Bounds, DEFAULT_POLL_INTERVAL, Objective, Policy, RecordsPerSecond, Rule, default_poll_deadline,
+    Bounds, DEFAULT_POLL_INTERVAL, Objective, Policy, RecordsPerSecond, Rule, Schedule, default_poll_deadline,
     max_observation_gap,
 };
 
 /// The consumer group's id where the line has none.
 const GROUP: &str = "replay";
-/// Longest poll interval and longest poll, in seconds: a longer one is a typing error, and could overflow what is computed
+/// The time zone of a schedule that names none.
+const UTC: &str = "UTC";
+/// Longest poll interval, longest poll and longest schedule, in seconds: a longer one is a typing error, and could overflow what is computed
 /// from it.
 const LONGEST_S: f64 = 86_400.0;
 
@@ -70,6 +72,7 @@ impl Config {
                 }),
                 min_replicas: Some(policy.bounds.min().0),
                 max_replicas: policy.bounds.max().map(|max| max.0),
+                schedules: policy.schedules.iter().map(schedule_line).collect(),
                 threads_per_replica: Some(policy.threads_per_replica.get()),
                 offset_reset: Some(policy.offset_reset),
                 hints: policy.capacity_hint.map(|capacity| Hints { capacity: Some(capacity.0) }),
@@ -120,6 +123,7 @@ fn refuse_beside_spec(line: &ConfigLine) -> Result<(), Wrong> {
         ("objective", line.objective.is_some()),
         ("min_replicas", line.min_replicas.is_some()),
         ("max_replicas", line.max_replicas.is_some()),
+        ("schedules", !line.schedules.is_empty()),
         ("threads_per_replica", line.threads_per_replica.is_some()),
         ("offset_reset", line.offset_reset.is_some()),
         ("hints", line.hints.is_some()),
@@ -137,13 +141,42 @@ fn policy(line: &ConfigLine, max_observation_gap: Duration) -> Result<Policy, Wr
         Wrong::new(if line.max_replicas == Some(0) { "max_replicas" } else { "min_replicas" }, text)
     })?;
     let threads = line.threads_per_replica.unwrap_or(1);
+    let schedules = line.schedules.iter().enumerate().map(|(i, it)| schedule(&format!("schedules[{i}]"), it, bounds));
     Ok(Policy {
+        schedules: schedules.collect::<Result<_, _>>()?,
         threads_per_replica: NonZeroU32::new(threads)
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
         offset_reset: line.offset_reset.unwrap_or_default(),
         capacity_hint: capacity(line.hints.as_ref())?,
         max_observation_gap,
         ..Policy::new(rule(line.objective.as_ref())?, bounds)
+    })
+}
+
+fn schedule_line(schedule: &Schedule) -> ScheduleLine {
+    ScheduleLine {
+        cron: schedule.cron().to_owned(),
+        time_zone: Some(schedule.time_zone().to_owned()),
+        duration_s: schedule.duration().as_secs_f64(),
+        min_replicas: schedule.min_replicas().0,
+    }
+}
+
+fn schedule(path: &str, line: &ScheduleLine, bounds: Bounds) -> Result<Schedule, Wrong> {
+    if let Some(max) = bounds.max().filter(|max| line.min_replicas > max.0) {
+        let text = format!("is {}, above max_replicas, which is {}", line.min_replicas, max.0);
+        return Err(Wrong::new(format!("{path}.min_replicas"), text));
+    }
+    let duration = duration(&format!("{path}.duration_s"), Some(line.duration_s))?.unwrap_or_default();
+    let time_zone = line.time_zone.as_deref().unwrap_or(UTC);
+    Schedule::new(&line.cron, time_zone, duration, line.min_replicas).map_err(|wrong| {
+        let field = match wrong.field {
+            "timeZone" => "time_zone",
+            "duration" => "duration_s",
+            "minReplicas" => "min_replicas",
+            field => field,
+        };
+        Wrong::new(format!("{path}.{field}"), wrong.text)
     })
 }
 

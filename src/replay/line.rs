@@ -51,6 +51,8 @@ pub(super) struct ConfigLine {
     pub(super) min_replicas: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) max_replicas: Option<u32>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) schedules: Vec<ScheduleLine>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) threads_per_replica: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -65,6 +67,16 @@ pub(super) struct ConfigLine {
     pub(super) spec: Option<Map<String, Value>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) annotations: Option<Map<String, Value>>,
+}
+
+/// More replicas than `min_replicas` for some time.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ScheduleLine {
+    pub(super) cron: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) time_zone: Option<String>,
+    pub(super) duration_s: f64,
+    pub(super) min_replicas: u32,
 }
 
 /// One of the two.

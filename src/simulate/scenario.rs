@@ -18,7 +18,7 @@ pub(super) use event::*;
 pub(super) use topic::*;
 
 use super::recorded::{Rates, Trace};
-use crate::core::duration;
+use crate::core::{InvalidSchedule, Schedule, duration};
 
 /// The durations that are allowed. Shorter runs show nothing, and longer ones nothing that a week does not.
 pub const DURATIONS: RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(8 * 86_400);
@@ -136,6 +136,8 @@ pub struct PolicySettings {
     pub min_replicas: u32,
     /// The most replicas.
     pub max_replicas: Option<u32>,
+    /// Paceline's schedules. Virtual time begins at 1970-01-01 00:00 UTC, a Thursday.
+    pub schedules: Vec<ScheduleSettings>,
     /// For `lagPerReplica`, KEDA and the HPA on lag, in records.
     pub lag_per_replica: u64,
     /// The capacity hint of Paceline's policies, in records/s.
@@ -151,12 +153,41 @@ impl Default for PolicySettings {
         Self {
             min_replicas: 1,
             max_replicas: None,
+            schedules: Vec::new(),
             lag_per_replica: 1000,
             capacity_hint: None,
             target_utilization: 0.8,
             static_replicas: None,
         }
     }
+}
+
+/// More replicas than `minReplicas` for some time.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleSettings {
+    /// When it begins: minute, hour, day of month, month, day of week.
+    pub cron: String,
+    /// The IANA time zone of `cron`. Default: UTC.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    /// How long it lasts.
+    #[serde(deserialize_with = "duration::required")]
+    #[schemars(with = "String")]
+    pub duration: Duration,
+    /// The least replicas meanwhile.
+    pub min_replicas: u32,
+}
+
+impl ScheduleSettings {
+    /// As a policy has it.
+    pub(super) fn schedule(&self) -> Result<Schedule, InvalidSchedule> {
+        Schedule::new(&self.cron, &self.time_zone, self.duration, self.min_replicas)
+    }
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 impl Scenario {

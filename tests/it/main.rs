@@ -57,6 +57,7 @@ mod native_hpa;
 mod otlp;
 mod page;
 mod replay;
+mod schedules;
 mod simulate;
 mod tidy;
 mod tidy_imports;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jsonschema::Validator;
 use paceline::core::{
     Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
-    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Task, TaskRole, TopicConfig,
+    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Schedule, Task, TaskRole, TopicConfig,
     TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
 };
 use paceline::replay::{Config, ObservationReader, ObservationRecorder, PolicySource, write_decision};
@@ -271,6 +271,18 @@ fn a_wrong_configuration_is_named_with_its_field() {
         ),
         (with(json!({"poll_s": 0})), "poll_s: is 0; it must be above 0"),
         (with(json!({"hints": {"capacity": 0}})), "hints.capacity: is 0; it must be above 0"),
+        (
+            with(json!({"schedules": [{"cron": "0 8 * * 9", "duration_s": 60, "min_replicas": 2}]})),
+            "schedules[0].cron: \"0 8 * * 9\" is no cron expression",
+        ),
+        (
+            with(json!({"schedules": [{"cron": "0 8 * * 1", "time_zone": "X", "duration_s": 60, "min_replicas": 2}]})),
+            "schedules[0].time_zone: \"X\" is no time zone",
+        ),
+        (
+            with(json!({"max_replicas": 3, "schedules": [{"cron": "0 8 * * 1", "duration_s": 60, "min_replicas": 4}]})),
+            "schedules[0].min_replicas: is 4, above max_replicas, which is 3",
+        ),
         (with(json!({"spec": {}})), "spec: missing field `scaleTargetRef`"),
         (with(spec(json!({"lagPerReplica": 0}))), "spec.policy.lagPerReplica: is 0; it must be at least 1 record"),
         (with(json!({"spec": {}, "min_replicas": 1})), "min_replicas: is not allowed beside spec, which has it itself"),
@@ -436,6 +448,7 @@ fn what_is_recorded_is_read_again_as_it_was_and_gives_the_same_decisions() {
     ] {
         let policy = Policy {
             capacity_hint: Some(RecordsPerSecond(99.5)),
+            schedules: vec![Schedule::new("0 8 * * 1-5", "Europe/Berlin", 3_600 * second, 10).unwrap()],
             max_observation_gap: max_observation_gap(poll, deadline),
             ..Policy::new(rule, bounds)
         };

@@ -179,8 +179,11 @@ fn the_core_does_no_io_and_reads_no_clock() {
         "println!",
         "tracing",
         "fastrand",
-        "Timestamp",
-        "Zoned",
+        // Calendars are arithmetic; what the time is, and where this machine is, are not.
+        "Timestamp::now",
+        "Zoned::now",
+        "TimeZone::system",
+        "TimeZone::get",
     ];
     for source in files("src/core", ".rs") {
         for word in forbidden {

@@ -1,5 +1,6 @@
 //! What both rules decide by, and what binds whatever the rule is.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::super::allowed::{AllowedReplicas, UpperBound};
@@ -11,6 +12,7 @@ use super::super::lag::{Anomaly, GroupLag};
 use super::super::observation::Observation;
 use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
 use super::super::reason::{Reason, RuleResult};
+use super::super::schedule::ScheduledMinimum;
 use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
 use super::super::units::{RecordsPerSecond, Replicas, short};
@@ -28,6 +30,8 @@ pub(in crate::core) struct RuleInput<'a> {
     pub(in crate::core) lag: &'a GroupLag,
     pub(in crate::core) sizing: &'a Sizing,
     pub(in crate::core) allowed: AllowedReplicas,
+    /// The schedule that binds now.
+    pub(in crate::core) schedule: Option<&'a ScheduledMinimum>,
     pub(in crate::core) quiet: Option<Quiet>,
     /// What has not followed the last change of the workload yet.
     pub(in crate::core) awaited: Option<String>,
@@ -59,6 +63,28 @@ impl RuleInput<'_> {
             Some(Pause::At(replicas)) => Some(self.paused_at(replicas)),
             None => self.fallback(),
         }
+    }
+
+    /// The choice, or what the schedule keeps where that is more. A pause and a fallback to exactly some replicas are stronger.
+    pub(super) fn scheduled(&self, (desired, reason): Choice) -> Choice {
+        let Some(schedule) = self.schedule else { return (desired, reason) };
+        let replicas = self.allowed.at_least;
+        let is_fixed = self.policy.pause.is_some()
+            || matches!((&reason, self.policy.fallback.action), (Reason::Fallback { .. }, FallbackAction::Exactly(_)));
+        let is_kept = match desired.cmp(&replicas) {
+            Ordering::Less => true,
+            Ordering::Equal => matches!(
+                reason,
+                Reason::Steady(_) | Reason::MinReplicas(_) | Reason::ScaleDownWindow { .. } | Reason::NotIdleYet { .. }
+            ),
+            Ordering::Greater => false,
+        };
+        // Below the user's own minimum it asks for nothing.
+        if is_fixed || !is_kept || replicas <= self.policy.bounds.min() {
+            return (desired, reason);
+        }
+        let ScheduledMinimum { cron, time_zone, replicas: asked, begins, ends, .. } = schedule.clone();
+        (replicas, Reason::Schedule { cron, time_zone, asked, replicas, begins, ends })
     }
 
     /// Zero stops the workload. Any other count keeps to the bounds, and to the partitions as far as they are known.

@@ -43,7 +43,7 @@ pub(super) fn decide(
 ) -> RuleOutput {
     let wanted = wanted(threshold, input.allowed, input.lag);
     let rule = ByLag { input, recommendations, wanted };
-    let (desired, reason) = input.held().unwrap_or_else(|| rule.run(state));
+    let (desired, reason) = input.scheduled(input.held().unwrap_or_else(|| rule.run(state)));
     RuleOutput {
         desired,
         candidates: rule.candidates(desired),
@@ -225,8 +225,9 @@ impl ByLag<'_> {
     /// A few replica counts around the one chosen, and what speaks for or against each.
     fn candidates(&self, desired: Replicas) -> Vec<Candidate> {
         let LagRecommendation { rule, clamped } = self.wanted;
-        let AllowedReplicas { floor, ceiling, .. } = self.input.allowed;
-        let min = self.input.policy.bounds.min();
+        let AllowedReplicas { floor, at_least, ceiling, .. } = self.input.allowed;
+        // A schedule raises the user's minimum; without one that may be 0.
+        let min = if at_least > floor { at_least } else { self.input.policy.bounds.min() };
         let mut levels = vec![desired, self.input.current(), clamped, rule.wanted, floor.min(ceiling), min];
         levels.extend([clamped.0.saturating_sub(1), clamped.0.saturating_add(1).min(ceiling.0)].map(Replicas));
         levels.truncate(MAX_CANDIDATES);
@@ -255,15 +256,17 @@ impl ByLag<'_> {
             return Outlook::default();
         }
         let rule = self.wanted.rule;
-        let AllowedReplicas { floor, ceiling, .. } = self.input.allowed;
+        let AllowedReplicas { at_least, ceiling, .. } = self.input.allowed;
         let scale_up_above_lag_records = match desired {
             Replicas(0) => Some(self.input.policy.idle.activation_lag),
             Replicas(n) if desired < ceiling => Some(rule.threshold.saturating_mul(u64::from(n))),
             Replicas(_) => None,
         };
         let scale_down_at_lag_records = match desired {
-            _ if desired > floor => Some(rule.threshold.saturating_mul(u64::from(desired.0 - 1))),
-            Replicas(1) if self.input.policy.bounds.allow_zero() => Some(self.input.policy.idle.activation_lag),
+            _ if desired > at_least => Some(rule.threshold.saturating_mul(u64::from(desired.0 - 1))),
+            Replicas(1) if self.input.policy.bounds.allow_zero() && self.input.schedule.is_none() => {
+                Some(self.input.policy.idle.activation_lag)
+            }
             Replicas(_) => None,
         };
         let after = match reason {

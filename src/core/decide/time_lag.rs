@@ -69,7 +69,7 @@ pub(super) fn decide(
     // A poll without a recommendation is not a part of the window of `behavior`.
     let complete_since = recommendations.complete_since.take();
     let choice = input.held().unwrap_or_else(|| evaluation.run(recommendations, complete_since, beyond_since));
-    let (desired, reason) = choice;
+    let (desired, reason) = input.scheduled(choice);
     RuleOutput {
         desired,
         candidates: evaluation.candidates(desired),
@@ -285,6 +285,9 @@ impl Evaluation<'_> {
     fn probe(&self) -> Option<Choice> {
         let current = self.current();
         let next = self.levels.allowed.iter().copied().rev().find(|level| *level < current)?;
+        if next < self.input.allowed.at_least.0 {
+            return None;
+        }
         let quiet_for = self.input.now().saturating_sub(self.no_backlog_since?);
         let saved = f64::from(current - next);
         let situation = self.situation?;

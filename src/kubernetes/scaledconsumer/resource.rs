@@ -169,6 +169,7 @@ fn drop_nullable(value: &mut serde_json::Value) {
     // Not a minimum: the API server cuts one with a fraction for whole numbers.
     validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas").message("minReplicas is above maxReplicas").field_path(".minReplicas"),
+    validation = Rule::new("!has(self.maxReplicas) || !has(self.schedules) || self.schedules.all(s, s.minReplicas <= self.maxReplicas)").message("minReplicas of a schedule is above maxReplicas").field_path(".schedules"),
     validation = Rule::new("!has(self.fallback) || !has(self.fallback.replicas) || self.fallback.replicas >= self.minReplicas").message("fallback.replicas is below minReplicas").field_path(".fallback.replicas"),
     validation = Rule::new("!has(self.fallback) || !has(self.fallback.replicas) || !has(self.maxReplicas) || self.fallback.replicas <= self.maxReplicas").message("fallback.replicas is above maxReplicas").field_path(".fallback.replicas"),
 )]
@@ -186,6 +187,10 @@ pub struct ScaledConsumerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_replicas: Option<i32>,
+    /// Times at which there are more replicas than minReplicas, such as for a known peak. Of several at once the largest minimum counts. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub schedules: Vec<ScheduleSpec>,
     /// Members of the consumer group that one replica runs (consumer threads). Default: 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 1_000))]
@@ -338,6 +343,24 @@ pub struct TimeLagPolicy {
     /// The age that the oldest unread record may reach. There is no deadline for a backlog: the cost of late records is weighed against that of more replicas, and the status shows how long catching up will take. A duration such as 90s, 5m or 1h30m. Default: 60s.
     #[serde(default = "TimeLagPolicy::objective")]
     pub objective: DurationText,
+}
+
+/// A time at which there are more replicas than minReplicas. maxReplicas and the partitions still limit them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScheduleSpec {
+    /// When it begins, as a cron expression: minute, hour, day of month, month, day of week. Replicas are added earlier, by the time that they take to start.
+    #[schemars(length(min = 9, max = 128), regex(pattern = r"^\S+( +\S+){4}$"))]
+    pub cron: String,
+    /// The IANA time zone of the cron expression, such as Europe/Berlin. Default: UTC.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+/-]+$"))]
+    pub time_zone: String,
+    /// How long it lasts. Afterwards replicas are removed by the usual rules. A duration such as 90s, 5m or 1h30m.
+    pub duration: DurationText,
+    /// The minimum of replicas meanwhile.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub min_replicas: i32,
 }
 
 /// How fast replicas may change.
@@ -542,6 +565,10 @@ fn is_one(number: &i32) -> bool {
 /// Such a field is no part of the schema's defaults, so that an object stays as its user wrote it.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn utc() -> String {
+    "UTC".into()
 }
 
 fn apps_v1() -> String {

@@ -331,6 +331,13 @@ fallback: {} => fallback: {policy: Exactly} => spec.fallback.replicas: is missin
 fallback: {} => fallback: {replicas: 2} => spec.fallback.replicas: has no meaning with policy Hold
 fallback: {} => fallback: {policy: AtLeast, replicas: 30} => spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas
 annotations: {} => annotations: {paceline.dev/paused-replicas: many} => metadata.annotations: paceline.dev/paused-replicas is "many", which is not a number
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 10h, minReplicas: 25}] => spec.schedules[0].minReplicas: is 25, above maxReplicas, which is 24
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 10h, minReplicas: 0}] => spec.schedules[0].minReplicas: is 0; it must be between 1 and 10000
+behavior: {} => schedules: [{cron: 0 8 * *, duration: 10h, minReplicas: 2}] => spec.schedules[0].cron: "0 8 * *" has 4 fields; a cron expression takes five
+behavior: {} => schedules: [{cron: 0 8 * * *, timeZone: CET+2, duration: 10h, minReplicas: 2}] => spec.schedules[0].timeZone: "CET+2" is no time zone
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 25h, minReplicas: 2}] => spec.schedules[0].duration: is 25h; it must be at most 24h
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 0s, minReplicas: 2}] => spec.schedules[0].duration: is 0
+behavior: {} => schedules: [{cron: 0 8 * * *, minReplicas: 2}] => spec.schedules[0]: missing field `duration`
 topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude: has no meaning with topics
 "#;
         let rows = ROWS.trim_matches('\n').lines().map(|row| row.split(" => ").collect::<Vec<_>>());

@@ -30,6 +30,8 @@ impl PacelineEngine {
         policy.threads_per_replica =
             NonZeroU32::new(scenario.members.threads_per_replica).unwrap_or(policy.threads_per_replica);
         policy.offset_reset = scenario.members.offset_reset;
+        let schedules = settings.schedules.iter().map(|it| it.schedule().expect("schedules have been checked"));
+        policy.schedules = schedules.collect();
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
         let interval = scenario.polls.interval;
         policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));

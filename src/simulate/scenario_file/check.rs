@@ -158,6 +158,15 @@ impl ScenarioCheck<'_> {
         if let Err(why) = crate::core::Bounds::new(policy.min_replicas, policy.max_replicas) {
             self.problem("policy.maxReplicas", why.to_string());
         }
+        for (i, schedule) in policy.schedules.iter().enumerate() {
+            let field = |name: &str| format!("policy.schedules[{i}].{name}");
+            if policy.max_replicas.is_some_and(|max| schedule.min_replicas > max) {
+                self.problem(&field("minReplicas"), "above policy.maxReplicas");
+            }
+            if let Err(wrong) = schedule.schedule() {
+                self.problem(&field(wrong.field), wrong.text);
+            }
+        }
         if policy.lag_per_replica == 0 {
             self.problem("policy.lagPerReplica", "0; it must be at least one record");
         }

@@ -244,6 +244,9 @@ pub(super) const REASONS: &[ReasonRow] = &[
     row(&[SCALING_LIMITED], TRUE, "MinReplicas", [
         "Fewer than `minReplicas` are needed.", LAG, "Nothing, or lower `minReplicas`.",
     ]),
+    row(&[SCALING_LIMITED], TRUE, "Schedule", [
+        "A schedule keeps more replicas than are needed now.", "`spec.schedules`", "Nothing, or change the schedule.",
+    ]),
     row(&[SCALING_LIMITED], TRUE, "PartitionsUnknown", [
         "More are needed, but how many the partitions can use could not be read.", LAG, "What Ready says.",
     ]),

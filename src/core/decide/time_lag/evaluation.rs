@@ -79,7 +79,8 @@ impl Evaluation<'_> {
     /// What each level below saves, fewest first.
     pub(super) fn lower_levels(&self, predictions: &Predictions<'_>) -> Vec<LowerLevel> {
         let current = predictions.situation.current;
-        let lower = self.levels.allowed.iter().copied().filter(|level| *level < current);
+        let at_least = self.input.allowed.at_least.0;
+        let lower = self.levels.allowed.iter().copied().filter(|level| (at_least..current).contains(level));
         let level = |replicas| {
             let saving = self.what_if.of(replicas)?.saving(predictions.situation, self.input.now());
             Some(LowerLevel { replicas, saving, obstacle: predictions.obstacle(replicas) })

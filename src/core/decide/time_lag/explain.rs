@@ -67,7 +67,7 @@ impl Evaluation<'_> {
         let wanted_late = wanted.and_then(|wanted| predictions.of_level(wanted)).map_or(0.0, |level| level.queues.late);
         let verdict = if level.replicas == desired.0 {
             CandidateVerdict::Chosen
-        } else if !self.levels.allowed.contains(&level.replicas) {
+        } else if !self.levels.allowed.contains(&level.replicas) || level.replicas < self.input.allowed.at_least.0 {
             CandidateVerdict::OutOfBounds
         } else if Some(level.replicas) == wanted && level.replicas > desired.0 {
             CandidateVerdict::Wanted

@@ -9,16 +9,17 @@ use super::problems::Problems;
 use crate::core;
 use crate::core::{
     Bounds, FallbackAction, ImpossibleBounds, Objective, Pause, Policy, RecordsPerSecond, Replicas, Rule, ScalingRules,
-    ScalingStep, Select, StepSize,
+    ScalingStep, Schedule, Select, StepSize,
 };
 use crate::kubernetes::scaledconsumer::resource::{
-    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, SelectPolicy, StepKind,
-    StepPolicy, TimeLagPolicy,
+    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, ScheduleSpec, SelectPolicy,
+    StepKind, StepPolicy, TimeLagPolicy,
 };
 
 pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
     let spec = &object.spec;
     let bounds = bounds(object, problems);
+    let schedules = schedules(&spec.schedules, spec.max_replicas, problems);
     let threads = problems.number("spec.threadsPerReplica", spec.threads_per_replica, 1..=1_000);
     let rule = rule(&spec.policy, problems);
     let capacity = capacity(spec.capacity_per_replica, problems);
@@ -31,6 +32,7 @@ pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option
     let fallback = fallback(&spec.fallback, bounds, problems);
     let pause = pause(object, problems);
     Some(Policy {
+        schedules: schedules?,
         threads_per_replica: NonZeroU32::new(threads?)?,
         offset_reset: spec.kafka.offset_reset,
         scale_up: up?,
@@ -104,6 +106,29 @@ fn bounds(object: &ScaledConsumer, problems: &mut Problems) -> Option<Bounds> {
         }
         Err(error @ ImpossibleBounds::MinAboveMax { .. }) => {
             problems.add("spec.minReplicas", error.to_string());
+            None
+        }
+    }
+}
+
+fn schedules(all: &[ScheduleSpec], max: Option<i32>, problems: &mut Problems) -> Option<Vec<Schedule>> {
+    let numbered = all.iter().enumerate();
+    let checked: Vec<_> =
+        numbered.map(|(i, it)| schedule(&format!("spec.schedules[{i}]"), it, max, problems)).collect();
+    checked.into_iter().collect()
+}
+
+fn schedule(path: &str, spec: &ScheduleSpec, max: Option<i32>, problems: &mut Problems) -> Option<Schedule> {
+    let field = format!("{path}.minReplicas");
+    let min = problems.number(&field, spec.min_replicas, 1..=10_000);
+    if let Some(max) = max.filter(|max| spec.min_replicas > *max) {
+        problems.add(&field, format!("is {}, above maxReplicas, which is {max}", spec.min_replicas));
+    }
+    let duration = problems.duration(&format!("{path}.duration"), &spec.duration)?;
+    match Schedule::new(&spec.cron, &spec.time_zone, duration, min?) {
+        Ok(schedule) => Some(schedule),
+        Err(core::InvalidSchedule { field, text }) => {
+            problems.add(&format!("{path}.{field}"), text);
             None
         }
     }
