@@ -31,6 +31,10 @@ pub struct Workload {
     /// Replicas that are ready; null where that is not known.
     #[serde(rename = "readyReplicas")]
     pub ready: Option<Replicas>,
+    /// How long the workload's first pods took to be ready, where it shows that: a start is believed to take no less before one was
+    /// seen.
+    #[serde(skip)]
+    pub first_start: Option<Duration>,
     /// Identifies the pod template, where that is known: another template is another program, whose capacity is unknown.
     #[serde(skip)]
     pub template: Option<u64>,
@@ -60,7 +64,8 @@ pub struct Model {
     pub useful_members: Option<u32>,
     /// The throughput of one replica at full load.
     pub capacity: Capacity,
-    /// Seconds from a scale-up until the last new member consumes: the longest of the last few, 40 until one was seen.
+    /// Seconds from a scale-up until the last new member consumes: the longest of the last few; until one was seen 40, or
+    /// what the workload's first pods took, where that is longer.
     #[serde(serialize_with = "rounded")]
     pub start_delay_seconds: f64,
     /// Seconds that members stand still in a rebalance: the mean of the last few, 10 until one was seen.

@@ -157,6 +157,7 @@ impl Facts {
     ) -> Option<ObservedChange> {
         let replicas = workload.spec;
         self.estimator.wanted_members = sizing.members(replicas.0);
+        self.estimator.delays.note_first_start(workload.first_start);
         let before = self.workload.replicas.replace(replicas).filter(|before| *before != replicas);
         let change = before.map(|from| ObservedChange { at: now, from, to: replicas });
         if let Some(change) = change {

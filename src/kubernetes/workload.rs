@@ -216,7 +216,7 @@ impl WorkloadHandle {
         match (facts.workload, live) {
             // The answer to our own write may be newer than the watch.
             (Some(workload), Some((_, live))) if is_newer(&live.version, &facts.version) => {
-                Ok(Workload { template: workload.template, ..live.workload })
+                Ok(Workload { template: workload.template, first_start: workload.first_start, ..live.workload })
             }
             (Some(workload), _) => Ok(workload),
             (None, Some((at, live))) if !is_newer(&facts.version, &live.version) || at.elapsed() < CHANGE_INTERVAL => {

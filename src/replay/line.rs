@@ -215,6 +215,9 @@ pub(super) struct DeploymentLine {
     pub(super) ready: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) template: Option<u64>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) first_start_s: Option<f64>,
 }
 
 /// A partition that a member has: its number where there is one topic, `topic-partition` where there are several.

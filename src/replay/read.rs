@@ -155,14 +155,24 @@ fn observation(line: &[u8], names: &mut KnownTopicNames, seen: &mut Observation)
     topics(line.topics, names, seen)?;
     seen.group = group(line.group, line.errors.first(), names)?;
     let deployment = line.deployment;
+    let first_start = deployment.first_start_s.map(|seconds| match Duration::try_from_secs_f64(seconds) {
+        Ok(start) if seconds <= LONGEST_START_S => Ok(start),
+        Ok(_) | Err(_) => {
+            Err(Wrong::new("deployment.first_start_s", format!("is {seconds}; it must be between 0 and a day")))
+        }
+    });
     Ok(Workload {
         spec: Replicas(deployment.spec),
         actual: deployment.replicas.map(Replicas),
         ready: deployment.ready.map(Replicas),
         template: deployment.template,
+        first_start: first_start.transpose()?,
         read_at: None,
     })
 }
+
+/// The longest first start, in seconds.
+const LONGEST_START_S: f64 = 86_400.0;
 
 /// To the microsecond: finer than that, a number in JSON can't tell times of this century apart.
 fn time(seconds: f64) -> Result<Duration, Wrong> {

@@ -63,6 +63,7 @@ impl<W: Write> ObservationRecorder<W> {
                 replicas: workload.actual.map(|replicas| replicas.0),
                 ready: workload.ready.map(|replicas| replicas.0),
                 template: workload.template,
+                first_start_s: workload.first_start.map(|start| start.as_secs_f64()),
             },
             errors: seen.failure.iter().map(|reason| ReadFailure(reason.clone())).collect(),
         })

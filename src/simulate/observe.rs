@@ -129,6 +129,7 @@ impl SimulatedPoller {
             actual: Some(Replicas(world.workload.actual())),
             read_at: None,
             ready: Some(Replicas(world.workload.ready())),
+            first_start: Some(world.workload.first_start()),
             template: Some(world.workload.template),
         }
     }

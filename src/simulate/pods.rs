@@ -2,6 +2,7 @@
 //! change.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::random::{Purpose, stream};
 use super::scenario::Scenario;
@@ -78,6 +79,11 @@ impl SimulatedWorkload {
         let capacity = self.capacity * self.factor * (1.0 + spread);
         self.pods.push(Pod { id, ready_at, ready: false, capacity, template: self.template });
         id
+    }
+
+    /// How long the first pods took, as a Deployment shows it.
+    pub(super) fn first_start(&self) -> Duration {
+        Duration::from_secs_f64(self.start_delay)
     }
 
     /// Number of pods, ready or not.

@@ -371,6 +371,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         actual: Some(Replicas(2)),
         read_at: None,
         ready: Some(Replicas(1)),
+        first_start: Some(Duration::from_secs(160)),
         template: Some(7_777_777),
     };
     let mut all = vec![(whole.clone(), workload)];
@@ -378,7 +379,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         let mut next = whole.clone();
         next.at += Duration::from_secs(10 * all.len() as u64);
         change(&mut next);
-        all.push((next, Workload { actual: None, ready: None, template: None, ..workload }));
+        all.push((next, Workload { actual: None, ready: None, first_start: None, template: None, ..workload }));
     };
     step(&|it| it.partitions[0].committed = Ok(None));
     step(&|it| it.kind = GroupKind::Unknown);

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::super::clock::{seconds_between, time};
 use super::super::persisted::{Recent, persisted};
 
-/// Seconds that a start is believed to take before the first scale-up was seen: an image that is on the node, a process
-/// that starts, and a rebalance.
+/// Seconds that a start is believed to take before the first scale-up was seen, where the workload's first pods did not take
+/// longer: an image that is on the node, a process that starts, and a rebalance.
 const START_PRIOR_S: f64 = 40.0;
 /// Starts that are remembered: few enough to forget the one that pulled an image.
 const STARTS: usize = 6;
@@ -30,6 +30,9 @@ const FIRST_START_AT_MOST_S: f64 = 600.0;
 pub(in crate::core) struct Delays {
     /// Seconds that starts took.
     starts: Recent<f64, STARTS>,
+    /// Seconds that the workload's first pods took.
+    #[serde(skip)]
+    first_start_s: Option<f64>,
     /// Seconds that rebalances took.
     pauses: Recent<f64, PAUSES>,
     /// Seconds of rebalance since the last change.
@@ -37,7 +40,7 @@ pub(in crate::core) struct Delays {
     /// The change that is not complete yet.
     pub(in crate::core) pending: Option<PendingChange>,
 }
-persisted!(Delays { starts, pauses, paused_s, pending });
+persisted!(Delays { starts, pauses, paused_s, pending } not { first_start_s });
 
 /// A change of the replicas whose pods and members are not all there, or not all gone.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -62,6 +65,17 @@ impl Delays {
         if self.pending.is_none() {
             self.paused_s = 0.0;
         }
+    }
+
+    /// How long the workload's first pods took, where it shows that.
+    pub(in crate::core) fn note_first_start(&mut self, first_start: Option<Duration>) {
+        self.first_start_s =
+            first_start.map(|start| start.as_secs_f64().min(FIRST_START_AT_MOST_S)).or(self.first_start_s);
+    }
+
+    /// Seconds that a start is believed to take before one was seen.
+    fn prior_start_s(&self) -> f64 {
+        self.first_start_s.map_or(START_PRIOR_S, |first_s| first_s.max(START_PRIOR_S))
     }
 
     /// A change was made.
@@ -117,12 +131,16 @@ impl Delays {
 
     /// Seconds from a scale-up to the last new member at work: the longest of the last few.
     pub(in crate::core) fn longest_start_s(&self) -> f64 {
-        self.starts.iter().copied().reduce(f64::max).unwrap_or(START_PRIOR_S)
+        self.starts.iter().copied().reduce(f64::max).unwrap_or_else(|| self.prior_start_s())
     }
 
     /// The same, their mean.
     fn mean_start_s(&self) -> f64 {
-        if self.starts.is_empty() { START_PRIOR_S } else { self.starts.iter().sum::<f64>() / self.starts.len() as f64 }
+        if self.starts.is_empty() {
+            self.prior_start_s()
+        } else {
+            self.starts.iter().sum::<f64>() / self.starts.len() as f64
+        }
     }
 
     /// Seconds that members stand still in a rebalance: the mean of the last few, and of what is believed before.

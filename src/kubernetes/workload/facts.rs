@@ -1,8 +1,9 @@
 //! The part of a watched workload that is kept: a few hundred bytes of its object. It does no I/O.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta, Time};
 use kube::core::{Object, PartialObjectMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -59,7 +60,25 @@ pub(super) struct WatchedStatus {
     observed_generation: Option<i64>,
     replicas: Option<i32>,
     ready_replicas: Option<i32>,
+    conditions: Vec<WatchedCondition>,
 }
+
+/// A condition of a Deployment; other kinds have other ones, or none.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WatchedCondition {
+    #[serde(rename = "type")]
+    kind: String,
+    status: String,
+    reason: String,
+    last_transition_time: Option<Time>,
+    last_update_time: Option<Time>,
+}
+
+/// A shorter first start is one without pods: times are whole seconds.
+const SHORTEST_FIRST_START: Duration = Duration::from_secs(2);
+/// After a longer time something else was the reason: a Deployment waits for its pods for ten minutes by default.
+const LONGEST_FIRST_START: Duration = Duration::from_secs(600);
 
 impl TargetFacts {
     pub(super) fn of_object(object: WatchedObject) -> Self {
@@ -69,12 +88,14 @@ impl TargetFacts {
         // Otherwise the ready pods may be those of an earlier spec.
         let is_current = status.as_ref().is_some_and(|status| status.observed_generation == metadata.generation);
         // The API server omits a 0 in a status, and a 1 is the default in a spec.
+        let first_start = status.as_ref().and_then(|status| first_start(metadata.creation_timestamp.as_ref()?, status));
         let number = |replicas: Option<i32>| count(replicas.unwrap_or(0));
         let workload = Workload {
             spec: spec.replicas.map_or(Replicas(1), count),
             actual: status.as_ref().map(|status| number(status.replicas)),
             ready: status.filter(|_| is_current).map(|status| number(status.ready_replicas)),
             template: Some(fingerprint(spec.template.spec.containers)),
+            first_start,
             read_at: None,
         };
         Self { workload: Some(workload), ..Self::of_metadata(metadata) }
@@ -97,6 +118,20 @@ impl TargetFacts {
             last_writer: last_writer(metadata.managed_fields.unwrap_or_default()).map(Arc::from),
         }
     }
+}
+
+/// How long the first pods of a Deployment took: from its creation to the moment at which it had enough that were ready. Pods are
+/// not watched for it.
+///
+/// It does not show where the Deployment became available again later: then it was after its last rollout. Nor where it began
+/// without replicas.
+fn first_start(created: &Time, status: &WatchedStatus) -> Option<Duration> {
+    let of_kind = |kind: &str| status.conditions.iter().find(|it| it.kind == kind && it.status == "True");
+    let available_at = of_kind("Available")?.last_transition_time.as_ref()?;
+    let rollout = of_kind("Progressing").filter(|it| it.reason == "NewReplicaSetAvailable")?;
+    let took = Duration::try_from(available_at.0.duration_since(created.0)).ok()?;
+    let is_first = rollout.last_update_time.as_ref()?.0 >= available_at.0;
+    (is_first && (SHORTEST_FIRST_START..=LONGEST_FIRST_START).contains(&took)).then_some(took)
 }
 
 /// Who set `spec.replicas` last by the managed fields, other than this program.
@@ -191,6 +226,36 @@ mod tests {
                 "{status}"
             );
         }
+    }
+
+    #[test]
+    fn the_first_start_is_that_of_a_new_deployment() {
+        // When it was available, when its last rollout was complete, and why it progresses; seconds of the first start.
+        let rows = [
+            ("12:02:40", "12:02:55", "NewReplicaSetAvailable", Some(160)),
+            ("12:02:40", "15:00:00", "NewReplicaSetAvailable", Some(160)),
+            // It was lost and came back after the rollout.
+            ("12:02:40", "12:01:00", "NewReplicaSetAvailable", None),
+            ("13:00:00", "13:00:10", "NewReplicaSetAvailable", None),
+            // It began without replicas.
+            ("12:00:00", "12:00:00", "NewReplicaSetAvailable", None),
+            ("12:02:40", "12:02:55", "ReplicaSetUpdated", None),
+            ("11:59:00", "12:02:55", "NewReplicaSetAvailable", None),
+        ];
+        for (available, complete, reason, expected) in rows {
+            let time = |time: &str| format!("2026-01-01T{time}Z");
+            let mut object = deployment();
+            object["metadata"]["creationTimestamp"] = json!(time("12:00:00"));
+            object["status"]["conditions"] = json!([
+                {"type": "Available", "status": "True", "reason": "MinimumReplicasAvailable",
+                 "lastTransitionTime": time(available), "lastUpdateTime": time(available)},
+                {"type": "Progressing", "status": "True", "reason": reason,
+                 "lastTransitionTime": time("12:00:00"), "lastUpdateTime": time(complete)},
+            ]);
+            let first_start = facts(object).workload.expect("it is whole").first_start;
+            assert_eq!(first_start.map(|start| start.as_secs()), expected, "{available} {complete} {reason}");
+        }
+        assert_eq!(facts(deployment()).workload.expect("it is whole").first_start, None);
     }
 
     #[test]
