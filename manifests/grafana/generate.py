@@ -38,12 +38,12 @@ INFO = "paceline_scaledconsumer_info"
 BAD_IF_FALSE = "Ready|KafkaReachable|Autoscaled"
 BAD_IF_TRUE = (
     "Conflict|CertificateExpiring|HotPartition|StuckPartition|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
-    "|DataIncomplete|RescaleTimeout|RetentionRisk"
+    "|CommitsStandStill|CommitsRare|DataIncomplete|RescaleTimeout|RetentionRisk"
 )
 # Reasons of decisions that leave the replicas as they are.
 HOLDING = (
     "DataIncomplete|Paused|Steady|PartitionsUnknown|ScaleDownWindow|ScaleUpWindow|ChangePending|OffsetsInconsistent"
-    "|MeasuringCapacity|CanWait|WaitingForEffect|ThroughputCeiling|Draining|ScaleDownUnproven|ScaledToZero|NotIdleYet"
+    "|MeasuringCapacity|NothingCommitted|CanWait|WaitingForEffect|ThroughputCeiling|Draining|ScaleDownUnproven|ScaledToZero|NotIdleYet"
 )
 RATIO = [(None, GREEN), (0.8, YELLOW), (1, RED)]
 NONE_IS_GOOD = [(None, GREEN), (1, RED)]

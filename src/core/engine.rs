@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod invariants;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::allowed::{AllowedReplicas, Levels};
@@ -10,6 +11,7 @@ use super::clock::{length, seconds_between};
 use super::decide::{self, RuleInput, RuleOutput, lag_rule};
 use super::decision::{Decision, Workload};
 use super::facts::{Continuity, Facts};
+use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::memory::{Memory, UnusableMemory};
 use super::observation::Observation;
@@ -21,6 +23,7 @@ use super::schedule::{ScheduledMinimum, scheduled_minimum};
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
 use super::units::Replicas;
+use super::unknown::Unknown;
 
 /// Seconds for which members beyond the replicas are expected to leave: a clean shutdown takes 30 s at most by
 /// Kubernetes' default, and the group may have members of its own besides.
@@ -65,6 +68,7 @@ impl Engine {
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
+        let observation = &*self.with_members_as_known(observation);
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         let schedule = self.add(observation, &lag, &sizing);
         let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
@@ -110,10 +114,24 @@ impl Engine {
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
         let lag = GroupLag::of(observation, self.policy.offset_reset);
+        let observation = &*self.with_members_as_known(observation);
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
         if matches!(self.policy.rule, Rule::TimeLag(_)) {
             self.memory.state.recommendations.complete_since = None;
         }
+    }
+
+    /// The observation, without members where consumers commit and do not join the group: then it is one that can't be described,
+    /// and not one whose members are missing.
+    fn with_members_as_known<'a>(&self, observation: &'a Observation) -> Cow<'a, Observation> {
+        let is_empty = observation.group.as_ref().is_ok_and(|group| group.members.is_empty());
+        let never_joins =
+            observation.kind == GroupKind::CommitsOnly || self.memory.facts.estimator.standstill.is_unattended();
+        if !is_empty || !never_joins {
+            return Cow::Borrowed(observation);
+        }
+        let group = observation.consumer_group.clone();
+        Cow::Owned(Observation { group: Err(Unknown::NoMembers { group }), ..observation.clone() })
     }
 
     /// The memory as text: JSON, a few KiB.
@@ -153,7 +171,7 @@ impl Engine {
         state.observe(policy, facts, now, lag, schedule.is_some());
         let Rule::LagPerReplica(threshold) = policy.rule else { return schedule };
         let allowed = AllowedReplicas::of(policy, facts, sizing, schedule.as_ref().map(|schedule| schedule.replicas));
-        let wanted = lag_rule::wanted(threshold, allowed, lag).clamped;
+        let wanted = lag_rule::wanted(threshold, allowed, facts, lag).clamped;
         let recommendations = &mut state.recommendations;
         if lag.complete {
             // What a schedule asks for is needed as well, so its end begins a window.

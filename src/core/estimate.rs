@@ -13,6 +13,7 @@ mod history;
 #[cfg(test)]
 mod invariants;
 pub(super) mod load;
+mod standstill;
 pub(super) mod surges;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use delays::{Delays, PendingChange};
 use histories::Histories;
 use history::{FAST, PartitionHistory, SHARES};
 use load::Load;
+use standstill::Standstill;
 use surges::Surges;
 
 /// The longer of the two windows of the group's arrival rate: it keeps a rate up through a short lull. The shorter is
@@ -126,6 +128,9 @@ pub(super) struct Estimator {
     /// Seconds since the committed offset of any partition moved.
     #[serde(skip)]
     no_progress_s: f64,
+    /// How the commits of the whole group move.
+    #[serde(skip)]
+    pub(super) standstill: Standstill,
     /// Whether the group was described at the last observation.
     #[serde(skip)]
     described: bool,
@@ -141,7 +146,7 @@ pub(super) struct Estimator {
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
     partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
-    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, described, wanted_members, unsettled_at, members
+    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, described, wanted_members, unsettled_at, members
 });
 
 /// Records that producers kept during an outage and send afterwards: a backlog, and not a higher rate.
@@ -339,6 +344,7 @@ impl Estimator {
             let lag = lag.unwrap_or_default();
             self.loads.push(Load { lag, arrived: arrived as f64, progressed, ..Load::default() });
         }
+        self.standstill.observe(observation, lag, &self.loads, self.step_s);
         // Only a complete list of partitions says which ones are gone.
         if self.partitions.len() > observation.partitions.len()
             && observation.failure.is_none()
@@ -346,6 +352,16 @@ impl Estimator {
         {
             self.partitions.keep_only(&observation.partitions);
         }
+    }
+
+    /// For how many seconds a partition, or the whole group, may not be read before that is odd.
+    fn stuck_after_s(&self) -> f64 {
+        STUCK_AFTER_S.max(3.0 * self.partition_gap_s.max(self.poll_s))
+    }
+
+    /// For how many seconds the group has committed nothing although records wait, where that is odd.
+    pub(super) fn stands_still_for_s(&self) -> Option<f64> {
+        Some(self.standstill.waited_s()).filter(|waited_s| *waited_s > self.stuck_after_s())
     }
 
     /// Notes how long commits that changed something take.
@@ -365,7 +381,7 @@ impl Estimator {
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) -> f64 {
         let (now, since) = (observation.at, self.rates_since);
         let stable = self.is_stable(observation);
-        let stuck_after_s = STUCK_AFTER_S.max(3.0 * self.partition_gap_s.max(self.poll_s));
+        let stuck_after_s = self.stuck_after_s();
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {

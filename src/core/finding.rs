@@ -46,6 +46,20 @@ pub enum Finding {
         /// The shortest that can be kept, in whole seconds.
         shortest: Duration,
     },
+    /// Nothing is committed although records wait and the members have their partitions.
+    CommitsStandStill {
+        /// The lag, in records.
+        lag: Lag,
+        /// For how long, in whole seconds.
+        waited: Duration,
+    },
+    /// The group commits so rarely that its lag is not known in between.
+    CommitsRare {
+        /// The time between two commits, in whole seconds.
+        interval: Duration,
+        /// The shortest objective that can be kept, in whole seconds.
+        shortest: Duration,
+    },
     /// Not everything could be read.
     DataIncomplete {
         /// What is missing, and why.
@@ -69,13 +83,15 @@ pub enum Finding {
 
 impl Finding {
     /// The names of all findings, which are the types of the conditions.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 11] = [
         "CapacityUnknown",
         "HotPartition",
         "StuckPartition",
         "ThroughputCeiling",
         "ObjectiveUnreachable",
         "ObjectiveTooShort",
+        "CommitsStandStill",
+        "CommitsRare",
         "DataIncomplete",
         "RescaleTimeout",
         "RetentionRisk",
@@ -90,6 +106,8 @@ impl Finding {
             Self::ThroughputCeiling { .. } => "ThroughputCeiling",
             Self::ObjectiveUnreachable { .. } => "ObjectiveUnreachable",
             Self::ObjectiveTooShort { .. } => "ObjectiveTooShort",
+            Self::CommitsStandStill { .. } => "CommitsStandStill",
+            Self::CommitsRare { .. } => "CommitsRare",
             Self::DataIncomplete { .. } => "DataIncomplete",
             Self::RescaleTimeout { .. } => "RescaleTimeout",
             Self::RetentionRisk { .. } => "RetentionRisk",
@@ -103,7 +121,9 @@ impl Finding {
             Self::DataIncomplete { .. }
             | Self::RescaleTimeout { .. }
             | Self::ThroughputCeiling { .. }
+            | Self::CommitsRare { .. }
             | Self::ObjectiveTooShort { .. } => true,
+            Self::CommitsStandStill { .. } => is_measured && lag.is_anything_known(),
             Self::CapacityUnknown | Self::ObjectiveUnreachable { .. } => is_measured && lag.complete,
             Self::HotPartition { partition, .. }
             | Self::StuckPartition { partition, .. }
@@ -142,6 +162,17 @@ impl fmt::Display for Finding {
             Self::ObjectiveTooShort { shortest } => write!(
                 f,
                 "The objective is shorter than a poll, a rebalance and a commit together; {} is the shortest that can be kept.",
+                short(*shortest)
+            ),
+            Self::CommitsStandStill { lag, waited } => write!(
+                f,
+                "Nothing has been committed for {} with a lag of {lag}, although the members have their partitions: look into the consumers' log. A sink that commits only as new records come may have read them all.",
+                short(*waited)
+            ),
+            Self::CommitsRare { interval, shortest } => write!(
+                f,
+                "The group commits once in {} only. In between it is not known what it has read, and {} is the shortest objective that can be kept: commit more often.",
+                short(*interval),
                 short(*shortest)
             ),
             Self::DataIncomplete { missing } => write!(f, "Not everything can be read: {missing}."),

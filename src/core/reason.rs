@@ -106,6 +106,11 @@ pub enum Reason {
         /// What is needed.
         needed_seconds: f64,
     },
+    /// Nothing is committed, so nothing shows that more replicas would read more.
+    NothingCommitted {
+        /// For how long, in whole seconds.
+        waited: Duration,
+    },
     /// The capacity of a replica can't be measured, and the lag is beyond the objective: up by trial.
     CapacityUnknownScaleUp {
         /// The time lag, in whole seconds.
@@ -376,6 +381,7 @@ impl Reason {
             Self::OffsetsInconsistent { .. } => "OffsetsInconsistent",
             Self::StepLimit { .. } => "StepLimit",
             Self::MeasuringCapacity { .. } => "MeasuringCapacity",
+            Self::NothingCommitted { .. } => "NothingCommitted",
             Self::CapacityUnknownScaleUp { .. } => "CapacityUnknownScaleUp",
             Self::ObjectiveAtRisk(_) => "ObjectiveAtRisk",
             Self::CanWait(_) => "CanWait",
@@ -495,6 +501,11 @@ impl fmt::Display for Reason {
             Self::MeasuringCapacity { evidence_seconds, needed_seconds } => write!(
                 f,
                 "Measuring the capacity of a replica before adding any: {evidence_seconds:.0} of {needed_seconds:.0} s at full load seen."
+            ),
+            Self::NothingCommitted { waited } => write!(
+                f,
+                "No replica is added: nothing has been committed for {} although records wait, so more may not help.",
+                short(*waited)
             ),
             Self::CapacityUnknownScaleUp { time_lag, objective } => write!(
                 f,

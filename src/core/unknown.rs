@@ -78,6 +78,11 @@ pub enum Unknown {
         /// The kind.
         kind: GroupKind,
     },
+    /// Its consumers commit without joining the group, so it never has members.
+    NoMembers {
+        /// The group's id.
+        group: String,
+    },
     /// There are more than is read.
     TooMany {
         /// What there are too many of, in the plural.
@@ -190,6 +195,7 @@ impl Unknown {
             | Self::CommitsExpired { .. }
             | Self::CommitsBeyondEnd { .. }
             | Self::KindHasNoLag { .. }
+            | Self::NoMembers { .. }
             | Self::TooMany { .. }
             | Self::GroupNeverSeen { .. }
             | Self::NoLeader
@@ -214,7 +220,10 @@ impl Unknown {
     /// Whether it will be the same at the next poll, as something must be changed first.
     pub fn is_lasting(&self) -> bool {
         match self {
-            Self::Unsupported { .. } | Self::NotAuthorized { .. } | Self::KindHasNoLag { .. } => true,
+            Self::Unsupported { .. }
+            | Self::NotAuthorized { .. }
+            | Self::KindHasNoLag { .. }
+            | Self::NoMembers { .. } => true,
             Self::Unreachable { .. }
             | Self::Authentication { .. }
             | Self::TopicMissing { .. }
@@ -250,6 +259,7 @@ impl Unknown {
             Self::CommitsExpired { .. } => "CommitsExpired",
             Self::CommitsBeyondEnd { .. } => "CommitsBeyondEnd",
             Self::KindHasNoLag { .. } => "KindHasNoLag",
+            Self::NoMembers { .. } => "NoMembers",
             Self::TooMany { .. } => "TooMany",
             Self::Protocol { .. } => "ProtocolError",
             Self::GroupNeverSeen { .. } => "GroupNeverSeen",
@@ -308,6 +318,11 @@ impl fmt::Display for Unknown {
             Self::KindHasNoLag { kind } => {
                 write!(f, "a {kind} has no committed offsets that say its lag: name a group whose consumers commit")
             }
+            Self::NoMembers { group } => write!(
+                f,
+                "the consumers of group \"{}\" commit without joining it (assign()), so which of them reads what is not known",
+                printable(group)
+            ),
             Self::TooMany { what, most } => write!(f, "there are more than {most} {what}, and no more are read"),
             Self::Protocol { detail } => write!(
                 f,

@@ -289,8 +289,8 @@ fn cases() -> Vec<Case> {
             limit: 0.0,
             rates: vec![1.0; 12],
             backlog: 500.0,
-            found: &["CapacityUnknown"],
-            reasons: &["MeasuringCapacity"],
+            found: &["CapacityUnknown", "CommitsStandStill"],
+            reasons: &["NothingCommitted"],
             ..usual("stands still", time_lag(60, 6, None))
         },
         Case {
@@ -298,6 +298,7 @@ fn cases() -> Vec<Case> {
             limit: 0.0,
             rates: vec![0.0; 12],
             backlog: 500.0,
+            found: &["CommitsStandStill"],
             ..usual("stands still, by lag", lag_per_replica(1_000, 6))
         },
         Case { rates: vec![60.0; 12], ..usual("lags behind, by lag", lag_per_replica(1_000, 6)) },

@@ -21,6 +21,7 @@ mod decision_view;
 mod demo;
 mod end_to_end;
 mod engine;
+mod engine_commits;
 mod engine_invariants;
 mod engine_memory;
 mod engine_outages;

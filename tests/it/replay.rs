@@ -411,6 +411,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::CommitsExpired { group: "orders".into() },
         Unknown::CommitsBeyondEnd { group: "orders".into() },
         Unknown::KindHasNoLag { kind: GroupKind::Share },
+        Unknown::NoMembers { group: "orders".into() },
         Unknown::TooMany { what: "partitions".into(), most: 100_000 },
         Unknown::Protocol { detail: "a length of -7".into() },
         Unknown::GroupNeverSeen { group: "orders".into(), similar: vec!["order".into()] },

@@ -49,7 +49,7 @@ const fn note(name: &'static str, means: &'static str) -> ConditionKind {
     ConditionKind { name, means, bad: None, is_always_shown: false, event_if_false: None }
 }
 
-const KINDS: [ConditionKind; 16] = [
+const KINDS: [ConditionKind; 18] = [
     state(READY, "Kafka and the target can be read, and decisions are carried out.", "NotReady"),
     state(KAFKA_REACHABLE, "The Kafka cluster answers.", "KafkaUnreachable"),
     ConditionKind { is_always_shown: true, ..note(ACTIVE, "There are replicas.") },
@@ -63,6 +63,8 @@ const KINDS: [ConditionKind; 16] = [
     problem("ThroughputCeiling", "The group does not exceed a throughput, whatever the replicas."),
     problem("ObjectiveUnreachable", "No allowed number of replicas keeps the objective."),
     problem("ObjectiveTooShort", "The objective is shorter than a poll, a rebalance and a commit together."),
+    problem("CommitsStandStill", "Nothing is committed although records wait."),
+    problem("CommitsRare", "The group commits so rarely that its lag is not known in between."),
     problem("DataIncomplete", "Not every partition could be read."),
     problem("RescaleTimeout", "Replicas of the last change have not joined the group in time."),
     problem("RetentionRisk", "Unread records will be deleted soon."),

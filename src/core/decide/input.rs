@@ -197,6 +197,12 @@ impl RuleInput<'_> {
         target.max(limit.min(current))
     }
 
+    /// What keeps a scale-up back where nothing is committed.
+    pub(super) fn nothing_committed(&self) -> Option<Reason> {
+        let waited_s = self.facts.estimator.stands_still_for_s()?;
+        Some(Reason::NothingCommitted { waited: length(waited_s.floor()) })
+    }
+
     /// What is wrong, whatever the rule is.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -212,6 +218,14 @@ impl RuleInput<'_> {
                 lag: partition.lag.lag().unwrap_or_default(),
                 stuck_for: length(estimator.frozen_for_s(partition)),
             });
+        }
+        let standstill = &estimator.standstill;
+        if let Some(waited_s) = estimator.stands_still_for_s().filter(|_| !standstill.is_expected()) {
+            let waited = length(waited_s.floor());
+            findings.push(Finding::CommitsStandStill { lag: self.lag.total, waited });
+        } else if let Some(rare_s) = standstill.rare_interval_s() {
+            let shortest = length((estimator.shortest_objective_s() + rare_s - estimator.commit_interval_s).ceil());
+            findings.push(Finding::CommitsRare { interval: length(rare_s.ceil()), shortest });
         }
         let (delays, now) = (&estimator.delays, self.now());
         if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now)) {

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::super::allowed::AllowedReplicas;
 use super::super::decision::{Candidate, CandidateVerdict, Outlook};
+use super::super::facts::Facts;
 use super::super::lag::GroupLag;
 use super::super::reason::{LagRule, Reason, RuleResult};
 use super::super::state::{LagRuleState, Recommendations};
-use super::super::units::Replicas;
+use super::super::units::{Lag, Replicas};
 use super::input::{Choice, RuleInput, RuleOutput};
 
 /// A change that is pending for longer does not hold back a scale-down: the default
@@ -27,10 +28,18 @@ pub(in crate::core) struct LagRecommendation {
 }
 
 /// What the rule recommends, within the bounds.
-pub(in crate::core) fn wanted(threshold: NonZeroU64, allowed: AllowedReplicas, lag: &GroupLag) -> LagRecommendation {
+///
+/// Between rare commits nobody knows what has been read, so what the last one left counts.
+pub(in crate::core) fn wanted(
+    threshold: NonZeroU64,
+    allowed: AllowedReplicas,
+    facts: &Facts,
+    lag: &GroupLag,
+) -> LagRecommendation {
     let threshold = threshold.get();
-    let raw = Replicas(u32::try_from(lag.total.0.div_ceil(threshold)).unwrap_or(u32::MAX));
-    let rule = LagRule { lag: lag.total, complete: lag.complete, threshold, wanted: raw };
+    let unread = Lag(facts.estimator.standstill.unread(lag.total.0));
+    let raw = Replicas(u32::try_from(unread.0.div_ceil(threshold)).unwrap_or(u32::MAX));
+    let rule = LagRule { lag: unread, complete: lag.complete, threshold, wanted: raw };
     LagRecommendation { rule, clamped: raw.clamp(allowed.floor, allowed.ceiling) }
 }
 
@@ -41,7 +50,7 @@ pub(super) fn decide(
     state: &mut LagRuleState,
     threshold: NonZeroU64,
 ) -> RuleOutput {
-    let wanted = wanted(threshold, input.allowed, input.lag);
+    let wanted = wanted(threshold, input.allowed, input.facts, input.lag);
     let rule = ByLag { input, recommendations, wanted };
     let (desired, reason) = input.scheduled(input.held().unwrap_or_else(|| rule.run(state)));
     RuleOutput {
@@ -107,6 +116,9 @@ impl ByLag<'_> {
 
     fn up(&self) -> Choice {
         let (current, window) = (self.input.current(), self.input.policy.scale_up.stabilization);
+        if let Some(reason) = self.input.nothing_committed() {
+            return (current, reason);
+        }
         let since = self.input.now().saturating_sub(window);
         let lowest = self.recommendations.lowest.extreme_since(since).unwrap_or(self.wanted.clamped);
         if lowest <= current {

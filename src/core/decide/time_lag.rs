@@ -151,6 +151,9 @@ impl Evaluation<'_> {
 
     fn up(&self, predictions: &Predictions<'_>, best: &LevelPrediction) -> Choice {
         let stay = self.input.current();
+        if let Some(reason) = self.input.nothing_committed() {
+            return (stay, reason);
+        }
         let result = RuleResult::TimeLag(self.comparison(predictions, best));
         let ceiling = &self.input.facts.estimator.ceiling;
         if let Some(waiting_for) = self.pending_change(best.replicas) {
@@ -256,13 +259,14 @@ impl Evaluation<'_> {
         let objective = self.objective.time_lag();
         let is_beyond = age_s > objective.as_secs_f64();
         *beyond_since = beyond_since.filter(|_| is_beyond);
+        let nothing_committed = self.input.nothing_committed();
         if busy {
             let beyond = if is_beyond { *beyond_since.get_or_insert(now) } else { now };
             let since = beyond.max(estimator.unsettled_at.unwrap_or(now));
             let is_due =
                 seconds_between(since, now) >= DOUBLES_AFTER_S + MEASURED_IN_COMMITS * estimator.commit_interval_s;
             // Members that have not come yet can't be measured, and more of them would not come either.
-            if is_due && self.input.awaited.is_none() {
+            if is_due && self.input.awaited.is_none() && nothing_committed.is_none() {
                 let doubled = stay.0.saturating_mul(2).min(self.input.allowed.ceiling.0);
                 let level = self.levels.allowed.iter().copied().find(|level| *level >= doubled && *level > stay.0);
                 if let Some(level) = level {
@@ -272,6 +276,9 @@ impl Evaluation<'_> {
             }
         }
         if let Some(reason) = self.forbids_scale_down() {
+            return (stay, reason);
+        }
+        if let Some(reason) = nothing_committed {
             return (stay, reason);
         }
         if busy {

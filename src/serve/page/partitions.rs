@@ -31,6 +31,8 @@ fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
             | Finding::ThroughputCeiling { .. }
             | Finding::ObjectiveUnreachable { .. }
             | Finding::ObjectiveTooShort { .. }
+            | Finding::CommitsStandStill { .. }
+            | Finding::CommitsRare { .. }
             | Finding::DataIncomplete { .. }
             | Finding::RescaleTimeout { .. } => None,
         })

@@ -135,6 +135,10 @@ pub(super) const REASONS: &[ReasonRow] = &[
     row(READING, FALSE, "KindHasNoLag", [
         "Groups of this kind do not commit offsets.", KAFKA_GROUP, "Name a group whose consumers commit.",
     ]),
+    row(READING, FALSE, "NoMembers", [
+        "The group's consumers commit without joining it, and have not committed to these topics.", KAFKA_GROUP,
+        "Correct `spec.kafka.topics`, or start the consumers.",
+    ]),
     row(READING, FALSE, "TooMany", [
         "There are more topics, partitions or members than are read.", "The message has the number.",
         "Name fewer topics in `spec.kafka`.",
@@ -294,6 +298,14 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "The message has the shortest objective that can be kept.", "`.status.model`",
         "Choose a longer objective, or poll and commit more often.",
     ]),
+    found(&["CommitsStandStill"], [
+        "The consumers hang or fail, or a sink that commits only as new records come has read them all. No replica is added for it.",
+        KAFKA_GROUP, "Look into the consumers' log. Where all was read, nothing.",
+    ]),
+    found(&["CommitsRare"], [
+        "The message has the time between commits. A sink may commit when it closes a file.", KAFKA_GROUP,
+        "Commit more often, or choose an objective that is longer than that.",
+    ]),
     found(&["DataIncomplete"], ["Nothing is scaled down meanwhile.", LAG, "What Ready says: its reason is why."]),
     found(&["RescaleTimeout"], [
         "Pods are pending, crash or start slowly, or are not in the group.", PODS, "Repair the pods.",
@@ -302,7 +314,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "The group reads slower than retention deletes.", LAG,
         "Raise the topic's `retention.ms`, or make reading faster.",
     ]),
-    row(&["CapacityUnknown", "HotPartition", "StuckPartition", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "DataIncomplete", "RescaleTimeout", "RetentionRisk"], FALSE, "Resolved", [
+    row(&["CapacityUnknown", "HotPartition", "StuckPartition", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk"], FALSE, "Resolved", [
         "It is no longer found.", "", NOTHING,
     ]),
 ];
