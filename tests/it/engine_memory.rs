@@ -196,6 +196,42 @@ fn another_pod_template_is_another_program() {
     assert_eq!(observe(&mut group, 2), None);
 }
 
+/// Twelve are needed, and there are six: what is known of a replica is enough for one jump.
+#[test]
+fn what_the_last_controller_learned_and_what_the_user_says_count_at_once() {
+    let mut learned = Group::new(6, 2_000);
+    let mut old = Engine::new(policy());
+    let workload = |group: &Group, template| Workload { template: Some(template), ..group.workload() };
+    while learned.t < 300 {
+        let observation = learned.step(720);
+        old.observe(&observation, workload(&learned, 1));
+    }
+    let hint = || Policy { capacity_hint: Some(RecordsPerSecond(100.0)), ..policy() };
+    let rows = [
+        ("restored", policy(), Some(old.save()), 1, true),
+        ("restored, another program", policy(), Some(old.save()), 2, false),
+        ("restored, another program, and what the user says", hint(), Some(old.save()), 2, true),
+        ("what the user says", hint(), None, 1, true),
+        ("nothing", policy(), None, 1, false),
+    ];
+    for (name, policy, saved, template, at_once) in rows {
+        let mut engine = Engine::new(policy);
+        if let Some(saved) = saved {
+            engine.restore(&saved).unwrap();
+        }
+        let mut group = Group::new(6, 2_000);
+        group.t = 310;
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let observation = group.step(1_100);
+            let decision = engine.observe(&observation, workload(&group, template));
+            seen.push((decision.desired.0, decision.reason.name()));
+        }
+        let expected = if at_once { (12, "ObjectiveAtRisk") } else { (6, "MeasuringCapacity") };
+        assert_eq!(seen.last(), Some(&expected), "{name}: {seen:?}");
+    }
+}
+
 /// A policy that may take one step of two replicas a minute, and sets two replicas when nothing was read for 30 s.
 fn stepwise() -> Policy {
     let two = std::num::NonZeroU32::new(2).unwrap();
