@@ -70,7 +70,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
-            "paceline.yaml:4: clusters[0].pollInterval: invalid value: string \"5x\", expected a duration, such as 90s, 5m or 1h30m",
+            "paceline.yaml:4: clusters[0].pollInterval: invalid value: string \"5x\", expected a duration, such as 90s, 5m, 1h30m or 500ms",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 10ms\n",
