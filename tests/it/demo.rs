@@ -140,7 +140,7 @@ fn demo_scales_real_consumers_up_and_down_and_compares() {
     eprintln!("{text}");
     assert!(rows.len() >= 8, "a line every ten seconds: {text}");
     assert!(rows.windows(2).all(|pair| (55..=120).contains(&(pair[1].seconds - pair[0].seconds))), "{text}");
-    for rate in [40, 160] {
+    for rate in [60, 140] {
         assert!(rows.iter().any(|row| row.arrival == rate), "{text}");
     }
     assert!(rows.iter().any(|row| row.groups[0].1 > 0), "{text}");
@@ -163,12 +163,11 @@ fn demo_scales_real_consumers_up_and_down_and_compares() {
     let ups = changes.iter().filter(|change| change.by == "Paceline" && change.to > change.from).count();
     assert_eq!(line("rescales")[1..3], [format!("({ups}").as_str(), "up,"], "{text}");
     let (arrived, read) = (number(line("records")[0]), number(line("records")[2]));
-    // 40 records/s for nine minutes, and 120 more for two of them.
-    assert!((30_000..45_000).contains(&arrived) && read > arrived / 2, "{text}");
+    // 60 records/s for nine minutes, and 80 more for two of them.
+    assert!((35_000..50_000).contains(&arrived) && read > arrived / 2, "{text}");
     let [own, keda, fixed] = ["Paceline", "KEDA + HPA", "a fixed 8"].map(line);
     // What is computed is the same everywhere, up to the time at which it ends.
     assert!((3_500..5_200).contains(&number(fixed[0])) && number(fixed[1]) == 0, "{text}");
-    assert!(number(keda[0]) > number(fixed[0]) && number(keda[1]) == 0, "{text}");
     assert!(number(own[0]) < number(fixed[0]) && number(own[0]) < number(keda[0]), "{text}");
     // How soon real processes start depends on the machine, and so may what is late.
     let kept = if number(own[1]) == 0 { "Paceline kept the objective" } else { "Paceline missed the objective" };
@@ -208,7 +207,7 @@ fn demo_serves_the_page_that_it_prints_and_the_page_follows_it() {
 fn demo_ends_at_once_with_a_summary_on_a_signal() {
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let mut demo = Demo::start(&[]);
-        let workers = demo.workers(2);
+        let workers = demo.workers(3);
         // To the process alone, not to its group: it must stop the workers itself.
         kill(Pid::from_raw(demo.process.id().cast_signed()), signal).unwrap();
         assert!(demo.process.wait(END).unwrap().success(), "{signal}: {}", demo.text());
@@ -220,7 +219,7 @@ fn demo_ends_at_once_with_a_summary_on_a_signal() {
 #[test]
 fn demo_leaves_no_worker_even_after_a_kill() {
     let demo = Demo::start(&[]);
-    let workers = demo.workers(2);
+    let workers = demo.workers(3);
     kill(Pid::from_raw(demo.process.id().cast_signed()), Signal::SIGKILL).unwrap();
     wait_until("the workers to end by themselves", END + END, || gone(&workers));
 }
