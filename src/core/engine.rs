@@ -69,6 +69,7 @@ impl Engine {
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
         let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
+        let seen = &observation.group;
         let observation = &*self.with_members_as_known(observation);
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         let schedule = self.add(observation, &lag, &sizing);
@@ -101,7 +102,7 @@ impl Engine {
             }
             (RuleState::TimeLag(_) | RuleState::LagPerReplica(_), _) => Vec::new(),
         };
-        let group = observation.group.as_ref().map_err(Clone::clone);
+        let group = seen.as_ref().map_err(Clone::clone);
         let decision = Decision {
             consumer_group: observation.consumer_group.clone(),
             at: now,

@@ -20,7 +20,7 @@ fn all_problems_of_all_files_are_told_with_their_places_and_the_rest_is_counted(
     let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
     let range = named("range").replace("minReplicas: 1", "minReplicas: 20");
     write("a.yaml", &format!("{}---\n{range}", named("a")));
-    write("b.yml", &named("b").replace("objective: 20s", "objective: 20sec"));
+    write("b.yml", &named("b").replace("objective: 60s", "objective: 20sec"));
     write(
         "c.json",
         &serde_json::to_string(&serde_saphyr::from_str::<serde_json::Value>(&named("c")).unwrap()).unwrap(),
