@@ -16,7 +16,7 @@ use crate::world::{equal, kafka, unique, wait_until};
 const SOON: Duration = Duration::from_secs(120);
 
 /// An observation of topics of a group, with 9,000 records waiting in each partition; `group` has assignor and members.
-fn observation(topics: &[(&str, u32)], group: Value) -> Value {
+fn observation(topics: &[(&str, u32)], group: &Value) -> Value {
     let partitions = |(topic, count): &(&str, u32)| -> Vec<Value> {
         let topic = (*topic).to_owned();
         (0..*count).map(|p| json!({"topic": topic, "p": p, "committed": 0, "end": 9_000, "start": 0})).collect()
@@ -60,30 +60,30 @@ fn an_application_is_bounded_by_its_tasks() {
     let rows = [
         (
             "a join, as recordings of before have it",
-            observation(&join, json!({"state": "Stable", "assignor": "stream", "members": members})),
+            observation(&join, &json!({"state": "Stable", "assignor": "stream", "members": members})),
             (1, 6, "has only 6 tasks for its members, as estimated from its topics"),
         ),
         (
             "a join whose topology is known, on KIP-1071",
             observation(
                 &join,
-                json!({"state": "Empty", "members": [], "subtopologies": [{"subtopology": "0", "topics": ["left", "right"]}]}),
+                &json!({"state": "Empty", "members": [], "subtopologies": [{"subtopology": "0", "topics": ["left", "right"]}]}),
             ),
             (1, 6, "has only 6 tasks for its members"),
         ),
         (
             "two stages without members",
-            observation(&stages, json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
+            observation(&stages, &json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
             (1, 10, "has only 10 tasks for its members"),
         ),
         (
             "two stages, four threads per replica",
-            observation(&stages, json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
+            observation(&stages, &json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
             (4, 3, "has only 10 tasks for its members (4 per replica)"),
         ),
         (
             "members with tasks and an unknown topology",
-            observation(&stages, json!({"state": "Stable", "assignor": "stream", "members": tasks})),
+            observation(&stages, &json!({"state": "Stable", "assignor": "stream", "members": tasks})),
             (1, 3, "has only 3 tasks for its members"),
         ),
     ];

@@ -28,8 +28,8 @@ impl ConnectWorker {
         let plugin = dir.join("plugins/file");
         std::fs::create_dir_all(&plugin).unwrap();
         let libs = root().join("kafka/libs");
-        let jars = std::fs::read_dir(&libs).unwrap().map(|entry| entry.unwrap().file_name());
-        let jar = jars.into_iter().find(|jar| jar.to_string_lossy().starts_with("connect-file-"));
+        let mut jars = std::fs::read_dir(&libs).unwrap().map(|entry| entry.unwrap().file_name());
+        let jar = jars.find(|jar| jar.to_string_lossy().starts_with("connect-file-"));
         let jar = jar.unwrap_or_else(|| panic!("connect-file is not in {}; `tests/run` fetches it", libs.display()));
         std::fs::copy(libs.join(&jar), plugin.join(&jar)).unwrap();
         let (port, plugins) = (ports::free(), dir.join("plugins"));
