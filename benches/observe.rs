@@ -144,5 +144,6 @@ fn description(topic: &Arc<str>, partitions: u64) -> GroupDescription {
         state: GroupState::Stable,
         assignor: Some("cooperative-sticky".to_owned()),
         members: (0..members(partitions)).map(member).collect(),
+        subtopologies: Vec::new(),
     }
 }

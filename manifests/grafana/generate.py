@@ -38,7 +38,7 @@ INFO = "paceline_scaledconsumer_info"
 BAD_IF_FALSE = "Ready|KafkaReachable|Autoscaled"
 BAD_IF_TRUE = (
     "Conflict|CertificateExpiring|HotPartition|StuckPartition|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
-    "|DataIncomplete|RescaleTimeout|RetentionRisk"
+    "|DataIncomplete|RescaleTimeout|RetentionRisk|RepartitionTopicsIgnored|ThreadsPerReplicaDiffers"
 )
 # Reasons of decisions that leave the replicas as they are.
 HOLDING = (

@@ -11,6 +11,7 @@ use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::observation::GroupState;
+use super::policy::OffsetReset;
 use super::reason::Reason;
 use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
@@ -210,6 +211,8 @@ pub struct Decision {
     pub at: Duration,
     /// What kind of group it is.
     pub kind: GroupKind,
+    /// What a partition without a commit means: as configured, or as such groups do by default.
+    pub offset_reset: OffsetReset,
     /// The lag that was seen.
     pub lag: GroupLag,
     /// The group's state.

@@ -63,7 +63,7 @@ impl Engine {
     /// An observation that was remembered already (one with the same `at`) is decided upon again, with the workload as
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
-        let lag = GroupLag::of(observation, self.policy.offset_reset);
+        let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         self.add(observation, &lag, &sizing);
         let awaited = decide::awaited(observation, workload, &sizing);
@@ -86,6 +86,7 @@ impl Engine {
             consumer_group: observation.consumer_group.clone(),
             at: now,
             kind: observation.kind,
+            offset_reset: policy.offset_reset_of(observation.kind),
             group_state: group.clone().map(|group| group.state),
             members: group.map(|group| group.members.len()),
             model,
@@ -107,7 +108,7 @@ impl Engine {
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
-        let lag = GroupLag::of(observation, self.policy.offset_reset);
+        let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
         if matches!(self.policy.rule, Rule::TimeLag(_)) {
             self.memory.state.recommendations.complete_since = None;

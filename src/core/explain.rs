@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::decision::{Candidate, CandidateVerdict, Capacity, CapacitySource, Prediction};
 use super::kind::GroupKind;
+use super::policy::OffsetReset;
 use super::printable::printable;
 use super::units::{RecordsPerSecond, grouped, short};
 use super::view::{DecisionView, LagView, PartitionView, TimeLagView};
@@ -117,7 +118,11 @@ fn lines(view: &DecisionView) -> Vec<(&'static str, String)> {
     };
     lines.push(("group", text));
     if group.kind != GroupKind::Unknown {
-        lines.push(("kind", group.kind.to_string()));
+        let start = match group.offset_reset {
+            OffsetReset::Earliest => "; without a commit it starts at the oldest record (offsetReset earliest)",
+            OffsetReset::Latest => "",
+        };
+        lines.push(("kind", format!("{}{start}", group.kind)));
     }
     lines.extend(capacity(&view.model.capacity).map(|text| ("each", text)));
     if let (Some(why), Some(assumed)) = (&view.current_replicas_unknown, view.assumed_replicas) {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::lag::{GroupLag, LagOfPartition};
+use super::printable::printable;
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
@@ -65,11 +66,25 @@ pub enum Finding {
         /// The time left, in whole seconds.
         left: Duration,
     },
+    /// An application of Kafka Streams reads repartition topics that are not looked at, so their lag does not count.
+    RepartitionTopicsIgnored {
+        /// The first of them.
+        topic: String,
+        /// How many others there are.
+        more: usize,
+    },
+    /// An application of Kafka Streams has another number of threads per process than is configured.
+    ThreadsPerReplicaDiffers {
+        /// Members of one process.
+        threads: u32,
+        /// threadsPerReplica.
+        configured: u32,
+    },
 }
 
 impl Finding {
     /// The names of all findings, which are the types of the conditions.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 11] = [
         "CapacityUnknown",
         "HotPartition",
         "StuckPartition",
@@ -79,6 +94,8 @@ impl Finding {
         "DataIncomplete",
         "RescaleTimeout",
         "RetentionRisk",
+        "RepartitionTopicsIgnored",
+        "ThreadsPerReplicaDiffers",
     ];
 
     /// The finding's name.
@@ -93,6 +110,8 @@ impl Finding {
             Self::DataIncomplete { .. } => "DataIncomplete",
             Self::RescaleTimeout { .. } => "RescaleTimeout",
             Self::RetentionRisk { .. } => "RetentionRisk",
+            Self::RepartitionTopicsIgnored { .. } => "RepartitionTopicsIgnored",
+            Self::ThreadsPerReplicaDiffers { .. } => "ThreadsPerReplicaDiffers",
         }
     }
 
@@ -104,7 +123,10 @@ impl Finding {
             | Self::RescaleTimeout { .. }
             | Self::ThroughputCeiling { .. }
             | Self::ObjectiveTooShort { .. } => true,
-            Self::CapacityUnknown | Self::ObjectiveUnreachable { .. } => is_measured && lag.complete,
+            Self::CapacityUnknown
+            | Self::ObjectiveUnreachable { .. }
+            | Self::RepartitionTopicsIgnored { .. }
+            | Self::ThreadsPerReplicaDiffers { .. } => is_measured && lag.complete,
             Self::HotPartition { partition, .. }
             | Self::StuckPartition { partition, .. }
             | Self::RetentionRisk { partition, .. } => {
@@ -154,6 +176,18 @@ impl fmt::Display for Finding {
                 f,
                 "Unread records of partition {partition} will be deleted in about {}: raise the topic's retention.ms or make reading faster.",
                 short(*left)
+            ),
+            Self::RepartitionTopicsIgnored { topic, more } => {
+                let more = if *more == 0 { String::new() } else { format!(" and {more} more") };
+                write!(
+                    f,
+                    "Kafka Streams also reads the repartition topic {}{more}, whose lag does not count. Leave spec.kafka.topics and topicPattern out to count every stage.",
+                    printable(topic)
+                )
+            }
+            Self::ThreadsPerReplicaDiffers { threads, configured } => write!(
+                f,
+                "A process of the application runs {threads} stream threads, and threadsPerReplica is {configured}. Set spec.threadsPerReplica to {threads}."
             ),
         }
     }

@@ -145,6 +145,17 @@ pub struct GroupDescription {
     pub assignor: Option<String>,
     /// The members.
     pub members: Vec<Member>,
+    /// The sub-topologies of a Kafka Streams application, where they are known: they may be known without members.
+    pub subtopologies: Vec<SubtopologySources>,
+}
+
+/// A sub-topology of Kafka Streams, which has a task per partition number of its source topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubtopologySources {
+    /// The sub-topology's id.
+    pub subtopology: String,
+    /// The topics that it reads, by name: the application's input and repartition topics.
+    pub topics: Vec<Arc<str>>,
 }
 
 /// The states of a consumer group, of the classic protocol and of KIP-848.

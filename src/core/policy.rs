@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::kind::GroupKind;
 use super::sizing::Sizing;
 use super::units::{RecordsPerSecond, Replicas};
 
@@ -18,8 +19,8 @@ pub struct Policy {
     pub bounds: Bounds,
     /// Group members that one replica runs.
     pub threads_per_replica: NonZeroU32,
-    /// What a partition without a commit means.
-    pub offset_reset: OffsetReset,
+    /// What a partition without a commit means; nothing where that follows from the kind of group.
+    pub offset_reset: Option<OffsetReset>,
     /// ScalingRules on going up.
     pub scale_up: ScalingRules,
     /// ScalingRules on going down.
@@ -44,7 +45,7 @@ impl Policy {
             rule,
             bounds,
             threads_per_replica: NonZeroU32::MIN,
-            offset_reset: OffsetReset::default(),
+            offset_reset: None,
             scale_up: ScalingRules::up(),
             scale_down: ScalingRules::down(rule),
             idle: Idle::default(),
@@ -53,6 +54,11 @@ impl Policy {
             capacity_hint: None,
             max_observation_gap: max_observation_gap(DEFAULT_POLL_INTERVAL, DEFAULT_POLL_DEADLINE),
         }
+    }
+
+    /// What a partition without a commit means for such a group.
+    pub fn offset_reset_of(&self, kind: GroupKind) -> OffsetReset {
+        self.offset_reset.unwrap_or_else(|| OffsetReset::default_of(kind))
     }
 
     /// Members and replicas, as far as the policy alone says it.
@@ -179,6 +185,24 @@ pub enum OffsetReset {
     Latest,
     /// The group starts at the oldest record.
     Earliest,
+}
+
+impl OffsetReset {
+    /// Where the consumers of such a group begin if nobody sets it. Kafka Streams and Kafka Connect set
+    /// `auto.offset.reset` to earliest (`StreamsConfig`, `Worker.baseConsumerConfigs`); Kafka's own default is latest.
+    fn default_of(kind: GroupKind) -> Self {
+        match kind {
+            GroupKind::Streams | GroupKind::ClassicStreams | GroupKind::ConnectSink => Self::Earliest,
+            GroupKind::Classic
+            | GroupKind::Consumer
+            | GroupKind::ConnectWorkers
+            | GroupKind::Share
+            | GroupKind::CommitsOnly
+            | GroupKind::NeverSeen
+            | GroupKind::Expired
+            | GroupKind::Unknown => Self::Latest,
+        }
+    }
 }
 
 /// How fast replicas may change in one direction, in the words of the HPA's `behavior` (autoscaling/v2).

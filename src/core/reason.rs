@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::lag::Anomaly;
+use super::sizing::WorkUnit;
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
@@ -46,6 +47,8 @@ pub enum Reason {
         useful_members: u32,
         /// Members that one replica runs.
         threads_per_replica: u32,
+        /// What the members share.
+        unit: WorkUnit,
     },
     /// The rule needs less than minReplicas.
     MinReplicas(RuleResult),
@@ -410,18 +413,21 @@ impl fmt::Display for Reason {
             Self::LagAboveThreshold(rule) | Self::LagBelowThreshold(rule) => sentence(f, &format!("{rule}.")),
             Self::Steady(rule) => sentence(f, &format!("{rule}.")),
             Self::MaxReplicas(rule) => sentence(f, &format!("{rule}; maxReplicas is the upper limit.")),
-            Self::PartitionBound { rule, useful_members, threads_per_replica } => {
+            Self::PartitionBound { rule, useful_members, threads_per_replica, unit } => {
                 let threads = if *threads_per_replica == 1 {
                     String::new()
                 } else {
                     format!(" of {threads_per_replica} per replica")
                 };
-                sentence(
-                    f,
-                    &format!(
-                        "{rule}, but the partitions can use only {useful_members} members{threads}; add partitions to go further."
+                let limit = match unit {
+                    WorkUnit::Partitions => format!("the partitions can use only {useful_members} members{threads}"),
+                    WorkUnit::PartitionsOfSink => format!("the partitions can use only {useful_members} tasks"),
+                    WorkUnit::StreamsTasks { is_estimate } => format!(
+                        "the application has only {useful_members} tasks{} for its members{threads}",
+                        if *is_estimate { ", as estimated from its topics," } else { "" }
                     ),
-                )
+                };
+                sentence(f, &format!("{rule}, but {limit}; add partitions to go further."))
             }
             Self::MinReplicas(rule) => sentence(f, &format!("{rule}; minReplicas is the lower limit.")),
             Self::PartitionsUnknown(rule) => {

@@ -6,7 +6,9 @@
 use std::num::NonZeroU32;
 
 use super::assignment::Assignor;
+use super::kind::GroupKind;
 use super::observation::Observation;
+use super::streams::ApplicationTasks;
 
 /// Replica counts that a decision considers at most. Between neighbours of so many the largest share differs by less
 /// than noise, and each costs a roll-out.
@@ -17,6 +19,22 @@ const MAX_LEVELS: usize = 48;
 pub struct Sizing {
     threads_per_replica: NonZeroU32,
     work: Work,
+    unit: WorkUnit,
+}
+
+/// What a group's members share, as people call it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WorkUnit {
+    /// Partitions.
+    #[default]
+    Partitions,
+    /// Partitions; the members are the tasks of a sink connector.
+    PartitionsOfSink,
+    /// Tasks of Kafka Streams.
+    StreamsTasks {
+        /// Whether how many there are is only guessed from the names of the topics.
+        is_estimate: bool,
+    },
 }
 
 /// What is shared among the members.
@@ -34,20 +52,26 @@ enum Work {
         /// The partitions that were seen of each topic, in the order of the observation.
         seen: Vec<u32>,
     },
+    /// The tasks of an application of Kafka Streams.
+    Tasks(ApplicationTasks),
 }
 
 impl Sizing {
     /// Members and replicas without any work to share.
     pub fn new(threads_per_replica: NonZeroU32) -> Self {
-        Self { threads_per_replica, work: Work::Unknown }
+        Self { threads_per_replica, work: Work::Unknown, unit: WorkUnit::Partitions }
     }
 
     /// The same for the work that was seen.
     ///
     /// Kafka's range assignor assigns each topic on its own and starts with the same member every time, so members
     /// beyond the largest topic get nothing; all other assignors of Kafka, the server's `uniform` included, assign all
-    /// topics together. A topic whose partitions are unknown counts for nothing.
+    /// topics together. A topic whose partitions are unknown counts for nothing. Kafka Streams assigns its tasks instead.
     pub fn of(threads_per_replica: NonZeroU32, observation: &Observation) -> Self {
+        if let Some(tasks) = ApplicationTasks::of(observation) {
+            let unit = WorkUnit::StreamsTasks { is_estimate: tasks.is_estimate };
+            return Self { threads_per_replica, work: Work::Tasks(tasks), unit };
+        }
         let assignor = Assignor::of(observation.group.as_ref().ok());
         let counts = || observation.topics.iter().map(|topic| topic.partitions.as_ref().ok().copied().unwrap_or(0));
         let work = Work::Partitions {
@@ -57,7 +81,14 @@ impl Sizing {
             is_complete: observation.failure.is_none() && counts().next().is_some() && counts().all(|count| count > 0),
             seen: topic_sizes(observation),
         };
-        Self { threads_per_replica, work }
+        let is_sink = observation.kind == GroupKind::ConnectSink;
+        let unit = if is_sink { WorkUnit::PartitionsOfSink } else { WorkUnit::Partitions };
+        Self { threads_per_replica, work, unit }
+    }
+
+    /// What the members share.
+    pub fn unit(&self) -> WorkUnit {
+        self.unit
     }
 
     /// Members that one replica runs.
@@ -90,6 +121,7 @@ impl Sizing {
         match &self.work {
             Work::Unknown => 0,
             Work::Partitions { useful_members, .. } => *useful_members,
+            Work::Tasks(tasks) => tasks.count,
         }
     }
 
@@ -98,6 +130,7 @@ impl Sizing {
         match &self.work {
             Work::Unknown | Work::Partitions { is_complete: false, .. } => None,
             Work::Partitions { useful_members, .. } => Some(*useful_members),
+            Work::Tasks(tasks) => tasks.is_complete.then_some(tasks.count),
         }
     }
 
@@ -106,6 +139,7 @@ impl Sizing {
         match &self.work {
             Work::Unknown => false,
             Work::Partitions { assignor, .. } => assignor.is_sticky(),
+            Work::Tasks(_) => true,
         }
     }
 
@@ -115,6 +149,7 @@ impl Sizing {
         let mut levels = match &self.work {
             Work::Unknown => Vec::new(),
             Work::Partitions { assignor, seen, .. } => assignor.levels(seen),
+            Work::Tasks(tasks) => Assignor::Cooperative.levels(&[tasks.count]),
         };
         levels.iter_mut().for_each(|members| *members = self.replicas(*members));
         levels.sort_unstable();
@@ -129,6 +164,7 @@ impl Sizing {
         let members = self.members(replicas);
         match (&self.work, present) {
             (Work::Unknown, _) => Vec::new(),
+            (Work::Tasks(tasks), present) => tasks.owners(members, present),
             (Work::Partitions { assignor, .. }, Some((owners, count))) if assignor.is_sticky() => {
                 Assignor::assign_sticky(owners, count, members)
             }
@@ -166,7 +202,8 @@ mod tests {
 
     fn levels(assignor: Assignor, seen: &[u32], threads: u32) -> Vec<u32> {
         let work = Work::Partitions { assignor, useful_members: 0, is_complete: true, seen: seen.to_vec() };
-        Sizing { threads_per_replica: NonZeroU32::new(threads).expect("not 0"), work }.levels()
+        Sizing { threads_per_replica: NonZeroU32::new(threads).expect("not 0"), work, unit: WorkUnit::Partitions }
+            .levels()
     }
 
     #[test]

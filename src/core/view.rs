@@ -15,6 +15,7 @@ use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::observation::GroupState;
+use super::policy::OffsetReset;
 use super::reason::Reason;
 use super::units::Replicas;
 
@@ -81,9 +82,12 @@ pub struct NamedMessage {
 
 /// A consumer group as its coordinator describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct GroupView {
     /// The kind of group, as in docs/groups.md.
     pub kind: GroupKind,
+    /// What a partition without a commit means: offsetReset, or where that is not set the default of such groups.
+    pub offset_reset: OffsetReset,
     /// The group's state; null where it is not known.
     pub state: Option<GroupState>,
     /// The number of members; null where it is not known.
@@ -150,6 +154,7 @@ impl DecisionView {
             observed_at_seconds: at.as_secs_f64(),
             group: GroupView {
                 kind: *kind,
+                offset_reset: decision.offset_reset,
                 state: group_state.as_ref().ok().copied(),
                 members: members.as_ref().ok().copied(),
                 unknown: members.as_ref().err().map(ToString::to_string),

@@ -4,7 +4,7 @@
 //! answers GROUP_ID_NOT_FOUND (69) for groups of another protocol, and older coordinators answer "Dead".
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::StreamExt;
@@ -19,7 +19,7 @@ use super::wire::{
     ConsumerGroupDescribe, DescribeGroups, DescribeResponse, GroupDetails, GroupMember, Request, ShareGroupDescribe,
     StreamsAssignment, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment, streams_tasks,
 };
-use crate::core::{GroupDescription, GroupKind, GroupState, Member, Task, TaskRole};
+use crate::core::{GroupDescription, GroupKind, GroupState, Member, SubtopologySources, Task, TaskRole};
 
 /// The most groups in one request. A member takes some 300 to 500 bytes in the response.
 const MAX_GROUPS_PER_REQUEST: usize = 250;
@@ -51,7 +51,12 @@ pub(super) struct DescribedGroup {
 impl DescribedGroup {
     /// A group that the coordinator does not know.
     pub(super) fn dead() -> Self {
-        let group = GroupDescription { state: GroupState::Dead, assignor: None, members: Vec::new() };
+        let group = GroupDescription {
+            state: GroupState::Dead,
+            assignor: None,
+            members: Vec::new(),
+            subtopologies: Vec::new(),
+        };
         Self { group, kind: GroupKind::NeverSeen, protocol: None }
     }
 }
@@ -232,6 +237,7 @@ impl DescriptionReader<'_> {
         let client_ids = group.members.iter().map(|member| &*member.client_id);
         let kind = kind_of_classic(&group.protocol_type, &group.assignor, client_ids);
         let is_consumer = group.protocol_type == "consumer";
+        let mut sources = SourcesByTasks::default();
         let holds = |assignment: &&[u8]| {
             // Written by the group's leader; group types other than consumers have formats of their own.
             let assignment =
@@ -242,9 +248,13 @@ impl DescriptionReader<'_> {
             } else {
                 StreamsTasks::default()
             };
-            (self.partitions(&assignment.topics), classic_tasks(&tasks))
+            let partitions = self.partitions(&assignment.topics);
+            sources.add(&tasks, &partitions);
+            (partitions, classic_tasks(&tasks))
         };
-        described(group, kind, GroupProtocol::Classic, holds)
+        let mut described = described(group, kind, GroupProtocol::Classic, holds)?;
+        described.group.subtopologies = sources.into_subtopologies();
+        Ok(described)
     }
 
     fn assigned(
@@ -273,7 +283,13 @@ impl DescriptionReader<'_> {
             partitions.dedup();
             (partitions, tasks(assignment))
         };
-        described(group, GroupKind::Streams, GroupProtocol::Streams, holds)
+        let mut described = described(group, GroupKind::Streams, GroupProtocol::Streams, holds)?;
+        let subtopologies = group.subtopologies.iter().map(|sub| SubtopologySources {
+            subtopology: sub.id.clone().into_owned(),
+            topics: sub.sources.iter().map(|topic| self.topics.name(topic)).collect(),
+        });
+        described.group.subtopologies = subtopologies.collect();
+        Ok(described)
     }
 
     fn partitions(&self, assignment: &TopicPartitions<'_>) -> Partitions {
@@ -292,19 +308,45 @@ fn described<A>(
     group: &GroupDetails<'_, A>,
     kind: GroupKind,
     protocol: GroupProtocol,
-    holds: impl Fn(&A) -> (Partitions, Vec<Task>),
+    mut holds: impl FnMut(&A) -> (Partitions, Vec<Task>),
 ) -> DescribeResult {
     let state = state(&group.state, protocol.request_name())?;
-    let member = |member: &GroupMember<'_, A>| {
+    let mut member = |member: &GroupMember<'_, A>| {
         let (assignment, tasks) = holds(&member.assignment);
         let [id, client_id, host] = [&member.id, &member.client_id, &member.host].map(|text| text.clone().into_owned());
         Member { id, client_id, host, assignment, tasks }
     };
-    let mut members: Vec<Member> = group.members.iter().map(member).collect();
+    let mut members: Vec<Member> = group.members.iter().map(&mut member).collect();
     // Brokers list members in no fixed order. Sorted, an unchanged group compares as equal.
     members.sort_by(|a, b| a.id.cmp(&b.id));
     let assignor = Some(group.assignor.clone().into_owned()).filter(|name| !name.is_empty());
-    Ok(DescribedGroup { group: GroupDescription { state, assignor, members }, kind, protocol: Some(protocol) })
+    let group = GroupDescription { state, assignor, members, subtopologies: Vec::new() };
+    Ok(DescribedGroup { group, kind, protocol: Some(protocol) })
+}
+
+/// The source topics of each sub-topology, as the assignments of a classic application show them.
+#[derive(Default)]
+struct SourcesByTasks(BTreeMap<i32, BTreeSet<Arc<str>>>);
+
+impl SourcesByTasks {
+    /// Adds a member. For each of its partitions, by topic and number, the assignment has the task that reads it
+    /// (`StreamsPartitionAssignor`); a task that reads several partitions is there as often.
+    fn add(&mut self, tasks: &StreamsTasks, partitions: &Partitions) {
+        if tasks.active.len() != partitions.len() {
+            return;
+        }
+        for ((subtopology, _), (topic, _)) in tasks.active.iter().zip(partitions) {
+            self.0.entry(*subtopology).or_default().insert(Arc::clone(topic));
+        }
+    }
+
+    fn into_subtopologies(self) -> Vec<SubtopologySources> {
+        let sources = |(id, topics): (i32, BTreeSet<Arc<str>>)| SubtopologySources {
+            subtopology: id.to_string(),
+            topics: topics.into_iter().collect(),
+        };
+        self.0.into_iter().map(sources).collect()
+    }
 }
 
 fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
@@ -327,7 +369,7 @@ fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
     tasks
 }
 
-/// As KIP-1071 writes them: there, sub-topology ids are the same numbers as text.
+/// As KIP-1071 writes them, each once: there, sub-topology ids are the same numbers as text.
 fn classic_tasks(tasks: &StreamsTasks) -> Vec<Task> {
     let roles = [(TaskRole::Active, &tasks.active), (TaskRole::Standby, &tasks.standby)];
     let task = |role, (subtopology, partition): &(i32, i32)| Task {
@@ -335,7 +377,8 @@ fn classic_tasks(tasks: &StreamsTasks) -> Vec<Task> {
         partition: *partition,
         role,
     };
-    roles.into_iter().flat_map(|(role, ids)| ids.iter().map(move |id| task(role, id))).collect()
+    let once = |ids: &[(i32, i32)]| ids.iter().copied().collect::<BTreeSet<_>>();
+    roles.into_iter().flat_map(|(role, ids)| once(ids).into_iter().map(move |id| task(role, &id))).collect()
 }
 
 /// The states of all protocols (`GroupState` of Kafka's clients).
@@ -361,6 +404,23 @@ fn state(name: &str, request: &'static str) -> Result<GroupState, RequestError> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_of_sub_topologies_follow_from_the_tasks_of_the_partitions() {
+        let [counts, left, right] = ["app-counts-repartition", "left", "right"].map(Arc::<str>::from);
+        let of = |topic: &Arc<str>, partition| (Arc::clone(topic), partition);
+        let mut sources = SourcesByTasks::default();
+        let tasks = |active: &[(i32, i32)]| StreamsTasks { active: active.to_vec(), standby: Vec::new() };
+        sources.add(&tasks(&[(1, 0), (0, 2), (0, 2)]), &vec![of(&counts, 0), of(&left, 2), of(&right, 2)]);
+        sources.add(&tasks(&[(0, 1), (0, 1)]), &vec![of(&left, 1), of(&right, 1)]);
+        // Of an assignor that says something else.
+        sources.add(&tasks(&[(0, 1)]), &vec![of(&counts, 1), of(&right, 1)]);
+        let found = sources.into_subtopologies();
+        let expected = [("0", vec![left, right]), ("1", vec![counts])];
+        let expected = expected.map(|(id, topics)| SubtopologySources { subtopology: id.to_owned(), topics });
+        assert_eq!(found, expected);
+        assert_eq!(classic_tasks(&tasks(&[(0, 2), (0, 2)])).len(), 1, "a task is there once");
+    }
 
     #[test]
     fn a_group_is_the_same_in_whatever_order_the_broker_lists_members_and_partitions() {

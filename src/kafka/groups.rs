@@ -15,9 +15,10 @@ use super::coordinators;
 use super::cycle::Cycle;
 use super::describe::{self, DescribedGroup, GroupProtocol};
 use super::errors::{ErrorSubject, RequestError, is_coordinator_moving};
+use super::kind::is_repartition_topic;
 use super::topics::Topics;
 use super::wire::error_codes as code;
-use crate::core::{GroupDescription, GroupKind, GroupState, Known, Unknown};
+use crate::core::{GroupDescription, GroupKind, GroupState, Known, SubtopologySources, Unknown};
 
 /// What to read of one group.
 pub(super) struct GroupPlan<'q> {
@@ -62,6 +63,8 @@ struct CachedGroup {
     description: Option<CachedDescription>,
     /// Its kind when it last had members: a classic group without members does not show its kind.
     kind_with_members: Option<GroupKind>,
+    /// The sub-topologies that it last showed: assignments of a classic application show them while it is stable.
+    subtopologies: Vec<SubtopologySources>,
     used_at: Instant,
 }
 
@@ -309,13 +312,19 @@ impl Groups {
             known.has_committed |= commits.has_any();
         }
         let kind = known.keep_kind(kind(plan, known, &commits, &description), &description);
+        let is_classic = matches!(kind, GroupKind::Classic | GroupKind::CommitsOnly);
+        let is_streams = is_classic
+            && description.as_ref().is_ok_and(|described| described.group.members.is_empty())
+            && commits.iter().flat_map(Commits::topics).any(|topic| is_repartition_topic(plan.group, topic));
+        let kind = if is_streams { GroupKind::ClassicStreams } else { kind };
         let commits = match commits {
             Ok(commits) if kind == GroupKind::Expired && !commits.has_any() => {
                 Err(Unknown::CommitsExpired { group: plan.group.to_owned() })
             }
             other => other,
         };
-        GroupReading { commits, description: description.map(|described| described.group), kind }
+        let description = description.map(|described| known.keep_subtopologies(described.group, kind, cycle.number));
+        GroupReading { commits, description, kind }
     }
 }
 
@@ -358,6 +367,7 @@ impl CachedGroup {
             partitions: 0,
             description: None,
             kind_with_members: None,
+            subtopologies: Vec::new(),
             used_at: Instant::now(),
         }
     }
@@ -382,6 +392,26 @@ impl CachedGroup {
             (GroupKind::Classic, Some(before @ (GroupKind::ConnectSink | GroupKind::ClassicStreams))) => before,
             (_, _) => kind,
         }
+    }
+
+    /// The description with the sub-topologies of the application; where it shows none, with those that it last showed.
+    fn keep_subtopologies(&mut self, mut group: GroupDescription, kind: GroupKind, cycle: u64) -> GroupDescription {
+        let is_streams = matches!(kind, GroupKind::Streams | GroupKind::ClassicStreams);
+        let shown = &mut group.subtopologies;
+        if !is_streams {
+            self.subtopologies.clear();
+            return group;
+        }
+        let changed_in = self.description.as_ref().map_or(cycle, |last| last.changed_in);
+        // A task that moves to another member has none for a moment (KIP-429), and its sub-topology may not be shown.
+        let is_settled = cycle.saturating_sub(changed_in) >= UNSETTLED_CYCLES;
+        let is_part = shown.iter().all(|sources| self.subtopologies.contains(sources));
+        if shown.is_empty() || (is_part && !is_settled) {
+            shown.clone_from(&self.subtopologies);
+        } else {
+            self.subtopologies.clone_from(shown);
+        }
+        group
     }
 
     /// Whether the group must be described again.

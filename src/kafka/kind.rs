@@ -12,6 +12,9 @@ const STREAM_ASSIGNOR: &str = "stream";
 /// with `connect-` unless the connector overrides it, so it is not used.
 const SINK_CLIENT: &str = "connector-consumer-";
 
+/// How the names of Kafka Streams' repartition topics end (`RepartitionTopicConfig`).
+const REPARTITION: &str = "-repartition";
+
 /// The kind of a group from its protocol type, its assignor and its members' client ids. Commits are not considered
 /// here.
 pub(super) fn kind_of_classic<'a>(
@@ -30,6 +33,13 @@ pub(super) fn kind_of_classic<'a>(
         "" if !has_members => GroupKind::CommitsOnly,
         _ => GroupKind::Unknown,
     }
+}
+
+/// Whether a topic is one through which the application of this group repartitions records
+/// (`InternalTopologyBuilder.decorateTopic`): an application's id is its group's. It tells a classic application that has no
+/// members.
+pub(super) fn is_repartition_topic(group: &str, topic: &str) -> bool {
+    topic.strip_prefix(group).is_some_and(|rest| rest.starts_with('-') && rest.ends_with(REPARTITION))
 }
 
 #[cfg(test)]
@@ -54,6 +64,19 @@ mod tests {
         for (protocol_type, assignor, client_ids, kind) in cases {
             let found = kind_of_classic(protocol_type, assignor, client_ids.iter().copied());
             assert_eq!(found, kind, "{protocol_type} {assignor} {client_ids:?}");
+        }
+    }
+
+    #[test]
+    fn repartition_topics_begin_with_the_applications_id() {
+        for (group, topic, is_one) in [
+            ("app", "app-counts-repartition", true),
+            ("app", "app-repartition", true),
+            ("app", "app2-counts-repartition", false),
+            ("app", "app-counts-changelog", false),
+            ("other", "app-counts-repartition", false),
+        ] {
+            assert_eq!(is_repartition_topic(group, topic), is_one, "{group} {topic}");
         }
     }
 }

@@ -71,7 +71,7 @@ impl Config {
                 min_replicas: Some(policy.bounds.min().0),
                 max_replicas: policy.bounds.max().map(|max| max.0),
                 threads_per_replica: Some(policy.threads_per_replica.get()),
-                offset_reset: Some(policy.offset_reset),
+                offset_reset: policy.offset_reset,
                 hints: policy.capacity_hint.map(|capacity| Hints { capacity: Some(capacity.0) }),
                 ..line
             },
@@ -140,7 +140,7 @@ fn policy(line: &ConfigLine, max_observation_gap: Duration) -> Result<Policy, Wr
     Ok(Policy {
         threads_per_replica: NonZeroU32::new(threads)
             .ok_or_else(|| Wrong::new("threads_per_replica", "is 0; a replica runs at least one member"))?,
-        offset_reset: line.offset_reset.unwrap_or_default(),
+        offset_reset: line.offset_reset,
         capacity_hint: capacity(line.hints.as_ref())?,
         max_observation_gap,
         ..Policy::new(rule(line.objective.as_ref())?, bounds)

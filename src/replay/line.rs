@@ -155,7 +155,7 @@ pub(super) struct PartitionLine<'a> {
 }
 
 /// The group, or why it is not known.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct GroupLine<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) state: Option<GroupState>,
@@ -163,8 +163,20 @@ pub(super) struct GroupLine<'a> {
     pub(super) assignor: Option<Text<'a>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub(super) members: Option<Vec<MemberLine<'a>>>,
+    /// Of an application of Kafka Streams.
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) subtopologies: Vec<SubtopologyLine<'a>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<ReadFailure>,
+}
+
+/// A sub-topology of Kafka Streams and the topics that it reads.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct SubtopologyLine<'a> {
+    #[serde(borrow)]
+    pub(super) subtopology: Text<'a>,
+    #[serde(borrow)]
+    pub(super) topics: Vec<Text<'a>>,
 }
 
 /// One member of the group.

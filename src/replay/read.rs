@@ -16,8 +16,8 @@ use super::line::{
 use super::unknown::ReadFailure;
 use super::{VERSION, Wrong};
 use crate::core::{
-    GroupDescription, Known, Member, Observation, Offset, PartitionObservation, Replicas, Task, TopicConfig,
-    TopicObservation, Unknown, Workload,
+    GroupDescription, Known, Member, Observation, Offset, PartitionObservation, Replicas, SubtopologySources, Task,
+    TopicConfig, TopicObservation, Unknown, Workload,
 };
 
 /// The longest line, in bytes: enough for all fields of 100,000 partitions.
@@ -300,7 +300,11 @@ fn group(
         members.push(member(line, names, i)?);
     }
     let assignor = line.assignor.map(|assignor| assignor.0.into_owned());
-    Ok(Ok(GroupDescription { state, assignor, members }))
+    let subtopologies = line.subtopologies.into_iter().map(|line| SubtopologySources {
+        subtopology: line.subtopology.0.into_owned(),
+        topics: line.topics.iter().map(|topic| names.arc(&topic.0)).collect(),
+    });
+    Ok(Ok(GroupDescription { state, assignor, members, subtopologies: subtopologies.collect() }))
 }
 
 fn member(line: MemberLine<'_>, names: &mut KnownTopicNames, i: usize) -> Result<Member, Wrong> {

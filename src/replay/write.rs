@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::config::Config;
 use super::line::{
-    Assigned, DECISION, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine, TaskLine,
-    Text, TopicConfigLine, TopicLine,
+    Assigned, DECISION, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine,
+    SubtopologyLine, TaskLine, Text, TopicConfigLine, TopicLine,
 };
 use super::unknown::ReadFailure;
 use crate::core::{
     Decision, DecisionView, GroupDescription, GroupState, Known, Member, Observation, Offset, PartitionObservation,
-    Task, TopicConfig, TopicObservation, Workload,
+    SubtopologySources, Task, TopicConfig, TopicObservation, Workload,
 };
 
 /// A decision as a line.
@@ -115,6 +115,11 @@ fn task(task: &Task) -> TaskLine<'_> {
     TaskLine { subtopology: task.subtopology.as_str().into(), partition: task.partition, role: task.role }
 }
 
+fn subtopology(sources: &SubtopologySources) -> SubtopologyLine<'_> {
+    let topics = sources.topics.iter().map(|topic| Text::from(&**topic)).collect();
+    SubtopologyLine { subtopology: sources.subtopology.as_str().into(), topics }
+}
+
 fn number(offset: Offset) -> i64 {
     i64::try_from(offset.get()).unwrap_or(i64::MAX)
 }
@@ -125,11 +130,10 @@ fn group(group: &Known<GroupDescription>) -> GroupLine<'_> {
             state: Some(group.state),
             assignor: group.assignor.as_deref().map(Text::from),
             members: Some(group.members.iter().map(|it| member(it, group.state)).collect()),
+            subtopologies: group.subtopologies.iter().map(subtopology).collect(),
             error: None,
         },
-        Err(reason) => {
-            GroupLine { state: None, assignor: None, members: None, error: Some(ReadFailure(reason.clone())) }
-        }
+        Err(reason) => GroupLine { error: Some(ReadFailure(reason.clone())), ..GroupLine::default() },
     }
 }
 

@@ -119,6 +119,7 @@ impl SimulatedPoller {
             state,
             assignor: Some(self.assignor.clone()).filter(|_| !group.members.is_empty()),
             members: group.members.iter().map(member).collect(),
+            subtopologies: Vec::new(),
         })
     }
 

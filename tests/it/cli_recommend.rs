@@ -87,7 +87,7 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
         "name": group, "namespace": null, "consumerGroup": group, "topics": [topic], "partitionCount": 3,
         "currentReplicas": 1, "desiredReplicas": 3, "isChange": true, "polls": 1,
         "reason": {"name": "LagAboveThreshold", "message": "A lag of 900 at 300 per replica needs 3."},
-        "group": {"kind": it["group"]["kind"], "state": "Empty", "members": 0, "unknown": null},
+        "group": {"kind": it["group"]["kind"], "offsetReset": "latest", "state": "Empty", "members": 0, "unknown": null},
     });
     for (key, value) in expected.as_object().unwrap() {
         assert_eq!(&it[key], value, "{key}: {it:#}");

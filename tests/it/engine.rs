@@ -252,7 +252,7 @@ fn a_group_without_commits_does_not_look_idle_and_is_activated_by_arrivals() {
         ],
     );
     let mut earliest = policy(10, 0, None);
-    earliest.offset_reset = OffsetReset::Earliest;
+    earliest.offset_reset = Some(OffsetReset::Earliest);
     check("earliest: all that is there waits", earliest, vec![Poll(0, none(15), 0, 2, "Activated")]);
 }
 

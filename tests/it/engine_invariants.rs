@@ -163,7 +163,7 @@ proptest! {
     #[test]
     fn what_is_not_known_takes_nothing_away(policy in policies(), earliest in any::<bool>(), events in events()) {
         let offset_reset = if earliest { OffsetReset::Earliest } else { OffsetReset::Latest };
-        let policy = Policy { offset_reset, ..policy };
+        let policy = Policy { offset_reset: Some(offset_reset), ..policy };
         run(&policy, &events, |seen, decision| {
             let now = &seen[seen.len() - 1];
             let to_the_max = policy.bounds.max().is_some_and(|max| decision.current() > max);

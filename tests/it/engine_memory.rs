@@ -74,6 +74,7 @@ impl Group {
                 state: GroupState::Stable,
                 assignor: Some("cooperative-sticky".to_owned()),
                 members: (0..self.members).map(member).collect(),
+                subtopologies: Vec::new(),
             }),
         }
     }

@@ -94,7 +94,7 @@ fn a_group_that_was_never_seen_can_start() {
         ..uncommitted(12, 9_000).described(GroupState::Dead, 0).observe(t)
     };
     for latest in policies(0, Some(6)) {
-        let earliest = Policy { offset_reset: OffsetReset::Earliest, ..latest.clone() };
+        let earliest = Policy { offset_reset: Some(OffsetReset::Earliest), ..latest.clone() };
         assert_eq!(
             hour(&Policy { bounds: Bounds::new(2, None).unwrap(), ..latest.clone() }, 0, silent).0,
             2,
@@ -104,7 +104,7 @@ fn a_group_that_was_never_seen_can_start() {
         assert!(hour(&latest, 0, never).0 > 0, "records arrive");
         assert!(hour(&earliest, 0, silent).0 > 0, "records are kept, and it will begin with the first");
     }
-    let earliest = Policy { offset_reset: OffsetReset::Earliest, ..policy(20_000, 1, Some(12)) };
+    let earliest = Policy { offset_reset: Some(OffsetReset::Earliest), ..policy(20_000, 1, Some(12)) };
     assert_eq!(hour(&earliest, 1, silent).0, 6, "108,000 records at 20,000 a replica");
 }
 

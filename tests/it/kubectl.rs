@@ -168,7 +168,10 @@ async fn explain_has_a_sentence_for_each_field_with_its_unit_and_default() {
             "spec",
             &["Default: timeLag with an objective of 60s.", "in records/s, until it is measured", "Default: Scale."][..],
         ),
-        ("spec.kafka", &["Default: latest.", "Default: read_uncommitted.", "as host:port,host:port"]),
+        (
+            "spec.kafka",
+            &["Default: earliest for Kafka Streams", "Default: read_uncommitted.", "as host:port,host:port"],
+        ),
         ("spec.policy.timeLag", &["A duration such as 90s, 5m or 1h30m. Default: 60s."]),
         ("spec.behavior.scaleDown", &["in seconds", "Default: 300 with lagPerReplica"]),
         ("spec.scaleTargetRef", &["Default: apps/v1.", "Default: Deployment."]),

@@ -58,6 +58,7 @@ mod otlp;
 mod page;
 mod replay;
 mod simulate;
+mod streams;
 mod tidy;
 mod tidy_imports;
 mod time_lag;

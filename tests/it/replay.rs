@@ -9,8 +9,8 @@ use std::time::Duration;
 use jsonschema::Validator;
 use paceline::core::{
     Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
-    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Task, TaskRole, TopicConfig,
-    TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
+    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, SubtopologySources, Task, TaskRole,
+    TopicConfig, TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
 };
 use paceline::replay::{Config, ObservationReader, ObservationRecorder, PolicySource, write_decision};
 use serde_json::{Value, json};
@@ -351,6 +351,7 @@ fn observations() -> Vec<(Observation, Workload)> {
                     tasks: Vec::new(),
                 },
             ],
+            subtopologies: Vec::new(),
         }),
         kind: GroupKind::Classic,
     };
@@ -381,6 +382,8 @@ fn observations() -> Vec<(Observation, Workload)> {
         let task = |partition, role| Task { subtopology: "0".into(), partition, role };
         it.group.as_mut().unwrap().members[0].tasks =
             vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];
+        it.group.as_mut().unwrap().subtopologies =
+            vec![SubtopologySources { subtopology: "0".into(), topics: vec![Arc::clone(&bills), Arc::clone(&orders)] }];
     });
     step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));

@@ -78,6 +78,7 @@ impl Group {
             state,
             assignor: Some("cooperative-sticky".to_owned()),
             members: (0..members).map(member).collect(),
+            subtopologies: Vec::new(),
         });
         self
     }

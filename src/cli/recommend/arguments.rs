@@ -107,9 +107,10 @@ pub(super) struct GroupPolicy {
     /// Group members that one replica runs.
     #[arg(long, value_name = "N", default_value = "1", requires = "group")]
     pub(super) threads_per_replica: std::num::NonZeroU32,
-    /// Where the group starts in a partition without a commit: the consumers' auto.offset.reset.
-    #[arg(long, default_value = "latest", value_parser = offset_reset(), requires = "group")]
-    pub(super) offset_reset: OffsetReset,
+    /// Where the group starts in a partition without a commit: the consumers' auto.offset.reset. Default: earliest for Kafka
+    /// Streams and sinks of Kafka Connect, latest for others.
+    #[arg(long, value_parser = offset_reset(), requires = "group")]
+    pub(super) offset_reset: Option<OffsetReset>,
     /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins.
     #[arg(long, default_value = "read_uncommitted", value_parser = isolation_level(), requires = "group")]
     pub(super) isolation_level: IsolationLevel,

@@ -13,6 +13,7 @@ use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
 use super::super::reason::{Reason, RuleResult};
 use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
+use super::super::streams::{threads_per_process, unobserved_repartition_topics};
 use super::super::units::{RecordsPerSecond, Replicas, short};
 use super::behavior::{Direction, limit};
 
@@ -97,7 +98,7 @@ impl RuleInput<'_> {
 
     /// Records that arrived where the group has no commit, and that it will read, since the workload was last above zero.
     pub(super) fn arrived_without_commit(&self) -> u64 {
-        match self.policy.offset_reset {
+        match self.policy.offset_reset_of(self.observation.kind) {
             OffsetReset::Latest => self.facts.arrived_without_commit,
             OffsetReset::Earliest => 0,
         }
@@ -129,6 +130,7 @@ impl RuleInput<'_> {
                 rule: result.clone(),
                 useful_members,
                 threads_per_replica: self.sizing.threads_per_replica().get(),
+                unit: self.sizing.unit(),
             },
         })
     }
@@ -171,6 +173,21 @@ impl RuleInput<'_> {
         target.max(limit.min(current))
     }
 
+    /// What is wrong with how an application of Kafka Streams is looked at.
+    fn streams_findings(&self) -> impl Iterator<Item = Finding> {
+        let topics = unobserved_repartition_topics(self.observation);
+        let ignored = topics
+            .first()
+            .map(|topic| Finding::RepartitionTopicsIgnored { topic: (*topic).to_owned(), more: topics.len() - 1 });
+        let configured = self.sizing.threads_per_replica().get();
+        let is_complete = self.awaited.is_none();
+        let threads = threads_per_process(self.observation);
+        // While members come and go, a process may have fewer than it runs, and never more.
+        let differs = threads.filter(|threads| *threads > configured || (*threads < configured && is_complete));
+        let threads = differs.map(|threads| Finding::ThreadsPerReplicaDiffers { threads, configured });
+        ignored.into_iter().chain(threads)
+    }
+
     /// What is wrong, whatever the rule is.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -195,6 +212,7 @@ impl RuleInput<'_> {
         if let Some(throughput) = estimator.ceiling.throughput() {
             findings.push(Finding::ThroughputCeiling { throughput: RecordsPerSecond(throughput) });
         }
+        findings.extend(self.streams_findings());
         findings
     }
 }

@@ -106,6 +106,7 @@ impl TestGroup {
                 state,
                 assignor: Some("roundrobin".to_owned()),
                 members: (0..self.working).map(member).collect(),
+                subtopologies: Vec::new(),
             }),
         }
     }

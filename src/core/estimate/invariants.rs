@@ -84,7 +84,12 @@ fn observe(t: i64, offsets: &[(u64, u64)], step: &TestedPoll) -> Observation {
             config: None,
         }],
         partitions: seen.collect(),
-        group: Ok(GroupDescription { state: step.state, assignor: None, members: vec![member] }),
+        group: Ok(GroupDescription {
+            state: step.state,
+            assignor: None,
+            members: vec![member],
+            subtopologies: Vec::new(),
+        }),
         kind: GroupKind::Classic,
     }
 }

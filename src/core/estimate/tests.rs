@@ -16,6 +16,7 @@ fn observe(estimator: &mut Estimator, seconds: u64, topic: (&str, &str), members
         state: GroupState::Stable,
         assignor: None,
         members: members.iter().map(member).collect(),
+        subtopologies: Vec::new(),
     });
     let observation = Observation {
         consumer_group: "shop".to_owned(),

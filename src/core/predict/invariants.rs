@@ -63,8 +63,12 @@ fn sizing(assignor: &str, threads: u32, partitions: usize) -> Sizing {
         high_watermark: None,
         last_stable: None,
     });
-    let group =
-        GroupDescription { state: GroupState::Stable, assignor: Some(assignor.to_owned()), members: Vec::new() };
+    let group = GroupDescription {
+        state: GroupState::Stable,
+        assignor: Some(assignor.to_owned()),
+        members: Vec::new(),
+        subtopologies: Vec::new(),
+    };
     let observation = Observation {
         consumer_group: "orders".to_owned(),
         at: Duration::ZERO,

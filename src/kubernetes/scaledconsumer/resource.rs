@@ -280,9 +280,10 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = r"^[0-9]+(-[0-9]+)?(,[0-9]+(-[0-9]+)?)*$"))]
     pub partitions: Option<String>,
-    /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is. Default: latest.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub offset_reset: OffsetReset,
+    /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is. Default: earliest for Kafka Streams and sink connectors of Kafka Connect, latest for others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "OffsetReset")]
+    pub offset_reset: Option<OffsetReset>,
     /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins. Default: read_uncommitted.
     #[serde(default, skip_serializing_if = "is_default")]
     pub isolation_level: IsolationLevel,

@@ -34,7 +34,10 @@ impl ConsumerRow {
     pub(super) fn new(entry: Arc<Entry>, conditions: Vec<ConditionState>, shown: usize) -> Self {
         let undecided = entry.snapshot.as_ref().zip(entry.spec.as_ref());
         let undecided = undecided.filter(|(snapshot, _)| snapshot.decision().is_none());
-        let undecided = undecided.map(|(snapshot, spec)| GroupLag::of(&snapshot.observation, spec.policy.offset_reset));
+        let undecided = undecided.map(|(snapshot, spec)| {
+            let seen = &snapshot.observation;
+            GroupLag::of(seen, spec.policy.offset_reset_of(seen.kind))
+        });
         Self { entry, conditions, undecided, shown }
     }
 

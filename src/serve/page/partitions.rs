@@ -32,7 +32,9 @@ fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
             | Finding::ObjectiveUnreachable { .. }
             | Finding::ObjectiveTooShort { .. }
             | Finding::DataIncomplete { .. }
-            | Finding::RescaleTimeout { .. } => None,
+            | Finding::RescaleTimeout { .. }
+            | Finding::RepartitionTopicsIgnored { .. }
+            | Finding::ThreadsPerReplicaDiffers { .. } => None,
         })
         .collect()
 }

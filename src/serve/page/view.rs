@@ -287,9 +287,10 @@ impl ConsumerSummary {
         let lag = match (&view, snapshot, spec) {
             (Some(view), _, _) => Some(view.lag.clone()),
             // The target can't be read, but Kafka can.
-            (None, Some(snapshot), Some(spec)) => {
-                Some(LagView::from(&GroupLag::of(&snapshot.observation, spec.policy.offset_reset)))
-            }
+            (None, Some(snapshot), Some(spec)) => Some(LagView::from(&GroupLag::of(
+                &snapshot.observation,
+                spec.policy.offset_reset_of(snapshot.observation.kind),
+            ))),
             (None, _, _) => None,
         };
         let model = decision.map(|decision| &decision.model);

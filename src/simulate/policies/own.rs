@@ -29,7 +29,7 @@ impl PacelineEngine {
         let mut policy = Policy::new(rule, bounds);
         policy.threads_per_replica =
             NonZeroU32::new(scenario.members.threads_per_replica).unwrap_or(policy.threads_per_replica);
-        policy.offset_reset = scenario.members.offset_reset;
+        policy.offset_reset = Some(scenario.members.offset_reset);
         policy.capacity_hint = settings.capacity_hint.map(RecordsPerSecond);
         let interval = scenario.polls.interval;
         policy.max_observation_gap = max_observation_gap(interval, default_poll_deadline(interval));

@@ -19,7 +19,7 @@ mod node;
 pub(crate) mod old;
 pub(crate) mod reader;
 pub(crate) mod security;
-mod tools;
+pub(crate) mod tools;
 
 /// A broker with its ports and its data, running or stopped.
 #[derive(Debug)]

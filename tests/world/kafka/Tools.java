@@ -42,6 +42,7 @@ import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
 import org.apache.kafka.streams.kstream.Materialized;
+import org.apache.kafka.streams.kstream.Repartitioned;
 import org.apache.kafka.streams.state.Stores;
 
 /**
@@ -359,13 +360,20 @@ public final class Tools {
     // --- Groups of kinds that librdkafka can't make --------------------------------------------------------------------
 
     /**
-     * Counts the records of "topic" by their values: two sub-topologies with a repartition topic between them. "protocol" is
-     * classic or streams (KIP-1071).
+     * Counts the records of "topics" by their values: two sub-topologies with a repartition topic between them, which has
+     * "repartition" partitions, or as many as the largest of the topics. "protocol" is classic or streams (KIP-1071); an
+     * application may have several instances.
      */
     private static JsonNode startStreams(JsonNode request) {
         StreamsBuilder builder = new StreamsBuilder();
-        builder.<byte[], byte[]>stream(request.get("topic").asText())
-                .groupBy((key, value) -> value)
+        Repartitioned<byte[], byte[]> repartitioned = Repartitioned.as("by-value");
+        if (request.hasNonNull("repartition")) {
+            repartitioned = repartitioned.withNumberOfPartitions(request.get("repartition").asInt());
+        }
+        builder.<byte[], byte[]>stream(strings(request.get("topics")))
+                .selectKey((key, value) -> value)
+                .repartition(repartitioned)
+                .groupByKey()
                 .count(Materialized.as(Stores.inMemoryKeyValueStore("counts")));
         String application = request.get("group").asText();
         Properties properties = properties(request);
@@ -378,7 +386,7 @@ public final class Tools {
         properties.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         KafkaStreams streams = new KafkaStreams(builder.build(), properties);
         streams.start();
-        RUNNING.put(application, () -> streams.close(
+        RUNNING.put(application + request.get("instance").asText(), () -> streams.close(
                 new KafkaStreams.CloseOptions().leaveGroup(true).timeout(Duration.ofMillis(TIMEOUT_MS))));
         return JSON.createObjectNode();
     }

@@ -299,7 +299,15 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "The group reads slower than retention deletes.", LAG,
         "Raise the topic's `retention.ms`, or make reading faster.",
     ]),
-    row(&["CapacityUnknown", "HotPartition", "StuckPartition", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "DataIncomplete", "RescaleTimeout", "RetentionRisk"], FALSE, "Resolved", [
+    found(&["RepartitionTopicsIgnored"], [
+        "`spec.kafka` selects topics, and repartition topics of the application are not among them.", LAG,
+        "Leave `topics` and `topicPattern` out, so that every stage counts.",
+    ]),
+    found(&["ThreadsPerReplicaDiffers"], [
+        "`num.stream.threads` of the application is another number.", "The message has it.",
+        "Set `threadsPerReplica` to `num.stream.threads`.",
+    ]),
+    row(&["CapacityUnknown", "HotPartition", "StuckPartition", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers"], FALSE, "Resolved", [
         "It is no longer found.", "", NOTHING,
     ]),
 ];

@@ -176,12 +176,27 @@ impl Clients {
     /// (KIP-1071). Its group has the application's name; it has two sub-topologies, thus twice the topic's partitions as tasks.
     #[track_caller]
     pub(crate) fn start_streams(&self, protocol: &str, application: &str, topic: &str, threads: u32) -> Running {
-        let directory = run_dir().join("streams");
+        let topics = &[topic];
+        self.start_instance(&StreamsInstance {
+            protocol,
+            application,
+            instance: "",
+            topics,
+            repartition: None,
+            threads,
+        })
+    }
+
+    /// Starts an instance of a Kafka Streams application.
+    #[track_caller]
+    pub(crate) fn start_instance(&self, started: &StreamsInstance<'_>) -> Running {
+        let StreamsInstance { protocol, application, instance, topics, repartition, threads } = started;
         let arguments = json!({
-            "group": application, "topic": topic, "protocol": protocol, "threads": threads, "directory": directory,
+            "group": application, "topics": topics, "protocol": protocol, "threads": threads, "instance": instance,
+            "repartition": repartition, "directory": run_dir().join("streams").join(instance),
         });
         self.tool("start-streams", &arguments);
-        Running { group: application.to_owned() }
+        Running { group: format!("{application}{instance}") }
     }
 
     /// Starts a member of a share group (KIP-932), which accepts every record.
@@ -190,6 +205,22 @@ impl Clients {
         self.tool("start-share", &json!({"group": group, "topic": topic}));
         Running { group: group.to_owned() }
     }
+}
+
+/// An instance of a Kafka Streams application that counts the records of some topics by value, read together by one
+/// sub-topology, behind a repartition topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StreamsInstance<'a> {
+    /// `classic` or `streams` (KIP-1071).
+    pub(crate) protocol: &'a str,
+    /// Its id, which is the group's.
+    pub(crate) application: &'a str,
+    /// Tells instances of one application apart.
+    pub(crate) instance: &'a str,
+    pub(crate) topics: &'a [&'a str],
+    /// Partitions of the repartition topic; as many as the largest topic has where absent.
+    pub(crate) repartition: Option<u32>,
+    pub(crate) threads: u32,
 }
 
 /// A member of a group in the Java process. Dropping it stops it, and it leaves its group.

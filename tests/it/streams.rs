@@ -1,0 +1,221 @@
+//! Kafka Streams: the bound of an application is its number of tasks, in `replay` and with a real application on the real
+//! Kafka.
+
+use std::time::Duration;
+
+use paceline::core::*;
+use serde_json::{Value, json};
+
+use crate::story::{Seen, lags, policy};
+use crate::world::command::{paceline, run, run_with_stdin};
+use crate::world::kafka::reader::{Reader, named};
+use crate::world::kafka::tools::StreamsInstance;
+use crate::world::{equal, kafka, unique, wait_until};
+
+/// Kafka Streams takes some seconds to start and to rebalance, and more on a slow machine.
+const SOON: Duration = Duration::from_secs(120);
+
+/// An observation of topics of a group, with 9,000 records waiting in each partition; `group` has assignor and members.
+fn observation(topics: &[(&str, u32)], group: &Value) -> Value {
+    let partitions = |(topic, count): &(&str, u32)| -> Vec<Value> {
+        let topic = (*topic).to_owned();
+        (0..*count).map(|p| json!({"topic": topic, "p": p, "committed": 0, "end": 9_000, "start": 0})).collect()
+    };
+    json!({
+        "type": "observation", "t": 0.0, "errors": [],
+        "partitions": topics.iter().flat_map(partitions).collect::<Vec<_>>(),
+        "group": group, "deployment": {"spec": 2, "replicas": 2, "ready": 2},
+    })
+}
+
+/// The only decision on an observation, with an objective that no number of replicas reaches.
+fn decide(threads: u32, observation: &Value) -> Value {
+    let config = json!({
+        "type": "config", "version": 1, "objective": {"lag_per_replica": 100}, "min_replicas": 1, "poll_s": 10,
+        "threads_per_replica": threads,
+    });
+    let ended = run_with_stdin(&mut paceline(&["replay"]), &format!("{config}\n{observation}\n"));
+    assert_eq!(ended.code, 0, "{ended:?}");
+    ended.json()
+}
+
+fn member(id: &str, partitions: &[&str], tasks: &[(&str, i32, &str)]) -> Value {
+    let task = |(subtopology, partition, role): &(&str, i32, &str)| json!({"subtopology": subtopology, "partition": partition, "role": role});
+    json!({"id": id, "partitions": partitions, "tasks": tasks.iter().map(task).collect::<Vec<_>>()})
+}
+
+#[test]
+fn an_application_is_bounded_by_its_tasks() {
+    let even = ["left-0", "left-2", "left-4", "right-0", "right-2", "right-4"];
+    let odd = ["left-1", "left-3", "left-5", "right-1", "right-3", "right-5"];
+    let join = [("left", 6), ("right", 6)];
+    let members = json!([member("m0", &even, &[]), member("m1", &odd, &[])]);
+    let stages = [("app-by-value-repartition", 4), ("in", 6)];
+    let subtopologies =
+        json!([{"subtopology": "0", "topics": ["in"]}, {"subtopology": "1", "topics": ["app-by-value-repartition"]}]);
+    let tasks = json!([
+        member("m0", &[], &[("0", 0, "active"), ("0", 1, "active"), ("0", 5, "standby")]),
+        member("m1", &[], &[("1", 0, "active"), ("0", 2, "warmup")]),
+    ]);
+    let rows = [
+        (
+            "a join, as recordings of before have it",
+            observation(&join, &json!({"state": "Stable", "assignor": "stream", "members": members})),
+            (1, 6, "has only 6 tasks, as estimated from its topics, for its members"),
+        ),
+        (
+            "a join whose topology is known, on KIP-1071",
+            observation(
+                &join,
+                &json!({"state": "Empty", "members": [], "subtopologies": [{"subtopology": "0", "topics": ["left", "right"]}]}),
+            ),
+            (1, 6, "has only 6 tasks for its members"),
+        ),
+        (
+            "two stages without members",
+            observation(&stages, &json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
+            (1, 10, "has only 10 tasks for its members"),
+        ),
+        (
+            "two stages, four threads per replica",
+            observation(&stages, &json!({"state": "Empty", "members": [], "subtopologies": subtopologies})),
+            (4, 3, "has only 10 tasks for its members of 4 per replica"),
+        ),
+        (
+            "members with tasks and an unknown topology",
+            observation(&stages, &json!({"state": "Stable", "assignor": "stream", "members": tasks})),
+            (1, 3, "has only 3 tasks for its members"),
+        ),
+    ];
+    for (name, mut observation, (threads, replicas, sentence)) in rows {
+        if observation["group"]["assignor"].is_null() {
+            observation["kind"] = json!("streams");
+        }
+        let decision = decide(threads, &observation);
+        assert_eq!(decision["desiredReplicas"], replicas, "{name}: {decision:#}");
+        assert_eq!(decision["reason"]["name"], "PartitionBound", "{name}: {decision:#}");
+        let message = decision["reason"]["message"].as_str().unwrap();
+        assert!(message.contains(sentence), "{name}: {message}");
+    }
+}
+
+/// A group that has never committed in its two partitions of 100 records each.
+fn without_commits(kind: GroupKind) -> Observation {
+    let seen = || Seen { committed: -1, start: 0, end: 100 };
+    let group = lags(&[0, 0]).with(0, seen()).with(1, seen()).described(GroupState::Stable, 1);
+    Observation { kind, ..group.observe(0) }
+}
+
+#[test]
+fn streams_and_connect_begin_at_the_oldest_record_unless_the_spec_says_otherwise() {
+    let set = |offset_reset| Policy { offset_reset, ..policy(50, 1, None) };
+    let rows = [
+        (GroupKind::Streams, None, 200),
+        (GroupKind::ClassicStreams, None, 200),
+        (GroupKind::ConnectSink, None, 200),
+        (GroupKind::Classic, None, 0),
+        (GroupKind::Streams, Some(OffsetReset::Latest), 0),
+        (GroupKind::Classic, Some(OffsetReset::Earliest), 200),
+    ];
+    for (kind, offset_reset, lag) in rows {
+        let decision = Engine::new(set(offset_reset)).observe(&without_commits(kind), Workload::of(1));
+        assert_eq!(decision.lag.total, Lag(lag), "{kind} {offset_reset:?}");
+        let view = DecisionView::of(&decision);
+        let said = explain(&view).lines.iter().any(|(_, text)| text.contains("starts at the oldest record"));
+        assert_eq!((view.group.offset_reset == OffsetReset::Earliest, said), (lag > 0, lag > 0), "{kind}");
+    }
+}
+
+#[test]
+fn what_does_not_fit_an_application_is_found() {
+    let mut seen = without_commits(GroupKind::Streams);
+    let group = seen.group.as_mut().unwrap();
+    let member = group.members.remove(0);
+    group.members = ["app-1-StreamThread-1-consumer", "app-1-StreamThread-2-consumer"]
+        .map(|client| Member { client_id: client.into(), id: client.into(), ..member.clone() })
+        .to_vec();
+    group.subtopologies = vec![
+        SubtopologySources { subtopology: "0".into(), topics: vec!["orders".into()] },
+        SubtopologySources { subtopology: "1".into(), topics: vec!["app-sums-repartition".into()] },
+    ];
+    let decision = Engine::new(policy(50, 1, None)).observe(&seen, Workload::of(1));
+    let texts: Vec<String> = decision.findings.iter().map(ToString::to_string).collect();
+    let has = |text: &str| texts.iter().any(|found| found.contains(text));
+    assert!(has("the repartition topic app-sums-repartition, whose lag does not count"), "{texts:?}");
+    assert!(has("runs 2 stream threads, and threadsPerReplica is 1"), "{texts:?}");
+    let fitting = Policy { threads_per_replica: 2.try_into().unwrap(), ..policy(50, 1, None) };
+    let decision = Engine::new(fitting).observe(&seen, Workload::of(1));
+    assert!(!decision.findings.iter().any(|finding| finding.name() == "ThreadsPerReplicaDiffers"));
+}
+
+/// Two instances of three threads each: six members for five tasks, of which one reads two topics together.
+#[test]
+fn a_real_application_never_gets_more_members_than_tasks() {
+    const RECORDS: u64 = 300;
+    let kafka = kafka();
+    for protocol in ["classic", "streams"] {
+        let [left, right, application] = ["left", "right", "app"].map(unique);
+        for topic in [&left, &right] {
+            kafka.create_topic(topic, 3);
+        }
+        let started = StreamsInstance {
+            protocol,
+            application: &application,
+            instance: "-1",
+            topics: &[&left, &right],
+            repartition: Some(2),
+            threads: 3,
+        };
+        let first = kafka.start_instance(&started);
+        let second = kafka.start_instance(&StreamsInstance { instance: "-2", ..started });
+        for topic in [&left, &right] {
+            kafka.produce_to_all(topic, 3, RECORDS);
+        }
+        let all = GroupQuery { topics: TopicSelection::OfGroup, ..named(&application, &left) };
+        let mut reader = Reader::of(&kafka.bootstrap());
+        let mut engine = Engine::new(policy(1, 1, None));
+        // Six members have joined, and every stage has been read to its end.
+        let observe = |reader: &mut Reader| {
+            let seen = reader.poll_one(&all);
+            let group = seen.group.as_ref().map_err(ToString::to_string)?;
+            let tasks = group.members.iter().flat_map(|member| &member.tasks);
+            let active = tasks.filter(|task| task.role == TaskRole::Active).count();
+            let lag = GroupLag::of(&seen, OffsetReset::Earliest);
+            equal(&(group.state, group.members.len(), active), &(GroupState::Stable, 6, 5))?;
+            equal(&(seen.topics.len(), lag.complete, lag.total), &(3, true, Lag(0)))?;
+            Ok::<_, String>(seen)
+        };
+        let seen = wait_until(protocol, SOON, || observe(&mut reader));
+        let decision = engine.observe(&seen, Workload::of(2));
+        assert_eq!(decision.model.useful_members, Some(5), "{protocol}");
+
+        // Both instances leave. What they have not read counts in every stage, and they are still known to have five tasks.
+        drop((first, second));
+        wait_until("no member", SOON, || {
+            let seen = reader.poll_one(&all);
+            equal(&seen.group.map_err(|unknown| unknown.to_string())?.members.len(), &0)
+        });
+        for topic in [&left, &right] {
+            kafka.produce_to_all(topic, 3, RECORDS);
+        }
+        let waiting = Lag(6 * RECORDS);
+        let seen = wait_until("the lag", SOON, || {
+            let seen = reader.poll_one(&all);
+            equal(&GroupLag::of(&seen, OffsetReset::Earliest).total, &waiting)?;
+            Ok::<_, String>(seen)
+        });
+        let decision = engine.observe(&seen, Workload::of(2));
+        let bound = (decision.model.useful_members, decision.desired, decision.reason.name());
+        assert_eq!(bound, (Some(5), Replicas(5), "PartitionBound"), "{protocol}: {}", decision.reason);
+
+        // A new process knows the topology of KIP-1071 from the group itself, and estimates it from the topics otherwise.
+        let bootstrap = kafka.bootstrap();
+        let flags = ["--bootstrap-servers", &bootstrap, "--group", &application, "--lag-per-replica", "1"];
+        let more = ["--current", "2", "--once", "-o", "json"];
+        let recommended = run(&mut paceline(&[&["recommend"], &flags[..], &more[..]].concat())).json();
+        let it = &recommended[0];
+        assert_eq!(it["desiredReplicas"], 5, "{protocol}: {it:#}");
+        let kind = if protocol == "streams" { "streams" } else { "classicStreams" };
+        assert_eq!(it["group"]["kind"], kind, "{it:#}");
+    }
+}
