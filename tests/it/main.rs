@@ -16,6 +16,7 @@ mod cli_errors;
 mod cli_recommend;
 mod conditions;
 mod config;
+mod connect;
 mod dashboards;
 mod decision_view;
 mod demo;

@@ -1,6 +1,7 @@
 //! Validates a ScaledConsumer and converts it to what the engine and the poller take. It needs no cluster, so objects
 //! from files and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
+mod connector;
 mod policy;
 mod problems;
 
@@ -95,6 +96,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     problems.check("spec.scaleTargetRef.apiVersion", check_api_version(&target));
     problems.check("spec.scaleTargetRef.kind", check_kind(&target.kind));
     problems.check("spec.scaleTargetRef.name", core::check_object_name(&target.name));
+    connector::check(object, &target, &mut problems);
     let cluster = cluster(&spec.kafka, &namespace, &mut problems);
     let query = query(&spec.kafka, &mut problems);
     let policy = policy::policy(object, &mut problems);
@@ -339,6 +341,29 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
             let error = with(line, &instead.replace(";;", "\n")).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
         }
+    }
+
+    #[test]
+    fn what_a_kafka_connector_cannot_do_is_refused() {
+        let connector = |version: &str, more: &str| {
+            let target = format!("{{apiVersion: kafka.strimzi.io/{version}, kind: KafkaConnector, name: orders}}");
+            with("{name: orders-worker}\n  minReplicas: 1", &format!("{target}\n  {more}"))
+        };
+        let rows = [
+            ("minReplicas: 0", "spec.minReplicas: is 0, and a KafkaConnector has at least 1 task; set 1 or more"),
+            ("mode: Metrics", "spec.mode: is Metrics, and an HPA can't scale a KafkaConnector"),
+            ("threadsPerReplica: 2", "spec.threadsPerReplica: is 2, and each task of a KafkaConnector is one member"),
+        ];
+        for (more, expected) in rows {
+            let error = connector("v1", more).expect_err(more);
+            assert!(error.contains(expected), "{more}\n expected {expected}\n got      {error}");
+        }
+        for (version, more) in [("v1", "minReplicas: 1"), ("v1beta2", "mode: DryRun")] {
+            assert_eq!(connector(version, more).expect("valid").target.kind, "KafkaConnector");
+        }
+        // Somebody else's kind of the same name may be able to.
+        let other = "{apiVersion: example.dev/v1, kind: KafkaConnector, name: orders}\n  minReplicas: 0";
+        with("{name: orders-worker}\n  minReplicas: 1", other).expect("valid");
     }
 
     /// Names become parts of URLs: one with a path or a query in it would be another object.

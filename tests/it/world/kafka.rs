@@ -14,6 +14,7 @@ use super::{ports, run_dir, unique};
 
 pub(crate) mod clients;
 pub(crate) mod cluster;
+pub(crate) mod connect;
 pub(crate) mod member;
 mod node;
 pub(crate) mod old;
