@@ -278,7 +278,7 @@ fn a_wrong_configuration_is_named_with_its_field() {
         (with(json!({"max_replica": 2})), "max_replica: unknown field `max_replica`, expected one of "),
         (with(json!({"objective": {"time_lag": 5}})), "objective.time_lag: unknown field `time_lag`, expected "),
         (with(json!({"hints": {"capacity": 5, "rate": 1}})), "hints.rate: unknown field `rate`, expected "),
-        (with(json!({"poll_s": 5, "poll_seconds": 5})), "poll_seconds: duplicate field `poll_seconds`"),
+        (with(json!({"poll_s": 5, "poll_seconds": 5})), "duplicate field `poll_seconds`"),
         (with(spec(json!({"timelag": {}}))), "spec.policy.timelag: unknown field"),
         (with(json!({"spec": {}})), "spec: missing field `scaleTargetRef`"),
         (with(spec(json!({"lagPerReplica": 0}))), "spec.policy.lagPerReplica: is 0; it must be at least 1 record"),
