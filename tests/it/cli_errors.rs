@@ -241,7 +241,7 @@ fn wrong_manifests_are_named_with_file_line_and_field() {
     // All mistakes of a file at once.
     let two = manifest(
         "two.yaml",
-        &GOOD.replace("minReplicas: 1", "minReplicas: 20").replace("objective: 20s", "objective: 0s"),
+        &GOOD.replace("minReplicas: 1", "minReplicas: 20").replace("objective: 60s", "objective: 0s"),
     );
     let ended = run(&mut paceline(&["recommend", "-f", &two]));
     let named = ended.stderr.lines().filter(|line| line.contains(&format!("{two}:"))).count();
