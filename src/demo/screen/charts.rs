@@ -24,7 +24,7 @@ struct Curve {
 }
 
 /// One of the values of a group.
-type ValueAt = fn(&GroupSample) -> f64;
+type ChartValue = fn(&GroupSample) -> f64;
 
 pub(super) fn render(frame: &mut Frame<'_>, area: Rect, view: &DemoView) {
     let objective_s = view.objective.as_secs_f64();
@@ -33,7 +33,7 @@ pub(super) fn render(frame: &mut Frame<'_>, area: Rect, view: &DemoView) {
     let arrivals = Curve { points: points(view, |it| it.arrival), colour: Color::Green, marker: Marker::Braille };
     let objective =
         Curve { points: vec![(span.0, objective_s), (span.1, objective_s)], colour: Color::Red, marker: Marker::Dot };
-    let of_groups = |value: ValueAt| {
+    let of_groups = |value: ChartValue| {
         // The last one is drawn on top.
         vec![
             Curve { points: points(view, |it| value(&it.keda)), colour: GROUP_COLOURS[1], marker: Marker::Braille },
