@@ -42,6 +42,16 @@ pub(crate) struct Document<'s> {
     root: Node,
 }
 
+/// What could be read of a part of a document.
+struct LenientValue<T> {
+    /// The value, where nothing that it needs is wrong or missing.
+    value: Option<T>,
+    /// The paths of fields that it does not know.
+    unknown: Vec<Vec<Segment>>,
+    /// What is wrong with other fields, by their paths.
+    errors: Vec<(Vec<Segment>, String)>,
+}
+
 /// Everything that is wrong with a source. Its `Display` has one line per problem; `{:#}` adds excerpts of the source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid(pub Vec<Problem>);
@@ -207,7 +217,7 @@ impl Document<'_> {
             return Err(Invalid(vec![self.problem(within, "is missing".to_owned())]));
         };
         let at = |path: &[Segment]| [within, path].concat();
-        let (value, unknown, errors) = self.parse_leniently(node, scalars, ignored);
+        let LenientValue { value, unknown, errors } = self.parse_leniently(node, scalars, ignored);
         // Names at the top that are not known: the file may be another program's, and its values passwords.
         let is_foreign = unknown.iter().any(|path| path.len() == 1);
         // A wrong name is often why another one is missing, so both are reported, the cause first.
@@ -224,12 +234,7 @@ impl Document<'_> {
 
     /// The value of a part, the paths of fields that it does not know, and what is wrong with others. A deserializer ends at
     /// the first mistake, so it begins again without that field until no other is found.
-    fn parse_leniently<T: DeserializeOwned>(
-        &self,
-        node: &Node,
-        scalars: Scalars,
-        ignored: &[&str],
-    ) -> (Option<T>, Vec<Vec<Segment>>, Vec<(Vec<Segment>, String)>) {
+    fn parse_leniently<T: DeserializeOwned>(&self, node: &Node, scalars: Scalars, ignored: &[&str]) -> LenientValue<T> {
         let mut unknown: Vec<Vec<Segment>> = Vec::new();
         let mut errors: Vec<(Vec<Segment>, String)> = Vec::new();
         let mut skipped: Vec<&Node> = Vec::new();
@@ -245,7 +250,7 @@ impl Document<'_> {
                 }
             });
             let error: serde::de::value::Error = match value {
-                Ok(value) => return (Some(value), unknown, errors),
+                Ok(value) => return LenientValue { value: Some(value), unknown, errors },
                 Err(error) => error,
             };
             let (mut path, text) = (tracked_segments(&track.path()), error.to_string());
@@ -266,7 +271,7 @@ impl Document<'_> {
                 Some(wrong) if !path.is_empty() && !is_skipped(&path) && errors.len() < MAX_ERRORS => {
                     skipped.push(wrong)
                 }
-                Some(_) | None => return (None, unknown, errors),
+                Some(_) | None => return LenientValue { value: None, unknown, errors },
             }
         }
     }
