@@ -220,10 +220,10 @@ mod tests {
                 format!("orders.yaml:{}: kind: \"ScaledConsumers\" is not known; write ScaledConsumer", line("kind:")),
             ),
             (
-                swap("consumerGroup: demo", "consumerGroup: demo\n    offsetReset: latst"),
+                swap("offsetReset: earliest", "offsetReset: latst"),
                 format!(
                     "orders.yaml:{}: spec.kafka.offsetReset: unknown variant `latst`, expected `latest` or `earliest`; did you mean \"latest\"?",
-                    group + 1
+                    line("offsetReset")
                 ),
             ),
             (

@@ -338,7 +338,8 @@ topics: [orders] => topics: ['a '] => spec.kafka.topics[0]: "a " ends with a bla
 topics: [orders] => topicPattern: '' => spec.kafka.topicPattern: is empty
 topics: [orders] => topicPattern: '(?!.*dlq).*' => spec.kafka.topicPattern: uses look-around
 topics: [orders] => topicPattern: 'one)|(pay' => spec.kafka.topicPattern: is not a regular expression
-topics: [orders] => topicExclude: 'a{9}{9}{9}{9}{9}' => spec.kafka.topicExclude: needs more than 48 KiB
+topics: [orders] => topicExclude: '((((a{9}){9}){9}){9}){9}' => spec.kafka.topicExclude: needs more than 48 KiB
+topics: [orders] => topicPattern: 'a**' => spec.kafka.topicPattern: repeats a repetition
 consumerGroup: orders => consumerGroup: "a\n" => spec.kafka.consumerGroup: "a\n" ends with a line break
 topics: [orders] => topicPattern: 'orders(' => spec.kafka.topicPattern: is not a regular expression
 topics: [orders] => partitions: 3-1 => spec.kafka.partitions: the range 3-1 runs backwards
