@@ -223,7 +223,7 @@ mod tests {
                 swap("offsetReset: earliest", "offsetReset: latst"),
                 format!(
                     "orders.yaml:{}: spec.kafka.offsetReset: unknown variant `latst`, expected `latest` or `earliest`; did you mean \"latest\"?",
-                    group + 2
+                    line("offsetReset")
                 ),
             ),
             (
