@@ -8,8 +8,8 @@ Paceline scales Kafka consumers on Kubernetes by their lag. To begin:
 
   See it work, without Kafka and without a cluster:
     paceline demo
-  Ask for one of your consumer groups how many replicas it needs; this changes nothing:
-    paceline recommend --bootstrap-servers localhost:9092 --group orders
+  Ask how many replicas each of your consumer groups needs; this changes nothing:
+    paceline recommend --bootstrap-servers localhost:9092 --all
 
 All commands: paceline help
 ";
@@ -18,7 +18,8 @@ All commands: paceline help
 const RECOMMEND: &str = "\
 Nothing says what to recommend replicas for. To begin:
 
-  A consumer group, by its name:
+  Every consumer group of a Kafka, or one of them in detail:
+    paceline recommend --bootstrap-servers localhost:9092 --all
     paceline recommend --bootstrap-servers localhost:9092 --group orders
   The ScaledConsumers of a manifest, before it is applied:
     paceline recommend -f orders.yaml --bootstrap-servers localhost:9092

@@ -49,7 +49,7 @@ fn members_of_a_real_sink_are_its_tasks_and_its_partitions_bound_them() {
     });
     let decision = engine.observe(&waiting, Workload::of(2));
     assert_eq!((decision.desired, decision.reason.name()), (Replicas(3), "PartitionBound"), "{}", decision.reason);
-    assert!(decision.reason.to_string().contains("the partitions can use only 3 tasks"), "{}", decision.reason);
+    assert!(decision.reason.to_string().contains("the partitions keep only 3 tasks busy"), "{}", decision.reason);
 }
 
 /// What Strimzi's CRD of connectors has that matters here: a scale of `.spec.tasksMax` without a label selector.

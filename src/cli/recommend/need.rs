@@ -132,9 +132,11 @@ pub(super) fn kind(kind: GroupKind) -> Option<&'static str> {
 }
 
 fn nobody(view: &DecisionView) -> String {
-    let waits = match view.lag.total_records {
-        Some(1) => "1 record waits".to_owned(),
-        Some(_) | None => format!("{} records wait", view.lag.text()),
+    let lag = view.lag.text();
+    let waits = match lag.strip_prefix(">=") {
+        Some(at_least) => format!("At least {at_least} records wait"),
+        None if lag == "1" => "1 record waits".to_owned(),
+        None => format!("{lag} records wait"),
     };
     let arrives = view.model.arrival_rate.filter(|rate| rate.0 > 0.0);
     let arrives = arrives.map(|rate| format!(", and {rate} arrive each second")).unwrap_or_default();
