@@ -186,7 +186,7 @@ fn assert_usable(at: &str, text: &str, value: Value) {
     } else {
         text.to_owned()
     };
-    let source = Source { name: at.into(), text: configuration.into() };
+    let source = Source { name: at.into(), text: configuration };
     if let Err(error) = Configuration::parse(&source) {
         panic!("{at}: {error}");
     }

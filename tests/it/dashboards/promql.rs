@@ -77,13 +77,13 @@ pub(crate) fn assert_values_known(expression: &str) {
     .unwrap();
     let is_condition = |value: &str| Finding::NAMES.contains(&value) || conditions.contains(&format!("\"{value}\""));
     let is_reason = |value: &str| Reason::NAMES.contains(&value);
-    let places: [(&str, &dyn Fn(&str) -> bool); 2] = [("reason", &is_reason), ("condition", &is_condition)];
-    for (label, is_known) in places {
+    let is_known = |label: &str, value: &str| if label == "reason" { is_reason(value) } else { is_condition(value) };
+    for label in ["reason", "condition"] {
         for operator in ["=", "=~", "!~"] {
             for rest in expression.split(&format!("{label}{operator}\"")).skip(1) {
                 let values = rest.split('"').next().unwrap_or_default();
                 for value in values.split('|') {
-                    assert!(is_known(value), "{label} {value} is unknown: {expression}");
+                    assert!(is_known(label, value), "{label} {value} is unknown: {expression}");
                 }
             }
         }
