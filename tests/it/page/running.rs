@@ -34,7 +34,11 @@ async fn the_controller_serves_it_over_tls_to_tokens_and_to_the_proxy_and_logs_n
     }});
     let namespaces = [namespace.clone()];
     // Whatever any library says.
-    let launch = Launch { settings, log: "trace", ..Launch::new(&namespaces, &namespace) };
+    let launch = Launch {
+        settings,
+        log: "trace,hyper=trace,hyper_util=trace,h2=trace,rustls=trace",
+        ..Launch::new(&namespaces, &namespace)
+    };
     let controller = Controller::launch(cluster, kafka, launch).await;
     create(cluster, &namespace, scaled_consumer("orders", &unique("page"), "page", 100)).await;
 
