@@ -12,7 +12,7 @@ use super::terminal::DemoTerminal;
 
 /// The demo's output.
 pub(super) enum DemoOutput {
-    Screen { terminal: Option<DemoTerminal>, notes: ScreenNotes },
+    Screen { terminal: Option<Box<DemoTerminal>>, notes: ScreenNotes },
     Lines(DemoLines),
 }
 
@@ -22,7 +22,7 @@ impl DemoOutput {
         if let Some(terminal) = DemoTerminal::enter(end) {
             let clock = format!("a minute takes {} s", 60 / SPEED);
             let notes = ScreenNotes { clock, page: page.to_owned(), log: None };
-            return Self::Screen { terminal: Some(terminal), notes };
+            return Self::Screen { terminal: Some(Box::new(terminal)), notes };
         }
         introduction.iter().for_each(|line| print(&format!("{line}\n")));
         print(&format!("Page      {page}\n\n"));

@@ -24,7 +24,7 @@ fn view() -> DemoView {
         DemoSample { at_s: f64::from(5 * i), arrival: 40.0, own: group(2), keda: group(2 + i / 10) }
     };
     let change = |i: u32| {
-        let (is_own, is_up) = (i % 2 == 0, i % 3 != 0);
+        let (is_own, is_up) = (i.is_multiple_of(2), !i.is_multiple_of(3));
         let sentence = if i == 39 { UP.to_owned() } else { format!("{i} -> {}: the lag has changed.", i + 1) };
         DemoChange { at_s: f64::from(3 * i), is_own, is_up, sentence }
     };
