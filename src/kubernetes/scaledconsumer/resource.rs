@@ -6,6 +6,7 @@
 // Each printer column repeats the keys of the others.
 #![allow(clippy::duplicated_attributes)]
 
+mod grammar;
 mod status;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -15,33 +16,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{IsolationLevel, LONGEST_DURATION_TEXT, OffsetReset};
 
+use grammar::{ADDRESSES, API_VERSION, GROUP, IS_PATTERN, OBJECT_NAME, PARTITIONS, TOPIC};
 pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
 
 /// Pauses: nothing is written while an object has this annotation with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
 /// Pauses at this number of replicas.
 pub const PAUSED_REPLICAS: &str = "paceline.dev/paused-replicas";
-
-/// A DNS subdomain (RFC 1123), as the names of objects are.
-const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
-/// An API group and a version, or the version alone for the core group.
-const API_VERSION: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]{1,62}$";
-/// A group's id: no control characters, and neither a blank nor a byte order mark at its ends.
-const GROUP: &str = r"^[^\p{Z}\p{Cc}\x{FEFF}]([^\p{Cc}]*[^\p{Z}\p{Cc}])?$";
-/// A topic's name: anything but `.` and `..` of these characters.
-const TOPIC: &str = r"^(\.{0,2}[a-zA-Z0-9_-]|\.{3})[a-zA-Z0-9._-]*$";
-/// A host and a port up to 65535; the host is a name, an IPv4 address, or an IPv6 address in brackets.
-macro_rules! address {
-    () => {
-        r"([a-zA-Z0-9._-]{1,253}|\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-    };
-}
-/// `host:port,host:port`.
-const ADDRESSES: &str = concat!("^", address!(), "(,", address!(), ")*$");
-/// Partitions, such as `0-11,20`.
-const PARTITIONS: &str = r"^[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*$";
-/// CEL: whether a text is a regular expression. An expression that is none can't be evaluated, which refuses the object.
-const IS_PATTERN: &str = "type(''.matches(self)) == bool";
 
 /// The CRD, as the API server takes it.
 pub fn crd() -> CustomResourceDefinition {

@@ -1,0 +1,23 @@
+//! How names, addresses and patterns are written: what the CRD's schema checks.
+
+/// A DNS subdomain (RFC 1123), as the names of objects are.
+pub(super) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// An API group and a version, or the version alone for the core group.
+pub(super) const API_VERSION: &str =
+    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]{1,62}$";
+/// A group's id: no control characters, and neither a blank nor a byte order mark at its ends.
+pub(super) const GROUP: &str = r"^[^\p{Z}\p{Cc}\x{FEFF}]([^\p{Cc}]*[^\p{Z}\p{Cc}])?$";
+/// A topic's name: anything but `.` and `..` of these characters.
+pub(super) const TOPIC: &str = r"^(\.{0,2}[a-zA-Z0-9_-]|\.{3})[a-zA-Z0-9._-]*$";
+/// A host and a port up to 65535; the host is a name, an IPv4 address, or an IPv6 address in brackets.
+macro_rules! address {
+    () => {
+        r"([a-zA-Z0-9._-]{1,253}|\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+    };
+}
+/// `host:port,host:port`.
+pub(super) const ADDRESSES: &str = concat!("^", address!(), "(,", address!(), ")*$");
+/// Partitions, such as `0-11,20`.
+pub(super) const PARTITIONS: &str = r"^[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*$";
+/// CEL: whether a text is a regular expression. An expression that is none can't be evaluated, which refuses the object.
+pub(super) const IS_PATTERN: &str = "type(''.matches(self)) == bool";
