@@ -18,9 +18,8 @@ All commands: paceline help
 const RECOMMEND: &str = "\
 Nothing says what to recommend replicas for. To begin:
 
-  Every consumer group of a Kafka, or one of them in detail:
+  Every consumer group of a Kafka; --group orders takes one of them:
     paceline recommend --bootstrap-servers localhost:9092 --all
-    paceline recommend --bootstrap-servers localhost:9092 --group orders
   The ScaledConsumers of a manifest, before it is applied:
     paceline recommend -f orders.yaml --bootstrap-servers localhost:9092
 

@@ -10,11 +10,8 @@ const COMMANDS: [&str; 11] =
 #[test]
 fn without_anything_to_do_it_says_in_a_few_lines_how_to_begin() {
     for (arguments, commands) in [
-        (&[][..], ["paceline demo", "paceline recommend --bootstrap-servers localhost:9092 --group orders"]),
-        (
-            &["recommend"],
-            ["paceline recommend --bootstrap-servers localhost:9092 --group orders", "paceline recommend -f"],
-        ),
+        (&[][..], ["paceline demo", "paceline recommend --bootstrap-servers localhost:9092 --all"]),
+        (&["recommend"], ["paceline recommend --bootstrap-servers localhost:9092 --all", "paceline recommend -f"]),
     ] {
         let ended = run(&mut paceline(arguments));
         assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{ended:?}");
