@@ -1,6 +1,7 @@
 //! Validates a ScaledConsumer and converts it to what the engine and the poller take. It needs no cluster, so objects
 //! from files and from the API server are checked alike. Each problem names its field, what is wrong and what to do.
 
+mod connector;
 mod policy;
 mod problems;
 
@@ -96,6 +97,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     problems.check("spec.scaleTargetRef.apiVersion", check_api_version(&target));
     problems.check("spec.scaleTargetRef.kind", check_kind(&target.kind));
     problems.check("spec.scaleTargetRef.name", core::check_object_name(&target.name));
+    connector::check(object, &target, &mut problems);
     let cluster = cluster(&spec.kafka, &namespace, &mut problems);
     let query = query(&spec.kafka, &mut problems);
     let policy = policy::policy(object, &mut problems);
@@ -360,6 +362,13 @@ fallback: {} => fallback: {policy: Exactly} => spec.fallback.replicas: is missin
 fallback: {} => fallback: {replicas: 2} => spec.fallback.replicas: has no meaning with policy Hold
 fallback: {} => fallback: {policy: AtLeast, replicas: 30} => spec.fallback.replicas: is 30, outside of minReplicas to maxReplicas
 annotations: {} => annotations: {paceline.dev/paused-replicas: many} => metadata.annotations: paceline.dev/paused-replicas is "many", which is not a number
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 10h, minReplicas: 25}] => spec.schedules[0].minReplicas: is 25, above maxReplicas, which is 24
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 10h, minReplicas: 0}] => spec.schedules[0].minReplicas: is 0; it must be between 1 and 10000
+behavior: {} => schedules: [{cron: 0 8 * *, duration: 10h, minReplicas: 2}] => spec.schedules[0].cron: "0 8 * *" has 4 fields; a cron expression takes five
+behavior: {} => schedules: [{cron: 0 8 * * *, timeZone: CET+2, duration: 10h, minReplicas: 2}] => spec.schedules[0].timeZone: "CET+2" is no time zone
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 25h, minReplicas: 2}] => spec.schedules[0].duration: is 25h; it must be at most 24h
+behavior: {} => schedules: [{cron: 0 8 * * *, duration: 0s, minReplicas: 2}] => spec.schedules[0].duration: is 0
+behavior: {} => schedules: [{cron: 0 8 * * *, minReplicas: 2}] => spec.schedules[0]: missing field `duration`
 topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude: has no meaning with topics
 "#;
         let rows = ROWS.trim_matches('\n').lines().map(|row| row.split(" => ").collect::<Vec<_>>());
@@ -368,6 +377,29 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
             let error = with(line, &instead.replace(";;", "\n")).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
         }
+    }
+
+    #[test]
+    fn what_a_kafka_connector_cannot_do_is_refused() {
+        let connector = |version: &str, more: &str| {
+            let target = format!("{{apiVersion: kafka.strimzi.io/{version}, kind: KafkaConnector, name: orders}}");
+            with("{name: orders-worker}\n  minReplicas: 1", &format!("{target}\n  {more}"))
+        };
+        let rows = [
+            ("minReplicas: 0", "spec.minReplicas: is 0, and a KafkaConnector has at least 1 task; set 1 or more"),
+            ("mode: Metrics", "spec.mode: is Metrics, and an HPA can't scale a KafkaConnector"),
+            ("threadsPerReplica: 2", "spec.threadsPerReplica: is 2, and each task of a KafkaConnector is one member"),
+        ];
+        for (more, expected) in rows {
+            let error = connector("v1", more).expect_err(more);
+            assert!(error.contains(expected), "{more}\n expected {expected}\n got      {error}");
+        }
+        for (version, more) in [("v1", "minReplicas: 1"), ("v1beta2", "mode: DryRun")] {
+            assert_eq!(connector(version, more).expect("valid").target.kind, "KafkaConnector");
+        }
+        // Somebody else's kind of the same name may be able to.
+        let other = "{apiVersion: example.dev/v1, kind: KafkaConnector, name: orders}\n  minReplicas: 0";
+        with("{name: orders-worker}\n  minReplicas: 1", other).expect("valid");
     }
 
     /// Names become parts of URLs: one with a path or a query in it would be another object.
