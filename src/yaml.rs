@@ -23,7 +23,7 @@ use node::{Content, Node, NodeRef, Position, Scalars};
 pub(crate) use path::{Segment, path};
 use path::{segments, tracked_segments};
 
-/// Mistakes that are told of one document or item. Whoever has more of them has taken another file.
+/// Mistakes that are reported of one document or item. Whoever has more of them has taken another file.
 const MAX_ERRORS: usize = 50;
 
 /// YAML text and where it is from.

@@ -8,6 +8,7 @@ use super::allowed::AllowedReplicas;
 use super::decide::lag_rule;
 use super::decision::Decision;
 use super::facts::Facts;
+use super::model::rounded_rate;
 use super::policy::{Policy, Rule};
 use super::predict::{PredictionInput, Present, SPEED};
 use super::state::{PolicyState, RuleState, TimeLagState};
@@ -31,6 +32,7 @@ pub struct Enough {
     /// What it rests on.
     pub basis: EnoughBasis,
     /// The records per second of one replica that it rests on; null where it rests on none.
+    #[serde(serialize_with = "rounded_rate")]
     pub records_per_second_per_replica: Option<RecordsPerSecond>,
     /// Whether these replicas keep the objective; false where no number that is allowed does, and null where that is not
     /// known.
@@ -157,7 +159,7 @@ fn by_time_lag(policy: &Policy, facts: &Facts, state: &TimeLagState, decision: &
     let message = format!("{arrives}, and one replica reads {}, {how}{but}.", RecordsPerSecond(each));
     Enough {
         bound: if lag.complete { EnoughBound::Exact } else { EnoughBound::AtLeast },
-        records_per_second_per_replica: Some(thousandths(each)),
+        records_per_second_per_replica: Some(RecordsPerSecond(each)),
         keeps_objective: Some(keeps),
         ..Enough::of(replicas, basis, message)
     }
@@ -215,7 +217,7 @@ fn by_lower_bound(situation: &PredictionInput, decision: &Decision, levels: &[u3
     let message = format!("{arrives}, and one replica reads at least {}.", RecordsPerSecond(each));
     Enough {
         bound: EnoughBound::AtMost,
-        records_per_second_per_replica: Some(thousandths(each)),
+        records_per_second_per_replica: Some(RecordsPerSecond(each)),
         ..Enough::of(replicas, EnoughBasis::LowerBound, message)
     }
 }
@@ -257,9 +259,4 @@ impl PredictionInput {
         owners.iter().zip(&self.rates).for_each(|(owner, rate)| loads[*owner as usize] += rate);
         loads
     }
-}
-
-/// Digits beyond these say nothing in an estimate.
-fn thousandths(rate: f64) -> RecordsPerSecond {
-    RecordsPerSecond((rate * 1_000.0).round() / 1_000.0)
 }

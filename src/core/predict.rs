@@ -18,8 +18,8 @@ use time_lag::TimeLagCourse;
 use super::estimate::surges::SurgeRemaining;
 use super::sizing::Sizing;
 
-/// Seconds for which arrivals are assumed higher by the margin, for the present members or fewer: noise is no trend, and the longer one has lasted the
-/// more of it is in the rates. Where the size of a jump is chosen it holds for good.
+/// Seconds for which arrivals are assumed higher by the margin, for the present members or fewer: noise is no trend, and the
+/// longer one has lasted the more of it is in the rates. Where the size of a jump is chosen it holds for good.
 const MARGIN_LASTS_S: f64 = 60.0;
 /// The shortest horizon, in seconds. It exceeds twice the dead time and the objective.
 const HORIZON_S: f64 = 600.0;
@@ -29,6 +29,8 @@ const STEPS: f64 = 60.0;
 const MOST_STEPS: f64 = 150.0;
 /// A backlog of less than so many seconds of arrivals is none, however often the group is read.
 pub(super) const CAUGHT_UP_S: f64 = 5.0;
+/// Records of a queue that count as waiting: a roll-out is in parts of records.
+const WAITING: f64 = 0.5;
 /// What comes after the horizon is looked at no further than this, in seconds.
 pub(super) const TAIL_S: f64 = 3600.0;
 /// Where a lower level must prove that it carries the load, its members work a little slower than real ones.
@@ -377,7 +379,7 @@ impl PredictionInput {
     /// The age of the oldest record that is there and not read, in seconds; 0 where all are.
     fn time_lag_s(&self, queues: &Queues, at_s: f64, course: ArrivalCourse) -> f64 {
         let by_now = self.moment(at_s, course);
-        let waits = |queue: &usize| self.arrived(queues, *queue, by_now) - queues.position[*queue] > 0.5;
+        let waits = |queue: &usize| self.arrived(queues, *queue, by_now) - queues.position[*queue] > WAITING;
         let waiting = (0..queues.rate.len()).filter(waits);
         waiting.map(|queue| self.age_s(queues, queue, at_s, course)).fold(0.0, f64::max)
     }
@@ -410,7 +412,7 @@ impl PredictionInput {
                 let total: f64 = (0..queues.rate.len()).map(served).sum();
                 share = if total > limit { limit / total } else { 1.0 };
             }
-            let (mut restored_after_s, mut is_over) = (0.0_f64, share >= 1.0);
+            let (mut restored_after_s, mut time_lag_s, mut is_over) = (0.0_f64, 0.0_f64, share >= 1.0);
             for queue in 0..queues.rate.len() {
                 let (position, rate, capacity) = (queues.position[queue], queues.rate[queue], queues.capacity[queue]);
                 let arrived = self.arrived(queues, queue, by_end);
@@ -419,6 +421,9 @@ impl PredictionInput {
                 *late += (reached.min(overdue) - position).max(0.0);
                 queues.position[queue] = reached;
                 let left = arrived - reached;
+                if left > WAITING {
+                    time_lag_s = time_lag_s.max(self.age_s(queues, queue, end_s, course));
+                }
                 let enough = self.caught_up_s * rate + 0.5;
                 if left > enough {
                     restored_after_s = f64::INFINITY;
@@ -434,7 +439,7 @@ impl PredictionInput {
             if is_restored && restored_s.is_none() {
                 restored_s = Some(now_s + restored_after_s);
             }
-            time_lag.add(end_s, step_s, self.time_lag_s(queues, end_s, course), self.objective_s);
+            time_lag.add(end_s, step_s, time_lag_s, self.objective_s);
             now_s = end_s;
             if is_restored && is_over {
                 // From here on nothing queues up, and nothing is late any more.

@@ -34,8 +34,8 @@ pub struct Schedule {
 
 impl PartialEq for Schedule {
     fn eq(&self, other: &Self) -> bool {
-        let key = |it: &Self| (it.cron.clone(), it.time_zone.clone(), it.duration, it.min_replicas);
-        key(self) == key(other)
+        (&self.cron, &self.time_zone, self.duration, self.min_replicas)
+            == (&other.cron, &other.time_zone, other.duration, other.min_replicas)
     }
 }
 

@@ -113,7 +113,7 @@ impl KafkaClient {
         self.brokers.traffic.errors()
     }
 
-    /// Lists the cluster's groups. An error means that no broker told any.
+    /// Lists the cluster's groups. An error means that no broker listed any.
     pub async fn groups(&mut self) -> Known<GroupList> {
         self.cycles += 1;
         self.brokers.refresh_options(false).await;

@@ -44,7 +44,7 @@ pub struct GroupList {
     pub incomplete_because: Option<Unknown>,
 }
 
-/// Lists all groups. An error means that no broker told any.
+/// Lists all groups. An error means that no broker listed any.
 pub(super) async fn list_all(cycle: &Cycle<'_>) -> Known<GroupList> {
     let because = |error: &RequestError| error.unknown(ErrorSubject::Cluster);
     topics::read_brokers(cycle).await.map_err(|error| because(&error))?;

@@ -150,7 +150,7 @@ fn acls(cluster: &str, observations: &[Observation]) -> Row {
             Unknown::HiddenTopics { group } => {
                 missing.insert(format!("topics that group \"{}\" reads", printable(group)));
             }
-            // These are no matter of rights, and are told of the ScaledConsumer.
+            // These are no matter of rights: the row of the ScaledConsumer has them.
             _ => {}
         }
     }

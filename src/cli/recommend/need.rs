@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::observed::ObservedGroup;
-use crate::core::{DecisionView, Enough, EnoughBound, GroupKind, Replicas, Rule, TimeLag, printable};
+use crate::core::{DecisionView, Enough, EnoughBound, GroupKind, Reason, Replicas, Rule, TimeLag, printable};
 
 /// What a group needs, the most urgent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -78,7 +78,7 @@ fn is_read(observed: &ObservedGroup) -> bool {
 }
 
 fn is_catching_up(observed: &ObservedGroup) -> bool {
-    observed.decision.reason.name() == "Draining"
+    matches!(observed.decision.reason, Reason::Draining { .. })
 }
 
 /// Whether records wait for longer than the objective, and nothing shows that this will end.

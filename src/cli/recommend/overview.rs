@@ -153,7 +153,7 @@ fn columns_of(layout: TableLayout) -> Vec<OverviewColumn> {
         Some(column("LAG", true, |it, layout| lag_text(&it.decision.lag, layout.is_wide))),
         Some(column("OLDEST", true, |it, _| it.decision.time_lag_text())),
         Some(column("IN/S", true, |it, _| rate_text(it.decision.model.arrival_rate))),
-        Some(column("OUT/S", true, |it, _| rate_text(it.decision.model.consumption_rate))),
+        Some(column("OUT/S", true, |it, _| it.decision.model.consumption_text())),
         wide(column("PARTITIONS", true, |it, _| number(it.partition_count))),
         Some(column("MEMBERS", true, |it, _| number(it.decision.group.members))),
         wide(column("REPLICAS", true, |it, _| number(it.decision.current_replicas.map(|current| current.0)))),

@@ -84,7 +84,7 @@ impl Recommendation {
         !self.is_change() && !matches!(self.need, GroupNeed::Short | GroupNeed::TooLarge)
     }
 
-    /// Whether replicas can be told at all.
+    /// Whether a number of replicas means anything for it.
     pub(super) fn has_replicas(&self) -> bool {
         match self.need {
             GroupNeed::NoLag | GroupNeed::Unreadable => false,

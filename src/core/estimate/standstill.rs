@@ -6,7 +6,7 @@ use super::super::observation::{GroupState, Observation};
 use super::super::persisted::Recent;
 use super::load::Load;
 
-/// A standstill of so many seconds that ends is a rare commit. Consumers commit every 5 s by default, and seldom less often than
+/// A standstill of so many seconds that ends is a rare commit. Consumers commit every 5 s by default, and rarely less often than
 /// every minute.
 const RARE_S: f64 = 120.0;
 /// Rare commits in a row that are kept.
