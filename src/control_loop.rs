@@ -73,7 +73,7 @@ pub async fn run<A: Actuator>(
 ) {
     let lines = LineLimit { begun: Instant::now(), lines: 0, omitted: 0 };
     let mut state =
-        ControlLoop { engine, actuator, entry, last_recorded: None, last_change: None, capacity: None, lines };
+        ControlLoop { engine, actuator, entry, last_recorded: None, last_told: None, capacity: None, lines };
     state.engine.set_policy(policies.borrow_and_update().clone());
     let mut seen = observations.borrow_and_update().clone();
     loop {
@@ -103,8 +103,8 @@ struct ControlLoop<A> {
     entry: EntryWriter,
     /// The time of the observation that was recorded last.
     last_recorded: Option<Duration>,
-    /// The last change that was decided and not written. In a dry run it is repeated at every poll.
-    last_change: Option<(Replicas, Replicas)>,
+    /// The last change that was told and not written. In a dry run it is decided again at every poll.
+    last_told: Option<(Replicas, Replicas)>,
     /// The source of the capacity at the last decision.
     capacity: Option<CapacitySource>,
     lines: LineLimit,
@@ -180,11 +180,11 @@ impl<A: Actuator> ControlLoop<A> {
         action: ActionResult,
         competitor: Option<Competitor>,
     ) {
-        let is_repeated = self.is_repeated(&decision);
+        let is_told = self.tells(&decision, &action);
         let (write, is_change) = match &action {
             ActionResult::Written => (Some("done"), true),
             ActionResult::Failed(_) => (Some("failed"), false),
-            ActionResult::NotWritten => (None, !is_repeated),
+            ActionResult::NotWritten => (None, is_told),
             ActionResult::Pending
             | ActionResult::NothingToDo
             | ActionResult::NotLeader
@@ -253,16 +253,17 @@ impl<A: Actuator> ControlLoop<A> {
         log!(debug, ?action, "Decided.");
     }
 
-    /// Whether the same change was decided before, even if incomplete data suspended it for a while.
-    fn is_repeated(&mut self, decision: &Decision) -> bool {
-        let change = (decision.current(), decision.desired);
+    /// Whether a change that the mode does not write is told now: once, even if incomplete data suspends it for a while. What
+    /// was decided before this controller led, or before it knew all other scalers, was told to nobody.
+    fn tells(&mut self, decision: &Decision, action: &ActionResult) -> bool {
         if decision.is_change() {
-            return self.last_change.replace(change) == Some(change);
+            let change = Some((decision.current(), decision.desired));
+            return *action == ActionResult::NotWritten && std::mem::replace(&mut self.last_told, change) != change;
         }
-        if decision.lag.complete || self.last_change.is_some_and(|(from, _)| from != decision.current()) {
-            self.last_change = None;
+        if decision.lag.complete || self.last_told.is_some_and(|(from, _)| from != decision.current()) {
+            self.last_told = None;
         }
-        true
+        false
     }
 
     fn record(

@@ -195,10 +195,12 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
     assert!(said.contains("\"other\""), "{said}");
     wait_for_condition(cluster, &namespace, "with-hpa", ("Ready", "False", "Conflict")).await;
     wait_for_condition(cluster, &namespace, "trial", ("Conflict", "True", "HorizontalPodAutoscaler")).await;
-    let trial = status(cluster, &namespace, "trial").await;
-    condition(&trial, "Ready", "True", None).unwrap();
-    let would: Vec<_> = trial.changes.iter().map(|decision| (decision.from, decision.to)).collect();
-    assert_eq!(would, [(1, 4)], "what it would do is told once");
+    condition(&status(cluster, &namespace, "trial").await, "Ready", "True", None).unwrap();
+    let would = || async {
+        let changes = status(cluster, &namespace, "trial").await.changes;
+        equal(&changes.iter().map(|change| (change.from, change.to)).collect::<Vec<_>>(), &vec![(1, 4)])
+    };
+    wait_for("what it would do to be told", SOON, &would).await;
     let said = wait_for_condition(cluster, &namespace, "b-second", ("Conflict", "True", "ScaledConsumer")).await;
     assert!(said.contains("\"a-first\" is older"), "{said}");
     let said = wait_for_condition(cluster, &namespace, "a-first", ("Conflict", "True", "ScaledConsumer")).await;
@@ -208,6 +210,7 @@ async fn nothing_is_written_beside_an_hpa_or_an_older_scaled_consumer() {
         equal(&(writes(cluster, &namespace, "shared"), writes(cluster, &namespace, "with-hpa")), &(1, 0))
     })
     .await;
+    would().await.expect("told once, and not at each poll");
 
     // Whoever was in the way is gone: now it is scaled.
     autoscalers.delete("other", &DeleteParams::default()).await.unwrap();

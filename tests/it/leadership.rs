@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
+use kube::api::{Patch, PatchParams};
 use paceline::kubernetes::{Election, Leadership, LeaseCandidate};
 use serde_json::{Value, json};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::kubernetes::{deploy, lag};
 use crate::world::control_plane::ControlPlane;
-use crate::world::controller::{Controller, prepare};
+use crate::world::controller::{Controller, create, prepare, scaled_consumer, status};
 use crate::world::fake_api_server::{Answer, Asked, delayed, elapse, ok, refuse, serve};
-use crate::world::{wait_for, world};
+use crate::world::{equal, wait_for, world};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -60,6 +62,45 @@ async fn the_other_takes_over_at_once_from_who_ends_and_within_fifteen_seconds_f
         if holder.is_empty() { Ok(()) } else { Err(holder) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_was_decided_before_it_led_is_told_when_it_leads() {
+    let (kafka, cluster) = world();
+    let namespace = prepare(cluster, "told").await;
+    let leases: Api<Lease> = Api::namespaced(cluster.admin(), &namespace);
+    let renew = || async {
+        let now = k8s_openapi::jiff::Timestamp::now();
+        let lease = json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "paceline"},
+            "spec": {"holderIdentity": "another", "leaseDurationSeconds": 15, "renewTime": format!("{now:.6}")},
+        });
+        leases.patch("paceline", &PatchParams::apply("another").force(), &Patch::Apply(&lease)).await.unwrap();
+    };
+    renew().await;
+    let (topic, group) = lag(kafka, 4);
+    deploy(kafka, cluster, &namespace, "orders").await;
+    let mut trial = scaled_consumer("orders", &group, &topic, 100);
+    trial["spec"]["mode"] = json!("DryRun");
+    create(cluster, &namespace, trial).await;
+    let controller = Controller::start(cluster, kafka, &namespace).await;
+    wait_for("a decision of a follower", SOON, || async {
+        renew().await;
+        let metrics = controller.metrics();
+        let is_decided =
+            metrics.lines().any(|line| line.starts_with("paceline_desired_replicas{") && line.ends_with(" 4"));
+        if is_decided { Ok(()) } else { Err(metrics) }
+    })
+    .await;
+    assert!(!controller.leads(), "the Lease was renewed all the time");
+
+    leases.delete("paceline", &kube::api::DeleteParams::default()).await.unwrap();
+    wait_for("what it would do to be told", SOON, || async {
+        let changes = status(cluster, &namespace, "orders").await.changes;
+        equal(&changes.iter().map(|change| (change.from, change.to)).collect::<Vec<_>>(), &vec![(1, 4)])
+    })
+    .await;
+    assert!(controller.stop().success());
 }
 
 /// An API server with one Lease, which it writes as it should. Each request but a read is answered late.
