@@ -193,7 +193,9 @@ impl WhatIfGroup {
             self.failure_costs.push(0.0);
             now
         });
-        if seconds_between(failed_at, now) <= situation.mean_start_s
+        // What flows over has the rest of the objective left. What new members read within it is not late.
+        let slack_s = (1.0 - BUFFER) * situation.objective_s;
+        if seconds_between(failed_at, now) <= situation.mean_start_s - slack_s
             && let Some(cost) = self.failure_costs.newest_mut()
         {
             *cost += situation.late_price(overflow);
