@@ -20,6 +20,7 @@ mod facts;
 mod finding;
 mod kind;
 mod lag;
+mod membership;
 mod memory;
 mod model;
 mod names;

@@ -28,6 +28,7 @@ mod names;
 mod offsets;
 mod poller;
 mod topics;
+mod transactions;
 // Connections.
 mod broker;
 mod brokers;

@@ -37,13 +37,15 @@ INFO = "paceline_scaledconsumer_info"
 # Conditions that are bad where they are false, and where they are true. Every group begins with CapacityUnknown.
 BAD_IF_FALSE = "Ready|KafkaReachable|Autoscaled"
 BAD_IF_TRUE = (
-    "Conflict|CertificateExpiring|HotPartition|StuckPartition|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
+    "NobodyInGroup|MemberCountDiffers|Conflict|CertificateExpiring|HotPartition|StuckPartition|PartitionWithoutCommit"
+    "|OpenTransaction|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
     "|CommitsStandStill|CommitsRare|DataIncomplete|RescaleTimeout|RetentionRisk|RepartitionTopicsIgnored"
     "|ThreadsPerReplicaDiffers"
 )
 # Reasons of decisions that leave the replicas as they are.
 HOLDING = (
     "DataIncomplete|Paused|Steady|PartitionsUnknown|ScaleDownWindow|ScaleUpWindow|ChangePending|OffsetsInconsistent"
+    "|NobodyInGroup"
     "|MeasuringCapacity|NothingCommitted|CanWait|WaitingForEffect|ThroughputCeiling|Draining|ScaleDownUnproven|ScaledToZero|NotIdleYet"
 )
 RATIO = [(None, GREEN), (0.8, YELLOW), (1, RED)]
@@ -385,7 +387,13 @@ def consumer():
         lines(
             "Lag per partition",
             "Unread records of each partition. Groups with more partitions than metrics.maxPartitionsPerGroup show the first ones.",
-            [of_partition("paceline_partition_lag_records")],
+            [
+                of_partition("paceline_partition_lag_records"),
+                query(
+                    read("paceline_partition_lag_lower_bound_records", select, "topic, partition"),
+                    partition + " at least",
+                ),
+            ],
             axis="records",
             size=(12, 10),
             legend_table=True,
@@ -734,7 +742,9 @@ def topics():
     ahead = of_cluster(
         f"({offset('committed_offset')} - {offset('log_start_offset')})", "cluster, topic, partition, group"
     )
-    lag_of_partition = of_cluster(offset("lag_records"), "cluster, topic, partition, group")
+    lag_of_partition = of_cluster(
+        f"({offset('lag_records')} or {offset('lag_lower_bound_records')})", "cluster, topic, partition, group"
+    )
     broker = lambda metric, more="": f'{metric}{{job=~"$brokers"{more}}}'
     count = lambda metric: query(f"sum({broker(metric)})", "partitions")
     panels = [

@@ -218,6 +218,7 @@ impl Engine {
         scheduled: Option<Replicas>,
     ) {
         let Memory { facts, state, .. } = &mut self.memory;
+        facts.membership.observe(observation, workload, &facts.estimator);
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {
             let is_scheduled = scheduled.is_some_and(|scheduled| change.to <= scheduled);

@@ -8,6 +8,7 @@ pub(super) mod capacity;
 pub(super) mod ceiling;
 mod commits;
 pub(super) mod delays;
+mod held;
 mod histories;
 mod history;
 #[cfg(test)]
@@ -35,6 +36,7 @@ use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
 use commits::MemberCommits;
 use delays::{Delays, PendingChange};
+use held::HeldWithoutCommit;
 use histories::Histories;
 use history::{FAST, PartitionHistory, SHARES};
 use load::Load;
@@ -131,6 +133,9 @@ pub(super) struct Estimator {
     /// How the commits of the whole group move.
     #[serde(skip)]
     pub(super) standstill: Standstill,
+    /// Partitions without a commit that a member has.
+    #[serde(skip)]
+    held: HeldWithoutCommit,
     /// Whether the group was described at the last observation.
     #[serde(skip)]
     described: bool,
@@ -146,7 +151,7 @@ pub(super) struct Estimator {
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
     partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
-    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, described, wanted_members, unsettled_at, members
+    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, held, described, wanted_members, unsettled_at, members
 });
 
 /// Records that producers kept during an outage and send afterwards: a backlog, and not a higher rate.
@@ -345,6 +350,7 @@ impl Estimator {
             self.loads.push(Load { lag, arrived: arrived as f64, progressed, ..Load::default() });
         }
         self.standstill.observe(observation, lag, &self.loads, self.step_s);
+        self.held.observe(observation, lag, &self.loads, self.step_s);
         // Only a complete list of partitions says which ones are gone.
         if self.partitions.len() > observation.partitions.len()
             && observation.failure.is_none()
@@ -510,6 +516,7 @@ impl Estimator {
             PartitionEstimate {
                 time_lag: history.time_lag(now, partition),
                 consumption_rate: rate.map(RecordsPerSecond),
+                held_without_commit: self.held_without_commit(partition).map(|held| length(held.held_s)),
             }
         };
         self.partitions.beside(lag).map(estimate).collect()

@@ -74,9 +74,24 @@ impl TimeLagView {
 }
 
 impl LagView {
+    /// What it counts, for people: offsets where a topic is compacted, as fewer records may be left.
+    pub fn unit(&self, count: u64) -> &'static str {
+        match (self.compacted_topics.is_empty(), count) {
+            (true, 1) => "record",
+            (true, _) => "records",
+            (false, 1) => "offset",
+            (false, _) => "offsets",
+        }
+    }
+
+    /// Whether the total is all of it.
+    pub fn is_exact(&self) -> bool {
+        self.complete && self.without_commit.is_none()
+    }
+
     /// The lag in records: `900`, `>=900` where that is not all of it, `?` where nothing is known.
     pub fn text(&self) -> String {
-        match (self.total_records, self.complete && self.without_commit.is_none()) {
+        match (self.total_records, self.is_exact()) {
             (Some(total), true) => grouped(total),
             (Some(total), false) => format!(">={}", grouped(total)),
             (None, _) => UNKNOWN.to_owned(),
@@ -144,24 +159,48 @@ fn lines(view: &DecisionView) -> Vec<(&'static str, String)> {
         lines.push(("note", format!("{assumed} assumed now, because {why}; set them with --current N")));
     }
     lines.extend(view.lag.without_commit.as_ref().map(|these| ("note", these.to_string())));
+    lines.extend(compacted(&view.lag).map(|text| ("note", text)));
     lines.extend(notes.iter().map(|note| ("note", note.message.clone())));
     lines
 }
 
 impl fmt::Display for WithoutCommit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { partitions, first, records } = self;
-        let records = grouped(*records);
-        match partitions {
-            1 => write!(f, "Partition {first} has no commit: its {records} records are not counted")?,
-            count => {
-                write!(f, "{count} partitions have no commit ({first}, …): their {records} records are not counted")?
-            }
+        let Self { partitions, first, records, held } = self;
+        let (its, which) = match partitions {
+            1 => ("its", format!("Partition {first} has no commit")),
+            count => ("their", format!("{count} partitions have no commit ({first}, …)")),
+        };
+        let records = match records {
+            1 => "1 record is not counted".to_owned(),
+            records => format!("{} records are not counted", grouped(*records)),
+        };
+        write!(f, "{which}: {its} {records}, because a new consumer starts at the end.")?;
+        if held == partitions {
+            let (has, it) = if *held == 1 { ("A member has", "it") } else { ("Members have", "them") };
+            write!(
+                f,
+                " {has} had {it} for longer than a commit takes: nothing new has come, or nothing is read there."
+            )?;
+        } else if *held > 0 {
+            write!(
+                f,
+                " Members have had {held} of them for longer than a commit takes: nothing new has come, or nothing is read there."
+            )?;
         }
-        f.write_str(
-            ", because a new consumer starts at the end. Count them with offsetReset: earliest (--offset-reset earliest).",
-        )
+        f.write_str(" Count them with offsetReset: earliest (--offset-reset earliest).")
     }
+}
+
+/// That the lag counts offsets, where a topic is compacted.
+fn compacted(lag: &LagView) -> Option<String> {
+    let first = printable(lag.compacted_topics.first()?);
+    Some(match lag.compacted_topics.len() {
+        1 => format!("Topic {first} is compacted: its lag counts offsets, and fewer records may be left to read."),
+        more => format!(
+            "{more} topics are compacted ({first}, …): their lag counts offsets, and fewer records may be left to read."
+        ),
+    })
 }
 
 /// How the last predictions came true.
@@ -309,7 +348,8 @@ fn partitions(all: &[PartitionView]) -> (TextTable, Option<String>) {
         rows: shown.iter().map(row).collect(),
     };
     let lag = rest.iter().filter_map(|it| it.lag_records).fold(0, u64::saturating_add);
-    let more = format!("and {} partitions more, with a lag of {} together", rest.len(), grouped(lag));
+    let at_least = if rest.iter().any(|it| it.is_lower_bound || it.unknown.is_some()) { "at least " } else { "" };
+    let more = format!("and {} partitions more, with a lag of {at_least}{} together", rest.len(), grouped(lag));
     (table, (!rest.is_empty()).then_some(more))
 }
 

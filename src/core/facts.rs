@@ -11,6 +11,7 @@ use super::decision::Workload;
 use super::estimate::Estimator;
 use super::estimate::delays::PendingChange;
 use super::lag::{Anomaly, GroupLag};
+use super::membership::Membership;
 use super::observation::Observation;
 use super::persisted::{Persisted, PersistedValue, Recent, persisted};
 use super::policy::Policy;
@@ -49,9 +50,12 @@ pub(super) struct Facts {
     /// Records that arrived in partitions without a commit since the workload was last seen above zero.
     #[serde(skip)]
     pub(super) arrived_without_commit: u64,
+    /// The members beside the replicas.
+    #[serde(skip)]
+    pub(super) membership: Membership,
 }
 persisted!(Facts { estimator, workload, last_observed, unread_since, useful_members } not {
-    first_observed, complete_at, anomalies, arrived_without_commit
+    first_observed, complete_at, anomalies, arrived_without_commit, membership
 });
 
 /// The workload as it was last seen, and what was changed.

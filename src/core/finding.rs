@@ -12,6 +12,26 @@ use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 /// Something that people should know of. Its `Display` is a sentence that they can act on.
 #[derive(Clone, Debug, PartialEq, IntoStaticStr, VariantNames)]
 pub enum Finding {
+    /// The group has no member, although all replicas of the workload are ready.
+    NobodyInGroup {
+        /// The group's id.
+        group: String,
+        /// Replicas that are ready.
+        ready: Replicas,
+        /// For how long it has been so, in whole seconds.
+        waited: Duration,
+    },
+    /// The group has clearly more or fewer members than the replicas run.
+    MemberCountDiffers {
+        /// The group's id.
+        group: String,
+        /// Its members.
+        members: u32,
+        /// The replicas that should run them.
+        replicas: Replicas,
+        /// threadsPerReplica.
+        threads_per_replica: u32,
+    },
     /// The capacity of a replica is unknown.
     CapacityUnknown,
     /// A partition gets more than the capacity of one member, so no number of replicas keeps it up.
@@ -48,6 +68,28 @@ pub enum Finding {
     ObjectiveTooShort {
         /// The shortest that can be kept, in whole seconds.
         shortest: Duration,
+    },
+    /// Records come into a partition without a commit, a member has it, and nothing is committed.
+    PartitionWithoutCommit {
+        /// The first such partition, as topic/partition.
+        partition: String,
+        /// How many others there are.
+        more: usize,
+        /// Records that have come into it since a member has had it.
+        arrived: u64,
+        /// For how long they have come, in whole seconds.
+        waited: Duration,
+    },
+    /// Consumers that read committed records only get nothing behind an open transaction.
+    OpenTransaction {
+        /// The partition that is held back longest, as topic/partition.
+        partition: String,
+        /// How many others there are.
+        more: usize,
+        /// The id of the producer, or why it is not known.
+        producer: Result<i64, String>,
+        /// For how long, in whole seconds.
+        held_for: Duration,
     },
     /// Nothing is committed although records wait and the members have their partitions.
     CommitsStandStill {
@@ -111,18 +153,22 @@ impl Finding {
     pub(super) fn can_be_judged(&self, lag: &GroupLag, is_measured: bool) -> bool {
         match self {
             // They depend on the observation itself, on what is remembered, or on the workload.
-            Self::DataIncomplete { .. }
+            Self::NobodyInGroup { .. }
+            | Self::MemberCountDiffers { .. }
+            | Self::DataIncomplete { .. }
             | Self::RescaleTimeout { .. }
             | Self::ThroughputCeiling { .. }
             | Self::CommitsRare { .. }
             | Self::ObjectiveTooShort { .. } => true,
             Self::CommitsStandStill { .. } => is_measured && lag.is_anything_known(),
             Self::CapacityUnknown
+            | Self::OpenTransaction { .. }
             | Self::ObjectiveUnreachable { .. }
             | Self::RepartitionTopicsIgnored { .. }
             | Self::ThreadsPerReplicaDiffers { .. } => is_measured && lag.complete,
             Self::HotPartition { partition, .. }
             | Self::StuckPartition { partition, .. }
+            | Self::PartitionWithoutCommit { partition, .. }
             | Self::RetentionRisk { partition, .. } => {
                 let is_known = |seen: &LagOfPartition| seen.lag.lag().is_some() && seen.name() == *partition;
                 is_measured && (lag.complete || lag.by_partition.iter().any(is_known))
@@ -134,6 +180,18 @@ impl Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NobodyInGroup { group, ready, waited } => {
+                let have = if ready.0 == 1 { "has" } else { "have" };
+                write!(
+                    f,
+                    "Nobody is in group \"{}\", although {ready} {have} been ready for {}. Check that spec.kafka.consumerGroup is the group.id of the consumers, and look at their log.",
+                    printable(group),
+                    short(*waited)
+                )
+            }
+            Self::MemberCountDiffers { group, members, replicas, threads_per_replica } => {
+                write_members(f, group, *members, *replicas, *threads_per_replica)
+            }
             Self::CapacityUnknown => f.write_str(
                 "What one replica reads is unknown: none has been at full load yet. It is measured once there is a backlog; or set spec.capacityPerReplica (--capacity).",
             ),
@@ -161,6 +219,39 @@ impl fmt::Display for Finding {
                 "The objective is shorter than a poll, a rebalance and a commit together: {} is the shortest that can be kept.",
                 short(*shortest)
             ),
+            Self::PartitionWithoutCommit { partition, more, arrived, waited } => {
+                let more = match more {
+                    0 => String::new(),
+                    1 => " 1 more partition is like it.".to_owned(),
+                    more => format!(" {more} more partitions are like it."),
+                };
+                write!(
+                    f,
+                    "A member has partition {partition} and has committed nothing in {}, in which {} {} come. It reads nothing there, or it does not commit: look into its log.{more}",
+                    short(*waited),
+                    grouped(*arrived),
+                    if *arrived == 1 { "record has" } else { "records have" }
+                )
+            }
+            Self::OpenTransaction { partition, more, producer, held_for } => {
+                let held_for = short(*held_for);
+                match producer {
+                    Ok(producer) => write!(
+                        f,
+                        "An open transaction of producer {producer} has held partition {partition} back for {held_for}: consumers with isolation.level read_committed read nothing behind it. End or abort it."
+                    )?,
+                    Err(why) => write!(
+                        f,
+                        "Something has held partition {partition} back for {held_for}: consumers with isolation.level read_committed read nothing behind it. Which transaction is open is not known: {}.",
+                        printable(why)
+                    )?,
+                }
+                match more {
+                    0 => Ok(()),
+                    1 => f.write_str(" 1 more partition is held back."),
+                    more => write!(f, " {more} more partitions are held back."),
+                }
+            }
             Self::CommitsStandStill { lag, waited } => write!(
                 f,
                 "Nothing has been committed for {}, the lag is {lag}, and the members have their partitions. Look into the consumers' log. A sink that commits only as new records come may have read them all.",
@@ -196,5 +287,30 @@ impl fmt::Display for Finding {
                 "A process of the application runs {threads} stream threads, and threadsPerReplica is {configured}. Set spec.threadsPerReplica to {threads}."
             ),
         }
+    }
+}
+
+/// How many members there are instead of how many, and what to look at.
+fn write_members(
+    f: &mut fmt::Formatter<'_>,
+    group: &str,
+    members: u32,
+    replicas: Replicas,
+    threads_per_replica: u32,
+) -> fmt::Result {
+    let expected = replicas.0.saturating_mul(threads_per_replica);
+    let run = if replicas.0 == 1 { "runs" } else { "run" };
+    let plural = if members == 1 { "member" } else { "members" };
+    write!(f, "Group \"{}\" has {members} {plural}, and {replicas} {run} {expected}", printable(group))?;
+    if threads_per_replica > 1 {
+        write!(f, " ({threads_per_replica} each)")?;
+    }
+    if members < expected {
+        return f.write_str(". Some pods have not joined: look at their log, and at spec.threadsPerReplica.");
+    }
+    f.write_str(". Another application is in the same group, or ")?;
+    match members.checked_rem(replicas.0) {
+        Some(0) => write!(f, "spec.threadsPerReplica should be {}.", members / replicas.0),
+        Some(_) | None => f.write_str("spec.threadsPerReplica is too low."),
     }
 }

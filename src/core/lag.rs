@@ -99,6 +99,15 @@ impl PartitionLag {
             Self::Unknown(_) => None,
         }
     }
+
+    /// Records of a partition without a commit that the lag does not count, because the group starts at its end. How many of
+    /// them the group has read is not known.
+    pub fn not_counted(&self) -> u64 {
+        match self {
+            Self::NoCommit { lag, retained } => retained.saturating_sub(lag.0),
+            Self::Known { .. } | Self::Unknown(_) => 0,
+        }
+    }
 }
 
 /// A group's lag.
@@ -112,6 +121,8 @@ pub struct GroupLag {
     pub by_partition: Vec<LagOfPartition>,
     /// The first reason why the sample is not complete.
     pub incomplete_because: Option<Incomplete>,
+    /// The topics of it that are compacted, by name: their offsets are not a count of records.
+    pub compacted: Vec<Arc<str>>,
 }
 
 /// What is missing from a sample, and why.
@@ -160,6 +171,7 @@ impl GroupLag {
             complete: incomplete_because.is_none(),
             by_partition,
             incomplete_because,
+            compacted: compacted_topics(observation),
         }
     }
 
@@ -266,6 +278,12 @@ impl GroupLag {
         self.by_partition.iter().any(|partition| partition.lag.lag().is_some())
     }
 
+    /// Whether the total is all of the lag, as far as people are told: it is complete, and no partition has records that are
+    /// not counted.
+    pub fn is_exact(&self) -> bool {
+        self.complete && self.by_partition.iter().all(|partition| partition.lag.not_counted() == 0)
+    }
+
     /// The partitions whose offsets contradict each other.
     pub fn anomalies(&self) -> impl Iterator<Item = (&Arc<str>, i32, Anomaly)> {
         self.by_partition.iter().filter_map(|partition| match &partition.lag {
@@ -275,6 +293,12 @@ impl GroupLag {
             PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_) => None,
         })
     }
+}
+
+/// The topics whose configuration says that they are compacted.
+fn compacted_topics(observation: &Observation) -> Vec<Arc<str>> {
+    let compacted = observation.topics.iter().filter(|topic| topic.config.is_some_and(|config| config.compacted));
+    compacted.map(|topic| Arc::clone(&topic.name)).collect()
 }
 
 impl Incomplete {

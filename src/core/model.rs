@@ -106,6 +106,8 @@ pub struct PartitionEstimate {
     pub time_lag: TimeLag,
     /// Records that the group commits per second; nothing until two polls have been compared.
     pub consumption_rate: Option<RecordsPerSecond>,
+    /// For how long a member has had it without any commit, where records are there and commits would have come by now.
+    pub held_without_commit: Option<Duration>,
 }
 
 /// Digits beyond these say nothing in an estimate.

@@ -131,9 +131,33 @@ pub struct PartitionObservation {
     pub end: Known<Offset>,
     /// The high watermark, where it was read: what `end` is for `read_uncommitted`.
     pub high_watermark: Option<Offset>,
-    /// The last stable offset, where it was read: what `end` is for `read_committed`. An open transaction holds it below
-    /// the high watermark (KIP-98).
-    pub last_stable: Option<Offset>,
+    /// The last stable offset, where it was read: what `end` is for `read_committed`.
+    pub last_stable: Option<LastStable>,
+}
+
+/// The last stable offset of a partition. An open transaction holds it below the high watermark (KIP-98).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastStable {
+    /// The offset.
+    pub offset: Offset,
+    /// What holds it back, where that was asked because it stands still. Boxed, as it is rare.
+    pub held_back: Option<Box<HeldBack>>,
+}
+
+impl From<Offset> for LastStable {
+    fn from(offset: Offset) -> Self {
+        Self { offset, held_back: None }
+    }
+}
+
+/// What holds a last stable offset back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldBack {
+    /// Since when at the latest, as the time since 1970: when it was first seen, or when the producer wrote last, by the time
+    /// stamp of its record, if that is earlier.
+    pub since: Duration,
+    /// The id of the producer whose transaction is open.
+    pub producer: Known<i64>,
 }
 
 /// A consumer group as its coordinator describes it.

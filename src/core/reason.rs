@@ -6,6 +6,7 @@ use std::time::Duration;
 use strum::{IntoStaticStr, VariantNames};
 
 use super::lag::Anomaly;
+use super::printable::printable;
 use super::rule_result::{Comparison, LagRule, RuleResult, ScaleDownSaving};
 use super::sizing::WorkUnit;
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
@@ -109,6 +110,11 @@ pub enum Reason {
         wanted: Option<Replicas>,
         /// What is awaited.
         waiting_for: String,
+    },
+    /// All replicas are ready and none of them is in the group, so none is removed.
+    NobodyInGroup {
+        /// The group's id.
+        group: String,
     },
     /// Offsets contradict each other, so no replica is removed for a window.
     OffsetsInconsistent {
@@ -317,6 +323,11 @@ impl fmt::Display for Reason {
             Self::ChangePending { wanted: None, waiting_for } => {
                 write!(f, "No replica is removed while the last change is pending: {waiting_for}.")
             }
+            Self::NobodyInGroup { group } => write!(
+                f,
+                "Nobody is in group \"{}\", so nothing shows that fewer replicas are enough. None is removed.",
+                printable(group)
+            ),
             Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
                 Anomaly::CommittedBeyondEnd(by) => write!(
                     f,

@@ -15,11 +15,11 @@ use super::decision::{Candidate, CandidateVerdict, Decision, Outlook, Workload};
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
-use super::model::{Model, TimeLag};
+use super::model::{Model, PartitionEstimate, TimeLag};
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
-use super::units::{Replicas, grouped};
+use super::units::{Replicas, grouped, short};
 
 /// The version of [`DecisionView`]. It changes when a field changes its name or its meaning, and not when one is added.
 /// docs/replay.md says what has changed from version to version.
@@ -119,6 +119,9 @@ pub struct LagView {
     pub without_commit: Option<WithoutCommit>,
     /// What could not be read, and why; null where the lag is complete.
     pub missing: Option<String>,
+    /// Topics that are compacted: their lag counts offsets, and fewer records than that may be left.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub compacted_topics: Vec<String>,
     /// The partitions, by topic and number. `replay` leaves them out, as they are in the observation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Vec<PartitionView>>,
@@ -134,23 +137,23 @@ pub struct WithoutCommit {
     pub first: String,
     /// The records in them, read or not.
     pub records: u64,
+    /// How many of them a member has had for longer than commits take: it has found nothing new there, or reads nothing.
+    pub held: usize,
 }
 
 impl WithoutCommit {
-    fn of(lag: &GroupLag) -> Option<Self> {
-        let not_counted = |partition: &&LagOfPartition| match partition.lag {
-            PartitionLag::NoCommit { lag, retained } => retained > lag.0,
-            PartitionLag::Known { .. } | PartitionLag::Unknown(_) => false,
-        };
-        let mut all = lag.by_partition.iter().filter(not_counted).peekable();
-        let first = all.peek()?.name();
-        let (mut partitions, mut records) = (0, 0_u64);
-        for partition in all {
-            if let PartitionLag::NoCommit { retained, .. } = partition.lag {
-                (partitions, records) = (partitions + 1, records.saturating_add(retained));
-            }
+    fn of(lag: &GroupLag, estimates: &[PartitionEstimate]) -> Option<Self> {
+        let estimates = estimates.iter().map(Some).chain(std::iter::repeat(None));
+        let all = lag.by_partition.iter().zip(estimates).filter(|(partition, _)| partition.lag.not_counted() > 0);
+        let mut found: Option<Self> = None;
+        for (partition, estimate) in all {
+            let found =
+                found.get_or_insert_with(|| Self { partitions: 0, first: partition.name(), records: 0, held: 0 });
+            found.partitions += 1;
+            found.records = found.records.saturating_add(partition.lag.not_counted());
+            found.held += usize::from(estimate.is_some_and(|it| it.held_without_commit.is_some()));
         }
-        Some(Self { partitions, first, records })
+        found
     }
 }
 
@@ -204,7 +207,7 @@ impl DecisionView {
                 members: members.as_ref().ok().copied(),
                 unknown: members.as_ref().err().map(ToString::to_string),
             },
-            lag: LagView::from(&decision.lag),
+            lag: LagView::of(&decision.lag, &decision.partitions),
             time_lag: TimeLagView::of(model.time_lag),
             model: model.clone(),
             workload: Some(*workload),
@@ -234,7 +237,9 @@ impl DecisionView {
     /// With the lag of each partition.
     #[must_use]
     pub fn with_partitions(mut self, decision: &Decision) -> Self {
-        self.lag.partitions = Some(decision.lag.by_partition.iter().map(PartitionView::of).collect());
+        let partitions = decision.lag.by_partition.iter().zip(&decision.partitions);
+        self.lag.partitions =
+            Some(partitions.map(|(partition, estimate)| PartitionView::of(partition, estimate)).collect());
         self
     }
 
@@ -268,14 +273,15 @@ pub fn one_line(schema: &mut Schema) {
     }
 }
 
-/// Without its partitions.
-impl From<&GroupLag> for LagView {
-    fn from(lag: &GroupLag) -> Self {
+impl LagView {
+    /// Without its partitions; `estimates` are those of them, as far as there are any.
+    pub fn of(lag: &GroupLag, estimates: &[PartitionEstimate]) -> Self {
         Self {
             total_records: lag.is_anything_known().then_some(lag.total.0),
             complete: lag.complete,
-            without_commit: WithoutCommit::of(lag),
+            without_commit: WithoutCommit::of(lag, estimates),
             missing: lag.incomplete_because.as_ref().map(ToString::to_string),
+            compacted_topics: lag.compacted.iter().map(ToString::to_string).collect(),
             partitions: None,
         }
     }
@@ -305,15 +311,22 @@ impl TimeLagView {
 }
 
 impl PartitionView {
-    fn of(partition: &LagOfPartition) -> Self {
+    fn of(partition: &LagOfPartition, estimate: &PartitionEstimate) -> Self {
         let LagOfPartition { seen, lag } = partition;
-        let is_lower_bound = matches!(lag, PartitionLag::NoCommit { lag, retained } if *retained > lag.0);
+        let is_lower_bound = lag.not_counted() > 0;
         let (unknown, note) = match lag {
             PartitionLag::Known { anomaly, .. } => (None, anomaly.map(|anomaly| anomaly.to_string())),
-            PartitionLag::NoCommit { retained, .. } if is_lower_bound => {
-                (None, Some(format!("no commit; {} records are not counted", grouped(*retained))))
+            PartitionLag::NoCommit { .. } => {
+                let held = estimate
+                    .held_without_commit
+                    .map(|held| format!(", though a member has had it for {}", short(held)));
+                let not_counted = match lag.not_counted() {
+                    0 => String::new(),
+                    1 => "; 1 record is not counted".to_owned(),
+                    records => format!("; {} records are not counted", grouped(records)),
+                };
+                (None, Some(format!("no commit{}{not_counted}", held.unwrap_or_default())))
             }
-            PartitionLag::NoCommit { .. } => (None, Some("no commit".to_owned())),
             PartitionLag::Unknown(reason) => (Some(reason.to_string()), None),
         };
         Self {

@@ -18,6 +18,7 @@ use super::offsets::{self, PartitionOffsets, RequestedPartitions};
 use super::sasl::Sasl;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{TopicMetadata, Topics};
+use super::transactions::{LaggingPartition, Transactions};
 use crate::core::{
     GroupKind, GroupQuery, GroupState, IsolationLevel, Known, Observation, PartitionObservation, TopicObservation,
     TopicSelection, Unknown,
@@ -30,6 +31,7 @@ pub struct KafkaClient {
     topics: Topics,
     groups: Groups,
     names: GroupNames,
+    transactions: Transactions,
     cycles: u64,
     last: CycleReport,
 }
@@ -86,6 +88,7 @@ impl KafkaClient {
             topics: Topics::default(),
             groups: Groups::default(),
             names: GroupNames::default(),
+            transactions: Transactions::default(),
             cycles: 0,
             last: CycleReport::default(),
         })
@@ -140,18 +143,23 @@ impl KafkaClient {
         let (requests, (sent, received)) = (self.brokers.traffic.requests(), self.brokers.traffic.bytes());
         let cycle =
             Cycle { brokers: &self.brokers, settings: &self.settings, started: Instant::now(), number: self.cycles };
-        let mut caches = Caches { topics: &mut self.topics, groups: &mut self.groups, names: &mut self.names };
+        let mut caches = Caches {
+            topics: &mut self.topics,
+            groups: &mut self.groups,
+            names: &mut self.names,
+            transactions: &mut self.transactions,
+        };
         let read = run_cycle(&cycle, &mut caches, queries, members).await;
         let at = now();
+        if let Ok(read) = &read {
+            self.transactions.read(&cycle, &self.topics, &read.ends, at).await;
+        }
         let failure = read.as_ref().err().cloned();
         let observations: Vec<Observation> = match &read {
             Ok(read) => {
-                let topics = &self.topics;
-                queries
-                    .iter()
-                    .zip(&read.chosen)
-                    .map(|(query, chosen)| read.observe(topics, query, chosen, at))
-                    .collect()
+                let context = ObservationContext { topics: &self.topics, transactions: &self.transactions, at };
+                let chosen = queries.iter().zip(&read.chosen);
+                chosen.map(|(query, chosen)| read.observe(&context, query, chosen)).collect()
             }
             Err(reason) => queries.iter().map(|query| Observation::failed(&query.group, at, reason.clone())).collect(),
         };
@@ -176,6 +184,7 @@ struct Caches<'c> {
     topics: &'c mut Topics,
     groups: &'c mut Groups,
     names: &'c mut GroupNames,
+    transactions: &'c mut Transactions,
 }
 
 /// A query's topics.
@@ -213,9 +222,25 @@ async fn run_cycle<'q>(
     read_topics(cycle, caches.topics, &chosen, answers).await?;
     drop_vanished(caches, queries, &groups, &mut chosen);
 
-    let ends = offsets::read(cycle, caches.topics, &requested_partitions(queries, &chosen, caches.topics)).await;
+    let mut requested = requested_partitions(queries, &chosen, caches.topics);
+    if Transactions::is_turn(cycle) {
+        let committed = |it: &LaggingPartition| {
+            let commits = groups.get(&*it.group)?.commits.as_ref().ok()?;
+            commits.get(&it.group, &it.topic, it.partition).ok().flatten()
+        };
+        for (topic, partition) in caches.transactions.suspects(committed) {
+            if let Some(stable) = requested.get_mut(topic).and_then(|partitions| partitions.get_mut(&partition)) {
+                *stable = true;
+            }
+        }
+    }
+    let ends = offsets::read(cycle, caches.topics, &requested).await;
     caches.topics.read_configs(cycle).await;
-    Ok(CycleResult { groups, chosen, ends })
+    let read = CycleResult { groups, chosen, ends };
+    if Transactions::is_turn(cycle) {
+        caches.transactions.note_lagging(read.lagging(queries, caches.topics));
+    }
+    Ok(read)
 }
 
 /// Reads the chosen topics; an error means that no broker has answered in this cycle.
@@ -410,9 +435,17 @@ fn requested_partitions(queries: &[GroupQuery], chosen: &[ChosenTopics], topics:
     requested
 }
 
+/// What is cached that observations show, and their time.
+struct ObservationContext<'c> {
+    topics: &'c Topics,
+    transactions: &'c Transactions,
+    at: Duration,
+}
+
 impl CycleResult<'_> {
     /// The observation of one query.
-    fn observe(&self, topics: &Topics, query: &GroupQuery, chosen: &ChosenTopics, at: Duration) -> Observation {
+    fn observe(&self, context: &ObservationContext<'_>, query: &GroupQuery, chosen: &ChosenTopics) -> Observation {
+        let ObservationContext { topics, transactions, at } = *context;
         let read = self.groups.get(query.group.as_str());
         let group = read.map_or(Err(Unknown::NotReadYet), |read| read.description.clone());
         let kind = read.map_or(GroupKind::Unknown, |read| read.kind);
@@ -435,7 +468,7 @@ impl CycleResult<'_> {
             let (id, partitions) = match topics.get(name) {
                 Ok(topic) => {
                     let before = observation.partitions.len();
-                    observation.partitions.extend(self.partitions(query, name, topic));
+                    observation.partitions.extend(self.partitions(transactions, query, name, topic));
                     let count = u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX);
                     (topic.id.clone(), selected_count(query, name, count))
                 }
@@ -447,8 +480,36 @@ impl CycleResult<'_> {
         observation
     }
 
+    /// The partitions that are not read to their end, of groups whose consumers are not said to read committed records only.
+    fn lagging<'s>(
+        &'s self,
+        queries: &'s [GroupQuery],
+        topics: &'s Topics,
+    ) -> impl Iterator<Item = LaggingPartition> + 's {
+        let uncommitted = |(query, _): &(&GroupQuery, _)| query.isolation == IsolationLevel::ReadUncommitted;
+        queries.iter().zip(&self.chosen).filter(uncommitted).flat_map(move |(query, chosen)| {
+            let commits = self.groups.get(query.group.as_str()).and_then(|read| read.commits.as_ref().ok());
+            let group: Arc<str> = Arc::from(query.group.as_str());
+            selected(query, chosen, topics).flat_map(move |(topic, partitions)| {
+                let group = Arc::clone(&group);
+                let lagging = |partition: i32| {
+                    let committed = commits?.get(&query.group, &topic, partition).ok().flatten()?;
+                    let end = self.ends.get(&topic)?.get(&partition)?.high_watermark.as_ref().ok()?;
+                    (committed < *end).then(|| LaggingPartition {
+                        group: Arc::clone(&group),
+                        topic: Arc::clone(&topic),
+                        partition,
+                        committed,
+                    })
+                };
+                partitions.filter_map(lagging).collect::<Vec<_>>()
+            })
+        })
+    }
+
     fn partitions<'s>(
         &'s self,
+        transactions: &'s Transactions,
         query: &'s GroupQuery,
         name: &'s Arc<str>,
         topic: &'s TopicMetadata,
@@ -475,7 +536,7 @@ impl CycleResult<'_> {
                 start: edge(|edges| &edges.start),
                 end,
                 high_watermark: edge(|edges| &edges.high_watermark).ok(),
-                last_stable: edge(|edges| &edges.last_stable).ok(),
+                last_stable: transactions.last_stable(name, number, &edge(|edges| &edges.last_stable)),
             }
         })
     }

@@ -12,6 +12,7 @@ mod codec;
 mod consumer_group_describe;
 mod describe_configs;
 mod describe_groups;
+mod describe_producers;
 mod described_group;
 pub(super) mod error_codes;
 mod find_coordinator;
@@ -28,6 +29,7 @@ pub(super) use codec::{DecodeError, Decoder, Encoder};
 pub(super) use consumer_group_describe::*;
 pub(super) use describe_configs::*;
 pub(super) use describe_groups::*;
+pub(super) use describe_producers::*;
 pub(super) use described_group::{DescribeResponse, GroupDetails, GroupMember};
 pub(super) use find_coordinator::*;
 pub(super) use list_groups::*;
@@ -110,6 +112,7 @@ pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
         StreamsGroupDescribe::KEY => is_read::<StreamsGroupDescribe<'_>>(version, body),
         ListOffsets::KEY => is_read::<ListOffsets<'_>>(version, body),
         DescribeConfigs::KEY => is_read::<DescribeConfigs<'_>>(version, body),
+        DescribeProducers::KEY => is_read::<DescribeProducers<'_>>(version, body),
         SaslHandshake::KEY => is_read::<SaslHandshake<'_>>(version, body),
         SaslAuthenticate::KEY => is_read::<SaslAuthenticate<'_>>(version, body),
         MEMBER_ASSIGNMENT => member_assignment(body).is_ok(),

@@ -63,7 +63,7 @@ impl Point {
             replicas: count(decision.current().0),
             desired: count(decision.desired.0),
             useful_replicas: decision.model.useful_members.map_or(0, count),
-            is_complete: decision.lag.complete,
+            is_complete: decision.lag.is_exact(),
         }
     }
 }

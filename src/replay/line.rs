@@ -166,6 +166,21 @@ pub(super) struct PartitionLine<'a> {
     pub(super) high_watermark: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) last_stable: Option<i64>,
+    /// What holds the last stable offset back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) held_back: Option<HeldBackLine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<ReadFailure>,
+}
+
+/// An open transaction.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HeldBackLine {
+    /// Seconds on the clock of the line.
+    pub(super) since: f64,
+    /// The producer's id. Null: not known.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) producer: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) error: Option<ReadFailure>,
 }

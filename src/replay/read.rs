@@ -10,14 +10,14 @@ use serde::Deserialize;
 
 use super::config::Config;
 use super::line::{
-    Assigned, CONFIG, ConfigLine, GroupLine, Head, MemberLine, OBSERVATION, ObservationLine, PartitionLine, TaskLine,
-    TopicConfigLine, TopicLine,
+    Assigned, CONFIG, ConfigLine, GroupLine, Head, HeldBackLine, MemberLine, OBSERVATION, ObservationLine,
+    PartitionLine, TaskLine, TopicConfigLine, TopicLine,
 };
 use super::unknown::ReadFailure;
 use super::{VERSION, Wrong};
 use crate::core::{
-    GroupDescription, Known, Member, Observation, Offset, PartitionObservation, Replicas, SubtopologySources, Task,
-    TopicConfig, TopicObservation, Unknown, Workload,
+    GroupDescription, HeldBack, Known, LastStable, Member, Observation, Offset, PartitionObservation, Replicas,
+    SubtopologySources, Task, TopicConfig, TopicObservation, Unknown, Workload,
 };
 
 /// The longest line, in bytes: enough for all fields of 100,000 partitions.
@@ -237,8 +237,24 @@ fn partition(line: PartitionLine<'_>, names: &mut KnownTopicNames, i: usize) -> 
         start: start.and_then(offset),
         end: end.and_then(offset),
         high_watermark: line.high_watermark.and_then(Offset::new),
-        last_stable: line.last_stable.and_then(Offset::new),
+        last_stable: last_stable(line.last_stable, line.held_back, i)?,
     })
+}
+
+fn last_stable(offset: Option<i64>, held_back: Option<HeldBackLine>, i: usize) -> Result<Option<LastStable>, Wrong> {
+    let field = || format!("partitions[{i}].held_back");
+    let Some(offset) = offset.and_then(Offset::new) else {
+        return match held_back {
+            Some(_) => Err(Wrong::new(field(), "is given, but last_stable is not")),
+            None => Ok(None),
+        };
+    };
+    let held_back = held_back.map(|line| {
+        let since = time(line.since).map_err(|wrong| Wrong::new(format!("{}.since", field()), wrong.message))?;
+        let producer = line.producer.ok_or_else(|| line.error.map_or(Unknown::Missing, |failure| failure.0));
+        Ok(Box::new(HeldBack { since, producer }))
+    });
+    Ok(Some(LastStable { offset, held_back: held_back.transpose()? }))
 }
 
 fn offset(raw: i64) -> Known<Offset> {

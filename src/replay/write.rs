@@ -7,13 +7,13 @@ use serde::Serialize;
 
 use super::config::Config;
 use super::line::{
-    Assigned, DECISION, DeploymentLine, GroupLine, MemberLine, OBSERVATION, ObservationLine, PartitionLine,
-    SubtopologyLine, TaskLine, Text, TopicConfigLine, TopicLine,
+    Assigned, DECISION, DeploymentLine, GroupLine, HeldBackLine, MemberLine, OBSERVATION, ObservationLine,
+    PartitionLine, SubtopologyLine, TaskLine, Text, TopicConfigLine, TopicLine,
 };
 use super::unknown::ReadFailure;
 use crate::core::{
-    Decision, DecisionView, GroupDescription, GroupState, Known, Member, Observation, Offset, PartitionObservation,
-    SubtopologySources, Task, TopicConfig, TopicObservation, Workload,
+    Decision, DecisionView, GroupDescription, GroupState, HeldBack, Known, Member, Observation, Offset,
+    PartitionObservation, SubtopologySources, Task, TopicConfig, TopicObservation, Workload,
 };
 
 /// A decision as a line.
@@ -99,8 +99,17 @@ fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
         end: end.as_ref().ok().copied().map(number),
         start: start.as_ref().ok().copied().map(number),
         high_watermark: high_watermark.map(number),
-        last_stable: last_stable.map(number),
+        last_stable: last_stable.as_ref().map(|last_stable| number(last_stable.offset)),
+        held_back: last_stable.as_ref().and_then(|last_stable| last_stable.held_back.as_deref()).map(held_back),
         error: reason.map(|reason| ReadFailure(reason.clone())),
+    }
+}
+
+fn held_back(held_back: &HeldBack) -> HeldBackLine {
+    HeldBackLine {
+        since: held_back.since.as_secs_f64(),
+        producer: held_back.producer.as_ref().ok().copied(),
+        error: held_back.producer.as_ref().err().map(|reason| ReadFailure(reason.clone())),
     }
 }
 

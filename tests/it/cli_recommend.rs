@@ -82,7 +82,7 @@ fn a_group_from_flags_as_json_has_all_that_was_seen_and_decided() {
         it["lag"],
         json!({
             "totalRecords": 900, "complete": true, "missing": null,
-            "withoutCommit": {"partitions": 1, "first": format!("{topic}/2"), "records": 1_000},
+            "withoutCommit": {"partitions": 1, "first": format!("{topic}/2"), "records": 1_000, "held": 0},
             "partitions": [partition(0, json!(100), 900), partition(1, json!(1_000), 0), partition(2, Value::Null, 0)],
         })
     );

@@ -230,3 +230,20 @@ fn what_a_group_without_a_commit_will_read_is_a_lower_bound() {
         }
     }
 }
+
+#[test]
+fn a_lag_on_a_compacted_topic_is_said_to_count_offsets() {
+    for (compacted, note) in [
+        (false, None),
+        (true, Some("Topic orders is compacted: its lag counts offsets, and fewer records may be left to read.")),
+    ] {
+        let mut seen = lags(&[5_002]).observe(0);
+        seen.topics[0].config = Some(TopicConfig { retention: None, compacted, deletes: false });
+        let decision = Engine::new(crate::story::policy(1_000, 1, None)).observe(&seen, Workload::of(1));
+        let view = DecisionView::of(&decision);
+        assert_eq!(view.lag.unit(5_002), if compacted { "offsets" } else { "records" });
+        let explanation = explain(&view);
+        let told = explanation.lines.iter().find(|(label, text)| *label == "note" && text.contains("compacted"));
+        assert_eq!(told.map(|(_, text)| text.as_str()), note);
+    }
+}

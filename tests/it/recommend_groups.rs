@@ -290,3 +290,29 @@ fn a_watch_draws_again_until_it_is_ended() {
     watch.signal(Signal::SIGINT);
     assert!(watch.wait(SOON).unwrap().success());
 }
+
+/// Nobody is in the group although there are replicas; and the topic is compacted, so its offsets are not records.
+#[test]
+fn a_group_that_its_workload_is_not_in_and_a_compacted_topic_are_said() {
+    let kafka = kafka();
+    let (topic, group) = (unique("changes"), unique("changes"));
+    kafka.create_topic(&topic, 1);
+    kafka.produce(&topic, 0, 900);
+    kafka.commit(&group, &[(&topic, 0, 0)]);
+    kafka.set_config("topic", &topic, "cleanup.policy", "compact");
+    let servers = kafka.bootstrap();
+    let of =
+        ["recommend", "--bootstrap-servers", &servers, "--group", &group, "--current", "8", "--observe", "5s", "-v"];
+    wait_until("the configuration", SOON, || {
+        let ended = run(&mut paceline(&of));
+        let note =
+            format!("Topic {topic} is compacted: its lag counts offsets, and fewer records may be left to read.");
+        if ended.stdout.contains(&note) { Ok(()) } else { Err(format!("{ended:?}")) }
+    });
+    let ended = run(&mut paceline(&[&of[..9], &["-o", "json"]].concat()));
+    let all = ended.json();
+    let expected = format!(
+        "Nobody is in group \"{group}\", although the workload has 8 replicas: check that it is the group.id of the consumers. 900 offsets wait."
+    );
+    assert_eq!((&all[0]["need"], &all[0]["why"]), (&json!("NobodyReads"), &json!(expected)), "{all:#}");
+}

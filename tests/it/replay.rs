@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use jsonschema::Validator;
 use paceline::core::{
-    Bounds, Engine, GroupDescription, GroupKind, GroupState, Member, Objective, Observation, Offset,
-    PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Schedule, SubtopologySources, Task,
-    TaskRole, TopicConfig, TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
+    Bounds, Engine, GroupDescription, GroupKind, GroupState, HeldBack, LastStable, Member, Objective, Observation,
+    Offset, PartitionObservation, Policy, RecordsPerSecond, Replicas, Resource, Rule, Schedule, SubtopologySources,
+    Task, TaskRole, TopicConfig, TopicObservation, Unknown, Workload, default_poll_deadline, max_observation_gap,
 };
 use paceline::replay::{Config, ObservationReader, ObservationRecorder, PolicySource, write_decision};
 use serde_json::{Value, json};
@@ -412,7 +412,17 @@ fn observations() -> Vec<(Observation, Workload)> {
     step(&|it| it.partitions[0].committed = Ok(None));
     step(&|it| it.kind = GroupKind::Unknown);
     step(&|it| {
-        (it.partitions[0].high_watermark, it.partitions[0].last_stable) = (Offset::new(90), Offset::new(83));
+        let held_back = |partition: i32, producer| {
+            let since = Duration::from_millis(12_500 + partition as u64);
+            Some(LastStable {
+                offset: Offset::new(83).unwrap(),
+                held_back: Some(Box::new(HeldBack { since, producer })),
+            })
+        };
+        it.partitions[0].high_watermark = Offset::new(90);
+        it.partitions[0].last_stable = held_back(0, Ok(4_711));
+        it.partitions[1].last_stable = held_back(1, Err(Unknown::Unsupported { what: "it".to_owned() }));
+        it.partitions[2].last_stable = Offset::new(7).map(LastStable::from);
         it.topics[0].config = Some(TopicConfig { retention: None, compacted: true, deletes: false });
         let retention = Some(Duration::from_millis(604_800_500));
         it.topics[1].config = Some(TopicConfig { retention, compacted: false, deletes: true });

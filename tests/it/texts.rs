@@ -128,6 +128,7 @@ fn reasons() -> Vec<Reason> {
         Reason::ScaleUpWindow { rule: RuleResult::TimeLag(up()), remaining: seconds(30) },
         Reason::ChangePending { wanted: Some(Replicas(12)), waiting_for: "2 of 6 replicas are ready".to_owned() },
         Reason::ChangePending { wanted: None, waiting_for: "the group is rebalancing".to_owned() },
+        Reason::NobodyInGroup { group: "shop".to_owned() },
         Reason::OffsetsInconsistent { partition: partition(), anomaly: Anomaly::CommittedBeyondEnd(1_200) },
         Reason::OffsetsInconsistent { partition: partition(), anomaly: Anomaly::RecordsLost(1_200) },
         Reason::StepLimit { rule: RuleResult::Lag(lag_rule(11_500, 12)) },
@@ -183,7 +184,19 @@ fn reasons() -> Vec<Reason> {
 /// Every finding.
 fn findings() -> Vec<Finding> {
     let partition = || "orders/7".to_owned();
+    let members = |members, replicas, threads_per_replica| Finding::MemberCountDiffers {
+        group: "shop".to_owned(),
+        members,
+        replicas: Replicas(replicas),
+        threads_per_replica,
+    };
     vec![
+        Finding::NobodyInGroup { group: "shop".to_owned(), ready: Replicas(8), waited: seconds(600) },
+        Finding::NobodyInGroup { group: "shop".to_owned(), ready: Replicas(1), waited: seconds(600) },
+        members(5, 8, 1),
+        members(1, 4, 3),
+        members(12, 3, 1),
+        members(9, 8, 1),
         Finding::CapacityUnknown,
         Finding::HotPartition {
             partition: partition(),
@@ -191,6 +204,15 @@ fn findings() -> Vec<Finding> {
             capacity: RecordsPerSecond(100.0),
         },
         Finding::StuckPartition { partition: partition(), lag: Lag(1_200), stuck_for: seconds(300) },
+        Finding::PartitionWithoutCommit { partition: partition(), more: 0, arrived: 6_000, waited: seconds(600) },
+        Finding::PartitionWithoutCommit { partition: partition(), more: 2, arrived: 1, waited: seconds(600) },
+        Finding::OpenTransaction { partition: partition(), more: 0, producer: Ok(4_711), held_for: seconds(720) },
+        Finding::OpenTransaction {
+            partition: partition(),
+            more: 2,
+            producer: Err("DescribeProducers takes the right to Read topic \"orders\"".to_owned()),
+            held_for: seconds(720),
+        },
         Finding::ThroughputCeiling { throughput: RecordsPerSecond(600.0) },
         Finding::ObjectiveUnreachable { replicas: Replicas(12), late_records: 12_000 },
         Finding::ObjectiveTooShort { shortest: seconds(25) },

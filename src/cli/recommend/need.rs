@@ -20,7 +20,7 @@ pub(super) enum GroupNeed {
     NotKnown,
     /// Nothing.
     Fine,
-    /// A reader, if anybody wants its records.
+    /// A reader, if anybody wants its records; a workload that is in the group, if there is one.
     NobodyReads,
     /// A group of this kind has no lag that could be known.
     NoLag,
@@ -134,13 +134,21 @@ pub(super) fn kind(kind: GroupKind) -> Option<&'static str> {
 fn nobody(view: &DecisionView) -> String {
     let lag = view.lag.text();
     let waits = match lag.strip_prefix(">=") {
-        Some(at_least) => format!("At least {at_least} records wait"),
-        None if lag == "1" => "1 record waits".to_owned(),
-        None => format!("{lag} records wait"),
+        Some("0") => format!("How many {} wait is not known", view.lag.unit(0)),
+        Some(at_least) => format!("At least {at_least} {} wait", view.lag.unit(0)),
+        None if lag == "1" => format!("1 {} waits", view.lag.unit(1)),
+        None => format!("{lag} {} wait", view.lag.unit(0)),
     };
     let arrives = view.model.arrival_rate.filter(|rate| rate.0 > 0.0);
     let arrives = arrives.map(|rate| format!(", and {rate} arrive each second")).unwrap_or_default();
-    format!("Nobody reads: the group has no members. {waits}{arrives}.")
+    let nobody = match view.current_replicas.filter(|replicas| replicas.0 > 0) {
+        Some(replicas) => format!(
+            "Nobody is in group \"{}\", although the workload has {replicas}: check that it is the group.id of the consumers.",
+            printable(&view.consumer_group)
+        ),
+        None => "Nobody reads: the group has no members.".to_owned(),
+    };
+    format!("{nobody} {waits}{arrives}.")
 }
 
 /// Members that no partition is left for.

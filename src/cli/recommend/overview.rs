@@ -43,7 +43,7 @@ pub(super) fn sort(recommendations: &mut [Recommendation], key: SortKey) {
     let saving = |it: &Recommendation| it.replica_difference.unwrap_or(0).min(0);
     recommendations.sort_by(|a, b| {
         let by_key = match key {
-            SortKey::Need => (rank(a.need), saving(a), lag(a)).cmp(&(rank(b.need), saving(b), lag(b))),
+            SortKey::Need => (rank(a), saving(a), lag(a)).cmp(&(rank(b), saving(b), lag(b))),
             SortKey::Name => std::cmp::Ordering::Equal,
             SortKey::Lag => lag(a).cmp(&lag(b)),
             SortKey::Oldest => age(a).cmp(&age(b)),
@@ -55,9 +55,15 @@ pub(super) fn sort(recommendations: &mut [Recommendation], key: SortKey) {
     });
 }
 
-/// Hot and stuck partitions are as urgent as each other.
-fn rank(need: GroupNeed) -> GroupNeed {
-    if need == GroupNeed::StuckPartition { GroupNeed::HotPartition } else { need }
+/// Hot and stuck partitions are as urgent as each other, and a workload of which nobody is in the group as one that is short.
+fn rank(it: &Recommendation) -> GroupNeed {
+    match it.need {
+        GroupNeed::StuckPartition => GroupNeed::HotPartition,
+        GroupNeed::NobodyReads if it.decision.current_replicas.is_some_and(|replicas| replicas.0 > 0) => {
+            GroupNeed::Short
+        }
+        need => need,
+    }
 }
 
 /// A row for each group.
@@ -349,7 +355,7 @@ impl<'r> CsvRow<'r> {
             kind: decision.group.kind,
             need: it.need,
             lag_records: decision.lag.total_records,
-            lag_complete: decision.lag.complete,
+            lag_complete: decision.lag.is_exact(),
             time_lag_seconds: decision.time_lag.map(|age| age.seconds),
             arrival_records_per_second: decision.model.arrival_rate.map(|rate| rate.0),
             consumption_records_per_second: decision.model.consumption_rate.map(|rate| rate.0),

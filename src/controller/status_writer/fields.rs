@@ -50,7 +50,7 @@ pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decision: &Decision
     status.replicas = i32::try_from(decision.current().0).ok();
     status.desired = i32::try_from(decision.desired.0).ok();
     status.lag = view.lag.total_records.map(|records| i64::try_from(records).unwrap_or(i64::MAX));
-    status.lag_complete = Some(view.lag.complete);
+    status.lag_complete = Some(view.lag.is_exact());
     status.time_lag = view.time_lag.map(|_| view.time_lag_text());
     status.oldest_record_time = oldest_record(decision, status.oldest_record_time.take());
     status.what_if = what_if(view.candidates, decision.desired);

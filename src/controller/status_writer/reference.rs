@@ -49,7 +49,7 @@ const fn note(name: &'static str, means: &'static str) -> ConditionKind {
     ConditionKind { name, means, bad: None, is_always_shown: false, event_if_false: None }
 }
 
-const KINDS: [ConditionKind; 20] = [
+const KINDS: [ConditionKind; 24] = [
     state(READY, "Kafka and the target can be read, and decisions are carried out.", "NotReady"),
     state(KAFKA_REACHABLE, "The Kafka cluster answers.", "KafkaUnreachable"),
     ConditionKind { is_always_shown: true, ..note(ACTIVE, "There are replicas.") },
@@ -57,9 +57,16 @@ const KINDS: [ConditionKind; 20] = [
     problem(CONFLICT, "Something else scales the target as well."),
     note(SCALING_LIMITED, "A bound keeps the policy from having its way."),
     problem(CERTIFICATE_EXPIRING, "A certificate of the connections to Kafka expires within 14 days, or has expired."),
+    problem("NobodyInGroup", "The group has no member, although all replicas are ready."),
+    problem("MemberCountDiffers", "The group has clearly more or fewer members than the replicas run."),
     note("CapacityUnknown", "The capacity of a replica is not known yet. Every group starts with it."),
     problem("HotPartition", "A partition gets more than one member can read."),
     problem("StuckPartition", "A partition is not read while others are."),
+    problem("PartitionWithoutCommit", "A member has a partition, records come, and nothing is committed there."),
+    problem(
+        "OpenTransaction",
+        "An open transaction holds a partition back for consumers that read committed records only.",
+    ),
     problem("ThroughputCeiling", "The group does not exceed a throughput, whatever the replicas."),
     problem("ObjectiveUnreachable", "No allowed number of replicas keeps the objective."),
     problem("ObjectiveTooShort", "The objective is shorter than a poll, a rebalance and a commit together."),

@@ -8,8 +8,8 @@ use super::super::clock::{length, seconds_between};
 use super::super::decision::{Candidate, Outlook, Workload};
 use super::super::facts::Facts;
 use super::super::finding::Finding;
-use super::super::lag::{Anomaly, GroupLag};
-use super::super::observation::Observation;
+use super::super::lag::{Anomaly, GroupLag, LagOfPartition};
+use super::super::observation::{Observation, PartitionObservation};
 use super::super::policy::{FallbackAction, OffsetReset, Pause, Policy};
 use super::super::predict::is_hot;
 use super::super::printable::printable;
@@ -20,7 +20,11 @@ use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
 use super::super::streams::{threads_per_process, unobserved_repartition_topics};
 use super::super::units::{RecordsPerSecond, Replicas, short};
+use super::super::unknown::Unknown;
 use super::behavior::{Direction, limit};
+
+/// Transactions that are open for so long are told: producers' `transaction.timeout.ms` by default.
+const OPEN_FOR: Duration = Duration::from_secs(60);
 
 /// How many replicas, and why.
 pub(super) type Choice = (Replicas, Reason);
@@ -187,6 +191,9 @@ impl RuleInput<'_> {
         if let Some(because) = not_quiet(self.lag, self.policy.idle.activation_lag) {
             return Err(because);
         }
+        if self.nobody().is_some() {
+            return Err("nobody is in the group".to_owned());
+        }
         let quiet_for = self.quiet.map_or(Duration::ZERO, |quiet| self.now().saturating_sub(quiet.since));
         if quiet_for < after {
             return Err(format!("{} more without work are needed", short(after - quiet_for)));
@@ -213,6 +220,12 @@ impl RuleInput<'_> {
         Some(Reason::NothingCommitted { waited: length(waited_s.floor()) })
     }
 
+    /// What keeps a scale-down back where all replicas are ready and none of them is in the group.
+    pub(super) fn nobody(&self) -> Option<Reason> {
+        self.facts.membership.nobody_for_s(self.now(), &self.facts.estimator)?;
+        Some(Reason::NobodyInGroup { group: self.observation.consumer_group.clone() })
+    }
+
     /// What is wrong with how an application of Kafka Streams is looked at.
     fn streams_findings(&self) -> impl Iterator<Item = Finding> {
         let topics = unobserved_repartition_topics(self.observation);
@@ -228,9 +241,55 @@ impl RuleInput<'_> {
         ignored.into_iter().chain(threads)
     }
 
-    /// What is wrong, whatever the rule is.
+    /// Members that commit nothing where records come. Those that the lag counts are stuck, or stand still.
+    fn without_commit(&self) -> Option<Finding> {
+        let estimator = &self.facts.estimator;
+        let waits = |partition: &&LagOfPartition| {
+            let held = estimator.held_without_commit(partition).filter(|_| partition.lag.not_counted() > 0);
+            held.is_some_and(|held| held.waits_s > estimator.commits_within_s())
+        };
+        let mut all = self.lag.by_partition.iter().filter(waits);
+        let first = all.next()?;
+        let held = estimator.held_without_commit(first)?;
+        Some(Finding::PartitionWithoutCommit {
+            partition: first.name(),
+            more: all.count(),
+            arrived: held.arrived as u64,
+            waited: length(held.waits_s.floor()),
+        })
+    }
+
+    /// Open transactions that hold last stable offsets back for longer than is usual.
+    fn open_transaction(&self) -> Option<Finding> {
+        let held_back = |partition: &PartitionObservation| {
+            let held_back = partition.last_stable.as_ref()?.held_back.as_deref()?;
+            Some((self.now().saturating_sub(held_back.since), held_back.producer.clone()))
+        };
+        let of_partitions = self.observation.partitions.iter().filter_map(|it| Some((it, held_back(it)?)));
+        let long: Vec<_> = of_partitions.filter(|(_, (held_for, _))| *held_for >= OPEN_FOR).collect();
+        let (partition, (held_for, producer)) = long.iter().max_by_key(|(_, (held_for, _))| *held_for)?;
+        let producer = producer.as_ref().copied().map_err(|reason| match reason {
+            Unknown::NotAuthorized { resource, name } => {
+                format!("DescribeProducers takes the right to Read {resource} \"{name}\"")
+            }
+            reason => reason.to_string(),
+        });
+        Some(Finding::OpenTransaction {
+            partition: format!("{}/{}", printable(&partition.topic), partition.partition),
+            more: long.len() - 1,
+            producer,
+            held_for: *held_for,
+        })
+    }
+
+    /// What is wrong, whatever the rule is, the worst first.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
+        let streams: Vec<_> = self.streams_findings().collect();
+        let has_other_threads = streams.iter().any(|it| matches!(it, Finding::ThreadsPerReplicaDiffers { .. }));
+        let members = self.facts.membership.finding(self.observation, self.sizing, &self.facts.estimator);
+        findings.extend(members.filter(|_| !has_other_threads));
+        let is_nobody = matches!(findings.first(), Some(Finding::NobodyInGroup { .. }));
         if let Some(missing) = &self.lag.incomplete_because {
             findings.push(Finding::DataIncomplete { missing: missing.to_string() });
         }
@@ -244,6 +303,8 @@ impl RuleInput<'_> {
                 stuck_for: length(estimator.frozen_for_s(partition)),
             });
         }
+        findings.extend(self.without_commit());
+        findings.extend(self.open_transaction());
         if let Some(capacity) = self.facts.capacity_of_member(self.policy) {
             let loads = self.lag.by_partition.iter().zip(&estimator.loads);
             let hottest = loads.max_by(|(_, a), (_, b)| a.rate.total_cmp(&b.rate));
@@ -264,14 +325,14 @@ impl RuleInput<'_> {
             findings.push(Finding::CommitsRare { interval: length(rare_s.ceil()), shortest });
         }
         let (delays, now) = (&estimator.delays, self.now());
-        if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now)) {
+        if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now) && !is_nobody) {
             let waited = length(seconds_between(change.since, now));
             findings.push(Finding::RescaleTimeout { wanted: Replicas(change.to), waited });
         }
         if let Some(throughput) = estimator.ceiling.throughput() {
             findings.push(Finding::ThroughputCeiling { throughput: RecordsPerSecond(throughput) });
         }
-        findings.extend(self.streams_findings());
+        findings.extend(streams);
         findings
     }
 }

@@ -194,7 +194,7 @@ impl ByLag<'_> {
             );
         }
         let window = self.input.policy.scale_down.stabilization;
-        if let Some(reason) = self.input.inconsistent(window) {
+        if let Some(reason) = self.input.nobody().or_else(|| self.input.inconsistent(window)) {
             return Some(reason);
         }
         let waited = self.input.now().saturating_sub(state.pending_since?);

@@ -216,6 +216,9 @@ impl Evaluation<'_> {
         if let Some(missing) = &self.input.lag.incomplete_because {
             return Some(Reason::DataIncomplete { missing: missing.to_string() });
         }
+        if let Some(reason) = self.input.nobody() {
+            return Some(reason);
+        }
         if let Some(waiting_for) = self.pending_change(0) {
             return Some(Reason::ChangePending { wanted: None, waiting_for });
         }

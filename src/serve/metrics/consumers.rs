@@ -17,6 +17,7 @@ const LONGEST_TOPICS: usize = 500;
 const NO_DECISION: &str = "nothing was decided, because nothing was read yet or the target can't be read";
 const NOT_READ: &str = "nothing was read yet";
 const INCOMPLETE: &str = "a partition can't be read, or it is not known yet";
+const NOT_EXACT: &str = "a partition can't be read, or has records and no commit with offsetReset latest, so that nobody knows which of them are read";
 
 /// All of them, in the order of the table.
 pub(super) const FAMILIES: &[RowFamily] = &[
@@ -96,35 +97,30 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         },
     ),
     RowFamily::new(
-        gauge("paceline_lag_records", CONSUMER, "Records not yet read, of all partitions.", INCOMPLETE),
-        |family, row| family.add_known(&row.labels(), complete(row).map(|lag| lag.total.0 as f64)),
+        gauge("paceline_lag_records", CONSUMER, "Records not yet read, of all partitions.", NOT_EXACT),
+        |family, row| family.add_known(&row.labels(), exact(row).map(|lag| lag.total.0 as f64)),
     ),
     RowFamily::new(
         gauge(
             "paceline_lag_lower_bound_records",
             CONSUMER,
-            "Records not yet read of the partitions that can be read, where others can't: there are at least so many.",
-            "every partition can be read, or none",
+            "Records not yet read of the partitions whose lag is known, where that of others is not: there are at least so many.",
+            "the lag of every partition is known, or of none",
         ),
         |family, row| {
-            let known = row.lag().filter(|lag| !lag.complete && lag.is_anything_known());
+            let known = row.lag().filter(|lag| !lag.is_exact() && lag.is_anything_known());
             family.add_known(&row.labels(), known.map(|lag| lag.total.0 as f64));
         },
     ),
     RowFamily::new(
-        gauge(
-            "paceline_lag_max_records",
-            CONSUMER,
-            "Records not yet read, of the partition that has most.",
-            INCOMPLETE,
-        ),
+        gauge("paceline_lag_max_records", CONSUMER, "Records not yet read, of the partition that has most.", NOT_EXACT),
         |family, row| {
-            let partitions = complete(row).map(|lag| lag.by_partition.iter().filter_map(|it| it.lag.lag()));
+            let partitions = exact(row).map(|lag| lag.by_partition.iter().filter_map(|it| it.lag.lag()));
             family.add_known(&row.labels(), partitions.and_then(Iterator::max).map(|lag| lag.0 as f64));
         },
     ),
     RowFamily::new(
-        gauge("paceline_lag_complete", CONSUMER, "Whether every partition's lag is known.", NOT_READ),
+        gauge("paceline_lag_complete", CONSUMER, "Whether every partition could be read.", NOT_READ),
         |family, row| family.add_known(&row.labels(), row.lag().map(|lag| flag(lag.complete))),
     ),
     RowFamily::new(
@@ -364,8 +360,8 @@ fn of<T>(row: &ConsumerRow, value: impl FnOnce(&Decision) -> Option<T>) -> Optio
     value(row.decision()?)
 }
 
-fn complete(row: &ConsumerRow) -> Option<&GroupLag> {
-    row.lag().filter(|lag| lag.complete)
+fn exact(row: &ConsumerRow) -> Option<&GroupLag> {
+    row.lag().filter(|lag| lag.is_exact())
 }
 
 fn rate(rate: Option<RecordsPerSecond>) -> Option<f64> {

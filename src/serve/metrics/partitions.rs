@@ -10,8 +10,22 @@ const PARTITION: &[&str] = &["namespace", "name", "topic", "partition"];
 /// All of them, in the order of the table.
 pub(super) const FAMILIES: &[RowFamily] = &[
     RowFamily::new(
-        gauge("paceline_partition_lag_records", PARTITION, "Records of a partition not yet read.", "it can't be read"),
-        |family, row| add(family, row, |partition, _| partition.lag.lag().map(|lag| lag.0 as f64)),
+        gauge(
+            "paceline_partition_lag_records",
+            PARTITION,
+            "Records of a partition not yet read.",
+            "it can't be read, or has records and no commit with offsetReset latest, so that nobody knows which of them are read",
+        ),
+        |family, row| add(family, row, |partition, _| lag(partition).filter(|_| partition.lag.not_counted() == 0)),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_partition_lag_lower_bound_records",
+            PARTITION,
+            "Records of a partition not yet read, at least: those that are there may be read or not, as it has no commit.",
+            "the lag is known, or the partition can't be read",
+        ),
+        |family, row| add(family, row, |partition, _| lag(partition).filter(|_| partition.lag.not_counted() > 0)),
     ),
     RowFamily::new(
         gauge(
@@ -91,6 +105,10 @@ fn add(family: &mut Family<'_>, row: &ConsumerRow, value: ValueOf) {
         let number = partition.seen.partition.to_string();
         family.add_known(&[namespace, name, &partition.seen.topic, &number], value(partition, estimate));
     }
+}
+
+fn lag(partition: &LagOfPartition) -> Option<f64> {
+    partition.lag.lag().map(|lag| lag.0 as f64)
 }
 
 fn offset(offset: Offset) -> f64 {

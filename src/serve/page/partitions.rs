@@ -26,8 +26,12 @@ fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
         .filter_map(|finding| match finding {
             Finding::HotPartition { partition, .. }
             | Finding::StuckPartition { partition, .. }
+            | Finding::PartitionWithoutCommit { partition, .. }
+            | Finding::OpenTransaction { partition, .. }
             | Finding::RetentionRisk { partition, .. } => Some((partition.clone(), finding.name())),
-            Finding::CapacityUnknown
+            Finding::NobodyInGroup { .. }
+            | Finding::MemberCountDiffers { .. }
+            | Finding::CapacityUnknown
             | Finding::ThroughputCeiling { .. }
             | Finding::ObjectiveUnreachable { .. }
             | Finding::ObjectiveTooShort { .. }
@@ -53,7 +57,8 @@ pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option
     let bar = |partition: &PartitionView| {
         let place = format!("{}/{}", printable(&partition.topic), partition.partition);
         let finding = found.get(&place).or_else(|| found.get(&format!("{}/{}", partition.topic, partition.partition)));
-        let lag = partition.lag_records.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64));
+        let at_least = if partition.is_lower_bound { ">=" } else { "" };
+        let lag = partition.lag_records.map_or(UNKNOWN.to_owned(), |lag| format!("{at_least}{}", records(lag as f64)));
         let (class, note) = match (finding, &partition.unknown, &partition.note) {
             (Some(finding), _, _) => ("found", format!(", {finding}")),
             (None, Some(why), _) => ("unknown", format!(", {why}")),
@@ -133,14 +138,15 @@ fn with_holders(table: &TextTable, holders: &Holders<'_>, are_members_known: boo
     table
 }
 
-/// The lag of each partition, by topic and number.
-type Lags<'v> = BTreeMap<(&'v str, i32), Option<u64>>;
+/// The lag of each partition, by topic and number, and whether it is a lower bound.
+type Lags<'v> = BTreeMap<(&'v str, i32), (Option<u64>, bool)>;
 
 /// The members of the group, with the partitions and the lag of each.
 pub(super) fn members(view: &ConsumerView) -> Markup {
     let members = view.members.as_deref();
     let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
-    let lags: Lags<'_> = all.iter().map(|it| ((it.topic.as_str(), it.partition), it.lag_records)).collect();
+    let lags: Lags<'_> =
+        all.iter().map(|it| ((it.topic.as_str(), it.partition), (it.lag_records, it.is_lower_bound))).collect();
     html! {
         section #members aria-label="Members" {
             h2 { "Members" }
@@ -173,13 +179,14 @@ pub(super) fn members(view: &ConsumerView) -> Markup {
 
 /// The lag of what a member holds: `900`, `>=900` where some of it is not known, `?` where nothing is.
 fn lag_of(member: &MemberView, lags: &Lags<'_>) -> String {
-    let lag = |held: &HeldPartition| lags.get(&(held.topic.as_str(), held.partition)).copied().flatten();
-    let lags: Vec<Option<u64>> = member.partitions.iter().map(lag).collect();
-    let known: Vec<u64> = lags.iter().flatten().copied().collect();
+    let lag = |held: &HeldPartition| lags.get(&(held.topic.as_str(), held.partition)).copied().unwrap_or((None, true));
+    let lags: Vec<(Option<u64>, bool)> = member.partitions.iter().map(lag).collect();
+    let known: Vec<u64> = lags.iter().filter_map(|(lag, _)| *lag).collect();
     if known.is_empty() && !lags.is_empty() {
         return UNKNOWN.to_owned();
     }
-    let at_least = if known.len() < lags.len() { ">=" } else { "" };
+    let is_lower_bound = known.len() < lags.len() || lags.iter().any(|(_, is_lower_bound)| *is_lower_bound);
+    let at_least = if is_lower_bound { ">=" } else { "" };
     format!("{at_least}{}", grouped(known.into_iter().fold(0, u64::saturating_add)))
 }
 

@@ -287,10 +287,10 @@ impl ConsumerSummary {
         let lag = match (&view, snapshot, spec) {
             (Some(view), _, _) => Some(view.lag.clone()),
             // The target can't be read, but Kafka can.
-            (None, Some(snapshot), Some(spec)) => Some(LagView::from(&GroupLag::of(
-                &snapshot.observation,
-                spec.policy.offset_reset_of(snapshot.observation.kind),
-            ))),
+            (None, Some(snapshot), Some(spec)) => {
+                let seen = &snapshot.observation;
+                Some(LagView::of(&GroupLag::of(seen, spec.policy.offset_reset_of(seen.kind)), &[]))
+            }
             (None, _, _) => None,
         };
         let model = decision.map(|decision| &decision.model);

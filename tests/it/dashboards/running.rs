@@ -27,6 +27,7 @@ const EMPTY: &[(&str, &str)] = &[
     ("paceline_kafka_partial_polls_total", WENT_WELL),
     ("paceline_kafka_broker_errors_total", WENT_WELL),
     ("paceline_lag_lower_bound_records", WENT_WELL),
+    ("paceline_partition_lag_lower_bound_records", "every partition with records has a commit"),
     ("paceline_time_lag_lower_bound_seconds", "every record arrived after the first poll"),
     ("paceline_partition_time_lag_lower_bound_seconds", "every record arrived after the first poll"),
     ("paceline_replica_capacity_lower_bound_records_per_second", "the capacity is given in the spec"),

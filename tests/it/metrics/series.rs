@@ -91,6 +91,22 @@ fn cases() -> Vec<Case> {
             ],
         },
         Case {
+            name: "uncommitted",
+            spec: by_lag(),
+            polls: vec![(1_000, lags(&[150, 0]).with(1, Seen { committed: -1, start: 10, end: 900 }))],
+            workload: Workload::of(2),
+            expected: &[
+                ("lag_records", "", None),
+                ("lag_lower_bound_records", "", Some(150.0)),
+                ("lag_max_records", "", None),
+                ("lag_complete", "", Some(1.0)),
+                ("partition_lag_records", "partition=0", Some(150.0)),
+                ("partition_lag_lower_bound_records", "partition=0", None),
+                ("partition_lag_records", "partition=1", None),
+                ("partition_lag_lower_bound_records", "partition=1", Some(0.0)),
+            ],
+        },
+        Case {
             name: "unknown",
             spec: by_lag(),
             polls: vec![(1_000, lags(&[0]).failed())],
@@ -170,7 +186,7 @@ async fn what_is_known_has_series_and_what_is_unknown_has_none() {
         }
     }
     assert!(!scrape.text.contains("NaN"), "{}", scrape.text);
-    assert_eq!(scrape.value("paceline_scaledconsumers", ""), Some(5.0));
+    assert_eq!(scrape.value("paceline_scaledconsumers", ""), Some(6.0));
     assert_eq!(scrape.value("paceline_api_requests_total", "lane=scale,result=conflict"), Some(3.0));
     assert_eq!(scrape.value("paceline_kafka_poll_duration_seconds_bucket", "cluster=main,le=1"), Some(6.0));
     assert_eq!(scrape.value("paceline_kafka_poll_duration_seconds_bucket", "cluster=main,le=+Inf"), Some(7.0));

@@ -275,6 +275,14 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "Put the new CA beside the old one before it signs.",
     ]),
     row(&[CERTIFICATE_EXPIRING], FALSE, "Renewed", ["No certificate expires within 14 days.", "", NOTHING]),
+    found(&["NobodyInGroup"], [
+        "The workload does not read as this group: its name is wrong, or its consumers can't join. Nothing is scaled down meanwhile.",
+        KAFKA_GROUP, "Correct `spec.kafka.consumerGroup`, or repair what the consumers' log names.",
+    ]),
+    found(&["MemberCountDiffers"], [
+        "Fewer: some pods have not joined. More: another application is in the same group, or `threadsPerReplica` is wrong.",
+        KAFKA_GROUP, "Look into the log of the pods that are missing; give the other application a group of its own; or correct `threadsPerReplica`.",
+    ]),
     found(&["CapacityUnknown"], [
         "No replica has been at full load yet.", "`.status.model.capacity`",
         "Nothing: it is measured once there is a backlog. Or set `spec.capacityPerReplica`.",
@@ -285,6 +293,15 @@ pub(super) const REASONS: &[ReasonRow] = &[
     found(&["StuckPartition"], [
         "Most often its consumer can't handle a record.", PODS,
         "Look for errors in the logs of the pod that holds the partition.",
+    ]),
+    found(&["PartitionWithoutCommit"], [
+        "The member reads nothing there, or it does not commit. What has come since does not count as lag, as nobody knows how much of it is read.",
+        KAFKA_GROUP, "Look into the log of the member that holds the partition, and at how it commits.",
+    ]),
+    found(&["OpenTransaction"], [
+        "A producer began a transaction and has not ended it for a minute. Consumers with `isolation.level=read_committed` read nothing behind it.",
+        "`kafka-transactions --bootstrap-server BROKERS describe-producers --topic TOPIC --partition NUMBER`; it takes the right to Read the topic.",
+        "Repair the producer; one that is gone is ended by `kafka-transactions … abort`, or after its `transaction.timeout.ms`.",
     ]),
     found(&["ThroughputCeiling"], [
         "The replicas share something that is at its limit, such as a database or a quota.", LAG,
@@ -322,7 +339,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "`num.stream.threads` of the application is another number.", "The message has it.",
         "Set `threadsPerReplica` to `num.stream.threads`.",
     ]),
-    row(&["CapacityUnknown", "HotPartition", "StuckPartition", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers"], FALSE, "Resolved", [
+    row(&["NobodyInGroup", "MemberCountDiffers", "CapacityUnknown", "HotPartition", "StuckPartition", "PartitionWithoutCommit", "OpenTransaction", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers"], FALSE, "Resolved", [
         "It is no longer found.", "", NOTHING,
     ]),
 ];

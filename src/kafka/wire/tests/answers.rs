@@ -71,6 +71,7 @@ agree! {
     share_groups_agree: ShareGroupDescribe<'_>, share_groups;
     listed_offsets_agree: ListOffsets<'_>, list_offsets;
     configurations_agree: DescribeConfigs<'_>, describe_configs;
+    producers_agree: DescribeProducers<'_>, describe_producers;
     handshakes_agree: SaslHandshake<'_>, sasl_handshake;
     authentications_agree: SaslAuthenticate<'_>, sasl_authenticate;
 }
@@ -465,6 +466,43 @@ pub(super) fn describe_configs<'p>(
     });
     let their = theirs::DescribeConfigsResponse::default().with_throttle_time_ms(throttle_ms);
     (their.with_results(their_results), DescribeConfigsResponse { throttle_ms, results })
+}
+
+pub(super) fn describe_producers<'p>(
+    pool: &mut Pool<'p>,
+    _version: i16,
+) -> (theirs::DescribeProducersResponse, DescribeProducersResponse<'p>) {
+    use theirs::describe_producers_response::{PartitionResponse, ProducerState, TopicResponse};
+    let throttle_ms = pool.i32();
+    let (their_topics, topics) = pool.pairs(|pool| {
+        let name = pool.text();
+        let (their_partitions, partitions) = pool.pairs(|pool| {
+            let (partition, error, message) = (pool.i32(), pool.i16(), pool.nullable());
+            let (their_producers, producers) = pool.pairs(|pool| {
+                let (id, last_timestamp_ms, transaction_start) = (pool.i64(), pool.i64(), pool.i64());
+                let their = ProducerState::default()
+                    .with_producer_id(theirs::ProducerId(id))
+                    .with_producer_epoch(pool.i32())
+                    .with_last_sequence(pool.i32())
+                    .with_last_timestamp(last_timestamp_ms)
+                    .with_coordinator_epoch(pool.i32())
+                    .with_current_txn_start_offset(transaction_start)
+                    .with_unknown_tagged_fields(news());
+                (their, ActiveProducer { id, last_timestamp_ms, transaction_start })
+            });
+            let their = PartitionResponse::default()
+                .with_partition_index(partition)
+                .with_error_code(error)
+                .with_error_message(maybe(message.as_ref()))
+                .with_active_producers(their_producers)
+                .with_unknown_tagged_fields(news());
+            (their, PartitionProducers { partition, error, producers })
+        });
+        let their = TopicResponse::default().with_name(topic(&name)).with_partitions(their_partitions);
+        (their, (Cow::from(name), partitions))
+    });
+    let their = theirs::DescribeProducersResponse::default().with_throttle_time_ms(throttle_ms);
+    (their.with_topics(their_topics), DescribeProducersResponse { throttle_ms, topics })
 }
 
 pub(super) fn sasl_handshake<'p>(

@@ -35,6 +35,7 @@ fn recorded(bytes: &[u8]) -> Vec<Recorded> {
         ShareGroupDescribe<'_>, share_groups;
         ListOffsets<'_>, list_offsets;
         DescribeConfigs<'_>, describe_configs;
+        DescribeProducers<'_>, describe_producers;
         SaslHandshake<'_>, sasl_handshake;
         SaslAuthenticate<'_>, sasl_authenticate;
     }

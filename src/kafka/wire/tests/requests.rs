@@ -35,6 +35,7 @@ proptest! {
         metadata(&names);
         offset_fetch(&names, &partitions);
         list_offsets(&names, &partitions, committed);
+        describe_producers(&names, &partitions);
         sasl(names.first().copied().unwrap_or("PLAIN"), pool.bytes());
     }
 }
@@ -149,6 +150,21 @@ fn offset_fetch(names: &[&str], partitions: &[(i32, i64)]) {
                 .with_groups(groups.iter().map(of_group).collect())
         };
         assert_eq!(read_by_them::<_, theirs::OffsetFetchRequest>(&OffsetFetch { groups: &groups }, version), expected);
+    }
+}
+
+fn describe_producers(names: &[&str], partitions: &[(i32, i64)]) {
+    let numbers: Vec<i32> = partitions.iter().map(|(partition, _)| *partition).collect();
+    let topics: Vec<_> = names.iter().map(|name| (*name, numbers.clone())).collect();
+    for version in DescribeProducers::VERSIONS {
+        let of_topic = |(name, numbers): &(&str, Vec<i32>)| {
+            theirs::describe_producers_request::TopicRequest::default()
+                .with_name(topic(name))
+                .with_partition_indexes(numbers.clone())
+        };
+        let expected = theirs::DescribeProducersRequest::default().with_topics(topics.iter().map(of_topic).collect());
+        let ours = DescribeProducers { topics: &topics };
+        assert_eq!(read_by_them::<_, theirs::DescribeProducersRequest>(&ours, version), expected);
     }
 }
 

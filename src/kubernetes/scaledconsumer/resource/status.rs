@@ -39,7 +39,7 @@ pub struct ScaledConsumerStatus {
     /// Unread records; a lower bound where lagComplete is false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<i64>,
-    /// Whether every partition's lag is known.
+    /// Whether every partition's lag is known, so that the lag is not only a lower bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag_complete: Option<bool>,
     /// The age of the oldest unread record when the status was written, from the history of end offsets; with > where it is older than that history. The age of a lag that does not move grows without a new status; see oldestRecordTime.

@@ -1,6 +1,6 @@
 //! What tests do with a Kafka cluster, of one broker or several, beside what Paceline itself does.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
@@ -98,10 +98,22 @@ impl Clients {
 
     /// Appends `count` records in a transaction that stays open until it is committed or aborted.
     pub(crate) fn produce_in_transaction(&self, topic: &str, partition: i32, count: u64) -> Transaction {
-        let producer = self.producer(&[("transactional.id", &unique("transaction"))]);
+        self.produce_in_transaction_since(topic, partition, count, Duration::ZERO)
+    }
+
+    /// The same with records that are so old by their time stamps. The broker aborts it after a quarter of an hour.
+    pub(crate) fn produce_in_transaction_since(
+        &self,
+        topic: &str,
+        partition: i32,
+        count: u64,
+        age: Duration,
+    ) -> Transaction {
+        let id = unique("transaction");
+        let producer = self.producer(&[("transactional.id", &id), ("transaction.timeout.ms", "900000")]);
         producer.init_transactions(TIMEOUT).expect("the broker knows transactions");
         producer.begin_transaction().expect("a transaction can begin");
-        send(&producer, topic, partition, count);
+        send_since(&producer, topic, partition, count, age);
         producer.flush(TIMEOUT).expect("the broker takes the records");
         Transaction { producer }
     }
@@ -224,8 +236,15 @@ impl Transaction {
 }
 
 fn send(producer: &BaseProducer, topic: &str, partition: i32, count: u64) {
+    send_since(producer, topic, partition, count, Duration::ZERO);
+}
+
+/// Records that were made so long ago, by their time stamps.
+fn send_since(producer: &BaseProducer, topic: &str, partition: i32, count: u64, age: Duration) {
+    let made = (SystemTime::now() - age).duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let timestamp = i64::try_from(made.as_millis()).expect("before the year 292,000,000");
     for _ in 0..count {
-        let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(&VALUE);
+        let record = BaseRecord::<(), _>::to(topic).partition(partition).payload(&VALUE).timestamp(timestamp);
         producer.send(record).map_err(|(error, _)| error).expect("the producer's queue has room");
     }
 }
