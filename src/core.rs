@@ -30,6 +30,7 @@ mod policy;
 mod predict;
 mod printable;
 mod query;
+mod readers;
 mod reason;
 mod rule_result;
 mod schedule;
