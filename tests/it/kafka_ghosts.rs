@@ -31,7 +31,6 @@ fn a_static_member_that_was_killed_is_waited_for_and_blamed_and_its_session_lear
         let properties = [
             format!("--property=group.instance.id={group}-{ordinal}"),
             "--property=session.timeout.ms=10000".to_owned(),
-            "--property=auto.offset.reset=earliest".to_owned(),
         ];
         let mut command = paceline(&["worker", "--capacity=1000", "--commit-interval=1s"]);
         command.args([
