@@ -31,6 +31,7 @@ mod policy;
 mod predict;
 mod printable;
 mod query;
+mod readers;
 mod reason;
 mod rule_result;
 mod schedule;

@@ -54,6 +54,17 @@ impl PredictionInput {
         f64::from(to.saturating_sub(from)) * self.mean_start_s + PAUSE_PRICE * self.pause_s * most * moving
     }
 
+    /// The price of going down, in replica-seconds: that of a change, and what would be late because the members that go keep
+    /// their partitions for a while.
+    pub(super) fn release_price(&self, from: u32, to: u32) -> f64 {
+        let busy = |replicas: u32| f64::from(self.sizing.members(replicas).min(self.sizing.useful_members()).max(1));
+        let released = (1.0 - busy(to) / busy(from)).max(0.0);
+        let late = self.total_rate() * released * (self.unread_s - self.objective_s).max(0.0);
+        // Where the capacity is not known, a replica does at least what it is seen to do.
+        let each = self.capacity_of_replica().max(self.total_rate() / f64::from(from.max(1)));
+        self.move_price(from, to) + LATE_PRICE * late / each
+    }
+
     /// What all of it costs, in replica-seconds: replicas until the horizon, moving there and on to the level that is
     /// `enough` afterwards, and late records.
     pub(super) fn cost(&self, replicas: u32, prediction: QueuePrediction, enough: u32) -> Cost {

@@ -19,6 +19,7 @@ use super::observation::Observation;
 use super::persisted::Persisted;
 use super::policy::{Policy, Rule};
 use super::predict::PredictionInput;
+use super::readers::without_topics;
 use super::reason::Reason;
 use super::schedule::{ScheduledMinimum, scheduled_minimum};
 use super::sizing::Sizing;
@@ -68,9 +69,9 @@ impl Engine {
     /// An observation that was remembered already (one with the same `at`) is decided upon again, with the workload as
     /// it is now: that is how a write that met a conflict is taken back.
     pub fn observe(&mut self, observation: &Observation, workload: Workload) -> Decision {
-        let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
         let seen = &observation.group;
-        let observation = &*self.with_members_as_known(observation);
+        let (observation, lag) = self.read_topics(observation, Some(workload));
+        let observation = &*self.with_members_as_known(&observation);
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         let schedule = self.add(observation, &lag, &sizing);
         let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
@@ -138,12 +139,27 @@ impl Engine {
 
     /// Remembers what a poll saw, without a decision: for when the workload can't be read.
     pub fn remember(&mut self, observation: &Observation) {
-        let lag = GroupLag::of(observation, self.policy.offset_reset_of(observation.kind));
-        let observation = &*self.with_members_as_known(observation);
+        let (observation, lag) = self.read_topics(observation, None);
+        let observation = &*self.with_members_as_known(&observation);
         self.add(observation, &lag, &Sizing::of(self.policy.threads_per_replica, observation));
         if matches!(self.policy.rule, Rule::TimeLag(_)) {
             self.memory.state.recommendations.complete_since = None;
         }
+    }
+
+    /// The observation without the topics that no member reads, and its lag.
+    fn read_topics<'a>(
+        &mut self,
+        observation: &'a Observation,
+        workload: Option<Workload>,
+    ) -> (Cow<'a, Observation>, GroupLag) {
+        let readers = &mut self.memory.facts.readers;
+        readers.observe(observation, workload);
+        let reset = self.policy.offset_reset_of(observation.kind);
+        let abandoned = GroupLag::of_abandoned(observation, readers.abandoned(), reset);
+        let observation = without_topics(observation, readers.abandoned());
+        let lag = GroupLag { abandoned, ..GroupLag::of(&observation, reset) };
+        (observation, lag)
     }
 
     /// The observation, without members where consumers commit and do not join the group: then it is one that can't be described,

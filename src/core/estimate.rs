@@ -8,6 +8,7 @@ pub(super) mod capacity;
 pub(super) mod ceiling;
 mod commits;
 pub(super) mod delays;
+pub(super) mod departures;
 mod held;
 mod histories;
 mod history;
@@ -34,7 +35,7 @@ use super::policy::Objective;
 use super::units::RecordsPerSecond;
 use capacity::{CapacityEstimate, Timing};
 use ceiling::Ceiling;
-use commits::MemberCommits;
+use commits::{LONGEST_COMMIT_INTERVAL_S, MemberCommits, median};
 use delays::{Delays, PendingChange};
 use held::HeldWithoutCommit;
 use histories::Histories;
@@ -54,8 +55,6 @@ const BACKLOG_AGE_S: f64 = 12.0;
 /// How many records have been read since a commit is known no better than this many times the square root of their
 /// number: arrivals are random, and the largest of a dozen partitions counts.
 const NOISE: f64 = 3.0;
-/// Longer gaps between commits are gaps between records.
-const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
 /// another interval is known after three polls.
 const POLL_STEPS: usize = 5;
@@ -63,8 +62,6 @@ const POLL_STEPS: usize = 5;
 const PRODUCERS_KEEP_S: f64 = 120.0;
 /// A step that is longer than so many poll intervals has a poll that is missing in it.
 const MISSED_POLL: f64 = 1.5;
-/// Gaps between commits that the commit interval is the median of.
-const MAX_GAPS: usize = 256;
 /// After a rebalance or a change of the members, rates of the members mean nothing for this long.
 const SETTLES_AFTER_S: f64 = 10.0;
 
@@ -188,6 +185,7 @@ impl Estimator {
         self.note_commits(observation, lag);
         self.commit_interval_s = self.commit_gap_s.max(self.poll_s);
         let rate = self.note_rates(observation, lag);
+        self.note_departures(observation);
         if self.is_stable(observation) {
             self.delays.note_stable();
         } else if observation.group.is_ok() {
@@ -360,9 +358,29 @@ impl Estimator {
         }
     }
 
+    /// Notes whether members of the last scale-down are still there, and that nobody reads their partitions.
+    fn note_departures(&mut self, observation: &Observation) {
+        if observation.group.is_err() {
+            return;
+        }
+        let (members, slack_s) = (self.members(observation), self.unread_after_s());
+        let frozen_s = self.partitions.all().map(|history| history.frozen_s);
+        self.delays.departures.observe(observation.at, members, slack_s, frozen_s);
+    }
+
+    /// For how many seconds a partition may not be read before its member may be gone.
+    fn unread_after_s(&self) -> f64 {
+        3.0 * self.partition_gap_s.max(self.poll_s)
+    }
+
+    /// Whether nobody reads a partition because its member is one without a pod.
+    pub(super) fn is_of_ghost(&self, now: Duration, partition: &LagOfPartition) -> bool {
+        self.delays.departures.explain(self.frozen_for_s(partition), now, self.unread_after_s())
+    }
+
     /// For how many seconds a partition, or the whole group, may not be read before that is odd.
     fn stuck_after_s(&self) -> f64 {
-        STUCK_AFTER_S.max(3.0 * self.partition_gap_s.max(self.poll_s))
+        STUCK_AFTER_S.max(self.unread_after_s())
     }
 
     /// For how many seconds the group has committed nothing although records wait, where that is odd.
@@ -461,7 +479,7 @@ impl Estimator {
     }
 
     /// Records/s that arrive, stuck partitions aside.
-    fn arriving(&self) -> f64 {
+    pub(super) fn arriving(&self) -> f64 {
         self.loads.iter().map(|load| load.rate).sum()
     }
 
@@ -555,21 +573,6 @@ impl Estimator {
         let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
-}
-
-/// The median of gaps between commits, in seconds.
-fn median(all: impl Iterator<Item = f64>) -> Option<f64> {
-    let mut gaps = [0.0_f64; MAX_GAPS];
-    let mut count = 0;
-    for gap in all.take(MAX_GAPS) {
-        gaps[count] = gap;
-        count += 1;
-    }
-    if count == 0 {
-        return None;
-    }
-    let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
-    Some(median.min(LONGEST_COMMIT_INTERVAL_S))
 }
 
 /// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.

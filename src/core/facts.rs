@@ -15,6 +15,7 @@ use super::membership::Membership;
 use super::observation::Observation;
 use super::persisted::{Persisted, PersistedValue, Recent, persisted};
 use super::policy::Policy;
+use super::readers::TopicReaders;
 use super::sizing::Sizing;
 use super::units::Replicas;
 
@@ -38,6 +39,9 @@ pub(super) struct Facts {
     pub(super) unread_since: Option<Duration>,
     /// The last complete number of useful members.
     pub(super) useful_members: Option<u32>,
+    /// Which topics are read.
+    #[serde(skip)]
+    pub(super) readers: TopicReaders,
     /// When the group was first observed by this engine.
     #[serde(skip)]
     pub(super) first_observed: Option<Duration>,
@@ -55,7 +59,7 @@ pub(super) struct Facts {
     pub(super) membership: Membership,
 }
 persisted!(Facts { estimator, workload, last_observed, unread_since, useful_members } not {
-    first_observed, complete_at, anomalies, arrived_without_commit, membership
+    readers, first_observed, complete_at, anomalies, arrived_without_commit, membership
 });
 
 /// The workload as it was last seen, and what was changed.
@@ -177,6 +181,7 @@ impl Facts {
             // Another program: what the last one could do means nothing any more.
             self.estimator.capacity.forget();
             self.estimator.ceiling.forget();
+            self.estimator.delays.departures.forget();
         }
         change
     }
@@ -189,6 +194,8 @@ impl Facts {
         let since = decided.map_or(change.at, |decided| decided.at);
         let pending = PendingChange { since, from: change.from.0, to: change.to.0 };
         self.estimator.delays.begin(pending);
+        let members = [change.from, change.to].map(|replicas| sizing.members(replicas.0));
+        self.estimator.delays.departures.note_change(change.at, members[0], members[1]);
         self.estimator.ceiling.trial = None;
         if let Some(capacity) = self.capacity_of_member(policy).filter(|_| change.to > change.from) {
             let (from, to) = (sizing.members(pending.from), sizing.members(pending.to));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use strum::{IntoStaticStr, VariantNames};
 
-use super::lag::{GroupLag, LagOfPartition};
+use super::lag::{AbandonedTopic, GroupLag, LagOfPartition};
 use super::printable::printable;
 use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
 
@@ -124,6 +124,27 @@ pub enum Finding {
         /// The time left, in whole seconds.
         left: Duration,
     },
+    /// Members are in the group whose pods are gone, and keep partitions that nobody reads.
+    GhostMembers {
+        /// How many.
+        members: u32,
+        /// For how long, in whole seconds.
+        unread_for: Duration,
+    },
+    /// Topics that no member reads while others are read. Their lag does not count.
+    AbandonedTopics {
+        /// The one with the largest lag.
+        first: AbandonedTopic,
+        /// How many others there are.
+        more: usize,
+    },
+    /// The members have partitions of other topics only. The lag counts all the same.
+    TopicsNotAssigned {
+        /// The first of the topics that are looked at.
+        topic: String,
+        /// How many others there are.
+        more: usize,
+    },
     /// An application of Kafka Streams reads repartition topics that are not looked at, so their lag does not count.
     RepartitionTopicsIgnored {
         /// The first of them.
@@ -159,6 +180,9 @@ impl Finding {
             | Self::RescaleTimeout { .. }
             | Self::ThroughputCeiling { .. }
             | Self::CommitsRare { .. }
+            | Self::GhostMembers { .. }
+            | Self::AbandonedTopics { .. }
+            | Self::TopicsNotAssigned { .. }
             | Self::ObjectiveTooShort { .. } => true,
             Self::CommitsStandStill { .. } => is_measured && lag.is_anything_known(),
             Self::CapacityUnknown
@@ -274,8 +298,37 @@ impl fmt::Display for Finding {
                 "Unread records of partition {partition} will be deleted in about {}. Raise the topic's retention.ms, or make reading faster.",
                 short(*left)
             ),
+            Self::GhostMembers { members, unread_for } => {
+                let (have, partitions) = match members {
+                    1 => ("1 member has", "its partitions"),
+                    _ => ("members have", "their partitions"),
+                };
+                if *members > 1 {
+                    write!(f, "{members} ")?;
+                }
+                write!(
+                    f,
+                    "{have} no pod any more, and nobody has read {partitions} for {}. They are free once the session times out. Let consumers leave the group as they close, or set a shorter session.timeout.ms. Static members suit a StatefulSet, whose highest ordinals go first.",
+                    short(*unread_for)
+                )
+            }
+            Self::AbandonedTopics { first, more } => write!(
+                f,
+                "Not counted: {first}{}. Leave such topics out with spec.kafka, or delete the group's offsets of them.",
+                match more {
+                    0 => String::new(),
+                    1 => ", and 1 topic more".to_owned(),
+                    more => format!(", and {more} topics more"),
+                }
+            ),
+            Self::TopicsNotAssigned { topic, more } => write!(
+                f,
+                "No member has a partition of {}{}: they have other topics only. The lag counts all the same. Check spec.kafka and what the consumers subscribe to.",
+                printable(topic),
+                and_more(*more)
+            ),
             Self::RepartitionTopicsIgnored { topic, more } => {
-                let more = if *more == 0 { String::new() } else { format!(" and {more} more") };
+                let more = and_more(*more);
                 write!(
                     f,
                     "Kafka Streams also reads the repartition topic {}{more}, whose lag does not count. Leave spec.kafka.topics and topicPattern out to count every stage.",
@@ -312,5 +365,24 @@ fn write_members(
     match members.checked_rem(replicas.0) {
         Some(0) => write!(f, "spec.threadsPerReplica should be {}.", members / replicas.0),
         Some(_) | None => f.write_str("spec.threadsPerReplica is too low."),
+    }
+}
+
+/// How many others there are.
+fn and_more(count: usize) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} more") }
+}
+
+/// A clause: `12,000 records of old-orders that no member reads`.
+impl fmt::Display for AbandonedTopic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let topic = printable(&self.topic);
+        match self.lag {
+            Some(lag) if self.complete => write!(f, "{lag}")?,
+            Some(lag) => write!(f, "at least {lag}")?,
+            None => return write!(f, "an unknown number of records of {topic} that no member reads"),
+        }
+        let records = if self.lag == Some(Lag(1)) { "record" } else { "records" };
+        write!(f, " {records} of {topic} that no member reads")
     }
 }

@@ -14,6 +14,7 @@
 //! A sample is complete only where every partition is known, at least one is looked at, and something shows how far the
 //! group has read: a commit, or members that begin by the offset reset policy. Nothing else may take replicas away.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -123,6 +124,19 @@ pub struct GroupLag {
     pub incomplete_because: Option<Incomplete>,
     /// The topics of it that are compacted, by name: their offsets are not a count of records.
     pub compacted: Vec<Arc<str>>,
+    /// Topics that no member reads, by name. They are in nothing of the above.
+    pub abandoned: Vec<AbandonedTopic>,
+}
+
+/// A topic that no member reads while others are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AbandonedTopic {
+    /// Its name.
+    pub topic: Arc<str>,
+    /// The sum over its partitions whose lag is known; nothing where none is.
+    pub lag: Option<Lag>,
+    /// Whether every partition's lag is known.
+    pub complete: bool,
 }
 
 /// What is missing from a sample, and why.
@@ -172,7 +186,31 @@ impl GroupLag {
             by_partition,
             incomplete_because,
             compacted: compacted_topics(observation),
+            abandoned: Vec::new(),
         }
+    }
+
+    /// The lag of these topics, which no member reads.
+    pub(super) fn of_abandoned(
+        observation: &Observation,
+        topics: &BTreeSet<Arc<str>>,
+        reset: OffsetReset,
+    ) -> Vec<AbandonedTopic> {
+        let listed = observation.topics.iter().filter(|topic| topics.contains(&topic.name));
+        let mut all: BTreeMap<_, _> = listed
+            .map(|topic| {
+                let (topic, complete) = (Arc::clone(&topic.name), topic.partitions.is_ok());
+                (Arc::clone(&topic), AbandonedTopic { topic, lag: None, complete })
+            })
+            .collect();
+        for seen in &observation.partitions {
+            let Some(topic) = all.get_mut(&seen.topic) else { continue };
+            match PartitionLag::of(seen, reset).lag() {
+                Some(lag) => topic.lag = Some(topic.lag.into_iter().chain([lag]).sum()),
+                None => topic.complete = false,
+            }
+        }
+        all.into_values().collect()
     }
 
     /// What is missing: whatever could not be read, and then whatever leaves what was read without a meaning.

@@ -82,6 +82,8 @@ pub(super) struct PredictionInput {
     pub(super) pending_start_s: f64,
     /// Seconds that members stand still in a rebalance.
     pub(super) pause_s: f64,
+    /// Seconds for which members that go keep their partitions unread.
+    pub(super) unread_s: f64,
     /// How long the present surge will last, and what share of the rate is left then.
     pub(super) surge: SurgeRemaining,
     pub(super) steady_share: f64,

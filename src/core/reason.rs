@@ -116,6 +116,19 @@ pub enum Reason {
         /// The group's id.
         group: String,
     },
+    /// The rule needs fewer replicas, and those that go would leave partitions unread until sessions time out.
+    MembersLeaveLate {
+        /// What the rule results in now.
+        rule: LagRule,
+        /// The replicas that there are to be.
+        replicas: Replicas,
+        /// Fewer replicas, which would have to come back.
+        fewer: Replicas,
+        /// The lag that would come of them.
+        lag: Lag,
+        /// For how long partitions would not be read, in whole seconds.
+        unread_for: Duration,
+    },
     /// Offsets contradict each other, so no replica is removed for a window.
     OffsetsInconsistent {
         /// The partition, as topic/partition.
@@ -327,6 +340,13 @@ impl fmt::Display for Reason {
                 f,
                 "Nobody is in group \"{}\", so nothing shows that fewer replicas are enough. None is removed.",
                 printable(group)
+            ),
+            Self::MembersLeaveLate { rule, replicas, fewer, lag, unread_for } => write!(
+                f,
+                "{rule} But members leave the group only {} after their pods: with {} a lag of {lag} would pile up, so {} stay.",
+                short(*unread_for),
+                fewer.0,
+                replicas.0
             ),
             Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
                 Anomaly::CommittedBeyondEnd(by) => write!(

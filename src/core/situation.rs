@@ -68,6 +68,7 @@ impl PredictionInput {
             mean_start_s,
             pending_start_s: delays.remaining_s(now),
             pause_s: delays.mean_pause_s(),
+            unread_s: delays.departures.unread_s(),
             surge: estimator.surges.remaining(rate, 0.0),
             steady_share: estimator.surges.steady_share(rate),
         };

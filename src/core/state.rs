@@ -249,6 +249,10 @@ pub(super) fn not_quiet(lag: &GroupLag, activation_lag: u64) -> Option<String> {
     if lag.total.0 > activation_lag {
         return Some(format!("{} records wait", lag.total));
     }
+    // At zero they count again, and would activate the workload at once.
+    if let Some(topic) = lag.abandoned.iter().find(|topic| topic.lag.is_none_or(|lag| lag.0 > activation_lag)) {
+        return Some(format!("there are {topic}"));
+    }
     lag.by_partition.iter().find_map(|partition| {
         let name = || partition.name();
         match &partition.lag {

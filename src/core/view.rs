@@ -14,7 +14,7 @@ use super::accuracy::PredictionRecord;
 use super::decision::{Candidate, CandidateVerdict, Decision, Outlook, Workload};
 use super::finding::Finding;
 use super::kind::GroupKind;
-use super::lag::{GroupLag, LagOfPartition, PartitionLag};
+use super::lag::{AbandonedTopic, GroupLag, LagOfPartition, PartitionLag};
 use super::model::{Model, PartitionEstimate, TimeLag};
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
@@ -122,6 +122,8 @@ pub struct LagView {
     /// Topics that are compacted: their lag counts offsets, and fewer records than that may be left.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub compacted_topics: Vec<String>,
+    /// Topics that no member reads while others are read, by name. The total does not have their records.
+    pub abandoned: Vec<AbandonedTopicView>,
     /// The partitions, by topic and number. `replay` leaves them out, as they are in the observation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Vec<PartitionView>>,
@@ -155,6 +157,18 @@ impl WithoutCommit {
         }
         found
     }
+}
+
+/// A topic that no member reads while others are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AbandonedTopicView {
+    /// The topic's name.
+    pub topic: String,
+    /// Records that are not read; a lower bound where it is not complete, null where nothing is known.
+    pub lag_records: Option<u64>,
+    /// Whether every partition's lag is known.
+    pub complete: bool,
 }
 
 /// The lag of a partition.
@@ -282,8 +296,15 @@ impl LagView {
             without_commit: WithoutCommit::of(lag, estimates),
             missing: lag.incomplete_because.as_ref().map(ToString::to_string),
             compacted_topics: lag.compacted.iter().map(ToString::to_string).collect(),
+            abandoned: lag.abandoned.iter().map(AbandonedTopicView::from).collect(),
             partitions: None,
         }
+    }
+}
+
+impl From<&AbandonedTopic> for AbandonedTopicView {
+    fn from(AbandonedTopic { topic, lag, complete }: &AbandonedTopic) -> Self {
+        Self { topic: topic.to_string(), lag_records: lag.map(|lag| lag.0), complete: *complete }
     }
 }
 

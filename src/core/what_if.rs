@@ -128,7 +128,7 @@ impl WhatIfGroup {
         let longer = self.steady_s.iter().filter(|past_s| **past_s > steady_s).map(|past_s| past_s - steady_s);
         let (sum, count) = longer.fold((0.0, 0.0), |(sum, count), more| (sum + more, count + 1.0));
         let failures = self.failure_costs.iter().sum::<f64>() / (self.failure_costs.len() as f64 + FREE_FAILURES);
-        let back_and_forth = situation.move_price(situation.current, self.replicas)
+        let back_and_forth = situation.release_price(situation.current, self.replicas)
             + situation.move_price(self.replicas, situation.current);
         let doublings = self.mistakes.saturating_add(u32::from(self.contradicted)).min(MOST_DOUBLINGS);
         let penalty = 2_f64.powi(doublings as i32);

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use paceline::core::{
-    Anomaly, CapacitySource, Comparison, Finding, Forecast, Lag, LagRule, Reason, RecordsPerSecond, Replicas,
-    RuleResult, ScaleDownObstacle, ScaleDownSaving, WorkUnit,
+    AbandonedTopic, Anomaly, CapacitySource, Comparison, Finding, Forecast, Lag, LagRule, Reason, RecordsPerSecond,
+    Replicas, RuleResult, ScaleDownObstacle, ScaleDownSaving, WorkUnit,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -129,6 +129,13 @@ fn reasons() -> Vec<Reason> {
         Reason::ChangePending { wanted: Some(Replicas(12)), waiting_for: "2 of 6 replicas are ready".to_owned() },
         Reason::ChangePending { wanted: None, waiting_for: "the group is rebalancing".to_owned() },
         Reason::NobodyInGroup { group: "shop".to_owned() },
+        Reason::MembersLeaveLate {
+            rule: lag_rule(1_200, 2),
+            replicas: Replicas(6),
+            fewer: Replicas(5),
+            lag: Lag(7_200),
+            unread_for: seconds(600),
+        },
         Reason::OffsetsInconsistent { partition: partition(), anomaly: Anomaly::CommittedBeyondEnd(1_200) },
         Reason::OffsetsInconsistent { partition: partition(), anomaly: Anomaly::RecordsLost(1_200) },
         Reason::StepLimit { rule: RuleResult::Lag(lag_rule(11_500, 12)) },
@@ -181,6 +188,10 @@ fn reasons() -> Vec<Reason> {
     ]
 }
 
+fn abandoned(lag: Option<u64>, complete: bool) -> AbandonedTopic {
+    AbandonedTopic { topic: "old-orders".into(), lag: lag.map(Lag), complete }
+}
+
 /// Every finding.
 fn findings() -> Vec<Finding> {
     let partition = || "orders/7".to_owned();
@@ -221,6 +232,14 @@ fn findings() -> Vec<Finding> {
         Finding::DataIncomplete { missing: "partition orders/7: it has no leader".to_owned() },
         Finding::RescaleTimeout { wanted: Replicas(12), waited: seconds(400) },
         Finding::RetentionRisk { partition: partition(), left: seconds(300) },
+        Finding::GhostMembers { members: 1, unread_for: seconds(44) },
+        Finding::GhostMembers { members: 3, unread_for: seconds(600) },
+        Finding::AbandonedTopics { first: abandoned(Some(12_000), true), more: 0 },
+        Finding::AbandonedTopics { first: abandoned(Some(1), true), more: 1 },
+        Finding::AbandonedTopics { first: abandoned(Some(12_000), false), more: 2 },
+        Finding::AbandonedTopics { first: abandoned(None, false), more: 0 },
+        Finding::TopicsNotAssigned { topic: "orders".to_owned(), more: 0 },
+        Finding::TopicsNotAssigned { topic: "orders".to_owned(), more: 2 },
         Finding::RepartitionTopicsIgnored { topic: "app-by-key-repartition".to_owned(), more: 1 },
         Finding::ThreadsPerReplicaDiffers { threads: 4, configured: 1 },
     ]

@@ -49,7 +49,7 @@ const fn note(name: &'static str, means: &'static str) -> ConditionKind {
     ConditionKind { name, means, bad: None, is_always_shown: false, event_if_false: None }
 }
 
-const KINDS: [ConditionKind; 24] = [
+const KINDS: [ConditionKind; 27] = [
     state(READY, "Kafka and the target can be read, and decisions are carried out.", "NotReady"),
     state(KAFKA_REACHABLE, "The Kafka cluster answers.", "KafkaUnreachable"),
     ConditionKind { is_always_shown: true, ..note(ACTIVE, "There are replicas.") },
@@ -75,6 +75,9 @@ const KINDS: [ConditionKind; 24] = [
     problem("DataIncomplete", "Not every partition could be read."),
     problem("RescaleTimeout", "Replicas of the last change have not joined the group in time."),
     problem("RetentionRisk", "Unread records will be deleted soon."),
+    problem("GhostMembers", "Members whose pods are gone keep partitions that nobody reads."),
+    problem("AbandonedTopics", "No member reads some of the topics. Their lag does not count."),
+    problem("TopicsNotAssigned", "The members have other topics than those that are looked at."),
     problem("RepartitionTopicsIgnored", "Kafka Streams reads repartition topics whose lag does not count."),
     problem("ThreadsPerReplicaDiffers", "`threadsPerReplica` is not what the processes of Kafka Streams run."),
 ];

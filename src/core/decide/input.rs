@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::super::allowed::{AllowedReplicas, UpperBound};
 use super::super::clock::{length, seconds_between};
 use super::super::decision::{Candidate, Outlook, Workload};
+use super::super::estimate::departures::Ghosts;
 use super::super::facts::Facts;
 use super::super::finding::Finding;
 use super::super::lag::{Anomaly, GroupLag, LagOfPartition};
@@ -19,7 +20,7 @@ use super::super::schedule::ScheduledMinimum;
 use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
 use super::super::streams::{threads_per_process, unobserved_repartition_topics};
-use super::super::units::{RecordsPerSecond, Replicas, short};
+use super::super::units::{Lag, RecordsPerSecond, Replicas, short};
 use super::super::unknown::Unknown;
 use super::behavior::{Direction, limit};
 
@@ -214,6 +215,29 @@ impl RuleInput<'_> {
         target.max(limit.min(current))
     }
 
+    /// Members of the last scale-down that keep the next one back: how long they stay is to be seen first.
+    pub(super) fn members_leave(&self) -> Option<Reason> {
+        let waiting_for = match self.facts.estimator.delays.departures.awaited(self.now())? {
+            1 => "1 member without a pod has not left the group".to_owned(),
+            members => format!("{members} members without a pod have not left the group"),
+        };
+        Some(Reason::ChangePending { wanted: None, waiting_for })
+    }
+
+    /// The lag that would come of so many replicas while those that go keep their partitions; nothing where members leave as
+    /// their pods do.
+    pub(super) fn lag_of_release(&self, to: Replicas) -> Option<(Lag, Duration)> {
+        let estimator = &self.facts.estimator;
+        let unread_s = estimator.delays.departures.unread_s();
+        let most = self.sizing.useful_members();
+        let [busy, left] = [self.current(), to].map(|replicas| f64::from(self.sizing.members(replicas.0).min(most)));
+        if unread_s <= 0.0 || left >= busy {
+            return None;
+        }
+        let records = estimator.arriving() * (1.0 - left / busy) * unread_s;
+        Some((Lag(self.lag.total.0.saturating_add(records as u64)), length(unread_s.ceil())))
+    }
+
     /// What keeps a scale-up back where nothing is committed.
     pub(super) fn nothing_committed(&self) -> Option<Reason> {
         let waited_s = self.facts.estimator.stands_still_for_s()?;
@@ -282,6 +306,18 @@ impl RuleInput<'_> {
         })
     }
 
+    /// Topics that no member has.
+    fn unread_topics(&self) -> Option<Finding> {
+        let topics = &self.observation.topics;
+        if self.facts.readers.is_elsewhere() {
+            let topic = topics.first()?.name.to_string();
+            return Some(Finding::TopicsNotAssigned { topic, more: topics.len() - 1 });
+        }
+        let abandoned = &self.lag.abandoned;
+        let first = abandoned.iter().max_by_key(|topic| topic.lag)?.clone();
+        Some(Finding::AbandonedTopics { first, more: abandoned.len() - 1 })
+    }
+
     /// What is wrong, whatever the rule is, the worst first.
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
@@ -295,7 +331,10 @@ impl RuleInput<'_> {
         }
         let estimator = &self.facts.estimator;
         let loads = self.lag.by_partition.iter().zip(&estimator.loads);
-        let stuck = loads.filter(|(_, load)| load.stuck).max_by(|(_, a), (_, b)| a.lag.total_cmp(&b.lag));
+        let (now, delays) = (self.now(), &estimator.delays);
+        // Of a member without a pod no record is to blame.
+        let stuck = loads.filter(|(partition, load)| load.stuck && !estimator.is_of_ghost(now, partition));
+        let stuck = stuck.max_by(|(_, a), (_, b)| a.lag.total_cmp(&b.lag));
         if let Some((partition, _)) = stuck {
             findings.push(Finding::StuckPartition {
                 partition: partition.name(),
@@ -324,7 +363,9 @@ impl RuleInput<'_> {
             let shortest = length((estimator.shortest_objective_s() + rare_s - estimator.commit_interval_s).ceil());
             findings.push(Finding::CommitsRare { interval: length(rare_s.ceil()), shortest });
         }
-        let (delays, now) = (&estimator.delays, self.now());
+        if let Some(Ghosts { members, unread_s }) = delays.departures.ghosts() {
+            findings.push(Finding::GhostMembers { members, unread_for: length(unread_s.floor()) });
+        }
         if let Some(change) = delays.pending.filter(|_| delays.is_overdue(now) && !is_nobody) {
             let waited = length(seconds_between(change.since, now));
             findings.push(Finding::RescaleTimeout { wanted: Replicas(change.to), waited });
@@ -332,6 +373,7 @@ impl RuleInput<'_> {
         if let Some(throughput) = estimator.ceiling.throughput() {
             findings.push(Finding::ThroughputCeiling { throughput: RecordsPerSecond(throughput) });
         }
+        findings.extend(self.unread_topics());
         findings.extend(streams);
         findings
     }

@@ -175,6 +175,9 @@ impl ByLag<'_> {
                 .unwrap_or_else(|| "the highest recommendation of the scale-down window is not lower".to_owned());
             return (current, Reason::NotIdleYet { because });
         }
+        if let Some(choice) = self.members_leave_late(target) {
+            return choice;
+        }
         let desired = self.input.limit_down(target);
         let reason = match idle {
             _ if desired > target => Reason::StepLimit { rule: self.rule_result() },
@@ -182,6 +185,24 @@ impl ByLag<'_> {
             Ok(_) | Err(_) => Reason::LagBelowThreshold { rule: self.wanted.rule, highest },
         };
         (desired, reason)
+    }
+
+    /// As few replicas as need not come back while the members that go keep their partitions, where those are more.
+    fn members_leave_late(&self, target: Replicas) -> Option<Choice> {
+        let current = self.input.current();
+        let threshold = self.wanted.rule.threshold;
+        let is_enough = |replicas: u32| {
+            let lag = self.input.lag_of_release(Replicas(replicas));
+            lag.is_none_or(|(lag, _)| lag.0 <= threshold.saturating_mul(u64::from(replicas)))
+        };
+        let fewest = (target.0.max(1)..current.0).find(|replicas| is_enough(*replicas)).map_or(current, Replicas);
+        if fewest <= target.max(Replicas(1)) {
+            return None;
+        }
+        let fewer = Replicas(fewest.0 - 1);
+        let (lag, unread_for) = self.input.lag_of_release(fewer)?;
+        let desired = self.input.limit_down(fewest);
+        Some((desired, Reason::MembersLeaveLate { rule: self.wanted.rule, replicas: desired, fewer, lag, unread_for }))
     }
 
     /// What forbids every scale-down, whatever the window says.
@@ -194,7 +215,8 @@ impl ByLag<'_> {
             );
         }
         let window = self.input.policy.scale_down.stabilization;
-        if let Some(reason) = self.input.nobody().or_else(|| self.input.inconsistent(window)) {
+        let contradicted = self.input.nobody().or_else(|| self.input.inconsistent(window));
+        if let Some(reason) = contradicted.or_else(|| self.input.members_leave()) {
             return Some(reason);
         }
         let waited = self.input.now().saturating_sub(state.pending_since?);

@@ -222,7 +222,7 @@ impl Evaluation<'_> {
         if let Some(waiting_for) = self.pending_change(0) {
             return Some(Reason::ChangePending { wanted: None, waiting_for });
         }
-        self.input.inconsistent(INCONSISTENT_FOR)
+        self.input.inconsistent(INCONSISTENT_FOR).or_else(|| self.input.members_leave())
     }
 
     fn down(&self, predictions: &Predictions<'_>) -> Choice {
@@ -314,7 +314,7 @@ impl Evaluation<'_> {
         let noticed_s = DOUBLES_AFTER_S / 2.0 + 2.0 * commit_interval_s;
         let late_s = (noticed_s + situation.mean_start_s + situation.pause_s - situation.objective_s).max(0.0);
         let price =
-            situation.move_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_s;
+            situation.release_price(current, next) + situation.move_price(next, current) + f64::from(current) * late_s;
         let quiet_s = quiet_for.as_secs_f64();
         let enough = quiet_s >= PROBE_HOLD_S.max(IDLE_COMMITS * commit_interval_s) && quiet_s * saved >= price;
         enough.then_some((Replicas(next), Reason::CapacityProbe { quiet_for }))

@@ -12,6 +12,10 @@ use super::load::Load;
 
 /// Gaps between commits that are kept per member: a median of fewer would be noise, and more would be out of date.
 const KEPT: usize = 8;
+/// Longer gaps between commits are gaps between records.
+pub(super) const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
+/// Gaps between commits that the commit interval is the median of.
+const MAX_GAPS: usize = 256;
 
 /// The members by their ids, no more than the group has.
 #[derive(Clone, Debug, Default)]
@@ -56,4 +60,19 @@ impl MemberCommits {
     pub(super) fn gaps_s(&self) -> impl Iterator<Item = f64> {
         self.0.values().flat_map(|member| member.gaps_s.iter().copied())
     }
+}
+
+/// The median of gaps between commits, in seconds.
+pub(super) fn median(all: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut gaps = [0.0_f64; MAX_GAPS];
+    let mut count = 0;
+    for gap in all.take(MAX_GAPS) {
+        gaps[count] = gap;
+        count += 1;
+    }
+    if count == 0 {
+        return None;
+    }
+    let (_, median, _) = gaps[..count].select_nth_unstable_by(count / 2, f64::total_cmp);
+    Some(median.min(LONGEST_COMMIT_INTERVAL_S))
 }

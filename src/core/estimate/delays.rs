@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::clock::{seconds_between, time};
 use super::super::persisted::{Recent, persisted};
+use super::departures::Departures;
 
 /// Seconds that a start is believed to take before the first scale-up was seen, where the workload's first pods did not take
 /// longer: an image that is on the node, a process that starts, and a rebalance.
@@ -39,8 +40,11 @@ pub(in crate::core) struct Delays {
     paused_s: f64,
     /// The change that is not complete yet.
     pub(in crate::core) pending: Option<PendingChange>,
+    /// How long members stay after their pods.
+    #[serde(default)]
+    pub(in crate::core) departures: Departures,
 }
-persisted!(Delays { starts, pauses, paused_s, pending } not { first_start_s });
+persisted!(Delays { starts, pauses, paused_s, pending, departures } not { first_start_s });
 
 /// A change of the replicas whose pods and members are not all there, or not all gone.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

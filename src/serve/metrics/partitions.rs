@@ -83,6 +83,20 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     ),
     RowFamily::new(
         gauge(
+            "paceline_abandoned_topic_lag_records",
+            &["namespace", "name", "topic"],
+            "Records of a topic that no member reads. They are in no other series.",
+            "a partition of it can't be read, or it is read",
+        ),
+        |family, row| {
+            for topic in row.lag().into_iter().flat_map(|lag| &lag.abandoned).take(row.shown()) {
+                let lag = topic.lag.filter(|_| topic.complete).map(|lag| lag.0 as f64);
+                family.add_known(&row.labels_and(&topic.topic), lag);
+            }
+        },
+    ),
+    RowFamily::new(
+        gauge(
             "paceline_partitions_omitted",
             &["namespace", "name"],
             "Partitions without series of their own, because the group has more than metrics.maxPartitionsPerGroup.",

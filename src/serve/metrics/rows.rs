@@ -68,6 +68,11 @@ impl ConsumerRow {
         self.decision().map(|decision| &decision.lag).or(self.undecided.as_ref())
     }
 
+    /// How many partitions, and how many abandoned topics, have series at most.
+    pub(super) fn shown(&self) -> usize {
+        self.shown
+    }
+
     /// The partitions that have series, with what is estimated of them.
     pub(super) fn partitions(&self) -> impl Iterator<Item = (&LagOfPartition, PartitionEstimate)> {
         let estimates = self.decision().map_or(&[][..], |decision| &decision.partitions);

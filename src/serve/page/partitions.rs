@@ -39,6 +39,9 @@ fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
             | Finding::CommitsRare { .. }
             | Finding::DataIncomplete { .. }
             | Finding::RescaleTimeout { .. }
+            | Finding::GhostMembers { .. }
+            | Finding::AbandonedTopics { .. }
+            | Finding::TopicsNotAssigned { .. }
             | Finding::RepartitionTopicsIgnored { .. }
             | Finding::ThreadsPerReplicaDiffers { .. } => None,
         })

@@ -331,6 +331,19 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "The group reads slower than retention deletes.", LAG,
         "Raise the topic's `retention.ms`, or make reading faster.",
     ]),
+    found(&["GhostMembers"], [
+        "Static members, Kafka Streams on the classic protocol and killed consumers stay in the group until their session times out.",
+        KAFKA_GROUP,
+        "Let consumers leave the group as they close, or set a shorter `session.timeout.ms`. Static members suit a StatefulSet.",
+    ]),
+    found(&["AbandonedTopics"], [
+        "The group has commits of a topic, or `spec.kafka` names it, and no member has had a partition of it for 15 minutes.",
+        KAFKA_GROUP, "Leave it out with `spec.kafka`, or delete the group's offsets of it. If it should be read, look at the consumers.",
+    ]),
+    found(&["TopicsNotAssigned"], [
+        "The members read other topics than `spec.kafka` selects. Its lag counts all the same.", KAFKA_GROUP,
+        "Correct `spec.kafka`, or what the consumers subscribe to.",
+    ]),
     found(&["RepartitionTopicsIgnored"], [
         "`spec.kafka` selects topics, and repartition topics of the application are not among them.", LAG,
         "Leave `topics` and `topicPattern` out, so that every stage counts.",
@@ -339,7 +352,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "`num.stream.threads` of the application is another number.", "The message has it.",
         "Set `threadsPerReplica` to `num.stream.threads`.",
     ]),
-    row(&["NobodyInGroup", "MemberCountDiffers", "CapacityUnknown", "HotPartition", "StuckPartition", "PartitionWithoutCommit", "OpenTransaction", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers"], FALSE, "Resolved", [
+    row(&["NobodyInGroup", "MemberCountDiffers", "CapacityUnknown", "HotPartition", "StuckPartition", "PartitionWithoutCommit", "OpenTransaction", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers", "GhostMembers", "AbandonedTopics", "TopicsNotAssigned"], FALSE, "Resolved", [
         "It is no longer found.", "", NOTHING,
     ]),
 ];
