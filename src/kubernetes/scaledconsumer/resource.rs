@@ -168,7 +168,7 @@ fn drop_nullable(value: &mut serde_json::Value) {
     validation = Rule::new(IS_CONNECTOR_WITH_WORKERS).message("connect goes with apiVersion connect.paceline.dev/v1alpha1 and kind Connector of scaleTargetRef, which need it").field_path(".connect"),
     validation = Rule::new("!has(self.connect) || self.minReplicas > 0").message("a connector has at least 1 task").field_path(".minReplicas"),
     validation = Rule::new("!has(self.connect) || self.mode != 'Metrics'").message("an HPA can't scale a connector").field_path(".mode"),
-    validation = Rule::new("!has(self.connect) || self.threadsPerReplica == 1").message("each task of a connector is one member").field_path(".threadsPerReplica"),
+    validation = Rule::new("!has(self.connect) || !has(self.threadsPerReplica) || self.threadsPerReplica == 1").message("each task of a connector is one member").field_path(".threadsPerReplica"),
     // Not a minimum: the API server cuts one with a fraction for whole numbers.
     validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas").message("minReplicas is above maxReplicas").field_path(".minReplicas"),
