@@ -303,7 +303,7 @@ fn connectors() -> Vec<Row> {
         "https://connect:8083/connectors",
         "https://connect:8083?a",
         "https://me:pw@connect:8083",
-        "https://a:1,b:2",
+        "'https://a:1,b:2'",
         "'https://connect:8083 '",
         "'https://${CONNECT}:8083'",
         "https://ö:1",
