@@ -3,6 +3,7 @@
 mod begin;
 mod cluster;
 mod clusters;
+mod connector;
 mod crd;
 mod demo;
 mod doctor;

@@ -39,6 +39,8 @@ pub struct Configuration {
     /// The addresses that a ScaledConsumer may give itself. None by default, because any author of a
     /// ScaledConsumer could otherwise make the controller connect anywhere.
     pub allow_bootstrap_servers: Vec<AddressPattern>,
+    /// The addresses of Kafka Connect's REST API that a ScaledConsumer may give. None by default.
+    pub allow_connect_servers: Vec<AddressPattern>,
     /// How many Kafka clusters the ScaledConsumers of one namespace may give themselves.
     pub max_inline_clusters_per_namespace: usize,
     /// Where `/metrics`, `/livez` and `/readyz` are served.
@@ -65,6 +67,7 @@ impl Default for Configuration {
         Self {
             clusters: BTreeMap::new(),
             allow_bootstrap_servers: Vec::new(),
+            allow_connect_servers: Vec::new(),
             max_inline_clusters_per_namespace: INLINE_CLUSTERS,
             listen: default_listen(),
             metrics: MetricsSettings::default(),
@@ -179,6 +182,7 @@ pub enum ConfigurationError {
 struct Raw {
     clusters: Vec<RawCluster>,
     allow_bootstrap_servers: Vec<String>,
+    allow_connect_servers: Vec<String>,
     max_inline_clusters_per_namespace: Option<usize>,
     listen: Option<String>,
     metrics: RawMetrics,
@@ -221,13 +225,8 @@ impl ConfigurationCheck<'_> {
                 self.wrong(&format!("clusters[{i}].name"), format!("there is another cluster \"{name}\" above"));
             }
         }
-        let mut patterns = Vec::with_capacity(raw.allow_bootstrap_servers.len());
-        for (i, pattern) in raw.allow_bootstrap_servers.iter().enumerate() {
-            match pattern.trim().parse() {
-                Ok(pattern) => patterns.push(pattern),
-                Err(why) => self.wrong(&format!("allowBootstrapServers[{i}]"), why),
-            }
-        }
+        let allow_bootstrap_servers = self.patterns("allowBootstrapServers", &raw.allow_bootstrap_servers);
+        let allow_connect_servers = self.patterns("allowConnectServers", &raw.allow_connect_servers);
         let max_inline_clusters = raw.max_inline_clusters_per_namespace.unwrap_or(INLINE_CLUSTERS);
         if !(1..=MOST_INLINE_CLUSTERS).contains(&max_inline_clusters) {
             self.wrong("maxInlineClustersPerNamespace", format!("must be from 1 to {MOST_INLINE_CLUSTERS}"));
@@ -249,7 +248,8 @@ impl ConfigurationCheck<'_> {
         let page = self.page(raw.page, [Some(listen), of_metrics]);
         Configuration {
             clusters,
-            allow_bootstrap_servers: patterns,
+            allow_bootstrap_servers,
+            allow_connect_servers,
             max_inline_clusters_per_namespace: max_inline_clusters,
             listen,
             metrics: self.metrics(&raw.metrics),
@@ -260,6 +260,17 @@ impl ConfigurationCheck<'_> {
             watch_selector,
             log_format: raw.log_format,
         }
+    }
+
+    fn patterns(&mut self, field: &str, texts: &[String]) -> Vec<AddressPattern> {
+        let mut patterns = Vec::with_capacity(texts.len());
+        for (i, pattern) in texts.iter().enumerate() {
+            match pattern.trim().parse() {
+                Ok(pattern) => patterns.push(pattern),
+                Err(why) => self.wrong(&format!("{field}[{i}]"), why),
+            }
+        }
+        patterns
     }
 
     fn property(&mut self, field: &str, cluster: &str, PropertyError { property, message }: &PropertyError) {

@@ -5,15 +5,18 @@
 
 mod autoscaled;
 mod clusters;
+mod connector;
 mod consumer;
 mod credentials;
 mod external_metrics;
 mod folder;
 mod health;
+mod missing_tasks;
 mod page;
 mod patterns;
 mod status_writer;
 mod supervisor;
+mod target;
 mod tasks;
 
 use std::net::IpAddr;
@@ -30,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub(crate) use clusters::expiry::warning as certificate_warning;
+pub(crate) use connector::ConnectorSource;
 pub use credentials::{ClusterSecrets, settings_of};
 pub(crate) use credentials::{KnownSecret, inline_settings, secret_key};
 pub use status_writer::{StatusBudget, StatusWriter, conditions_reference};

@@ -58,8 +58,8 @@ pub use lag::*;
 pub use memory::UnusableMemory;
 pub use model::{Capacity, CapacitySource, Model, PartitionEstimate, TimeLag};
 pub use names::{
-    check_cluster_name, check_group, check_label_key, check_label_name, check_label_value, check_object_name,
-    check_topic,
+    check_cluster_name, check_connector_name, check_group, check_label_key, check_label_name, check_label_value,
+    check_object_name, check_topic,
 };
 pub use observation::*;
 pub use pattern::{MAX_PATTERN, MAX_PROGRAM, Matcher, Pattern, PatternError};

@@ -33,8 +33,10 @@ mod transactions;
 mod broker;
 mod brokers;
 mod connect_error;
+mod endpoint;
 mod errors;
 mod handshake;
+mod http;
 mod sasl;
 mod tls;
 // The protocol's encoding.
@@ -44,6 +46,7 @@ pub(crate) use addresses::canonical;
 pub use addresses::{AddressPattern, AddressPolicy};
 pub use certificates::{CertificateExpiry, CertificateOwner};
 pub use client::{ConnectionSecurity, CycleReport, KafkaClient, MemberScope};
+pub(crate) use endpoint::{EndpointSettings, HttpEndpoint};
 pub use names::GroupList;
 pub use poller::{CYCLE_DURATION_BOUNDS, ClusterStatistics, GroupHint, Poller};
 pub(crate) use properties::{PropertyError, property_errors, property_name_error};

@@ -5,6 +5,7 @@
 // The engine: from what one poll saw to how many replicas there should be, and why.
 pub mod core;
 // The edges: where observations come from, and where decisions go.
+mod connect;
 pub mod kafka;
 pub mod kubernetes;
 // What is known of every ScaledConsumer.

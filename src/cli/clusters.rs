@@ -40,7 +40,8 @@ pub(super) async fn configured(cluster: &Cluster, properties: &[(String, String)
 /// The namespace that the manifests install the controller into.
 const CONTROLLER: &str = "paceline";
 
-async fn secrets(secret: Option<Key>, authority: Option<Key>) -> anyhow::Result<ClusterSecrets> {
+/// The Secrets, read once.
+pub(super) async fn secrets(secret: Option<Key>, authority: Option<Key>) -> anyhow::Result<ClusterSecrets> {
     if secret.is_none() && authority.is_none() {
         return Ok(ClusterSecrets::default());
     }

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::connector::ConnectorSource;
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
-use crate::core::{GroupQuery, Observation, max_observation_gap};
+use crate::core::{Address, GroupQuery, Observation, max_observation_gap};
 use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, GroupHint, Poller, canonical, now};
-use crate::kubernetes::scaledconsumer::{ClusterRef, InlineCluster};
+use crate::kubernetes::scaledconsumer::{ClusterRef, ConnectRef, InlineCluster};
 use crate::kubernetes::{ApiClient, Key};
 use crate::registry::CertificateWarning;
 use crate::serve::metrics::{ClusterPolls, DurationCounts};
@@ -29,6 +30,8 @@ pub(super) struct Clusters {
     own_namespace: String,
     /// Where ScaledConsumers' own clusters may be.
     addresses: AddressPolicy,
+    /// Where the workers of connectors may be.
+    worker_addresses: AddressPolicy,
     secrets: Secrets,
     /// A std mutex: nothing is awaited while it is held. Bounded by the configuration and by
     /// `maxInlineClustersPerNamespace`.
@@ -116,10 +119,13 @@ impl Clusters {
         client: ApiClient,
         stop: CancellationToken,
     ) -> Self {
-        let addresses = AddressPolicy::only(configuration.allow_bootstrap_servers.clone(), api_server);
+        let addresses = AddressPolicy::only(configuration.allow_bootstrap_servers.clone(), api_server.clone());
+        let workers = configuration.allow_connect_servers.clone();
+        let worker_addresses =
+            AddressPolicy::only_of("allowConnectServers in the controller's configuration", workers, api_server);
         let secrets = Secrets::new(client, stop.clone());
         let (pollers, users) = (Mutex::default(), Mutex::default());
-        Self { configuration, own_namespace, addresses, secrets, pollers, users, stop }
+        Self { configuration, own_namespace, addresses, worker_addresses, secrets, pollers, users, stop }
     }
 
     /// Subscribes a ScaledConsumer to a group; starts the cluster's poller if it is the first.
@@ -160,6 +166,14 @@ impl Clusters {
             expiring,
             hint,
         })
+    }
+
+    /// Where a ScaledConsumer's connector is, if its workers are allowed, with its Secrets once they have been read.
+    pub(super) fn connector(&self, name: &str, connect: &ConnectRef) -> Result<ConnectorSource, NotSubscribed> {
+        let Address { host, port } = &connect.url.address;
+        self.worker_addresses.check_name(host, *port).map_err(|why| format!("spec.connect.url: {why}"))?;
+        let secrets = self.follow(connect.secret.as_ref(), connect.authority.as_ref())?;
+        Ok(ConnectorSource::new(name, connect, self.worker_addresses.clone(), secrets))
     }
 
     /// A ScaledConsumer does not use a cluster any more.

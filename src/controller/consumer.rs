@@ -8,14 +8,15 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::clusters::Subscription;
+use super::missing_tasks::MissingTasks;
+use super::target::{NotScaled, ScaledTarget};
 use crate::control_loop::{Acted, Actuator, ClusterContext};
 use crate::core::{Decision, Replicas, Workload};
 use crate::kafka::now;
 use crate::kubernetes::hpa::{self, Autoscalers};
 use crate::kubernetes::scaledconsumer::{self, Mode, Validated};
 use crate::kubernetes::{
-    Competitor, ConflictDetector, LastError, Leadership, ScaleError, ScalerIdentity, WorkloadHandle, Workloads,
-    competitor_of,
+    Competitor, ConflictDetector, LastError, Leadership, ScalerIdentity, Workloads, competitor_of,
 };
 use crate::registry::{ActionResult, Entry, EntryWriter, RegistryWriter, TargetError};
 
@@ -35,8 +36,9 @@ pub(super) struct Consumer {
     specs: watch::Receiver<Arc<Validated>>,
     subscription: Subscription,
     leadership: Leadership,
-    workload: WorkloadHandle,
+    target: ScaledTarget,
     conflicts: ConflictDetector,
+    missing_tasks: MissingTasks,
     /// Why the last write failed. Each reason is logged once, and not at each poll.
     last_error: LastError,
 }
@@ -47,14 +49,11 @@ impl Consumer {
         entry: EntryWriter,
         specs: watch::Receiver<Arc<Validated>>,
         subscription: Subscription,
+        target: ScaledTarget,
     ) -> Self {
         let leadership = shared.leadership.clone();
-        let workload = {
-            let spec = specs.borrow();
-            shared.workloads.follow(&spec.namespace, &spec.target)
-        };
-        let (conflicts, last_error) = (ConflictDetector::default(), LastError::default());
-        Self { shared, entry, specs, subscription, leadership, workload, conflicts, last_error }
+        let (conflicts, missing_tasks, last_error) = Default::default();
+        Self { shared, entry, specs, subscription, leadership, target, conflicts, missing_tasks, last_error }
     }
 
     fn spec(&self) -> Arc<Validated> {
@@ -62,23 +61,26 @@ impl Consumer {
     }
 
     /// Writes the replicas.
-    async fn write(&mut self, spec: &Validated, decision: &Decision) -> Result<ActionResult, ScaleError> {
+    async fn write(&mut self, spec: &Validated, decision: &Decision) -> Result<ActionResult, NotScaled> {
         let (namespace, name) = (&spec.namespace, &spec.name);
-        match self.workload.write(decision.current(), decision.desired, &self.shared.leadership).await {
+        match self.target.write(decision.current(), decision.desired, &self.shared.leadership).await {
             Ok(true) => {
                 self.conflicts.wrote(decision.desired);
                 self.last_error.clear();
                 Ok(ActionResult::Written)
             }
             Ok(false) => Ok(ActionResult::NotLeader),
-            Err(error @ (ScaleError::Conflict(_) | ScaleError::Postponed(_))) => Err(error),
-            Err(error) => {
-                if self.last_error.is_new(&error.to_string()) {
-                    let (current, desired) = (decision.current().0, decision.desired.0);
-                    warn!(namespace, name, current, desired, %error, "The target was not scaled; trying again at each poll.");
+            Err(NotScaled::Failed(error)) => {
+                if self.last_error.is_new(&error.message) {
+                    let (current, desired, error) = (decision.current().0, decision.desired.0, &error.message);
+                    warn!(
+                        namespace,
+                        name, current, desired, error, "The target was not scaled; trying again at each poll."
+                    );
                 }
-                Err(error)
+                Err(NotScaled::Failed(error))
             }
+            Err(other) => Err(other),
         }
     }
 
@@ -104,11 +106,19 @@ impl Consumer {
         if !is_set_back || competitor.as_ref().is_some_and(Competitor::forbids_writing) {
             return competitor;
         }
-        Some(Competitor::ChangedBack(Box::pin(self.workload.last_writer()).await))
+        Some(Competitor::ChangedBack(Box::pin(self.target.last_writer()).await))
+    }
+
+    /// Why no task is added, where the target is a connector whose worker has left.
+    fn missing_tasks(&mut self, spec: &Validated, decision: &Decision) -> Option<TargetError> {
+        let members = decision.members.as_ref().ok().copied();
+        let missing = spec.is_connector().then(|| self.missing_tasks.seen(members, decision.current(), Instant::now()));
+        missing.flatten()
     }
 
     /// Carries out a decision. Returns the result and the competitor; `None` where it must be decided again.
     async fn carry_out(&mut self, spec: &Validated, decision: &Decision) -> Option<(ActionResult, Option<Competitor>)> {
+        let missing = self.missing_tasks(spec, decision);
         if !self.shared.leadership.is_leader() {
             // Writes of another leader are no conflict.
             self.conflicts = ConflictDetector::default();
@@ -119,14 +129,18 @@ impl Consumer {
         }
         let competitor = self.competitor(spec, decision.current()).await;
         let is_forbidden = competitor.as_ref().is_some_and(Competitor::forbids_writing);
+        let waits_for = missing.filter(|_| decision.desired > decision.current());
         let action = match (spec.mode, decision.is_change()) {
             (Mode::DryRun | Mode::Metrics, true) => ActionResult::NotWritten,
             (Mode::Scale, true) if is_forbidden => ActionResult::Refused,
-            (Mode::Scale, true) => match self.write(spec, decision).await {
-                Ok(action) => action,
-                Err(ScaleError::Conflict(_)) => return None,
-                Err(error @ ScaleError::Postponed(_)) => ActionResult::Postponed(target_error(&error)),
-                Err(error) => ActionResult::Failed(target_error(&error)),
+            (Mode::Scale, true) => match waits_for {
+                Some(error) => ActionResult::Postponed(error),
+                None => match self.write(spec, decision).await {
+                    Ok(action) => action,
+                    Err(NotScaled::Changed) => return None,
+                    Err(NotScaled::Postponed(error)) => ActionResult::Postponed(error),
+                    Err(NotScaled::Failed(error)) => ActionResult::Failed(error),
+                },
             },
             (Mode::Scale | Mode::DryRun | Mode::Metrics, false) => ActionResult::NothingToDo,
         };
@@ -138,10 +152,6 @@ fn scaler_identity(entry: &Entry) -> Option<ScalerIdentity> {
     Some(ScalerIdentity::of(entry.spec.as_deref()?, entry.created))
 }
 
-fn target_error(error: &ScaleError) -> TargetError {
-    TargetError { reason: error.name(), message: error.to_string() }
-}
-
 /// Whether all replicas exist and are ready, as far as known.
 fn is_settled(workload: &Workload) -> bool {
     [workload.actual, workload.ready].into_iter().flatten().all(|replicas| replicas == workload.spec)
@@ -149,10 +159,8 @@ fn is_settled(workload: &Workload) -> bool {
 
 impl Actuator for Consumer {
     async fn read(&mut self) -> Result<Workload, TargetError> {
-        match self.workload.read().await {
-            Ok(workload) => Ok(Workload { read_at: Some(now()), ..workload }),
-            Err(error) => Err(target_error(&error)),
-        }
+        let workload = self.target.read().await?;
+        Ok(Workload { read_at: Some(now()), ..workload })
     }
 
     async fn act(&mut self, decision: &Decision) -> Acted {
@@ -172,10 +180,10 @@ impl Actuator for Consumer {
 
     async fn changed(&mut self) {
         // A new leader acts at once, not only at the next poll.
-        let (leadership, specs, workload) = (&mut self.leadership, &mut self.specs, &mut self.workload);
+        let (leadership, specs, target) = (&mut self.leadership, &mut self.specs, &mut self.target);
         tokio::select! {
             () = leadership.changed() => {}
-            () = workload.changed() => {}
+            () = target.changed() => {}
             Ok(()) = specs.changed() => {}
         }
     }

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::config::{Cluster, SecretRef};
 use crate::kafka::{ClusterSettings, PropertySource};
 use crate::kubernetes::kafka_secret::{
-    self, Origin, SecretState, authority_of_secret, merge, properties_of_secret, value_of,
+    self, Origin, SecretState, authority_of_secret, login_of_secret, merge, properties_of_secret, value_of,
 };
 use crate::kubernetes::{ApiClient, Key};
 
@@ -57,7 +57,7 @@ impl KnownSecret {
 /// The Secrets that are watched: one watch for each, however many clusters name it.
 pub(super) struct Secrets {
     client: ApiClient,
-    /// A std mutex: nothing is awaited while it is held. At most two Secrets for each cluster.
+    /// A std mutex: nothing is awaited while it is held. At most two Secrets for each cluster and each connector.
     known: Mutex<BTreeMap<Key, Followed>>,
     changed: Arc<Notify>,
     /// When [`Self::changed`] returned last.
@@ -135,6 +135,24 @@ pub struct ClusterSecrets {
 }
 
 impl ClusterSecrets {
+    /// A user name and a password, if a Secret is named that has them. The error names the Secret.
+    pub(super) fn login(&self) -> Result<Option<(String, String)>, String> {
+        let login = self.secret.as_deref().map(|secret| {
+            let content = secret.state.borrow().content();
+            content.and_then(|it| login_of_secret(&it.data)).map_err(|why| secret.about(&why))
+        });
+        login.transpose()
+    }
+
+    /// The authorities as PEM, if a Secret is named that has them. The error names the Secret.
+    pub(super) fn authority(&self) -> Result<Option<String>, String> {
+        let authority = self.authority.as_deref().map(|secret| {
+            let content = secret.state.borrow().content();
+            content.and_then(|it| authority_of_secret(&it.data)).map_err(|why| secret.about(&why))
+        });
+        authority.transpose()
+    }
+
     /// Whether each has been read, or is known to be missing or forbidden.
     pub(super) fn are_read(&self) -> bool {
         self.secret.iter().chain(&self.authority).all(|secret| secret.is_read())
@@ -200,8 +218,8 @@ impl PropertySource for Credentials {
         for (property, file) in &self.files {
             files.insert(property.clone(), read_property(property, file)?);
         }
-        let ClusterSecrets { secret, authority } = &self.secrets;
-        if secret.is_none() && authority.is_none() {
+        let secret = &self.secrets.secret;
+        if secret.is_none() && self.secrets.authority.is_none() {
             return Ok(files);
         }
         let mut all = base.clone();
@@ -216,11 +234,7 @@ impl PropertySource for Credentials {
             self.log_unused(secret, found.unused_text());
             Ok::<_, String>(found)
         });
-        let authority = authority.as_deref().map(|secret| {
-            let content = secret.state.borrow().content();
-            content.and_then(|it| authority_of_secret(&it.data)).map_err(|why| secret.about(&why))
-        });
-        let mut new = merge(&all, secret.transpose()?, authority.transpose()?);
+        let mut new = merge(&all, secret.transpose()?, self.secrets.authority()?);
         for (property, value) in files {
             new.entry(property).or_insert(value);
         }

@@ -10,13 +10,17 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-use super::clusters::{Clusters, NotSubscribed};
+use super::clusters::{Clusters, NotSubscribed, Subscription};
+use super::connector::{ConnectorHandle, ConnectorSource};
 use super::consumer::{Consumer, ConsumerContext};
 use super::health::Heartbeat;
+use super::target::ScaledTarget;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
 use crate::core::{Engine, GroupQuery, Policy};
-use crate::kubernetes::scaledconsumer::{Change, ClusterRef, LoadedConsumer, RESOURCE, Validated, unpack_memory};
+use crate::kubernetes::scaledconsumer::{
+    Change, ClusterRef, ConnectRef, LoadedConsumer, RESOURCE, Validated, unpack_memory,
+};
 use crate::kubernetes::{Key, TargetRef};
 use crate::registry::ConsumerSource;
 
@@ -52,7 +56,7 @@ struct Supervised {
 }
 
 /// A change of one of these discards the history, so the task is started anew.
-type HistoryKey = (ClusterRef, GroupQuery, TargetRef);
+type HistoryKey = (ClusterRef, GroupQuery, TargetRef, Option<ConnectRef>);
 
 struct TaskInput {
     history: HistoryKey,
@@ -143,8 +147,13 @@ impl Supervisor {
         if let Err(why) = super::patterns::check(&key.namespace, &spec.query, others) {
             return self.refuse(&loaded, &why);
         }
-        match self.clusters.subscribe(key, &spec.cluster, spec.query.clone()) {
-            Ok(subscription) => self.start(&loaded, spec, subscription),
+        let connector = spec.connect.as_ref().map(|connect| self.clusters.connector(&spec.target.name, connect));
+        let subscribed = connector.transpose().and_then(|connector| {
+            let subscription = self.clusters.subscribe(key, &spec.cluster, spec.query.clone())?;
+            Ok((subscription, connector))
+        });
+        match subscribed {
+            Ok((subscription, connector)) => self.start(&loaded, spec, subscription, connector),
             // Its Secret is being read.
             Err(NotSubscribed::NotYet) => {
                 self.shared.registry.apply(&source(&loaded), spec);
@@ -153,7 +162,13 @@ impl Supervisor {
         }
     }
 
-    fn start(&mut self, loaded: &LoadedConsumer, spec: Validated, subscription: super::clusters::Subscription) {
+    fn start(
+        &mut self,
+        loaded: &LoadedConsumer,
+        spec: Validated,
+        subscription: Subscription,
+        connector: Option<ConnectorSource>,
+    ) {
         let Key { namespace, name } = &loaded.key;
         info!(namespace, name, group = spec.query.group, workload = %spec.target, "Following a ScaledConsumer.");
         let entry = self.shared.registry.replace(&source(loaded), Some(spec.clone()));
@@ -161,10 +176,14 @@ impl Supervisor {
         let policy = Policy { max_observation_gap, ..spec.policy.clone() };
         let engine = engine(loaded, policy.clone());
         let history = history(&spec);
+        let target = match connector {
+            Some(connector) => ScaledTarget::Connector(Box::new(ConnectorHandle::new(connector))),
+            None => ScaledTarget::Workload(Box::new(self.shared.workloads.follow(namespace, &spec.target))),
+        };
         let (specs, specs_now) = watch::channel(Arc::new(spec));
         let (policies, policies_now) = watch::channel(policy);
         let observations = subscription.observations.clone();
-        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscription);
+        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscription, target);
         self.tasks.start(loaded.key.clone(), |stop| {
             control_loop::run(engine, observations, policies_now, consumer, entry, stop)
         });
@@ -290,7 +309,7 @@ impl TaskInput {
 }
 
 fn history(spec: &Validated) -> HistoryKey {
-    (spec.cluster.clone(), spec.query.clone(), spec.target.clone())
+    (spec.cluster.clone(), spec.query.clone(), spec.target.clone(), spec.connect.clone())
 }
 
 fn source(loaded: &LoadedConsumer) -> ConsumerSource {

@@ -1,4 +1,5 @@
-//! Kafka's addresses as people write them: `host:port`, separated by commas, and what is wrong where they are not.
+//! Addresses as people write them: Kafka's as `host:port`, separated by commas, and those of HTTP servers as
+//! `https://host:port`; and what is wrong where they are not.
 //!
 //! An error repeats an address only where it can hold nothing but a host and a port: a user and a password that were
 //! written in front of a host are never shown again.
@@ -19,6 +20,42 @@ impl fmt::Display for Address {
         let Self { host, port } = self;
         if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
     }
+}
+
+/// An HTTP server. `Display` writes it as [`http_address`] reads it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HttpAddress {
+    /// Whether it is reached over TLS.
+    pub encrypted: bool,
+    /// Where it listens.
+    pub address: Address,
+}
+
+impl fmt::Display for HttpAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        write!(f, "{scheme}://{}", self.address)
+    }
+}
+
+/// Reads `http://host:port` or `https://host:port`. The error is a sentence for whoever wrote it.
+pub fn http_address(text: &str) -> Result<HttpAddress, String> {
+    const EXAMPLE: &str = "write for example https://connect.kafka.svc:8083";
+    if text.contains('@') {
+        return Err("has a user or a password in front of an @; leave them out here: a Secret has them".to_owned());
+    }
+    let (encrypted, rest) = match (text.strip_prefix("https://"), text.strip_prefix("http://")) {
+        (Some(rest), _) => (true, rest),
+        (None, Some(rest)) => (false, rest),
+        (None, None) => return Err(format!("does not begin with https:// or http://; {EXAMPLE}")),
+    };
+    if rest.contains(['/', '?', '#']) {
+        return Err(format!("has something after host and port; leave it out: {EXAMPLE}"));
+    }
+    let (host, port) = host_and_port(rest).map_err(|_| format!("has no valid host and port; {EXAMPLE}"))?;
+    let port = port.parse().map_err(|_| format!("has no valid port; {EXAMPLE}"))?;
+    let read = HttpAddress { encrypted, address: Address { host: host.to_owned(), port } };
+    if read.to_string() == text { Ok(read) } else { Err(format!("write it without anything else: {read}")) }
 }
 
 /// The most addresses of one list. A client needs two or three of them to find all brokers.
@@ -138,6 +175,32 @@ mod tests {
         }
         let long = "a:1,".repeat(MOST_ADDRESSES + 1);
         assert!(addresses(&long).expect_err("too many").contains("more than 100"));
+    }
+
+    #[test]
+    fn an_http_server_is_a_scheme_a_host_and_a_port() {
+        for text in ["https://connect.kafka.svc:8083", "http://a_b:1", "https://[::1]:65535", "http://10.0.0.1:8083"] {
+            let read = http_address(text).expect(text);
+            assert_eq!((read.to_string().as_str(), read.encrypted), (text, text.starts_with("https")));
+        }
+        for (text, expected) in [
+            ("", "does not begin with https:// or http://"),
+            ("connect:8083", "does not begin with"),
+            ("ftp://connect:8083", "does not begin with"),
+            ("https://connect", "has no valid host and port"),
+            ("https://connect:0", "has no valid host and port"),
+            ("https://connect:08083", "write it without anything else: https://connect:8083"),
+            ("https://:8083", "has no valid host and port"),
+            ("https://connect:8083/", "has something after host and port"),
+            ("https://connect:8083/hunter2", "has something after host and port"),
+            ("https://connect:8083?hunter2", "has something after host and port"),
+            ("https://me:hunter2@connect:8083", "a Secret has them"),
+            ("https://${hunter2}:8083", "has no valid host and port"),
+            ("https://con nect:8083", "has no valid host and port"),
+        ] {
+            let said = http_address(text).expect_err(text);
+            assert!(said.contains(expected) && !said.contains("hunter"), "{text}: {said}");
+        }
     }
 
     #[test]

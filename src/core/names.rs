@@ -56,6 +56,18 @@ pub fn check_object_name(name: &str) -> Result<(), String> {
     ))
 }
 
+/// Whether a connector of Kafka Connect can be scaled by that name: it becomes a part of URLs as it is.
+pub fn check_connector_name(name: &str) -> Result<(), String> {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.len() <= 253 && name.chars().all(is_inner) && !name.starts_with(['-', '.']) && !name.is_empty() {
+        return Ok(());
+    }
+    Err(not_a_name(
+        name,
+        "at most 253 letters, digits, \"-\", \"_\" and \".\", and none of \"-\" and \".\" at its beginning",
+    ))
+}
+
 /// Whether a namespace or a Service can have that name (a DNS label, RFC 1123).
 pub fn check_label_name(name: &str) -> Result<(), String> {
     if name.len() <= 63 && is_dns_label(name) {

@@ -16,8 +16,8 @@ use crate::core::{Address, addresses};
 use host::Host;
 pub use pattern::AddressPattern;
 
-/// The setting that allows an address.
-const SETTING: &str = "allowBootstrapServers in the controller's configuration";
+/// The setting that allows a broker's address.
+const BROKERS: &str = "allowBootstrapServers in the controller's configuration";
 
 /// A comma-separated list of addresses in canonical form, whatever the order, the case, blanks and repeats: lower case,
 /// no trailing dot, IPv4-mapped IPv6 addresses as IPv4. The error is that of [`crate::core::addresses`], or names a
@@ -42,6 +42,8 @@ pub struct AddressPolicy(Option<Arc<AllowList>>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct AllowList {
+    /// The setting that the patterns come from, for messages.
+    setting: &'static str,
     patterns: Vec<AddressPattern>,
     api_server: Vec<IpAddr>,
 }
@@ -51,8 +53,13 @@ impl AddressPolicy {
     /// addresses, metadata services of clouds, and the API server's addresses, unless a pattern has that IP address
     /// itself.
     pub fn only(patterns: Vec<AddressPattern>, api_server: Vec<IpAddr>) -> Self {
+        Self::only_of(BROKERS, patterns, api_server)
+    }
+
+    /// The same for other servers than brokers. `setting`: what the patterns come from, for messages.
+    pub(crate) fn only_of(setting: &'static str, patterns: Vec<AddressPattern>, api_server: Vec<IpAddr>) -> Self {
         let api_server = api_server.into_iter().map(|ip| ip.to_canonical()).collect();
-        Self(Some(Arc::new(AllowList { patterns, api_server })))
+        Self(Some(Arc::new(AllowList { setting, patterns, api_server })))
     }
 
     /// Checks by its name alone whether a host may be resolved and connected to. The error is a sentence that says what
@@ -64,13 +71,13 @@ impl AddressPolicy {
                 return if allowed.patterns.iter().any(|pattern| pattern.fits_ip(ip, port)) {
                     self.check_ip(host, ip, port)
                 } else {
-                    Err(not_allowed(host, port))
+                    Err(allowed.refusal(host, port))
                 };
             }
             Host::Name(name) => allowed.patterns.iter().any(|pattern| pattern.fits_name(&name, port)),
             Host::Invalid => return Err(format!("{} is no host name", shown(host, port))),
         };
-        if fits { Ok(()) } else { Err(not_allowed(host, port)) }
+        if fits { Ok(()) } else { Err(allowed.refusal(host, port)) }
     }
 
     /// Checks whether an IP address may be connected to. `host` is the name that resolved to it, or the address itself.
@@ -91,7 +98,14 @@ impl AddressPolicy {
             Host::Ip(_) => format!("\"{address}\" is {kind}"),
             Host::Name(_) | Host::Invalid => format!("{} leads to {ip}, {kind}", shown(host, port)),
         };
-        Err(format!("{subject}, which is refused; if it is intended, add \"{address}\" to {SETTING}"))
+        let setting = allowed.setting;
+        Err(format!("{subject}, which is refused; if it is intended, add \"{address}\" to {setting}"))
+    }
+}
+
+impl AllowList {
+    fn refusal(&self, host: &str, port: u16) -> String {
+        format!("{} is not allowed: it fits no pattern of {}", shown(host, port), self.setting)
     }
 }
 
@@ -104,10 +118,6 @@ fn shown(host: &str, port: u16) -> String {
     format!("\"{address}\"")
 }
 
-fn not_allowed(host: &str, port: u16) -> String {
-    format!("{} is not allowed: it fits no pattern of {SETTING}", shown(host, port))
-}
-
 /// Metadata services of clouds outside of the link-local range, which hand out credentials: AWS and Google by IPv6,
 /// Alibaba, Azure's WireServer.
 const METADATA: [IpAddr; 4] = [
@@ -117,7 +127,7 @@ const METADATA: [IpAddr; 4] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
 ];
 
-/// The kind of address that no Kafka broker has, if it is one.
+/// The kind of address that neither brokers nor workers have, if it is one.
 fn refused(ip: IpAddr) -> Option<&'static str> {
     if METADATA.contains(&ip) {
         return Some("a cloud's metadata service");

@@ -71,7 +71,8 @@ async fn attempt(
     version: i16,
 ) -> Result<BrokerConnection, AttemptError> {
     let left = || until.saturating_duration_since(Instant::now());
-    let stream = bounded(left().min(options.connect_timeout), open(address, options, policy)).await?;
+    let dialled = open(address, options.address_family, options.keepalive, policy);
+    let stream = bounded(left().min(options.connect_timeout), dialled).await?;
     let (stream, certificates): (Box<dyn ByteStream>, _) = match &options.tls {
         Some(tls) => {
             let handshake = bounded(left().min(options.connect_timeout), tls.connect(&address.host, stream));
@@ -104,9 +105,10 @@ async fn bounded<T>(timeout: Duration, work: impl Future<Output = Result<T, Conn
 }
 
 /// DNS and TCP: tries all addresses of the name in turn.
-async fn open(
+pub(super) async fn open(
     address: &Address,
-    options: &ConnectionOptions,
+    family: AddressFamily,
+    keepalive: bool,
     policy: &AddressPolicy,
 ) -> Result<TcpStream, ConnectError> {
     policy.check_name(&address.host, address.port).map_err(ConnectError::Unreachable)?;
@@ -114,7 +116,7 @@ async fn open(
     let found = found.map_err(|error| {
         ConnectError::Unreachable(format!("Failed to resolve \"{}\": {}", address.host, plain(&error)))
     })?;
-    let fits = |found: &SocketAddr| match options.address_family {
+    let fits = |found: &SocketAddr| match family {
         AddressFamily::Any => true,
         AddressFamily::V4 => found.is_ipv4(),
         AddressFamily::V6 => found.is_ipv6(),
@@ -128,7 +130,7 @@ async fn open(
             last = ConnectError::Unreachable(why);
             continue;
         }
-        match dial(found, options.keepalive).await {
+        match dial(found, keepalive).await {
             Ok(stream) => return Ok(stream),
             Err(error) => {
                 last = ConnectError::Unreachable(format!("Connect to {found} failed: {}", plain(&error)));

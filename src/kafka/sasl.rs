@@ -4,7 +4,6 @@
 //! Invariant: no error and no Debug output holds a password, a token or anything derived from them.
 
 mod aws;
-mod http;
 mod oauth;
 mod oidc;
 mod scram;

@@ -54,6 +54,12 @@ pub(super) fn system_https() -> Result<Arc<ClientConfig>, String> {
     https_with(&material::system_authorities())
 }
 
+/// A configuration for HTTPS with the authorities of a PEM text. The error completes a sentence about it.
+pub(super) fn https_of(pem: &str) -> Result<Arc<ClientConfig>, String> {
+    let authorities = material::authorities_of("ca.crt", pem.as_bytes()).map_err(|error| error.message)?;
+    https_with(&authorities)
+}
+
 fn https_with(authorities: &Authorities) -> Result<Arc<ClientConfig>, String> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| error.to_string())?;

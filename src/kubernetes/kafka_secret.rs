@@ -112,6 +112,16 @@ pub fn authority_of_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<String, S
     value_of(AUTHORITY, bytes).map_err(|why| format!("has a {key} that {why}"))
 }
 
+/// Reads the user name and the password of a server's users from a Secret, as the type kubernetes.io/basic-auth has them.
+/// The error is as in [`properties_of_secret`].
+pub fn login_of_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<(String, String), String> {
+    let value = |key: &str| {
+        let bytes = data.get(key).ok_or_else(|| format!("has no {key}; it has {}", names(data.keys())))?;
+        value_of(key, bytes).map_err(|why| format!("has a {key} that {why}"))
+    };
+    Ok((value("username")?, value("password")?))
+}
+
 const CLIENTS_AUTHORITY: &str =
     "signs clients, not brokers: name Strimzi's Secret CLUSTER-cluster-ca-cert as caSecretRef";
 

@@ -13,5 +13,5 @@ pub use resource::{
     ScaledConsumerStatus, WHAT_IF_KEPT, crd, crd_yaml,
 };
 pub use status::{difference, write_status};
-pub use validate::{ClusterRef, InlineCluster, InvalidConsumer, Validated, validate};
+pub use validate::{ClusterRef, ConnectRef, InlineCluster, InvalidConsumer, Validated, validate};
 pub use watch::{Change, LoadedConsumer, RESOURCE, Record, watch};

@@ -51,12 +51,13 @@ fn words(path: &str) -> BTreeSet<String> {
 }
 
 /// Where the reasons are named, and words there that are none.
-const SOURCES: [(&str, &[&str]); 7] = [
+const SOURCES: [(&str, &[&str]); 8] = [
     ("src/controller/status_writer/conditions.rs", &["True", "False", "Unknown", "Check"]),
     // The broker's own names are not ours.
     ("src/core/unknown.rs", &[]),
     ("src/kubernetes/workload/scale.rs", &[]),
     ("src/kubernetes/conflict.rs", &[]),
+    ("src/connect/error.rs", &[]),
     ("src/kubernetes/hpa/check.rs", &["AverageValue"]),
     (
         "src/serve/external_metrics/api_service.rs",

@@ -66,7 +66,7 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         ),
         (
             "zzz: 1\n",
-            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, metrics, page, watchNamespaces, watchSelector",
+            "paceline.yaml:1: zzz: unknown field; known here are allowBootstrapServers, allowConnectServers, clusters, externalMetrics, leaderElection, listen, logFormat, maxInlineClustersPerNamespace, metrics, page, watchNamespaces, watchSelector",
         ),
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    pollInterval: 5x\n",
@@ -119,6 +119,10 @@ fn whatever_is_wrong_is_named_with_file_line_and_field() {
         (
             "clusters:\n  - name: a\n    bootstrapServers: a:9092\n    propertyFiles: {group.id: /id}\n",
             "paceline.yaml:4: clusters[0].propertyFiles: \"group.id\" of cluster \"a\": it can't be set: the group is spec.kafka.consumerGroup of the ScaledConsumer, or --group",
+        ),
+        (
+            "allowConnectServers: [\"*.kafka.svc\"]\n",
+            "paceline.yaml:1: allowConnectServers[0]: \"*.kafka.svc\" has no port; write host:port, where * stands for one label: \"*.kafka.svc:9092\"",
         ),
         (
             "allowBootstrapServers: [\"a:9092\", \"10.0.*:9092\"]\n",

@@ -284,6 +284,58 @@ fn numbers() -> Vec<Row> {
     all
 }
 
+/// A connector of Kafka Connect and its workers, which need each other.
+fn connectors() -> Vec<Row> {
+    const TARGET: &str = "{name: orders-worker}";
+    let rest = |name: &str| format!("{{apiVersion: connect.paceline.dev/v1alpha1, kind: Connector, name: {name}}}");
+    let with = |connect: &str| format!("{}\n  connect: {connect}", rest("orders"));
+    let urls = ["https://connect.kafka.svc:8083", "http://a_b.C:1", "'https://[::1]:8083'", "http://10.0.0.1:65535"];
+    let no_urls = [
+        "''",
+        "connect:8083",
+        "ftp://connect:8083",
+        "HTTPS://connect:8083",
+        "https://connect",
+        "https://connect:0",
+        "https://connect:08083",
+        "https://connect:65536",
+        "https://connect:8083/",
+        "https://connect:8083/connectors",
+        "https://connect:8083?a",
+        "https://me:pw@connect:8083",
+        "'https://a:1,b:2'",
+        "'https://connect:8083 '",
+        "'https://${CONNECT}:8083'",
+        "https://ö:1",
+    ];
+    let mut all = rows(TARGET, &with("{url: {}}"), &urls, &no_urls);
+    let names = ["orders", "Orders_Sink", "_a.b-", "A"];
+    let no_names = ["''", "a/b", "..", ".a", "-a", "'a b'", "ö", "a?b"];
+    all.extend(rows(TARGET, &format!("{}\n  connect: {{url: http://connect:8083}}", rest("{}")), &names, &no_names));
+    let valid = with("{url: http://connect:8083}");
+    for (to, is) in [
+        (with("{url: https://connect:8083, secretRef: {name: a.b}, caSecretRef: {name: ca}}"), true),
+        (with("{url: http://connect:8083, secretRef: {name: a}}"), true),
+        (with("{url: http://connect:8083, caSecretRef: {name: ca}}"), false),
+        (with("{url: https://connect:8083, secretRef: {name: A}}"), false),
+        (with("{url: https://connect:8083, secretref: {name: a}}"), false),
+        (with("{}"), false),
+        (rest("orders"), false),
+        (format!("{TARGET}\n  connect: {{url: http://connect:8083}}"), false),
+        (valid.replace("kind: Connector", "kind: Konnector"), false),
+        (valid.replace("v1alpha1", "v1"), false),
+        (valid.clone() + "\n  threadsPerReplica: 2", false),
+        (valid.clone() + "\n  threadsPerReplica: 1", true),
+    ] {
+        all.push((TARGET.to_owned(), to, is));
+    }
+    let zero = format!("{TARGET}\n  minReplicas: 1\n  maxReplicas: 24\n  mode: Scale");
+    for (replicas, mode, is) in [(0, "Scale", false), (2, "DryRun", true), (1, "Metrics", false)] {
+        all.push((zero.clone(), format!("{valid}\n  minReplicas: {replicas}\n  mode: {mode}"), is));
+    }
+    all
+}
+
 /// What YAML makes of a value, and what an object must have.
 fn structure() -> Vec<Row> {
     let mut all = rows(
@@ -336,7 +388,7 @@ async fn what_the_command_line_takes_is_what_the_api_server_takes() {
     let cluster = cluster();
     install_crd(cluster).await;
     let namespace = cluster.namespace("grammar").await;
-    let rows = [durations(), names(), kafka(), numbers(), structure()].concat();
+    let rows = [durations(), names(), kafka(), numbers(), connectors(), structure()].concat();
     let folder = tempfile::tempdir().unwrap();
     let file = |i: usize| folder.path().join(format!("row-{i}.yaml"));
     let mut manifests = Vec::new();

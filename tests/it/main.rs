@@ -19,6 +19,7 @@ mod cli_validate;
 mod conditions;
 mod config;
 mod connect;
+mod connect_rest;
 mod dashboards;
 mod decision_view;
 mod demo;

@@ -62,6 +62,7 @@ fn allowed(part: &str) -> &'static [&'static str] {
     match part {
         "core" | "yaml" | "checks" => &[],
         "kafka" | "replay" => &["core"],
+        "connect" => &["core", "kafka"],
         // The allow-list's patterns are parsed at the border, into the type that the client checks addresses by.
         "config" => &["core", "yaml", "kafka"],
         "simulate" => &["core", "yaml"],
@@ -70,12 +71,15 @@ fn allowed(part: &str) -> &'static [&'static str] {
         "serve" => &["core", "yaml", "kubernetes", "registry", "checks"],
         "control_loop" => &["core", "kubernetes", "registry"],
         "demo" => &["core", "kafka", "kubernetes", "registry", "control_loop", "serve", "simulate"],
-        "controller" => &["core", "yaml", "kafka", "kubernetes", "registry", "serve", "control_loop", "config"],
+        "controller" => {
+            &["core", "yaml", "kafka", "connect", "kubernetes", "registry", "serve", "control_loop", "config"]
+        }
         "cli" | "main" | "lib" => &[
             "core",
             "yaml",
             "checks",
             "kafka",
+            "connect",
             "kubernetes",
             "registry",
             "control_loop",

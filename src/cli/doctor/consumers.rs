@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::kafka;
 use crate::checks::{CheckResult, Row};
+use crate::cli::connector;
 use crate::config::Configuration;
 use crate::kubernetes::diagnosis::{autoscalers, scaled_consumers, unread};
 use crate::kubernetes::scaledconsumer::{Validated, validate};
@@ -45,8 +46,18 @@ pub(super) async fn check(client: &ApiClient, configuration: &Configuration, is_
     for (consumer, created) in &valid {
         let (namespace, target) = (&consumer.namespace, &consumer.target);
         let mut add = |text: String| problems.entry(consumer.key()).or_default().push(text);
-        if let Err(error) = workloads.read(namespace, target).await {
-            add(format!("The scale of {target} can't be read: {error}."));
+        match connector::read(consumer).await {
+            Some(Ok(state)) => {
+                if let Some(obstacle) = state.obstacle() {
+                    add(format!("{target} is not scaled: {obstacle}."));
+                }
+            }
+            Some(Err(error)) => add(format!("The tasks of {target} can't be read: {error}.")),
+            None => {
+                if let Err(error) = workloads.read(namespace, target).await {
+                    add(format!("The scale of {target} can't be read: {error}."));
+                }
+            }
         }
         let autoscaler = autoscalers.of(namespace, target);
         let others = by_workload.get(&WorkloadKey::of(namespace, target)).into_iter().flatten().cloned();

@@ -1,6 +1,7 @@
 //! The current replicas: from the `/scale` of the cluster in the kubeconfig, as given, or from the group's members. Reads,
 //! and never writes.
 
+use crate::connect::ConnectorState;
 use crate::core::{GroupState, Observation, Policy, Replicas};
 use crate::kubernetes::{TargetRef, WorkloadReader};
 
@@ -81,6 +82,14 @@ pub(super) async fn current(workloads: &WorkloadReader, namespace: &str, target:
         Err(error) => CurrentReplicas::Unknown(format!(
             "the scale of {target} in namespace \"{namespace}\" can't be read: {error}"
         )),
+    }
+}
+
+/// The tasks of a connector, or why they are not known.
+pub(super) fn of_connector(target: &TargetRef, read: Result<ConnectorState, String>) -> CurrentReplicas {
+    match read {
+        Ok(state) => CurrentReplicas::OfWorkload(state.workload().spec),
+        Err(error) => CurrentReplicas::Unknown(format!("the tasks of {target} can't be read: {error}")),
     }
 }
 

@@ -14,7 +14,7 @@ use super::scale::{self, CurrentReplicas};
 use super::target::{FoundTargets, GroupTarget};
 use crate::cli::outcome::WrongInput;
 use crate::cli::output::{print_message, print_note};
-use crate::cli::{cluster, clusters, manifests};
+use crate::cli::{cluster, clusters, connector, manifests};
 use crate::config::Configuration;
 use crate::core::{Replicas, format_duration};
 use crate::kafka::ClusterSettings;
@@ -64,10 +64,12 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
                 }
             },
         };
-        let current = match (arguments.current, &workloads) {
-            (Some(current), _) => CurrentReplicas::Given(Replicas(current)),
-            (None, Some(workloads)) => scale::current(workloads, &consumer.namespace, &consumer.target).await,
-            (None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
+        let connector = if arguments.current.is_none() { connector::read(&consumer).await } else { None };
+        let current = match (arguments.current, connector, &workloads) {
+            (Some(current), _, _) => CurrentReplicas::Given(Replicas(current)),
+            (None, Some(connector), _) => scale::of_connector(&consumer.target, connector),
+            (None, None, Some(workloads)) => scale::current(workloads, &consumer.namespace, &consumer.target).await,
+            (None, None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
         };
         let Validated { namespace, name, query, policy, spec, .. } = consumer;
         let namespace = Some(namespace);

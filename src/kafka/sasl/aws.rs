@@ -17,10 +17,10 @@ use jiff::Timestamp;
 use rustls::ClientConfig;
 use serde::Deserialize;
 
-use super::http::{HttpRequest, HttpResponse, send};
 use super::sigv4::{Signer, empty_payload, encode};
 use super::token::RenewedValue;
 use crate::kafka::files::PropertyFiles;
+use crate::kafka::http::{HttpRequest, HttpResponse, send};
 use crate::kafka::properties::{ParsedProperties, PropertyError};
 use crate::kafka::secret::{Secret, quoted};
 use crate::kafka::tls;

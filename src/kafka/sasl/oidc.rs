@@ -11,10 +11,10 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use rustls::ClientConfig;
 use serde::Deserialize;
 
-use super::http::{HttpRequest, HttpResponse, send};
 use super::sigv4::encode;
 use super::token::{RenewedValue, checked, jwt_expiry};
 use crate::kafka::files::PropertyFiles;
+use crate::kafka::http::{HttpRequest, HttpResponse, send};
 use crate::kafka::properties::{ParsedProperties, PropertyError};
 use crate::kafka::secret::{Secret, quoted};
 use crate::kafka::tls;

@@ -234,14 +234,14 @@ async fn a_token_endpoint_that_refuses_or_answers_something_else_is_reported_wit
 #[tokio::test]
 async fn a_token_endpoint_that_is_silent_is_not_waited_for() {
     let (silent, tls) = (Endpoint::silent().await, crate::kafka::tls::system_https().expect("authorities"));
-    let call = http::HttpRequest {
-        method: ::http::Method::GET,
+    let call = crate::kafka::http::HttpRequest {
+        method: http::Method::GET,
         url: &silent.url("/"),
         headers: vec![],
         body: String::new(),
         tls: &tls,
     };
-    let error_text = http::send_within(Duration::from_millis(50), call).await.expect_err("silence");
+    let error_text = crate::kafka::http::send_within(Duration::from_millis(50), call).await.expect_err("silence");
     assert_eq!(error_text, "no answer within 50ms");
 }
 

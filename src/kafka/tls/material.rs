@@ -83,9 +83,14 @@ pub(super) fn authorities(
         (Some(path), None) => (location, files.read_all(location, path)?),
         (None, Some(text)) => (pem, text.as_bytes().to_vec()),
     };
+    authorities_of(property, &bytes)
+}
+
+/// Those of a PEM text, which this property has.
+pub(super) fn authorities_of(property: &'static str, bytes: &[u8]) -> Result<Arc<Authorities>, PropertyError> {
     let mut store = RootCertStore::empty();
     let mut known = Vec::new();
-    for (at, certificate) in certificates(property, &bytes)?.into_iter().enumerate() {
+    for (at, certificate) in certificates(property, bytes)?.into_iter().enumerate() {
         known.extend(known_of(&certificate));
         store
             .add(certificate)

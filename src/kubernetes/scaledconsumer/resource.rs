@@ -8,6 +8,7 @@
 
 mod grammar;
 mod status;
+mod target;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResource, CustomResourceExt, KubeSchema};
@@ -16,8 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{IsolationLevel, LONGEST_DURATION_TEXT, OffsetReset};
 
-use grammar::{ADDRESSES, API_VERSION, GROUP, IS_PATTERN, OBJECT_NAME, PARTITIONS, TOPIC};
+use grammar::{ADDRESSES, GROUP, IS_CONNECTOR_WITH_WORKERS, IS_PATTERN, PARTITIONS, TOPIC};
 pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
+pub use target::{CONNECTOR_API_VERSION, CONNECTOR_KIND, ConnectSpec, LocalSecretRef, ScaleTargetRef};
 
 /// Pauses: nothing is written while an object has this annotation with any value but `false`.
 pub const PAUSED: &str = "paceline.dev/paused";
@@ -163,6 +165,10 @@ fn drop_nullable(value: &mut serde_json::Value) {
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    validation = Rule::new(IS_CONNECTOR_WITH_WORKERS).message("connect goes with apiVersion connect.paceline.dev/v1alpha1 and kind Connector of scaleTargetRef, which need it").field_path(".connect"),
+    validation = Rule::new("!has(self.connect) || self.minReplicas > 0").message("a connector has at least 1 task").field_path(".minReplicas"),
+    validation = Rule::new("!has(self.connect) || self.mode != 'Metrics'").message("an HPA can't scale a connector").field_path(".mode"),
+    validation = Rule::new("!has(self.connect) || !has(self.threadsPerReplica) || self.threadsPerReplica == 1").message("each task of a connector is one member").field_path(".threadsPerReplica"),
     // Not a minimum: the API server cuts one with a fraction for whole numbers.
     validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas").message("minReplicas is above maxReplicas").field_path(".minReplicas"),
@@ -171,8 +177,11 @@ fn drop_nullable(value: &mut serde_json::Value) {
     validation = Rule::new("!has(self.fallback) || !has(self.fallback.replicas) || !has(self.maxReplicas) || self.fallback.replicas <= self.maxReplicas").message("fallback.replicas is above maxReplicas").field_path(".fallback.replicas"),
 )]
 pub struct ScaledConsumerSpec {
-    /// The workload that is scaled: anything with the scale subresource, in this namespace.
+    /// The workload that is scaled: anything with the scale subresource, in this namespace, or a connector of Kafka Connect.
     pub scale_target_ref: ScaleTargetRef,
+    /// The workers that run the connector. Only where scaleTargetRef is a connector, which needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connect: Option<ConnectSpec>,
     /// What is done with a decision. Default: Scale.
     #[serde(default)]
     pub mode: Mode,
@@ -210,23 +219,6 @@ pub struct ScaledConsumerSpec {
     /// What to do after Kafka could not be read for a while. Default: keep the replicas.
     #[serde(default, skip_serializing_if = "is_default")]
     pub fallback: FallbackSpec,
-}
-
-/// The workload that is scaled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ScaleTargetRef {
-    /// The workload's API group and version. Default: apps/v1.
-    #[serde(default = "apps_v1")]
-    #[schemars(length(min = 1, max = 317), regex(pattern = API_VERSION))]
-    pub api_version: String,
-    /// The workload's kind. Default: Deployment.
-    #[serde(default = "deployment")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Z][A-Za-z0-9]*$"))]
-    pub kind: String,
-    /// The workload's name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub name: String,
 }
 
 /// What is done with a decision.
@@ -312,15 +304,6 @@ pub struct KafkaAuthentication {
     /// The CA of the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalSecretRef>,
-}
-
-/// A Secret in the ScaledConsumer's namespace.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct LocalSecretRef {
-    /// The Secret's name.
-    #[schemars(length(min = 1, max = 253), regex(pattern = OBJECT_NAME))]
-    pub name: String,
 }
 
 /// How the number of replicas is computed.
@@ -575,12 +558,4 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 fn utc() -> String {
     "UTC".into()
-}
-
-fn apps_v1() -> String {
-    "apps/v1".into()
-}
-
-fn deployment() -> String {
-    "Deployment".into()
 }

@@ -16,6 +16,7 @@ use crate::kubernetes::scaledconsumer::resource::{
     KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
 };
 use crate::kubernetes::{Key, TargetRef};
+pub use connector::ConnectRef;
 pub use problems::InvalidConsumer;
 use problems::Problems;
 
@@ -28,6 +29,8 @@ pub struct Validated {
     pub name: String,
     /// The workload that is scaled, in the same namespace.
     pub target: TargetRef,
+    /// The workers that run it, where it is a connector that Connect's REST API changes.
+    pub connect: Option<ConnectRef>,
     /// What is done with a decision.
     pub mode: Mode,
     /// The Kafka cluster.
@@ -44,6 +47,11 @@ impl Validated {
     /// The object's namespace and name.
     pub fn key(&self) -> Key {
         Key { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
+
+    /// Whether its replicas are the tasks of a connector.
+    pub fn is_connector(&self) -> bool {
+        connector::kind(&self.target).is_some()
     }
 }
 
@@ -96,8 +104,10 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     };
     problems.check("spec.scaleTargetRef.apiVersion", check_api_version(&target));
     problems.check("spec.scaleTargetRef.kind", check_kind(&target.kind));
-    problems.check("spec.scaleTargetRef.name", core::check_object_name(&target.name));
+    let is_name = if connector::is_rest(&target) { core::check_connector_name } else { core::check_object_name };
+    problems.check("spec.scaleTargetRef.name", is_name(&target.name));
     connector::check(object, &target, &mut problems);
+    let connect = connector::workers(spec.connect.as_ref(), &target, &namespace, &mut problems);
     let cluster = cluster(&spec.kafka, &namespace, &mut problems);
     let query = query(&spec.kafka, &mut problems);
     let policy = policy::policy(object, &mut problems);
@@ -106,6 +116,7 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
             namespace,
             name,
             target,
+            connect,
             mode: spec.mode,
             cluster,
             query,
@@ -177,9 +188,7 @@ fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Op
         problems.add(FIELD, "names no Secret; give secretRef, caSecretRef, or both");
     }
     let mut key = |field: &str, reference: &Option<LocalSecretRef>| {
-        let LocalSecretRef { name } = reference.as_ref()?;
-        problems.check(&format!("{FIELD}.{field}.name"), core::check_object_name(name));
-        Some(Key { namespace: namespace.to_owned(), name: name.clone() })
+        problems.secret(&format!("{FIELD}.{field}"), reference.as_ref(), namespace)
     };
     (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
 }
@@ -397,6 +406,33 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
         for (version, more) in [("v1", "minReplicas: 1"), ("v1beta2", "mode: DryRun")] {
             assert_eq!(connector(version, more).expect("valid").target.kind, "KafkaConnector");
         }
+        let rest = |name: &str, more: &str| {
+            let target = format!("{{apiVersion: connect.paceline.dev/v1alpha1, kind: Connector, name: {name}}}");
+            with("{name: orders-worker}\n  minReplicas: 1", &format!("{target}\n  {more}"))
+        };
+        const URL: &str = "connect: {url: 'https://connect.kafka.svc:8083'}";
+        let rows = [
+            ("orders", "minReplicas: 0", "spec.minReplicas: is 0, and a connector has at least 1 task; set 1 or more"),
+            ("orders", "mode: Metrics", "spec.mode: is Metrics, and an HPA can't scale a connector"),
+            ("orders", "threadsPerReplica: 2", "spec.threadsPerReplica: is 2, and each task of a connector is one"),
+            ("orders", "mode: Scale", "spec.connect: is missing; give the REST API of the workers as connect.url"),
+            ("orders", "connect: {url: 'connect:8083'}", "spec.connect.url: does not begin with https:// or http://"),
+            ("a/b", URL, "spec.scaleTargetRef.name: \"a/b\" is no name"),
+            ("..", URL, "spec.scaleTargetRef.name: \"..\" is no name"),
+            (
+                "orders",
+                "connect: {url: 'http://connect:8083', caSecretRef: {name: ca}}",
+                "spec.connect.caSecretRef: goes with https:// only",
+            ),
+        ];
+        for (name, more, expected) in rows {
+            let error = rest(name, more).expect_err(more);
+            assert!(error.contains(expected), "{more}\n expected {expected}\n got      {error}");
+        }
+        let of = rest("Orders_Sink", URL).expect("valid").connect.expect("workers");
+        assert_eq!((of.url.to_string().as_str(), of.secret), ("https://connect.kafka.svc:8083", None));
+        let error = with("minReplicas: 1", URL).expect_err("a Deployment");
+        assert!(error.contains("spec.connect: goes with a connector only; set apiVersion connect.paceline"), "{error}");
         // Somebody else's kind of the same name may be able to.
         let other = "{apiVersion: example.dev/v1, kind: KafkaConnector, name: orders}\n  minReplicas: 0";
         with("{name: orders-worker}\n  minReplicas: 1", other).expect("valid");

@@ -48,6 +48,7 @@ const HPA: &str = "`kubectl -n NS describe hpa`";
 const PODS: &str = "`kubectl -n NS get pods`";
 const BROKERS: &str = "The brokers' log.";
 const LAG: &str = "`paceline recommend -n NS NAME`, which shows each partition.";
+const CONNECTOR: &str = "`GET /connectors/NAME/status` of a worker.";
 const KAFKA: &str = "`paceline recommend -n NS NAME`, which reads Kafka itself.";
 
 /// All reasons, by condition.
@@ -87,6 +88,46 @@ pub(super) const REASONS: &[ReasonRow] = &[
     row(&[READY], FALSE, "TargetUnreadable", [
         "The API server did not answer, or with an error.", "`kubectl get --raw /readyz`",
         "Nothing, if it was short: the next poll tries again. Else repair the API server.",
+    ]),
+    row(&[READY], FALSE, "ConnectUnreachable", [
+        "No worker of Kafka Connect answers, or one answers that it can't.", CONNECTOR,
+        "Correct `spec.connect.url`, DNS, the network policy or the CA; start the workers.",
+    ]),
+    row(&[READY], FALSE, "ConnectUnauthorized", [
+        "Kafka Connect refuses the user.", "The Secret of `spec.connect.secretRef`.",
+        "Correct its `username` and `password`; it is read again at the next poll.",
+    ]),
+    row(&[READY], FALSE, "ConnectRebalancing", [
+        "The workers rebalance and refuse requests meanwhile.", "The workers' log.",
+        "Nothing, if it was short. Else look for workers that come and go.",
+    ]),
+    row(&[READY], FALSE, "ConnectUnreadable", [
+        "Something else than Kafka Connect's REST API answers.", CONNECTOR, "Correct `spec.connect.url`.",
+    ]),
+    row(&[READY], FALSE, "ConnectUnusable", [
+        "A Secret of `spec.connect` can't be read, or has not what is needed.", "The message names it.",
+        "Create the Secret, or let the controller read it (manifests/examples/kafka-secret-role.yaml).",
+    ]),
+    row(&[READY], FALSE, "ConnectorNotFound", [
+        "The workers have no such connector, or it is a source.", "`GET /connectors`",
+        "Create it, or correct `spec.scaleTargetRef.name`.",
+    ]),
+    row(&[READY], FALSE, "ConnectorRefused", [
+        "The workers refuse the new `tasks.max`, or the present one is no number.",
+        "`PUT /connector-plugins/CLASS/config/validate` with its configuration.",
+        "Correct the connector's configuration; the next attempt comes within a minute.",
+    ]),
+    row(&[READY], FALSE, "ConnectorNotRunning", [
+        "The connector is paused, stopped or failed, so its tasks are left as they are.", CONNECTOR,
+        "`PUT /connectors/NAME/resume`, or `POST /connectors/NAME/restart`.",
+    ]),
+    row(&[READY], FALSE, "TasksFailed", [
+        "Tasks of the connector have failed. Other numbers of tasks don't repair them.", CONNECTOR,
+        "Repair what the trace names, then `POST /connectors/NAME/restart?includeTasks=true&onlyFailed=true`.",
+    ]),
+    row(&[READY], FALSE, "TasksUnassigned", [
+        "A worker of Kafka Connect has left, and its tasks wait for it. No task is added meanwhile.", CONNECTOR,
+        "Start the worker. A shorter `scheduled.rebalance.max.delay.ms` gives its tasks to others earlier.",
     ]),
     row(CLUSTER, FALSE, "Unreachable", [
         "No broker can be reached, or not the one that is needed.", KAFKA,

@@ -2,6 +2,12 @@
 
 /// A DNS subdomain (RFC 1123), as the names of objects are.
 pub(super) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// The name of an object, or of a connector of Kafka Connect, which may have upper case and underscores as well.
+pub(super) const TARGET_NAME: &str = r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*$";
+/// CEL: whether the name of a target is that of an object, unless it is a connector. The same as [`OBJECT_NAME`].
+pub(super) const IS_NAME_OF_KIND: &str = r"self.apiVersion == 'connect.paceline.dev/v1alpha1' || self.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+/// CEL: whether a spec has the workers of a connector where its target is one, and nowhere else.
+pub(super) const IS_CONNECTOR_WITH_WORKERS: &str = "has(self.connect) == (self.scaleTargetRef.apiVersion == 'connect.paceline.dev/v1alpha1' && self.scaleTargetRef.kind == 'Connector')";
 /// An API group and a version, or the version alone for the core group.
 pub(super) const API_VERSION: &str =
     r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?v[a-z0-9]{1,62}$";
@@ -17,6 +23,8 @@ macro_rules! address {
 }
 /// `host:port,host:port`.
 pub(super) const ADDRESSES: &str = concat!("^", address!(), "(,", address!(), ")*$");
+/// An HTTP server, such as `https://connect.kafka.svc:8083`.
+pub(super) const HTTP_ADDRESS: &str = concat!("^https?://", address!(), "$");
 /// Partitions, such as `0-11,20`.
 pub(super) const PARTITIONS: &str = r"^[0-9]{1,9}(-[0-9]{1,9})?(,[0-9]{1,9}(-[0-9]{1,9})?)*$";
 /// CEL: whether a text is a regular expression. An expression that is none can't be evaluated, which refuses the object.

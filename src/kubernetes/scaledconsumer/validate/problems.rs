@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::core;
-use crate::kubernetes::scaledconsumer::resource::DurationText;
+use crate::kubernetes::Key;
+use crate::kubernetes::scaledconsumer::resource::{DurationText, LocalSecretRef};
 
 /// Everything that is wrong with a ScaledConsumer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +43,13 @@ impl Problems {
         if let Err(text) = result {
             self.add(field, text);
         }
+    }
+
+    /// The Secret that a field names, in the ScaledConsumer's namespace.
+    pub(super) fn secret(&mut self, field: &str, reference: Option<&LocalSecretRef>, namespace: &str) -> Option<Key> {
+        let LocalSecretRef { name } = reference?;
+        self.check(&format!("{field}.name"), core::check_object_name(name));
+        Some(Key { namespace: namespace.to_owned(), name: name.clone() })
     }
 
     /// The number, where it lies within `range`.

@@ -1,5 +1,5 @@
-//! A request over HTTP/1.1, for tokens: bounded in time and size, without redirects, proxies or a pool. Errors hold
-//! neither the address nor anything that was sent, because both are values of properties.
+//! A request over HTTP/1.1: bounded in time and size, without redirects, proxies or a pool. Errors hold neither the address
+//! nor anything that was sent, because both may be values of properties.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +38,7 @@ pub(super) struct HttpResponse {
 /// Time-out from the name's lookup to the last byte. Token endpoints answer within a second, and the broker's handshake
 /// waits meanwhile.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// The largest body, in bytes. A token has some KB.
+/// The largest body of an answer with a token, in bytes. A token has some KB.
 const MAX_BODY_BYTES: usize = 256 << 10;
 
 /// Sends a request and reads the whole response.
@@ -48,9 +48,20 @@ pub(super) async fn send(call: HttpRequest<'_>) -> Result<HttpResponse, String> 
 
 /// The same with another time-out.
 pub(super) async fn send_within(timeout: Duration, call: HttpRequest<'_>) -> Result<HttpResponse, String> {
-    let elapsed = || format!("no answer within {}", format_duration(timeout));
-    tokio::time::timeout(timeout, exchange(call)).await.unwrap_or_else(|_| Err(elapsed()))
+    within(timeout, exchange(call)).await
 }
+
+/// Bounds an exchange in time.
+pub(super) async fn within<T>(
+    timeout: Duration,
+    exchange: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let elapsed = || format!("no answer within {}", format_duration(timeout));
+    tokio::time::timeout(timeout, exchange).await.unwrap_or_else(|_| Err(elapsed()))
+}
+
+/// What the requests say of this program.
+pub(super) const AGENT: &str = concat!("paceline/", env!("CARGO_PKG_VERSION"));
 
 async fn exchange(call: HttpRequest<'_>) -> Result<HttpResponse, String> {
     let uri: Uri = call.url.parse().map_err(|_| "it is no address".to_owned())?;
@@ -65,7 +76,7 @@ async fn exchange(call: HttpRequest<'_>) -> Result<HttpResponse, String> {
         .method(call.method)
         .uri(uri.path_and_query().map_or("/", |path| path.as_str()))
         .header(HOST, authority.as_str())
-        .header(USER_AGENT, concat!("paceline/", env!("CARGO_PKG_VERSION")));
+        .header(USER_AGENT, AGENT);
     for (name, value) in call.headers {
         request = request.header(name, value);
     }
@@ -75,17 +86,18 @@ async fn exchange(call: HttpRequest<'_>) -> Result<HttpResponse, String> {
     let stream =
         TcpStream::connect((host.as_str(), port)).await.map_err(|error| format!("it can't be reached: {error}"))?;
     if !encrypted {
-        return over(stream, request).await;
+        return over(stream, request, MAX_BODY_BYTES).await;
     }
     let name = ServerName::try_from(host).map_err(|_| "its host is no valid name".to_owned())?;
     let stream = TlsConnector::from(Arc::clone(call.tls))
         .connect(name, stream)
         .await
         .map_err(|error| format!("TLS failed: {error}"))?;
-    over(stream, request).await
+    over(stream, request, MAX_BODY_BYTES).await
 }
 
-async fn over<S>(stream: S, request: Request<Full<Bytes>>) -> Result<HttpResponse, String>
+/// Sends a request over a stream and reads the whole response. `most`: the largest body, in bytes.
+pub(super) async fn over<S>(stream: S, request: Request<Full<Bytes>>, most: usize) -> Result<HttpResponse, String>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -95,7 +107,7 @@ where
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
     let response = sender.send_request(request).await.map_err(failed)?;
     let status = response.status().as_u16();
-    let body = Limited::new(response.into_body(), MAX_BODY_BYTES).collect().await;
-    let body = body.map_err(|_| format!("its answer breaks off, or is larger than {} KiB", MAX_BODY_BYTES >> 10))?;
+    let body = Limited::new(response.into_body(), most).collect().await;
+    let body = body.map_err(|_| format!("its answer breaks off, or is larger than {} KiB", most >> 10))?;
     Ok(HttpResponse { status, body: body.to_bytes().to_vec() })
 }
