@@ -49,6 +49,9 @@ const SEED: u64 = 1;
 /// The time on the machine between two looks at what has changed. A screen that is drawn so often moves smoothly.
 const REFRESH: Duration = Duration::from_millis(250);
 
+/// The time on the machine between two heartbeats of a worker. A rebalance takes about three of them.
+const HEARTBEAT_INTERVAL: Duration = Duration::from_millis(250);
+
 /// The parameters of a demo.
 #[derive(Clone, Debug)]
 pub(crate) struct DemoSettings {
@@ -62,11 +65,13 @@ pub(crate) struct DemoSettings {
     pub(crate) page: SocketAddr,
     /// Whether a browser is opened on it.
     pub(crate) open: bool,
+    /// How long it runs on the machine, from the first record on; without an end where there is none.
+    pub(crate) span: Option<Duration>,
     /// Lines to print first, where the demo is no screen.
     pub(crate) introduction: Vec<String>,
 }
 
-/// Runs until `end`, shows what happens, prints the summary, and leaves no process behind.
+/// Runs for the span, or until `end`, shows what happens, prints the summary, and leaves no process behind.
 pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>) -> anyhow::Result<()> {
     let scenario = &parameters.scenario;
     let broker = EmbeddedBroker::start(&scenario.topics)?;
@@ -92,7 +97,7 @@ pub(crate) async fn run(parameters: &DemoSettings, end: impl Future<Output = ()>
     Ok(())
 }
 
-/// Runs until `end`. Returns how many records were produced, and how many were lost on the way to the broker.
+/// Runs for the span, or until `end`. Returns how many records were produced, and how many were lost on the way to the broker.
 async fn run_loop(
     parameters: &DemoSettings,
     servers: &str,
@@ -102,9 +107,15 @@ async fn run_loop(
     output: &mut DemoOutput,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<RunTotals> {
-    let DemoSettings { scenario, spec, .. } = parameters;
-    replicas.begin(Replicas(scenario.pods.replicas)).context("Can't start a worker process")?;
-    let start = clock::now();
+    let DemoSettings { scenario, spec, span, .. } = parameters;
+    let mut end = std::pin::pin!(end);
+    output.show(&lock(comparison));
+    // The first replicas are there before the first record, as those that the others are computed with.
+    tokio::select! {
+        begun = replicas.begin(Replicas(scenario.pods.replicas)) => begun.context("Can't start a worker process")?,
+        () = &mut end => return Ok(RunTotals { delivered: 0, failed: 0 }),
+    }
+    let (start, before) = (clock::now(), replicas.replica_time());
     let producer = Producer::start(servers, scenario, SEED, start)?;
     let mut settings = ClusterSettings::new("demo", servers);
     settings.poll_interval = clock::on_machine(scenario.polls.interval);
@@ -131,7 +142,8 @@ async fn run_loop(
         LocalWorkers { replicas, comparison: comparison_of_loop, start, poll_interval: scenario.polls.interval };
     let advance = || {
         let mut comparison = lock(comparison);
-        let replica_seconds = replicas.replica_time().as_secs_f64() * f64::from(SPEED);
+        let replica_time = replicas.replica_time().saturating_sub(before);
+        let replica_seconds = replica_time.as_secs_f64() * f64::from(SPEED);
         comparison.advance(clock::now().saturating_sub(start).as_secs_f64(), replica_seconds);
         comparison
     };
@@ -146,12 +158,22 @@ async fn run_loop(
     tokio::select! {
         () = control_loop::run(engine, observations, policies, local, entry, shutdown.clone()) => {}
         () = show => {}
+        () = over(*span) => {}
         () = end => {}
     }
-    drop(advance());
+    // What has happened since it was shown last.
+    output.show(&advance());
     shutdown.cancel();
     poller.ended().await;
     Ok(RunTotals { delivered: producer.delivered(), failed: producer.failed() })
+}
+
+/// Ends after a span, or never.
+async fn over(span: Option<Duration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn lock(comparison: &Mutex<DemoComparison>) -> MutexGuard<'_, DemoComparison> {
@@ -176,6 +198,8 @@ fn program(parameters: &DemoSettings, servers: &str) -> Program {
     add("--group", spec.query.group.clone());
     add("--capacity", (scenario.members.capacity * f64::from(SPEED)).to_string());
     add("--commit-interval", duration_argument(clock::on_machine(scenario.members.commit_interval)));
+    // The embedded broker wants one every 3 s, which are 18 s on the demo's clock, and each step of a rebalance waits for one.
+    add("--heartbeat-interval", duration_argument(HEARTBEAT_INTERVAL));
     scenario.topics.iter().for_each(|topic| add("--topic", topic.name.clone()));
     // KIP-848, because the embedded broker supports the classic protocol badly: each rebalance lasts nearly a session
     // time-out, and no commit is accepted meanwhile.

@@ -42,6 +42,13 @@ pub(crate) struct Document<'s> {
     root: Node,
 }
 
+/// Why a text is not read.
+struct BrokenText {
+    problem: Problem,
+    /// Whether it is no YAML, and not too large.
+    is_syntax: bool,
+}
+
 /// What could be read of a part of a document.
 struct LenientValue<T> {
     /// The value, where nothing that it needs is wrong or missing.
@@ -137,17 +144,58 @@ impl Source {
 
     /// The documents. Those with nothing in them are left out.
     pub(crate) fn documents(&self) -> Result<Vec<Document<'_>>, Invalid> {
-        let nodes = serde_saphyr::from_str_multiple_with_options::<Node, Vec<Node>>(&self.text, limits::options());
+        self.documents_of(&self.text, 0).map_err(|broken| Invalid(vec![broken.problem]))
+    }
+
+    /// Those documents that are YAML, and what is wrong with the others.
+    pub(crate) fn valid_documents(&self) -> (Vec<Document<'_>>, Vec<Problem>) {
+        match self.documents_of(&self.text, 0) {
+            Ok(documents) => (documents, Vec::new()),
+            Err(BrokenText { problem, is_syntax: false }) => (Vec::new(), vec![problem]),
+            Err(BrokenText { problem, is_syntax: true }) => self.documents_but_broken(problem),
+        }
+    }
+
+    /// Leaves out the documents that are no YAML. `whole` is what is wrong with all of it, for where each by itself is right.
+    fn documents_but_broken(&self, whole: Problem) -> (Vec<Document<'_>>, Vec<Problem>) {
+        let (mut text, mut problems) = (String::with_capacity(self.text.len()), Vec::new());
+        let mut lines_before = 0;
+        for part in limits::documents_of(&self.text) {
+            match self.documents_of(part, lines_before) {
+                Ok(_) => text.push_str(part),
+                Err(BrokenText { problem, .. }) => {
+                    problems.push(problem);
+                    // As many bytes and lines, so that what follows is where it is.
+                    text.extend(part.bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }));
+                }
+            }
+            lines_before += part.matches('\n').count() as u32;
+        }
+        if problems.is_empty() {
+            return (Vec::new(), vec![whole]);
+        }
+        match self.documents_of(&text, 0) {
+            Ok(documents) => (documents, problems),
+            Err(BrokenText { problem, .. }) => (Vec::new(), [problems, vec![problem]].concat()),
+        }
+    }
+
+    /// The documents of a part of this source, which begins after so many lines.
+    fn documents_of(&self, text: &str, lines_before: u32) -> Result<Vec<Document<'_>>, BrokenText> {
+        let nodes = serde_saphyr::from_str_multiple_with_options::<Node, Vec<Node>>(text, limits::options());
         let is_odd = nodes.as_ref().map_or(true, |nodes| nodes.iter().any(foreign::is_odd));
-        if is_odd && foreign::has_assignments(&self.text) {
-            return Err(Invalid(vec![self.problem(None, "", foreign::ASSIGNMENTS.to_owned(), None)]));
+        if is_odd && foreign::has_assignments(text) {
+            let problem = self.problem(None, "", foreign::ASSIGNMENTS.to_owned(), None);
+            return Err(BrokenText { problem, is_syntax: false });
         }
         match nodes {
             Ok(nodes) => Ok(nodes.into_iter().map(|root| Document { source: self, root }).collect()),
             Err(error) => {
-                let position = error.location().map(Position::from);
-                let excerpt = position.and_then(|position| excerpt::of(&self.text, position, None, ""));
-                Err(Invalid(vec![self.problem(position, "", syntax_error(&error), excerpt)]))
+                let of_part = error.location().map(Position::from);
+                let position = of_part.map(|it| Position { line: it.line.saturating_add(lines_before), ..it });
+                let excerpt = position.and_then(|position| excerpt::of(text, position, None, ""));
+                let problem = self.problem(position, "", syntax_error(&error), excerpt);
+                Err(BrokenText { problem, is_syntax: !limits::is_exceeded(&error) })
             }
         }
     }

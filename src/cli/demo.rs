@@ -58,14 +58,7 @@ pub(super) fn run(arguments: &DemoArguments) -> anyhow::Result<Outcome> {
         let (mut interrupt, mut terminate, mut hangup) =
             (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
         let end = async {
-            let over = async {
-                match arguments.span {
-                    Some(span) => tokio::time::sleep(span).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
-                () = over => {}
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
@@ -91,6 +84,7 @@ fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
     take_over(&spec.policy, topics, &mut scenario);
     let executable = std::env::current_exe().context("Can't find this executable, which is also the worker")?;
     Ok(DemoSettings {
+        span: arguments.span,
         introduction: introduction(&spec.policy, &scenario),
         scenario,
         spec,

@@ -4,6 +4,7 @@
 mod consumers;
 mod kafka;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -68,7 +69,12 @@ pub(super) fn run(arguments: &DoctorArguments) -> anyhow::Result<Outcome> {
         let mut rows = vec![api_server];
         rows.extend(diagnosis::installation(&client, &installed).await);
         rows.extend(diagnosis::kafka_secrets(&client, &secrets).await);
-        rows.extend(consumers::check(&client, &configuration, is_given).await);
+        // Kafka can be asked where there are no ScaledConsumers yet.
+        rows.extend(if diagnosis::has_definition(&rows) {
+            consumers::check(&client, &configuration, is_given).await
+        } else {
+            kafka::check(&configuration, is_given, &[], &mut BTreeMap::new()).await
+        });
         rows.extend(external_metrics::check(&client, &meant).await);
         rows
     });

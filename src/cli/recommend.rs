@@ -24,6 +24,7 @@ use super::outcome::{Outcome, WrongInput};
 use super::output::{print, print_message};
 use super::process::runtime;
 use super::style;
+use crate::core::printable;
 pub(super) use arguments::RecommendArguments;
 use arguments::{FailOn, OutputFormat};
 use need::GroupNeed;
@@ -36,6 +37,8 @@ use target::{FoundTargets, GroupTarget};
 
 /// How much longer one group is observed whose capacity is being measured, where no time is given.
 const EXTENSION: Duration = Duration::from_secs(30);
+/// What is watched has gone.
+const NO_GROUP: &str = "No consumer group matches any more. It goes on looking; Ctrl-C ends it.\n";
 /// Moves to the first line of the terminal and clears it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
@@ -51,20 +54,17 @@ async fn recommend(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
     if arguments.watch && !matches!(arguments.output, OutputFormat::Table | OutputFormat::Wide) {
         return Err(WrongInput("--watch draws a table; leave out -o, or give -o wide".to_owned()).into());
     }
-    let FoundTargets { targets, is_incomplete } = targets::find(arguments).await?;
-    if let (Some(_), Some(unknown)) = (arguments.fail_on, targets.iter().find_map(|target| target.current.unknown())) {
-        let why = format!("--fail-on compares with the current replicas, but {unknown}; give --current N");
-        return Err(WrongInput(why).into());
-    }
+    let FoundTargets { targets, finder, is_incomplete } = targets::find(arguments).await?;
+    let is_incomplete = is_incomplete | is_any_unknown(arguments, &targets)?;
     let report = RecommendPrinter::of(arguments, &targets);
-    let plan = plan(arguments, targets.len());
+    let plan = ObservationPlan { finder: finder.filter(|_| arguments.watch), ..plan(arguments, targets.len()) };
     let prepare = |path: &PathBuf| Recording::prepare(path, arguments.force, &targets, plan.interval());
     let recording = arguments.record.as_ref().map(prepare).transpose()?;
     let unrecorded = recording.as_ref().map(Recording::failure);
     let redraw = |groups: &[ObservedGroup]| report.redraw(groups.to_vec());
     let ObservationResult { groups, is_incomplete: is_unobserved } =
         observe::observe(targets, plan, recording, redraw).await?;
-    if plan.is_endless {
+    if arguments.watch {
         return Ok(Outcome::Fine);
     }
     let recommendations = report.recommendations(groups);
@@ -86,6 +86,22 @@ async fn recommend(arguments: &RecommendArguments) -> anyhow::Result<Outcome> {
     })
 }
 
+/// Whether --fail-on can't judge some of the groups, which is printed. Fails where it can judge none.
+fn is_any_unknown(arguments: &RecommendArguments, targets: &[GroupTarget]) -> anyhow::Result<bool> {
+    let is_unknown = |target: &&GroupTarget| target.current.unknown().is_some();
+    let unknown: Vec<_> = targets.iter().filter(|_| arguments.fail_on.is_some()).filter(is_unknown).collect();
+    let is_all = unknown.len() == targets.len();
+    for target in &unknown {
+        let (name, why) = (printable(&target.name), target.current.unknown().unwrap_or_default());
+        let why = format!("--fail-on compares \"{name}\" with its current replicas, but {why}; give --current N");
+        if is_all {
+            return Err(WrongInput(why).into());
+        }
+        print_message(&why);
+    }
+    Ok(!unknown.is_empty())
+}
+
 fn plan(arguments: &RecommendArguments, groups: usize) -> ObservationPlan {
     let is_detailed = groups == 1 || arguments.verbose;
     ObservationPlan {
@@ -95,6 +111,7 @@ fn plan(arguments: &RecommendArguments, groups: usize) -> ObservationPlan {
             None | Some(_) => Duration::ZERO,
         },
         is_endless: arguments.watch,
+        finder: None,
         keeps_lags: is_detailed && matches!(arguments.output, OutputFormat::Table | OutputFormat::Wide),
     }
 }
@@ -151,6 +168,9 @@ impl<'a> RecommendPrinter<'a> {
 
     /// The table of several groups, with a line that sums up all of them, and the details of one or of all.
     fn table(&self, all: &[Recommendation], shown: &[&Recommendation], lines: Option<usize>) -> String {
+        if all.is_empty() {
+            return NO_GROUP.to_owned();
+        }
         // Of groups that could not be read at all the errors say everything.
         if all.iter().all(|it| it.need == GroupNeed::Unreadable) {
             return String::new();

@@ -37,7 +37,8 @@ impl ProducerContext for Deliveries {
                 self.0.delivered.fetch_add(1, Ordering::Relaxed);
             }
             // At the end, on purpose.
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue), _)) => {}
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight), _)) => {
+            }
             Err((error, _)) => {
                 if self.0.failed.fetch_add(1, Ordering::Relaxed) == 0 {
                     tracing::warn!(%error, "A record was not produced; the summary counts them.");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::core::{Replicas, Workload, duration_argument};
@@ -43,6 +44,9 @@ struct Replica {
 /// Time for a replica to leave its group before it is killed. It waits for a response from a broker on this machine.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Time-out of the first replicas to join their group. It takes about a second on an idle machine.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(20);
+
 impl LocalReplicas {
     pub(super) fn new(program: Program) -> Self {
         let state = ReplicaState {
@@ -68,9 +72,20 @@ impl LocalReplicas {
         Workload { actual: Some(Replicas(running)), ready: Some(Replicas(running)), ..Workload::of(state.desired) }
     }
 
-    /// Starts the first replicas, which do not take any time to start. Must be called within the runtime.
-    pub(super) fn begin(&self, with: Replicas) -> std::io::Result<()> {
-        self.scale_within(with, Duration::ZERO)
+    /// Starts the first replicas, which do not take any time to start, and waits until each of them has partitions, or a
+    /// while longer than that takes.
+    pub(super) async fn begin(&self, with: Replicas) -> std::io::Result<()> {
+        self.scale_within(with, Duration::ZERO)?;
+        let stdouts: Vec<_> =
+            self.state().running.iter_mut().filter_map(|replica| replica.child.stdout.take()).collect();
+        let assigned = async {
+            for stdout in stdouts {
+                // What ends instead is replaced later.
+                let _ = BufReader::new(stdout).read_line(&mut String::new()).await;
+            }
+        };
+        let _ = tokio::time::timeout(JOIN_TIMEOUT, assigned).await;
+        Ok(())
     }
 
     /// Starts or stops replicas until there are so many; the newest stop first. Must be called within the runtime.
@@ -138,7 +153,7 @@ impl ReplicaState {
             .args(["--start-delay", &duration_argument(start_delay)])
             // The worker ends when its stdin does, so it never outlives this process, not even after a SIGKILL.
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             // A process group of its own: a Ctrl-C on the terminal reaches this process only, which stops the workers
             // in order.
             .process_group(0)

@@ -8,6 +8,7 @@ mod downstream;
 mod stop;
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -40,6 +41,9 @@ pub(crate) struct WorkerSettings {
     /// How often it commits what it has processed.
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     pub(crate) commit_interval: Duration,
+    /// How often it sends a heartbeat where the broker wants fewer; for group.protocol=consumer only.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) heartbeat_interval: Option<Duration>,
     /// How long it takes to start before it joins the group.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     pub(crate) start_delay: Duration,
@@ -70,6 +74,9 @@ pub(crate) struct StuckPartition {
     pub(crate) offset: i64,
 }
 
+/// The line on stdout by which a worker with a parent tells that it has partitions.
+const ASSIGNED: &str = "assigned";
+
 /// Consumes until SIGTERM or SIGINT, then commits, leaves the group and returns.
 pub(crate) fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     let stop = StopSignal::listen(settings.with_parent)?;
@@ -77,10 +84,9 @@ pub(crate) fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
         return Ok(());
     }
     let consumer: BaseConsumer = client_config(settings).create().context("The consumer's settings are not valid")?;
-    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-    consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))?;
+    subscribe(&consumer, settings)?;
     let downstream = settings.downstream.as_deref().map(DownstreamClient::connect).transpose()?;
-    info!(group = settings.group, ?topics, capacity = settings.capacity, "Started.");
+    info!(group = settings.group, topics = ?settings.topics, capacity = settings.capacity, "Started.");
 
     let outcome = consume(&consumer, settings, downstream, &stop);
     // Dropping the consumer commits the last stored offsets and leaves the group, which needs a response from the
@@ -89,6 +95,11 @@ pub(crate) fn run(settings: &WorkerSettings) -> anyhow::Result<()> {
     drop(consumer);
     info!(group = settings.group, "Left the group.");
     outcome
+}
+
+fn subscribe(consumer: &BaseConsumer, settings: &WorkerSettings) -> anyhow::Result<()> {
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).with_context(|| format!("Can't subscribe to {topics:?}"))
 }
 
 /// Time-out of leaving the group. An unreachable broker would otherwise keep the process running.
@@ -101,7 +112,21 @@ fn consume(
     stop: &StopSignal,
 ) -> anyhow::Result<()> {
     let mut pace = Pacer::new(settings.capacity);
+    let mut is_assigned = false;
+    let mut heartbeat = settings.heartbeat_interval.map(|interval| (interval, Instant::now() + interval));
     while !stop.requested() {
+        if let Some((interval, due)) = &mut heartbeat
+            && Instant::now() >= *due
+        {
+            // The same topics again change nothing, but librdkafka sends a heartbeat with them at once.
+            subscribe(consumer, settings)?;
+            *due = Instant::now() + *interval;
+        }
+        if !is_assigned && settings.with_parent && consumer.assignment().is_ok_and(|assigned| assigned.count() > 0) {
+            is_assigned = true;
+            // The parent may wait for it. One that does not has closed the pipe, or never opened it.
+            let _ = writeln!(std::io::stdout(), "{ASSIGNED}");
+        }
         let message = match consumer.poll(STOP_CHECK) {
             None => continue,
             Some(Ok(message)) => message,

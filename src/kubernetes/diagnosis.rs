@@ -8,7 +8,7 @@ use crate::checks::{CheckResult, Row};
 use crate::kubernetes::kafka_secret::{self, Origin, SecretState, authority_of_secret, properties_of_secret};
 use crate::kubernetes::{ApiClient, CallError, Key, Lane};
 
-pub use installation::{Installation, NeededRight, installation};
+pub use installation::{Installation, NeededRight, has_definition, installation};
 pub use objects::{autoscalers, scaled_consumers};
 
 /// A Secret that a Kafka cluster of the configuration names.

@@ -53,6 +53,35 @@ pub(super) fn options() -> Options {
     }
 }
 
+/// Whether a text is refused because it is more than is read of one file.
+pub(super) fn is_exceeded(error: &serde_saphyr::Error) -> bool {
+    use serde_saphyr::Error::{
+        AliasError, AliasExpansionLimitExceeded, AliasReplayLimitExceeded, AliasReplayStackDepthExceeded, Budget,
+    };
+    match error.without_snippet() {
+        AliasError { error, .. } => is_exceeded(error),
+        Budget { .. }
+        | AliasReplayLimitExceeded { .. }
+        | AliasExpansionLimitExceeded { .. }
+        | AliasReplayStackDepthExceeded { .. } => true,
+        _ => false,
+    }
+}
+
+/// The documents of a text as they are written, each from its marker on. Of more than are read of one file the last has the
+/// rest.
+pub(super) fn documents_of(text: &str) -> Vec<&str> {
+    let is_marker = |at: &usize| {
+        let rest = text.get(at + 4..).unwrap_or_default();
+        rest.is_empty() || rest.starts_with(char::is_whitespace)
+    };
+    // A line that begins so is a marker everywhere, in a text of several lines as well.
+    let markers = text.match_indices("\n---").map(|(at, _)| at).filter(is_marker).map(|at| at + 1);
+    let mut starts: Vec<usize> = [0].into_iter().chain(markers.take(MAX_DOCUMENTS - 1)).collect();
+    starts.push(text.len());
+    starts.windows(2).filter_map(|pair| text.get(pair[0]..pair[1])).collect()
+}
+
 /// Which limit is exceeded, and what to do.
 pub(super) fn explain(breach: &BudgetBreach) -> String {
     match breach {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service, ServiceAccount};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ObjectMeta, Patch, PatchParams, PostParams};
 use paceline::kubernetes::Leadership;
 use paceline::serve::external_metrics::{
     Lifetimes, Registration, SecretSettings, ServedCertificate, ServiceName, follow_api_service, follow_secret,
@@ -20,6 +21,7 @@ use crate::world::command::{Ended, paceline, run};
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, INSTALLED, Launch, create, prepare_installed, scaled_consumer};
 use crate::world::kafka::security::STRANGER;
+use crate::world::kustomize::render;
 use crate::world::workers::Workers;
 use crate::world::{cluster, kafka, run_dir, unique, wait_for};
 
@@ -321,14 +323,17 @@ async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
         assert_eq!(row["verdict"], verdict, "{row}");
     };
 
-    // Nothing is installed.
+    // Nothing is installed: one row says so, and Kafka is asked all the same.
     let rows = all();
-    is(&rows, "CRD", "Failed", "There is no CRD");
-    is(&rows, "controller", "Warning", "There is no Deployment");
-    is(&rows, "Lease", "Warning", "Nobody holds the Lease");
-    is(&rows, "rights", "Failed", "may not create events.events.k8s.io, ");
+    is(&rows, "installation", "Failed", "It is not installed: there is no CRD");
+    assert!(!rows.iter().any(|row| ["CRD", "controller", "Lease", "rights"].contains(&check(row))), "{rows:#?}");
+    is(&rows, "Kafka cluster", "Ok", "main answers");
 
+    // Nobody runs.
     let namespace = prepare_installed(&plane, "doctor").await;
+    let rows = all();
+    is(&rows, "controller", "Failed", "There is no Deployment");
+    is(&rows, "Lease", "Failed", "Nobody holds the Lease");
     let topic = unique("doctor");
     kafka.create_topic(&topic, 2);
     kafka.commit("read", &[0, 1].map(|partition| (topic.as_str(), partition, 0)));
@@ -343,6 +348,16 @@ async fn an_installation_is_checked_from_the_crd_to_the_last_scaled_consumer() {
     let rows = all();
     is(&rows, "CRD", "Ok", "is that of paceline");
     is(&rows, "Lease", "Ok", "leads");
+    // It runs outside of the cluster.
+    is(&rows, "controller", "Warning", "There is no Deployment");
+    let deployments: Api<Deployment> = Api::namespaced(plane.admin(), INSTALLED);
+    let deployment = render(".").into_iter().find(|document| document["kind"] == "Deployment").unwrap();
+    deployments.create(&PostParams::default(), &serde_json::from_value(deployment).unwrap()).await.unwrap();
+    for (ready, verdict) in [(0, "Failed"), (1, "Failed"), (2, "Ok")] {
+        let status = Patch::Merge(json!({"status": {"replicas": 2, "readyReplicas": ready}}));
+        deployments.patch_status("paceline", &PatchParams::default(), &status).await.unwrap();
+        is(&all(), "controller", verdict, &format!("{ready} of 2 replicas are ready"));
+    }
     is(&rows, "rights", "Ok", "may do all");
     is(&rows, "Kafka cluster", "Ok", "main answers");
     is(&rows, "Kafka cluster", "Failed", "gone can't be read");

@@ -1,6 +1,7 @@
 //! `paceline validate`, and the files and folders that the other commands take in the same way.
 
 use crate::world::command::{paceline, run, run_with_stdin};
+use crate::world::{kafka, unique};
 
 const GOOD: &str = include_str!("../../config/demo.yaml");
 
@@ -154,4 +155,61 @@ spec:
         assert!(ended.stderr.contains(told), "{told}\n{}", ended.stderr);
     }
     assert_eq!((ended.code, ended.stdout.as_str()), (2, "No ScaledConsumer is valid; 11 problems were found.\n"));
+}
+
+/// A manifest with one document that is wrong, between two that are right.
+#[test]
+fn an_invalid_document_hides_no_valid_one_beside_it() {
+    let kafka = kafka();
+    let (topic, groups) = (unique("beside"), ["beside-a", "beside-b"].map(unique));
+    kafka.create_topic(&topic, 1);
+    kafka.produce(&topic, 0, 321);
+    groups.iter().for_each(|group| kafka.commit(group, &[(&topic, 0, 0)]));
+    let of = |group: &str| {
+        let named = named(group).replace("consumerGroup: demo", &format!("consumerGroup: {group}"));
+        named.replace("topics: [orders]", &format!("topics: [{topic}]"))
+    };
+    let (first, last, wrong) = (of(&groups[0]), of(&groups[1]), named("wrong"));
+    // What is wrong, in which line of the document, and what is said of it.
+    let rows = [
+        ("kind: [", None, "is not YAML"),
+        ("kind: \"ScaledConsumer", None, "is not YAML"),
+        ("kind: ScaledConsumer\n\tname: a", None, "is not YAML"),
+        ("kind: ScaledConsumer\nkind: ScaledConsumer", Some(1), "\"kind\" is given twice; keep one of them"),
+        ("kind: *nothing", Some(0), "unknown anchor"),
+        ("kind: ScaledConsumer\n<<: {a: b}", None, "merge keys (<<) are not read; write out"),
+        ("kind: ScaledConsumers", Some(0), "kind: \"ScaledConsumers\" is not known; write ScaledConsumer"),
+        ("kind: ScaledConsumer\nspecs: {}", Some(1), "specs: unknown field; did you mean \"spec\"?"),
+    ];
+    for (text, at, told) in rows {
+        let broken = wrong.replace("kind: ScaledConsumer", text);
+        let file = format!("{first}---\n{broken}---\n{last}");
+        let (begins, ends) = (first.lines().count() + 1, first.lines().count() + 1 + broken.lines().count());
+        let line_of = |stderr: &str| -> Option<usize> {
+            let line = stderr.lines().find_map(|line| line.strip_prefix("error: <stdin>:"))?;
+            line.split(':').next()?.parse().ok()
+        };
+        let is_named = |stderr: &str| {
+            let line = line_of(stderr).unwrap_or_default();
+            let wanted = at.map(|at| begins + self::line(&broken, "kind:") + at);
+            let is_in = (begins..=ends + 1).contains(&line) && wanted.is_none_or(|wanted| wanted == line);
+            is_in && stderr.contains(told) && stderr.matches("error:").count() == 1
+        };
+        let ended = run_with_stdin(&mut paceline(&["validate", "-"]), &file);
+        assert_eq!(ended.stdout, "2 ScaledConsumers are valid; 1 problem was found.\n", "{text}: {ended:?}");
+        assert!(ended.code == 2 && is_named(&ended.stderr), "{text}, from {begins}: {ended:?}");
+
+        let servers = kafka.bootstrap();
+        let arguments = ["recommend", "-f", "-", "--bootstrap-servers", &servers, "--current", "1", "--once"];
+        let ended = run_with_stdin(&mut paceline(&arguments), &file);
+        assert!(ended.code == 1 && is_named(&ended.stderr), "{text}: {ended:?}");
+        for group in &groups {
+            let row = ended.stdout.lines().find(|line| line.contains(group.as_str()));
+            assert!(row.is_some_and(|row| row.contains("321")), "{text}: {group}: {ended:?}");
+        }
+    }
+    // Alone it is what the command ends with.
+    let ended =
+        run_with_stdin(&mut paceline(&["recommend", "-f", "-", "--bootstrap-servers", "127.0.0.1:1"]), "a: [\n");
+    assert!((ended.code, ended.stdout.as_str()) == (2, "") && ended.stderr.contains("error: <stdin>:"), "{ended:?}");
 }

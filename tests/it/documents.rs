@@ -1,15 +1,16 @@
-//! The documents show what is there: every command is one that the program takes, every file that they name exists, every
-//! YAML block can be used, and every link leads somewhere.
+//! The documents show what is there: every command runs ([`running`]), every YAML block can be used, every file that they
+//! name exists, and every link leads somewhere.
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::autoscaling::v2::MetricSpec;
 use paceline::config::Configuration;
-use paceline::kubernetes::scaledconsumer::validate;
 use paceline::yaml::Source;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::world::command::{paceline, run};
+
+mod applying;
+mod running;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -53,6 +54,12 @@ impl Document {
         }
         blocks
     }
+}
+
+/// The blocks of YAML of all documents.
+fn yaml_blocks() -> Vec<Block> {
+    let blocks = documents().into_iter().flat_map(|document| document.blocks());
+    blocks.filter(|block| block.language == "yaml").collect()
 }
 
 /// The words of a line of a shell, as far as the documents use it: quotes, and comments.
@@ -125,71 +132,36 @@ fn every_file_that_a_command_of_the_documents_names_is_there() {
     assert!(seen > 10, "{seen}");
 }
 
+/// Other blocks are applied where the commands are run.
 #[test]
-fn every_block_of_yaml_in_the_documents_can_be_used() {
+fn every_configuration_in_the_documents_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
     let mut seen = 0;
-    for document in documents() {
-        for Block { at, text, .. } in document.blocks().into_iter().filter(|block| block.language == "yaml") {
-            let values: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{at}: {error}"));
-            for value in values {
-                assert_usable(&at, &text, value);
-                seen += 1;
+    for (number, block) in yaml_blocks().iter().enumerate() {
+        if applying::command(block, &folder.path().join(number.to_string())).is_some() {
+            continue;
+        }
+        for mut value in applying::values(block) {
+            // A part of a cluster, or of the configuration itself.
+            let is_of_cluster =
+                ["properties", "propertyFiles", "authentication"].iter().any(|it| value.get(it).is_some());
+            let configuration = if is_of_cluster {
+                value["name"] = json!("main");
+                if value.get("bootstrapServers").is_none() {
+                    value["bootstrapServers"] = json!("broker:9092");
+                }
+                json!({"clusters": [value]}).to_string()
+            } else {
+                block.text.clone()
+            };
+            let source = Source { name: block.at.clone(), text: configuration };
+            if let Err(error) = Configuration::parse(&source) {
+                panic!("{}: {error}", block.at);
             }
+            seen += 1;
         }
     }
     assert!(seen > 10, "{seen}");
-}
-
-fn assert_usable(at: &str, text: &str, value: Value) {
-    let has = |field: &str| value.get(field).is_some();
-    if has("apiVersion") {
-        assert!(value["kind"].is_string(), "{at}: {value:#}");
-        if value["kind"] == "ScaledConsumer" {
-            let object = serde_json::from_value(value).unwrap_or_else(|error| panic!("{at}: {error}"));
-            validate(&object).unwrap_or_else(|error| panic!("{at}: {error}"));
-        }
-        return;
-    }
-    if has("rule_files") || has("scrape_configs") {
-        // Prometheus' own; tests of the alerts and dashboards start one.
-        return;
-    }
-    if value["metrics"].is_array() {
-        let metrics: Result<Vec<MetricSpec>, _> = serde_json::from_value(value["metrics"].clone());
-        assert!(metrics.is_ok(), "{at}: {metrics:?}");
-        return;
-    }
-    if has("arrival") {
-        let scenario = Source { name: at.to_owned(), text: text.to_owned() };
-        if let Err(error) = paceline::simulate::parse(&scenario, "documents", root()) {
-            panic!("{at}: {error:#}");
-        }
-        return;
-    }
-    if has("spec") || has("schedules") {
-        let mut spec = if has("spec") { value["spec"].clone() } else { value };
-        spec["scaleTargetRef"] = json!({"name": "orders"});
-        spec["kafka"] = json!({"cluster": "main", "consumerGroup": "orders"});
-        let object = json!({"metadata": {"name": "orders", "namespace": "shop"}, "spec": spec});
-        let object = serde_json::from_value(object).unwrap_or_else(|error| panic!("{at}: {error}"));
-        validate(&object).unwrap_or_else(|error| panic!("{at}: {error}"));
-        return;
-    }
-    // A part of a cluster of the controller's configuration, or of the configuration itself.
-    let configuration = if has("properties") || has("propertyFiles") || has("authentication") {
-        let mut cluster = value;
-        cluster["name"] = json!("main");
-        if cluster.get("bootstrapServers").is_none() {
-            cluster["bootstrapServers"] = json!("broker:9092");
-        }
-        json!({"clusters": [cluster]}).to_string()
-    } else {
-        text.to_owned()
-    };
-    let source = Source { name: at.into(), text: configuration };
-    if let Err(error) = Configuration::parse(&source) {
-        panic!("{at}: {error}");
-    }
 }
 
 #[test]

@@ -316,3 +316,39 @@ fn a_group_that_its_workload_is_not_in_and_a_compacted_topic_are_said() {
     );
     assert_eq!((&all[0]["need"], &all[0]["why"]), (&json!("NobodyReads"), &json!(expected)), "{all:#}");
 }
+
+/// Groups come and go while somebody looks.
+#[test]
+fn a_watch_of_all_groups_finds_new_ones_and_forgets_those_that_are_gone() {
+    let kafka = kafka();
+    let prefix = unique("watched");
+    let [first, second] = ["first", "second"].map(|of| format!("{prefix}-{of}"));
+    kafka.create_topic(&prefix, 1);
+    kafka.produce(&prefix, 0, 100);
+    kafka.commit(&first, &[(&prefix, 0, 10)]);
+    let (servers, pattern) = (kafka.bootstrap(), format!("{prefix}-*"));
+    let log = run_dir().join(format!("{prefix}.log"));
+    let mut command = paceline(&["recommend", "--bootstrap-servers", &servers, "--group", &pattern, "--watch"]);
+    let mut watch = Process::start("watch", &mut command, &log).unwrap();
+    // The last table that was drawn whole.
+    let shows = |what: &str, wanted: &[&str], unwanted: &[&str]| {
+        wait_until(what, SOON, || {
+            let text = std::fs::read_to_string(&log).unwrap();
+            let drawn: Vec<&str> = text.split("NAME  ").collect();
+            let last = drawn[drawn.len().saturating_sub(1)];
+            let is_right = wanted.iter().all(|it| last.contains(it)) && !unwanted.iter().any(|it| last.contains(it));
+            if is_right { Ok(()) } else { Err(text) }
+        });
+    };
+    shows("one group", &[&first], &[&second, "groups:"]);
+    kafka.commit(&second, &[(&prefix, 0, 20)]);
+    shows("both groups", &[&first, &second, "2 groups:"], &[]);
+    kafka.delete_group(&first);
+    shows("the new group alone", &[&second], &[&first, "groups:"]);
+    kafka.delete_group(&second);
+    shows("nothing", &["No consumer group matches any more"], &[]);
+    kafka.commit(&first, &[(&prefix, 0, 30)]);
+    shows("the group that is back", &[&first], &[&second, "groups:"]);
+    watch.signal(Signal::SIGINT);
+    assert!(watch.wait(SOON).unwrap().success());
+}

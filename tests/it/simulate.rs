@@ -110,6 +110,20 @@ fn the_engine_is_as_good_as_it_was_on_every_scenario() {
     assert!(worse.is_empty(), "worse than it was:\n{}", worse.join("\n"));
 }
 
+/// The scene that `paceline demo` plays with real consumers, without a machine that may be too slow for them.
+#[test]
+fn the_scene_of_the_demo_keeps_its_objective_with_fewer_replicas_than_keda_and_a_fixed_size() {
+    let scenario = read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("config/demo-scenario.yaml")).unwrap();
+    for seed in SEEDS {
+        let policies = [PolicyName::TimeLag, PolicyName::Keda, PolicyName::Static];
+        let [own, keda, fixed] = policies.map(|policy| run(&scenario, policy, seed).figures);
+        assert!(own.late_percent == 0.0, "{own:?}");
+        // Up and down.
+        assert!(own.rescales >= 2.0, "{own:?}");
+        assert!(1.2 * own.replica_hours < keda.replica_hours.min(fixed.replica_hours), "{own:?} {keda:?} {fixed:?}");
+    }
+}
+
 /// What docs/decisions.md claims, against others that know nothing of the engine.
 #[test]
 fn over_all_scenarios_any_other_autoscaler_is_later_and_costs_more() {

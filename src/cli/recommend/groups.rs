@@ -1,5 +1,7 @@
 //! Consumer groups without a manifest: by name, by pattern, or all that a Kafka cluster has.
 
+use std::sync::Arc;
+
 use wildmatch::WildMatch;
 
 use super::arguments::{GroupPolicy, RecommendArguments};
@@ -24,46 +26,113 @@ pub(super) async fn find(
     arguments: &RecommendArguments,
     configuration: &Configuration,
 ) -> anyhow::Result<FoundTargets> {
-    let given = &arguments.group_policy;
-    let selection = GroupSelection::of(arguments)?;
-    let bounds = Bounds::new(given.min, given.max).map_err(|error| WrongInput(format!("--min and --max: {error}")))?;
-    let policy = Policy {
-        threads_per_replica: given.threads_per_replica,
-        offset_reset: given.offset_reset,
-        capacity_hint: given.capacity,
-        ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
-    };
-    let query = query(given)?;
-    let current = match arguments.current {
-        Some(current) => CurrentReplicas::Given(Replicas(current)),
-        None => CurrentReplicas::OfMembers,
-    };
+    let finder = GroupFinder::of(arguments)?;
     let mut failures = LookupFailures::default();
     let (mut targets, mut is_incomplete) = (Vec::new(), false);
     for cluster in of_arguments(arguments, configuration, &mut failures).await? {
-        let names = match selection.find(&cluster).await {
-            Ok((names, missing)) => {
+        let patient = ClusterSettings { deadline: deadline(&cluster), ..cluster.clone() };
+        let found = match KafkaClient::open(patient) {
+            Ok(mut client) => finder.find(&mut client, &cluster.bootstrap_servers).await,
+            Err(error) => Err(error.into()),
+        };
+        match found.and_then(|found| found.unless_empty(&finder.selection, &cluster.bootstrap_servers)) {
+            Ok(FoundGroups { names, missing, .. }) => {
                 missing.iter().for_each(|missing| print_message(missing));
                 is_incomplete |= missing.is_some();
-                names
+                targets.extend(names.into_iter().map(|group| finder.target(&cluster, group)));
             }
-            Err(error) => {
-                failures.add(error);
-                continue;
-            }
-        };
-        targets.extend(names.into_iter().map(|group| GroupTarget {
+            Err(error) => failures.add(error),
+        }
+    }
+    is_incomplete |= failures.print_unless_all(targets.is_empty())?;
+    let finder = Some(finder).filter(|finder| !finder.selection.patterns.is_empty());
+    Ok(FoundTargets { targets, finder: finder.map(Arc::new), is_incomplete })
+}
+
+/// Finds the groups of a cluster, and again later: groups come and go.
+#[derive(Debug)]
+pub(super) struct GroupFinder {
+    selection: GroupSelection,
+    policy: Policy,
+    /// Without the group's name.
+    query: GroupQuery,
+    current: CurrentReplicas,
+}
+
+/// The groups of a cluster at one time.
+pub(super) struct FoundGroups {
+    /// Each once, in the order of the alphabet.
+    pub(super) names: Vec<String>,
+    /// Why some may be missing.
+    pub(super) missing: Option<String>,
+    /// What the cluster has, where none of it matches.
+    others: Option<String>,
+}
+
+impl GroupFinder {
+    fn of(arguments: &RecommendArguments) -> Result<Self, WrongInput> {
+        let given = &arguments.group_policy;
+        let bounds =
+            Bounds::new(given.min, given.max).map_err(|error| WrongInput(format!("--min and --max: {error}")))?;
+        Ok(Self {
+            selection: GroupSelection::of(arguments)?,
+            policy: Policy {
+                threads_per_replica: given.threads_per_replica,
+                offset_reset: given.offset_reset,
+                capacity_hint: given.capacity,
+                ..Policy::new(given.lag_per_replica.map_or(Rule::TimeLag(given.objective), Rule::LagPerReplica), bounds)
+            },
+            query: query(given)?,
+            current: match arguments.current {
+                Some(current) => CurrentReplicas::Given(Replicas(current)),
+                None => CurrentReplicas::OfMembers,
+            },
+        })
+    }
+
+    /// The groups that match. An error means that none could be listed.
+    pub(super) async fn find(&self, client: &mut KafkaClient, servers: &str) -> anyhow::Result<FoundGroups> {
+        let selection = &self.selection;
+        let (mut names, mut missing, mut others) = (selection.names.clone(), None, None);
+        if !selection.patterns.is_empty() {
+            let listed = client.groups().await.map_err(|reason| anyhow::anyhow!(unlisted("the", servers, &reason)))?;
+            let GroupList { groups, incomplete_because } = listed;
+            missing = incomplete_because.map(|reason| unlisted("all", servers, &reason));
+            let matching = names.len();
+            names.extend(groups.iter().filter(|group| selection.matches(group)).cloned());
+            others = (names.len() == matching).then(|| there_are(groups.iter()));
+        }
+        names.retain(|name| !selection.excluded.iter().any(|pattern| pattern.matches(name)));
+        names.sort();
+        names.dedup();
+        Ok(FoundGroups { names, missing, others })
+    }
+
+    /// What to observe of a group.
+    pub(super) fn target(&self, cluster: &ClusterSettings, group: String) -> GroupTarget {
+        GroupTarget {
             namespace: None,
             name: group.clone(),
             cluster: cluster.clone(),
-            query: GroupQuery { group, ..query.clone() },
-            policy: policy.clone(),
+            query: GroupQuery { group, ..self.query.clone() },
+            policy: self.policy.clone(),
             spec: None,
-            current: current.clone(),
-        }));
+            current: self.current.clone(),
+        }
     }
-    is_incomplete |= failures.print_unless_all(targets.is_empty())?;
-    Ok(FoundTargets { targets, is_incomplete })
+}
+
+impl FoundGroups {
+    /// Fails where there is none.
+    fn unless_empty(self, selection: &GroupSelection, servers: &str) -> anyhow::Result<Self> {
+        match &self.others {
+            _ if !self.names.is_empty() => Ok(self),
+            Some(others) if selection.names.is_empty() => {
+                anyhow::bail!("No group of {servers} matches {}: {others}", selection.text)
+            }
+            Some(_) | None => anyhow::bail!("--exclude leaves no group of {servers}"),
+        }
+    }
 }
 
 /// The cluster of --bootstrap-servers, or all of the configuration.
@@ -90,6 +159,7 @@ async fn of_arguments(
 }
 
 /// Which groups.
+#[derive(Debug)]
 struct GroupSelection {
     /// Without `*` and `?`: they need not exist.
     names: Vec<String>,
@@ -113,32 +183,6 @@ impl GroupSelection {
             patterns: patterns.into_iter().map(WildMatch::new).collect(),
             excluded: arguments.exclude.iter().map(|pattern| WildMatch::new(pattern)).collect(),
         })
-    }
-
-    /// The names of the groups, each once, and why some may be missing.
-    async fn find(&self, cluster: &ClusterSettings) -> anyhow::Result<(Vec<String>, Option<String>)> {
-        let mut names = self.names.clone();
-        let mut missing = None;
-        if !self.patterns.is_empty() {
-            let patient = ClusterSettings { deadline: deadline(cluster), ..cluster.clone() };
-            let mut client = KafkaClient::open(patient)?;
-            let servers = &cluster.bootstrap_servers;
-            let listed = client.groups().await.map_err(|reason| anyhow::anyhow!(unlisted("the", servers, &reason)))?;
-            let GroupList { groups, incomplete_because } = listed;
-            missing = incomplete_because.map(|reason| unlisted("all", servers, &reason));
-            let matching: Vec<_> = groups.iter().filter(|group| self.matches(group)).cloned().collect();
-            if matching.is_empty() && names.is_empty() {
-                anyhow::bail!("No group of {servers} matches {}: {}", self.text, there_are(groups.iter()));
-            }
-            names.extend(matching);
-        }
-        names.retain(|name| !self.excluded.iter().any(|pattern| pattern.matches(name)));
-        names.sort();
-        names.dedup();
-        if names.is_empty() {
-            anyhow::bail!("--exclude leaves no group of {}", cluster.bootstrap_servers);
-        }
-        Ok((names, missing))
     }
 
     fn matches(&self, group: &str) -> bool {

@@ -76,7 +76,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
         targets.push(GroupTarget { namespace, name, cluster, query, policy, spec: Some(spec), current });
     }
     is_incomplete |= failures.print_unless_all(targets.is_empty())?;
-    Ok(FoundTargets { targets, is_incomplete })
+    Ok(FoundTargets { targets, finder: None, is_incomplete })
 }
 
 /// Time-out for the API server: it lists the objects within milliseconds.

@@ -18,6 +18,7 @@ use crate::kubernetes::scaledconsumer::crd;
 use crate::kubernetes::{ApiClient, Key, Lane, UserIdentity};
 
 /// The names of the checks, as they are printed.
+const INSTALLATION: &str = "installation";
 const CRD: &str = "CRD";
 const CONTROLLER: &str = "controller";
 const LEASE: &str = "Lease";
@@ -70,52 +71,86 @@ pub struct NeededRight {
     pub name: Option<String>,
 }
 
-/// Checks what is installed; a row for each part.
+/// Checks what is installed; a row for each part, or one where nothing is.
 pub async fn installation(client: &ApiClient, installation: &Installation) -> Vec<Row> {
+    let definition = definition(client).await;
     let (controller, account) = controller(client, &installation.namespace).await;
-    vec![
-        definition(client).await,
-        controller,
-        lease(client, installation.lease.as_ref(), installation.now).await,
-        rights(client, installation, &account).await,
-    ]
+    let lease = lease(client, installation.lease.as_ref(), installation.now).await;
+    if [&definition, &controller, &lease].iter().all(|part| matches!(part, FoundPart::Missing(_))) {
+        let namespace = &installation.namespace;
+        let text = format!(
+            "It is not installed: there is no CRD, no controller in namespace \"{namespace}\", and nobody holds its Lease."
+        );
+        return vec![
+            Row::new(INSTALLATION, CheckResult::Failed, text)
+                .todo("Install it: kubectl apply --server-side -k manifests; or give its namespace (-n NAMESPACE)."),
+        ];
+    }
+    let leads = matches!(&lease, FoundPart::Row(row) if row.verdict == CheckResult::Ok);
+    let controller = match controller {
+        // It may run elsewhere: outside of the cluster, or in another namespace.
+        FoundPart::Missing(row) if leads => Row { verdict: CheckResult::Warning, ..row },
+        part => part.row(),
+    };
+    vec![definition.row(), controller, lease.row(), rights(client, installation, &account).await]
 }
 
-async fn definition(client: &ApiClient) -> Row {
+/// Whether the CRD is there, by the rows of [`installation`].
+pub fn has_definition(rows: &[Row]) -> bool {
+    !rows.iter().any(|row| [INSTALLATION, CRD].contains(&row.check) && row.verdict == CheckResult::Failed)
+}
+
+/// The row of a part of an installation.
+enum FoundPart {
+    Row(Row),
+    /// It is not there.
+    Missing(Row),
+}
+
+impl FoundPart {
+    fn row(self) -> Row {
+        match self {
+            Self::Row(row) | Self::Missing(row) => row,
+        }
+    }
+}
+
+async fn definition(client: &ApiClient) -> FoundPart {
     let wanted = crd();
     let name = wanted.name_any();
     let all: Api<CustomResourceDefinition> = Api::all(client.kube.clone());
     let found = match client.call(Lane::Other, all.get_opt(&name)).await {
         Ok(Some(found)) => found,
         Ok(None) => {
-            return Row::new(
-                CRD,
-                CheckResult::Failed,
-                format!("There is no CRD {name}, so there is no ScaledConsumer."),
-            )
-            .todo("Run: paceline crd | kubectl apply --server-side -f -");
+            let text = format!("There is no CRD {name}, so there is no ScaledConsumer.");
+            let row = Row::new(CRD, CheckResult::Failed, text);
+            return FoundPart::Missing(row.todo("Run: paceline crd | kubectl apply --server-side -f -"));
         }
-        Err(error) => return unread(CRD, &format!("CRD {name}"), &error),
+        Err(error) => return FoundPart::Row(unread(CRD, &format!("CRD {name}"), &error)),
     };
     let conditions = found.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     if !conditions.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
         let text = format!("The API server does not serve the CRD {name} yet, or can't.");
-        return Row::new(CRD, CheckResult::Failed, text).todo(format!("Look at: kubectl describe crd {name}"));
+        let row = Row::new(CRD, CheckResult::Failed, text);
+        return FoundPart::Row(row.todo(format!("Look at: kubectl describe crd {name}")));
     }
     let schemas = |crd: &CustomResourceDefinition| {
         crd.spec.versions.iter().map(|version| (version.name.clone(), version.schema.clone())).collect::<Vec<_>>()
     };
     let version = env!("CARGO_PKG_VERSION");
     if schemas(&found) == schemas(&wanted) {
-        return Row::new(CRD, CheckResult::Ok, format!("{name} is there, and is that of paceline {version}."));
+        let text = format!("{name} is there, and is that of paceline {version}.");
+        return FoundPart::Row(Row::new(CRD, CheckResult::Ok, text));
     }
     let text = format!("{name} is not that of paceline {version}: fields may be refused or dropped.");
-    Row::new(CRD, CheckResult::Warning, text)
-        .todo("Run this with the controller's own version, or: paceline crd | kubectl apply --server-side -f -")
+    FoundPart::Row(
+        Row::new(CRD, CheckResult::Warning, text)
+            .todo("Run this with the controller's own version, or: paceline crd | kubectl apply --server-side -f -"),
+    )
 }
 
 /// The row, and the ServiceAccount that the controller runs as.
-async fn controller(client: &ApiClient, namespace: &str) -> (Row, String) {
+async fn controller(client: &ApiClient, namespace: &str) -> (FoundPart, String) {
     let deployments: Api<Deployment> = Api::namespaced(client.kube.clone(), namespace);
     let list = client.call(Lane::Other, deployments.list(&ListParams::default().labels(LABEL))).await;
     // The label is the pods' in the manifests, and the Deployment has their name.
@@ -124,15 +159,15 @@ async fn controller(client: &ApiClient, namespace: &str) -> (Row, String) {
         (Ok(list), Ok(named)) => list.items.into_iter().next().or(named),
         (Err(error), _) | (_, Err(error)) => {
             let what = format!("the Deployments in namespace \"{namespace}\"");
-            return (unread(CONTROLLER, &what, &error), ACCOUNT.to_owned());
+            return (FoundPart::Row(unread(CONTROLLER, &what, &error)), ACCOUNT.to_owned());
         }
     };
     let Some(found) = found else {
         let text = format!("There is no Deployment \"{ACCOUNT}\" in namespace \"{namespace}\".");
-        let row = Row::new(CONTROLLER, CheckResult::Warning, text).todo(
+        let row = Row::new(CONTROLLER, CheckResult::Failed, text).todo(
             "Give the controller's namespace (-n NAMESPACE), or install it: kubectl apply --server-side -k manifests",
         );
-        return (row, ACCOUNT.to_owned());
+        return (FoundPart::Missing(row), ACCOUNT.to_owned());
     };
     let pods = found.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
     let account = pods.and_then(|pods| pods.service_account_name.clone()).unwrap_or_else(|| ACCOUNT.to_owned());
@@ -146,35 +181,40 @@ async fn controller(client: &ApiClient, namespace: &str) -> (Row, String) {
             "Look at: kubectl -n {namespace} logs deployment/{name}, and kubectl -n {namespace} get pods"
         ))
     } else if ready < wanted {
-        Row::new(CONTROLLER, CheckResult::Warning, text).todo(format!("Look at: kubectl -n {namespace} get pods"))
+        Row::new(CONTROLLER, CheckResult::Failed, text).todo(format!("Look at: kubectl -n {namespace} get pods"))
     } else {
         Row::new(CONTROLLER, CheckResult::Ok, text)
     };
-    (row, account)
+    (FoundPart::Row(row), account)
 }
 
-async fn lease(client: &ApiClient, key: Option<&Key>, now: Timestamp) -> Row {
+async fn lease(client: &ApiClient, key: Option<&Key>, now: Timestamp) -> FoundPart {
     let Some(Key { namespace, name }) = key else {
-        return Row::new(LEASE, CheckResult::Skipped, "Leader election is off: every replica writes.");
+        return FoundPart::Row(Row::new(LEASE, CheckResult::Skipped, "Leader election is off: every replica writes."));
     };
     let leases: Api<Lease> = Api::namespaced(client.kube.clone(), namespace);
     let spec = match client.call(Lane::Other, leases.get_opt(name)).await {
         Ok(found) => found.and_then(|lease| lease.spec).unwrap_or_default(),
-        Err(error) => return unread(LEASE, &format!("Lease {namespace}/{name}"), &error),
+        Err(error) => return FoundPart::Row(unread(LEASE, &format!("Lease {namespace}/{name}"), &error)),
     };
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let (Some(holder), Some(renewed)) = (holder, spec.renew_time) else {
-        return Row::new(LEASE, CheckResult::Warning, format!("Nobody holds the Lease {namespace}/{name}."))
-            .todo("Where a controller runs, look at its log; without a leader nothing is scaled.");
+        let row = Row::new(LEASE, CheckResult::Failed, format!("Nobody holds the Lease {namespace}/{name}."));
+        return FoundPart::Missing(
+            row.todo("Where a controller runs, look at its log; without a leader nothing is scaled."),
+        );
     };
     let age = now.duration_since(renewed.0).max(SignedDuration::ZERO).unsigned_abs();
     let text = format!("{holder} leads; it renewed the Lease {namespace}/{name} {} ago", short(age));
     let limit = u64::try_from(spec.lease_duration_seconds.unwrap_or(15)).unwrap_or(15);
     if age.as_secs() <= limit {
-        return Row::new(LEASE, CheckResult::Ok, format!("{text}."));
+        return FoundPart::Row(Row::new(LEASE, CheckResult::Ok, format!("{text}.")));
     }
-    Row::new(LEASE, CheckResult::Failed, format!("Nobody leads: {holder} last renewed the Lease {} ago.", short(age)))
-        .todo("Check that the controller runs and may write Leases; without a leader nothing is scaled.")
+    let text = format!("Nobody leads: {holder} last renewed the Lease {} ago.", short(age));
+    FoundPart::Row(
+        Row::new(LEASE, CheckResult::Failed, text)
+            .todo("Check that the controller runs and may write Leases; without a leader nothing is scaled."),
+    )
 }
 
 /// Asks the API server, on the controller's behalf, about each right of [`NEEDED`].

@@ -38,12 +38,8 @@ pub fn parse(source: &Source) -> Result<Manifests, Invalid> {
 
 /// Reads those ScaledConsumers of one source that are valid, and what is wrong with the others.
 pub fn read(source: &Source) -> (Manifests, Vec<Problem>) {
-    let documents = match source.documents() {
-        Ok(documents) => documents,
-        Err(Invalid(problems)) => return (Manifests::default(), problems),
-    };
-    let mut reading =
-        Reading { file: &source.name, schema: schema(), found: Manifests::default(), problems: Vec::new() };
+    let (documents, problems) = source.valid_documents();
+    let mut reading = Reading { file: &source.name, schema: schema(), found: Manifests::default(), problems };
     for document in &documents {
         let items = document.items(&path("items"));
         match items.filter(|_| is_list(document.text(&path("apiVersion")), document.text(&path("kind")))) {

@@ -77,7 +77,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
     ]),
     row(&[READY], FALSE, "Forbidden", [
         "RBAC does not let the controller read or write the target's scale.",
-        "`kubectl auth can-i patch deployments/scale -n NS --as system:serviceaccount:paceline:paceline`",
+        "`kubectl auth can-i patch deployments --subresource=scale -n NS --as system:serviceaccount:paceline:paceline`",
         "Grant the verb and resource of the message to the controller's ServiceAccount.",
     ]),
     row(&[READY], FALSE, "Refused", [
