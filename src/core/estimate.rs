@@ -132,7 +132,7 @@ pub(super) struct Estimator {
     pub(super) standstill: Standstill,
     /// Partitions without a commit that a member has.
     #[serde(skip)]
-    held: HeldWithoutCommit,
+    pub(super) held: HeldWithoutCommit,
     /// Whether the group was described at the last observation.
     #[serde(skip)]
     described: bool,
@@ -383,6 +383,11 @@ impl Estimator {
         STUCK_AFTER_S.max(self.unread_after_s())
     }
 
+    /// For how many seconds a member may have a partition without a commit before that is odd.
+    pub(super) fn commits_within_s(&self) -> f64 {
+        self.stuck_after_s().max(self.standstill.rare_interval_s().unwrap_or(0.0))
+    }
+
     /// For how many seconds the group has committed nothing although records wait, where that is odd.
     pub(super) fn stands_still_for_s(&self) -> Option<f64> {
         Some(self.standstill.waited_s()).filter(|waited_s| *waited_s > self.stuck_after_s())
@@ -534,7 +539,7 @@ impl Estimator {
             PartitionEstimate {
                 time_lag: history.time_lag(now, partition),
                 consumption_rate: rate.map(RecordsPerSecond),
-                held_without_commit: self.held_without_commit(partition).map(|held| length(held.held_s)),
+                held_without_commit: self.held.of(partition, self.commits_within_s()).map(|held| length(held.held_s)),
             }
         };
         self.partitions.beside(lag).map(estimate).collect()

@@ -84,7 +84,7 @@ impl Transactions {
 
     /// Whether last stable offsets are read in this cycle where a lag has not moved.
     pub(super) fn is_turn(cycle: &Cycle<'_>) -> bool {
-        cycle.number % TURN == 0
+        cycle.number.is_multiple_of(TURN)
     }
 
     /// The partitions that groups have not read to their end since the last turn, and those whose last stable offset stands.

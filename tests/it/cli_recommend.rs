@@ -126,7 +126,9 @@ fn a_group_from_flags_as_a_table_says_what_and_why() {
     assert_eq!(lines[0], ["NAME", "LAG", "OLDEST", "IN/S", "OUT/S", "MEMBERS", "NOW", "ENOUGH", "WHY"]);
     assert_eq!(lines[1][..10], [group, ">=900", "?", "?", "?", "0", "3", "(+2)", "3", "(+2)"]);
     for told in [
-        "Nobody reads: the group has no members. At least 900 records wait.".to_owned(),
+        format!(
+            "Nobody is in group \"{group}\", although the workload has 1 replica: check that it is the group.id of the consumers. At least 900 records wait."
+        ),
         format!("{group}: 3 replicas instead of 1"),
         "enough  3 replicas (+2). The lag is 900, and one replica may have 300.".to_owned(),
         "why     A lag of 900 at 300 per replica needs 3 replicas.".to_owned(),

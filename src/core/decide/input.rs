@@ -268,13 +268,13 @@ impl RuleInput<'_> {
     /// Members that commit nothing where records come. Those that the lag counts are stuck, or stand still.
     fn without_commit(&self) -> Option<Finding> {
         let estimator = &self.facts.estimator;
-        let waits = |partition: &&LagOfPartition| {
-            let held = estimator.held_without_commit(partition).filter(|_| partition.lag.not_counted() > 0);
-            held.is_some_and(|held| held.waits_s > estimator.commits_within_s())
+        let longer_than_s = estimator.commits_within_s();
+        let held = |partition: &LagOfPartition| {
+            let held = estimator.held.of(partition, longer_than_s).filter(|held| held.waits_s > longer_than_s);
+            held.filter(|_| partition.lag.not_counted() > 0)
         };
-        let mut all = self.lag.by_partition.iter().filter(waits);
-        let first = all.next()?;
-        let held = estimator.held_without_commit(first)?;
+        let mut all = self.lag.by_partition.iter().filter_map(|partition| Some((partition, held(partition)?)));
+        let (first, held) = all.next()?;
         Some(Finding::PartitionWithoutCommit {
             partition: first.name(),
             more: all.count(),

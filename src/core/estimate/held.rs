@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::super::observation::{GroupState, Observation};
-use super::Estimator;
 use super::load::Load;
 
 /// The partitions with records, a member and no commit, by topic and number.
@@ -47,17 +46,10 @@ impl HeldWithoutCommit {
             self.0.entry(Arc::clone(topic)).or_default().insert(*number, now);
         }
     }
-}
 
-impl Estimator {
-    /// For how many seconds a member may have a partition without a commit before that is odd: longer than commits take.
-    pub(in crate::core) fn commits_within_s(&self) -> f64 {
-        self.stuck_after_s().max(self.standstill.rare_interval_s().unwrap_or(0.0))
-    }
-
-    /// What is known of a partition that a member has had without a commit for longer than that.
-    pub(in crate::core) fn held_without_commit(&self, partition: &LagOfPartition) -> Option<UncommittedHold> {
-        let held = self.held.0.get(&partition.seen.topic)?.get(&partition.seen.partition).copied();
-        held.filter(|held| held.held_s > self.commits_within_s())
+    /// What is known of a partition that a member has had without a commit for longer than so many seconds.
+    pub(in crate::core) fn of(&self, partition: &LagOfPartition, longer_than_s: f64) -> Option<UncommittedHold> {
+        let held = self.0.get(&partition.seen.topic)?.get(&partition.seen.partition).copied();
+        held.filter(|held| held.held_s > longer_than_s)
     }
 }
