@@ -41,6 +41,7 @@ mod image;
 mod kafka_addresses;
 mod kafka_cluster;
 mod kafka_credentials;
+mod kafka_ghosts;
 mod kafka_hostile;
 mod kafka_kinds;
 mod kafka_limits;

@@ -16,10 +16,10 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
     let partitions = 1_usize..20;
     let loads = partitions.prop_flat_map(|count| prop::collection::vec((0.0..200.0_f64, 0.0..20_000.0_f64), count));
     let assignor = prop::sample::select(vec!["range", "roundrobin", "sticky", "cooperative-sticky"]);
-    let times = (5.0..120.0_f64, 0.0..90.0_f64, 2.0..30.0_f64);
+    let times = (5.0..120.0_f64, 0.0..90.0_f64, 2.0..30.0_f64, prop_oneof![Just(0.0), 0.0..120.0_f64]);
     let limit = prop::option::of(10.0..2_000.0_f64);
     (loads, assignor, 1_u32..3, 5.0..300.0_f64, 1_u32..12, times, limit).prop_map(
-        |(loads, assignor, threads, capacity, current, (objective_s, start_delay_s, pause_s), limit)| {
+        |(loads, assignor, threads, capacity, current, (objective_s, start_delay_s, pause_s, unread_s), limit)| {
             let past_step_s = objective_s / 6.0;
             let past = loads
                 .iter()
@@ -45,6 +45,7 @@ fn situations() -> impl Strategy<Value = PredictionInput> {
                 mean_start_s: start_delay_s,
                 pending_start_s: 0.0,
                 pause_s,
+                unread_s,
                 surge: Surges::default().remaining(0.0, 600.0),
                 steady_share: 1.0,
             }
