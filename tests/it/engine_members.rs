@@ -128,7 +128,7 @@ fn nobody_is_in_the_group_although_all_replicas_are_ready() {
 fn a_group_without_members_may_be_right() {
     let empty = || Poll::new(GroupState::Empty, vec![(1_000, 1_000); 12], Vec::new());
     let at = |t: u64| Poll::new(GroupState::Empty, vec![(t as i64, 10 + t as i64); 12], Vec::new());
-    let rows: [(&str, u64, Seen); 6] = [
+    let rows: [(&str, u64, Seen<'_>); 6] = [
         ("a start and a rebalance are not over", 50, &|_| (empty(), ready(8, 8))),
         ("not all replicas are ready", 900, &|_| (empty(), ready(8, 7))),
         ("it is not known how many are ready", 900, &|_| (empty(), Workload::of(8))),

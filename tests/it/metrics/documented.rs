@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 
 use paceline::core::*;
 use paceline::serve::metrics::reference;
@@ -9,7 +10,7 @@ use serde_json::json;
 
 use super::registry::Served;
 use super::scrape::Scrape;
-use crate::story::{Seen, lags};
+use crate::story::{Group, Seen, lags};
 
 /// What stands before the tables.
 const BEGIN: &str = "<!-- The tables below are made of the code: RENEW_METRICS=1 cargo test --test it the_tables_in_the_documents -->\n";
@@ -75,6 +76,21 @@ fn names_follow_prometheus_rules() {
     }
 }
 
+/// The group's member reads `orders`; nobody reads 700 records of `old-orders`.
+fn with_an_abandoned_topic(group: Group) -> Observation {
+    let mut seen = group.described(GroupState::Stable, 1).observe(1_000);
+    let assignment = seen.partitions.iter().map(|partition| (partition.topic.clone(), partition.partition)).collect();
+    if let Ok(group) = &mut seen.group {
+        group.members[0].assignment = assignment;
+    }
+    let topic: Arc<str> = Arc::from("old-orders");
+    let mut unread = seen.partitions[0].clone();
+    (unread.topic, unread.end) = (topic.clone(), Ok(Offset::new(1_700).unwrap()));
+    seen.partitions.insert(0, unread);
+    seen.topics.insert(0, TopicObservation { name: topic, partitions: Ok(1), ..seen.topics[0].clone() });
+    seen
+}
+
 /// A registry in which everything has happened that can be made to happen here.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
@@ -86,10 +102,15 @@ async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
     served.decide("exact", &json!({"maxReplicas": 3, "capacityPerReplica": 50}), &exact, workload);
     let old = [(1_000, at(500, 1_000)), (1_010, at(500, 1_000).unknown(1))];
     served.decide("old", &json!({}), &old, workload);
+    served.decide("uncommitted", &json!({}), &[(1_000, at(-1, 1_000))], workload);
+    let settled = Workload { actual: Some(Replicas(1)), ..workload };
+    served.observe("abandoned", &json!({}), &[with_an_abandoned_topic(at(1_000, 1_000))], settled);
     served.insert("refused", &json!({})).update(|entry| entry.refused = Some("no such cluster".to_owned()));
 
     let scrape = served.scrape().await;
     assert_documented(&scrape);
+    let abandoned = scrape.value("paceline_abandoned_topic_lag_records", "name=abandoned,topic=old-orders");
+    assert_eq!(abandoned, Some(700.0), "what waits in the topic that no member reads");
     scrape.assert_promtool_is_content();
     let rows = rows();
     let missing = rows.keys().filter(|name| !scrape.types.contains_key(*name));

@@ -96,13 +96,18 @@ impl Served {
 
     /// Decides on what each poll saw, for a workload that stays as it is.
     pub(super) fn decide(&self, name: &str, more: &Value, polls: &[(u64, Group)], workload: Workload) -> EntryWriter {
+        let observations: Vec<_> = polls.iter().map(|(at, group)| group.observe(*at)).collect();
+        self.observe(name, more, &observations, workload)
+    }
+
+    /// Decides on observations, for a workload that stays as it is.
+    pub(super) fn observe(&self, name: &str, more: &Value, polls: &[Observation], workload: Workload) -> EntryWriter {
         let entry = self.insert(name, more);
         let spec = entry.entry().spec.clone().unwrap();
         let mut engine = Engine::new(spec.policy.clone());
-        for (at, group) in polls {
-            let observation = group.observe(*at);
-            let decision = engine.observe(&observation, workload);
-            entry.update(|entry| entry.record(snapshot(&observation, Ok(decision)), true));
+        for observation in polls {
+            let decision = engine.observe(observation, workload);
+            entry.update(|entry| entry.record(snapshot(observation, Ok(decision)), true));
         }
         entry
     }
