@@ -123,7 +123,8 @@ pub struct LagView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub compacted_topics: Vec<String>,
     /// Topics that no member reads while others are read, by name. The total does not have their records.
-    pub abandoned: Vec<AbandonedTopicView>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub abandoned_topics: Vec<AbandonedTopicView>,
     /// The partitions, by topic and number. `replay` leaves them out, as they are in the observation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Vec<PartitionView>>,
@@ -296,7 +297,7 @@ impl LagView {
             without_commit: WithoutCommit::of(lag, estimates),
             missing: lag.incomplete_because.as_ref().map(ToString::to_string),
             compacted_topics: lag.compacted.iter().map(ToString::to_string).collect(),
-            abandoned: lag.abandoned.iter().map(AbandonedTopicView::from).collect(),
+            abandoned_topics: lag.abandoned.iter().map(AbandonedTopicView::from).collect(),
             partitions: None,
         }
     }

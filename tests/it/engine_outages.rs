@@ -344,6 +344,8 @@ fn cases() -> Vec<Case> {
             limit: 250.0,
             before: 80,
             found: &["ThroughputCeiling", "ObjectiveUnreachable"],
+            // The step down that is due waits for two polls that follow each other.
+            reasons: &["ThroughputCeiling"],
             ..usual("a ceiling", time_lag(60, 6, None))
         },
     ]
