@@ -41,7 +41,6 @@ mod image;
 mod kafka_addresses;
 mod kafka_cluster;
 mod kafka_credentials;
-mod kafka_ghosts;
 mod kafka_hostile;
 mod kafka_kinds;
 mod kafka_limits;
