@@ -560,7 +560,7 @@ impl Estimator {
             arrival_rate: self.recent_arrival_rate(observation.at, lag),
             consumption_rate: whole.map(RecordsPerSecond),
             consumption_at_least: (whole.is_none() && known > 0.0).then_some(RecordsPerSecond(known)),
-            time_lag: oldest(lag, partitions),
+            time_lag: TimeLag::oldest(partitions, lag.complete),
             useful_members,
             start_delay_seconds: self.delays.longest_start_s(),
             rebalance_pause_seconds: self.delays.mean_pause_s(),
@@ -577,26 +577,5 @@ impl Estimator {
         }
         let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
-    }
-}
-
-/// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.
-fn oldest(lag: &GroupLag, partitions: &[PartitionEstimate]) -> TimeLag {
-    let mut oldest = None;
-    let mut exact = lag.complete;
-    for partition in partitions {
-        match partition.time_lag {
-            TimeLag::Seconds(age) => oldest = oldest.max(Some(age)),
-            TimeLag::AtLeast(age) => {
-                oldest = oldest.max(Some(age));
-                exact = false;
-            }
-            TimeLag::Unknown => {}
-        }
-    }
-    match oldest {
-        Some(age) if exact => TimeLag::Seconds(age),
-        Some(age) => TimeLag::AtLeast(age),
-        None => TimeLag::Unknown,
     }
 }

@@ -89,6 +89,29 @@ pub enum TimeLag {
     AtLeast(Duration),
 }
 
+impl TimeLag {
+    /// The oldest of all partitions. Where a partition is unknown, or older than its history, it is a lower bound.
+    pub(super) fn oldest(partitions: &[PartitionEstimate], is_complete: bool) -> Self {
+        let mut oldest = None;
+        let mut exact = is_complete;
+        for partition in partitions {
+            match partition.time_lag {
+                Self::Seconds(age) => oldest = oldest.max(Some(age)),
+                Self::AtLeast(age) => {
+                    oldest = oldest.max(Some(age));
+                    exact = false;
+                }
+                Self::Unknown => {}
+            }
+        }
+        match oldest {
+            Some(age) if exact => Self::Seconds(age),
+            Some(age) => Self::AtLeast(age),
+            None => Self::Unknown,
+        }
+    }
+}
+
 impl fmt::Display for TimeLag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,8 +1,7 @@
 //! What could not be found or read: what was tried, where, why it failed and what to do.
 
-use super::observed::ObservedGroup;
 use crate::cli::output::print_error;
-use crate::core::{ClusterAnswer, Unknown, printable};
+use crate::core::{ClusterAnswer, Decision, Unknown, printable};
 
 /// Groups that a message names; of more it says how many there are.
 const NAMED: usize = 5;
@@ -18,19 +17,19 @@ pub(super) struct UnreadableGroup {
 
 impl UnreadableGroup {
     /// Nothing where at least one partition's lag is known, and where a group of its kind has none.
-    pub(super) fn of(observed: &ObservedGroup) -> Option<Self> {
-        let lag = &observed.decision.lag;
-        if lag.is_anything_known() || !observed.decision.kind.has_offsets() {
+    pub(super) fn of(decision: &Decision, servers: &str) -> Option<Self> {
+        let lag = &decision.lag;
+        if lag.is_anything_known() || !decision.kind.has_offsets() {
             return None;
         }
         let missing = lag.incomplete_because.as_ref()?;
-        let (group, reason) = (observed.decision.consumer_group.clone(), missing.reason.clone());
+        let (group, reason) = (decision.consumer_group.clone(), missing.reason.clone());
         let mut text = reason.to_string();
         let about_the_group = missing.what == format!("group \"{}\"", printable(&group));
         if !about_the_group && !text.contains(&missing.what) {
             text = format!("{missing}");
         }
-        Some(Self { group, servers: observed.target.cluster.bootstrap_servers.clone(), reason, text })
+        Some(Self { group, servers: servers.to_owned(), reason, text })
     }
 
     /// Why, in a sentence.

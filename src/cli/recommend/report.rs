@@ -51,7 +51,7 @@ impl Recommendation {
             None => view,
             Some(why) => view.with_assumed_replicas(why),
         };
-        let failure = UnreadableGroup::of(&observed);
+        let failure = UnreadableGroup::of(&observed.decision, &observed.target.cluster.bootstrap_servers);
         let need = GroupNeed::of(&observed);
         let replicas = |replicas: Replicas| i64::from(replicas.0);
         let difference = view.current_replicas.zip(enough.replicas).map(|(is, enough)| replicas(enough) - replicas(is));
