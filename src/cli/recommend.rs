@@ -27,13 +27,14 @@ use super::style;
 use crate::core::printable;
 pub(super) use arguments::RecommendArguments;
 use arguments::{FailOn, OutputFormat};
+use groups::FoundTargets;
 use need::GroupNeed;
 use observe::{DEFAULT_LENGTH, ObservationPlan, ObservationResult};
 use observed::ObservedGroup;
 use overview::TableLayout;
 use record::Recording;
 use report::Recommendation;
-use target::{FoundTargets, GroupTarget};
+use target::GroupTarget;
 
 /// How much longer one group is observed whose capacity is being measured, where no time is given.
 const EXTENSION: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use super::arguments::{GroupPolicy, RecommendArguments};
 use super::failure::{LookupFailures, unlisted};
 use super::record::deadline;
 use super::scale::CurrentReplicas;
-use super::target::{FoundTargets, GroupTarget};
+use super::target::GroupTarget;
 use crate::cli::clusters;
 use crate::cli::outcome::WrongInput;
 use crate::cli::output::print_message;
@@ -20,6 +20,14 @@ use crate::kafka::{ClusterSettings, GroupList, KafkaClient};
 
 /// Groups that are named where none matches.
 const NAMED: usize = 10;
+
+/// What to observe, and whether something of it could not be found, which has been printed.
+pub(super) struct FoundTargets {
+    pub(super) targets: Vec<GroupTarget>,
+    /// What finds groups that come later, where they are found by a pattern.
+    pub(super) finder: Option<Arc<GroupFinder>>,
+    pub(super) is_incomplete: bool,
+}
 
 /// Finds the groups in each cluster.
 pub(super) async fn find(

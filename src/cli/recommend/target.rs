@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::groups::GroupFinder;
 use super::scale::CurrentReplicas;
 use crate::core::{GroupQuery, Policy};
 use crate::kafka::ClusterSettings;
@@ -25,12 +24,4 @@ pub(super) struct GroupTarget {
     pub(super) spec: Option<Arc<ScaledConsumerSpec>>,
     /// The current replicas.
     pub(super) current: CurrentReplicas,
-}
-
-/// What to observe, and whether something of it could not be found, which has been printed.
-pub(super) struct FoundTargets {
-    pub(super) targets: Vec<GroupTarget>,
-    /// What finds groups that come later, where they are found by a pattern.
-    pub(super) finder: Option<Arc<GroupFinder>>,
-    pub(super) is_incomplete: bool,
 }
