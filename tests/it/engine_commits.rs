@@ -2,11 +2,10 @@
 //! and a group that nobody is in. In closed loop with the engine, a poll every ten seconds.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use paceline::core::*;
 
-use crate::story::{policy, seconds};
+use crate::story::{policy, poll_of_orders};
 
 /// What a poll sees: the committed and the end offset of each partition (-1: no commit), the group's state and its members.
 struct Polled {
@@ -27,47 +26,10 @@ impl Polled {
     }
 
     fn observe(self, t: u64) -> Observation {
-        let topic: Arc<str> = Arc::from("orders");
-        let offset = |raw: i64| Offset::new(raw).unwrap();
-        let count = self.offsets.len() as i32;
-        let seen = self.offsets.iter().enumerate().map(|(partition, (committed, end))| PartitionObservation {
-            topic: topic.clone(),
-            partition: partition as i32,
-            committed: Ok(Offset::new(*committed)),
-            start: Ok(offset(0)),
-            end: Ok(offset(*end)),
-            high_watermark: None,
-            last_stable: None,
-        });
-        let member = |number: u32| Member {
-            id: format!("m{number}"),
-            client_id: "orders".to_owned(),
-            host: "h".to_owned(),
-            tasks: Vec::new(),
-            assignment: (0..count)
-                .filter(|partition| *partition as u32 % self.members == number)
-                .map(|partition| (topic.clone(), partition))
-                .collect(),
-        };
-        Observation {
-            consumer_group: "orders".to_owned(),
-            at: seconds(t),
-            kind: GroupKind::Unknown,
-            failure: None,
-            topics: vec![TopicObservation {
-                name: topic.clone(),
-                id: None,
-                partitions: Ok(count as u32),
-                config: None,
-            }],
-            partitions: seen.collect(),
-            group: Ok(GroupDescription {
-                state: self.state,
-                subtopologies: Vec::new(),
-                assignor: Some("range".to_owned()),
-                members: (0..self.members).map(member).collect(),
-            }),
-        }
+        let count = self.offsets.len() as u32;
+        let share = |member: u32| (0..count).filter(|it| it % self.members == member).map(|it| it as i32).collect();
+        let members = (0..self.members).map(|member| (member, share(member)));
+        poll_of_orders(t, GroupKind::Unknown, self.state, &self.offsets, members)
     }
 }
 

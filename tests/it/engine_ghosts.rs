@@ -2,11 +2,10 @@
 //! poll every ten seconds.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use paceline::core::*;
 
-use crate::story::{policy, seconds};
+use crate::story::{policy, poll_of_orders};
 
 const PARTITIONS: usize = 8;
 const POLL_S: u64 = 10;
@@ -100,47 +99,11 @@ impl StaticGroup {
     }
 
     fn observe(&self) -> Observation {
-        let topic: Arc<str> = Arc::from("orders");
-        let offset = |records: f64| Offset::new(records as i64).unwrap();
-        let member = |number: &u32| Member {
-            id: format!("m{number}"),
-            client_id: "orders".to_owned(),
-            host: "h".to_owned(),
-            assignment: (0..PARTITIONS)
-                .filter(|p| self.owner[*p] == *number)
-                .map(|p| (topic.clone(), p as i32))
-                .collect(),
-            tasks: Vec::new(),
-        };
-        Observation {
-            consumer_group: "orders".to_owned(),
-            at: seconds(self.now),
-            kind: GroupKind::Classic,
-            failure: None,
-            topics: vec![TopicObservation {
-                name: topic.clone(),
-                id: None,
-                partitions: Ok(PARTITIONS as u32),
-                config: None,
-            }],
-            partitions: (0..PARTITIONS)
-                .map(|p| PartitionObservation {
-                    topic: topic.clone(),
-                    partition: p as i32,
-                    committed: Ok(Some(offset(self.committed[p]))),
-                    start: Ok(offset(0.0)),
-                    end: Ok(offset(self.end[p])),
-                    high_watermark: None,
-                    last_stable: None,
-                })
-                .collect(),
-            group: Ok(GroupDescription {
-                state: GroupState::Stable,
-                assignor: Some("range".to_owned()),
-                members: self.members().iter().map(member).collect(),
-                subtopologies: Vec::new(),
-            }),
-        }
+        let offsets: Vec<_> =
+            self.committed.iter().zip(&self.end).map(|(read, end)| (*read as i64, *end as i64)).collect();
+        let own = |member: u32| (0..PARTITIONS).filter(|p| self.owner[*p] == member).map(|p| p as i32).collect();
+        let members = self.members().into_iter().map(|member| (member, own(member)));
+        poll_of_orders(self.now, GroupKind::Classic, GroupState::Stable, &offsets, members)
     }
 }
 

@@ -1,13 +1,9 @@
 //! Members beside the workload's replicas: nobody is in the group, too few or too many are, and members that have a partition in
 //! which nothing is ever committed. A poll every ten seconds.
 
-use std::sync::Arc;
-
 use paceline::core::*;
 
-use crate::story::{policy, seconds};
-
-const TOPIC: &str = "orders";
+use crate::story::{policy, poll_of_orders};
 
 /// What is seen at a time, in seconds.
 type Seen<'a> = &'a dyn Fn(u64) -> (Poll, Workload);
@@ -32,42 +28,7 @@ impl Poll {
     }
 
     fn observe(&self, t: u64) -> Observation {
-        let topic: Arc<str> = Arc::from(TOPIC);
-        let seen = self.offsets.iter().zip(0..).map(|((committed, end), partition)| PartitionObservation {
-            topic: topic.clone(),
-            partition,
-            committed: Ok(Offset::new(*committed)),
-            start: Ok(Offset::new(0).unwrap()),
-            end: Ok(Offset::new(*end).unwrap()),
-            high_watermark: None,
-            last_stable: None,
-        });
-        let member = |(number, partitions): (usize, &Vec<i32>)| Member {
-            id: format!("m{number}"),
-            client_id: "orders".to_owned(),
-            host: "h".to_owned(),
-            tasks: Vec::new(),
-            assignment: partitions.iter().map(|partition| (topic.clone(), *partition)).collect(),
-        };
-        Observation {
-            consumer_group: "orders".to_owned(),
-            at: seconds(t),
-            kind: self.kind,
-            failure: None,
-            topics: vec![TopicObservation {
-                name: topic.clone(),
-                id: None,
-                partitions: Ok(self.offsets.len() as u32),
-                config: None,
-            }],
-            partitions: seen.collect(),
-            group: Ok(GroupDescription {
-                state: self.state,
-                subtopologies: Vec::new(),
-                assignor: Some("range".to_owned()),
-                members: self.members.iter().enumerate().map(member).collect(),
-            }),
-        }
+        poll_of_orders(t, self.kind, self.state, &self.offsets, (0..).zip(self.members.iter().cloned()))
     }
 }
 

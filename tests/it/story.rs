@@ -25,6 +25,54 @@ pub struct Seen {
     pub end: i64,
 }
 
+/// A poll of group `orders` and its topic `orders`. `offsets`: the committed (-1: no commit) and the end offset of each partition;
+/// `members`: their numbers, by which they have their ids, and the partitions of each.
+pub fn poll_of_orders(
+    t: u64,
+    kind: GroupKind,
+    state: GroupState,
+    offsets: &[(i64, i64)],
+    members: impl IntoIterator<Item = (u32, Vec<i32>)>,
+) -> Observation {
+    let topic: Arc<str> = Arc::from("orders");
+    let offset = |raw: i64| Offset::new(raw).unwrap();
+    let seen = offsets.iter().zip(0..).map(|((committed, end), partition)| PartitionObservation {
+        topic: topic.clone(),
+        partition,
+        committed: Ok(Offset::new(*committed)),
+        start: Ok(offset(0)),
+        end: Ok(offset(*end)),
+        high_watermark: None,
+        last_stable: None,
+    });
+    let member = |(number, partitions): (u32, Vec<i32>)| Member {
+        id: format!("m{number}"),
+        client_id: "orders".to_owned(),
+        host: "h".to_owned(),
+        tasks: Vec::new(),
+        assignment: partitions.into_iter().map(|partition| (topic.clone(), partition)).collect(),
+    };
+    Observation {
+        consumer_group: "orders".to_owned(),
+        at: seconds(t),
+        kind,
+        failure: None,
+        topics: vec![TopicObservation {
+            name: topic.clone(),
+            id: None,
+            partitions: Ok(offsets.len() as u32),
+            config: None,
+        }],
+        partitions: seen.collect(),
+        group: Ok(GroupDescription {
+            state,
+            subtopologies: Vec::new(),
+            assignor: Some("range".to_owned()),
+            members: members.into_iter().map(member).collect(),
+        }),
+    }
+}
+
 /// A group with these lags, one a partition, at offsets around 1,000.
 pub fn lags(lags: &[u64]) -> Group {
     let seen = |lag: &u64| Seen { committed: 1_000, start: 0, end: 1_000 + *lag as i64 };
