@@ -16,7 +16,8 @@ use tracing::info;
 use crate::config::{Cluster, SecretRef};
 use crate::kafka::{ClusterSettings, PropertySource};
 use crate::kubernetes::kafka_secret::{
-    self, Origin, SecretState, authority_of_secret, login_of_secret, merge, properties_of_secret, value_of,
+    self, Origin, SecretContent, SecretState, authority_of_secret, login_of_secret, merge, properties_of_secret,
+    value_of,
 };
 use crate::kubernetes::{ApiClient, Key};
 
@@ -45,6 +46,12 @@ impl KnownSecret {
 
     fn is_read(&self) -> bool {
         !matches!(*self.state.borrow(), SecretState::NotReadYet)
+    }
+
+    /// What `find` finds in it. The error of `find` goes on from the Secret's name, and so becomes a sentence.
+    fn find<T>(&self, find: impl FnOnce(&SecretContent) -> Result<T, String>) -> Result<T, String> {
+        let content = self.state.borrow().content();
+        content.and_then(|it| find(&it)).map_err(|why| self.about(&why))
     }
 
     /// A sentence about it.
@@ -137,20 +144,12 @@ pub struct ClusterSecrets {
 impl ClusterSecrets {
     /// A user name and a password, if a Secret is named that has them. The error names the Secret.
     pub(super) fn login(&self) -> Result<Option<(String, String)>, String> {
-        let login = self.secret.as_deref().map(|secret| {
-            let content = secret.state.borrow().content();
-            content.and_then(|it| login_of_secret(&it.data)).map_err(|why| secret.about(&why))
-        });
-        login.transpose()
+        self.secret.as_deref().map(|secret| secret.find(|it| login_of_secret(&it.data))).transpose()
     }
 
     /// The authorities as PEM, if a Secret is named that has them. The error names the Secret.
     pub(super) fn authority(&self) -> Result<Option<String>, String> {
-        let authority = self.authority.as_deref().map(|secret| {
-            let content = secret.state.borrow().content();
-            content.and_then(|it| authority_of_secret(&it.data)).map_err(|why| secret.about(&why))
-        });
-        authority.transpose()
+        self.authority.as_deref().map(|secret| secret.find(|it| authority_of_secret(&it.data))).transpose()
     }
 
     /// Whether each has been read, or is known to be missing or forbidden.
@@ -225,12 +224,7 @@ impl PropertySource for Credentials {
         let mut all = base.clone();
         all.extend(files.clone());
         let secret = secret.as_deref().map(|secret| {
-            let found = secret
-                .state
-                .borrow()
-                .content()
-                .and_then(|it| properties_of_secret(&secret.key.name, &it.kind, &it.data, self.origin))
-                .map_err(|why| secret.about(&why))?;
+            let found = secret.find(|it| properties_of_secret(&secret.key.name, &it.kind, &it.data, self.origin))?;
             self.log_unused(secret, found.unused_text());
             Ok::<_, String>(found)
         });
