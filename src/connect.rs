@@ -15,25 +15,14 @@ use serde_json::{Map, Value, json};
 
 pub(crate) use error::ConnectorError;
 
-use crate::core::{HttpAddress, Replicas, Workload, check_connector_name};
-use crate::kafka::{AddressPolicy, EndpointSettings, HttpEndpoint};
+use crate::core::{Replicas, Workload, check_connector_name};
+use crate::kafka::{EndpointSettings, HttpEndpoint};
 
 /// Time-out of one request, in seconds. It is that of a request to the API server, well under the lease's duration: a write
 /// that begins in time has ended before another controller may write.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(4);
 /// The key of a connector's configuration that has the number of its tasks.
 const TASKS_MAX: &str = "tasks.max";
-
-/// How to reach the workers.
-pub(crate) struct ConnectSettings<'a> {
-    pub(crate) url: &'a HttpAddress,
-    /// Which addresses they may have.
-    pub(crate) policy: &'a AddressPolicy,
-    /// A user name and a password.
-    pub(crate) login: Option<(&'a str, &'a str)>,
-    /// The authorities of their certificates, as PEM; the system's where absent.
-    pub(crate) authority: Option<&'a str>,
-}
 
 /// One connector of a Connect cluster.
 #[derive(Debug)]
@@ -101,13 +90,11 @@ struct TaskStatus {
 
 impl ConnectorApi {
     /// Sends nothing yet. The error says which of the settings can't be used.
-    pub(crate) fn new(settings: &ConnectSettings<'_>, name: &str) -> Result<Self, ConnectorError> {
-        let ConnectSettings { url, policy, login, authority } = *settings;
+    pub(crate) fn new(workers: &EndpointSettings<'_>, name: &str) -> Result<Self, ConnectorError> {
         check_connector_name(name).map_err(ConnectorError::Unusable)?;
-        let endpoint = EndpointSettings { url, policy, login, authority, timeout: REQUEST_TIMEOUT };
-        let endpoint = HttpEndpoint::new(&endpoint)
+        let endpoint = HttpEndpoint::new(workers, REQUEST_TIMEOUT)
             .map_err(|why| ConnectorError::Unusable(format!("the ca.crt of spec.connect.caSecretRef: {why}")))?;
-        Ok(Self { endpoint, url: url.to_string(), name: name.to_owned() })
+        Ok(Self { endpoint, url: workers.url.to_string(), name: name.to_owned() })
     }
 
     /// Reads the connector and the states of its tasks.

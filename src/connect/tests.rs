@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
-use crate::core::http_address;
+use crate::core::{HttpAddress, http_address};
+use crate::kafka::AddressPolicy;
 
 /// A request that was received: method, path, `Authorization` and body.
 type Received = (String, String, Option<String>, String);
@@ -47,7 +48,7 @@ impl Workers {
 
     fn api_of(&self, policy: &AddressPolicy) -> Result<ConnectorApi, ConnectorError> {
         let login = Some(("me", "hunter2"));
-        ConnectorApi::new(&ConnectSettings { url: &self.url, policy, login, authority: None }, "orders")
+        ConnectorApi::new(&EndpointSettings { url: &self.url, policy, login, authority: None }, "orders")
     }
 
     fn received(&self) -> Vec<Received> {
@@ -218,7 +219,7 @@ async fn no_name_of_a_tenant_leads_to_an_address_that_is_refused() {
 async fn workers_that_are_silent_are_not_waited_for() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = http_address(&format!("http://{}", listener.local_addr().expect("bound"))).expect("an address");
-    let settings = ConnectSettings { url: &url, policy: &AddressPolicy::default(), login: None, authority: None };
+    let settings = EndpointSettings { url: &url, policy: &AddressPolicy::default(), login: None, authority: None };
     let api = ConnectorApi::new(&settings, "orders").expect("usable");
     let error = api.read().await.expect_err("silence");
     assert!(error.to_string().contains("no answer within 4s"), "{error}");

@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::credentials::ClusterSecrets;
-use crate::connect::{ConnectSettings, ConnectorApi, ConnectorError, ConnectorState};
+use crate::connect::{ConnectorApi, ConnectorError, ConnectorState};
 use crate::core::{Replicas, Workload};
-use crate::kafka::AddressPolicy;
+use crate::kafka::{AddressPolicy, EndpointSettings};
 use crate::kubernetes::Leadership;
 use crate::kubernetes::scaledconsumer::ConnectRef;
 
@@ -41,13 +41,13 @@ impl ConnectorSource {
     fn api(&self) -> Result<ConnectorApi, ConnectorError> {
         let login = self.secrets.login().map_err(ConnectorError::Unusable)?;
         let authority = self.secrets.authority().map_err(ConnectorError::Unusable)?;
-        let settings = ConnectSettings {
+        let workers = EndpointSettings {
             url: &self.connect.url,
             policy: &self.policy,
             login: login.as_ref().map(|(user, password)| (user.as_str(), password.as_str())),
             authority: authority.as_deref(),
         };
-        ConnectorApi::new(&settings, &self.name)
+        ConnectorApi::new(&workers, &self.name)
     }
 }
 

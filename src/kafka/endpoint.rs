@@ -37,8 +37,6 @@ pub(crate) struct EndpointSettings<'a> {
     pub(crate) login: Option<(&'a str, &'a str)>,
     /// The authorities of its certificate, as PEM; the system's where absent.
     pub(crate) authority: Option<&'a str>,
-    /// Time-out of one request, from the name's lookup to the last byte.
-    pub(crate) timeout: Duration,
 }
 
 /// An HTTP server that can be asked.
@@ -57,9 +55,9 @@ impl fmt::Debug for HttpEndpoint {
 }
 
 impl HttpEndpoint {
-    /// The error says what is wrong with the authority.
-    pub(crate) fn new(settings: &EndpointSettings<'_>) -> Result<Self, String> {
-        let EndpointSettings { url, policy, login, authority, timeout } = settings;
+    /// `timeout`: of one request, from the name's lookup to the last byte. The error says what is wrong with the authority.
+    pub(crate) fn new(settings: &EndpointSettings<'_>, timeout: Duration) -> Result<Self, String> {
+        let EndpointSettings { url, policy, login, authority } = settings;
         let tls = match (url.encrypted, authority) {
             (false, _) => None,
             (true, Some(pem)) => Some(tls::https_of(pem)?),
@@ -71,7 +69,7 @@ impl HttpEndpoint {
             policy: (*policy).clone(),
             authorization: login.as_ref().map(basic),
             tls,
-            timeout: *timeout,
+            timeout,
         })
     }
 
