@@ -84,14 +84,10 @@ impl Membership {
     pub(super) fn finding(&self, observation: &Observation, sizing: &Sizing, estimator: &Estimator) -> Option<Finding> {
         let now = observation.at;
         let group = || observation.consumer_group.clone();
-        let (MemberCounts { members, ready, all }, lasted_s) = self.lasting(now, estimator)?;
+        let (MemberCounts { members, ready, all }, _) = self.lasting(now, estimator)?;
         if members == 0 {
-            let is_nobody = ready == all;
-            return is_nobody.then(|| Finding::NobodyInGroup {
-                group: group(),
-                ready,
-                waited: length(lasted_s.floor()),
-            });
+            let waited_s = self.nobody_for_s(now, estimator)?;
+            return Some(Finding::NobodyInGroup { group: group(), ready, waited: length(waited_s.floor()) });
         }
         let threads_per_replica = sizing.threads_per_replica().get();
         let differs =

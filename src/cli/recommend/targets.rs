@@ -9,8 +9,7 @@ use kube::{Api, ResourceExt};
 
 use super::arguments::RecommendArguments;
 use super::failure::LookupFailures;
-use super::groups;
-use super::groups::FoundTargets;
+use super::groups::{self, FoundTargets};
 use super::scale::{self, CurrentReplicas};
 use super::target::GroupTarget;
 use crate::cli::outcome::WrongInput;
