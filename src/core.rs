@@ -55,6 +55,7 @@ pub use explain::{Explanation, TextTable, explain, rate_text};
 pub use finding::Finding;
 pub use kind::GroupKind;
 pub use lag::*;
+pub use membership::member_count_differs;
 pub use memory::UnusableMemory;
 pub use model::{Capacity, CapacitySource, Model, PartitionEstimate, TimeLag};
 pub use names::{

@@ -41,7 +41,7 @@ use comparison::DemoComparison;
 use output::DemoOutput;
 use producer::Producer;
 use replicas::{LocalReplicas, Program};
-use report::RunTotals;
+use report::{Looks, RunTotals};
 pub(crate) use worker::{WorkerSettings, run as run_worker};
 
 /// The seed of the arrivals: each demo shows the same ones.
@@ -113,7 +113,7 @@ async fn run_loop(
     // The first replicas are there before the first record, as those that the others are computed with.
     tokio::select! {
         begun = replicas.begin(Replicas(scenario.pods.replicas)) => begun.context("Can't start a worker process")?,
-        () = &mut end => return Ok(RunTotals { delivered: 0, failed: 0 }),
+        () = &mut end => return Ok(RunTotals::default()),
     }
     let (start, before) = (clock::now(), replicas.replica_time());
     let producer = Producer::start(servers, scenario, SEED, start)?;
@@ -147,10 +147,11 @@ async fn run_loop(
         comparison.advance(clock::now().saturating_sub(start).as_secs_f64(), replica_seconds);
         comparison
     };
+    let mut looks = Looks::default();
     let show = async {
         let mut refresh = tokio::time::interval(REFRESH);
         loop {
-            refresh.tick().await;
+            looks.count(refresh.tick().await.elapsed());
             output.show(&advance());
         }
     };
@@ -165,7 +166,7 @@ async fn run_loop(
     output.show(&advance());
     shutdown.cancel();
     poller.ended().await;
-    Ok(RunTotals { delivered: producer.delivered(), failed: producer.failed() })
+    Ok(RunTotals { delivered: producer.delivered(), failed: producer.failed(), looks })
 }
 
 /// Ends after a span, or never.

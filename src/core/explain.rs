@@ -11,7 +11,7 @@ use super::kind::GroupKind;
 use super::model::{Capacity, CapacitySource, Model};
 use super::policy::OffsetReset;
 use super::printable::printable;
-use super::units::{RecordsPerSecond, grouped, short};
+use super::units::{LagUnit, RecordsPerSecond, grouped, short};
 use super::view::{DecisionView, LagView, PartitionView, TimeLagView, WithoutCommit};
 
 /// Partitions listed: about a screen. The rest is summed up.
@@ -75,13 +75,8 @@ impl TimeLagView {
 
 impl LagView {
     /// What it counts, for people: offsets where a topic is compacted, as fewer records may be left.
-    pub fn unit(&self, count: u64) -> &'static str {
-        match (self.compacted_topics.is_empty(), count) {
-            (true, 1) => "record",
-            (true, _) => "records",
-            (false, 1) => "offset",
-            (false, _) => "offsets",
-        }
+    pub fn unit(&self) -> LagUnit {
+        if self.compacted_topics.is_empty() { LagUnit::Records } else { LagUnit::Offsets }
     }
 
     /// Whether the total is all of it.

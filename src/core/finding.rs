@@ -380,9 +380,9 @@ impl fmt::Display for AbandonedTopic {
         match self.lag {
             Some(lag) if self.complete => write!(f, "{lag}")?,
             Some(lag) => write!(f, "at least {lag}")?,
-            None => return write!(f, "an unknown number of records of {topic} that no member reads"),
+            None => f.write_str("an unknown number of")?,
         }
-        let records = if self.lag == Some(Lag(1)) { "record" } else { "records" };
-        write!(f, " {records} of {topic} that no member reads")
+        let counted = self.unit.word(self.lag.map_or(0, |lag| lag.0));
+        write!(f, " {counted} of {topic} that no member reads")
     }
 }

@@ -19,10 +19,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::kind::GroupKind;
-use super::observation::{Observation, Offset, PartitionObservation};
+use super::observation::{Observation, Offset, PartitionObservation, TopicObservation};
 use super::policy::OffsetReset;
 use super::printable::printable;
-use super::units::{Lag, grouped};
+use super::units::{Lag, LagUnit, grouped};
 use super::unknown::Unknown;
 
 /// One partition's lag.
@@ -135,6 +135,8 @@ pub struct AbandonedTopic {
     pub topic: Arc<str>,
     /// The sum over its partitions whose lag is known; nothing where none is.
     pub lag: Option<Lag>,
+    /// What it counts, for people.
+    pub unit: LagUnit,
     /// Whether every partition's lag is known.
     pub complete: bool,
 }
@@ -190,6 +192,11 @@ impl GroupLag {
         }
     }
 
+    /// What it counts, for people.
+    pub fn unit(&self) -> LagUnit {
+        if self.compacted.is_empty() { LagUnit::Records } else { LagUnit::Offsets }
+    }
+
     /// The lag of these topics, which no member reads.
     pub(super) fn of_abandoned(
         observation: &Observation,
@@ -199,8 +206,9 @@ impl GroupLag {
         let listed = observation.topics.iter().filter(|topic| topics.contains(&topic.name));
         let mut all: BTreeMap<_, _> = listed
             .map(|topic| {
-                let (topic, complete) = (Arc::clone(&topic.name), topic.partitions.is_ok());
-                (Arc::clone(&topic), AbandonedTopic { topic, lag: None, complete })
+                let (name, complete) = (Arc::clone(&topic.name), topic.partitions.is_ok());
+                let unit = if is_compacted(topic) { LagUnit::Offsets } else { LagUnit::Records };
+                (Arc::clone(&name), AbandonedTopic { topic: name, lag: None, unit, complete })
             })
             .collect();
         for seen in &observation.partitions {
@@ -333,9 +341,13 @@ impl GroupLag {
     }
 }
 
+fn is_compacted(topic: &TopicObservation) -> bool {
+    topic.config.is_some_and(|config| config.compacted)
+}
+
 /// The topics whose configuration says that they are compacted.
 fn compacted_topics(observation: &Observation) -> Vec<Arc<str>> {
-    let compacted = observation.topics.iter().filter(|topic| topic.config.is_some_and(|config| config.compacted));
+    let compacted = observation.topics.iter().filter(|topic| is_compacted(topic));
     compacted.map(|topic| Arc::clone(&topic.name)).collect()
 }
 

@@ -89,13 +89,24 @@ impl Membership {
             let waited_s = self.nobody_for_s(now, estimator)?;
             return Some(Finding::NobodyInGroup { group: group(), ready, waited: length(waited_s.floor()) });
         }
-        let threads_per_replica = sizing.threads_per_replica().get();
-        let differs =
-            |replicas: Replicas| Finding::MemberCountDiffers { group: group(), members, replicas, threads_per_replica };
-        if members < sizing.members(ready.0).min(sizing.useful_members()) {
-            return Some(differs(ready));
-        }
         let may_be_gone = self.reduced_at.is_some_and(|at| seconds_between(at, now) < LONGEST_SESSION_S);
-        (members > sizing.members(all.0) && !may_be_gone).then(|| differs(all))
+        let differs = |replicas| member_count_differs(observation, replicas, sizing);
+        // Fewer than those that are ready run, or more than all run.
+        let fewer = differs(ready).filter(|_| members < sizing.members(ready.0));
+        fewer.or_else(|| differs(all).filter(|_| members > sizing.members(all.0) && !may_be_gone))
     }
+}
+
+/// That a group has fewer members than so many replicas run for it, or more than they run at all; nothing where nobody is in
+/// it, or the members are not known.
+pub fn member_count_differs(observation: &Observation, replicas: Replicas, sizing: &Sizing) -> Option<Finding> {
+    let members = u32::try_from(observation.group.as_ref().ok()?.members.len()).unwrap_or(u32::MAX);
+    let run = sizing.members(replicas.0);
+    let differs = members > 0 && (members < run.min(sizing.useful_members()) || members > run);
+    differs.then(|| Finding::MemberCountDiffers {
+        group: observation.consumer_group.clone(),
+        members,
+        replicas,
+        threads_per_replica: sizing.threads_per_replica().get(),
+    })
 }

@@ -9,7 +9,7 @@ use super::lag::Anomaly;
 use super::printable::printable;
 use super::rule_result::{Comparison, LagRule, RuleResult, ScaleDownSaving};
 use super::sizing::WorkUnit;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
+use super::units::{Lag, LagUnit, RecordsPerSecond, Replicas, grouped, short};
 
 /// The one thing that bound a decision. Its `Display` is a sentence that a person can act on.
 #[derive(Clone, Debug, PartialEq, IntoStaticStr, VariantNames)]
@@ -223,6 +223,8 @@ pub enum Reason {
     Activated {
         /// The lag that was seen.
         lag: Lag,
+        /// What it counts.
+        unit: LagUnit,
         /// Records that arrived in partitions without a commit since the last poll.
         arrived: u64,
     },
@@ -416,9 +418,7 @@ impl fmt::Display for Reason {
                 write!(f, "Nothing to read, and nothing has arrived for {}.", short(*quiet_for))
             }
             Self::ScaledToZero => f.write_str("Nothing to read. Scaled to zero."),
-            Self::Activated { lag, .. } if lag.0 > 0 => {
-                write!(f, "{lag} {} to be read.", if lag.0 == 1 { "record waits" } else { "records wait" })
-            }
+            Self::Activated { lag, unit, .. } if lag.0 > 0 => write!(f, "{} to be read.", unit.wait(*lag)),
             Self::Activated { arrived, .. } => write!(
                 f,
                 "{} {} arrived where the group has no commit.",

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::model::CapacitySource;
-use super::units::{Lag, RecordsPerSecond, Replicas, grouped, short};
+use super::units::{Lag, LagUnit, RecordsPerSecond, Replicas, grouped, short};
 
 /// What the rule of the policy results in, with its numbers. Its `Display` is one or two sentences.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl fmt::Display for RuleResult {
 /// The lag rule with its numbers. Its `Display` is a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LagRule {
-    /// The lag that is known, in records.
+    /// The lag that is known.
     pub lag: Lag,
     /// Whether that is all of it.
     pub complete: bool,
@@ -57,7 +57,7 @@ impl fmt::Display for LagRule {
         let at_least = if *complete { "" } else { "at least " };
         let per_replica = grouped(*threshold);
         match wanted.0 {
-            0 => write!(f, "The lag is {at_least}0 records."),
+            0 => write!(f, "The lag is {at_least}0."),
             _ => write!(f, "A lag of {at_least}{lag} at {per_replica} per replica needs {wanted}."),
         }
     }
@@ -71,8 +71,10 @@ pub struct Comparison {
     pub objective: Duration,
     /// Records that arrive per second.
     pub arrival_rate: RecordsPerSecond,
-    /// Records that wait, where their age matters: nothing where the group keeps up.
+    /// What waits, where their age matters: nothing where the group keeps up.
     pub backlog: Option<Lag>,
+    /// What the backlog counts.
+    pub unit: LagUnit,
     /// The capacity of a replica.
     pub capacity: RecordsPerSecond,
     /// Where the capacity comes from.
@@ -121,10 +123,7 @@ impl Forecast {
 impl Comparison {
     /// What arrives, what waits, and what a replica reads.
     fn load(&self) -> String {
-        let waiting = self.backlog.filter(|backlog| backlog.0 > 0).map(|backlog| match backlog.0 {
-            1 => "1 record waits".to_owned(),
-            _ => format!("{backlog} records wait"),
-        });
+        let waiting = self.backlog.filter(|backlog| backlog.0 > 0).map(|backlog| self.unit.wait(backlog));
         let arriving = (self.arrival_rate.0 >= 0.05).then(|| format!("{} records/s arrive", self.arrival_rate));
         let load = match (arriving, waiting) {
             (Some(arriving), Some(waiting)) => format!("{arriving} and {waiting}"),
@@ -214,7 +213,7 @@ impl fmt::Display for ScaleDownSaving {
         let replicas = self.replicas;
         match self.steady_seconds {
             // It fails as the present one does: something that they share is at its end.
-            0 => write!(f, "{replicas} would read as much as now")?,
+            0 => write!(f, "{replicas} would read as much as the present ones")?,
             seconds => write!(f, "{replicas} would have carried the load for {}", short(Duration::from_secs(seconds)))?,
         }
         let saving = grouped(self.saving_replica_seconds);

@@ -25,6 +25,32 @@ impl std::iter::Sum for Lag {
     }
 }
 
+/// What a lag counts, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LagUnit {
+    /// Each offset is a record.
+    Records,
+    /// A topic is compacted: fewer records than offsets may be left.
+    Offsets,
+}
+
+impl LagUnit {
+    /// The word for so many of them.
+    pub fn word(self, count: u64) -> &'static str {
+        match (self, count) {
+            (Self::Records, 1) => "record",
+            (Self::Records, _) => "records",
+            (Self::Offsets, 1) => "offset",
+            (Self::Offsets, _) => "offsets",
+        }
+    }
+
+    /// That so many of them wait: `1 record waits`, `1,200 offsets wait`.
+    pub fn wait(self, lag: Lag) -> String {
+        format!("{lag} {} {}", self.word(lag.0), if lag.0 == 1 { "waits" } else { "wait" })
+    }
+}
+
 /// Copies of the workload that is scaled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]

@@ -304,7 +304,7 @@ impl LagView {
 }
 
 impl From<&AbandonedTopic> for AbandonedTopicView {
-    fn from(AbandonedTopic { topic, lag, complete }: &AbandonedTopic) -> Self {
+    fn from(AbandonedTopic { topic, lag, unit: _, complete }: &AbandonedTopic) -> Self {
         Self { topic: topic.to_string(), lag_records: lag.map(|lag| lag.0), complete: *complete }
     }
 }

@@ -19,11 +19,44 @@ pub(super) struct DemoLines {
 }
 
 /// What was counted besides what both groups have in common.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RunTotals {
     /// Records that the broker has accepted.
     pub(super) delivered: u64,
     /// Records that were lost on the way to it.
     pub(super) failed: u64,
+    /// Whether the machine kept up.
+    pub(super) looks: Looks,
+}
+
+/// How often the demo looked at what had changed, and how often it came too late for that. It asks for a processor several
+/// times a second, as its consumers do, so it shows whether they got one.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Looks {
+    all: u32,
+    late: u32,
+}
+
+impl Looks {
+    /// Later than this, a look is late. A machine with a free processor is never late by more than a few milliseconds.
+    const LATE: Duration = Duration::from_millis(100);
+    /// Percent of late looks from which on the consumers' figures are the machine's.
+    const BUSY: u32 = 10;
+
+    pub(super) fn count(&mut self, delay: Duration) {
+        self.all += 1;
+        self.late += u32::from(delay > Self::LATE);
+    }
+
+    /// That the machine was busy, where it was.
+    fn busy(self) -> Option<String> {
+        let percent = (self.late * 100).checked_div(self.all)?;
+        (percent >= Self::BUSY).then(|| {
+            format!(
+                "This machine was busy with other work: {percent} % of the demo's own steps were late. Its consumers read less than they\nshould, and the others are computed as if theirs did not."
+            )
+        })
+    }
 }
 
 impl DemoLines {
@@ -114,9 +147,10 @@ pub(super) fn summary(comparison: &DemoComparison, totals: &RunTotals) -> String
             grouped(group.changes),
         ]);
     }
+    let busy = totals.looks.busy().map(|busy| busy + "\n").unwrap_or_default();
     let table: Vec<String> = table.lines().map(|line| format!("  {}\n", line.trim_end())).collect();
     format!(
-        "\nSummary of {} on the demo's clock\n  records   {} arrived, {} read by the last poll{lost}\n  rescales  {} ({up} up, {down} down)\n\n{}\nPaceline is measured, the others are computed on the same arrivals.\n{}\n",
+        "\nSummary of {} on the demo's clock\n  records   {} arrived, {} read by the last poll{lost}\n  rescales  {} ({up} up, {down} down)\n\n{}\nPaceline is measured, the others are computed on the same arrivals.\n{}\n{busy}",
         age_text(view.now_s),
         grouped(totals.delivered.max(arrived)),
         grouped(read),
@@ -149,6 +183,21 @@ mod tests {
     fn group(name: &str, replica_seconds: f64, late_records: u64) -> GroupFigures {
         let now = GroupSample { lag: 0, time_lag_s: 0.0, replicas: 1 };
         GroupFigures { name: name.to_owned(), now, worst_time_lag_s: 0.0, late_records, replica_seconds, changes: 0 }
+    }
+
+    #[test]
+    fn a_busy_machine_is_said() {
+        for (delays, told) in [
+            (&[0, 2, 99, 0, 0, 0, 0, 0, 0, 0, 400, 0][..], None),
+            (&[0, 101, 0, 900, 0][..], Some("40 % of the demo's own steps were late")),
+            (&[][..], None),
+        ] {
+            let mut looks = Looks::default();
+            delays.iter().for_each(|delay| looks.count(Duration::from_millis(*delay)));
+            let busy = looks.busy();
+            assert_eq!(busy.is_some(), told.is_some(), "{delays:?}: {busy:?}");
+            assert!(told.is_none_or(|told| busy.is_some_and(|busy| busy.contains(told))), "{delays:?}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::replay::{assert_valid, validator};
 use crate::world::command::{Ended, paceline, run, run_with_stdin};
 use crate::world::controller::{create, install_crd, scaled_consumer};
 use crate::world::kafka::Kafka;
+use crate::world::kafka::member::Member;
 use crate::world::process::Process;
 use crate::world::workers::{Workers, deployment_replicas};
 use crate::world::{equal, kafka, run_dir, unique, wait_for, wait_until, world};
@@ -504,6 +505,16 @@ async fn a_scaled_consumer_of_the_cluster_with_the_replicas_of_its_target_and_wi
     assert_eq!((missing.code, missing.stdout.as_str()), (1, ""), "{missing:?}");
     assert!(missing.stderr.contains("ordres") && missing.stderr.contains("not found"), "{missing:?}");
     assert_eq!(by_admin(cluster.writes(&namespace)), before, "it writes nothing");
+
+    // More members than the two replicas run.
+    let _members = [(); 3].map(|()| Member::join(kafka, &backlog.group, &backlog.topic, "classic"));
+    wait_until("the members", SOON, || equal(&kafka.group(&backlog.group), &("Stable".to_owned(), 3)));
+    let differs = format!(
+        "Group \"{}\" has 3 members, and 2 replicas run 2. Another application is in the same group, or spec.threadsPerReplica is too low.",
+        backlog.group
+    );
+    let with_members = recommend(&["orders"]).json();
+    assert_eq!(with_members[0]["notes"], json!([differs]), "{with_members:#}");
 }
 
 /// The writes of the tests' own user, who is whom these commands act for.

@@ -1,20 +1,17 @@
 //! `paceline demo` as a process: its output, and that it leaves no process behind however it ends.
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::sys::termios::LocalFlags;
 use nix::unistd::Pid;
 use paceline::core::parse_duration;
 
 use crate::world::process::Process;
+use crate::world::terminal::Terminal;
 use crate::world::{run_dir, unique, wait_until};
 
 /// Time-out of waiting for a row; the machine may be busy.
@@ -253,58 +250,32 @@ fn demo_leaves_no_worker_even_after_a_kill() {
     wait_until("the workers to end by themselves", END + END, || gone(&workers));
 }
 
-/// What a terminal shows of the demo.
-struct DemoOnTerminal {
-    process: Process,
-    pty: OpenptyResult,
-    drawn: Arc<Mutex<Vec<u8>>>,
-}
-
-impl DemoOnTerminal {
-    fn start() -> Self {
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        let pty = openpty(Some(&size), None).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-        command.arg("demo").env_remove("RUST_LOG").env("TERM", "xterm-256color");
-        let process = Process::start_on_terminal("the demo", &mut command, &pty.slave).unwrap();
-        let drawn = Arc::<Mutex<Vec<u8>>>::default();
-        let (into, mut master) = (Arc::clone(&drawn), File::from(pty.master.try_clone().unwrap()));
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(read @ 1..) = master.read(&mut buffer) {
-                into.lock().unwrap().extend(&buffer[..read]);
-            }
-        });
-        Self { process, pty, drawn }
-    }
-
-    fn drawn(&self) -> String {
-        String::from_utf8_lossy(&self.drawn.lock().unwrap()).into_owned()
-    }
-}
-
 #[test]
 fn demo_draws_on_a_terminal_and_gives_it_back_however_it_ends() {
-    const ALTERNATE: [&str; 2] = ["\u{1b}[?1049h", "\u{1b}[?1049l"];
+    const LEAVES_ALTERNATE_SCREEN: &str = "\u{1b}[?1049l";
     for end in ["q", "\u{3}", "SIGTERM"] {
-        let mut demo = DemoOnTerminal::start();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        let mut demo = Terminal::start("the demo", command.arg("demo").env_remove("RUST_LOG"), (24, 80));
         wait_until("the screen", SOON, || {
-            let drawn = demo.drawn();
-            let is_there =
-                [ALTERNATE[0], "records/s", "KEDA + HPA", "a fixed 8"].iter().all(|text| drawn.contains(text));
-            if is_there { Ok(()) } else { Err(drawn) }
+            let screen = demo.screen();
+            let text = screen.contents();
+            let is_there = ["records/s", "KEDA + HPA", "a fixed 8", "q ends it"].iter().all(|it| text.contains(it));
+            if is_there && screen.alternate_screen() { Ok(()) } else { Err(text) }
         });
-        let modes = || tcgetattr(&demo.pty.slave).unwrap().local_flags;
-        assert!(!modes().intersects(LocalFlags::ECHO | LocalFlags::ISIG), "keys are not shown on the screen");
+        assert!(
+            !demo.modes().local_flags.intersects(LocalFlags::ECHO | LocalFlags::ISIG),
+            "keys are not shown on the screen"
+        );
         match end {
             "SIGTERM" => kill(Pid::from_raw(demo.process.id().cast_signed()), Signal::SIGTERM).unwrap(),
-            key => File::from(demo.pty.master.try_clone().unwrap()).write_all(key.as_bytes()).unwrap(),
+            keys => demo.type_in(keys),
         }
         assert!(demo.process.wait(END).unwrap().success(), "{end:?}: {}", demo.drawn());
-        assert!(modes().contains(LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::ICANON), "{end:?}");
+        let modes = demo.modes().local_flags;
+        assert!(modes.contains(LocalFlags::ECHO | LocalFlags::ISIG | LocalFlags::ICANON), "{end:?}");
         let after = wait_until("the summary", SOON, || {
             let drawn = demo.drawn();
-            let after = drawn.split(ALTERNATE[1]).nth(1).unwrap_or_default().to_owned();
+            let after = drawn.split(LEAVES_ALTERNATE_SCREEN).nth(1).unwrap_or_default().to_owned();
             if after.contains("replica-seconds than a fixed 8") { Ok(after) } else { Err(drawn) }
         });
         assert!(after.contains("\u{1b}[?25h"), "the cursor is shown again: {after:?}");

@@ -241,9 +241,14 @@ fn a_lag_on_a_compacted_topic_is_said_to_count_offsets() {
         seen.topics[0].config = Some(TopicConfig { retention: None, compacted, deletes: false });
         let decision = Engine::new(crate::story::policy(1_000, 1, None)).observe(&seen, Workload::of(1));
         let view = DecisionView::of(&decision);
-        assert_eq!(view.lag.unit(5_002), if compacted { "offsets" } else { "records" });
+        assert_eq!(view.lag.unit(), if compacted { LagUnit::Offsets } else { LagUnit::Records });
         let explanation = explain(&view);
         let told = explanation.lines.iter().find(|(label, text)| *label == "note" && text.contains("compacted"));
         assert_eq!(told.map(|(_, text)| text.as_str()), note);
+        // At zero replicas, the sentence is about the lag alone.
+        let mut at_zero = Engine::new(crate::story::policy(1_000, 0, None));
+        let activated = at_zero.observe(&seen, Workload::of(0)).reason.to_string();
+        let unit = if compacted { "offsets" } else { "records" };
+        assert_eq!(activated, format!("5,002 {unit} wait to be read."));
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use paceline::core::{
-    AbandonedTopic, Anomaly, CapacitySource, Comparison, Finding, Forecast, Lag, LagRule, Reason, RecordsPerSecond,
-    Replicas, RuleResult, ScaleDownObstacle, ScaleDownSaving, WorkUnit,
+    AbandonedTopic, Anomaly, CapacitySource, Comparison, Finding, Forecast, Lag, LagRule, LagUnit, Reason,
+    RecordsPerSecond, Replicas, RuleResult, ScaleDownObstacle, ScaleDownSaving, WorkUnit,
 };
 
 fn seconds(seconds: u64) -> Duration {
@@ -29,6 +29,7 @@ fn comparison(chosen: Forecast, fewer: Option<Forecast>, more: Option<Forecast>)
         objective: seconds(20),
         arrival_rate: RecordsPerSecond(512.0),
         backlog: None,
+        unit: LagUnit::Records,
         capacity: RecordsPerSecond(100.0),
         capacity_source: CapacitySource::Measured,
         chosen,
@@ -151,6 +152,8 @@ fn reasons() -> Vec<Reason> {
             ..*comparison(forecast(12, 300, Some(120)), Some(forecast(6, 300, Some(480))), None)
         })),
         Reason::ObjectiveAtRisk(Box::new(Comparison {
+            backlog: Some(Lag(5_002)),
+            unit: LagUnit::Offsets,
             capacity_source: CapacitySource::Hint,
             ..*comparison(forecast(12, 300, Some(120)), Some(forecast(6, 310, None)), None)
         })),
@@ -181,15 +184,16 @@ fn reasons() -> Vec<Reason> {
         Reason::RetentionRisk { partition: partition(), left: seconds(300) },
         Reason::Idle { quiet_for: seconds(300) },
         Reason::ScaledToZero,
-        Reason::Activated { lag: Lag(1), arrived: 0 },
-        Reason::Activated { lag: Lag(1_200), arrived: 0 },
-        Reason::Activated { lag: Lag(0), arrived: 40 },
+        Reason::Activated { lag: Lag(1), unit: LagUnit::Records, arrived: 0 },
+        Reason::Activated { lag: Lag(1_200), unit: LagUnit::Offsets, arrived: 0 },
+        Reason::Activated { lag: Lag(0), unit: LagUnit::Records, arrived: 40 },
         Reason::NotIdleYet { because: "1m more without work are needed".to_owned() },
     ]
 }
 
 fn abandoned(lag: Option<u64>, complete: bool) -> AbandonedTopic {
-    AbandonedTopic { topic: "old-orders".into(), lag: lag.map(Lag), complete }
+    let unit = if complete { LagUnit::Records } else { LagUnit::Offsets };
+    AbandonedTopic { topic: "old-orders".into(), lag: lag.map(Lag), unit, complete }
 }
 
 /// Every finding.

@@ -28,6 +28,7 @@ pub(crate) mod many;
 pub(crate) mod ports;
 pub(crate) mod process;
 pub(crate) mod producer;
+pub(crate) mod terminal;
 pub(crate) mod usage;
 pub(crate) mod workers;
 

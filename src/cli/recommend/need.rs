@@ -132,12 +132,12 @@ pub(super) fn kind(kind: GroupKind) -> Option<&'static str> {
 }
 
 fn nobody(view: &DecisionView) -> String {
-    let lag = view.lag.text();
+    let (lag, unit) = (view.lag.text(), view.lag.unit());
     let waits = match lag.strip_prefix(">=") {
-        Some("0") => format!("How many {} wait is not known", view.lag.unit(0)),
-        Some(at_least) => format!("At least {at_least} {} wait", view.lag.unit(0)),
-        None if lag == "1" => format!("1 {} waits", view.lag.unit(1)),
-        None => format!("{lag} {} wait", view.lag.unit(0)),
+        Some("0") => format!("How many {} wait is not known", unit.word(0)),
+        Some(at_least) => format!("At least {at_least} {} wait", unit.word(0)),
+        None if lag == "1" => format!("1 {} waits", unit.word(1)),
+        None => format!("{lag} {} wait", unit.word(0)),
     };
     let arrives = view.model.arrival_rate.filter(|rate| rate.0 > 0.0);
     let arrives = arrives.map(|rate| format!(", and {rate} arrive each second")).unwrap_or_default();

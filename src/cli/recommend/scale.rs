@@ -2,7 +2,7 @@
 //! and never writes.
 
 use crate::connect::ConnectorState;
-use crate::core::{GroupState, Observation, Policy, Replicas};
+use crate::core::{GroupState, Observation, Policy, Replicas, Sizing, member_count_differs};
 use crate::kubernetes::{TargetRef, WorkloadReader};
 
 /// Where the current replicas come from.
@@ -38,7 +38,11 @@ impl CurrentReplicas {
             KnownReplicas { replicas, note: None, unknown: Some(why) }
         };
         match (self, live) {
-            (Self::OfWorkload(replicas), _) => known(*replicas),
+            (Self::OfWorkload(replicas), _) => {
+                let sizing = Sizing::of(policy.threads_per_replica, observation);
+                let differs = is_stable.then(|| member_count_differs(observation, *replicas, &sizing)).flatten();
+                KnownReplicas { note: differs.map(|differs| differs.to_string()), ..known(*replicas) }
+            }
             (Self::Given(given), Some((members, replicas))) if is_stable && replicas != *given => {
                 let (given, replicas_of) = (given.0, runs(members, replicas));
                 KnownReplicas {

@@ -149,6 +149,12 @@ impl RuleInput<'_> {
         self.lag.total.0 > activation_lag || self.arrived_without_commit() > activation_lag
     }
 
+    /// The reason of a workload at zero that has something to do.
+    pub(super) fn activated(&self) -> Reason {
+        let (lag, unit) = (self.lag.total, self.lag.unit());
+        Reason::Activated { lag, unit, arrived: self.arrived_without_commit() }
+    }
+
     /// The reason of a workload at zero that stays there.
     pub(super) fn stays_at_zero(&self) -> Reason {
         match &self.lag.incomplete_because {

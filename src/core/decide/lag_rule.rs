@@ -117,7 +117,7 @@ impl ByLag<'_> {
             return (Replicas(0), self.input.stays_at_zero());
         }
         let desired = self.input.limit_up(self.wanted.clamped).max(Replicas(1));
-        (desired, Reason::Activated { lag: self.input.lag.total, arrived: self.input.arrived_without_commit() })
+        (desired, self.input.activated())
     }
 
     fn up(&self) -> Choice {

@@ -126,7 +126,7 @@ impl Evaluation<'_> {
         });
         let wanted = Replicas(cheapest.map_or(self.input.allowed.floor.0, |level| level.replicas));
         let desired = self.input.limit_up(wanted).max(Replicas(1));
-        (desired, Reason::Activated { lag: self.input.lag.total, arrived: self.input.arrived_without_commit() })
+        (desired, self.input.activated())
     }
 
     /// Records that will be lost count for more than any price.

@@ -11,27 +11,57 @@ use paceline::registry::Registry;
 
 use super::browser::Browser;
 use super::fixture::{key, serve, with_group};
-use crate::world::process::Process;
-use crate::world::{run_dir, runtime, unique, wait_until};
+use crate::world::terminal::Terminal;
+use crate::world::{run_dir, runtime, wait_until};
 
 /// Time-out of the demo's polls; the machine may be busy.
 const DEMO: Duration = Duration::from_secs(600);
 /// Polls after which the picture is taken, at one every two seconds: the demo's load has risen, fallen and risen again.
 const POLLS: usize = 80;
 
-/// Lines and characters of the terminal.
-const TERMINAL: (usize, usize) = (26, 150);
+/// Lines and columns of the terminal.
+const TERMINAL: (u16, u16) = (36, 118);
+/// Its 16 colours, and what has none of its own.
+const COLOURS: [&str; 16] = [
+    "#484f58", "#ff7b72", "#3fb950", "#d29922", "#58a6ff", "#bc8cff", "#39c5cf", "#b1bac4", "#6e7681", "#ffa198",
+    "#56d364", "#e3b341", "#79c0ff", "#d2a8ff", "#56d4dd", "#ffffff",
+];
+const TEXT: &str = "#e6edf3";
+const BACKGROUND: &str = "#0d1117";
 
-/// A page that shows the beginning of a text as a terminal does.
-fn terminal(text: &str) -> String {
-    let (rows, columns) = TERMINAL;
-    let lines: Vec<String> = text.lines().take(rows).map(|line| line.chars().take(columns).collect()).collect();
-    let escaped = lines.join("\n").replace('&', "&amp;").replace('<', "&lt;");
-    let page = format!(
-        "<body style='margin:0;padding:16px;background:#0d1117;color:#e6edf3'><pre style='font:13.5px/1.5 monospace'>{escaped}</pre>"
+/// The colour of a character or of what is behind it.
+fn colour(colour: vt100::Color, default: &str) -> String {
+    match colour {
+        vt100::Color::Default => default.to_owned(),
+        vt100::Color::Idx(index) => COLOURS.get(usize::from(index)).copied().unwrap_or(default).to_owned(),
+        vt100::Color::Rgb(red, green, blue) => format!("#{red:02x}{green:02x}{blue:02x}"),
+    }
+}
+
+/// A page that shows a terminal's screen.
+fn page_of(screen: &vt100::Screen) -> String {
+    let (lines, columns) = screen.size();
+    let (lines, columns) = (lines.get(), columns.get());
+    let mut html = format!(
+        "<body style='margin:0;padding:16px;background:{BACKGROUND}'><pre style='margin:0;font:14px/1.25 monospace'>"
     );
-    let encoded: String = page.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    format!("data:text/html;charset=utf-8,{encoded}")
+    for line in 0..lines {
+        for cell in (0..columns).filter_map(|column| screen.cell(line, column)) {
+            let (mut of, mut on) = (colour(cell.fgcolor(), TEXT), colour(cell.bgcolor(), BACKGROUND));
+            if cell.inverse() {
+                std::mem::swap(&mut of, &mut on);
+            }
+            let weight = if cell.bold() { 700 } else { 400 };
+            let opacity = if cell.dim() { 0.6 } else { 1.0 };
+            let text = if cell.has_contents() { cell.contents() } else { " " };
+            let text = text.replace('&', "&amp;").replace('<', "&lt;");
+            html += &format!(
+                "<span style='color:{of};background:{on};font-weight:{weight};opacity:{opacity}'>{text}</span>"
+            );
+        }
+        html.push('\n');
+    }
+    html
 }
 
 fn folder() -> PathBuf {
@@ -50,12 +80,11 @@ fn the_pictures_of_the_documents() {
     // Without it the worst one is late, and the page has more to say of it.
     writer.remove(&key("shop", "refunds"));
     let served = serve(&registry);
-    let log = run_dir().join(format!("{}.log", unique("demo")));
     let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
-    let _demo = Process::start("the demo", command.arg("demo").env_remove("RUST_LOG"), &log).unwrap();
+    let terminal = Terminal::start("the demo", command.arg("demo").env_remove("RUST_LOG"), TERMINAL);
     let demo = wait_until("the demo's page", DEMO, || {
-        let text = std::fs::read_to_string(&log).unwrap_or_default();
-        let url = text.lines().find_map(|line| line.strip_prefix("Page")).map(|url| url.trim().to_owned());
+        let text = terminal.screen().contents();
+        let url = text.split_whitespace().find(|word| word.starts_with("http://")).map(str::to_owned);
         url.filter(|url| url.ends_with('/')).ok_or(text)
     });
     let list = format!("{demo}api/v1/scaledconsumers");
@@ -81,10 +110,11 @@ fn the_pictures_of_the_documents() {
             browser.open(&url).await;
             browser.shot(height, &folder().join(name)).await;
         }
-        let text = std::fs::read_to_string(&log).unwrap();
-        browser.screen(1280, 580, "dark").await;
-        browser.client.goto(&terminal(&text)).await.unwrap();
-        browser.shot(580, &folder().join("terminal.png")).await;
+        let shown = run_dir().join("terminal.html");
+        std::fs::write(&shown, page_of(&terminal.screen())).unwrap();
+        browser.screen(1024, 662, "dark").await;
+        browser.client.goto(&format!("file://{}", shown.display())).await.unwrap();
+        browser.shot(662, &folder().join("terminal.png")).await;
         browser.end().await;
     });
 }

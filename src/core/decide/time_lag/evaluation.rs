@@ -84,6 +84,7 @@ impl Evaluation<'_> {
             objective: self.objective.time_lag(),
             arrival_rate: RecordsPerSecond(situation.total_rate()),
             backlog: is_behind.then_some(self.input.lag.total),
+            unit: self.input.lag.unit(),
             capacity: RecordsPerSecond(situation.capacity_of_replica()),
             capacity_source: capacity.source,
             chosen: chosen.forecast(),
