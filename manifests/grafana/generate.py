@@ -371,11 +371,12 @@ def consumer():
         ),
         lines(
             "Lag",
-            "Unread records of all partitions, and of the partition that has most. A lower bound is a line of its own.",
+            "Unread records of all partitions, and of the partition that has most. A lower bound is a line of its own, as is a topic that no member reads: it is in none of the others.",
             [
                 query(read("paceline_lag_records", select), "all partitions"),
                 query(read("paceline_lag_lower_bound_records", select), "at least"),
                 query(read("paceline_lag_max_records", select), "largest partition"),
+                query(read("paceline_abandoned_topic_lag_records", select, "topic"), "{{topic}}, which nobody reads"),
             ],
             axis="records",
         ),

@@ -187,7 +187,7 @@ fn reasons() -> Vec<Reason> {
         Reason::Activated { lag: Lag(1), unit: LagUnit::Records, arrived: 0 },
         Reason::Activated { lag: Lag(1_200), unit: LagUnit::Offsets, arrived: 0 },
         Reason::Activated { lag: Lag(0), unit: LagUnit::Records, arrived: 40 },
-        Reason::NotIdleYet { because: "1m more without work are needed".to_owned() },
+        Reason::NotIdleYet { because: "1m more without work is needed".to_owned() },
     ]
 }
 

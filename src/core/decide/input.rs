@@ -203,7 +203,7 @@ impl RuleInput<'_> {
         }
         let quiet_for = self.quiet.map_or(Duration::ZERO, |quiet| self.now().saturating_sub(quiet.since));
         if quiet_for < after {
-            return Err(format!("{} more without work are needed", short(after - quiet_for)));
+            return Err(format!("{} more without work is needed", short(after - quiet_for)));
         }
         Ok(quiet_for)
     }

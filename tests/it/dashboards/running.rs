@@ -31,6 +31,7 @@ const EMPTY: &[(&str, &str)] = &[
     ("paceline_time_lag_lower_bound_seconds", "every record arrived after the first poll"),
     ("paceline_partition_time_lag_lower_bound_seconds", "every record arrived after the first poll"),
     ("paceline_replica_capacity_lower_bound_records_per_second", "the capacity is given in the spec"),
+    ("paceline_abandoned_topic_lag_records", "every topic of the group is read"),
     ("paceline_external_metrics_requests_total", "the external metrics API is off"),
     ("paceline_external_metrics_unauthorized_total", "the external metrics API is off"),
     ("paceline_external_metrics_certificate_expiry_timestamp_seconds", "the external metrics API is off"),

@@ -43,7 +43,7 @@ fn page_of(screen: &vt100::Screen) -> String {
     let (lines, columns) = screen.size();
     let (lines, columns) = (lines.get(), columns.get());
     let mut html = format!(
-        "<body style='margin:0;padding:16px;background:{BACKGROUND}'><pre style='margin:0;font:14px/1.25 monospace'>"
+        "<body style='margin:0;padding:16px;background:{BACKGROUND}'><pre style='margin:0;font:17px/1.25 monospace'>"
     );
     for line in 0..lines {
         for cell in (0..columns).filter_map(|column| screen.cell(line, column)) {
@@ -56,7 +56,7 @@ fn page_of(screen: &vt100::Screen) -> String {
             let text = if cell.has_contents() { cell.contents() } else { " " };
             let text = text.replace('&', "&amp;").replace('<', "&lt;");
             html += &format!(
-                "<span style='color:{of};background:{on};font-weight:{weight};opacity:{opacity}'>{text}</span>"
+                "<span style='display:inline-block;width:1ch;color:{of};background:{on};font-weight:{weight};opacity:{opacity}'>{text}</span>"
             );
         }
         html.push('\n');
@@ -112,9 +112,9 @@ fn the_pictures_of_the_documents() {
         }
         let shown = run_dir().join("terminal.html");
         std::fs::write(&shown, page_of(&terminal.screen())).unwrap();
-        browser.screen(1024, 662, "dark").await;
+        browser.screen(1280, 800, "dark").await;
         browser.client.goto(&format!("file://{}", shown.display())).await.unwrap();
-        browser.shot(662, &folder().join("terminal.png")).await;
+        browser.shot(800, &folder().join("terminal.png")).await;
         browser.end().await;
     });
 }
