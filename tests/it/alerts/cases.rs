@@ -125,7 +125,7 @@ pub(super) const CASES: &[Case] = &[
         not_yet: Some("4m"),
         labels: ORDERS,
         summary: "Nobody reads for shop/orders",
-        description: "The target has replicas and the group has a lag, but no members, and nothing is committed.",
+        description: "The target has replicas, but the group has no members and commits nothing, and it has a lag or one that is not known.",
         quiet: &[
             &[("paceline_members{#}", "2x60"), ("paceline_lag_records{#}", "900x60"), ("paceline_replicas{#}", "2x60")],
             &[("paceline_members{#}", "0x60"), ("paceline_lag_records{#}", "0x60"), ("paceline_replicas{#}", "2x60")],
@@ -138,6 +138,25 @@ pub(super) const CASES: &[Case] = &[
                 ("paceline_replicas{#}", "2x60"),
                 ("paceline_consumption_records_per_second{#}", "50x60"),
             ],
+        ],
+    },
+    // The lag of a group that never committed is not known.
+    Case {
+        alert: "PacelineNobodyReads",
+        severity: "critical",
+        is_long: false,
+        firing: &[(r#"paceline_scaledconsumer_condition{#, condition="NobodyInGroup", status="true"}"#, "1x60")],
+        at: "10m",
+        not_yet: Some("4m"),
+        labels: ORDERS,
+        summary: "Nobody reads for shop/orders",
+        description: "The target has replicas, but the group has no members and commits nothing, and it has a lag or one that is not known.",
+        quiet: &[
+            &[
+                (r#"paceline_scaledconsumer_condition{#, condition="NobodyInGroup", status="true"}"#, "1x60"),
+                ("paceline_lag_records{#}", "0x60"),
+            ],
+            &[(r#"paceline_scaledconsumer_condition{#, condition="NobodyInGroup", status="true"}"#, "0x60")],
         ],
     },
     Case {
