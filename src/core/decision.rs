@@ -11,12 +11,14 @@ use super::accuracy::PredictionRecord;
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
-use super::model::{Model, PartitionEstimate, rounded_rate};
+use super::model::{Model, PartitionEstimate, TimeLag, rounded_rate};
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
+use super::sources::{SourceName, of_source};
 use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
+use super::view::NamedMessage;
 
 /// The workload that is scaled, as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -121,6 +123,8 @@ pub enum CandidateVerdict {
 /// What one observation led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
+    /// The name of the source that it is about; nothing where the workload has one source without a name.
+    pub source: Option<SourceName>,
     /// The consumer group's id.
     pub consumer_group: String,
     /// When the poll ended, on the observation's clock.
@@ -165,6 +169,29 @@ impl Decision {
     /// Replicas now.
     pub fn current(&self) -> Replicas {
         self.workload.spec
+    }
+
+    /// The reason by its name, and as a sentence that names the source.
+    pub fn named_reason(&self) -> NamedMessage {
+        let NamedMessage { name, message } = NamedMessage::from(&self.reason);
+        NamedMessage { name, message: of_source(self.source.as_deref(), message) }
+    }
+
+    /// How often the lag is what the rule allows: the time lag in objectives, or the records in thresholds; nothing where the
+    /// lag is not known.
+    pub fn excess(&self) -> Option<f64> {
+        match self.rule {
+            Rule::TimeLag(objective) => match self.model.time_lag {
+                TimeLag::Unknown => None,
+                TimeLag::Seconds(age) | TimeLag::AtLeast(age) => {
+                    Some(age.as_secs_f64() / objective.time_lag().as_secs_f64())
+                }
+            },
+            Rule::LagPerReplica(threshold) => {
+                let allowed = threshold.get() as f64 * f64::from(self.current().0.max(1));
+                self.lag.is_anything_known().then(|| self.lag.total.0 as f64 / allowed)
+            }
+        }
     }
 
     /// Why nothing at all could be read.

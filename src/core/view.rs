@@ -34,6 +34,9 @@ pub struct DecisionView {
     /// The version of this format.
     #[schemars(extend("const" = DECISION_VERSION))]
     pub version: u32,
+    /// The name of the source that it is about; absent where the workload has one source without a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The consumer group's id.
     pub consumer_group: String,
     /// When the poll ended, in seconds: since 1970, or on the clock of what was replayed.
@@ -107,7 +110,7 @@ pub struct GroupView {
 }
 
 /// The lag of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LagView {
     /// Records not yet read; a lower bound where it is not complete, null where nothing is known.
@@ -213,6 +216,7 @@ impl DecisionView {
         let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == CandidateVerdict::Wanted);
         Self {
             version: DECISION_VERSION,
+            source: decision.source.as_deref().map(str::to_owned),
             consumer_group: consumer_group.clone(),
             observed_at_seconds: at.as_secs_f64(),
             group: GroupView {
@@ -243,7 +247,7 @@ impl DecisionView {
             candidates: decision.candidates.clone(),
             predicted_for_seconds: decision.predicted_for.map(|span| span.as_secs()),
             predictions: decision.predictions.clone(),
-            reason: NamedMessage::from(&decision.reason),
+            reason: decision.named_reason(),
             outlook: decision.outlook.clone(),
             findings: decision.findings.iter().map(NamedMessage::from).collect(),
         }
@@ -322,7 +326,8 @@ impl From<&Finding> for NamedMessage {
 }
 
 impl TimeLagView {
-    fn of(time_lag: TimeLag) -> Option<Self> {
+    /// Nothing where it is not known.
+    pub fn of(time_lag: TimeLag) -> Option<Self> {
         match time_lag {
             // A first poll has watched for no time at all.
             TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => None,
