@@ -239,8 +239,7 @@ impl<A: Actuator> ControlLoop<A> {
         let entry = self.entry.entry();
         let (namespace, name) = (entry.key.namespace.as_str(), entry.key.name.as_str());
         let (decision, lag) = (decisions.chosen(), decisions.lag());
-        let (lag, lag_at_least) =
-            if lag.complete { (lag.total_records, None) } else { (None, lag.total_records) };
+        let (lag, lag_at_least) = if lag.complete { (lag.total_records, None) } else { (None, lag.total_records) };
         let (time_lag, time_lag_at_least) = match decisions.time_lag() {
             TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => (None, None),
             TimeLag::Seconds(age) => (Some(tenths(age.as_secs_f64())), None),

@@ -77,7 +77,8 @@ fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
     };
     let spec = consumer.context("No ScaledConsumer to demonstrate")?;
     let source = spec.sources.only().filter(|source| source.name.is_none());
-    let Some((TopicSelection::Named(topics), policy)) = source.map(|source| (&source.query.topics, &source.policy)) else {
+    let Some((TopicSelection::Named(topics), policy)) = source.map(|source| (&source.query.topics, &source.policy))
+    else {
         let why = "The demo makes the topics that the manifest names, of one source: give spec.kafka.topics";
         return Err(WrongInput(why.to_owned()).into());
     };

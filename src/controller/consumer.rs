@@ -113,12 +113,17 @@ impl Consumer {
     /// Why no task is added, where the target is a connector whose worker has left.
     fn missing_tasks(&mut self, spec: &Validated, decisions: &Decisions) -> Option<TargetError> {
         let members = decisions.chosen().members.as_ref().ok().copied();
-        let missing = spec.is_connector().then(|| self.missing_tasks.seen(members, decisions.current(), Instant::now()));
+        let missing =
+            spec.is_connector().then(|| self.missing_tasks.seen(members, decisions.current(), Instant::now()));
         missing.flatten()
     }
 
     /// Carries out the decision that is chosen. Returns the result and the competitor; `None` where it must be decided again.
-    async fn carry_out(&mut self, spec: &Validated, decisions: &Decisions) -> Option<(ActionResult, Option<Competitor>)> {
+    async fn carry_out(
+        &mut self,
+        spec: &Validated,
+        decisions: &Decisions,
+    ) -> Option<(ActionResult, Option<Competitor>)> {
         let missing = self.missing_tasks(spec, decisions);
         if !self.shared.leadership.is_leader() {
             // Writes of another leader are no conflict.

@@ -320,10 +320,8 @@ fn history(spec: &Validated) -> HistoryKey {
 /// The policy of each source, whose cluster is polled as often as these gaps allow for.
 fn policies_of(spec: &Validated, max_observation_gaps: &[Duration]) -> Vec<Policy> {
     let sources = spec.sources.iter().zip(max_observation_gaps);
-    let policy = |(source, gap): (&ValidatedSource, &Duration)| Policy {
-        max_observation_gap: *gap,
-        ..source.policy.clone()
-    };
+    let policy =
+        |(source, gap): (&ValidatedSource, &Duration)| Policy { max_observation_gap: *gap, ..source.policy.clone() };
     sources.map(policy).collect()
 }
 
@@ -334,8 +332,9 @@ fn source(loaded: &LoadedConsumer) -> ConsumerSource {
 /// Engines that continue from the memory in the status, of this controller or another one.
 fn engines(loaded: &LoadedConsumer, spec: &Validated, policies: &[Policy]) -> Engines {
     let sources = spec.sources.iter().zip(policies);
-    let mut engines =
-        Engines::new(sources.map(|(source, policy)| Engine::new(policy.clone()).of_source(source.name.clone())).collect());
+    let mut engines = Engines::new(
+        sources.map(|(source, policy)| Engine::new(policy.clone()).of_source(source.name.clone())).collect(),
+    );
     let Some(record) = &loaded.record else { return engines };
     // A memory of another spec may be of another group.
     let is_its_own = record.status.observed_generation == record.generation;

@@ -12,13 +12,12 @@ use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::model::{Model, PartitionEstimate, TimeLag, rounded_rate};
+use super::names::SourceName;
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
-use super::sources::{SourceName, of_source};
 use super::units::{RecordsPerSecond, Replicas, grouped, short};
 use super::unknown::{Known, Unknown};
-use super::view::NamedMessage;
 
 /// The workload that is scaled, as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
@@ -169,12 +168,6 @@ impl Decision {
     /// Replicas now.
     pub fn current(&self) -> Replicas {
         self.workload.spec
-    }
-
-    /// The reason by its name, and as a sentence that names the source.
-    pub fn named_reason(&self) -> NamedMessage {
-        let NamedMessage { name, message } = NamedMessage::from(&self.reason);
-        NamedMessage { name, message: of_source(self.source.as_deref(), message) }
     }
 
     /// How often the lag is what the rule allows: the time lag in objectives, or the records in thresholds; nothing where the

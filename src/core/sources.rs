@@ -9,23 +9,12 @@ use super::decision::{Decision, Workload};
 use super::engine::Engine;
 use super::memory::UnusableMemory;
 use super::model::TimeLag;
+use super::names::SourceName;
 use super::observation::Observation;
 use super::policy::Policy;
 use super::units::{RecordsPerSecond, Replicas};
 use super::unknown::Unknown;
 use super::view::LagView;
-
-/// The name of one of several sources.
-pub type SourceName = Arc<str>;
-
-/// The sentence with the source that it is about.
-pub fn of_source(source: Option<&str>, sentence: impl Into<String>) -> String {
-    let sentence = sentence.into();
-    match source {
-        Some(name) => format!("Source `{name}`: {sentence}"),
-        None => sentence,
-    }
-}
 
 /// The engines of a workload's sources, in their order. There is at least one.
 #[derive(Clone, Debug)]
@@ -219,9 +208,8 @@ impl TimeLag {
             (Self::Unknown, Self::Unknown) => Self::Unknown,
             (Self::Unknown, Self::Seconds(age) | Self::AtLeast(age))
             | (Self::Seconds(age) | Self::AtLeast(age), Self::Unknown) => Self::AtLeast(age),
-            (Self::AtLeast(one), Self::Seconds(other) | Self::AtLeast(other)) | (Self::Seconds(one), Self::AtLeast(other)) => {
-                Self::AtLeast(one.max(other))
-            }
+            (Self::AtLeast(one), Self::Seconds(other) | Self::AtLeast(other))
+            | (Self::Seconds(one), Self::AtLeast(other)) => Self::AtLeast(one.max(other)),
         })
         .unwrap_or(Self::Unknown)
     }

@@ -16,6 +16,7 @@ use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::{AbandonedTopic, GroupLag, LagOfPartition, PartitionLag};
 use super::model::{Model, PartitionEstimate, TimeLag};
+use super::names::of_source;
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
@@ -310,6 +311,14 @@ impl LagView {
 impl From<&AbandonedTopic> for AbandonedTopicView {
     fn from(AbandonedTopic { topic, lag, complete }: &AbandonedTopic) -> Self {
         Self { topic: topic.to_string(), lag_records: lag.map(|lag| lag.0), complete: *complete }
+    }
+}
+
+impl Decision {
+    /// The reason by its name, and as a sentence that names the source.
+    pub fn named_reason(&self) -> NamedMessage {
+        let NamedMessage { name, message } = NamedMessage::from(&self.reason);
+        NamedMessage { name, message: of_source(self.source.as_deref(), message) }
     }
 }
 

@@ -13,5 +13,7 @@ pub use resource::{
     ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT, crd, crd_yaml,
 };
 pub use status::{difference, write_status};
-pub use validate::{ClusterRef, ConnectRef, InlineCluster, InvalidConsumer, Validated, ValidatedSource, ValidatedSources, validate};
+pub use validate::{
+    ClusterRef, ConnectRef, InlineCluster, InvalidConsumer, Validated, ValidatedSource, ValidatedSources, validate,
+};
 pub use watch::{Change, LoadedConsumer, RESOURCE, Record, watch};

@@ -20,7 +20,7 @@ use crate::config::Configuration;
 use crate::core::{Replicas, format_duration};
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
-use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumer, Validated, validate};
+use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumer, Validated, ValidatedSource, validate};
 use crate::kubernetes::{ApiClient, WorkloadReader};
 
 /// Finds what to observe. One thing that can't be read does not hide the others; an error means that nothing is left.
@@ -46,6 +46,10 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
             if arguments.current.is_none() { cluster::client().await.ok().map(|(client, _)| client) } else { None };
         (consumers, client, broken)
     };
+    let is_wanted = |source: &ValidatedSource| {
+        let is_named = |name: &str| arguments.sources.iter().any(|wanted| wanted == name);
+        arguments.sources.is_empty() || source.name.as_deref().is_some_and(is_named)
+    };
     let workloads = client.as_ref().map(WorkloadReader::new);
     let mut targets = Vec::with_capacity(consumers.len());
     // One for each cluster, so that it has one client.
@@ -59,7 +63,7 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
             (None, None, Some(workloads)) => scale::current(workloads, &consumer.namespace, &consumer.target).await,
             (None, None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
         };
-        for source in consumer.sources.iter() {
+        for source in consumer.sources.iter().filter(|source| is_wanted(source)) {
             let cluster = match clusters.iter().find(|(cluster, _)| *cluster == source.cluster) {
                 Some((_, settings)) => settings.clone(),
                 None => match cluster(&consumer.name, &source.cluster, arguments, &configuration).await {
@@ -86,6 +90,10 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
         }
     }
     is_incomplete |= failures.print_unless_all(targets.is_empty())?;
+    if targets.is_empty() && !arguments.sources.is_empty() {
+        let names = arguments.sources.join("\", \"");
+        return Err(WrongInput(format!("No ScaledConsumer has a source \"{names}\"")).into());
+    }
     Ok(FoundTargets { targets, finder: None, is_incomplete })
 }
 

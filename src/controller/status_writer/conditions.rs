@@ -119,7 +119,9 @@ pub(super) fn checks(
         Some(snapshot) => match &snapshot.decisions {
             Err(TargetError { reason, message }) => vec![
                 check(READY, false, reason, message.clone()),
-                kafka_reachable(snapshot.sources.iter().map(|it| (it.name.as_deref(), it.observation.failure.as_ref()))),
+                kafka_reachable(
+                    snapshot.sources.iter().map(|it| (it.name.as_deref(), it.observation.failure.as_ref())),
+                ),
             ],
             Ok(decisions) => of_decisions(snapshot, decisions, mode, autoscaled, before),
         },
@@ -291,7 +293,8 @@ fn certificate<'a>(
 
 /// True while it applies, False if it did before, `None` if it never did.
 fn finding(name: &'static str, decisions: &Decisions, was: bool) -> Option<ConditionCheck> {
-    let findings = decisions.all().iter().flat_map(|it| it.findings.iter().map(|finding| (it.source.as_deref(), finding)));
+    let findings =
+        decisions.all().iter().flat_map(|it| it.findings.iter().map(|finding| (it.source.as_deref(), finding)));
     let mut found = findings.filter(|(_, finding)| finding.name() == name);
     match found.next() {
         Some((source, first)) => {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::core::{Candidate, Decision, DecisionView, Decisions, LagView, Replicas, TimeLag, TimeLagView};
-use crate::kubernetes::scaledconsumer::{CHANGES_KEPT, Mode, PastChange, ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT};
+use crate::kubernetes::scaledconsumer::{
+    CHANGES_KEPT, Mode, PastChange, ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT,
+};
 use crate::kubernetes::{ObjectEvent, Severity, Time, Timestamp};
 use crate::registry::{ActionResult, Entry, ReplicaChange};
 
@@ -162,8 +164,9 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
     if before.changes != after.changes || (is_changed && !is_first) {
         return Urgency::Change;
     }
-    let are_sources_complete =
-        |status: &ScaledConsumerStatus| status.sources.iter().map(|it| (it.name.clone(), it.lag_complete)).collect::<Vec<_>>();
+    let are_sources_complete = |status: &ScaledConsumerStatus| {
+        status.sources.iter().map(|it| (it.name.clone(), it.lag_complete)).collect::<Vec<_>>()
+    };
     if is_changed
         || are_sources_complete(before) != are_sources_complete(after)
         || before.observed_generation != after.observed_generation
@@ -182,7 +185,9 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
         // It may change at each poll of an active group.
         return Urgency::Numbers(4);
     }
-    let asked = |status: &ScaledConsumerStatus| status.sources.iter().map(|it| (it.desired, it.reason.clone())).collect::<Vec<_>>();
+    let asked = |status: &ScaledConsumerStatus| {
+        status.sources.iter().map(|it| (it.desired, it.reason.clone())).collect::<Vec<_>>()
+    };
     if asked(before) != asked(after) {
         return Urgency::Numbers(2);
     }

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::LONGEST_DURATION_TEXT;
 
-use grammar::IS_CONNECTOR_WITH_WORKERS;
-pub use kafka::{KafkaAuthentication, KafkaSource, SourceSpec};
+use grammar::{IS_CONNECTOR_WITH_WORKERS, LABEL_NAME};
+use kafka::is_default;
+pub use kafka::{KafkaAuthentication, KafkaSource};
 pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT};
 pub use target::{CONNECTOR_API_VERSION, CONNECTOR_KIND, ConnectSpec, LocalSecretRef, ScaleTargetRef};
 
@@ -209,10 +210,10 @@ pub struct ScaledConsumerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kafka: Option<KafkaSource>,
     /// Several consumer groups, or topics with other objectives, that the workload reads: it gets the replicas of the source that needs most. Instead of kafka.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 2, max = 8))]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub sources: Vec<SourceSpec>,
+    pub sources: Option<Vec<SourceSpec>>,
     /// How the number of replicas is computed: timeLag or lagPerReplica. Default: timeLag with an objective of 60s.
     #[serde(default, skip_serializing_if = "is_default")]
     pub policy: ScalingPolicy,
@@ -241,6 +242,45 @@ pub enum Mode {
     Metrics,
     /// Nothing is ever written to the target; status, Events and metrics show what would be.
     DryRun,
+}
+
+/// One of several sources that a workload reads.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
+)]
+pub struct SourceSpec {
+    /// Its name in reasons, status and metrics.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_NAME))]
+    pub name: String,
+    /// The consumer group and its topics.
+    pub kafka: KafkaSource,
+    /// How its number of replicas is computed. Default: policy of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<ScalingPolicy>,
+    /// Members of this consumer group that one replica runs. Default: threadsPerReplica of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub threads_per_replica: Option<i32>,
+    /// Records/s of this source that one replica can read, until it is measured. Default: capacityPerReplica of the spec.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1_000_000_000))]
+    pub capacity_per_replica: Option<f64>,
+}
+
+impl ScaledConsumerSpec {
+    /// The same as if it had only this one of its sources, as spec.kafka. Without such a source it stays as it is.
+    pub fn of_source(&self, name: &str) -> Self {
+        let mut spec = self.clone();
+        let named = |sources: &Vec<SourceSpec>| sources.iter().find(|source| source.name == name).cloned();
+        let Some(source) = self.sources.as_ref().and_then(named) else { return spec };
+        (spec.kafka, spec.sources) = (Some(source.kafka), None);
+        spec.policy = source.policy.unwrap_or(spec.policy);
+        spec.threads_per_replica = source.threads_per_replica.unwrap_or(spec.threads_per_replica);
+        spec.capacity_per_replica = source.capacity_per_replica.or(spec.capacity_per_replica);
+        spec
+    }
 }
 
 /// How the number of replicas is computed.
@@ -486,11 +526,6 @@ fn one() -> i32 {
 
 fn is_one(number: &i32) -> bool {
     *number == one()
-}
-
-/// Such a field is no part of the schema's defaults, so that an object stays as its user wrote it.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 fn utc() -> String {

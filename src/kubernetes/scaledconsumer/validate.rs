@@ -134,7 +134,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::{Bounds, Objective, Pause, RecordsPerSecond, Replicas, Rule};
+    use crate::core::{Bounds, Objective, Pause, Policy, RecordsPerSecond, Replicas, Rule};
     use crate::kubernetes::scaledconsumer::manifest;
     use crate::yaml::Source;
 
@@ -217,6 +217,7 @@ behavior: {} => schedules: [{cron: 0 8 * * *, duration: 25h, minReplicas: 2}] =>
 behavior: {} => schedules: [{cron: 0 8 * * *, duration: 0s, minReplicas: 2}] => spec.schedules[0].duration: is 0
 behavior: {} => schedules: [{cron: 0 8 * * *, minReplicas: 2}] => spec.schedules[0]: missing field `duration`
 topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude: has no meaning with topics
+behavior: {} => sources: [{name: a, kafka: {cluster: main, consumerGroup: g}}] => spec: has both kafka and sources; keep one of them
 "#;
         let rows = ROWS.trim_matches('\n').lines().map(|row| row.split(" => ").collect::<Vec<_>>());
         for row in rows {
@@ -224,6 +225,60 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
             let error = with(line, &instead.replace(";;", "\n")).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
         }
+    }
+
+    #[test]
+    fn each_source_has_its_own_name_its_own_kafka_and_what_differs_of_the_policy() {
+        const KAFKA: &str = "  kafka:\n    cluster: main\n    consumerGroup: orders\n    topics: [orders]\n";
+        let sources = |first: &str, more: &str| {
+            let second = "{name: b, kafka: {cluster: main, consumerGroup: h}, policy: {timeLag: {objective: 5m}}, threadsPerReplica: 4, capacityPerReplica: 7}";
+            with(KAFKA, &format!("  sources: [{{{first}}}, {second}{more}]\n"))
+        };
+        let valid = sources("name: a, kafka: {bootstrapServers: 'a:1', consumerGroup: g}", "").expect("valid");
+        let rule = Rule::LagPerReplica(NonZeroU64::new(1000).expect("not zero"));
+        let common = Policy::new(rule, valid.bounds());
+        let objective = Objective::new(Duration::from_secs(300)).expect("possible");
+        let own = Policy {
+            threads_per_replica: 4.try_into().expect("not zero"),
+            capacity_hint: Some(RecordsPerSecond(7.0)),
+            ..Policy::new(Rule::TimeLag(objective), valid.bounds())
+        };
+        let of = |at: usize| (valid.sources[at].name.as_deref(), valid.sources[at].query.group.as_str());
+        assert_eq!((of(0), of(1)), ((Some("a"), "g"), (Some("b"), "h")));
+        assert_eq!((&valid.sources[0].policy, &valid.sources[1].policy), (&common, &own));
+        let rows = [
+            ("name: b, kafka: {cluster: main, consumerGroup: g}", "", "spec.sources[1].name: \"b\" is given twice"),
+            ("name: A, kafka: {cluster: main, consumerGroup: g}", "", "spec.sources[0].name: "),
+            ("name: a, kafka: {consumerGroup: g}", "", "spec.sources[0].kafka: has neither cluster"),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g, topics: [x, x]}",
+                "",
+                "spec.sources[0].kafka.topics[1]: \"x\" is given twice",
+            ),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g}, policy: {lagPerReplica: 0}",
+                "",
+                "spec.sources[0].policy.lagPerReplica: is 0",
+            ),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g}, capacityPerReplica: -1",
+                "",
+                "spec.sources[0].capacityPerReplica: is -1",
+            ),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g}, threadsPerReplica: 0",
+                "",
+                "spec.sources[0].threadsPerReplica: is 0",
+            ),
+        ];
+        for (first, more, expected) in rows {
+            let error = sources(first, more).expect_err(first);
+            assert!(error.contains(expected), "{first}\n expected {expected}\n got      {error}");
+        }
+        let alone = with(KAFKA, "  sources: [{name: a, kafka: {cluster: main, consumerGroup: g}}]\n").expect_err("one");
+        assert!(alone.contains("spec.sources: has 1 items; it can have 2 to 8"), "{alone}");
+        let none = with(KAFKA, "").expect_err("none");
+        assert!(none.contains("spec: has neither kafka (a consumer group) nor sources"), "{none}");
     }
 
     #[test]

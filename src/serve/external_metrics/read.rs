@@ -99,7 +99,8 @@ impl MetricReader {
             if (self.now)().saturating_sub(source.observation.at) > max_age {
                 // Without the age: the HPA makes an Event of every new text.
                 let limit = max_age.as_secs();
-                let why = format!("its consumer group was last read more than {limit} s ago, which is too old to count");
+                let why =
+                    format!("its consumer group was last read more than {limit} s ago, which is too old to count");
                 return Err(of_source(source.name.as_deref(), why));
             }
         }

@@ -10,7 +10,8 @@ use crate::registry::Rescales;
 
 const CONSUMER: &[&str] = &["namespace", "name"];
 const EACH_SOURCE: &[&str] = &["namespace", "name", SOURCE];
-const INFO: &[&str] = &["namespace", "name", SOURCE, "group", "topics", "target_kind", "target_name", "mode", "cluster"];
+const INFO: &[&str] =
+    &["namespace", "name", SOURCE, "group", "topics", "target_kind", "target_name", "mode", "cluster"];
 /// Longest list of topics in a label, in bytes: two of Kafka's longest names.
 const LONGEST_TOPICS: usize = 500;
 
@@ -33,7 +34,8 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             let ([namespace, name, source_name], topics) = (row.labels(), topics(source));
             let (group, target, cluster) = (&source.query.group, &spec.target, source.cluster.to_string());
             let mode = mode_name(spec.mode);
-            family.add(&[namespace, name, source_name, group, &topics, &target.kind, &target.name, mode, &cluster], 1.0);
+            family
+                .add(&[namespace, name, source_name, group, &topics, &target.kind, &target.name, mode, &cluster], 1.0);
         },
     ),
     RowFamily::new(
@@ -113,7 +115,12 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         },
     ),
     RowFamily::of_source(
-        gauge("paceline_lag_max_records", EACH_SOURCE, "Records not yet read, of the partition that has most.", NOT_EXACT),
+        gauge(
+            "paceline_lag_max_records",
+            EACH_SOURCE,
+            "Records not yet read, of the partition that has most.",
+            NOT_EXACT,
+        ),
         |family, row| {
             let partitions = exact(row).map(|lag| lag.by_partition.iter().filter_map(|it| it.lag.lag()));
             family.add_known(&row.labels(), partitions.and_then(Iterator::max).map(|lag| lag.0 as f64));

@@ -10,9 +10,11 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::access::{AccessError, Viewer};
-use super::layout::{Fragment, UNKNOWN, chip, count, date, document, duration, not_found, rate, records, text_table, time};
+use super::layout::{
+    Fragment, UNKNOWN, chip, count, date, document, duration, not_found, rate, records, text_table, time,
+};
 use super::overview::{path, replicas};
-use super::part::Part;
+use super::part::PagePart;
 use super::partitions::{members, partitions};
 use super::reasons::reasons;
 use super::sources::PageSources;
@@ -57,7 +59,7 @@ pub(super) fn fragments(sources: &PageSources, entry: &Entry, span: &SpanQuery) 
         "timeline",
         html! { section #timeline aria-label="Timeline" { (timeline(&view, span)) (changes(&view)) } },
     ));
-    let parts = Part::of_all(entry, &view, explanation.as_ref());
+    let parts = PagePart::of_all(entry, &view, explanation.as_ref());
     fragments.push(html("what-if", what_if(&parts)));
     fragments.push(html("partitions", partitions(&parts)));
     fragments.push(html("members", members(&parts)));
@@ -212,8 +214,8 @@ fn prediction<'a>(view: &'a ConsumerView, change: &ChangeView) -> Option<&'a Pre
 }
 
 /// The replica counts considered, of each source.
-fn what_if(parts: &[Part<'_>]) -> Markup {
-    let class = |part: &Part<'_>, row: usize| match part.decision?.candidates.get(row)?.verdict {
+fn what_if(parts: &[PagePart<'_>]) -> Markup {
+    let class = |part: &PagePart<'_>, row: usize| match part.decision?.candidates.get(row)?.verdict {
         CandidateVerdict::Chosen => Some("chosen"),
         CandidateVerdict::Wanted => Some("wanted"),
         CandidateVerdict::MissesObjective
@@ -268,7 +270,7 @@ fn conditions(view: &ConsumerView) -> Markup {
 }
 
 /// What was estimated from all observations so far.
-fn learned(parts: &[Part<'_>]) -> Markup {
+fn learned(parts: &[PagePart<'_>]) -> Markup {
     html! {
         section #learned aria-label="What was learned" {
             h2 { "What was learned" }

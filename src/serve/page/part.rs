@@ -10,7 +10,7 @@ use crate::core::{DecisionView, Decisions, Explanation, Finding, explain};
 use crate::registry::Entry;
 
 /// One source.
-pub(super) struct Part<'v> {
+pub(super) struct PagePart<'v> {
     name: Option<&'v str>,
     pub(super) decision: Option<&'v DecisionView>,
     pub(super) explanation: Option<Cow<'v, Explanation>>,
@@ -18,7 +18,7 @@ pub(super) struct Part<'v> {
     pub(super) findings: &'v [Finding],
 }
 
-impl<'v> Part<'v> {
+impl<'v> PagePart<'v> {
     /// All of them; `explanation`: of the decision that is acted on.
     pub(super) fn of_all(entry: &'v Entry, view: &'v ConsumerView, explanation: Option<&'v Explanation>) -> Vec<Self> {
         let decisions = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decisions());

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::charts::{Bar, bars};
 use super::layout::{UNKNOWN, records, text_table};
-use super::part::Part;
+use super::part::PagePart;
 use super::view::{HeldPartition, MemberView};
 use crate::core::{Finding, PartitionView, TextTable, grouped, printable};
 
@@ -47,7 +47,7 @@ fn found(findings: &[Finding]) -> BTreeMap<String, &'static str> {
 }
 
 /// The partitions of one ScaledConsumer, of each source.
-pub(super) fn partitions(parts: &[Part<'_>]) -> Markup {
+pub(super) fn partitions(parts: &[PagePart<'_>]) -> Markup {
     html! {
         section #partitions aria-label="Partitions" {
             h2 { "Partitions" }
@@ -57,7 +57,7 @@ pub(super) fn partitions(parts: &[Part<'_>]) -> Markup {
 }
 
 /// As bars, and the worst of them as a table.
-fn partitions_of(part: &Part<'_>) -> Markup {
+fn partitions_of(part: &PagePart<'_>) -> Markup {
     let all = part.decision.and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
     let found = found(part.findings);
     let holders = holders(part);
@@ -113,7 +113,7 @@ fn partitions_of(part: &Part<'_>) -> Markup {
 /// Who holds each partition, by topic and number. A member is called by its number in the table of the members.
 type Holders<'v> = BTreeMap<(&'v str, i32), String>;
 
-fn holders<'v>(part: &Part<'v>) -> Holders<'v> {
+fn holders<'v>(part: &PagePart<'v>) -> Holders<'v> {
     let members = part.members.into_iter().flatten().enumerate();
     let held = members.flat_map(|(i, member)| {
         let called = format!("{}: {}", i + 1, name(member));
@@ -150,7 +150,7 @@ fn with_holders(table: &TextTable, holders: &Holders<'_>, are_members_known: boo
 type Lags<'v> = BTreeMap<(&'v str, i32), (Option<u64>, bool)>;
 
 /// The members of the groups, with the partitions and the lag of each.
-pub(super) fn members(parts: &[Part<'_>]) -> Markup {
+pub(super) fn members(parts: &[PagePart<'_>]) -> Markup {
     html! {
         section #members aria-label="Members" {
             h2 { "Members" }
@@ -159,7 +159,7 @@ pub(super) fn members(parts: &[Part<'_>]) -> Markup {
     }
 }
 
-fn members_of(part: &Part<'_>) -> Markup {
+fn members_of(part: &PagePart<'_>) -> Markup {
     let all = part.decision.and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
     let lags: Lags<'_> =
         all.iter().map(|it| ((it.topic.as_str(), it.partition), (it.lag_records, it.is_lower_bound))).collect();

@@ -3,34 +3,9 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::{ADDRESSES, GROUP, IS_PATTERN, LABEL_NAME, PARTITIONS, TOPIC};
-use super::{LocalSecretRef, ScalingPolicy, is_default};
+use super::grammar::{ADDRESSES, GROUP, IS_PATTERN, PARTITIONS, TOPIC};
+use super::target::LocalSecretRef;
 use crate::core::{IsolationLevel, OffsetReset};
-
-/// One of several sources that a workload reads.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
-)]
-pub struct SourceSpec {
-    /// Its name in reasons, status and metrics.
-    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_NAME))]
-    pub name: String,
-    /// The consumer group and its topics.
-    pub kafka: KafkaSource,
-    /// How its number of replicas is computed. Default: policy of the spec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub policy: Option<ScalingPolicy>,
-    /// Members of this consumer group that one replica runs. Default: threadsPerReplica of the spec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000))]
-    pub threads_per_replica: Option<i32>,
-    /// Records/s of this source that one replica can read, until it is measured. Default: capacityPerReplica of the spec.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(max = 1_000_000_000))]
-    pub capacity_per_replica: Option<f64>,
-}
 
 /// The consumer group and its topics.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -103,4 +78,9 @@ pub struct KafkaAuthentication {
     /// The CA of the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public CAs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<LocalSecretRef>,
+}
+
+/// Such a field is no part of the schema's defaults, so that an object stays as its user wrote it.
+pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

@@ -12,8 +12,8 @@ use crate::core::{
     ScalingStep, Schedule, Select, StepSize,
 };
 use crate::kubernetes::scaledconsumer::resource::{
-    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScaledConsumerSpec, ScalingPolicy, ScheduleSpec,
-    SelectPolicy, SourceSpec, StepKind, StepPolicy, TimeLagPolicy,
+    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScaledConsumerSpec, ScalingPolicy,
+    ScheduleSpec, SelectPolicy, SourceSpec, StepKind, StepPolicy, TimeLagPolicy,
 };
 
 pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
@@ -91,7 +91,8 @@ fn rule(path: &str, policy: &ScalingPolicy, problems: &mut Problems) -> Option<R
         (None, Some(lag)) => {
             let threshold = u64::try_from(lag).ok().and_then(NonZeroU64::new);
             if threshold.is_none() {
-                problems.add(&format!("{path}.policy.lagPerReplica"), format!("is {lag}; it must be at least 1 record"));
+                problems
+                    .add(&format!("{path}.policy.lagPerReplica"), format!("is {lag}; it must be at least 1 record"));
             }
             threshold.map(Rule::LagPerReplica)
         }

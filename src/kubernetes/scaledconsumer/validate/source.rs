@@ -9,7 +9,7 @@ use crate::core;
 use crate::core::{GroupQuery, Pattern, Policy, SourceName, TopicSelection, addresses};
 use crate::kubernetes::Key;
 use crate::kubernetes::scaledconsumer::resource::{
-    KafkaAuthentication, KafkaSource, LocalSecretRef, ScaledConsumer,
+    KafkaAuthentication, KafkaSource, LocalSecretRef, ScaledConsumer, SourceSpec,
 };
 
 /// The fewest and the most sources that spec.sources can have. One is what spec.kafka is for, and each has series, an engine
@@ -112,26 +112,30 @@ impl KafkaAt<'_> {
 
 pub(super) fn sources(object: &ScaledConsumer, namespace: &str, problems: &mut Problems) -> Option<ValidatedSources> {
     let (spec, policy) = (&object.spec, policy::policy(object, problems));
-    match (&spec.kafka, &spec.sources[..]) {
-        (Some(kafka), []) => {
+    match (&spec.kafka, &spec.sources) {
+        (Some(kafka), None) => {
             let kafka = KafkaAt { path: "spec.kafka".to_owned(), kafka };
             Some(ValidatedSources(vec![source(None, &kafka, policy, namespace, problems)?]))
         }
-        (None, sources @ [_, ..]) => {
+        (None, Some(sources)) => {
             if !SOURCES.contains(&sources.len()) {
                 let (count, least, most) = (sources.len(), SOURCES.start(), SOURCES.end());
-                problems.add("spec.sources", format!("has {count} items; it can have {least} to {most}, and one alone is spec.kafka"));
+                problems.add(
+                    "spec.sources",
+                    format!("has {count} items; it can have {least} to {most}, and one alone is spec.kafka"),
+                );
             }
             let all: Vec<_> =
-                (0..sources.len()).map(|i| named(i, object, policy.as_ref(), namespace, problems)).collect();
+                (0..sources.len()).map(|i| named(i, sources, object, policy.as_ref(), namespace, problems)).collect();
             Some(ValidatedSources(all.into_iter().collect::<Option<_>>()?))
         }
-        (Some(_), [_, ..]) => {
+        (Some(_), Some(_)) => {
             problems.add("spec", "has both kafka and sources; keep one of them");
             None
         }
-        (None, []) => {
-            problems.add("spec", "has neither kafka (a consumer group) nor sources (several of them); give one of them");
+        (None, None) => {
+            problems
+                .add("spec", "has neither kafka (a consumer group) nor sources (several of them); give one of them");
             None
         }
     }
@@ -140,16 +144,20 @@ pub(super) fn sources(object: &ScaledConsumer, namespace: &str, problems: &mut P
 /// The source at this place of several.
 fn named(
     i: usize,
+    all: &[SourceSpec],
     object: &ScaledConsumer,
     policy: Option<&Policy>,
     namespace: &str,
     problems: &mut Problems,
 ) -> Option<ValidatedSource> {
-    let (path, all) = (format!("spec.sources[{i}]"), &object.spec.sources);
-    let (spec, field) = (&all[i], format!("{path}.name"));
+    let (spec, path) = (&all[i], format!("spec.sources[{i}]"));
+    let field = format!("{path}.name");
     problems.check(&field, core::check_label_name(&spec.name));
     if all[..i].iter().any(|other| other.name == spec.name) {
-        problems.add(&field, format!("\"{}\" is given twice; each source has a name of its own", core::printable(&spec.name)));
+        problems.add(
+            &field,
+            format!("\"{}\" is given twice; each source has a name of its own", core::printable(&spec.name)),
+        );
     }
     let policy = policy::of_source(&path, spec, &object.spec, policy, problems);
     let kafka = KafkaAt { path: format!("{path}.kafka"), kafka: &spec.kafka };
