@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::validate;
-use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, Snapshot};
+use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, Snapshot, SourceSnapshot};
 use paceline::serve::metrics::{ClusterPolls, ConditionState, ControllerState, MetricSources, Metrics};
 use paceline::serve::web::{self, Health, HealthCheck};
 use serde_json::json;
@@ -148,12 +148,15 @@ fn snapshot(engine: &mut Engine, step: i64) -> Snapshot {
     let workload = Workload { ready: Some(Replicas(6)), actual: Some(Replicas(6)), ..Workload::of(6) };
     let decision = engine.observe(&observation, workload);
     Snapshot {
-        observation: Arc::new(observation),
-        decision: Ok(Arc::new(decision)),
+        sources: vec![SourceSnapshot {
+            name: None,
+            observation: Arc::new(observation),
+            certificate: None,
+            poll_interval: Duration::from_secs(10),
+        }],
+        decisions: Ok(decision.into()),
         action: ActionResult::NothingToDo,
         competitor: None,
-        certificate: None,
-        poll_interval: Duration::from_secs(10),
     }
 }
 

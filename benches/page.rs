@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::validate;
-use paceline::registry::{ActionResult, ConsumerSource, Registry, Snapshot};
+use paceline::registry::{ActionResult, ConsumerSource, Registry, Snapshot, SourceSnapshot};
 use paceline::serve::page::{self, ControllerRole, PageAccess, PageSources};
 use serde_json::json;
 use story::lags;
@@ -90,18 +90,21 @@ fn registry() -> Registry {
         });
         let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
         let entry = writer.apply(&ConsumerSource { key, created: None, record: None }, spec.clone());
-        let mut engine = Engine::new(spec.policy);
+        let mut engine = Engine::new(spec.sources.first().policy.clone());
         let lag = if number % 10 == 0 { 1_000 } else { number as u64 % 400 };
         let group = lags(&[lag; PARTITIONS]).described(GroupState::Stable, 6);
-        let decision = Arc::new(engine.observe(&group.observe(BEGIN), Workload::of(6)));
+        let decision = Decisions::from(engine.observe(&group.observe(BEGIN), Workload::of(6)));
         for point in 1..=POINTS {
             let snapshot = Snapshot {
-                observation: Arc::new(group.observe(BEGIN + point * POLL)),
-                decision: Ok(Arc::clone(&decision)),
+                sources: vec![SourceSnapshot {
+                    name: None,
+                    observation: Arc::new(group.observe(BEGIN + point * POLL)),
+                    certificate: None,
+                    poll_interval: Duration::from_secs(POLL),
+                }],
+                decisions: Ok(decision.clone()),
                 action: ActionResult::NothingToDo,
                 competitor: None,
-                certificate: None,
-                poll_interval: Duration::from_secs(POLL),
             };
             entry.update(|entry| entry.record(snapshot, true));
         }

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::{Empty, debug};
 use tracing::{Instrument, Span, debug, info, info_span};
 
-use crate::core::{CapacitySource, Decision, Engine, Observation, Policy, Replicas, TimeLag, Workload};
+use crate::core::{CapacitySource, Decisions, Engines, Observation, Policy, Replicas, TimeLag, Workload};
 use crate::kubernetes::Competitor;
 use crate::kubernetes::scaledconsumer::pack_memory;
-use crate::registry::{ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, TargetError};
+use crate::registry::{
+    ActionResult, CertificateWarning, EntryWriter, ReplicaChange, Snapshot, SourceSnapshot, TargetError,
+};
 
 /// Attempts per observation when another client changes the workload in between. The next poll tries again.
 const ATTEMPTS: u32 = 3;
@@ -23,11 +25,11 @@ pub trait Actuator: Send {
     /// Reads the current workload.
     fn read(&mut self) -> impl Future<Output = Result<Workload, TargetError>> + Send;
 
-    /// Carries out a decision, or reports why it is not carried out.
-    fn act(&mut self, decision: &Decision) -> impl Future<Output = Acted> + Send;
+    /// Carries out the decision that is chosen, or reports why it is not carried out.
+    fn act(&mut self, decisions: &Decisions) -> impl Future<Output = Acted> + Send;
 
-    /// The cluster that the observations come from, as it is now.
-    fn cluster(&self) -> ClusterContext;
+    /// The clusters that the observations come from, one for each source, as they are now.
+    fn clusters(&self) -> Vec<ClusterContext>;
 
     /// Returns when the workload should be looked at before the next observation. Must be cancel-safe.
     fn changed(&mut self) -> impl Future<Output = ()> + Send {
@@ -58,38 +60,38 @@ pub enum Acted {
     Retry,
 }
 
-/// Decides on every observation and on every new policy, until `stop` or until the channel of observations is closed.
-/// Waits for the action under way; the caller bounds how long that may take.
+/// Decides on every observation and on every new policy, until `stop` or until a channel of observations is closed. It begins
+/// when each source was polled once. Waits for the action under way; the caller bounds how long that may take.
 ///
-/// The engine keeps its history across policies. For another group, other topics or another cluster, stop this loop and
-/// start a new one.
+/// There are as many channels and policies as engines. These keep their history across policies. For another group, other
+/// topics or another cluster, stop this loop and start a new one.
 pub async fn run<A: Actuator>(
-    engine: Engine,
-    mut observations: watch::Receiver<Option<Arc<Observation>>>,
-    mut policies: watch::Receiver<Policy>,
+    engines: Engines,
+    mut observations: Vec<watch::Receiver<Option<Arc<Observation>>>>,
+    mut policies: watch::Receiver<Vec<Policy>>,
     actuator: A,
     entry: EntryWriter,
     stop: CancellationToken,
 ) {
     let lines = LineLimit { begun: Instant::now(), lines: 0, omitted: 0 };
     let mut state =
-        ControlLoop { engine, actuator, entry, last_recorded: None, last_told: None, capacity: None, lines };
-    state.engine.set_policy(policies.borrow_and_update().clone());
-    let mut seen = observations.borrow_and_update().clone();
+        ControlLoop { engines, actuator, entry, last_recorded: None, last_told: None, capacity: Vec::new(), lines };
+    state.engines.set_policies(&policies.borrow_and_update());
+    let mut seen = latest(&mut observations);
     loop {
         if let Some(seen) = &seen {
             let span = state.span();
-            state.reconcile(seen).instrument(span).await;
+            state.reconcile(seen.clone()).instrument(span).await;
         }
         tokio::select! {
             biased;
             () = stop.cancelled() => break,
-            Ok(()) = policies.changed() => state.engine.set_policy(policies.borrow_and_update().clone()),
-            changed = observations.changed() => {
-                if changed.is_err() {
+            Ok(()) = policies.changed() => state.engines.set_policies(&policies.borrow_and_update()),
+            is_open = changed(&mut observations) => {
+                if !is_open {
                     break;
                 }
-                seen = observations.borrow_and_update().clone();
+                seen = latest(&mut observations);
             }
             () = state.actuator.changed() => {}
         }
@@ -97,16 +99,29 @@ pub async fn run<A: Actuator>(
     state.save_memory();
 }
 
+/// The last observation of each source; nothing as long as one was not polled.
+fn latest(observations: &mut [watch::Receiver<Option<Arc<Observation>>>]) -> Option<Vec<Arc<Observation>>> {
+    // Each is marked as seen, also where an earlier one is missing.
+    let latest: Vec<_> = observations.iter_mut().map(|source| source.borrow_and_update().clone()).collect();
+    latest.into_iter().collect()
+}
+
+/// Returns when a source has a new observation: whether all channels are open. Cancel-safe.
+async fn changed(observations: &mut [watch::Receiver<Option<Arc<Observation>>>]) -> bool {
+    let changes = observations.iter_mut().map(|source| Box::pin(source.changed()));
+    futures::future::select_all(changes).await.0.is_ok()
+}
+
 struct ControlLoop<A> {
-    engine: Engine,
+    engines: Engines,
     actuator: A,
     entry: EntryWriter,
     /// The time of the observation that was recorded last.
     last_recorded: Option<Duration>,
     /// The last change that was told and not written. In a dry run it is decided again at every poll.
     last_told: Option<(Replicas, Replicas)>,
-    /// The source of the capacity at the last decision.
-    capacity: Option<CapacitySource>,
+    /// Where the capacity of each source came from at the last decision.
+    capacity: Vec<CapacitySource>,
     lines: LineLimit,
 }
 
@@ -144,30 +159,31 @@ impl<A: Actuator> ControlLoop<A> {
         info_span!("reconcile", namespace, name, reason = Empty, action = Empty)
     }
 
-    /// Reads, decides and acts for one observation. Repeats that if the workload changes in between.
-    async fn reconcile(&mut self, seen: &Arc<Observation>) {
+    /// Reads, decides and acts for the last observations. Repeats that if the workload changes in between.
+    async fn reconcile(&mut self, seen: Vec<Arc<Observation>>) {
+        let seen = &self.engines.current(&seen)[..];
         for _ in 0..ATTEMPTS {
             let workload = match self.actuator.read().await {
                 Ok(workload) => workload,
                 Err(error) => {
-                    // The observation counts later, even if nothing can be decided now.
-                    self.engine.remember(seen);
+                    // The observations count later, even if nothing can be decided now.
+                    self.engines.remember(seen);
                     return self.record(seen, Err(error), ActionResult::NothingToDo, None);
                 }
             };
-            let decision = info_span!("decide").in_scope(|| Arc::new(self.engine.observe(seen, workload)));
-            if decision.is_change() {
+            let decisions = info_span!("decide").in_scope(|| self.engines.observe(seen, workload));
+            if decisions.is_change() {
                 // A write may take seconds; readers see the decision meanwhile.
                 let competitor = self.entry.entry().snapshot.as_ref().and_then(|last| last.competitor.clone());
-                self.record(seen, Ok(Arc::clone(&decision)), ActionResult::Pending, competitor);
+                self.record(seen, Ok(decisions.clone()), ActionResult::Pending, competitor);
             }
-            let write = if decision.is_change() {
-                info_span!("write", current = decision.current().0, desired = decision.desired.0)
+            let write = if decisions.is_change() {
+                info_span!("write", current = decisions.current().0, desired = decisions.desired().0)
             } else {
                 Span::none()
             };
-            match self.actuator.act(&decision).instrument(write).await {
-                Acted::Done { action, competitor } => return self.finish(seen, decision, action, competitor),
+            match self.actuator.act(&decisions).instrument(write).await {
+                Acted::Done { action, competitor } => return self.finish(seen, decisions, action, competitor),
                 Acted::Retry => self.entry.update(|entry| entry.count_write("conflict")),
             }
         }
@@ -175,12 +191,12 @@ impl<A: Actuator> ControlLoop<A> {
 
     fn finish(
         &mut self,
-        seen: &Arc<Observation>,
-        decision: Arc<Decision>,
+        seen: &[Arc<Observation>],
+        decisions: Decisions,
         action: ActionResult,
         competitor: Option<Competitor>,
     ) {
-        let is_told = self.tells(&decision, &action);
+        let is_told = self.tells(&decisions, &action);
         let (write, is_change) = match &action {
             ActionResult::Written => (Some("done"), true),
             ActionResult::Failed(_) => (Some("failed"), false),
@@ -193,24 +209,25 @@ impl<A: Actuator> ControlLoop<A> {
             | ActionResult::Postponed(_) => (None, false),
         };
         let is_written = action == ActionResult::Written;
-        Span::current().record("reason", decision.reason.name()).record("action", debug(&action));
-        self.log(&decision, &action, is_change);
+        Span::current().record("reason", decisions.chosen().reason.name()).record("action", debug(&action));
+        self.log(&decisions, &action, is_change);
         if is_change || write.is_some() {
             self.entry.update(|entry| {
                 if is_change {
-                    entry.add_change(ReplicaChange::of(&decision));
+                    entry.add_change(ReplicaChange::of(&decisions));
                 }
                 if is_written {
-                    entry.count_rescale(&decision);
+                    entry.count_rescale(&decisions);
                 }
                 if let Some(result) = write {
                     entry.count_write(result);
                 }
             });
         }
-        let capacity = Some(decision.model.capacity.source);
-        let is_capacity_new = std::mem::replace(&mut self.capacity, capacity) != capacity;
-        self.record(seen, Ok(decision), action, competitor);
+        let capacity: Vec<_> = decisions.all().iter().map(|decision| decision.model.capacity.source).collect();
+        let is_capacity_new = self.capacity != capacity;
+        self.capacity = capacity;
+        self.record(seen, Ok(decisions), action, competitor);
         if is_written || is_capacity_new {
             self.save_memory();
         }
@@ -218,34 +235,36 @@ impl<A: Actuator> ControlLoop<A> {
 
     /// A line for each change, and one for each decision where somebody looks closely. What is unknown is absent, and a
     /// lower bound has a name of its own.
-    fn log(&mut self, decision: &Decision, action: &ActionResult, is_change: bool) {
+    fn log(&mut self, decisions: &Decisions, action: &ActionResult, is_change: bool) {
         let entry = self.entry.entry();
         let (namespace, name) = (entry.key.namespace.as_str(), entry.key.name.as_str());
-        let known = decision.lag.is_anything_known().then_some(decision.lag.total.0);
-        let (lag, lag_at_least) = if decision.lag.complete { (known, None) } else { (None, known) };
-        let (time_lag, time_lag_at_least) = match decision.model.time_lag {
+        let (decision, lag) = (decisions.chosen(), decisions.lag());
+        let (lag, lag_at_least) = if lag.complete { (lag.total_records, None) } else { (None, lag.total_records) };
+        let (time_lag, time_lag_at_least) = match decisions.time_lag() {
             TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => (None, None),
             TimeLag::Seconds(age) => (Some(tenths(age.as_secs_f64())), None),
             TimeLag::AtLeast(age) => (None, Some(tenths(age.as_secs_f64()))),
         };
-        let arrival = decision.model.arrival_rate.map(|rate| tenths(rate.0));
+        let arrival = decisions.arrival_rate().map(|rate| tenths(rate.0));
+        let source = decision.source.as_deref();
         let (current, desired, reason) = (decision.current().0, decision.desired.0, decision.reason.name());
         let line = if is_change { self.lines.allow(Instant::now()) } else { None };
         let omitted = line.filter(|omitted| *omitted > 0);
         macro_rules! log {
             ($level:ident, $($more:tt)*) => {
                 $level!(
-                    namespace, name, lag, lag_at_least, time_lag, time_lag_at_least, arrival, current, desired, reason,
+                    namespace, name, source, lag, lag_at_least, time_lag, time_lag_at_least, arrival, current, desired,
+                    reason,
                     $($more)*
                 )
             };
         }
         if line.is_some() && *action == ActionResult::Written {
-            log!(info, why = ReplicaChange::of(decision).message, omitted, "Scaled the target.");
+            log!(info, why = ReplicaChange::of(decisions).message, omitted, "Scaled the target.");
         } else if line.is_some() {
             log!(
                 info,
-                why = ReplicaChange::of(decision).message,
+                why = ReplicaChange::of(decisions).message,
                 omitted,
                 "Other replicas are desired; the mode does not write them."
             );
@@ -255,12 +274,13 @@ impl<A: Actuator> ControlLoop<A> {
 
     /// Whether a change that the mode does not write is told now: once, even if incomplete data suspends it for a while. What
     /// was decided before this controller led, or before it knew all other scalers, was told to nobody.
-    fn tells(&mut self, decision: &Decision, action: &ActionResult) -> bool {
-        if decision.is_change() {
-            let change = Some((decision.current(), decision.desired));
+    fn tells(&mut self, decisions: &Decisions, action: &ActionResult) -> bool {
+        if decisions.is_change() {
+            let change = Some((decisions.current(), decisions.desired()));
             return *action == ActionResult::NotWritten && std::mem::replace(&mut self.last_told, change) != change;
         }
-        if decision.lag.complete || self.last_told.is_some_and(|(from, _)| from != decision.current()) {
+        let is_complete = decisions.all().iter().all(|decision| decision.lag.complete);
+        if is_complete || self.last_told.is_some_and(|(from, _)| from != decisions.current()) {
             self.last_told = None;
         }
         false
@@ -268,20 +288,26 @@ impl<A: Actuator> ControlLoop<A> {
 
     fn record(
         &mut self,
-        seen: &Arc<Observation>,
-        decision: Result<Arc<Decision>, TargetError>,
+        seen: &[Arc<Observation>],
+        decisions: Result<Decisions, TargetError>,
         action: ActionResult,
         competitor: Option<Competitor>,
     ) {
-        let ClusterContext { poll_interval, certificate } = self.actuator.cluster();
-        let observation = Arc::clone(seen);
-        let is_new = decision.is_ok() && self.last_recorded.replace(seen.at) != Some(seen.at);
-        let snapshot = Snapshot { observation, decision, action, competitor, certificate, poll_interval };
+        let sources = self.engines.names().zip(seen).zip(self.actuator.clusters());
+        let sources = sources.map(|((name, seen), ClusterContext { poll_interval, certificate })| SourceSnapshot {
+            name: name.cloned(),
+            observation: Arc::clone(seen),
+            certificate,
+            poll_interval,
+        });
+        let snapshot = Snapshot { sources: sources.collect(), decisions, action, competitor };
+        let at = snapshot.observed_at();
+        let is_new = snapshot.decisions.is_ok() && self.last_recorded.replace(at) != Some(at);
         self.entry.update(|entry| entry.record(snapshot, is_new));
     }
 
     fn save_memory(&self) {
-        let memory: Arc<str> = pack_memory(&self.engine.save()).into();
+        let memory: Arc<str> = pack_memory(&self.engines.save()).into();
         self.entry.update(|entry| entry.memory = Some(memory));
     }
 }

@@ -37,6 +37,7 @@ mod rule_result;
 mod schedule;
 mod situation;
 mod sizing;
+mod sources;
 mod state;
 mod streams;
 mod units;
@@ -59,8 +60,8 @@ pub use membership::member_count_differs;
 pub use memory::UnusableMemory;
 pub use model::{Capacity, CapacitySource, Model, PartitionEstimate, TimeLag};
 pub use names::{
-    check_cluster_name, check_connector_name, check_group, check_label_key, check_label_name, check_label_value,
-    check_object_name, check_topic,
+    SourceName, check_cluster_name, check_connector_name, check_group, check_label_key, check_label_name,
+    check_label_value, check_object_name, check_topic, of_source,
 };
 pub use observation::*;
 pub use pattern::{MAX_PATTERN, MAX_PROGRAM, Matcher, Pattern, PatternError};
@@ -71,6 +72,7 @@ pub use reason::*;
 pub use rule_result::*;
 pub use schedule::{InvalidSchedule, Schedule};
 pub use sizing::{Sizing, WorkUnit};
+pub use sources::{Decisions, Engines};
 pub use units::*;
 pub use unknown::*;
 pub use view::*;

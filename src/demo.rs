@@ -29,7 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::control_loop::{self, Acted, Actuator, ClusterContext};
-use crate::core::{Decision, Engine, Policy, Replicas, Workload, duration_argument, max_observation_gap};
+use crate::core::{Decisions, Engine, Engines, Policy, Replicas, Workload, duration_argument, max_observation_gap};
 use crate::kafka::{ClusterSettings, Poller};
 use crate::kubernetes::scaledconsumer::Validated;
 use crate::registry::{ActionResult, ConsumerSource, Registry, TargetError};
@@ -122,10 +122,11 @@ async fn run_loop(
     let max_observation_gap = max_observation_gap(scenario.polls.interval, settings.deadline * SPEED);
     let shutdown = CancellationToken::new();
     let poller = Poller::start(settings, clock::now, &shutdown).context("Can't poll the embedded broker")?;
-    let observations = poller.subscribe(spec.query.clone());
-    let policy = Policy { max_observation_gap, ..spec.policy.clone() };
-    let (_policy, policies) = watch::channel(policy.clone());
-    let engine = Engine::new(policy);
+    let source = spec.sources.first();
+    let observations = vec![poller.subscribe(source.query.clone())];
+    let policy = Policy { max_observation_gap, ..source.policy.clone() };
+    let (_policy, policies) = watch::channel(vec![policy.clone()]);
+    let engines = Engines::new(vec![Engine::new(policy)]);
     let (registry, reader) = Registry::new();
     let sources = PageSources {
         registry: reader,
@@ -157,7 +158,7 @@ async fn run_loop(
     };
     // The control loop ends at its next wait. An action is never interrupted, because it does not wait here.
     tokio::select! {
-        () = control_loop::run(engine, observations, policies, local, entry, shutdown.clone()) => {}
+        () = control_loop::run(engines, observations, policies, local, entry, shutdown.clone()) => {}
         () = show => {}
         () = over(*span) => {}
         () = end => {}
@@ -196,7 +197,7 @@ fn program(parameters: &DemoSettings, servers: &str) -> Program {
     let mut arguments = vec!["worker".to_owned(), "--with-parent".to_owned()];
     let mut add = |name: &str, value: String| arguments.extend([name.to_owned(), value]);
     add("--bootstrap-servers", servers.to_owned());
-    add("--group", spec.query.group.clone());
+    add("--group", spec.sources.first().query.group.clone());
     add("--capacity", (scenario.members.capacity * f64::from(SPEED)).to_string());
     add("--commit-interval", duration_argument(clock::on_machine(scenario.members.commit_interval)));
     // The embedded broker wants one every 3 s, which are 18 s on the demo's clock, and each step of a rebalance waits for one.
@@ -228,7 +229,8 @@ impl Actuator for LocalWorkers<'_> {
         Ok(self.replicas.workload())
     }
 
-    async fn act(&mut self, decision: &Decision) -> Acted {
+    async fn act(&mut self, decisions: &Decisions) -> Acted {
+        let decision = decisions.chosen();
         lock(&self.comparison).decided(decision.at.saturating_sub(self.start).as_secs_f64(), decision);
         // Called without a change as well: it replaces a worker that has ended.
         let action = match self.replicas.scale(decision.desired) {
@@ -242,7 +244,7 @@ impl Actuator for LocalWorkers<'_> {
         Acted::Done { action, competitor: None }
     }
 
-    fn cluster(&self) -> ClusterContext {
-        ClusterContext { poll_interval: self.poll_interval, certificate: None }
+    fn clusters(&self) -> Vec<ClusterContext> {
+        vec![ClusterContext { poll_interval: self.poll_interval, certificate: None }]
     }
 }

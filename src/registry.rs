@@ -16,11 +16,11 @@ use arc_swap::ArcSwap;
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::watch;
 
-use crate::core::{Decision, NamedMessage, Replicas};
+use crate::core::{Decisions, NamedMessage, Replicas};
 use crate::kubernetes::scaledconsumer::{Record, Validated};
 use crate::kubernetes::{Key, TargetRef, Timestamp, WatchStates, WorkloadKey};
 pub use history::{History, Point};
-pub use snapshot::{ActionResult, CertificateWarning, Snapshot, TargetError};
+pub use snapshot::{ActionResult, CertificateWarning, Snapshot, SourceSnapshot, TargetError};
 
 /// Changes kept per ScaledConsumer: an hour of one every three minutes.
 const CHANGES_KEPT: usize = 20;
@@ -97,10 +97,10 @@ pub struct ReplicaChange {
 }
 
 impl ReplicaChange {
-    /// The change of a decision.
-    pub fn of(decision: &Decision) -> Self {
-        let NamedMessage { name: reason, message } = NamedMessage::from(&decision.reason);
-        Self { at: decision.at, from: decision.current(), to: decision.desired, reason, message }
+    /// The change that is decided.
+    pub fn of(decisions: &Decisions) -> Self {
+        let NamedMessage { name: reason, message } = decisions.chosen().named_reason();
+        Self { at: decisions.at(), from: decisions.current(), to: decisions.desired(), reason, message }
     }
 }
 
@@ -352,12 +352,19 @@ impl Entry {
 
     /// Records the result of an observation. `is_new`: the first result for this observation.
     pub fn record(&mut self, snapshot: Snapshot, is_new: bool) {
-        if let Some(decision) = snapshot.decision()
+        if let Some(decisions) = snapshot.decisions()
             && is_new
         {
-            self.count_replica_time(decision.at);
-            self.history.push(Point::of(decision));
-            *self.counts.decisions.entry(decision.reason.name()).or_default() += 1;
+            self.count_replica_time(decisions.at());
+            // Several sources are polled at times of their own, and one point an interval shows all of them.
+            let is_due = |last: &Point| {
+                let since = decisions.at().saturating_sub(Duration::from_secs(last.at_seconds.into()));
+                snapshot.sources.len() == 1 || since > snapshot.poll_interval() / 2
+            };
+            if self.history.newest().is_none_or(is_due) {
+                self.history.push(Point::of(decisions));
+            }
+            *self.counts.decisions.entry(decisions.chosen().reason.name()).or_default() += 1;
         }
         self.snapshot = Some(Arc::new(snapshot));
     }
@@ -368,19 +375,19 @@ impl Entry {
     }
 
     /// Counts a change of the replicas that was written.
-    pub fn count_rescale(&mut self, decision: &Decision) {
+    pub fn count_rescale(&mut self, decisions: &Decisions) {
         let Rescales { up, down } = &mut self.counts.rescales;
-        *(if decision.desired > decision.current() { up } else { down }) += 1;
+        *(if decisions.desired() > decisions.current() { up } else { down }) += 1;
     }
 
     /// Adds the replicas since the last snapshot, which is still there.
     fn count_replica_time(&mut self, now: Duration) {
         let Some(last) = &self.snapshot else { return };
-        let Some(decision) = last.decision() else { return };
-        let elapsed = now.saturating_sub(decision.at);
-        if elapsed <= last.poll_interval * UNCHANGED_POLLS {
+        let Some(decisions) = last.decisions() else { return };
+        let elapsed = now.saturating_sub(decisions.at());
+        if elapsed <= last.poll_interval() * UNCHANGED_POLLS {
             let is_written = last.action == ActionResult::Written;
-            let replicas = if is_written { decision.desired } else { decision.current() };
+            let replicas = if is_written { decisions.desired() } else { decisions.current() };
             self.counts.replica_time = self.counts.replica_time.saturating_add(elapsed.saturating_mul(replicas.0));
         }
     }

@@ -53,6 +53,10 @@ NONE_IS_GOOD = [(None, GREEN), (1, RED)]
 TO_CONSUMER = "/d/paceline-consumer?var-datasource=${datasource}&var-namespace=${__data.fields.Namespace}&var-consumer=${__data.fields.Name}&${__url_time_range}"
 
 
+# Where a ScaledConsumer has several sources, each of them has its own series; others have no such label.
+SOURCE = "namespace, name, source_name"
+
+
 def read(metric, select, by="namespace, name", offset=""):
     """What both replicas read."""
     return f"max by ({by}) ({metric}{{{select}}}{offset})"
@@ -68,12 +72,35 @@ def time_lag(select, by="namespace, name"):
     return f"max by ({by}) (paceline_time_lag_seconds{{{select}}} or paceline_time_lag_lower_bound_seconds{{{select}}})"
 
 
-def lag(select, by="namespace, name"):
-    return f"max by ({by}) (paceline_lag_records{{{select}}} or paceline_lag_lower_bound_records{{{select}}})"
+def of_sources(expression):
+    """The sum of what all sources of a ScaledConsumer have."""
+    return f"sum by (namespace, name) ({expression})"
+
+
+def lag(select):
+    each = f"paceline_lag_records{{{select}}} or paceline_lag_lower_bound_records{{{select}}}"
+    return of_sources(f"max by ({SOURCE}) ({each})")
+
+
+def objective_of(select):
+    """The shortest objective of all sources."""
+    return f"min by (namespace, name) (paceline_time_lag_objective_seconds{{{select}}})"
 
 
 def share_of_objective(select):
-    return f"{time_lag(select)} / {read('paceline_time_lag_objective_seconds', select)}"
+    """That of the source where it is largest."""
+    share = f"{time_lag(select, SOURCE)} / {read('paceline_time_lag_objective_seconds', select, SOURCE)}"
+    return f"max by (namespace, name) ({share})"
+
+
+def summed(metric, select):
+    """Of all sources together, as far as they are known."""
+    return of_sources(read(metric, select, SOURCE))
+
+
+def capacity_of(metric, select):
+    """What the present replicas can do for all sources together."""
+    return f"{of_sources(decided(metric, select, SOURCE))} * on (namespace, name) {decided('paceline_replicas', select)}"
 
 
 def bad_conditions(select):
@@ -89,9 +116,8 @@ def problems(select):
 
 def static_maximum(select):
     """The replicas that a target without autoscaling needs for its highest load: the most that are of use and allowed."""
-    return f"""max by (namespace, name) (
-        paceline_max_replicas{{{select}}} < paceline_useful_replicas{{{select}}}
-        or paceline_useful_replicas{{{select}}} or paceline_max_replicas{{{select}}})"""
+    most, useful = read("paceline_max_replicas", select), read("paceline_useful_replicas", select)
+    return f"({most} < {useful} or {useful} or {most})"
 
 
 def running(select):
@@ -195,10 +221,10 @@ def overview():
                 table_of("problems", problems(select)),
                 table_of("share", share_of_objective(select)),
                 table_of("timelag", time_lag(select)),
-                table_of("objective", read("paceline_time_lag_objective_seconds", select)),
+                table_of("objective", objective_of(select)),
                 table_of("lag", lag(select)),
-                table_of("arrival", read("paceline_arrival_records_per_second", select)),
-                table_of("consumption", read("paceline_consumption_records_per_second", select)),
+                table_of("arrival", summed("paceline_arrival_records_per_second", select)),
+                table_of("consumption", summed("paceline_consumption_records_per_second", select)),
                 table_of("replicas", decided("paceline_replicas", select)),
                 table_of("desired", decided("paceline_desired_replicas", select)),
                 table_of("useful", read("paceline_useful_replicas", select)),
@@ -279,9 +305,7 @@ def consumer():
     decisions = f'paceline_decisions_total{{{select}, reason!~"{HOLDING}"}}'
     new_decisions = f"(max by (reason) (increase({decisions}[2m])) or max by (reason) ({decisions} unless {decisions} offset 2m)) > 0"
     changed = f"max(changes(paceline_desired_replicas{{{select}}}[2m]) and {LEADER}) > 0"
-    objective = query(
-        read("paceline_time_lag_objective_seconds", select, "name"), "objective", ref="objective", instant=True
-    )
+    objective = query(objective_of(select), "objective", ref="objective", instant=True)
     from_objective = {
         "id": "configFromData",
         "options": {
@@ -289,9 +313,12 @@ def consumer():
             "mappings": [{"fieldName": "objective", "handlerKey": "threshold1", "reducerId": "lastNotNull"}],
         },
     }
-    capacity = f"{decided('paceline_replica_capacity_records_per_second', select)} * on (namespace, name) {decided('paceline_replicas', select)}"
-    partition = "{{topic}}/{{partition}}"
-    of_partition = lambda metric: query(read(metric, select, "topic, partition"), partition)
+    capacity = capacity_of("paceline_replica_capacity_records_per_second", select)
+    partition = "{{topic}}/{{partition}} {{source_name}}"
+    of_partition = lambda metric: query(read(metric, select, "source_name, topic, partition"), partition)
+    # Nothing where there is only one source, which has no name.
+    several = f'{select}, source_name!=""'
+    of_source = lambda metric: query(read(metric, several, "source_name"), "{{source_name}}")
     panels = [
         stat(
             "Time lag",
@@ -364,7 +391,7 @@ def consumer():
             [
                 query(read("paceline_time_lag_seconds", select), "time lag"),
                 query(read("paceline_time_lag_lower_bound_seconds", select), "at least"),
-                query(read("paceline_time_lag_objective_seconds", select), "objective"),
+                query(objective_of(select), "objective"),
             ],
             unit="s",
             overrides=[dashed("objective", RED)],
@@ -373,8 +400,8 @@ def consumer():
             "Lag",
             "Unread records of all partitions, and of the partition that has most. A lower bound is a line of its own, as is a topic that no member reads: it is in none of the others.",
             [
-                query(read("paceline_lag_records", select), "all partitions"),
-                query(read("paceline_lag_lower_bound_records", select), "at least"),
+                query(summed("paceline_lag_records", select), "all partitions"),
+                query(summed("paceline_lag_lower_bound_records", select), "at least"),
                 query(read("paceline_lag_max_records", select), "largest partition"),
                 query(read("paceline_abandoned_topic_lag_records", select, "topic"), "{{topic}}, which nobody reads"),
             ],
@@ -391,7 +418,7 @@ def consumer():
             [
                 of_partition("paceline_partition_lag_records"),
                 query(
-                    read("paceline_partition_lag_lower_bound_records", select, "topic, partition"),
+                    read("paceline_partition_lag_lower_bound_records", select, "source_name, topic, partition"),
                     partition + " at least",
                 ),
             ],
@@ -405,7 +432,7 @@ def consumer():
             [
                 of_partition("paceline_partition_time_lag_seconds"),
                 query(
-                    read("paceline_partition_time_lag_lower_bound_seconds", select, "topic, partition"),
+                    read("paceline_partition_time_lag_lower_bound_seconds", select, "source_name, topic, partition"),
                     partition + " at least",
                 ),
             ],
@@ -419,16 +446,39 @@ def consumer():
             axis="records/s",
             legend_table=True,
         ),
+        row("Sources (of a ScaledConsumer with several)"),
+        lines(
+            "Time lag by source",
+            "Age of the oldest unread record of each source, where it is known exactly.",
+            [of_source("paceline_time_lag_seconds")],
+            unit="s",
+            size=(8, 8),
+        ),
+        lines(
+            "Lag by source",
+            "Unread records of each source, where all of its partitions are known.",
+            [of_source("paceline_lag_records")],
+            axis="records",
+            size=(8, 8),
+        ),
+        lines(
+            "Asked for by source",
+            "Replicas that each source asks for. The target gets the most of them.",
+            [query(decided("paceline_source_desired_replicas", several, "source_name"), "{{source_name}}")],
+            axis="replicas",
+            steps=True,
+            size=(8, 8),
+        ),
         row("Replicas and decisions"),
         lines(
             "Arrival, consumption and capacity",
             "What producers add, what the group commits, and what the present replicas can do at full load. Arrival above the capacity lets the lag grow.",
             [
-                query(read("paceline_arrival_records_per_second", select), "arrival"),
-                query(read("paceline_consumption_records_per_second", select), "consumption"),
+                query(summed("paceline_arrival_records_per_second", select), "arrival"),
+                query(summed("paceline_consumption_records_per_second", select), "consumption"),
                 query(capacity, "capacity × replicas"),
                 query(
-                    f"{decided('paceline_replica_capacity_lower_bound_records_per_second', select)} * on (namespace, name) {decided('paceline_replicas', select)}",
+                    capacity_of("paceline_replica_capacity_lower_bound_records_per_second", select),
                     "capacity × replicas, at least",
                 ),
             ],
@@ -439,8 +489,8 @@ def consumer():
             "Predictions against what happened",
             "After each scale-up: the time that was predicted until the time lag is within the objective, and the time that it took.",
             [
-                query(decided("paceline_prediction_said_seconds", select), "predicted"),
-                query(decided("paceline_prediction_took_seconds", select), "took"),
+                query(decided("paceline_prediction_said_seconds", select, "source_name"), "predicted {{source_name}}"),
+                query(decided("paceline_prediction_took_seconds", select, "source_name"), "took {{source_name}}"),
             ],
             unit="s",
         ),
@@ -451,7 +501,7 @@ def consumer():
                 query(decided("paceline_replicas", select), "replicas"),
                 query(decided("paceline_ready_replicas", select), "ready"),
                 query(decided("paceline_desired_replicas", select), "desired"),
-                query(read("paceline_members", select), "members"),
+                query(read("paceline_members", select, "source_name"), "members {{source_name}}"),
                 query(read("paceline_useful_replicas", select), "bound"),
                 query(read("paceline_min_replicas", select), "min"),
                 query(read("paceline_max_replicas", select), "max"),
@@ -476,8 +526,14 @@ def consumer():
             "Capacity of a replica",
             "Records that one replica reads at full load, by where that comes from.",
             [
-                query(decided("paceline_replica_capacity_records_per_second", select, "source"), "{{source}}"),
-                query(decided("paceline_replica_capacity_lower_bound_records_per_second", select), "at least"),
+                query(
+                    decided("paceline_replica_capacity_records_per_second", select, "source, source_name"),
+                    "{{source}} {{source_name}}",
+                ),
+                query(
+                    decided("paceline_replica_capacity_lower_bound_records_per_second", select, "source_name"),
+                    "at least {{source_name}}",
+                ),
             ],
             axis="records/s",
             size=(8, 8),
@@ -732,10 +788,10 @@ def controller():
 
 
 def topics():
-    info = f'max by (namespace, name, cluster, group) ({INFO}{{cluster=~"$cluster"}})'
+    info = f'max by ({SOURCE}, cluster, group) ({INFO}{{cluster=~"$cluster"}})'
     select = 'topic=~"$topic"'
     of_cluster = (
-        lambda expr, by="cluster, topic, partition": f"max by ({by}) ({expr} * on (namespace, name) group_left (cluster, group) {info})"
+        lambda expr, by="cluster, topic, partition": f"max by ({by}) ({expr} * on ({SOURCE}) group_left (cluster, group) {info})"
     )
     offset = lambda metric: f"paceline_partition_{metric}{{{select}}}"
     arrival = of_cluster(f"rate({offset('log_end_offset')}[$__rate_interval])")

@@ -76,16 +76,18 @@ fn parameters(arguments: &DemoArguments) -> anyhow::Result<DemoSettings> {
         None => manifest::parse(&embedded("config/demo.yaml", CONSUMER))?.consumers.into_iter().next(),
     };
     let spec = consumer.context("No ScaledConsumer to demonstrate")?;
-    let TopicSelection::Named(topics) = &spec.query.topics else {
-        let why = "The demo makes the topics that the manifest names: give spec.kafka.topics";
+    let source = spec.sources.only().filter(|source| source.name.is_none());
+    let Some((TopicSelection::Named(topics), policy)) = source.map(|source| (&source.query.topics, &source.policy))
+    else {
+        let why = "The demo makes the topics that the manifest names, of one source: give spec.kafka.topics";
         return Err(WrongInput(why.to_owned()).into());
     };
     let mut scenario = parse(&embedded("config/demo-scenario.yaml", SCENARIO), "demo", Path::new(""))?;
-    take_over(&spec.policy, topics, &mut scenario);
+    take_over(policy, topics, &mut scenario);
     let executable = std::env::current_exe().context("Can't find this executable, which is also the worker")?;
     Ok(DemoSettings {
         span: arguments.span,
-        introduction: introduction(&spec.policy, &scenario),
+        introduction: introduction(policy, &scenario),
         scenario,
         spec,
         executable,

@@ -13,6 +13,7 @@ mod progress;
 mod record;
 mod report;
 mod scale;
+mod sources;
 mod table;
 mod target;
 mod targets;
@@ -141,6 +142,7 @@ impl<'a> RecommendPrinter<'a> {
     fn recommendations(&self, groups: Vec<ObservedGroup>) -> Vec<Recommendation> {
         let of = |observed| Recommendation::of(observed, self.arguments.replica_cost);
         let mut recommendations: Vec<_> = groups.into_iter().map(of).collect();
+        sources::settle(&mut recommendations);
         overview::sort(&mut recommendations, self.arguments.sort);
         recommendations
     }

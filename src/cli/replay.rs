@@ -92,7 +92,10 @@ fn of_spec(config: &Config, spec: &Map<String, Value>, annotations: &Map<String,
     let mut object = ScaledConsumer::new("replay", spec);
     object.metadata.annotations = Some(annotations);
     let validated = validate(&object).map_err(|invalid| invalid.to_string())?;
-    Ok(Policy { max_observation_gap: config.max_observation_gap(), ..validated.policy })
+    let Some(source) = validated.sources.only() else {
+        return Err("spec.sources: a recording has one source; give it as spec.kafka, with its policy".to_owned());
+    };
+    Ok(Policy { max_observation_gap: config.max_observation_gap(), ..source.policy.clone() })
 }
 
 #[derive(Deserialize)]

@@ -1,7 +1,7 @@
 //! Checks whether HorizontalPodAutoscalers apply the decisions of ScaledConsumers in mode `Metrics`, from the registry
 //! and the watched HPAs.
 
-use crate::core::Decision;
+use crate::core::Decisions;
 use crate::kubernetes::hpa::{self, AutoscaledCondition, Autoscalers, CheckedConsumer, Labels};
 use crate::kubernetes::scaledconsumer::{Mode, Validated};
 use crate::registry::{Entry, Registry};
@@ -18,7 +18,7 @@ impl AutoscalerCheck {
     /// The condition `Autoscaled`; `None` in other modes, and before the first decision.
     pub(super) fn check(&self, entry: &Entry) -> Option<AutoscaledCondition> {
         let spec = entry.spec.as_deref()?;
-        let decision = entry.snapshot.as_ref()?.decision()?;
+        let decisions = entry.snapshot.as_ref()?.decisions()?;
         match spec.mode {
             Mode::Scale | Mode::DryRun => return None,
             Mode::Metrics => {}
@@ -26,8 +26,8 @@ impl AutoscalerCheck {
         let not_served = self.external_metrics.not_served();
         let checked = CheckedConsumer {
             consumer: spec,
-            current: decision.current(),
-            most_useful: most_useful(spec, decision),
+            current: decisions.current(),
+            most_useful: most_useful(spec, decisions),
             not_served: not_served.as_ref(),
         };
         let autoscalers = self.autoscalers.of(&spec.namespace, &spec.target);
@@ -44,7 +44,11 @@ impl AutoscalerCheck {
     }
 }
 
-/// The maximum of replicas that the partitions can use.
-fn most_useful(spec: &Validated, decision: &Decision) -> Option<u32> {
-    Some(spec.policy.sizing().replicas(decision.model.useful_members?))
+/// The maximum of replicas that the partitions can use: those of the source that can use most.
+fn most_useful(spec: &Validated, decisions: &Decisions) -> Option<u32> {
+    let sources = spec.sources.iter().zip(decisions.all());
+    let useful: Option<Vec<_>> = sources
+        .map(|(source, decision)| Some(source.policy.sizing().replicas(decision.model.useful_members?)))
+        .collect();
+    useful?.into_iter().max()
 }

@@ -16,9 +16,9 @@ use tracing::info;
 use super::connector::ConnectorSource;
 use super::credentials::{ClusterSecrets, Secrets, inline_settings, secret_key, settings_of};
 use crate::config::{Authentication, Configuration};
-use crate::core::{Address, GroupQuery, Observation, max_observation_gap};
+use crate::core::{Address, Observation, max_observation_gap};
 use crate::kafka::{AddressPolicy, CYCLE_DURATION_BOUNDS, ClusterSettings, GroupHint, Poller, canonical, now};
-use crate::kubernetes::scaledconsumer::{ClusterRef, ConnectRef, InlineCluster};
+use crate::kubernetes::scaledconsumer::{ClusterRef, ConnectRef, InlineCluster, ValidatedSource};
 use crate::kubernetes::{ApiClient, Key};
 use crate::registry::CertificateWarning;
 use crate::serve::metrics::{ClusterPolls, DurationCounts};
@@ -36,8 +36,8 @@ pub(super) struct Clusters {
     /// A std mutex: nothing is awaited while it is held. Bounded by the configuration and by
     /// `maxInlineClustersPerNamespace`.
     pollers: Mutex<BTreeMap<ClusterKey, Polled>>,
-    /// Which ScaledConsumer uses which cluster of its own.
-    users: Mutex<BTreeMap<Key, ClusterKey>>,
+    /// Which ScaledConsumer uses which clusters of its own.
+    users: Mutex<BTreeMap<Key, BTreeSet<ClusterKey>>>,
     stop: CancellationToken,
 }
 
@@ -82,7 +82,7 @@ impl Polled {
     }
 }
 
-/// What a ScaledConsumer needs of its cluster.
+/// What a source of a ScaledConsumer needs of its cluster.
 pub(super) struct Subscription {
     pub(super) observations: watch::Receiver<Option<Arc<Observation>>>,
     /// The time between two polls.
@@ -128,26 +128,37 @@ impl Clusters {
         Self { configuration, own_namespace, addresses, worker_addresses, secrets, pollers, users, stop }
     }
 
-    /// Subscribes a ScaledConsumer to a group; starts the cluster's poller if it is the first.
+    /// Subscribes a ScaledConsumer to the groups of its sources; starts the poller of a cluster if it is the first there.
     pub(super) fn subscribe(
         &self,
         consumer: &Key,
-        cluster: &ClusterRef,
-        query: GroupQuery,
-    ) -> Result<Subscription, NotSubscribed> {
+        sources: &[ValidatedSource],
+    ) -> Result<Vec<Subscription>, NotSubscribed> {
         self.release(consumer);
+        let sources = sources.iter().enumerate();
+        sources.map(|(i, source)| self.subscribe_source(consumer, &source.path(i), source)).collect()
+    }
+
+    /// `path`: where the spec has its Kafka cluster.
+    fn subscribe_source(
+        &self,
+        consumer: &Key,
+        path: &str,
+        ValidatedSource { cluster, query, .. }: &ValidatedSource,
+    ) -> Result<Subscription, NotSubscribed> {
         let key = match cluster {
             ClusterRef::Named(name) => ClusterKey::Named(name.clone()),
             ClusterRef::Inline(inline) => {
-                let key = self.inline_key(inline)?;
-                self.register_user(consumer, &key)?;
+                let field = format!("{path}.bootstrapServers");
+                let key = self.inline_key(&field, inline)?;
+                self.register_user(&field, consumer, &key)?;
                 key
             }
         };
         let mut pollers = lock(&self.pollers);
         if !pollers.contains_key(&key) {
             self.drop_unused(&mut pollers);
-            let settings = self.settings(&key)?;
+            let settings = self.settings(path, &key)?;
             let (interval, deadline) = (settings.poll_interval, settings.deadline);
             let poller = Poller::start(settings, now, &self.stop).map_err(|error| error.to_string())?;
             info!(cluster = %key, "Polling a Kafka cluster.");
@@ -160,7 +171,7 @@ impl Clusters {
         let expiring = polled.expiring.subscribe();
         let hint = polled.poller.group_hint(&query.group);
         Ok(Subscription {
-            observations: polled.poller.subscribe(query),
+            observations: polled.poller.subscribe(query.clone()),
             interval,
             max_observation_gap: max_observation_gap(interval, deadline),
             expiring,
@@ -187,29 +198,32 @@ impl Clusters {
     }
 
     /// The one key of a ScaledConsumer's own cluster, if its addresses are allowed.
-    fn inline_key(&self, InlineCluster { servers, secret, authority }: &InlineCluster) -> Result<ClusterKey, String> {
-        const FIELD: &str = "spec.kafka.bootstrapServers";
-        let all = canonical(servers).map_err(|why| format!("{FIELD} {why}"))?;
+    fn inline_key(
+        &self,
+        field: &str,
+        InlineCluster { servers, secret, authority }: &InlineCluster,
+    ) -> Result<ClusterKey, String> {
+        let all = canonical(servers).map_err(|why| format!("{field} {why}"))?;
         for address in &all {
-            self.addresses.check_name(&address.host, address.port).map_err(|why| format!("{FIELD}: {why}"))?;
+            self.addresses.check_name(&address.host, address.port).map_err(|why| format!("{field}: {why}"))?;
         }
         let servers = all.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
         Ok(ClusterKey::Inline { servers, secret: secret.clone(), authority: authority.clone() })
     }
 
     /// Counts a cluster as the ScaledConsumer's, unless its namespace has too many.
-    fn register_user(&self, consumer: &Key, key: &ClusterKey) -> Result<(), String> {
+    fn register_user(&self, field: &str, consumer: &Key, key: &ClusterKey) -> Result<(), String> {
         let most = self.configuration.max_inline_clusters_per_namespace;
         let mut users = lock(&self.users);
         let first = Key { namespace: consumer.namespace.clone(), name: String::new() };
         let of_namespace = users.range(first..).take_while(|(user, _)| user.namespace == consumer.namespace);
-        let in_use: BTreeSet<&ClusterKey> = of_namespace.map(|(_, cluster)| cluster).collect();
+        let in_use: BTreeSet<&ClusterKey> = of_namespace.flat_map(|(_, clusters)| clusters).collect();
         if in_use.len() >= most && !in_use.contains(key) {
             return Err(format!(
-                "spec.kafka.bootstrapServers: the ScaledConsumers of this namespace use {most} Kafka clusters of their own already, which is the most (maxInlineClustersPerNamespace in the controller's configuration); use one of those, or have the cluster named in the configuration"
+                "{field}: the ScaledConsumers of this namespace use {most} Kafka clusters of their own already, which is the most (maxInlineClustersPerNamespace in the controller's configuration); use one of those, or have the cluster named in the configuration"
             ));
         }
-        users.insert(consumer.clone(), key.clone());
+        users.entry(consumer.clone()).or_default().insert(key.clone());
         Ok(())
     }
 
@@ -217,7 +231,7 @@ impl Clusters {
     /// or Secrets all the time has one of each.
     fn drop_unused(&self, pollers: &mut BTreeMap<ClusterKey, Polled>) {
         let users = lock(&self.users);
-        let used: BTreeSet<&ClusterKey> = users.values().collect();
+        let used: BTreeSet<&ClusterKey> = users.values().flatten().collect();
         pollers.retain(|cluster, polled| match cluster {
             ClusterKey::Named(_) => true,
             ClusterKey::Inline { .. } => used.contains(cluster) || !polled.is_idle(),
@@ -237,14 +251,14 @@ impl Clusters {
         self.secrets.drop_all_but(&secrets);
     }
 
-    fn settings(&self, key: &ClusterKey) -> Result<ClusterSettings, NotSubscribed> {
+    fn settings(&self, path: &str, key: &ClusterKey) -> Result<ClusterSettings, NotSubscribed> {
         match key {
             ClusterKey::Named(name) => {
                 let Some(cluster) = self.configuration.clusters.get(name) else {
                     let known: Vec<_> = self.configuration.clusters.keys().map(String::as_str).collect();
                     let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                     return Err(NotSubscribed::Refused(format!(
-                        "spec.kafka.cluster: \"{name}\" is not in the controller's configuration, which has {known}"
+                        "{path}.cluster: \"{name}\" is not in the controller's configuration, which has {known}"
                     )));
                 };
                 let key = |reference| secret_key(reference, &self.own_namespace);

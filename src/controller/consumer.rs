@@ -11,7 +11,7 @@ use super::clusters::Subscription;
 use super::missing_tasks::MissingTasks;
 use super::target::{NotScaled, ScaledTarget};
 use crate::control_loop::{Acted, Actuator, ClusterContext};
-use crate::core::{Decision, Replicas, Workload};
+use crate::core::{Decisions, Replicas, Workload};
 use crate::kafka::now;
 use crate::kubernetes::hpa::{self, Autoscalers};
 use crate::kubernetes::scaledconsumer::{self, Mode, Validated};
@@ -34,7 +34,8 @@ pub(super) struct Consumer {
     entry: EntryWriter,
     /// The entry's spec. It changes when the entry's does.
     specs: watch::Receiver<Arc<Validated>>,
-    subscription: Subscription,
+    /// Of each source.
+    subscriptions: Vec<Subscription>,
     leadership: Leadership,
     target: ScaledTarget,
     conflicts: ConflictDetector,
@@ -48,12 +49,12 @@ impl Consumer {
         shared: Arc<ConsumerContext>,
         entry: EntryWriter,
         specs: watch::Receiver<Arc<Validated>>,
-        subscription: Subscription,
+        subscriptions: Vec<Subscription>,
         target: ScaledTarget,
     ) -> Self {
         let leadership = shared.leadership.clone();
         let (conflicts, missing_tasks, last_error) = Default::default();
-        Self { shared, entry, specs, subscription, leadership, target, conflicts, missing_tasks, last_error }
+        Self { shared, entry, specs, subscriptions, leadership, target, conflicts, missing_tasks, last_error }
     }
 
     fn spec(&self) -> Arc<Validated> {
@@ -61,18 +62,18 @@ impl Consumer {
     }
 
     /// Writes the replicas.
-    async fn write(&mut self, spec: &Validated, decision: &Decision) -> Result<ActionResult, NotScaled> {
+    async fn write(&mut self, spec: &Validated, decisions: &Decisions) -> Result<ActionResult, NotScaled> {
         let (namespace, name) = (&spec.namespace, &spec.name);
-        match self.target.write(decision.current(), decision.desired, &self.shared.leadership).await {
+        match self.target.write(decisions.current(), decisions.desired(), &self.shared.leadership).await {
             Ok(true) => {
-                self.conflicts.wrote(decision.desired);
+                self.conflicts.wrote(decisions.desired());
                 self.last_error.clear();
                 Ok(ActionResult::Written)
             }
             Ok(false) => Ok(ActionResult::NotLeader),
             Err(NotScaled::Failed(error)) => {
                 if self.last_error.is_new(&error.message) {
-                    let (current, desired, error) = (decision.current().0, decision.desired.0, &error.message);
+                    let (current, desired, error) = (decisions.current().0, decisions.desired().0, &error.message);
                     warn!(
                         namespace,
                         name, current, desired, error, "The target was not scaled; trying again at each poll."
@@ -110,32 +111,37 @@ impl Consumer {
     }
 
     /// Why no task is added, where the target is a connector whose worker has left.
-    fn missing_tasks(&mut self, spec: &Validated, decision: &Decision) -> Option<TargetError> {
-        let members = decision.members.as_ref().ok().copied();
-        let missing = spec.is_connector().then(|| self.missing_tasks.seen(members, decision.current(), Instant::now()));
+    fn missing_tasks(&mut self, spec: &Validated, decisions: &Decisions) -> Option<TargetError> {
+        let members = decisions.chosen().members.as_ref().ok().copied();
+        let missing =
+            spec.is_connector().then(|| self.missing_tasks.seen(members, decisions.current(), Instant::now()));
         missing.flatten()
     }
 
-    /// Carries out a decision. Returns the result and the competitor; `None` where it must be decided again.
-    async fn carry_out(&mut self, spec: &Validated, decision: &Decision) -> Option<(ActionResult, Option<Competitor>)> {
-        let missing = self.missing_tasks(spec, decision);
+    /// Carries out the decision that is chosen. Returns the result and the competitor; `None` where it must be decided again.
+    async fn carry_out(
+        &mut self,
+        spec: &Validated,
+        decisions: &Decisions,
+    ) -> Option<(ActionResult, Option<Competitor>)> {
+        let missing = self.missing_tasks(spec, decisions);
         if !self.shared.leadership.is_leader() {
             // Writes of another leader are no conflict.
             self.conflicts = ConflictDetector::default();
             return Some((ActionResult::NotLeader, None));
         }
-        if decision.is_change() && !self.are_scalers_known(&spec.namespace) {
+        if decisions.is_change() && !self.are_scalers_known(&spec.namespace) {
             return Some((ActionResult::WaitingForLists, None));
         }
-        let competitor = self.competitor(spec, decision.current()).await;
+        let competitor = self.competitor(spec, decisions.current()).await;
         let is_forbidden = competitor.as_ref().is_some_and(Competitor::forbids_writing);
-        let waits_for = missing.filter(|_| decision.desired > decision.current());
-        let action = match (spec.mode, decision.is_change()) {
+        let waits_for = missing.filter(|_| decisions.desired() > decisions.current());
+        let action = match (spec.mode, decisions.is_change()) {
             (Mode::DryRun | Mode::Metrics, true) => ActionResult::NotWritten,
             (Mode::Scale, true) if is_forbidden => ActionResult::Refused,
             (Mode::Scale, true) => match waits_for {
                 Some(error) => ActionResult::Postponed(error),
-                None => match self.write(spec, decision).await {
+                None => match self.write(spec, decisions).await {
                     Ok(action) => action,
                     Err(NotScaled::Changed) => return None,
                     Err(NotScaled::Postponed(error)) => ActionResult::Postponed(error),
@@ -163,19 +169,23 @@ impl Actuator for Consumer {
         Ok(Workload { read_at: Some(now()), ..workload })
     }
 
-    async fn act(&mut self, decision: &Decision) -> Acted {
+    async fn act(&mut self, decisions: &Decisions) -> Acted {
         let spec = self.spec();
-        self.subscription.hint.set_changing(decision.is_change() || !is_settled(&decision.workload));
-        self.subscription.hint.set_measuring(decision.is_measuring);
-        let Some((action, competitor)) = self.carry_out(&spec, decision).await else { return Acted::Retry };
+        let is_changing = decisions.is_change() || !is_settled(&decisions.chosen().workload);
+        for (subscription, decision) in self.subscriptions.iter().zip(decisions.all()) {
+            subscription.hint.set_changing(is_changing);
+            subscription.hint.set_measuring(decision.is_measuring);
+        }
+        let Some((action, competitor)) = self.carry_out(&spec, decisions).await else { return Acted::Retry };
         Acted::Done { action, competitor }
     }
 
-    fn cluster(&self) -> ClusterContext {
-        ClusterContext {
-            poll_interval: self.subscription.interval,
-            certificate: self.subscription.expiring.borrow().clone(),
-        }
+    fn clusters(&self) -> Vec<ClusterContext> {
+        let context = |subscription: &Subscription| ClusterContext {
+            poll_interval: subscription.interval,
+            certificate: subscription.expiring.borrow().clone(),
+        };
+        self.subscriptions.iter().map(context).collect()
     }
 
     async fn changed(&mut self) {

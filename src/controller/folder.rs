@@ -208,7 +208,7 @@ mod tests {
         write("a.yaml", &format!("{DEMO}---\n{later}"));
         let mut files = Files::default();
         assert!(files.renew(folder.path()));
-        let minimum = |files: &Files| files.consumers().values().map(|it| it.policy.bounds.min().0).collect::<Vec<_>>();
+        let minimum = |files: &Files| files.consumers().values().map(|it| it.bounds().min().0).collect::<Vec<_>>();
         assert_eq!(minimum(&files), [1]);
         let problems: Vec<_> = files.last_problems.iter().map(|(place, text)| format!("{place}: {text}")).collect();
         assert_eq!(problems.len(), 2, "{problems:?}");

@@ -8,11 +8,11 @@ use crate::core::{GroupQuery, TopicSelection};
 /// give the controller 256 MiB.
 const MAX_NAMESPACE_BYTES: usize = 1 << 20;
 
-/// Whether the patterns of one more ScaledConsumer of `namespace` fit beside those of the others. The same text counts
-/// once, as it is compiled once.
+/// Whether the patterns of one more ScaledConsumer of `namespace`, by its queries, fit beside those of the others. The same
+/// text counts once, as it is compiled once.
 pub(super) fn check<'q>(
     namespace: &str,
-    query: &'q GroupQuery,
+    queries: impl Iterator<Item = &'q GroupQuery> + Clone,
     others: impl Iterator<Item = &'q GroupQuery>,
 ) -> Result<(), String> {
     let of = |query: &'q GroupQuery| {
@@ -22,13 +22,13 @@ pub(super) fn check<'q>(
         };
         topics.into_iter().chain(&query.exclude)
     };
-    if of(query).next().is_none() {
+    if queries.clone().flat_map(of).next().is_none() {
         return Ok(());
     }
     let mut texts: HashMap<&str, usize> =
         others.flat_map(of).map(|pattern| (pattern.as_str(), pattern.memory())).collect();
     let before = texts.len();
-    texts.extend(of(query).map(|pattern| (pattern.as_str(), pattern.memory())));
+    texts.extend(queries.flat_map(of).map(|pattern| (pattern.as_str(), pattern.memory())));
     let all: usize = texts.values().sum();
     if texts.len() == before || all <= MAX_NAMESPACE_BYTES {
         return Ok(());
@@ -60,7 +60,7 @@ mod tests {
     fn followed(queries: impl Iterator<Item = GroupQuery>) -> usize {
         let mut all: Vec<GroupQuery> = Vec::new();
         for query in queries {
-            if check("shop", &query, all.iter()).is_ok() {
+            if check("shop", std::iter::once(&query), all.iter()).is_ok() {
                 all.push(query);
             }
         }
@@ -77,8 +77,8 @@ mod tests {
         assert_eq!(followed((0..200).map(|_| large(7))), 200, "the same text is kept once");
 
         let full: Vec<_> = (0..most).map(large).collect();
-        let error = check("shop", &large(most), full.iter()).expect_err("full");
+        let error = check("shop", std::iter::once(&large(most)), full.iter()).expect_err("full");
         assert!(error.starts_with("spec.kafka: the topic patterns of namespace \"shop\" would take 10"), "{error}");
-        assert_eq!(check("shop", &large(0), full.iter()), Ok(()), "one that is there already");
+        assert_eq!(check("shop", std::iter::once(&large(0)), full.iter()), Ok(()), "one that is there already");
     }
 }

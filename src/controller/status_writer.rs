@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::kubernetes::hpa::AutoscaledCondition;
-use crate::kubernetes::scaledconsumer::{ClusterRef, LONGEST_MEMORY, Mode, difference};
+use crate::kubernetes::scaledconsumer::{ClusterRef, LONGEST_MEMORY, Mode, Validated, difference};
 use crate::kubernetes::{ApiClient, CallError, Key, Leadership, ObjectEvent, Severity};
 use crate::registry::{Entry, Registry};
 pub use budget::StatusBudget;
@@ -415,7 +415,8 @@ impl<'a> LeaderTerm<'a> {
                 (Severity::Warning, "KafkaUnreachable")
             };
             let of_cluster = |entry: &Arc<Entry>| {
-                entry.spec.as_ref().is_some_and(|spec| spec.cluster == *cluster) && entry.record.is_some()
+                let is_of = |spec: &Arc<Validated>| spec.sources.iter().any(|source| source.cluster == *cluster);
+                entry.spec.as_ref().is_some_and(is_of) && entry.record.is_some()
             };
             let event = ObjectEvent { severity, reason, action: "Check", text: report.text };
             if let Some(entry) = self.writer.registry.entries().into_iter().find(of_cluster) {

@@ -17,9 +17,9 @@ use super::health::Heartbeat;
 use super::target::ScaledTarget;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
-use crate::core::{Engine, GroupQuery, Policy};
+use crate::core::{Engine, Engines, GroupQuery, Policy, SourceName};
 use crate::kubernetes::scaledconsumer::{
-    Change, ClusterRef, ConnectRef, LoadedConsumer, RESOURCE, Validated, unpack_memory,
+    Change, ClusterRef, ConnectRef, LoadedConsumer, RESOURCE, Validated, ValidatedSource, unpack_memory,
 };
 use crate::kubernetes::{Key, TargetRef};
 use crate::registry::ConsumerSource;
@@ -56,13 +56,14 @@ struct Supervised {
 }
 
 /// A change of one of these discards the history, so the task is started anew.
-type HistoryKey = (ClusterRef, GroupQuery, TargetRef, Option<ConnectRef>);
+type HistoryKey = (Vec<(Option<SourceName>, ClusterRef, GroupQuery)>, TargetRef, Option<ConnectRef>);
 
 struct TaskInput {
     history: HistoryKey,
-    max_observation_gap: Duration,
+    /// Of each source.
+    max_observation_gaps: Vec<Duration>,
     specs: watch::Sender<Arc<Validated>>,
-    policies: watch::Sender<Policy>,
+    policies: watch::Sender<Vec<Policy>>,
     started: Instant,
 }
 
@@ -143,17 +144,19 @@ impl Supervisor {
             Err(why) => return self.refuse(&loaded, why),
         };
         let others = self.consumers.iter().filter(|(other, _)| other.namespace == key.namespace);
-        let others = others.filter_map(|(_, other)| Some(&other.task.as_ref()?.history.1));
-        if let Err(why) = super::patterns::check(&key.namespace, &spec.query, others) {
+        let others = others.filter_map(|(_, other)| Some(&other.task.as_ref()?.history.0));
+        let others = others.flatten().map(|(_, _, query)| query);
+        let queries = spec.sources.iter().map(|source| &source.query);
+        if let Err(why) = super::patterns::check(&key.namespace, queries, others) {
             return self.refuse(&loaded, &why);
         }
         let connector = spec.connect.as_ref().map(|connect| self.clusters.connector(&spec.target.name, connect));
         let subscribed = connector.transpose().and_then(|connector| {
-            let subscription = self.clusters.subscribe(key, &spec.cluster, spec.query.clone())?;
-            Ok((subscription, connector))
+            let subscriptions = self.clusters.subscribe(key, &spec.sources)?;
+            Ok((subscriptions, connector))
         });
         match subscribed {
-            Ok((subscription, connector)) => self.start(&loaded, spec, subscription, connector),
+            Ok((subscriptions, connector)) => self.start(&loaded, spec, subscriptions, connector),
             // Its Secret is being read.
             Err(NotSubscribed::NotYet) => {
                 self.shared.registry.apply(&source(&loaded), spec);
@@ -166,30 +169,31 @@ impl Supervisor {
         &mut self,
         loaded: &LoadedConsumer,
         spec: Validated,
-        subscription: Subscription,
+        subscriptions: Vec<Subscription>,
         connector: Option<ConnectorSource>,
     ) {
         let Key { namespace, name } = &loaded.key;
-        info!(namespace, name, group = spec.query.group, workload = %spec.target, "Following a ScaledConsumer.");
+        let groups: Vec<&str> = spec.sources.iter().map(|source| source.query.group.as_str()).collect();
+        info!(namespace, name, group = groups.join(","), workload = %spec.target, "Following a ScaledConsumer.");
         let entry = self.shared.registry.replace(&source(loaded), Some(spec.clone()));
-        let max_observation_gap = subscription.max_observation_gap;
-        let policy = Policy { max_observation_gap, ..spec.policy.clone() };
-        let engine = engine(loaded, policy.clone());
+        let max_observation_gaps: Vec<_> = subscriptions.iter().map(|it| it.max_observation_gap).collect();
+        let first_policies = policies_of(&spec, &max_observation_gaps);
+        let engines = engines(loaded, &spec, &first_policies);
         let history = history(&spec);
         let target = match connector {
             Some(connector) => ScaledTarget::Connector(Box::new(ConnectorHandle::new(connector))),
             None => ScaledTarget::Workload(Box::new(self.shared.workloads.follow(namespace, &spec.target))),
         };
         let (specs, specs_now) = watch::channel(Arc::new(spec));
-        let (policies, policies_now) = watch::channel(policy);
-        let observations = subscription.observations.clone();
-        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscription, target);
+        let (policies, policies_now) = watch::channel(first_policies);
+        let observations = subscriptions.iter().map(|it| it.observations.clone()).collect();
+        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscriptions, target);
         self.tasks.start(loaded.key.clone(), |stop| {
-            control_loop::run(engine, observations, policies_now, consumer, entry, stop)
+            control_loop::run(engines, observations, policies_now, consumer, entry, stop)
         });
         if let Some(supervised) = self.consumers.get_mut(&loaded.key) {
             let started = Instant::now();
-            supervised.task = Some(TaskInput { history, max_observation_gap, specs, policies, started });
+            supervised.task = Some(TaskInput { history, max_observation_gaps, specs, policies, started });
             (supervised.refused, supervised.restart_at) = (None, None);
         }
     }
@@ -289,11 +293,11 @@ impl Supervised {
 impl TaskInput {
     /// Updates the task with a new spec. Its history is kept.
     fn update(&self, spec: &Validated) {
-        let policy = Policy { max_observation_gap: self.max_observation_gap, ..spec.policy.clone() };
+        let policies = policies_of(spec, &self.max_observation_gaps);
         self.policies.send_if_modified(|old| {
-            let is_new = *old != policy;
+            let is_new = *old != policies;
             if is_new {
-                *old = policy;
+                *old = policies;
             }
             is_new
         });
@@ -309,26 +313,38 @@ impl TaskInput {
 }
 
 fn history(spec: &Validated) -> HistoryKey {
-    (spec.cluster.clone(), spec.query.clone(), spec.target.clone(), spec.connect.clone())
+    let sources = spec.sources.iter().map(|it| (it.name.clone(), it.cluster.clone(), it.query.clone()));
+    (sources.collect(), spec.target.clone(), spec.connect.clone())
+}
+
+/// The policy of each source, whose cluster is polled as often as these gaps allow for.
+fn policies_of(spec: &Validated, max_observation_gaps: &[Duration]) -> Vec<Policy> {
+    let sources = spec.sources.iter().zip(max_observation_gaps);
+    let policy =
+        |(source, gap): (&ValidatedSource, &Duration)| Policy { max_observation_gap: *gap, ..source.policy.clone() };
+    sources.map(policy).collect()
 }
 
 fn source(loaded: &LoadedConsumer) -> ConsumerSource {
     ConsumerSource { key: loaded.key.clone(), created: loaded.created, record: loaded.record.clone() }
 }
 
-/// An engine that continues from the memory in the status, of this controller or another one.
-fn engine(loaded: &LoadedConsumer, policy: Policy) -> Engine {
-    let mut engine = Engine::new(policy);
-    let Some(record) = &loaded.record else { return engine };
+/// Engines that continue from the memory in the status, of this controller or another one.
+fn engines(loaded: &LoadedConsumer, spec: &Validated, policies: &[Policy]) -> Engines {
+    let sources = spec.sources.iter().zip(policies);
+    let mut engines = Engines::new(
+        sources.map(|(source, policy)| Engine::new(policy.clone()).of_source(source.name.clone())).collect(),
+    );
+    let Some(record) = &loaded.record else { return engines };
     // A memory of another spec may be of another group.
     let is_its_own = record.status.observed_generation == record.generation;
     if let Some(memory) = record.status.memory.as_deref().filter(|_| is_its_own) {
         let Key { namespace, name } = &loaded.key;
         let restored = unpack_memory(memory).map_err(|error| error.to_string());
-        match restored.and_then(|memory| engine.restore(&memory).map_err(|error| error.to_string())) {
+        match restored.and_then(|memory| engines.restore(&memory).map_err(|error| error.to_string())) {
             Ok(()) => debug!(namespace, name, "Continuing from the memory in the status."),
             Err(error) => warn!(namespace, name, %error, "The memory in the status can't be used and is discarded."),
         }
     }
-    engine
+    engines
 }

@@ -11,7 +11,8 @@ use super::accuracy::PredictionRecord;
 use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::GroupLag;
-use super::model::{Model, PartitionEstimate, rounded_rate};
+use super::model::{Model, PartitionEstimate, TimeLag, rounded_rate};
+use super::names::SourceName;
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
@@ -121,6 +122,8 @@ pub enum CandidateVerdict {
 /// What one observation led to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
+    /// The name of the source that it is about; nothing where the workload has one source without a name.
+    pub source: Option<SourceName>,
     /// The consumer group's id.
     pub consumer_group: String,
     /// When the poll ended, on the observation's clock.
@@ -165,6 +168,23 @@ impl Decision {
     /// Replicas now.
     pub fn current(&self) -> Replicas {
         self.workload.spec
+    }
+
+    /// How often the lag is what the rule allows: the time lag in objectives, or the records in thresholds; nothing where the
+    /// lag is not known.
+    pub fn excess(&self) -> Option<f64> {
+        match self.rule {
+            Rule::TimeLag(objective) => match self.model.time_lag {
+                TimeLag::Unknown => None,
+                TimeLag::Seconds(age) | TimeLag::AtLeast(age) => {
+                    Some(age.as_secs_f64() / objective.time_lag().as_secs_f64())
+                }
+            },
+            Rule::LagPerReplica(threshold) => {
+                let allowed = threshold.get() as f64 * f64::from(self.current().0.max(1));
+                self.lag.is_anything_known().then(|| self.lag.total.0 as f64 / allowed)
+            }
+        }
     }
 
     /// Why nothing at all could be read.

@@ -15,6 +15,7 @@ use super::facts::{Continuity, Facts};
 use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::memory::{Memory, UnusableMemory};
+use super::names::SourceName;
 use super::observation::Observation;
 use super::persisted::Persisted;
 use super::policy::{Policy, Rule};
@@ -37,6 +38,7 @@ const FIRST_SIGHT: Duration = Duration::from_secs(60);
 /// One group's policy and memory.
 #[derive(Clone, Debug)]
 pub struct Engine {
+    source: Option<SourceName>,
     policy: Policy,
     memory: Memory,
 }
@@ -45,7 +47,23 @@ impl Engine {
     /// An engine that remembers nothing yet.
     pub fn new(policy: Policy) -> Self {
         let memory = Memory::new(Facts::default(), PolicyState::new(policy.rule));
-        Self { policy, memory }
+        Self { source: None, policy, memory }
+    }
+
+    /// The same for one of several sources of a workload.
+    #[must_use]
+    pub fn of_source(self, source: Option<SourceName>) -> Self {
+        Self { source, ..self }
+    }
+
+    /// The source's name.
+    pub(super) fn source(&self) -> Option<&SourceName> {
+        self.source.as_ref()
+    }
+
+    /// The policy in force.
+    pub(super) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// Uses another policy from now on; what was observed stays.
@@ -78,7 +96,7 @@ impl Engine {
         let awaited = decide::awaited(observation, workload, &sizing);
         self.add_workload(observation, workload, &sizing, awaited.is_none(), scheduled);
         self.memory.state.note_awaited(observation.at, awaited.is_some());
-        let Self { policy, memory: Memory { facts, state, .. } } = self;
+        let Self { source, policy, memory: Memory { facts, state, .. } } = self;
         let allowed = AllowedReplicas::of(policy, facts, &sizing, scheduled);
         prepare(policy, facts, state, observation, &lag, &sizing, allowed, workload.spec);
         let (lag, sizing, quiet, schedule) = (&lag, &sizing, state.quiet, schedule.as_ref());
@@ -94,17 +112,18 @@ impl Engine {
         let predictions = match (&mut state.rule, policy.rule) {
             (RuleState::TimeLag(state), Rule::TimeLag(objective)) => {
                 state.accuracy.observe(now, model.time_lag, objective);
-                if desired > workload.spec {
-                    let chosen = candidates.iter().find(|candidate| candidate.replicas == desired);
-                    let within_seconds = chosen.and_then(|chosen| chosen.prediction?.within_objective_seconds);
-                    state.accuracy.note_decision(now, workload.spec, desired, within_seconds);
-                }
+                let chosen = candidates.iter().find(|candidate| candidate.replicas == desired);
+                let within_seconds = chosen
+                    .filter(|_| desired > workload.spec)
+                    .and_then(|chosen| chosen.prediction?.within_objective_seconds);
+                state.accuracy.note_decision(now, workload.spec, desired, within_seconds);
                 state.accuracy.past()
             }
             (RuleState::TimeLag(_) | RuleState::LagPerReplica(_), _) => Vec::new(),
         };
         let group = seen.as_ref().map_err(Clone::clone);
         let decision = Decision {
+            source: source.clone(),
             consumer_group: observation.consumer_group.clone(),
             at: now,
             kind: observation.kind,
@@ -125,10 +144,14 @@ impl Engine {
             reason,
             findings,
         };
-        if decision.is_change() {
-            facts.note_decision(now, desired);
-        }
+        facts.note_decision(&decision, desired);
         decision
+    }
+
+    /// Notes that the workload gets other replicas than this engine's last decision asks for, because another source needs
+    /// more: what happens then is not what this engine expected.
+    pub(super) fn note_other_decision(&mut self, own: &Decision, desired: Replicas) {
+        self.memory.facts.note_decision(own, desired);
     }
 
     /// How many replicas are enough for the present load, after the observation that led to this decision.
@@ -191,7 +214,7 @@ impl Engine {
 
     /// Adds an observation to the facts and to the policy's state, once. Gives the minimum by the schedules.
     fn add(&mut self, observation: &Observation, lag: &GroupLag, sizing: &Sizing) -> Option<ScheduledMinimum> {
-        let Self { policy, memory } = self;
+        let Self { policy, memory, .. } = self;
         let now = observation.at;
         // Pods that are there a start before they are needed are in time, and polls come that much later at worst.
         let estimator = &memory.facts.estimator;
@@ -238,7 +261,7 @@ impl Engine {
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {
             let is_scheduled = scheduled.is_some_and(|scheduled| change.to <= scheduled);
-            state.note_change(change, is_scheduled);
+            state.note_change(change, is_scheduled || facts.workload.is_for_another);
         }
         let Some(change) = facts.estimator.delays.pending.filter(|_| is_there) else { return };
         let (now, delays) = (observation.at, &mut facts.estimator.delays);

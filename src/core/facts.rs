@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{optional_time, time};
-use super::decision::Workload;
+use super::decision::{Decision, Workload};
 use super::estimate::Estimator;
 use super::estimate::delays::PendingChange;
 use super::lag::{Anomaly, GroupLag};
@@ -69,10 +69,13 @@ pub(super) struct WorkloadFacts {
     template: Option<Template>,
     /// Its changes, whoever made them.
     pub(super) changes: Recent<ObservedChange, MAX_CHANGES>,
-    /// The last decision that was a change.
+    /// The last decision, where it is a change.
     decided: Option<DecidedChange>,
+    /// Whether the last change was a scale-up that another source of the workload asked for, and this one did not.
+    #[serde(skip)]
+    pub(super) is_for_another: bool,
 }
-persisted!(WorkloadFacts { replicas, template, changes, decided });
+persisted!(WorkloadFacts { replicas, template, changes, decided } not { is_for_another });
 
 /// Stands for a pods' template.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,8 +103,11 @@ struct DecidedChange {
     #[serde(with = "time")]
     at: Duration,
     to: Replicas,
+    /// Whether another source asks for these replicas, and this one has enough.
+    #[serde(default)]
+    is_for_another: bool,
 }
-persisted!(DecidedChange { at, to });
+persisted!(DecidedChange { at, to, is_for_another });
 
 /// What an observation is to the one before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +197,7 @@ impl Facts {
         self.estimator.note_change(change.at);
         // A change of our own was made when it was decided, and not when it is seen first.
         let decided = self.workload.decided.take().filter(|decided| decided.to == change.to);
+        self.workload.is_for_another = decided.is_some_and(|decided| decided.is_for_another);
         let since = decided.map_or(change.at, |decided| decided.at);
         let pending = PendingChange { since, from: change.from.0, to: change.to.0 };
         self.estimator.delays.begin(pending);
@@ -203,9 +210,11 @@ impl Facts {
         }
     }
 
-    /// Notes that a change was decided.
-    pub(super) fn note_decision(&mut self, at: Duration, to: Replicas) {
-        self.workload.decided = Some(DecidedChange { at, to });
+    /// Notes what was decided for the workload: what this group's own decision asks for, or more for another source.
+    pub(super) fn note_decision(&mut self, own: &Decision, to: Replicas) {
+        let is_for_another = own.desired <= own.current() && to > own.current();
+        let decided = DecidedChange { at: own.at, to, is_for_another };
+        self.workload.decided = (to != own.current()).then_some(decided);
     }
 
     /// The capacity of a member, in records/s: measured, or from `capacityPerReplica`.

@@ -1,7 +1,21 @@
 //! Names that people give for topics and groups, checked before anything is asked. The texts follow the name of the
 //! field or of the flag.
 
+use std::sync::Arc;
+
 use super::printable::printable;
+
+/// The name of one of several sources.
+pub type SourceName = Arc<str>;
+
+/// The sentence with the source that it is about.
+pub fn of_source(source: Option<&str>, sentence: impl Into<String>) -> String {
+    let sentence = sentence.into();
+    match source {
+        Some(name) => format!("Source `{name}`: {sentence}"),
+        None => sentence,
+    }
+}
 
 /// The longest name of a topic, in characters (Kafka: `Topic.MAX_NAME_LENGTH`).
 const MAX_TOPIC: usize = 249;

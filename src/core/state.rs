@@ -194,13 +194,13 @@ impl PolicyState {
         }
     }
 
-    /// The replicas were changed; `is_scheduled`: to no more than a schedule asks for.
-    pub(super) fn note_change(&mut self, change: ObservedChange, is_scheduled: bool) {
+    /// The replicas were changed; `is_asked_elsewhere`: to no more than a schedule or another source asks for.
+    pub(super) fn note_change(&mut self, change: ObservedChange, is_asked_elsewhere: bool) {
         match &mut self.rule {
             RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => {
                 state.no_backlog_since = None;
-                state.what_if.note_change(change.from.0, change.to.0, is_scheduled);
+                state.what_if.note_change(change.from.0, change.to.0, is_asked_elsewhere);
                 state.accuracy.note_change(change.to);
             }
         }

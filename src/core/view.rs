@@ -16,6 +16,7 @@ use super::finding::Finding;
 use super::kind::GroupKind;
 use super::lag::{AbandonedTopic, GroupLag, LagOfPartition, PartitionLag};
 use super::model::{Model, PartitionEstimate, TimeLag};
+use super::names::of_source;
 use super::observation::GroupState;
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
@@ -34,6 +35,9 @@ pub struct DecisionView {
     /// The version of this format.
     #[schemars(extend("const" = DECISION_VERSION))]
     pub version: u32,
+    /// The name of the source that it is about; absent where the workload has one source without a name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     /// The consumer group's id.
     pub consumer_group: String,
     /// When the poll ended, in seconds: since 1970, or on the clock of what was replayed.
@@ -107,7 +111,7 @@ pub struct GroupView {
 }
 
 /// The lag of a group.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LagView {
     /// Records not yet read; a lower bound where it is not complete, null where nothing is known.
@@ -213,6 +217,7 @@ impl DecisionView {
         let wanted = decision.candidates.iter().find(|candidate| candidate.verdict == CandidateVerdict::Wanted);
         Self {
             version: DECISION_VERSION,
+            source: decision.source.as_deref().map(str::to_owned),
             consumer_group: consumer_group.clone(),
             observed_at_seconds: at.as_secs_f64(),
             group: GroupView {
@@ -243,7 +248,7 @@ impl DecisionView {
             candidates: decision.candidates.clone(),
             predicted_for_seconds: decision.predicted_for.map(|span| span.as_secs()),
             predictions: decision.predictions.clone(),
-            reason: NamedMessage::from(&decision.reason),
+            reason: decision.named_reason(),
             outlook: decision.outlook.clone(),
             findings: decision.findings.iter().map(NamedMessage::from).collect(),
         }
@@ -309,6 +314,14 @@ impl From<&AbandonedTopic> for AbandonedTopicView {
     }
 }
 
+impl Decision {
+    /// The reason by its name, and as a sentence that names the source.
+    pub fn named_reason(&self) -> NamedMessage {
+        let NamedMessage { name, message } = NamedMessage::from(&self.reason);
+        NamedMessage { name, message: of_source(self.source.as_deref(), message) }
+    }
+}
+
 impl From<&Reason> for NamedMessage {
     fn from(reason: &Reason) -> Self {
         Self { name: reason.name(), message: reason.to_string() }
@@ -322,7 +335,8 @@ impl From<&Finding> for NamedMessage {
 }
 
 impl TimeLagView {
-    fn of(time_lag: TimeLag) -> Option<Self> {
+    /// Nothing where it is not known.
+    pub fn of(time_lag: TimeLag) -> Option<Self> {
         match time_lag {
             // A first poll has watched for no time at all.
             TimeLag::Unknown | TimeLag::AtLeast(Duration::ZERO) => None,

@@ -216,11 +216,11 @@ impl WhatIfGroups {
     }
 
     /// The workload was changed: what was saved against the level before counts no more; and going up from a level says
-    /// that it was not enough, whatever its what-if group says, unless a schedule asked for it.
-    pub(super) fn note_change(&mut self, from: u32, to: u32, is_scheduled: bool) {
+    /// that it was not enough, whatever its what-if group says, unless a schedule or another source asked for it.
+    pub(super) fn note_change(&mut self, from: u32, to: u32, is_asked_elsewhere: bool) {
         for level in self.levels.iter_mut() {
             level.accrued = 0.0;
-            if level.replicas == from && to > from && !is_scheduled {
+            if level.replicas == from && to > from && !is_asked_elsewhere {
                 level.contradicted = true;
             }
             if level.replicas == to && to < from && std::mem::take(&mut level.contradicted) {

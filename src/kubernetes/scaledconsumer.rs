@@ -10,8 +10,10 @@ mod watch;
 pub use memory::{PackedMemoryError, pack_memory, unpack_memory};
 pub use resource::{
     CHANGES_KEPT, LONGEST_MEMORY, Mode, PAUSED, PAUSED_REPLICAS, PastChange, ScaledConsumer, ScaledConsumerSpec,
-    ScaledConsumerStatus, WHAT_IF_KEPT, crd, crd_yaml,
+    ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT, crd, crd_yaml,
 };
 pub use status::{difference, write_status};
-pub use validate::{ClusterRef, ConnectRef, InlineCluster, InvalidConsumer, Validated, validate};
+pub use validate::{
+    ClusterRef, ConnectRef, InlineCluster, InvalidConsumer, Validated, ValidatedSource, ValidatedSources, validate,
+};
 pub use watch::{Change, LoadedConsumer, RESOURCE, Record, watch};

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::core::{Decision, TimeLag};
+use crate::core::{Decisions, TimeLag};
 
 /// Points per block. Copies share full blocks.
 const BLOCK: usize = 60;
@@ -36,6 +36,8 @@ pub struct Point {
     pub useful_replicas: u16,
     /// Whether the lag of every partition was known.
     pub is_complete: bool,
+    /// Whether the lag was beyond what the rule allows.
+    pub is_late: bool,
 }
 
 /// Points, oldest first.
@@ -47,23 +49,25 @@ pub struct History {
 }
 
 impl Point {
-    /// The point of a decision.
-    pub fn of(decision: &Decision) -> Self {
+    /// The point of the decisions for all sources.
+    pub fn of(decisions: &Decisions) -> Self {
         let rate = |rate: Option<crate::core::RecordsPerSecond>| rate.map_or(f32::NAN, |rate| rate.0 as f32);
         let count = |replicas: u32| u16::try_from(replicas).unwrap_or(u16::MAX);
+        let lag = decisions.lag();
         Self {
-            at_seconds: u32::try_from(decision.at.as_secs()).unwrap_or(u32::MAX),
-            lag_records: if decision.lag.is_anything_known() { decision.lag.total.0 as f32 } else { f32::NAN },
-            time_lag_seconds: match decision.model.time_lag {
+            at_seconds: u32::try_from(decisions.at().as_secs()).unwrap_or(u32::MAX),
+            lag_records: lag.total_records.map_or(f32::NAN, |records| records as f32),
+            time_lag_seconds: match decisions.time_lag() {
                 TimeLag::Unknown => f32::NAN,
                 TimeLag::Seconds(age) | TimeLag::AtLeast(age) => age.as_secs_f32(),
             },
-            arrival_rate: rate(decision.model.arrival_rate),
-            consumption_rate: rate(decision.model.consumption_rate),
-            replicas: count(decision.current().0),
-            desired: count(decision.desired.0),
-            useful_replicas: decision.model.useful_members.map_or(0, count),
-            is_complete: decision.lag.is_exact(),
+            arrival_rate: rate(decisions.arrival_rate()),
+            consumption_rate: rate(decisions.consumption_rate()),
+            replicas: count(decisions.current().0),
+            desired: count(decisions.desired().0),
+            useful_replicas: decisions.chosen().model.useful_members.map_or(0, count),
+            is_complete: lag.is_exact(),
+            is_late: decisions.excess().is_some_and(|excess| excess > 1.0),
         }
     }
 }
@@ -84,6 +88,11 @@ impl History {
                 self.older.pop_front();
             }
         }
+    }
+
+    /// The newest point.
+    pub fn newest(&self) -> Option<&Point> {
+        self.newest.last().or_else(|| self.recent.back()?.last())
     }
 
     /// All points, oldest first.

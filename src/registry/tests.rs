@@ -91,6 +91,7 @@ fn a_history_stays_within_its_bytes_and_keeps_the_peaks() {
             desired: 1,
             useful_replicas: 12,
             is_complete: true,
+            is_late: false,
         });
         assert!(history.bytes() <= 20 * 1024, "{}", history.bytes());
     }

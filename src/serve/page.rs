@@ -17,6 +17,7 @@ mod layout;
 mod list;
 mod live;
 mod overview;
+mod part;
 mod partitions;
 mod proxy;
 mod reasons;

@@ -336,6 +336,56 @@ fn connectors() -> Vec<Row> {
     all
 }
 
+/// Several sources instead of one.
+fn sources() -> Vec<Row> {
+    const KAFKA: &str = "  kafka:\n    cluster: main\n    consumerGroup: orders\n    topics: [orders]\n";
+    const OTHER: &str = "{name: b, kafka: {cluster: main, consumerGroup: g}}";
+    let list = |sources: &[&str]| format!("  sources: [{}]\n", sources.join(", "));
+    let one = |more: &str| format!("{{name: a, kafka: {{cluster: main, consumerGroup: g}}, {more}}}");
+    let (l63, l64) = ("a".repeat(63), "a".repeat(64));
+    let named = list(&["{name: {}, kafka: {cluster: main, consumerGroup: g}}", OTHER]);
+    let names = ["a", "a-1", "'0'", &l63];
+    let no_names = ["A", "''", "a.b", "a_b", "-a", "a-", "b", "1", "null", &l64];
+    let mut all = rows(KAFKA, &named, &names, &no_names);
+    let groups = list(&["{name: a, kafka: {cluster: main, consumerGroup: {}}}", OTHER]);
+    all.extend(rows(KAFKA, &groups, &["g", "'a b'"], &["''", "' a'", "2024"]));
+    let many = |count: usize| (0..count).map(|i| OTHER.replace("name: b", &format!("name: b{i}"))).collect::<Vec<_>>();
+    let of = |count: usize| list(&many(count).iter().map(String::as_str).collect::<Vec<_>>());
+    for (to, is) in [
+        (of(2), true),
+        (of(8), true),
+        (of(0), false),
+        (of(1), false),
+        (of(9), false),
+        (String::new(), false),
+        (format!("{KAFKA}{}", of(2)), false),
+        (format!("{KAFKA}{}", of(0)), false),
+        (format!("{KAFKA}  sources:\n"), true),
+        (format!("  kafka:\n{}", of(2)), true),
+        (list(&[&one("policy: {lagPerReplica: 5}"), OTHER]), true),
+        (list(&[&one("policy: {timeLag: {objective: 5m}}"), OTHER]), true),
+        (list(&[&one("policy: {}"), OTHER]), true),
+        (list(&[&one("policy: {timeLag: {objective: 0s}}"), OTHER]), false),
+        (list(&[&one("policy: {timeLag: {}, lagPerReplica: 5}"), OTHER]), false),
+        (list(&[&one("policy: {lagPerReplica: 0}"), OTHER]), false),
+        (list(&[&one("capacityPerReplica: 0.5"), OTHER]), true),
+        (list(&[&one("capacityPerReplica: 0"), OTHER]), false),
+        (list(&[&one("threadsPerReplica: 4"), OTHER]), true),
+        (list(&[&one("threadsPerReplica: 0"), OTHER]), false),
+        (list(&[&one("minReplicas: 1"), OTHER]), false),
+        (list(&["{name: a}", OTHER]), false),
+        (list(&["{kafka: {cluster: main, consumerGroup: g}}", OTHER]), false),
+        (list(&["{name: a, kafka: {consumerGroup: g}}", OTHER]), false),
+        (list(&["{name: a, kafka: {cluster: main, consumerGroup: g, topics: [a], topicPattern: b}}", OTHER]), false),
+        (list(&["{name: a, kafka: {cluster: main, consumerGroup: g, topicPattern: 'a('}}", OTHER]), false),
+        (list(&["{name: a, kafka: {bootstrapServers: 'a:1', consumerGroup: g, partitions: 3-1}}", OTHER]), false),
+        (list(&["{name: a, kafka: {bootstrapServers: 'a:1', consumerGroup: g, partitions: 1-3}}", OTHER]), true),
+    ] {
+        all.push((KAFKA.to_owned(), to, is));
+    }
+    all
+}
+
 /// What YAML makes of a value, and what an object must have.
 fn structure() -> Vec<Row> {
     let mut all = rows(
@@ -388,7 +438,7 @@ async fn what_the_command_line_takes_is_what_the_api_server_takes() {
     let cluster = cluster();
     install_crd(cluster).await;
     let namespace = cluster.namespace("grammar").await;
-    let rows = [durations(), names(), kafka(), numbers(), connectors(), structure()].concat();
+    let rows = [durations(), names(), kafka(), numbers(), connectors(), sources(), structure()].concat();
     let folder = tempfile::tempdir().unwrap();
     let file = |i: usize| folder.path().join(format!("row-{i}.yaml"));
     let mut manifests = Vec::new();

@@ -73,6 +73,7 @@ mod recommend_groups;
 mod replay;
 mod schedules;
 mod simulate;
+mod sources;
 mod streams;
 mod texts;
 mod tidy;

@@ -9,11 +9,12 @@ use crate::cli::clusters;
 use crate::config::Configuration;
 use crate::controller::certificate_warning;
 use crate::core::{
-    ClusterAnswer, GroupQuery, IsolationLevel, Observation, TopicSelection, Unknown, printable, printable_text, short,
+    ClusterAnswer, GroupQuery, IsolationLevel, Observation, TopicSelection, Unknown, of_source, printable,
+    printable_text, short,
 };
 use crate::kafka::{ClusterSettings, ConnectionSecurity, KafkaClient, now};
 use crate::kubernetes::Key;
-use crate::kubernetes::scaledconsumer::{ClusterRef, Validated};
+use crate::kubernetes::scaledconsumer::{ClusterRef, Validated, ValidatedSource};
 
 /// The names of the checks, as they are printed.
 const CLUSTER: &str = "Kafka cluster";
@@ -31,13 +32,15 @@ pub(super) async fn check(
     consumers: &[Validated],
     problems: &mut BTreeMap<Key, Vec<String>>,
 ) -> Vec<Row> {
-    let mut by_cluster: BTreeMap<ClusterRef, Vec<&Validated>> =
+    let mut by_cluster: BTreeMap<ClusterRef, Vec<(Key, &ValidatedSource)>> =
         configuration.clusters.keys().map(|name| (ClusterRef::Named(name.clone()), Vec::new())).collect();
     for consumer in consumers {
-        by_cluster.entry(consumer.cluster.clone()).or_default().push(consumer);
+        for source in consumer.sources.iter() {
+            by_cluster.entry(source.cluster.clone()).or_default().push((consumer.key(), source));
+        }
     }
     let mut rows = Vec::with_capacity(by_cluster.len());
-    for (cluster, consumers) in by_cluster {
+    for (cluster, sources) in by_cluster {
         let name = cluster.to_string();
         let found = match &cluster {
             ClusterRef::Inline(inline) => clusters::of_consumer(inline, &[]).await,
@@ -58,7 +61,7 @@ pub(super) async fn check(
             },
         };
         let of_cluster = match found {
-            Ok(found) => poll(&name, found, &consumers, problems).await,
+            Ok(found) => poll(&name, found, &sources, problems).await,
             Err(error) => vec![failed(CLUSTER, &format!("{name}: {error:#}."))],
         };
         rows.extend(of_cluster.into_iter().map(|row| row.about(name.as_str())));
@@ -73,14 +76,14 @@ fn failed(check: &'static str, text: &str) -> Row {
 async fn poll(
     cluster: &str,
     settings: ClusterSettings,
-    consumers: &[&Validated],
+    sources: &[(Key, &ValidatedSource)],
     problems: &mut BTreeMap<Key, Vec<String>>,
 ) -> Vec<Row> {
     let mut client = match KafkaClient::open(settings) {
         Ok(client) => client,
         Err(error) => return vec![failed(CLUSTER, &format!("{cluster}: {error}."))],
     };
-    let mut queries: Vec<_> = consumers.iter().map(|consumer| consumer.query.clone()).collect();
+    let mut queries: Vec<_> = sources.iter().map(|(_, source)| source.query.clone()).collect();
     if queries.is_empty() {
         // Without a query nothing would be asked.
         queries.push(GroupQuery {
@@ -104,18 +107,18 @@ async fn poll(
         };
         return vec![failed(check, &format!("{cluster} can't be read: {failure}."))];
     }
-    for (consumer, observation) in consumers.iter().zip(&observations) {
+    for ((consumer, source), observation) in sources.iter().zip(&observations) {
         if let Some(text) = unknown(observation) {
-            problems.entry(consumer.key()).or_default().push(text);
+            problems.entry(consumer.clone()).or_default().push(of_source(source.name.as_deref(), text));
         }
     }
     let took = short(cycle.duration);
-    let text = match consumers.len() {
+    let text = match sources.len() {
         0 => format!("{cluster} answers; no ScaledConsumer names it."),
         1 => format!("{cluster} answers; one group was read in {took}."),
         count => format!("{cluster} answers; {count} groups were read in {took}."),
     };
-    let of_consumers = if consumers.is_empty() { &[][..] } else { &observations[..] };
+    let of_consumers = if sources.is_empty() { &[][..] } else { &observations[..] };
     vec![Row::new(CLUSTER, CheckResult::Ok, text), security(cluster, &client), acls(cluster, of_consumers)]
 }
 

@@ -50,6 +50,9 @@ pub(in crate::cli) struct RecommendArguments {
     /// Only these ScaledConsumers of the namespace.
     #[arg(value_name = "NAME", requires = "namespace", help_heading = "What to observe")]
     pub(super) names: Vec<String>,
+    /// Only these sources of ScaledConsumers that have several; may be given more than once.
+    #[arg(long = "source", value_name = "NAME", conflicts_with = "kafka_groups", help_heading = "What to observe")]
+    pub(super) sources: Vec<String>,
     /// Kafka's addresses, separated by commas; with -f or -n instead of the manifest's cluster.
     #[arg(
         long,

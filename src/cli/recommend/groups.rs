@@ -121,6 +121,7 @@ impl GroupFinder {
         GroupTarget {
             namespace: None,
             name: group.clone(),
+            source: None,
             cluster: cluster.clone(),
             query: GroupQuery { group, ..self.query.clone() },
             policy: self.policy.clone(),

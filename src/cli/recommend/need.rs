@@ -176,5 +176,6 @@ pub(super) fn full_name(observed: &ObservedGroup, has_several_clusters: bool) ->
         None if has_several_clusters => format!("{}/", target.cluster.name),
         None => String::new(),
     };
-    printable(&format!("{place}{}", target.name)).to_string()
+    let source = target.source.as_ref().map_or(String::new(), |source| format!(" ({source})"));
+    printable(&format!("{place}{}{source}", target.name)).to_string()
 }

@@ -215,7 +215,8 @@ impl ClusterObserver {
 
     fn member(&self, target: GroupTarget) -> ObservedMember {
         let max_observation_gap = max_observation_gap(self.settings.poll_interval, self.settings.deadline);
-        let engine = Engine::new(Policy { max_observation_gap, ..target.policy.clone() });
+        let engine =
+            Engine::new(Policy { max_observation_gap, ..target.policy.clone() }).of_source(target.source.clone());
         ObservedMember { target: Arc::new(target), engine, lags: LagHistory::new(self.plan.keeps_lags), polls: 0 }
     }
 

@@ -342,6 +342,7 @@ struct CsvRow<'r> {
     replica_difference: Option<i64>,
     cost_difference_per_hour: Option<f64>,
     why: &'r str,
+    source: Option<&'r str>,
 }
 
 impl<'r> CsvRow<'r> {
@@ -369,6 +370,7 @@ impl<'r> CsvRow<'r> {
             replica_difference: it.replica_difference,
             cost_difference_per_hour: it.cost_difference_per_hour,
             why: &it.why,
+            source: decision.source.as_deref(),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::target::GroupTarget;
 use crate::cli::outcome::WrongInput;
 use crate::core::{Observation, Pause, Workload};
 use crate::kafka::ClusterSettings;
-use crate::kubernetes::scaledconsumer::{PAUSED, PAUSED_REPLICAS};
+use crate::kubernetes::scaledconsumer::{PAUSED, PAUSED_REPLICAS, ScaledConsumerSpec};
 use crate::replay::{Config, ObservationReader, ObservationRecorder, PolicySource};
 
 /// Deadline of a poll: enough for ten answers in a row from brokers that take a second each.
@@ -49,7 +49,16 @@ impl Recording {
     ) -> anyhow::Result<Self> {
         let [target] = targets else {
             let count = targets.len();
-            let why = format!("--record keeps one group, and there are {count} ScaledConsumers; name one of them");
+            let is_one_consumer =
+                targets.iter().all(|it| (&it.namespace, &it.name) == (&targets[0].namespace, &targets[0].name));
+            let why = if is_one_consumer && count > 0 {
+                format!(
+                    "--record keeps one source, and ScaledConsumer \"{}\" has {count}; choose one with --source",
+                    targets[0].name
+                )
+            } else {
+                format!("--record keeps one group, and there are {count} ScaledConsumers; name one of them")
+            };
             return Err(WrongInput(why).into());
         };
         check_file(path, replaces)?;
@@ -154,7 +163,10 @@ fn config(target: &GroupTarget, poll: Duration) -> anyhow::Result<Config> {
     let policy = match &target.spec {
         None => PolicySource::Policy(Box::new(target.policy.clone())),
         Some(spec) => PolicySource::Spec {
-            spec: serde_json::from_value(serde_json::to_value(&**spec)?)?,
+            spec: serde_json::from_value(serde_json::to_value(match target.source.as_deref() {
+                Some(source) => spec.of_source(source),
+                None => ScaledConsumerSpec::clone(spec),
+            })?)?,
             annotations: annotations(target.policy.pause),
         },
     };

@@ -31,6 +31,9 @@ pub(super) struct Recommendation {
     pub(super) replica_difference: Option<i64>,
     /// What that costs more an hour, by --replica-cost; null without it.
     pub(super) cost_difference_per_hour: Option<f64>,
+    /// Of one of several sources: the replicas that the workload gets now, which are the most that a source asks for.
+    #[serde(rename = "workloadDesiredReplicas", skip_serializing_if = "Option::is_none")]
+    pub(super) workload_replicas: Option<Replicas>,
     /// What is worth knowing of where the numbers come from.
     pub(super) notes: Vec<String>,
     #[serde(flatten)]
@@ -67,6 +70,7 @@ impl Recommendation {
             enough: enough.clone(),
             replica_difference: difference,
             cost_difference_per_hour: cost.zip(difference).map(|(cost, difference)| cost.per_hour(difference)),
+            workload_replicas: None,
             notes: current.note.iter().cloned().collect(),
             decision: view,
             failure,
@@ -76,7 +80,10 @@ impl Recommendation {
 
     /// Whether the current replicas are known and are not what the controller would set.
     pub(super) fn is_change(&self) -> bool {
-        self.decision.is_change == Some(true)
+        match self.workload_replicas {
+            Some(desired) => self.decision.current_replicas.is_some_and(|current| current != desired),
+            None => self.decision.is_change == Some(true),
+        }
     }
 
     /// Whether the replicas are as they should be.

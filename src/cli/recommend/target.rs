@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::scale::CurrentReplicas;
-use crate::core::{GroupQuery, Policy};
+use crate::core::{GroupQuery, Policy, SourceName};
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::ScaledConsumerSpec;
 
@@ -14,6 +14,8 @@ pub(super) struct GroupTarget {
     pub(super) namespace: Option<String>,
     /// The ScaledConsumer's name, or the group's where there is none.
     pub(super) name: String,
+    /// The source of the ScaledConsumer, where it has several.
+    pub(super) source: Option<SourceName>,
     /// Where its group is.
     pub(super) cluster: ClusterSettings,
     /// What to read.

@@ -1,6 +1,7 @@
 //! What to observe: from files or from the cluster, each with its Kafka cluster and its current replicas. Groups without a
 //! manifest are found by `groups`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -19,7 +20,7 @@ use crate::config::Configuration;
 use crate::core::{Replicas, format_duration};
 use crate::kafka::ClusterSettings;
 use crate::kubernetes::scaledconsumer::manifest::Manifests;
-use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumer, Validated, validate};
+use crate::kubernetes::scaledconsumer::{ClusterRef, ScaledConsumer, Validated, ValidatedSource, validate};
 use crate::kubernetes::{ApiClient, WorkloadReader};
 
 /// Finds what to observe. One thing that can't be read does not hide the others; an error means that nothing is left.
@@ -45,25 +46,16 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
             if arguments.current.is_none() { cluster::client().await.ok().map(|(client, _)| client) } else { None };
         (consumers, client, broken)
     };
+    let is_wanted = |source: &ValidatedSource| {
+        let is_named = |name: &str| arguments.sources.iter().any(|wanted| wanted == name);
+        arguments.sources.is_empty() || source.name.as_deref().is_some_and(is_named)
+    };
     let workloads = client.as_ref().map(WorkloadReader::new);
     let mut targets = Vec::with_capacity(consumers.len());
     // One for each cluster, so that it has one client.
     let mut clusters: Vec<(ClusterRef, ClusterSettings)> = Vec::new();
     let mut failures = LookupFailures::default();
     for consumer in consumers {
-        let cluster = match clusters.iter().find(|(cluster, _)| *cluster == consumer.cluster) {
-            Some((_, settings)) => settings.clone(),
-            None => match cluster(&consumer, arguments, &configuration).await {
-                Ok(settings) => {
-                    clusters.push((consumer.cluster.clone(), settings.clone()));
-                    settings
-                }
-                Err(error) => {
-                    failures.add(error);
-                    continue;
-                }
-            },
-        };
         let connector = if arguments.current.is_none() { connector::read(&consumer).await } else { None };
         let current = match (arguments.current, connector, &workloads) {
             (Some(current), _, _) => CurrentReplicas::Given(Replicas(current)),
@@ -71,11 +63,37 @@ pub(super) async fn find(arguments: &RecommendArguments) -> anyhow::Result<Found
             (None, None, Some(workloads)) => scale::current(workloads, &consumer.namespace, &consumer.target).await,
             (None, None, None) => CurrentReplicas::Unknown("no Kubernetes cluster can be reached".to_owned()),
         };
-        let Validated { namespace, name, query, policy, spec, .. } = consumer;
-        let namespace = Some(namespace);
-        targets.push(GroupTarget { namespace, name, cluster, query, policy, spec: Some(spec), current });
+        for source in consumer.sources.iter().filter(|source| is_wanted(source)) {
+            let cluster = match clusters.iter().find(|(cluster, _)| *cluster == source.cluster) {
+                Some((_, settings)) => settings.clone(),
+                None => match cluster(&consumer.name, &source.cluster, arguments, &configuration).await {
+                    Ok(settings) => {
+                        clusters.push((source.cluster.clone(), settings.clone()));
+                        settings
+                    }
+                    Err(error) => {
+                        failures.add(error);
+                        continue;
+                    }
+                },
+            };
+            targets.push(GroupTarget {
+                namespace: Some(consumer.namespace.clone()),
+                name: consumer.name.clone(),
+                source: source.name.clone(),
+                cluster,
+                query: source.query.clone(),
+                policy: source.policy.clone(),
+                spec: Some(Arc::clone(&consumer.spec)),
+                current: current.clone(),
+            });
+        }
     }
     is_incomplete |= failures.print_unless_all(targets.is_empty())?;
+    if targets.is_empty() && !arguments.sources.is_empty() {
+        let names = arguments.sources.join("\", \"");
+        return Err(WrongInput(format!("No ScaledConsumer has a source \"{names}\"")).into());
+    }
     Ok(FoundTargets { targets, finder: None, is_incomplete })
 }
 
@@ -135,11 +153,12 @@ async fn answered<T>(what: String, request: impl Future<Output = kube::Result<T>
 }
 
 async fn cluster(
-    consumer: &Validated,
+    consumer: &str,
+    cluster: &ClusterRef,
     arguments: &RecommendArguments,
     configuration: &Configuration,
 ) -> anyhow::Result<ClusterSettings> {
-    let named = match (&arguments.bootstrap_servers, &consumer.cluster) {
+    let named = match (&arguments.bootstrap_servers, cluster) {
         (Some(servers), _) => return clusters::inline(servers, &arguments.properties),
         (None, ClusterRef::Inline(inline)) => return clusters::of_consumer(inline, &arguments.properties).await,
         (None, ClusterRef::Named(name)) => name,
@@ -152,8 +171,7 @@ async fn cluster(
             (Some(file), false) => format!("{} defines {}", file.display(), known.join(", ")),
         };
         return Err(WrongInput(format!(
-            "ScaledConsumer \"{}\" names the Kafka cluster \"{named}\", but {there}; give the controller's configuration with --config FILE, or --bootstrap-servers HOST:PORT",
-            consumer.name
+            "ScaledConsumer \"{consumer}\" names the Kafka cluster \"{named}\", but {there}; give the controller's configuration with --config FILE, or --bootstrap-servers HOST:PORT"
         ))
         .into());
     };

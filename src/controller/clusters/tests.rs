@@ -1,7 +1,7 @@
 //! Which clusters are one, which are refused, and how many a namespace may have. No broker is contacted.
 
 use super::*;
-use crate::core::{IsolationLevel, TopicSelection};
+use crate::core::{Bounds, GroupQuery, IsolationLevel, Objective, Policy, Rule, TopicSelection};
 
 fn clusters(most: usize) -> Clusters {
     let configuration = Configuration {
@@ -27,7 +27,7 @@ fn inline(servers: &str, secret: Option<&str>) -> ClusterRef {
     ClusterRef::Inline(InlineCluster { servers: servers.into(), secret, authority: None })
 }
 
-fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Result<Subscription, NotSubscribed> {
+fn source(consumer: &Key, cluster: &ClusterRef) -> ValidatedSource {
     let query = GroupQuery {
         group: consumer.name.clone(),
         topics: TopicSelection::OfGroup,
@@ -35,10 +35,15 @@ fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Resul
         partitions: None,
         isolation: IsolationLevel::default(),
     };
-    clusters.subscribe(consumer, cluster, query)
+    let policy = Policy::new(Rule::TimeLag(Objective::default()), Bounds::new(1, None).expect("possible"));
+    ValidatedSource { name: None, cluster: cluster.clone(), query, policy }
 }
 
-fn refusal(result: Result<Subscription, NotSubscribed>) -> String {
+fn subscribe(clusters: &Clusters, consumer: &Key, cluster: &ClusterRef) -> Result<Vec<Subscription>, NotSubscribed> {
+    clusters.subscribe(consumer, &[source(consumer, cluster)])
+}
+
+fn refusal<T>(result: Result<T, NotSubscribed>) -> String {
     match result {
         Err(NotSubscribed::Refused(why)) => why,
         Err(NotSubscribed::NotYet) => "not yet".into(),
@@ -121,4 +126,31 @@ async fn changing_the_addresses_all_the_time_leaves_no_pollers_behind() {
     }
     assert!(lock(&clusters.pollers).len() <= 2);
     assert!(clusters.secrets.count() <= 2);
+}
+
+#[tokio::test]
+async fn each_source_of_a_scaled_consumer_counts_and_a_refusal_names_its_field() {
+    let clusters = clusters(2);
+    let (a, b) = (consumer("shop", "a"), consumer("shop", "b"));
+    let sources = |names: &[&str]| -> Vec<ValidatedSource> {
+        let of = |name: &&str| {
+            let cluster = inline(&format!("{name}.kafka.svc:9092"), None);
+            ValidatedSource { name: Some((*name).into()), ..source(&a, &cluster) }
+        };
+        names.iter().map(of).collect()
+    };
+    let kept = clusters.subscribe(&a, &sources(&["one", "two"]));
+    assert_eq!(kept.as_ref().map(Vec::len).ok(), Some(2));
+    let why = refusal(clusters.subscribe(&b, &sources(&["one", "three"])));
+    assert!(
+        why.starts_with("spec.sources[1].kafka.bootstrapServers: the ScaledConsumers of this namespace use 2"),
+        "{why}"
+    );
+    assert_eq!(refusal(clusters.subscribe(&b, &sources(&["two", "one"]))), "subscribed");
+    let unknown = [ValidatedSource { name: Some("main".into()), ..source(&b, &ClusterRef::Named("main".into())) }];
+    let why = refusal(clusters.subscribe(&b, &unknown));
+    assert!(
+        why.starts_with("spec.sources[0].kafka.cluster: \"main\" is not in the controller's configuration"),
+        "{why}"
+    );
 }

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::core::{ClusterAnswer, Decision, Finding, NamedMessage, Reason, Unknown, printable_text, short};
+use crate::core::{
+    ClusterAnswer, Decision, Decisions, Finding, NamedMessage, Reason, Unknown, of_source, printable_text, short,
+};
 use crate::kubernetes::hpa::AutoscaledCondition;
 use crate::kubernetes::scaledconsumer::Mode;
 use crate::kubernetes::{Competitor, Condition, ObjectEvent, Severity, Time};
@@ -114,12 +116,14 @@ pub(super) fn checks(
     let mode = entry.spec.as_ref().map_or(Mode::Scale, |spec| spec.mode);
     let mut checks = match &entry.snapshot {
         None => Vec::new(),
-        Some(snapshot) => match &snapshot.decision {
+        Some(snapshot) => match &snapshot.decisions {
             Err(TargetError { reason, message }) => vec![
                 check(READY, false, reason, message.clone()),
-                kafka_reachable(snapshot.observation.failure.as_ref()),
+                kafka_reachable(
+                    snapshot.sources.iter().map(|it| (it.name.as_deref(), it.observation.failure.as_ref())),
+                ),
             ],
-            Ok(decision) => of_decision(snapshot, decision, mode, autoscaled, before),
+            Ok(decisions) => of_decisions(snapshot, decisions, mode, autoscaled, before),
         },
     };
     if let Some(age) = outdated {
@@ -154,28 +158,30 @@ pub(in crate::controller) fn states(
     found.chain(others).collect()
 }
 
-fn of_decision(
+fn of_decisions(
     snapshot: &Snapshot,
-    decision: &Decision,
+    decisions: &Decisions,
     mode: Mode,
     autoscaled: Option<&AutoscaledCondition>,
     before: &[KnownCondition],
 ) -> Vec<ConditionCheck> {
     let was = |kind: &str| before.iter().any(|known| known.kind == kind);
     let mut checks = vec![
-        ready(snapshot, decision, mode),
-        kafka_reachable(decision.group_failure()),
-        active(decision),
+        ready(snapshot, decisions, mode),
+        kafka_reachable(decisions.all().iter().map(|it| (it.source.as_deref(), it.group_failure()))),
+        active(decisions),
         conflict(snapshot.competitor.as_ref()),
     ];
     // With incomplete data the limit is unknown, so the condition is kept.
+    let decision = decisions.chosen();
     let is_kept = matches!(decision.reason, Reason::DataIncomplete { .. }) && was(SCALING_LIMITED);
-    checks.extend((!is_kept).then(|| limited(&decision.reason)));
+    checks.extend((!is_kept).then(|| limited(decision)));
     checks.extend(
         autoscaled.map(|AutoscaledCondition { is, reason, message }| check(AUTOSCALED, *is, reason, message.clone())),
     );
-    checks.extend(certificate(snapshot.certificate.as_ref(), was(CERTIFICATE_EXPIRING)));
-    checks.extend(Finding::NAMES.iter().filter_map(|name| finding(name, &decision.findings, was(name))));
+    let certificates = snapshot.sources.iter().filter_map(|it| Some((it.name.as_deref(), it.certificate.as_ref()?)));
+    checks.extend(certificate(certificates, was(CERTIFICATE_EXPIRING)));
+    checks.extend(Finding::NAMES.iter().filter_map(|name| finding(name, decisions, was(name))));
     checks
 }
 
@@ -183,7 +189,7 @@ fn of_decision(
 pub(super) fn outdated(entry: &Entry, since: Duration, now: Duration) -> Option<Duration> {
     let (age, most) = match &entry.snapshot {
         _ if entry.refused.is_some() => return None,
-        Some(snapshot) => (snapshot.age(now), snapshot.poll_interval * MISSED_POLLS + DECISION_TIMEOUT),
+        Some(snapshot) => (snapshot.age(now), snapshot.poll_interval() * MISSED_POLLS + DECISION_TIMEOUT),
         None => (now.saturating_sub(since), FIRST_DECISION_TIMEOUT),
     };
     let step = AGE_STEPS.into_iter().rev().map(Duration::from_secs).find(|step| *step <= age);
@@ -195,13 +201,13 @@ fn outdated_text(entry: &Entry, age: Duration) -> String {
     match &entry.snapshot {
         Some(snapshot) => format!(
             "The last decision is more than {age} old, and one is due every {}. The controller or the API server is overloaded, or its task is stuck: see its log.",
-            short(snapshot.poll_interval)
+            short(snapshot.poll_interval())
         ),
         None => format!("Nothing has been decided for more than {age}: see the controller's log."),
     }
 }
 
-fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck {
+fn ready(snapshot: &Snapshot, decisions: &Decisions, mode: Mode) -> ConditionCheck {
     let blocking = match mode {
         Mode::Scale | Mode::Metrics => snapshot.competitor.as_ref().filter(|competitor| competitor.forbids_writing()),
         // A dry run beside an HPA is a trial before it takes over.
@@ -214,39 +220,51 @@ fn ready(snapshot: &Snapshot, decision: &Decision, mode: Mode) -> ConditionCheck
         let TargetError { reason, message } = error;
         return check(READY, false, reason, message.clone());
     }
-    match &decision.lag.incomplete_because {
-        Some(missing) => check(READY, false, missing.reason.name(), format!("Not everything can be read: {missing}.")),
+    let incomplete =
+        decisions.all().iter().find_map(|it| Some((it.source.as_deref(), it.lag.incomplete_because.as_ref()?)));
+    match incomplete {
+        Some((source, missing)) => {
+            let message = of_source(source, format!("Not everything can be read: {missing}."));
+            check(READY, false, missing.reason.name(), message)
+        }
         None => check(READY, true, "Deciding", "Kafka and the target can be read."),
     }
 }
 
 /// Kafka is unreachable where no broker answers. A missing group or topic is another matter.
-fn kafka_reachable(failure: Option<&Unknown>) -> ConditionCheck {
-    let answers = || check(KAFKA_REACHABLE, true, "Reachable", "The Kafka cluster answers.");
-    let Some(reason) = failure else { return answers() };
-    match reason.cluster_answer() {
-        ClusterAnswer::Answers => answers(),
-        ClusterAnswer::NotAskedYet => check(KAFKA_REACHABLE, None, "NotReadYet", "It has not been read yet."),
-        ClusterAnswer::Refuses
-        | ClusterAnswer::Unreachable { .. }
-        | ClusterAnswer::AuthenticationFailed { .. }
-        | ClusterAnswer::TimedOut => {
-            check(KAFKA_REACHABLE, false, reason.name(), format!("Kafka can't be read: {reason}."))
+/// Of several sources, the first whose cluster is out of reach.
+fn kafka_reachable<'a>(sources: impl Iterator<Item = (Option<&'a str>, Option<&'a Unknown>)>) -> ConditionCheck {
+    let mut found = check(KAFKA_REACHABLE, true, "Reachable", "The Kafka cluster answers.");
+    for (source, reason) in sources.filter_map(|(source, failure)| Some((source, failure?))) {
+        match reason.cluster_answer() {
+            ClusterAnswer::Answers => {}
+            ClusterAnswer::NotAskedYet => {
+                let message = of_source(source, "It has not been read yet.");
+                found = check(KAFKA_REACHABLE, None, "NotReadYet", message);
+            }
+            ClusterAnswer::Refuses
+            | ClusterAnswer::Unreachable { .. }
+            | ClusterAnswer::AuthenticationFailed { .. }
+            | ClusterAnswer::TimedOut => {
+                let message = of_source(source, format!("Kafka can't be read: {reason}."));
+                return check(KAFKA_REACHABLE, false, reason.name(), message);
+            }
         }
     }
+    found
 }
 
-fn active(decision: &Decision) -> ConditionCheck {
-    if decision.current().0 > 0 || decision.desired.0 > 0 {
+fn active(decisions: &Decisions) -> ConditionCheck {
+    if decisions.current().0 > 0 || decisions.desired().0 > 0 {
         check(ACTIVE, true, "Running", "There are replicas.")
     } else {
         check(ACTIVE, false, "ScaledToZero", "Scaled to zero.")
     }
 }
 
-fn limited(reason: &Reason) -> ConditionCheck {
-    if reason.is_limit() {
-        let NamedMessage { name, message } = NamedMessage::from(reason);
+fn limited(decision: &Decision) -> ConditionCheck {
+    if decision.reason.is_limit() {
+        let NamedMessage { name, message } = decision.named_reason();
         check(SCALING_LIMITED, true, name, message)
     } else {
         check(SCALING_LIMITED, false, "WithinBounds", "The policy's replica count is within all bounds.")
@@ -261,20 +279,26 @@ fn conflict(competitor: Option<&Competitor>) -> ConditionCheck {
 }
 
 /// True while one expires, False once it is renewed, `None` if none ever expired.
-fn certificate(warning: Option<&CertificateWarning>, was: bool) -> Option<ConditionCheck> {
-    match warning {
-        Some(CertificateWarning { reason, message }) => {
-            Some(check(CERTIFICATE_EXPIRING, true, reason, message.clone()))
+fn certificate<'a>(
+    mut warnings: impl Iterator<Item = (Option<&'a str>, &'a CertificateWarning)>,
+    was: bool,
+) -> Option<ConditionCheck> {
+    match warnings.next() {
+        Some((source, CertificateWarning { reason, message })) => {
+            Some(check(CERTIFICATE_EXPIRING, true, reason, of_source(source, message.clone())))
         }
         None => was.then(|| check(CERTIFICATE_EXPIRING, false, "Renewed", "No certificate expires within 14 days.")),
     }
 }
 
 /// True while it applies, False if it did before, `None` if it never did.
-fn finding(name: &'static str, findings: &[Finding], was: bool) -> Option<ConditionCheck> {
-    let mut found = findings.iter().filter(|finding| finding.name() == name);
+fn finding(name: &'static str, decisions: &Decisions, was: bool) -> Option<ConditionCheck> {
+    let findings =
+        decisions.all().iter().flat_map(|it| it.findings.iter().map(|finding| (it.source.as_deref(), finding)));
+    let mut found = findings.filter(|(_, finding)| finding.name() == name);
     match found.next() {
-        Some(first) => {
+        Some((source, first)) => {
+            let first = of_source(source, first.to_string());
             let more = match found.count() {
                 0 => String::new(),
                 more => format!(" There are {more} more."),

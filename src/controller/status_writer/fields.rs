@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use crate::core::{Candidate, Decision, DecisionView, Replicas, TimeLag};
-use crate::kubernetes::scaledconsumer::{CHANGES_KEPT, Mode, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
+use crate::core::{Candidate, Decision, DecisionView, Decisions, LagView, Replicas, TimeLag, TimeLagView};
+use crate::kubernetes::scaledconsumer::{
+    CHANGES_KEPT, Mode, PastChange, ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT,
+};
 use crate::kubernetes::{ObjectEvent, Severity, Time, Timestamp};
 use crate::registry::{ActionResult, Entry, ReplicaChange};
 
@@ -45,18 +47,40 @@ pub(super) fn is_settled(entry: &Entry) -> bool {
 }
 
 /// Sets the numbers of the last decision.
-pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decision: &Decision) {
-    let view = DecisionView::of(decision);
-    status.replicas = i32::try_from(decision.current().0).ok();
-    status.desired = i32::try_from(decision.desired.0).ok();
-    status.lag = view.lag.total_records.map(|records| i64::try_from(records).unwrap_or(i64::MAX));
-    status.lag_complete = Some(view.lag.is_exact());
-    status.time_lag = view.time_lag.map(|_| view.time_lag_text());
-    status.oldest_record_time = oldest_record(decision, status.oldest_record_time.take());
-    status.what_if = what_if(view.candidates, decision.desired);
+pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decisions: &Decisions) {
+    let (view, lag) = (DecisionView::of(decisions.chosen()), decisions.lag());
+    status.replicas = i32::try_from(decisions.current().0).ok();
+    status.desired = i32::try_from(decisions.desired().0).ok();
+    status.lag = lag.total_records.map(whole);
+    status.lag_complete = Some(lag.is_exact());
+    status.time_lag = time_lag(decisions.time_lag());
+    status.oldest_record_time = oldest_record(decisions, status.oldest_record_time.take());
+    status.sources = decisions.all().iter().filter_map(|decision| source(decision)).collect();
+    status.what_if = what_if(view.candidates, decisions.desired());
     status.model = Some(view.model);
     status.reason = Some(view.reason.name.to_owned());
     status.message = Some(view.reason.message);
+}
+
+/// One of several sources.
+fn source(decision: &Decision) -> Option<SourceStatus> {
+    let lag = LagView::of(&decision.lag, &decision.partitions);
+    Some(SourceStatus {
+        name: decision.source.as_deref()?.to_owned(),
+        lag: lag.total_records.map(whole),
+        lag_complete: lag.is_exact(),
+        time_lag: time_lag(decision.model.time_lag),
+        desired: i32::try_from(decision.desired.0).ok(),
+        reason: Some(decision.reason.name().to_owned()),
+    })
+}
+
+fn whole(records: u64) -> i64 {
+    i64::try_from(records).unwrap_or(i64::MAX)
+}
+
+fn time_lag(time_lag: TimeLag) -> Option<String> {
+    TimeLagView::of(time_lag).map(TimeLagView::text)
 }
 
 /// The rows of the what-if table next to what was decided, fewest replicas first.
@@ -70,13 +94,17 @@ fn what_if(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<String> {
 
 /// When the oldest unread record arrived. The written time is kept while it fits, because an age that grows with the
 /// clock is no change.
-fn oldest_record(decision: &Decision, before: Option<Time>) -> Option<Time> {
-    let (age, is_bound) = match decision.model.time_lag {
+fn oldest_record(decisions: &Decisions, before: Option<Time>) -> Option<Time> {
+    let (age, is_bound) = match decisions.time_lag() {
         TimeLag::Seconds(age) if age > Duration::ZERO => (age, false),
         TimeLag::AtLeast(age) if age > Duration::ZERO => (age, true),
         TimeLag::Unknown | TimeLag::Seconds(_) | TimeLag::AtLeast(_) => return None,
     };
-    let came = time(decision.at.saturating_sub(age));
+    let came = decisions.all().iter().filter_map(|decision| match decision.model.time_lag {
+        TimeLag::Seconds(age) | TimeLag::AtLeast(age) => Some(decision.at.saturating_sub(age)),
+        TimeLag::Unknown => None,
+    });
+    let came = time(came.min()?);
     let fits = |before: &Time| {
         let apart = Duration::from_secs(before.0.as_second().abs_diff(came.0.as_second()));
         // Where only a minimum age is known, an older record fits as well.
@@ -136,7 +164,11 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
     if before.changes != after.changes || (is_changed && !is_first) {
         return Urgency::Change;
     }
+    let are_sources_complete = |status: &ScaledConsumerStatus| {
+        status.sources.iter().map(|it| (it.name.clone(), it.lag_complete)).collect::<Vec<_>>()
+    };
     if is_changed
+        || are_sources_complete(before) != are_sources_complete(after)
         || before.observed_generation != after.observed_generation
         || before.reason.is_some() != after.reason.is_some()
         || before.lag_complete != after.lag_complete
@@ -152,6 +184,12 @@ pub(super) fn urgency(before: &ScaledConsumerStatus, after: &ScaledConsumerStatu
     if before.reason != after.reason {
         // It may change at each poll of an active group.
         return Urgency::Numbers(4);
+    }
+    let asked = |status: &ScaledConsumerStatus| {
+        status.sources.iter().map(|it| (it.desired, it.reason.clone())).collect::<Vec<_>>()
+    };
+    if asked(before) != asked(after) {
+        return Urgency::Numbers(2);
     }
     if before.lag != after.lag {
         return Urgency::Numbers(weight(before.lag, after.lag));

@@ -218,8 +218,8 @@ impl TrackedObject {
         if self.of_old_spec.is_none() {
             status.observed_generation = self.generation;
         }
-        if let Some(decision) = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()) {
-            fields::set_numbers(&mut status, decision);
+        if let Some(decisions) = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decisions()) {
+            fields::set_numbers(&mut status, decisions);
         }
         if let Some((reason, message)) = conditions::blocking(&checks) {
             (status.reason, status.message) = (Some(reason.to_owned()), Some(message.to_owned()));

@@ -18,12 +18,15 @@ const REPORT_GROWTH: usize = 10;
 /// some.
 const LARGE_OUTAGE: usize = 10;
 
-/// The unreadable cluster and the cause, if an entry is in an outage.
+/// The unreadable cluster and the cause, if an entry is in an outage; of several sources the first.
 pub(super) fn cause(entry: &Entry) -> Option<(&ClusterRef, &Unknown)> {
     let (spec, snapshot) = (entry.spec.as_ref()?, entry.snapshot.as_ref()?);
-    let incomplete = snapshot.decision().and_then(|decision| decision.lag.incomplete_because.as_ref());
-    let reason = incomplete.map(|missing| &missing.reason).or(snapshot.observation.failure.as_ref())?;
-    reason.is_outage().then_some((&spec.cluster, reason))
+    let mut sources = snapshot.by_source().zip(spec.sources.iter());
+    sources.find_map(|((seen, decision), source)| {
+        let incomplete = decision.and_then(|decision| decision.lag.incomplete_because.as_ref());
+        let reason = incomplete.map(|missing| &missing.reason).or(seen.observation.failure.as_ref())?;
+        reason.is_outage().then_some((&source.cluster, reason))
+    })
 }
 
 /// The current outages, by cluster.
@@ -57,7 +60,7 @@ impl Outages {
     /// Records one more affected ScaledConsumer. `is_new`: its conditions do not show it yet.
     pub(super) fn add(&mut self, entry: &Entry, is_new: bool, now: Instant) {
         let Some((cluster, reason)) = cause(entry) else { return };
-        let poll_interval = entry.snapshot.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.poll_interval);
+        let poll_interval = entry.snapshot.as_ref().map_or(Duration::ZERO, |snapshot| snapshot.poll_interval());
         let outage = self.0.entry(cluster.clone()).or_insert_with(|| Outage {
             reason: reason.name(),
             text: reason.to_string(),

@@ -229,7 +229,7 @@ fn no_metric_for_us(autoscaler: &Autoscaler, labels: &Labels<'_>) -> String {
 
 /// Where the HPA's bounds contradict those of the ScaledConsumer. The HPA acts within its own.
 fn bounds(checked: &CheckedConsumer<'_>, autoscaler: &Autoscaler, metrics: &[&ExternalMetric]) -> Vec<String> {
-    let ours = checked.consumer.policy.bounds;
+    let ours = checked.consumer.bounds();
     let (low, high) = (autoscaler.min_replicas, autoscaler.max_replicas);
     let name = &autoscaler.name;
     let mut found = Vec::new();
@@ -258,7 +258,7 @@ fn bounds(checked: &CheckedConsumer<'_>, autoscaler: &Autoscaler, metrics: &[&Ex
 /// The first steps that the HPA ignores because of its tolerance, within the bounds of both.
 fn tolerance(checked: &CheckedConsumer<'_>, autoscaler: &Autoscaler) -> Option<String> {
     let (up, down) = (autoscaler.tolerance_up, autoscaler.tolerance_down);
-    let bounds = checked.consumer.policy.bounds;
+    let bounds = checked.consumer.bounds();
     let lowest = autoscaler.min_replicas.max(bounds.min().0).max(1);
     let limits =
         [bounds.max().map(|max| max.0), checked.most_useful, Some(autoscaler.max_replicas), Some(MAX_REPLICAS)];

@@ -46,7 +46,7 @@ const TOPIC_LABEL: &str = "topic";
 pub struct Labels<'a> {
     /// `scaledconsumer`: its name.
     pub scaled_consumer: &'a str,
-    /// `consumer_group`: the consumer group; `None` where the spec is not valid.
+    /// `consumer_group`: the consumer group; `None` where the spec is not valid, or has several sources.
     pub consumer_group: Option<&'a str>,
     /// `topic`: the topic, where exactly one is named.
     pub topic: Option<&'a str>,
@@ -58,7 +58,7 @@ impl<'a> Labels<'a> {
 
     /// The labels of a ScaledConsumer; without a valid spec only the name is known.
     pub fn of(name: &'a str, spec: Option<&'a Validated>) -> Self {
-        let query = spec.map(|spec| &spec.query);
+        let query = spec.and_then(|spec| Some(&spec.sources.only()?.query));
         Self {
             scaled_consumer: name,
             consumer_group: query.map(|query| query.group.as_str()),

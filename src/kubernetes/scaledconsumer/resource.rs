@@ -7,6 +7,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod grammar;
+mod kafka;
 mod status;
 mod target;
 
@@ -15,10 +16,12 @@ use kube::{CustomResource, CustomResourceExt, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use crate::core::{IsolationLevel, LONGEST_DURATION_TEXT, OffsetReset};
+use crate::core::LONGEST_DURATION_TEXT;
 
-use grammar::{ADDRESSES, GROUP, IS_CONNECTOR_WITH_WORKERS, IS_PATTERN, PARTITIONS, TOPIC};
-pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, WHAT_IF_KEPT};
+use grammar::{IS_CONNECTOR_WITH_WORKERS, LABEL_NAME};
+use kafka::is_default;
+pub use kafka::{KafkaAuthentication, KafkaSource};
+pub use status::{CHANGES_KEPT, LONGEST_MEMORY, PastChange, ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT};
 pub use target::{CONNECTOR_API_VERSION, CONNECTOR_KIND, ConnectSpec, LocalSecretRef, ScaleTargetRef};
 
 /// Pauses: nothing is written while an object has this annotation with any value but `false`.
@@ -166,6 +169,8 @@ fn drop_nullable(value: &mut serde_json::Value) {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new(IS_CONNECTOR_WITH_WORKERS).message("connect goes with apiVersion connect.paceline.dev/v1alpha1 and kind Connector of scaleTargetRef, which need it").field_path(".connect"),
+    validation = Rule::new("has(self.kafka) != has(self.sources)").message("give either kafka or sources"),
+    validation = Rule::new("!has(self.connect) || !has(self.sources)").message("a connector has one consumer group").field_path(".sources"),
     validation = Rule::new("!has(self.connect) || self.minReplicas > 0").message("a connector has at least 1 task").field_path(".minReplicas"),
     validation = Rule::new("!has(self.connect) || self.mode != 'Metrics'").message("an HPA can't scale a connector").field_path(".mode"),
     validation = Rule::new("!has(self.connect) || !has(self.threadsPerReplica) || self.threadsPerReplica == 1").message("each task of a connector is one member").field_path(".threadsPerReplica"),
@@ -201,8 +206,14 @@ pub struct ScaledConsumerSpec {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 1_000))]
     pub threads_per_replica: i32,
-    /// The consumer group and its topics.
-    pub kafka: KafkaSource,
+    /// The consumer group and its topics. Either this or sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaSource>,
+    /// Several consumer groups, or topics with other objectives, that the workload reads: it gets the replicas of the source that needs most. Instead of kafka.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 8))]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub sources: Option<Vec<SourceSpec>>,
     /// How the number of replicas is computed: timeLag or lagPerReplica. Default: timeLag with an objective of 60s.
     #[serde(default, skip_serializing_if = "is_default")]
     pub policy: ScalingPolicy,
@@ -233,77 +244,43 @@ pub enum Mode {
     DryRun,
 }
 
-/// The consumer group and its topics.
+/// One of several sources that a workload reads.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("has(self.cluster) != has(self.bootstrapServers)").message("give either cluster or bootstrapServers"),
-    validation = Rule::new("!has(self.authentication) || has(self.bootstrapServers)").message("authentication goes with bootstrapServers only: a cluster of the controller's configuration has its own").field_path(".authentication"),
-    validation = Rule::new("!(has(self.topics) && has(self.topicPattern))").message("give topics or topicPattern, not both"),
-    validation = Rule::new("!(has(self.topics) && has(self.topicExclude))").message("topicExclude goes with topicPattern, or without topics"),
+    validation = Rule::new("!has(self.capacityPerReplica) || self.capacityPerReplica > 0.0").message("must be above 0").field_path(".capacityPerReplica"),
 )]
-pub struct KafkaSource {
-    /// A Kafka cluster by its name in the controller's configuration.
+pub struct SourceSpec {
+    /// Its name in reasons, status and metrics.
+    #[schemars(length(min = 1, max = 63), regex(pattern = LABEL_NAME))]
+    pub name: String,
+    /// The consumer group and its topics.
+    pub kafka: KafkaSource,
+    /// How its number of replicas is computed. Default: policy of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?$"))]
-    pub cluster: Option<String>,
-    /// A Kafka cluster by its brokers, as host:port,host:port. Only where the controller's configuration allows these hosts.
+    pub policy: Option<ScalingPolicy>,
+    /// Members of this consumer group that one replica runs. Default: threadsPerReplica of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 3, max = 2048), regex(pattern = ADDRESSES))]
-    #[x_kube(
-        validation = Rule::new("size(self.split(',')) <= 100").message("must have at most 100 addresses"),
-    )]
-    pub bootstrap_servers: Option<String>,
-    /// Credentials for these brokers, and their CA. Only with bootstrapServers.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub threads_per_replica: Option<i32>,
+    /// Records/s of this source that one replica can read, until it is measured. Default: capacityPerReplica of the spec.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authentication: Option<KafkaAuthentication>,
-    /// The consumer group's id.
-    #[schemars(length(min = 1, max = 255), regex(pattern = GROUP))]
-    pub consumer_group: String,
-    /// The topics whose lag counts. Default: every topic that the group has committed to or is assigned.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 249), regex(pattern = TOPIC)))]
-    #[schemars(extend("x-kubernetes-list-type" = "set"))]
-    pub topics: Option<Vec<String>>,
-    /// A regular expression instead of topics: every topic whose whole name matches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"\S"))]
-    #[x_kube(validation = Rule::new(IS_PATTERN).message("must be a regular expression"))]
-    pub topic_pattern: Option<String>,
-    /// A regular expression for topics that are left out, with topicPattern or without topics: every topic whose whole name matches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"\S"))]
-    #[x_kube(validation = Rule::new(IS_PATTERN).message("must be a regular expression"))]
-    pub topic_exclude: Option<String>,
-    /// Only these partitions of each topic, as numbers and ranges: 0-11,20. Default: all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 1000), regex(pattern = PARTITIONS))]
-    #[x_kube(
-        validation = Rule::new("self.split(',').all(r, int(r.split('-')[0]) <= int(r.split('-')[size(r.split('-')) - 1]))").message("has a range that runs backwards"),
-    )]
-    pub partitions: Option<String>,
-    /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is. Default: earliest for Kafka Streams and sink connectors of Kafka Connect, latest for others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "OffsetReset")]
-    pub offset_reset: Option<OffsetReset>,
-    /// The consumers' isolation.level: with read_committed the lag ends where the first open transaction begins. Default: read_uncommitted.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub isolation_level: IsolationLevel,
+    #[schemars(range(max = 1_000_000_000))]
+    pub capacity_per_replica: Option<f64>,
 }
 
-/// The Secrets that credentials come from, in the ScaledConsumer's namespace. Changes in them are used at the next poll.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(
-    validation = Rule::new("has(self.secretRef) || has(self.caSecretRef)").message("give secretRef, caSecretRef, or both"),
-)]
-pub struct KafkaAuthentication {
-    /// A user name and a password, or a client certificate: a Secret of Strimzi's KafkaUser, of cert-manager's Certificate, of the type kubernetes.io/basic-auth or kubernetes.io/tls, or one whose keys are names of settings, such as sasl.username.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub secret_ref: Option<LocalSecretRef>,
-    /// The CA of the brokers' certificates, as ca.crt: Strimzi's CLUSTER-cluster-ca-cert, for example. Default: the ca.crt of secretRef, where that is not a KafkaUser's, or else the public CAs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ca_secret_ref: Option<LocalSecretRef>,
+impl ScaledConsumerSpec {
+    /// The same as if it had only this one of its sources, as spec.kafka. Without such a source it stays as it is.
+    pub fn of_source(&self, name: &str) -> Self {
+        let mut spec = self.clone();
+        let named = |sources: &Vec<SourceSpec>| sources.iter().find(|source| source.name == name).cloned();
+        let Some(source) = self.sources.as_ref().and_then(named) else { return spec };
+        (spec.kafka, spec.sources) = (Some(source.kafka), None);
+        spec.policy = source.policy.unwrap_or(spec.policy);
+        spec.threads_per_replica = source.threads_per_replica.unwrap_or(spec.threads_per_replica);
+        spec.capacity_per_replica = source.capacity_per_replica.or(spec.capacity_per_replica);
+        spec
+    }
 }
 
 /// How the number of replicas is computed.
@@ -549,11 +526,6 @@ fn one() -> i32 {
 
 fn is_one(number: &i32) -> bool {
     *number == one()
-}
-
-/// Such a field is no part of the schema's defaults, so that an object stays as its user wrote it.
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }
 
 fn utc() -> String {

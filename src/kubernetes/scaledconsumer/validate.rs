@@ -4,21 +4,20 @@
 mod connector;
 mod policy;
 mod problems;
+mod source;
 
-use std::fmt;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 
 use crate::core;
-use crate::core::{GroupQuery, Pattern, Policy, TopicSelection, addresses};
-use crate::kubernetes::scaledconsumer::resource::{
-    KafkaAuthentication, KafkaSource, LocalSecretRef, Mode, ScaledConsumer, ScaledConsumerSpec,
-};
+use crate::core::{Bounds, Pause};
+use crate::kubernetes::scaledconsumer::resource::{Mode, ScaledConsumer, ScaledConsumerSpec};
 use crate::kubernetes::{Key, TargetRef};
 pub use connector::ConnectRef;
 pub use problems::InvalidConsumer;
 use problems::Problems;
+pub use source::{ClusterRef, InlineCluster, ValidatedSource, ValidatedSources};
 
 /// A valid ScaledConsumer, with everything resolved that needs no cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,12 +32,8 @@ pub struct Validated {
     pub connect: Option<ConnectRef>,
     /// What is done with a decision.
     pub mode: Mode,
-    /// The Kafka cluster.
-    pub cluster: ClusterRef,
-    /// What a poll reads.
-    pub query: GroupQuery,
-    /// How to decide. Its `max_observation_gap` is a default until the cluster's poll interval is known.
-    pub policy: Policy,
+    /// What the workload reads.
+    pub sources: ValidatedSources,
     /// The original spec.
     pub spec: Arc<ScaledConsumerSpec>,
 }
@@ -49,38 +44,19 @@ impl Validated {
         Key { namespace: self.namespace.clone(), name: self.name.clone() }
     }
 
+    /// The least and the most replicas.
+    pub fn bounds(&self) -> Bounds {
+        self.sources.first().policy.bounds
+    }
+
+    /// The pause by annotation.
+    pub fn pause(&self) -> Option<Pause> {
+        self.sources.first().policy.pause
+    }
+
     /// Whether its replicas are the tasks of a connector.
     pub fn is_connector(&self) -> bool {
         connector::kind(&self.target).is_some()
-    }
-}
-
-/// A Kafka cluster, as a ScaledConsumer names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ClusterRef {
-    /// By its name in the controller's configuration.
-    Named(String),
-    /// By its brokers.
-    Inline(InlineCluster),
-}
-
-/// A Kafka cluster that a ScaledConsumer gives itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InlineCluster {
-    /// `host:port,host:port`, as it is written.
-    pub servers: String,
-    /// The Secret with the credentials, in the ScaledConsumer's namespace.
-    pub secret: Option<Key>,
-    /// The Secret with the brokers' CA, in the ScaledConsumer's namespace.
-    pub authority: Option<Key>,
-}
-
-impl fmt::Display for ClusterRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Named(name) => name,
-            Self::Inline(cluster) => &cluster.servers,
-        })
     }
 }
 
@@ -108,21 +84,10 @@ pub fn validate(object: &ScaledConsumer) -> Result<Validated, InvalidConsumer> {
     problems.check("spec.scaleTargetRef.name", is_name(&target.name));
     connector::check(object, &target, &mut problems);
     let connect = connector::workers(spec.connect.as_ref(), &target, &namespace, &mut problems);
-    let cluster = cluster(&spec.kafka, &namespace, &mut problems);
-    let query = query(&spec.kafka, &mut problems);
-    let policy = policy::policy(object, &mut problems);
-    match (cluster, query, policy, problems.0.is_empty()) {
-        (Some(cluster), Some(query), Some(policy), true) => Ok(Validated {
-            namespace,
-            name,
-            target,
-            connect,
-            mode: spec.mode,
-            cluster,
-            query,
-            policy,
-            spec: Arc::new(spec.clone()),
-        }),
+    match (source::sources(object, &namespace, &mut problems), problems.0.is_empty()) {
+        (Some(sources), true) => {
+            Ok(Validated { namespace, name, target, connect, mode: spec.mode, sources, spec: Arc::new(spec.clone()) })
+        }
         _ => Err(InvalidConsumer { problems: problems.0 }),
     }
 }
@@ -136,61 +101,6 @@ fn labels(object: &ScaledConsumer, problems: &mut Problems) {
     for key in object.annotations().keys() {
         problems.check("metadata.annotations", core::check_label_key(key));
     }
-}
-
-fn cluster(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> Option<ClusterRef> {
-    let (secret, authority) = secrets(kafka, namespace, problems);
-    match (&kafka.cluster, &kafka.bootstrap_servers) {
-        (Some(name), None) => {
-            problems.check("spec.kafka.cluster", core::check_cluster_name(name));
-            Some(ClusterRef::Named(name.clone()))
-        }
-        (None, Some(servers)) => match addresses(servers) {
-            Ok(read) => {
-                let written: Vec<_> = read.iter().map(ToString::to_string).collect();
-                let written = written.join(",");
-                if written != *servers {
-                    problems.add("spec.kafka.bootstrapServers", format!("write it without anything else: {written}"));
-                }
-                Some(ClusterRef::Inline(InlineCluster { servers: servers.clone(), secret, authority }))
-            }
-            Err(why) => {
-                problems.add("spec.kafka.bootstrapServers", why);
-                None
-            }
-        },
-        (Some(_), Some(_)) => {
-            problems.add("spec.kafka", "has both cluster and bootstrapServers; keep one of them");
-            None
-        }
-        (None, None) => {
-            problems.add(
-                "spec.kafka",
-                "has neither cluster (a name in the controller's configuration) nor bootstrapServers; give one of them",
-            );
-            None
-        }
-    }
-}
-
-/// The Secrets with the credentials and with the CA.
-fn secrets(kafka: &KafkaSource, namespace: &str, problems: &mut Problems) -> (Option<Key>, Option<Key>) {
-    const FIELD: &str = "spec.kafka.authentication";
-    let Some(authentication) = &kafka.authentication else { return (None, None) };
-    if kafka.bootstrap_servers.is_none() {
-        problems.add(
-            FIELD,
-            "goes with bootstrapServers only; a cluster of the controller's configuration has its authentication there",
-        );
-    }
-    let KafkaAuthentication { secret_ref, ca_secret_ref } = authentication;
-    if secret_ref.is_none() && ca_secret_ref.is_none() {
-        problems.add(FIELD, "names no Secret; give secretRef, caSecretRef, or both");
-    }
-    let mut key = |field: &str, reference: &Option<LocalSecretRef>| {
-        problems.secret(&format!("{FIELD}.{field}"), reference.as_ref(), namespace)
-    };
-    (key("secretRef", secret_ref), key("caSecretRef", ca_secret_ref))
 }
 
 /// A group is a DNS subdomain, and a version a part of one. Both become parts of URLs.
@@ -218,85 +128,13 @@ fn check_kind(kind: &str) -> Result<(), String> {
     Err(format!("\"{}\" is not a kind; write for example Deployment", core::printable(kind)))
 }
 
-fn query(kafka: &KafkaSource, problems: &mut Problems) -> Option<GroupQuery> {
-    if let Err(wrong) = core::check_group(&kafka.consumer_group) {
-        problems.add("spec.kafka.consumerGroup", wrong);
-    } else {
-        problems.length("spec.kafka.consumerGroup", &kafka.consumer_group, 255);
-    }
-    if let Some(partitions) = &kafka.partitions {
-        problems.length("spec.kafka.partitions", partitions, 1000);
-    }
-    let partitions = match kafka.partitions.as_deref().map(str::parse).transpose() {
-        Ok(partitions) => partitions,
-        Err(error) => {
-            problems.add("spec.kafka.partitions", error);
-            None
-        }
-    };
-    Some(GroupQuery {
-        group: kafka.consumer_group.clone(),
-        topics: topics(kafka, problems)?,
-        partitions,
-        isolation: kafka.isolation_level,
-        exclude: exclude(kafka, problems),
-    })
-}
-
-fn exclude(kafka: &KafkaSource, problems: &mut Problems) -> Option<Pattern> {
-    let exclude = kafka.topic_exclude.as_ref()?;
-    if kafka.topics.is_some() {
-        problems.add("spec.kafka.topicExclude", "has no meaning with topics; leave the topics out there");
-        return None;
-    }
-    pattern("spec.kafka.topicExclude", exclude, problems)
-}
-
-fn pattern(field: &str, source: &str, problems: &mut Problems) -> Option<Pattern> {
-    if source.trim_ascii().is_empty() {
-        problems.add(field, "is empty; write a regular expression, or leave it out");
-        return None;
-    }
-    Pattern::new(source).map_err(|wrong| problems.add(field, wrong.to_string())).ok()
-}
-
-fn topics(kafka: &KafkaSource, problems: &mut Problems) -> Option<TopicSelection> {
-    match (&kafka.topics, &kafka.topic_pattern) {
-        (Some(_), Some(_)) => {
-            problems.add("spec.kafka", "has both topics and topicPattern; keep one of them");
-            None
-        }
-        (Some(topics), None) if topics.is_empty() => {
-            problems.add("spec.kafka.topics", "is empty; name topics, or leave it out to take the group's own");
-            None
-        }
-        (Some(topics), None) => {
-            problems.count("spec.kafka.topics", topics.len(), 256);
-            for (i, topic) in topics.iter().enumerate() {
-                let field = format!("spec.kafka.topics[{i}]");
-                if let Err(wrong) = core::check_topic(topic) {
-                    problems.add(&field, wrong);
-                } else if topics.iter().take(i).any(|before| before == topic) {
-                    problems.add(&field, format!("\"{topic}\" is given twice; keep one of them"));
-                }
-            }
-            let mut topics = topics.clone();
-            topics.sort();
-            topics.dedup();
-            Some(TopicSelection::Named(topics))
-        }
-        (None, Some(source)) => pattern("spec.kafka.topicPattern", source, problems).map(TopicSelection::Pattern),
-        (None, None) => Some(TopicSelection::OfGroup),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU64;
     use std::time::Duration;
 
     use super::*;
-    use crate::core::{Bounds, Objective, Pause, RecordsPerSecond, Replicas, Rule};
+    use crate::core::{Bounds, Objective, Pause, Policy, RecordsPerSecond, Replicas, Rule};
     use crate::kubernetes::scaledconsumer::manifest;
     use crate::yaml::Source;
 
@@ -379,6 +217,7 @@ behavior: {} => schedules: [{cron: 0 8 * * *, duration: 25h, minReplicas: 2}] =>
 behavior: {} => schedules: [{cron: 0 8 * * *, duration: 0s, minReplicas: 2}] => spec.schedules[0].duration: is 0
 behavior: {} => schedules: [{cron: 0 8 * * *, minReplicas: 2}] => spec.schedules[0]: missing field `duration`
 topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude: has no meaning with topics
+behavior: {} => sources: [{name: a, kafka: {cluster: main, consumerGroup: g}}] => spec: has both kafka and sources; keep one of them
 "#;
         let rows = ROWS.trim_matches('\n').lines().map(|row| row.split(" => ").collect::<Vec<_>>());
         for row in rows {
@@ -386,6 +225,60 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
             let error = with(line, &instead.replace(";;", "\n")).expect_err(instead);
             assert!(error.contains(expected), "{instead}\n expected {expected}\n got      {error}");
         }
+    }
+
+    #[test]
+    fn each_source_has_its_own_name_its_own_kafka_and_what_differs_of_the_policy() {
+        const KAFKA: &str = "  kafka:\n    cluster: main\n    consumerGroup: orders\n    topics: [orders]\n";
+        let sources = |first: &str, more: &str| {
+            let second = "{name: b, kafka: {cluster: main, consumerGroup: h}, policy: {timeLag: {objective: 5m}}, threadsPerReplica: 4, capacityPerReplica: 7}";
+            with(KAFKA, &format!("  sources: [{{{first}}}, {second}{more}]\n"))
+        };
+        let valid = sources("name: a, kafka: {bootstrapServers: 'a:1', consumerGroup: g}", "").expect("valid");
+        let rule = Rule::LagPerReplica(NonZeroU64::new(1000).expect("not zero"));
+        let common = Policy::new(rule, valid.bounds());
+        let objective = Objective::new(Duration::from_secs(300)).expect("possible");
+        let own = Policy {
+            threads_per_replica: 4.try_into().expect("not zero"),
+            capacity_hint: Some(RecordsPerSecond(7.0)),
+            ..Policy::new(Rule::TimeLag(objective), valid.bounds())
+        };
+        let of = |at: usize| (valid.sources[at].name.as_deref(), valid.sources[at].query.group.as_str());
+        assert_eq!((of(0), of(1)), ((Some("a"), "g"), (Some("b"), "h")));
+        assert_eq!((&valid.sources[0].policy, &valid.sources[1].policy), (&common, &own));
+        let rows = [
+            ("name: b, kafka: {cluster: main, consumerGroup: g}", "", "spec.sources[1].name: \"b\" is given twice"),
+            ("name: A, kafka: {cluster: main, consumerGroup: g}", "", "spec.sources[0].name: "),
+            ("name: a, kafka: {consumerGroup: g}", "", "spec.sources[0].kafka: has neither cluster"),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g, topics: [x, x]}",
+                "",
+                "spec.sources[0].kafka.topics[1]: \"x\" is given twice",
+            ),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g}, policy: {lagPerReplica: 0}",
+                "",
+                "spec.sources[0].policy.lagPerReplica: is 0",
+            ),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g}, capacityPerReplica: -1",
+                "",
+                "spec.sources[0].capacityPerReplica: is -1",
+            ),
+            (
+                "name: a, kafka: {cluster: main, consumerGroup: g}, threadsPerReplica: 0",
+                "",
+                "spec.sources[0].threadsPerReplica: is 0",
+            ),
+        ];
+        for (first, more, expected) in rows {
+            let error = sources(first, more).expect_err(first);
+            assert!(error.contains(expected), "{first}\n expected {expected}\n got      {error}");
+        }
+        let alone = with(KAFKA, "  sources: [{name: a, kafka: {cluster: main, consumerGroup: g}}]\n").expect_err("one");
+        assert!(alone.contains("spec.sources: has 1 items; it can have 2 to 8"), "{alone}");
+        let none = with(KAFKA, "").expect_err("none");
+        assert!(none.contains("spec: has neither kafka (a consumer group) nor sources"), "{none}");
     }
 
     #[test]
@@ -493,7 +386,7 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
         let validated = with("maxReplicas: 24", "").expect("valid");
         let rule = Rule::LagPerReplica(NonZeroU64::new(1000).expect("not zero"));
         let bounds = Bounds::new(1, None).expect("possible");
-        assert_eq!(validated.policy, Policy::new(rule, bounds));
+        assert_eq!(validated.sources.first().policy, Policy::new(rule, bounds));
         assert_eq!(validated.namespace, "default");
 
         let time_lag = |seconds| Rule::TimeLag(Objective::new(Duration::from_secs(seconds)).expect("possible"));
@@ -504,11 +397,11 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
             ("  policy: {timeLag: {objective: 5m}}", time_lag(300)),
         ];
         for (text, rule) in rows {
-            let policy = with("  policy: {lagPerReplica: 1000}", text).expect("valid").policy;
+            let policy = with("  policy: {lagPerReplica: 1000}", text).expect("valid").sources.first().policy.clone();
             let bounds = Bounds::new(1, Some(24)).expect("possible");
             assert_eq!(policy, Policy::new(rule, bounds), "{text}");
         }
-        let hinted = with("behavior: {}", "capacityPerReplica: 100").expect("valid").policy;
+        let hinted = with("behavior: {}", "capacityPerReplica: 100").expect("valid").sources.first().policy.clone();
         assert_eq!(hinted.capacity_hint, Some(RecordsPerSecond(100.0)));
     }
 
@@ -524,7 +417,7 @@ topics: [orders] => topics: [a];;    topicExclude: b => spec.kafka.topicExclude:
         ];
         for (annotations, expected) in rows {
             let validated = with("annotations: {}", &format!("annotations: {annotations}")).expect("valid");
-            assert_eq!(validated.policy.pause, expected, "{annotations}");
+            assert_eq!(validated.sources.first().policy.pause, expected, "{annotations}");
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::values::{quantity, value};
+use crate::core::of_source;
 use crate::kubernetes::hpa::{Labels, Metric, NAME_LABEL, Selector};
 use crate::kubernetes::scaledconsumer::RESOURCE;
 use crate::kubernetes::{Key, ListState};
@@ -90,18 +91,22 @@ impl MetricReader {
         if let Some(why) = &entry.refused {
             return Err(why.clone());
         }
-        let (Some(spec), Some(snapshot)) = (&entry.spec, &entry.snapshot) else {
+        let Some(snapshot) = &entry.snapshot else {
             return Err("its consumer group has not been read yet".to_owned());
         };
-        let max_age = self.max_age.unwrap_or(snapshot.poll_interval * MAX_AGE_IN_POLLS);
-        if snapshot.age((self.now)()) > max_age {
-            // Without the age: the HPA makes an Event of every new text.
-            let limit = max_age.as_secs();
-            return Err(format!("its consumer group was last read more than {limit} s ago, which is too old to count"));
+        for source in &snapshot.sources {
+            let max_age = self.max_age.unwrap_or(source.poll_interval * MAX_AGE_IN_POLLS);
+            if (self.now)().saturating_sub(source.observation.at) > max_age {
+                // Without the age: the HPA makes an Event of every new text.
+                let limit = max_age.as_secs();
+                let why =
+                    format!("its consumer group was last read more than {limit} s ago, which is too old to count");
+                return Err(of_source(source.name.as_deref(), why));
+            }
         }
-        let decision =
-            snapshot.decision.as_ref().map_err(|error| format!("its target can't be read: {}", error.message))?;
-        let number = value(metric, decision, &spec.policy.rule)?;
+        let decisions =
+            snapshot.decisions.as_ref().map_err(|error| format!("its target can't be read: {}", error.message))?;
+        let number = value(metric, decisions)?;
         let quantity = quantity(number).ok_or_else(|| format!("{number} is not a number that can be served"))?;
         Ok((timestamp(snapshot), quantity))
     }
@@ -109,6 +114,6 @@ impl MetricReader {
 
 /// The observations' clock starts from the wall clock.
 fn timestamp(snapshot: &Snapshot) -> Timestamp {
-    let since_epoch = SignedDuration::try_from(snapshot.observation.at).ok();
+    let since_epoch = SignedDuration::try_from(snapshot.observed_at()).ok();
     since_epoch.and_then(|at| Timestamp::from_duration(at).ok()).unwrap_or_default()
 }

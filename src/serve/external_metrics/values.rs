@@ -1,24 +1,47 @@
 //! The value of a metric for a decision. The only place that decides which numbers an HPA may act on: what is unknown,
 //! or incomplete in a way that would remove replicas, is an error and never a number.
 
-use crate::core::{Decision, Objective, Reason, Rule, TimeLag};
+use crate::core::{Decision, Decisions, Objective, Reason, Rule, TimeLag, of_source};
 use crate::kubernetes::hpa::Metric;
 
-/// The value, or a sentence why there is none.
-pub(super) fn value(metric: Metric, decision: &Decision, rule: &Rule) -> Result<f64, String> {
-    match metric {
-        Metric::DesiredReplicas => desired_replicas(decision),
-        Metric::LagRecords => check_complete(decision).map(|()| decision.lag.total.0 as f64),
-        Metric::TimeLagSeconds => time_lag(decision, rule),
-        Metric::ArrivalRecordsPerSecond => {
-            check_complete(decision)?;
-            let rate = decision
-                .model
-                .arrival_rate
-                .ok_or("rates are known after a few polls, and this controller has just started or missed some")?;
-            Ok(rate.0)
-        }
-    }
+/// The value, or a sentence why there is none. Of several sources it is the largest, and the sum of records and rates. A source
+/// without a value is an error, unless another one asks for more replicas than there are: then the value can only scale up.
+pub(super) fn value(metric: Metric, decisions: &Decisions) -> Result<f64, String> {
+    let of = |decision: &Decision| {
+        let value = match metric {
+            Metric::DesiredReplicas => desired_replicas(decision),
+            Metric::LagRecords => check_complete(decision).map(|()| decision.lag.total.0 as f64),
+            Metric::TimeLagSeconds => time_lag(decision),
+            Metric::ArrivalRecordsPerSecond => arrival_rate(decision),
+        };
+        value.map_err(|why| of_source(decision.source.as_deref(), why))
+    };
+    let values: Vec<_> = decisions.all().iter().map(|decision| of(decision)).collect();
+    let is_more = match metric {
+        Metric::DesiredReplicas => decisions.is_change() && decisions.desired() > decisions.current(),
+        Metric::TimeLagSeconds => decisions.all().iter().zip(&values).any(|(decision, value)| {
+            value.as_ref().is_ok_and(|age| *age > objective(decision).time_lag().as_secs_f64())
+        }),
+        Metric::LagRecords | Metric::ArrivalRecordsPerSecond => false,
+    };
+    let known: Vec<f64> = if is_more {
+        values.into_iter().filter_map(Result::ok).collect()
+    } else {
+        values.into_iter().collect::<Result<_, _>>()?
+    };
+    Ok(match metric {
+        Metric::DesiredReplicas | Metric::TimeLagSeconds => known.into_iter().fold(0.0, f64::max),
+        Metric::LagRecords | Metric::ArrivalRecordsPerSecond => known.into_iter().sum(),
+    })
+}
+
+fn arrival_rate(decision: &Decision) -> Result<f64, String> {
+    check_complete(decision)?;
+    let rate = decision
+        .model
+        .arrival_rate
+        .ok_or("rates are known after a few polls, and this controller has just started or missed some")?;
+    Ok(rate.0)
 }
 
 fn check_complete(decision: &Decision) -> Result<(), String> {
@@ -40,14 +63,10 @@ fn desired_replicas(decision: &Decision) -> Result<f64, String> {
 
 /// A lower bound of the age is served only above the objective, where it can only scale up. Otherwise the HPA could
 /// scale down on it.
-fn time_lag(decision: &Decision, rule: &Rule) -> Result<f64, String> {
-    let objective = match rule {
-        Rule::TimeLag(objective) => *objective,
-        Rule::LagPerReplica(_) => Objective::default(),
-    };
+fn time_lag(decision: &Decision) -> Result<f64, String> {
     let time_lag = decision.model.time_lag;
     if let TimeLag::AtLeast(age) = time_lag
-        && age > objective.time_lag()
+        && age > objective(decision).time_lag()
     {
         return Ok(age.as_secs_f64());
     }
@@ -59,6 +78,13 @@ fn time_lag(decision: &Decision, rule: &Rule) -> Result<f64, String> {
             age.as_secs()
         )),
         TimeLag::Unknown => Err("the age of the oldest record is not known yet".to_owned()),
+    }
+}
+
+fn objective(decision: &Decision) -> Objective {
+    match decision.rule {
+        Rule::TimeLag(objective) => objective,
+        Rule::LagPerReplica(_) => Objective::default(),
     }
 }
 
@@ -139,9 +165,9 @@ mod tests {
             ("a pause holds a number", paused(Pause::At(Replicas(2))), &[-1, -1], 3, Some(2.0), None),
         ];
         for (name, policy, lags, replicas, wanted, lag) in rows {
-            let decision = decided(policy, lags, *replicas);
-            let desired_replicas = value(Metric::DesiredReplicas, &decision, &policy.rule);
-            let lag_records = value(Metric::LagRecords, &decision, &policy.rule);
+            let decision = Decisions::from(decided(policy, lags, *replicas));
+            let desired_replicas = value(Metric::DesiredReplicas, &decision);
+            let lag_records = value(Metric::LagRecords, &decision);
             assert_eq!(desired_replicas.as_ref().ok(), wanted.as_ref(), "{name}: {desired_replicas:?}");
             assert_eq!(lag_records.as_ref().ok(), lag.as_ref(), "{name}: {lag_records:?}");
             for refusal in [desired_replicas.err(), lag_records.err()].into_iter().flatten() {
@@ -165,7 +191,7 @@ mod tests {
             let lags: &[i64] = if is_whole { &[5] } else { &[5, -1] };
             let mut decision = decided(&policy(), lags, 1);
             decision.model.time_lag = time_lag;
-            let served = value(Metric::TimeLagSeconds, &decision, &policy().rule);
+            let served = value(Metric::TimeLagSeconds, &decision.into());
             assert_eq!(served.ok(), wanted, "{time_lag:?}, {is_whole}");
         }
     }

@@ -2,15 +2,16 @@
 
 use std::borrow::Cow;
 
-use super::family::{FamilySpec, counter, gauge};
-use super::rows::{ConsumerRow, RowFamily, exact_seconds, least_seconds};
+use super::family::{FamilySpec, SOURCE, counter, gauge};
+use super::rows::{ConsumerRow, RowFamily, SourceRow, exact_seconds, least_seconds};
 use crate::core::{CapacitySource, Decision, GroupLag, RecordsPerSecond, Replicas, Rule, TopicSelection};
-use crate::kubernetes::scaledconsumer::Mode;
-use crate::kubernetes::scaledconsumer::Validated;
+use crate::kubernetes::scaledconsumer::{Mode, ValidatedSource};
 use crate::registry::Rescales;
 
 const CONSUMER: &[&str] = &["namespace", "name"];
-const INFO: &[&str] = &["namespace", "name", "group", "topics", "target_kind", "target_name", "mode", "cluster"];
+const EACH_SOURCE: &[&str] = &["namespace", "name", SOURCE];
+const INFO: &[&str] =
+    &["namespace", "name", SOURCE, "group", "topics", "target_kind", "target_name", "mode", "cluster"];
 /// Longest list of topics in a label, in bytes: two of Kafka's longest names.
 const LONGEST_TOPICS: usize = 500;
 
@@ -21,7 +22,7 @@ const NOT_EXACT: &str = "a partition can't be read, or has records and no commit
 
 /// All of them, in the order of the table.
 pub(super) const FAMILIES: &[RowFamily] = &[
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_scaledconsumer_info",
             INFO,
@@ -29,11 +30,12 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             "its spec is not valid",
         ),
         |family, row| {
-            let Some(spec) = row.spec() else { return };
-            let ([namespace, name], topics) = (row.labels(), topics(spec));
-            let (group, target, cluster) = (&spec.query.group, &spec.target, spec.cluster.to_string());
+            let (Some(spec), Some(source)) = (row.consumer().spec(), row.spec) else { return };
+            let ([namespace, name, source_name], topics) = (row.labels(), topics(source));
+            let (group, target, cluster) = (&source.query.group, &spec.target, source.cluster.to_string());
             let mode = mode_name(spec.mode);
-            family.add(&[namespace, name, group, &topics, &target.kind, &target.name, mode, &cluster], 1.0);
+            family
+                .add(&[namespace, name, source_name, group, &topics, &target.kind, &target.name, mode, &cluster], 1.0);
         },
     ),
     RowFamily::new(
@@ -74,36 +76,36 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             }
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_last_decision_timestamp_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "When Kafka was read for the last decision.",
             NOT_READ,
         ),
         |family, row| {
-            family.add_known(&row.labels(), row.snapshot().map(|snapshot| snapshot.observation.at.as_secs_f64()));
+            family.add_known(&row.labels(), row.seen.map(|seen| seen.observation.at.as_secs_f64()));
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_poll_interval_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "Time between two polls of the Kafka cluster, so between two decisions.",
             NOT_READ,
         ),
         |family, row| {
-            family.add_known(&row.labels(), row.snapshot().map(|snapshot| snapshot.poll_interval.as_secs_f64()));
+            family.add_known(&row.labels(), row.seen.map(|seen| seen.poll_interval.as_secs_f64()));
         },
     ),
-    RowFamily::new(
-        gauge("paceline_lag_records", CONSUMER, "Records not yet read, of all partitions.", NOT_EXACT),
+    RowFamily::of_source(
+        gauge("paceline_lag_records", EACH_SOURCE, "Records not yet read, of all partitions.", NOT_EXACT),
         |family, row| family.add_known(&row.labels(), exact(row).map(|lag| lag.total.0 as f64)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_lag_lower_bound_records",
-            CONSUMER,
+            EACH_SOURCE,
             "Records not yet read of the partitions whose lag is known, where that of others is not: there are at least so many.",
             "the lag of every partition is known, or of none",
         ),
@@ -112,108 +114,113 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             family.add_known(&row.labels(), known.map(|lag| lag.total.0 as f64));
         },
     ),
-    RowFamily::new(
-        gauge("paceline_lag_max_records", CONSUMER, "Records not yet read, of the partition that has most.", NOT_EXACT),
+    RowFamily::of_source(
+        gauge(
+            "paceline_lag_max_records",
+            EACH_SOURCE,
+            "Records not yet read, of the partition that has most.",
+            NOT_EXACT,
+        ),
         |family, row| {
             let partitions = exact(row).map(|lag| lag.by_partition.iter().filter_map(|it| it.lag.lag()));
             family.add_known(&row.labels(), partitions.and_then(Iterator::max).map(|lag| lag.0 as f64));
         },
     ),
-    RowFamily::new(
-        gauge("paceline_lag_complete", CONSUMER, "Whether every partition could be read.", NOT_READ),
+    RowFamily::of_source(
+        gauge("paceline_lag_complete", EACH_SOURCE, "Whether every partition could be read.", NOT_READ),
         |family, row| family.add_known(&row.labels(), row.lag().map(|lag| flag(lag.complete))),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_time_lag_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "Age of the oldest record not yet read, of all partitions.",
             "a partition can't be read, or its oldest record is older than the history of end offsets",
         ),
-        |family, row| family.add_known(&row.labels(), of(row, |it| exact_seconds(it.model.time_lag))),
+        |family, row| family.add_known(&row.labels(), of_source(row, |it| exact_seconds(it.model.time_lag))),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_time_lag_lower_bound_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "Age that the oldest record not yet read has at least, where it is not known exactly.",
             "it is known exactly, or not at all",
         ),
-        |family, row| family.add_known(&row.labels(), of(row, |it| least_seconds(it.model.time_lag))),
+        |family, row| family.add_known(&row.labels(), of_source(row, |it| least_seconds(it.model.time_lag))),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_time_lag_objective_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "Age that the oldest record not yet read may reach.",
             "the policy is lagPerReplica, or the spec is not valid",
         ),
         |family, row| {
-            let objective = row.spec().and_then(|spec| match spec.policy.rule {
+            let objective = row.spec.and_then(|spec| match spec.policy.rule {
                 Rule::TimeLag(objective) => Some(objective.time_lag().as_secs_f64()),
                 Rule::LagPerReplica(_) => None,
             });
             family.add_known(&row.labels(), objective);
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_prediction_said_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "At the last scale-up that was followed to its end: seconds predicted until the time lag is within the objective.",
             "no scale-up was followed to its end yet, or the policy is lagPerReplica",
         ),
         |family, row| {
             let said = |it: &Decision| Some(f64::from(it.predictions.last()?.said_seconds));
-            family.add_known(&row.labels(), of(row, said));
+            family.add_known(&row.labels(), of_source(row, said));
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_prediction_took_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "At the same scale-up: seconds that it took.",
             "the same, or it was not within the objective after two hours",
         ),
         |family, row| {
             let took = |it: &Decision| it.predictions.last()?.took_seconds.map(f64::from);
-            family.add_known(&row.labels(), of(row, took));
+            family.add_known(&row.labels(), of_source(row, took));
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_arrival_records_per_second",
-            CONSUMER,
+            EACH_SOURCE,
             "Records that producers add, over the last 20 seconds.",
             INCOMPLETE,
         ),
-        |family, row| family.add_known(&row.labels(), of(row, |it| rate(it.model.arrival_rate))),
+        |family, row| family.add_known(&row.labels(), of_source(row, |it| rate(it.model.arrival_rate))),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_consumption_records_per_second",
-            CONSUMER,
+            EACH_SOURCE,
             "Records that the group commits, over the last two minutes.",
             INCOMPLETE,
         ),
-        |family, row| family.add_known(&row.labels(), of(row, |it| rate(it.model.consumption_rate))),
+        |family, row| family.add_known(&row.labels(), of_source(row, |it| rate(it.model.consumption_rate))),
     ),
-    RowFamily::new(
-        gauge("paceline_members", CONSUMER, "Members of the group.", "the group can't be described"),
+    RowFamily::of_source(
+        gauge("paceline_members", EACH_SOURCE, "Members of the group.", "the group can't be described"),
         |family, row| {
-            let group = row.snapshot().and_then(|snapshot| snapshot.observation.group.as_ref().ok());
+            let group = row.seen.and_then(|seen| seen.observation.group.as_ref().ok());
             family.add_known(&row.labels(), group.map(|group| group.members.len() as f64));
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_replica_capacity_records_per_second",
-            &["namespace", "name", "source"],
+            &["namespace", "name", SOURCE, "source"],
             "Records that a replica reads at full load, by where that comes from: measured, or hint for spec.capacityPerReplica.",
             "it is not known",
         ),
         |family, row| {
-            let capacity = row.decision().map(|decision| decision.model.capacity);
+            let capacity = row.decision.map(|decision| decision.model.capacity);
             let source = match capacity.map(|capacity| capacity.source) {
                 Some(CapacitySource::Measured) => "measured",
                 Some(CapacitySource::Hint) => "hint",
@@ -222,15 +229,15 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             family.add_known(&row.labels_and(source), capacity.and_then(|capacity| rate(capacity.per_replica)));
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_replica_capacity_lower_bound_records_per_second",
-            CONSUMER,
+            EACH_SOURCE,
             "Records that a replica reads at least at full load: members below full load were so fast.",
             "it was measured at full load, or it is not known",
         ),
         |family, row| {
-            let capacity = of(row, |decision| Some(decision.model.capacity));
+            let capacity = of_source(row, |decision| Some(decision.model.capacity));
             let bound = capacity.filter(|capacity| capacity.source == CapacitySource::LowerBound);
             family.add_known(&row.labels(), bound.and_then(|capacity| rate(capacity.per_replica)));
         },
@@ -242,6 +249,18 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     RowFamily::new(
         gauge("paceline_desired_replicas", CONSUMER, "Replicas that there should be.", NO_DECISION),
         |family, row| family.add_known(&row.labels(), of(row, |it| Some(replicas(it.desired)))),
+    ),
+    RowFamily::of_source(
+        gauge(
+            "paceline_source_desired_replicas",
+            EACH_SOURCE,
+            "Replicas that one of several sources asks for. The target gets the most that one of them asks for.",
+            "the ScaledConsumer has one source without a name, or nothing was decided",
+        ),
+        |family, row| {
+            let desired = of_source(row, |it| it.source.is_some().then(|| replicas(it.desired)));
+            family.add_known(&row.labels(), desired);
+        },
     ),
     RowFamily::new(
         gauge(
@@ -255,7 +274,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     RowFamily::new(
         gauge("paceline_min_replicas", CONSUMER, "The least replicas (spec.minReplicas).", "the spec is not valid"),
         |family, row| {
-            family.add_known(&row.labels(), row.spec().map(|spec| replicas(spec.policy.bounds.min())));
+            family.add_known(&row.labels(), row.spec().map(|spec| replicas(spec.bounds().min())));
         },
     ),
     RowFamily::new(
@@ -266,20 +285,20 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             "the spec has no maxReplicas: then paceline_useful_replicas is the most",
         ),
         |family, row| {
-            let max = row.spec().and_then(|spec| spec.policy.bounds.max());
+            let max = row.spec().and_then(|spec| spec.bounds().max());
             family.add_known(&row.labels(), max.map(replicas));
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_useful_replicas",
-            CONSUMER,
+            EACH_SOURCE,
             "The most replicas that can have a partition.",
             "the partitions are not known",
         ),
         |family, row| {
-            let members = of(row, |decision| decision.model.useful_members);
-            let useful = row.spec().zip(members).map(|(spec, members)| spec.policy.sizing().replicas(members));
+            let members = of_source(row, |decision| decision.model.useful_members);
+            let useful = row.spec.zip(members).map(|(spec, members)| spec.policy.sizing().replicas(members));
             family.add_known(&row.labels(), useful.map(f64::from));
         },
     ),
@@ -360,7 +379,11 @@ fn of<T>(row: &ConsumerRow, value: impl FnOnce(&Decision) -> Option<T>) -> Optio
     value(row.decision()?)
 }
 
-fn exact(row: &ConsumerRow) -> Option<&GroupLag> {
+fn of_source<T>(row: &SourceRow<'_>, value: impl FnOnce(&Decision) -> Option<T>) -> Option<T> {
+    value(row.decision?)
+}
+
+fn exact<'a>(row: &'a SourceRow<'_>) -> Option<&'a GroupLag> {
     row.lag().filter(|lag| lag.is_exact())
 }
 
@@ -390,8 +413,8 @@ fn mode_name(mode: Mode) -> &'static str {
     }
 }
 
-fn topics(spec: &Validated) -> Cow<'_, str> {
-    let text = match &spec.query.topics {
+fn topics(source: &ValidatedSource) -> Cow<'_, str> {
+    let text = match &source.query.topics {
         TopicSelection::Named(topics) => topics.join(","),
         TopicSelection::Pattern(pattern) => format!("/{}/", pattern.as_str()),
         TopicSelection::OfGroup => return Cow::Borrowed(""),

@@ -2,6 +2,10 @@
 
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
+/// The label of a source's name. Without a name there is none, so that a ScaledConsumer with one source has the series that it
+/// has without sources.
+pub(super) const SOURCE: &str = "source_name";
+
 /// What kind of numbers a metric has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FamilyKind {
@@ -137,7 +141,8 @@ impl Family<'_> {
     }
 
     fn labelled(&self, values: &[&str]) -> Metric {
-        let pairs = self.spec.labels.iter().zip(values).map(|(label, value)| {
+        let pairs = self.spec.labels.iter().zip(values).filter(|(label, value)| **label != SOURCE || !value.is_empty());
+        let pairs = pairs.map(|(label, value)| {
             let mut pair = LabelPair::default();
             pair.set_name((*label).to_owned());
             pair.set_value((*value).to_owned());

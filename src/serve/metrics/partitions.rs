@@ -1,15 +1,15 @@
 //! The metrics of each partition of a ScaledConsumer's group. They are most of a scrape, so each group has them for its
 //! first partitions only, and they can be switched off.
 
-use super::family::{Family, FamilySpec, gauge};
-use super::rows::{ConsumerRow, RowFamily, exact_seconds, least_seconds};
+use super::family::{Family, FamilySpec, SOURCE, gauge};
+use super::rows::{RowFamily, SourceRow, exact_seconds, least_seconds};
 use crate::core::{LagOfPartition, Offset, PartitionEstimate};
 
-const PARTITION: &[&str] = &["namespace", "name", "topic", "partition"];
+const PARTITION: &[&str] = &["namespace", "name", SOURCE, "topic", "partition"];
 
 /// All of them, in the order of the table.
 pub(super) const FAMILIES: &[RowFamily] = &[
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_lag_records",
             PARTITION,
@@ -18,7 +18,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |partition, _| lag(partition).filter(|_| partition.lag.not_counted() == 0)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_lag_lower_bound_records",
             PARTITION,
@@ -27,7 +27,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |partition, _| lag(partition).filter(|_| partition.lag.not_counted() > 0)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_committed_offset",
             PARTITION,
@@ -36,7 +36,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |partition, _| partition.seen.committed.as_ref().ok()?.map(offset)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_log_start_offset",
             PARTITION,
@@ -45,7 +45,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |partition, _| partition.seen.start.as_ref().ok().copied().map(offset)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_log_end_offset",
             PARTITION,
@@ -54,7 +54,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |partition, _| partition.seen.end.as_ref().ok().copied().map(offset)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_time_lag_seconds",
             PARTITION,
@@ -63,7 +63,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |_, estimate| exact_seconds(estimate.time_lag)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_time_lag_lower_bound_seconds",
             PARTITION,
@@ -72,7 +72,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |_, estimate| least_seconds(estimate.time_lag)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_consumption_records_per_second",
             PARTITION,
@@ -81,10 +81,10 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |_, estimate| estimate.consumption_rate.map(|rate| rate.0)),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_abandoned_topic_lag_records",
-            &["namespace", "name", "topic"],
+            &["namespace", "name", SOURCE, "topic"],
             "Records of a topic that no member reads. They are in no other series.",
             "a partition of it can't be read, or it is read",
         ),
@@ -95,10 +95,10 @@ pub(super) const FAMILIES: &[RowFamily] = &[
             }
         },
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partitions_omitted",
-            &["namespace", "name"],
+            &["namespace", "name", SOURCE],
             "Partitions without series of their own, because the group has more than metrics.maxPartitionsPerGroup.",
             "nothing was read yet",
         ),
@@ -113,11 +113,11 @@ pub(super) fn specs() -> impl Iterator<Item = &'static FamilySpec> {
 
 type ValueOf = fn(&LagOfPartition, PartitionEstimate) -> Option<f64>;
 
-fn add(family: &mut Family<'_>, row: &ConsumerRow, value: ValueOf) {
-    let [namespace, name] = row.labels();
+fn add(family: &mut Family<'_>, row: &SourceRow<'_>, value: ValueOf) {
+    let [namespace, name, source] = row.labels();
     for (partition, estimate) in row.partitions() {
         let number = partition.seen.partition.to_string();
-        family.add_known(&[namespace, name, &partition.seen.topic, &number], value(partition, estimate));
+        family.add_known(&[namespace, name, source, &partition.seen.topic, &number], value(partition, estimate));
     }
 }
 

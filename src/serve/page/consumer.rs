@@ -10,8 +10,11 @@ use maud::{Markup, html};
 use serde_json::json;
 
 use super::access::{AccessError, Viewer};
-use super::layout::{Fragment, UNKNOWN, chip, date, document, duration, not_found, rate, records, text_table, time};
+use super::layout::{
+    Fragment, UNKNOWN, chip, count, date, document, duration, not_found, rate, records, text_table, time,
+};
 use super::overview::{path, replicas};
+use super::part::PagePart;
 use super::partitions::{members, partitions};
 use super::reasons::reasons;
 use super::sources::PageSources;
@@ -56,10 +59,11 @@ pub(super) fn fragments(sources: &PageSources, entry: &Entry, span: &SpanQuery) 
         "timeline",
         html! { section #timeline aria-label="Timeline" { (timeline(&view, span)) (changes(&view)) } },
     ));
-    fragments.push(html("what-if", what_if(&view, explanation.as_ref())));
-    fragments.push(html("partitions", partitions(entry, &view, explanation.as_ref())));
-    fragments.push(html("members", members(&view)));
-    fragments.push(html("learned", learned(&view)));
+    let parts = PagePart::of_all(entry, &view, explanation.as_ref());
+    fragments.push(html("what-if", what_if(&parts)));
+    fragments.push(html("partitions", partitions(&parts)));
+    fragments.push(html("members", members(&parts)));
+    fragments.push(html("learned", learned(&parts)));
     fragments.push(html("conditions", conditions(&view)));
     fragments.push(html("spec", spec(sources, entry, &view)));
     fragments
@@ -95,6 +99,40 @@ fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) ->
             }
             (problems(summary, explanation))
             (tiles(summary))
+            @if !summary.sources.is_empty() { (sources(summary)) }
+        }
+    }
+}
+
+/// What is known of each of several sources.
+fn sources(summary: &ConsumerSummary) -> Markup {
+    html! {
+        h3 #sources-title { "Sources" }
+        div.scroll #sources-scroll tabindex="0" role="region" aria-labelledby="sources-title" {
+            table {
+                caption { "What each source asks for; the target gets the most of them" }
+                thead { tr {
+                    th scope="col" { "Source" } th scope="col" { "Consumer group" } th scope="col" { "Kafka cluster" }
+                    th.number scope="col" { "Lag" } th.number scope="col" { "Time lag" } th.number scope="col" { "Allowed" }
+                    th.number scope="col" { "Arrival" } th.number scope="col" { "Consumption" }
+                    th.number scope="col" { "Asks for" } th scope="col" { "Why" }
+                } }
+                tbody { @for source in &summary.sources { tr {
+                    th scope="row" { (source.name) }
+                    td { (printable(&source.consumer_group)) }
+                    td { (printable(&source.cluster)) }
+                    td.number { (source.lag_text()) }
+                    td.number { (source.time_lag_text()) }
+                    td.number {
+                        @if let Some(objective) = source.objective_seconds { (duration(objective as f64)) }
+                        @if let Some(threshold) = source.lag_per_replica { (records(threshold as f64)) " records per replica" }
+                    }
+                    td.number { (rate(source.arrival_records_per_second)) }
+                    td.number { (rate(source.consumption_records_per_second)) }
+                    td.number { (count(source.desired_replicas.map(|replicas| replicas.0))) }
+                    td.sentence { @if let Some(reason) = &source.reason { strong { (reason.name) } " " (reason.message) } }
+                } } }
+            }
         }
     }
 }
@@ -175,28 +213,28 @@ fn prediction<'a>(view: &'a ConsumerView, change: &ChangeView) -> Option<&'a Pre
     predictions.iter().find(is_of)
 }
 
-/// The replica counts considered.
-fn what_if(view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
-    let class = |row: usize| {
-        let candidate = view.decision.as_ref()?.candidates.get(row)?;
-        match candidate.verdict {
-            CandidateVerdict::Chosen => Some("chosen"),
-            CandidateVerdict::Wanted => Some("wanted"),
-            CandidateVerdict::MissesObjective
-            | CandidateVerdict::MoreThanNeeded
-            | CandidateVerdict::NotProvedYet
-            | CandidateVerdict::Unmeasured
-            | CandidateVerdict::OutOfBounds => None,
-        }
+/// The replica counts considered, of each source.
+fn what_if(parts: &[PagePart<'_>]) -> Markup {
+    let class = |part: &PagePart<'_>, row: usize| match part.decision?.candidates.get(row)?.verdict {
+        CandidateVerdict::Chosen => Some("chosen"),
+        CandidateVerdict::Wanted => Some("wanted"),
+        CandidateVerdict::MissesObjective
+        | CandidateVerdict::MoreThanNeeded
+        | CandidateVerdict::NotProvedYet
+        | CandidateVerdict::Unmeasured
+        | CandidateVerdict::OutOfBounds => None,
     };
     html! {
         section #what-if aria-label="What if" {
             h2 { "What if there were more or fewer replicas?" }
-            @match explanation {
-                Some(explanation) if !explanation.candidates.rows.is_empty() => {
-                    (text_table("what-if-scroll", "Replica counts considered, and what each would bring", &explanation.candidates, class))
+            @for part in parts {
+                (part.title())
+                @match &part.explanation {
+                    Some(explanation) if !explanation.candidates.rows.is_empty() => {
+                        (text_table(&part.id("what-if-scroll"), "Replica counts considered, and what each would bring", &explanation.candidates, |row| class(part, row)))
+                    }
+                    Some(_) | None => { p.empty { "No replica counts have been compared." } }
                 }
-                Some(_) | None => { p.empty { "No replica counts have been compared." } }
             }
         }
     }
@@ -232,15 +270,18 @@ fn conditions(view: &ConsumerView) -> Markup {
 }
 
 /// What was estimated from all observations so far.
-fn learned(view: &ConsumerView) -> Markup {
-    let rows = view.decision.as_ref().map(|decision| learned_rows(decision)).unwrap_or_default();
+fn learned(parts: &[PagePart<'_>]) -> Markup {
     html! {
         section #learned aria-label="What was learned" {
             h2 { "What was learned" }
-            @if rows.is_empty() {
-                p.empty { "Nothing yet." }
-            } @else {
-                dl.facts { @for (label, value) in rows { div { dt { (label) } dd { (value) } } } }
+            @for part in parts {
+                (part.title())
+                @match part.decision {
+                    None => { p.empty { "Nothing yet." } }
+                    Some(decision) => {
+                        dl.facts { @for (label, value) in learned_rows(decision) { div { dt { (label) } dd { (value) } } } }
+                    }
+                }
             }
         }
     }
@@ -296,7 +337,7 @@ fn command(sources: &PageSources, entry: &Entry, spec: &Validated, view: &Consum
     } else {
         command.push_str(&format!(" -f {}", file_name(spec)));
     }
-    match (&sources.bootstrap_servers, &spec.cluster) {
+    match (&sources.bootstrap_servers, &spec.sources.first().cluster) {
         (Some(servers), _) => command.push_str(&format!(" --bootstrap-servers {servers}")),
         (None, ClusterRef::Named(_)) => command.push_str(" --config paceline.yaml"),
         (None, ClusterRef::Inline(_)) => {}
@@ -310,7 +351,7 @@ fn command(sources: &PageSources, entry: &Entry, spec: &Validated, view: &Consum
 /// The custom resource, as YAML.
 fn manifest(spec: &Validated) -> String {
     let mut metadata = json!({"name": spec.name, "namespace": spec.namespace});
-    match spec.policy.pause {
+    match spec.pause() {
         None => {}
         Some(Pause::AsIs) => metadata["annotations"] = json!({PAUSED: "true"}),
         Some(Pause::At(replicas)) => metadata["annotations"] = json!({PAUSED_REPLICAS: replicas.0.to_string()}),

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::access::Visibility;
 use super::state::{ConsumerState, excess};
+use crate::core::Lag;
 use crate::registry::{Entry, Registry};
 
 /// Rows of a page where the request does not say: a few screens, rendered within milliseconds.
@@ -145,7 +146,9 @@ fn has_text(entry: &Entry, text: &str) -> bool {
     let contains = |value: &str| value.to_lowercase().contains(text);
     contains(&entry.key.namespace)
         || contains(&entry.key.name)
-        || entry.spec.as_ref().is_some_and(|spec| contains(&spec.query.group) || contains(&spec.target.name))
+        || entry.spec.as_ref().is_some_and(|spec| {
+            contains(&spec.target.name) || spec.sources.iter().any(|source| contains(&source.query.group))
+        })
 }
 
 /// A multiple of the objective as a number that has an order.
@@ -154,5 +157,6 @@ fn thousandths(excess: Option<f64>) -> u64 {
 }
 
 fn lag(entry: &Entry) -> u64 {
-    entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()).map_or(0, |decision| decision.lag.total.0)
+    let decisions = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decisions());
+    decisions.map_or(0, |decisions| decisions.all().iter().map(|decision| decision.lag.total).sum::<Lag>().0)
 }

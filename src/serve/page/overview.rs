@@ -84,12 +84,15 @@ fn clusters(registry: &Registry, visible: &Visibility) -> BTreeMap<String, Clust
     let mut clusters: BTreeMap<String, ClusterSummary> = BTreeMap::new();
     for entry in registry.entries().iter().filter(|entry| visible.includes(&entry.key.namespace)) {
         let Some(spec) = &entry.spec else { continue };
-        let cluster = clusters.entry(spec.cluster.to_string()).or_default();
-        cluster.consumers += 1;
-        let Some(snapshot) = &entry.snapshot else { continue };
-        cluster.failed += usize::from(snapshot.observation.failure.is_some());
-        cluster.last_read = cluster.last_read.max(Some(snapshot.observation.at));
-        cluster.poll_interval = Some(snapshot.poll_interval);
+        let mut seen = entry.snapshot.iter().flat_map(|snapshot| &snapshot.sources);
+        for source in spec.sources.iter() {
+            let cluster = clusters.entry(source.cluster.to_string()).or_default();
+            cluster.consumers += 1;
+            let Some(seen) = seen.next() else { continue };
+            cluster.failed += usize::from(seen.observation.failure.is_some());
+            cluster.last_read = cluster.last_read.max(Some(seen.observation.at));
+            cluster.poll_interval = Some(seen.poll_interval);
+        }
     }
     clusters
 }
@@ -268,6 +271,7 @@ fn row(entry: &Entry, now: Duration) -> Markup {
                 span.detail {
                     (summary.namespace)
                     @if let Some(group) = &summary.consumer_group { " · group " (printable(group)) }
+                    @for source in &summary.sources { " · " (source.name) " " (source.lag_text()) ", " (source.time_lag_text()) }
                 }
             }
             td.number.lag role="cell" data-label="Lag" { (summary.lag_text()) }

@@ -6,9 +6,9 @@ use maud::{Markup, html};
 
 use super::charts::{Bar, bars};
 use super::layout::{UNKNOWN, records, text_table};
-use super::view::{ConsumerView, HeldPartition, MemberView};
-use crate::core::{Explanation, Finding, PartitionView, TextTable, grouped, printable};
-use crate::registry::Entry;
+use super::part::PagePart;
+use super::view::{HeldPartition, MemberView};
+use crate::core::{Finding, PartitionView, TextTable, grouped, printable};
 
 /// Bars that are drawn; more of them are too thin to be seen.
 const MAX_BARS: usize = 400;
@@ -18,11 +18,9 @@ const MAX_MEMBERS: usize = 200;
 const MAX_HELD: usize = 100;
 
 /// What is found of a partition, by its topic and number.
-fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
-    let findings = entry.snapshot.as_ref().and_then(|snapshot| snapshot.decision()).map(|decision| &decision.findings);
+fn found(findings: &[Finding]) -> BTreeMap<String, &'static str> {
     findings
-        .into_iter()
-        .flatten()
+        .iter()
         .filter_map(|finding| match finding {
             Finding::HotPartition { partition, .. }
             | Finding::StuckPartition { partition, .. }
@@ -48,11 +46,21 @@ fn found(entry: &Entry) -> BTreeMap<String, &'static str> {
         .collect()
 }
 
-/// The partitions of one ScaledConsumer: as bars, and the worst of them as a table.
-pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option<&Explanation>) -> Markup {
-    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
-    let found = found(entry);
-    let holders = holders(view);
+/// The partitions of one ScaledConsumer, of each source.
+pub(super) fn partitions(parts: &[PagePart<'_>]) -> Markup {
+    html! {
+        section #partitions aria-label="Partitions" {
+            h2 { "Partitions" }
+            @for part in parts { (part.title()) (partitions_of(part)) }
+        }
+    }
+}
+
+/// As bars, and the worst of them as a table.
+fn partitions_of(part: &PagePart<'_>) -> Markup {
+    let all = part.decision.and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
+    let found = found(part.findings);
+    let holders = holders(part);
     let held = |partition: &PartitionView| {
         let holder = holders.get(&(partition.topic.as_str(), partition.partition));
         holder.map_or(String::new(), |holder| format!(", held by {holder}"))
@@ -83,24 +91,21 @@ pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option
         highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))
     );
     html! {
-        section #partitions aria-label="Partitions" {
-            h2 { "Partitions" }
-            @if let Some(explanation) = explanation.filter(|_| !all.is_empty()) {
-                @if !found.is_empty() {
-                    ul.found { @for (partition, finding) in &found { li { strong { (printable(partition)) } " " (finding) } } }
-                }
-                (bars(&drawn, &label))
-                p.note {
-                    "From the first to the last partition, the highest bar is a lag of "
-                    (highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))) "."
-                    @if unknown > 0 { " Dashed ones are not known." }
-                    @if all.len() > MAX_BARS { " The first " (MAX_BARS) " of " (all.len()) " are drawn." }
-                }
-                (text_table("partitions-scroll", "The partitions that matter most", &with_holders(&explanation.partitions, &holders, view.members.is_some()), |_| None))
-                @if let Some(more) = &explanation.more_partitions { p.note { (more) } }
-            } @else {
-                p.empty { "No partition has been read." }
+        @if let Some(explanation) = part.explanation.as_deref().filter(|_| !all.is_empty()) {
+            @if !found.is_empty() {
+                ul.found { @for (partition, finding) in &found { li { strong { (printable(partition)) } " " (finding) } } }
             }
+            (bars(&drawn, &label))
+            p.note {
+                "From the first to the last partition, the highest bar is a lag of "
+                (highest.map_or(UNKNOWN.to_owned(), |lag| records(lag as f64))) "."
+                @if unknown > 0 { " Dashed ones are not known." }
+                @if all.len() > MAX_BARS { " The first " (MAX_BARS) " of " (all.len()) " are drawn." }
+            }
+            (text_table(&part.id("partitions-scroll"), "The partitions that matter most", &with_holders(&explanation.partitions, &holders, part.members.is_some()), |_| None))
+            @if let Some(more) = &explanation.more_partitions { p.note { (more) } }
+        } @else {
+            p.empty { "No partition has been read." }
         }
     }
 }
@@ -108,8 +113,8 @@ pub(super) fn partitions(entry: &Entry, view: &ConsumerView, explanation: Option
 /// Who holds each partition, by topic and number. A member is called by its number in the table of the members.
 type Holders<'v> = BTreeMap<(&'v str, i32), String>;
 
-fn holders(view: &ConsumerView) -> Holders<'_> {
-    let members = view.members.iter().flatten().enumerate();
+fn holders<'v>(part: &PagePart<'v>) -> Holders<'v> {
+    let members = part.members.into_iter().flatten().enumerate();
     let held = members.flat_map(|(i, member)| {
         let called = format!("{}: {}", i + 1, name(member));
         member.partitions.iter().map(move |it| ((it.topic.as_str(), it.partition), called.clone()))
@@ -144,37 +149,42 @@ fn with_holders(table: &TextTable, holders: &Holders<'_>, are_members_known: boo
 /// The lag of each partition, by topic and number, and whether it is a lower bound.
 type Lags<'v> = BTreeMap<(&'v str, i32), (Option<u64>, bool)>;
 
-/// The members of the group, with the partitions and the lag of each.
-pub(super) fn members(view: &ConsumerView) -> Markup {
-    let members = view.members.as_deref();
-    let all = view.decision.as_ref().and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
-    let lags: Lags<'_> =
-        all.iter().map(|it| ((it.topic.as_str(), it.partition), (it.lag_records, it.is_lower_bound))).collect();
+/// The members of the groups, with the partitions and the lag of each.
+pub(super) fn members(parts: &[PagePart<'_>]) -> Markup {
     html! {
         section #members aria-label="Members" {
             h2 { "Members" }
-            @match members {
-                None => { p.empty { "The group's members are not known." } }
-                Some([]) => { p.empty { "The group has no members." } }
-                Some(members) => {
-                    div.scroll #members-scroll tabindex="0" role="region" aria-label="Members" {
-                        table {
-                            caption { "The members of the consumer group, and what each holds" }
-                            thead { tr {
-                                th.number scope="col" { "No." } th scope="col" { "Client" } th scope="col" { "From" }
-                                th.number scope="col" { "Lag" } th scope="col" { "Partitions" }
-                            } }
-                            tbody { @for (i, member) in members.iter().take(MAX_MEMBERS).enumerate() { tr {
-                                td.number { (i + 1) }
-                                th scope="row" title=(printable(&member.member_id)) { (printable(&member.client_id)) }
-                                td { (printable(member.host.trim_start_matches('/'))) }
-                                td.number { (lag_of(member, &lags)) }
-                                td.sentence { (held_by(member)) }
-                            } } }
-                        }
+            @for part in parts { (part.title()) (members_of(part)) }
+        }
+    }
+}
+
+fn members_of(part: &PagePart<'_>) -> Markup {
+    let all = part.decision.and_then(|decision| decision.lag.partitions.as_deref()).unwrap_or_default();
+    let lags: Lags<'_> =
+        all.iter().map(|it| ((it.topic.as_str(), it.partition), (it.lag_records, it.is_lower_bound))).collect();
+    html! {
+        @match part.members {
+            None => { p.empty { "The group's members are not known." } }
+            Some([]) => { p.empty { "The group has no members." } }
+            Some(members) => {
+                div.scroll id=(part.id("members-scroll")) tabindex="0" role="region" aria-label="Members" {
+                    table {
+                        caption { "The members of the consumer group, and what each holds" }
+                        thead { tr {
+                            th.number scope="col" { "No." } th scope="col" { "Client" } th scope="col" { "From" }
+                            th.number scope="col" { "Lag" } th scope="col" { "Partitions" }
+                        } }
+                        tbody { @for (i, member) in members.iter().take(MAX_MEMBERS).enumerate() { tr {
+                            td.number { (i + 1) }
+                            th scope="row" title=(printable(&member.member_id)) { (printable(&member.client_id)) }
+                            td { (printable(member.host.trim_start_matches('/'))) }
+                            td.number { (lag_of(member, &lags)) }
+                            td.sentence { (held_by(member)) }
+                        } } }
                     }
-                    @if members.len() > MAX_MEMBERS { p.note { "and " (members.len() - MAX_MEMBERS) " members more" } }
                 }
+                @if members.len() > MAX_MEMBERS { p.note { "and " (members.len() - MAX_MEMBERS) " members more" } }
             }
         }
     }

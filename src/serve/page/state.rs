@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::core::{Finding, NamedMessage, Reason, Rule, TimeLag};
+use crate::core::{Finding, NamedMessage, Reason, of_source};
 use crate::registry::{ActionResult, Entry, Point, Snapshot, TargetError};
 
 /// A snapshot is outdated when this many polls have brought no new one.
@@ -103,22 +103,24 @@ impl ConsumerState {
         if failure(snapshot).is_some() {
             return Self::Failed;
         }
-        let Some(decision) = snapshot.decision() else { return Self::Failed };
+        let Some(decisions) = snapshot.decisions() else { return Self::Failed };
         if is_outdated(snapshot, now) {
             return Self::Outdated;
         }
         if excess(entry).is_some_and(|excess| excess > 1.0) {
             return Self::Late;
         }
-        if !decision.lag.complete {
+        if decisions.all().iter().any(|decision| !decision.lag.complete) {
             return Self::Incomplete;
         }
-        if decision.findings.iter().any(is_warning) || snapshot.competitor.is_some() || snapshot.certificate.is_some() {
+        let has_expiring = snapshot.sources.iter().any(|source| source.certificate.is_some());
+        let mut findings = decisions.all().iter().flat_map(|decision| &decision.findings);
+        if findings.any(is_warning) || snapshot.competitor.is_some() || has_expiring {
             return Self::Warning;
         }
-        match decision.reason {
+        match decisions.chosen().reason {
             Reason::Paused | Reason::PausedAtLimit { .. } => Self::Paused,
-            _ if decision.is_change() => Self::Changing,
+            _ if decisions.is_change() => Self::Changing,
             _ => Self::Steady,
         }
     }
@@ -132,7 +134,7 @@ impl fmt::Display for ConsumerState {
 
 /// Whether no poll has brought anything for so long that the numbers say nothing about now.
 fn is_outdated(snapshot: &Snapshot, now: Duration) -> bool {
-    snapshot.age(now) > snapshot.poll_interval * MISSED_POLLS + POLL_ALLOWANCE
+    snapshot.age(now) > snapshot.poll_interval() * MISSED_POLLS + POLL_ALLOWANCE
 }
 
 /// Every group begins without a measured capacity; what is incomplete is a state of its own.
@@ -143,7 +145,7 @@ fn is_warning(finding: &Finding) -> bool {
 /// Why a decision can't be made or carried out.
 fn failure(snapshot: &Snapshot) -> Option<NamedMessage> {
     let named = |error: &TargetError| NamedMessage { name: error.reason, message: error.message.clone() };
-    if let Err(error) = &snapshot.decision {
+    if let Err(error) = &snapshot.decisions {
         return Some(named(error));
     }
     if let Some(competitor) = &snapshot.competitor
@@ -174,38 +176,27 @@ pub(super) fn problems(entry: &Entry) -> Vec<NamedMessage> {
     {
         found.push(NamedMessage { name: competitor.name(), message: competitor.to_string() });
     }
-    if let Some(warning) = &snapshot.certificate {
-        found.push(NamedMessage { name: warning.reason, message: warning.message.clone() });
+    for (source, decision) in snapshot.by_source() {
+        let of_source = |NamedMessage { name, message }| {
+            let message = of_source(source.name.as_deref(), message);
+            NamedMessage { name, message }
+        };
+        let warning = source.certificate.as_ref();
+        let warning = warning.map(|it| NamedMessage { name: it.reason, message: it.message.clone() });
+        let findings = decision.into_iter().flat_map(|decision| &decision.findings).map(NamedMessage::from);
+        found.extend(warning.into_iter().chain(findings).map(of_source));
     }
-    found.extend(snapshot.decision().into_iter().flat_map(|decision| &decision.findings).map(NamedMessage::from));
     found
 }
 
 /// The lag as a multiple of the objective; nothing where it is not known.
 pub(super) fn excess(entry: &Entry) -> Option<f64> {
-    let decision = entry.snapshot.as_ref()?.decision()?;
-    match entry.spec.as_ref()?.policy.rule {
-        Rule::TimeLag(objective) => match decision.model.time_lag {
-            TimeLag::Unknown => None,
-            TimeLag::Seconds(age) | TimeLag::AtLeast(age) => {
-                Some(age.as_secs_f64() / objective.time_lag().as_secs_f64())
-            }
-        },
-        Rule::LagPerReplica(threshold) => {
-            let allowed = threshold.get() as f64 * f64::from(decision.current().0.max(1));
-            decision.lag.is_anything_known().then(|| decision.lag.total.0 as f64 / allowed)
-        }
-    }
+    entry.snapshot.as_ref()?.decisions()?.excess()
 }
 
 /// Since when the lag has been beyond the objective without a break, in seconds on the observations' clock, as far as the
 /// history reaches; nothing where it is not.
 pub(super) fn late_since(entry: &Entry) -> Option<u32> {
-    let rule = entry.spec.as_ref()?.policy.rule;
-    let is_late = |point: &&Point| match rule {
-        Rule::TimeLag(objective) => point.time_lag_seconds > objective.time_lag().as_secs_f32(),
-        Rule::LagPerReplica(threshold) => point.lag_records > threshold.get() as f32 * f32::from(point.replicas.max(1)),
-    };
     let points: Vec<&Point> = entry.history.points().collect();
-    points.into_iter().rev().take_while(is_late).last().map(|point| point.at_seconds)
+    points.into_iter().rev().take_while(|point| point.is_late).last().map(|point| point.at_seconds)
 }

@@ -43,9 +43,37 @@ pub(super) const CASES: &[Case] = &[
             &IN_TIME,
             // No objective: the policy is lagPerReplica.
             &[("paceline_time_lag_seconds{#}", "90x60")],
+            // Each of two sources is within its own objective.
+            &[
+                ("paceline_time_lag_seconds{#, source_name=\"bills\"}", "90x60"),
+                ("paceline_time_lag_objective_seconds{#, source_name=\"bills\"}", "300x60"),
+                ("paceline_time_lag_seconds{#, source_name=\"orders\"}", "30x60"),
+                ("paceline_time_lag_objective_seconds{#, source_name=\"orders\"}", "60x60"),
+            ],
             // For two of the last ten minutes, and no longer.
             &[("paceline_time_lag_seconds{#}", "90x4 30x60"), ("paceline_time_lag_objective_seconds{#}", "60x80")],
         ],
+    },
+    // One of two sources is late by its own objective.
+    Case {
+        alert: "PacelineObjectiveMissedFast",
+        severity: "critical",
+        is_long: false,
+        firing: &[
+            ("paceline_time_lag_seconds{#, source_name=\"bills\"}", "90x60"),
+            ("paceline_time_lag_objective_seconds{#, source_name=\"bills\"}", "300x60"),
+            ("paceline_time_lag_seconds{#, source_name=\"orders\"}", "70x60"),
+            ("paceline_time_lag_objective_seconds{#, source_name=\"orders\"}", "60x60"),
+        ],
+        at: "10m",
+        not_yet: None,
+        labels: ORDERS,
+        summary: "shop/orders is far behind its objective",
+        description: "The oldest unread record was older than the objective for 100% of the last hour, and still is.",
+        quiet: &[&[
+            ("paceline_time_lag_seconds{#, source_name=\"bills\"}", "250x60"),
+            ("paceline_time_lag_objective_seconds{#, source_name=\"bills\"}", "300x60"),
+        ]],
     },
     // Where the time lag is not known exactly, its lower bound counts.
     Case {
@@ -110,6 +138,54 @@ pub(super) const CASES: &[Case] = &[
                 ("paceline_kafka_poll_failures_total{cluster=\"main\", instance=\"a\"}", "1+1x60"),
             ],
         ],
+    },
+    // One of two sources, whose clusters differ.
+    Case {
+        alert: "PacelineDataIncomplete",
+        severity: "warning",
+        is_long: false,
+        firing: &[
+            ("paceline_lag_complete{#, source_name=\"bills\"}", "0x60"),
+            ("paceline_lag_complete{#, source_name=\"orders\"}", "1x60"),
+            ("paceline_scaledconsumer_info{#, cluster=\"other\", group=\"bills\", source_name=\"bills\"}", "1x60"),
+            ("paceline_scaledconsumer_info{#, cluster=\"main\", group=\"orders\", source_name=\"orders\"}", "1x60"),
+        ],
+        at: "15m",
+        not_yet: Some("5m"),
+        labels: &[("namespace", "shop"), ("name", "orders"), ("cluster", "other"), ("source_name", "bills")],
+        summary: "The lag of shop/orders is not fully known",
+        description: "At least one partition can't be read from Kafka other, so no replica is removed, and replicas are added only by what is known.",
+        quiet: &[&[
+            ("paceline_lag_complete{#, source_name=\"bills\"}", "1x60"),
+            ("paceline_scaledconsumer_info{#, cluster=\"other\", group=\"bills\", source_name=\"bills\"}", "1x60"),
+        ]],
+    },
+    // The other of two sources is read.
+    Case {
+        alert: "PacelineNobodyReads",
+        severity: "critical",
+        is_long: false,
+        firing: &[
+            ("paceline_members{#, source_name=\"bills\"}", "0x60"),
+            ("paceline_lag_records{#, source_name=\"bills\"}", "900x60"),
+            ("paceline_members{#, source_name=\"orders\"}", "2x60"),
+            ("paceline_lag_records{#, source_name=\"orders\"}", "900x60"),
+            ("paceline_consumption_records_per_second{#, source_name=\"orders\"}", "50x60"),
+            ("paceline_replicas{#}", "2x60"),
+        ],
+        at: "10m",
+        not_yet: Some("4m"),
+        labels: &[("namespace", "shop"), ("name", "orders"), ("source_name", "bills")],
+        summary: "Nobody reads for shop/orders",
+        description: "The target has replicas and the group has a lag, but no members, and nothing is committed.",
+        // A source without a lag beside one that is read.
+        quiet: &[&[
+            ("paceline_members{#, source_name=\"bills\"}", "0x60"),
+            ("paceline_lag_records{#, source_name=\"bills\"}", "0x60"),
+            ("paceline_members{#, source_name=\"orders\"}", "2x60"),
+            ("paceline_lag_records{#, source_name=\"orders\"}", "900x60"),
+            ("paceline_replicas{#}", "2x60"),
+        ]],
     },
     Case {
         alert: "PacelineNobodyReads",

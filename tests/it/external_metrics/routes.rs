@@ -182,12 +182,11 @@ async fn the_answer_is_json_whatever_is_accepted() {
 async fn a_value_that_does_not_count_is_an_error_that_says_why() {
     let stage = Stage::start().await;
     let at = now() - Duration::from_secs(31);
-    let stale = Snapshot {
-        observation: Arc::new(Observation { at, ..Observation::clone(&snapshot(7).observation) }),
-        ..snapshot(7)
-    };
+    let mut stale = snapshot(7);
+    let observation = &mut stale.sources[0].observation;
+    *observation = Arc::new(Observation { at, ..Observation::clone(observation) });
     let unreadable = TargetError { reason: "NotFound", message: "there is no Deployment".to_owned() };
-    let unreadable = Snapshot { decision: Err(unreadable), ..snapshot(7) };
+    let unreadable = Snapshot { decisions: Err(unreadable), ..snapshot(7) };
     let path = format!("{V1BETA1}/namespaces/shop/paceline_desired_replicas");
     // What is in the registry: nothing read yet, something read, or a reason why it is refused.
     let rows = [

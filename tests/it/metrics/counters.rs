@@ -28,26 +28,26 @@ impl Actuator for InMemory {
         Ok(Workload::of(self.replicas.load(Ordering::Relaxed)))
     }
 
-    async fn act(&mut self, decision: &Decision) -> Acted {
-        if !decision.is_change() {
+    async fn act(&mut self, decisions: &Decisions) -> Acted {
+        if !decisions.is_change() {
             return Acted::Done { action: ActionResult::NothingToDo, competitor: None };
         }
         if !std::mem::replace(&mut self.has_conflicted, true) {
             return Acted::Retry;
         }
-        self.replicas.store(decision.desired.0, Ordering::Relaxed);
+        self.replicas.store(decisions.desired().0, Ordering::Relaxed);
         Acted::Done { action: ActionResult::Written, competitor: None }
     }
 
-    fn cluster(&self) -> ClusterContext {
-        ClusterContext { poll_interval: POLL_INTERVAL, certificate: None }
+    fn clusters(&self) -> Vec<ClusterContext> {
+        vec![ClusterContext { poll_interval: POLL_INTERVAL, certificate: None }]
     }
 }
 
 /// A control loop that is fed poll by poll.
 struct Running {
     observations: watch::Sender<Option<Arc<Observation>>>,
-    _policy: watch::Sender<Policy>,
+    _policy: watch::Sender<Vec<Policy>>,
     entry: EntryWriter,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -57,11 +57,11 @@ impl Running {
     fn start(entry: EntryWriter, replicas: &Arc<AtomicU32>) -> Self {
         let spec = entry.entry().spec.clone().unwrap();
         let (observations, seen) = watch::channel(None);
-        let (policy, policies) = watch::channel(spec.policy.clone());
+        let (policy, policies) = watch::channel(vec![spec.sources.first().policy.clone()]);
         let stop = CancellationToken::new();
         let target = InMemory { replicas: Arc::clone(replicas), has_conflicted: false };
-        let engine = Engine::new(spec.policy.clone());
-        let task = tokio::spawn(control_loop::run(engine, seen, policies, target, entry.clone(), stop.clone()));
+        let engines = Engines::new(vec![Engine::new(spec.sources.first().policy.clone())]);
+        let task = tokio::spawn(control_loop::run(engines, vec![seen], policies, target, entry.clone(), stop.clone()));
         Self { observations, _policy: policy, entry, stop, task }
     }
 
@@ -71,7 +71,7 @@ impl Running {
         wait_for("the decision to be carried out", SOON, || async {
             let entry = self.entry.entry();
             let snapshot = entry.snapshot.as_ref().ok_or("there is none")?;
-            let is_done = snapshot.observation.at == observation.at && snapshot.action != ActionResult::Pending;
+            let is_done = snapshot.observed_at() == observation.at && snapshot.action != ActionResult::Pending;
             if is_done { Ok(()) } else { Err("it is older") }
         })
         .await;

@@ -6,7 +6,9 @@ use std::time::Duration;
 use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::validate;
-use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, Snapshot, TargetError};
+use paceline::registry::{
+    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, Snapshot, SourceSnapshot, TargetError,
+};
 use paceline::serve::metrics::{
     ClusterPolls, ConditionState, ControllerState, DurationCounts, ExternalReads, MetricSources, Metrics,
 };
@@ -67,12 +69,15 @@ pub(super) fn object(name: &str, more: &Value) -> Value {
 
 pub(super) fn snapshot(observation: &Observation, decision: Result<Decision, TargetError>) -> Snapshot {
     Snapshot {
-        observation: Arc::new(observation.clone()),
-        decision: decision.map(Arc::new),
+        sources: vec![SourceSnapshot {
+            name: None,
+            observation: Arc::new(observation.clone()),
+            certificate: None,
+            poll_interval: POLL_INTERVAL,
+        }],
+        decisions: decision.map(Decisions::from),
         action: ActionResult::NothingToDo,
         competitor: None,
-        certificate: None,
-        poll_interval: POLL_INTERVAL,
     }
 }
 
@@ -104,7 +109,7 @@ impl Served {
     pub(super) fn observe(&self, name: &str, more: &Value, polls: &[Observation], workload: Workload) -> EntryWriter {
         let entry = self.insert(name, more);
         let spec = entry.entry().spec.clone().unwrap();
-        let mut engine = Engine::new(spec.policy.clone());
+        let mut engine = Engine::new(spec.sources.first().policy.clone());
         for observation in polls {
             let decision = engine.observe(observation, workload);
             entry.update(|entry| entry.record(snapshot(observation, Ok(decision)), true));

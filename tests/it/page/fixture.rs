@@ -9,7 +9,8 @@ use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::{Validated, validate};
 use paceline::registry::{
-    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, TargetError,
+    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, SourceSnapshot,
+    TargetError,
 };
 use paceline::serve::external_metrics::ServedCertificate;
 use paceline::serve::page::{self, ControllerRole, PageAccess, PageSources};
@@ -156,12 +157,15 @@ fn assign(group: &mut Group, name: &str, members: u32) {
 
 fn snapshot(observation: Observation, decision: Result<Arc<Decision>, TargetError>, action: ActionResult) -> Snapshot {
     Snapshot {
-        observation: Arc::new(observation),
-        decision,
+        sources: vec![SourceSnapshot {
+            name: None,
+            observation: Arc::new(observation),
+            certificate: None,
+            poll_interval: Duration::from_secs(POLL),
+        }],
+        decisions: decision.map(|decision| Decisions::from(Decision::clone(&decision))),
         action,
         competitor: None,
-        certificate: None,
-        poll_interval: Duration::from_secs(POLL),
     }
 }
 
@@ -175,9 +179,9 @@ fn simulated(writer: &RegistryWriter, spec: Validated, arrival: fn(u64) -> f64, 
     let mut group = lags(&[0; 12]);
     group.partitions = vec![Seen { committed: 1_000, start: 0, end: 1_000 }; 12];
     Simulated {
-        engine: Engine::new(spec.policy.clone()),
+        engine: Engine::new(spec.sources.first().policy.clone()),
         group,
-        name: spec.query.group.clone(),
+        name: spec.sources.first().query.group.clone(),
         entry: writer.apply(&source(&spec.namespace, &spec.name), spec),
         arrival,
         capacity,
@@ -282,7 +286,7 @@ pub(crate) fn many(writer: &RegistryWriter, count: usize) {
         );
         let lag = if number % 10 == 0 { 4_000 + number as u64 } else { number as u64 % 900 };
         let observation = lags(&[lag, 0, 0]).described(GroupState::Stable, 3).observe(NOW);
-        let decision = Engine::new(spec.policy.clone()).observe(&observation, Workload::of(3));
+        let decision = Engine::new(spec.sources.first().policy.clone()).observe(&observation, Workload::of(3));
         writer.apply(&source(&namespace, &name), spec).update(|entry| {
             entry.record(snapshot(observation, Ok(Arc::new(decision)), ActionResult::NothingToDo), true)
         });

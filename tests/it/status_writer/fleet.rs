@@ -16,7 +16,7 @@ use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload
 use paceline::kubernetes::scaledconsumer::{Record, ScaledConsumerStatus, Validated, validate};
 use paceline::kubernetes::{Key, Leadership, ObjectReference};
 use paceline::registry::{
-    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot,
+    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, SourceSnapshot,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -259,12 +259,15 @@ impl Fleet {
         action: ActionResult,
     ) {
         let snapshot = Snapshot {
-            observation,
-            decision: Ok(Arc::new(decision)),
+            sources: vec![SourceSnapshot {
+                name: None,
+                observation: observation,
+                certificate: None,
+                poll_interval: POLL_INTERVAL,
+            }],
+            decisions: Ok(decision.into()),
             action,
             competitor: None,
-            certificate: None,
-            poll_interval: POLL_INTERVAL,
         };
         self.entries[number].update(|entry| entry.record(snapshot, true));
     }

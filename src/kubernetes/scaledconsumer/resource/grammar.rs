@@ -2,6 +2,8 @@
 
 /// A DNS subdomain (RFC 1123), as the names of objects are.
 pub(super) const OBJECT_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+/// A DNS label (RFC 1123).
+pub(super) const LABEL_NAME: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// The name of an object, or of a connector of Kafka Connect, which may have upper case and underscores as well.
 pub(super) const TARGET_NAME: &str = r"^[a-zA-Z0-9_][-._a-zA-Z0-9]*$";
 /// CEL: whether the name of a target is that of an object, unless it is a connector. The same as [`OBJECT_NAME`].

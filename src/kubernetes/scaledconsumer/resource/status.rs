@@ -48,6 +48,10 @@ pub struct ScaledConsumerStatus {
     /// When the oldest unread record arrived, or a later time where it is older than the history of end offsets; absent where all is read, or nothing is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_record_time: Option<Time>,
+    /// The sources of spec.sources. With several, lag, timeLag and oldestRecordTime above are those of all of them; model and whatIf are those of the source that the reason names.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "lenient")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
+    pub sources: Vec<SourceStatus>,
     /// Why the replicas are what they are, as one word: the reason of the last decision; or that of the condition Ready where it is False, or of Autoscaled where no HPA acts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -74,6 +78,28 @@ pub struct ScaledConsumerStatus {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// One of several sources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Its name in spec.sources.
+    pub name: String,
+    /// Unread records; a lower bound where lagComplete is false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lag: Option<i64>,
+    /// Whether every partition's lag is known.
+    pub lag_complete: bool,
+    /// The age of the oldest unread record when the status was written; with > where it is older than the history of end offsets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_lag: Option<String>,
+    /// Replicas that it asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub desired: Option<i32>,
+    /// Why it asks for them, as one word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A change of the replicas. In the API server it is a line such as

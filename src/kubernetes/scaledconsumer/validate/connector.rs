@@ -69,6 +69,9 @@ pub(super) fn check(object: &ScaledConsumer, target: &TargetRef, problems: &mut 
             format!("is {given}, and each task of {name} is one member of the group; leave it out"),
         );
     }
+    if spec.sources.is_some() {
+        problems.add("spec.sources", format!("is given, and {name} has one consumer group; use spec.kafka"));
+    }
     match spec.mode {
         Mode::Scale | Mode::DryRun => {}
         Mode::Metrics => {

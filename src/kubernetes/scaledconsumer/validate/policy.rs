@@ -12,17 +12,17 @@ use crate::core::{
     ScalingStep, Schedule, Select, StepSize,
 };
 use crate::kubernetes::scaledconsumer::resource::{
-    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScalingPolicy, ScheduleSpec, SelectPolicy,
-    StepKind, StepPolicy, TimeLagPolicy,
+    FallbackPolicy, FallbackSpec, PAUSED, PAUSED_REPLICAS, ScaledConsumer, ScaledConsumerSpec, ScalingPolicy,
+    ScheduleSpec, SelectPolicy, SourceSpec, StepKind, StepPolicy, TimeLagPolicy,
 };
 
 pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option<Policy> {
     let spec = &object.spec;
     let bounds = bounds(object, problems);
     let schedules = schedules(&spec.schedules, spec.max_replicas, problems);
-    let threads = problems.number("spec.threadsPerReplica", spec.threads_per_replica, 1..=1_000);
-    let rule = rule(&spec.policy, problems);
-    let capacity = capacity(spec.capacity_per_replica, problems);
+    let threads = threads("spec", spec.threads_per_replica, problems);
+    let rule = rule("spec", &spec.policy, problems);
+    let capacity = capacity("spec", spec.capacity_per_replica, problems);
     let up = &spec.behavior.scale_up;
     let up = limits("scaleUp", up.stabilization_window_seconds, up.select_policy, &up.policies, problems);
     let down = &spec.behavior.scale_down;
@@ -33,8 +33,7 @@ pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option
     let pause = pause(object, problems);
     Some(Policy {
         schedules: schedules?,
-        threads_per_replica: NonZeroU32::new(threads?)?,
-        offset_reset: spec.kafka.offset_reset,
+        threads_per_replica: threads?,
         scale_up: up?,
         scale_down: down?,
         idle: idle?,
@@ -45,35 +44,67 @@ pub(super) fn policy(object: &ScaledConsumer, problems: &mut Problems) -> Option
     })
 }
 
-fn rule(policy: &ScalingPolicy, problems: &mut Problems) -> Option<Rule> {
+/// The policy of one of several sources: what it says itself, and the rest from the spec.
+pub(super) fn of_source(
+    path: &str,
+    source: &SourceSpec,
+    spec: &ScaledConsumerSpec,
+    common: Option<&Policy>,
+    problems: &mut Problems,
+) -> Option<Policy> {
+    let own_rule = source.policy.as_ref().map(|policy| rule(path, policy, problems));
+    let own_threads = source.threads_per_replica.map(|threads| self::threads(path, threads, problems));
+    let own_capacity = source.capacity_per_replica.map(|given| capacity(path, Some(given), problems));
+    let mut policy = common?.clone();
+    if let Some(rule) = own_rule {
+        policy.rule = rule?;
+        if spec.behavior.scale_down.stabilization_window_seconds.is_none() {
+            policy.scale_down.stabilization = ScalingRules::down(policy.rule).stabilization;
+        }
+    }
+    if let Some(threads) = own_threads {
+        policy.threads_per_replica = threads?;
+    }
+    if let Some(capacity) = own_capacity {
+        policy.capacity_hint = capacity?;
+    }
+    Some(policy)
+}
+
+fn threads(path: &str, given: i32, problems: &mut Problems) -> Option<NonZeroU32> {
+    NonZeroU32::new(problems.number(&format!("{path}.threadsPerReplica"), given, 1..=1_000)?)
+}
+
+fn rule(path: &str, policy: &ScalingPolicy, problems: &mut Problems) -> Option<Rule> {
     match (&policy.time_lag, policy.lag_per_replica) {
         (None, None) => Some(Rule::TimeLag(Objective::default())),
         (Some(TimeLagPolicy { objective }), None) => {
-            const FIELD: &str = "spec.policy.timeLag.objective";
-            let duration = problems.duration(FIELD, objective)?;
+            let field = format!("{path}.policy.timeLag.objective");
+            let duration = problems.duration(&field, objective)?;
             let objective = Objective::new(duration);
             if objective.is_none() {
                 let (given, shortest) = (core::format_duration(duration), core::format_duration(Objective::SHORTEST));
-                problems.add(FIELD, format!("is {given}; it must be at least {shortest}"));
+                problems.add(&field, format!("is {given}; it must be at least {shortest}"));
             }
             objective.map(Rule::TimeLag)
         }
         (None, Some(lag)) => {
             let threshold = u64::try_from(lag).ok().and_then(NonZeroU64::new);
             if threshold.is_none() {
-                problems.add("spec.policy.lagPerReplica", format!("is {lag}; it must be at least 1 record"));
+                problems
+                    .add(&format!("{path}.policy.lagPerReplica"), format!("is {lag}; it must be at least 1 record"));
             }
             threshold.map(Rule::LagPerReplica)
         }
         (Some(_), Some(_)) => {
-            problems.add("spec.policy", "has both timeLag and lagPerReplica; keep one of them");
+            problems.add(&format!("{path}.policy"), "has both timeLag and lagPerReplica; keep one of them");
             None
         }
     }
 }
 
 /// `Some(None)` where none is given, so it is learned.
-fn capacity(given: Option<f64>, problems: &mut Problems) -> Option<Option<RecordsPerSecond>> {
+fn capacity(path: &str, given: Option<f64>, problems: &mut Problems) -> Option<Option<RecordsPerSecond>> {
     /// More than one process can read: a typing error.
     const MAX_CAPACITY: f64 = 1e9;
     match given {
@@ -81,7 +112,7 @@ fn capacity(given: Option<f64>, problems: &mut Problems) -> Option<Option<Record
         Some(capacity) if capacity > 0.0 && capacity <= MAX_CAPACITY => Some(Some(RecordsPerSecond(capacity))),
         Some(capacity) => {
             let text = format!("is {capacity}; it must be above 0 and at most {MAX_CAPACITY} records/s");
-            problems.add("spec.capacityPerReplica", text);
+            problems.add(&format!("{path}.capacityPerReplica"), text);
             None
         }
     }
