@@ -112,6 +112,7 @@ fn observations(partitions: u64, count: usize) -> Vec<Observation> {
                     end: Ok(offset(*end)),
                     high_watermark: None,
                     last_stable: None,
+                    event_time: None,
                 }
             });
             Observation {

@@ -15,6 +15,7 @@ pub mod duration;
 mod engine;
 mod enough;
 mod estimate;
+mod event_time;
 mod explain;
 mod facts;
 mod finding;

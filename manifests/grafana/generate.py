@@ -446,6 +446,18 @@ def consumer():
             axis="records/s",
             legend_table=True,
         ),
+        lines(
+            "Event time lag",
+            "Kafka Streams: how far the event time of what was processed is behind the clock, of the group and of each partition. Nothing while nothing is unread. It decides nothing.",
+            [
+                query(read("paceline_event_time_lag_seconds", select), "group"),
+                query(read("paceline_event_time_lag_lower_bound_seconds", select), "group at least"),
+                of_partition("paceline_partition_event_time_lag_seconds"),
+            ],
+            unit="s",
+            size=(24, 8),
+            legend_table=True,
+        ),
         row("Sources (of a ScaledConsumer with several)"),
         lines(
             "Time lag by source",

@@ -27,6 +27,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{length, seconds_between};
+use super::event_time::{self, event_time_lag};
 use super::lag::{GroupLag, LagOfPartition, PartitionLag};
 use super::model::{Model, PartitionEstimate, TimeLag};
 use super::observation::{GroupState, Observation};
@@ -534,10 +535,14 @@ impl Estimator {
     /// The estimates of each partition that a decision shows.
     pub(super) fn partitions(&self, now: Duration, lag: &GroupLag) -> Vec<PartitionEstimate> {
         let estimate = |(partition, history): (&LagOfPartition, Option<&PartitionHistory>)| {
-            let Some(history) = history else { return PartitionEstimate::default() };
+            let event_time_lag = event_time_lag(partition, now);
+            let Some(history) = history else {
+                return PartitionEstimate { event_time_lag, ..PartitionEstimate::default() };
+            };
             let rate = history.consumption_rate(now, self.rates_since, partition);
             PartitionEstimate {
                 time_lag: history.time_lag(now, partition),
+                event_time_lag,
                 consumption_rate: rate.map(RecordsPerSecond),
                 held_without_commit: self.held.of(partition, self.commits_within_s()).map(|held| length(held.held_s)),
             }
@@ -561,6 +566,7 @@ impl Estimator {
             consumption_rate: whole.map(RecordsPerSecond),
             consumption_at_least: (whole.is_none() && known > 0.0).then_some(RecordsPerSecond(known)),
             time_lag: TimeLag::oldest(partitions, lag.complete),
+            event_time_lag: event_time::largest(&lag.by_partition, partitions, lag.complete),
             useful_members,
             start_delay_seconds: self.delays.longest_start_s(),
             rebalance_pause_seconds: self.delays.mean_pause_s(),

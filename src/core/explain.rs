@@ -148,6 +148,10 @@ fn lines(view: &DecisionView) -> Vec<(&'static str, String)> {
         };
         lines.push(("kind", format!("{}{start}", group.kind)));
     }
+    let event_time = |behind: TimeLagView| {
+        format!("Event time of what was processed is {} behind the clock; it decides nothing.", behind.text())
+    };
+    lines.extend(view.event_time_lag.map(|behind| ("event", event_time(behind))));
     lines.extend(capacity(&view.model.capacity).map(|text| ("each", text)));
     lines.extend(accuracy(&view.predictions).map(|text| ("trust", text)));
     if let (Some(why), Some(assumed)) = (&view.current_replicas_unknown, view.assumed_replicas) {
@@ -336,12 +340,19 @@ fn partitions(all: &[PartitionView]) -> (TextTable, Option<String>) {
             it.unknown.clone().or_else(|| it.note.clone()).unwrap_or_default(),
         ]
     };
-    let table = TextTable {
+    let mut table = TextTable {
         caption: String::new(),
         header: vec!["TOPIC", "PARTITION", "COMMITTED", "START", "END", "LAG", ""],
         numbers: 1..6,
         rows: shown.iter().map(row).collect(),
     };
+    if all.iter().any(|it| it.event_time_lag_seconds.is_some()) {
+        table.header.insert(6, "EVENT TIME LAG");
+        table.numbers = 1..7;
+        for (row, it) in table.rows.iter_mut().zip(shown) {
+            row.insert(6, it.event_time_lag_seconds.map_or("-".to_owned(), |behind| seconds(behind.floor())));
+        }
+    }
     let lag = rest.iter().filter_map(|it| it.lag_records).fold(0, u64::saturating_add);
     let at_least = if rest.iter().any(|it| it.is_lower_bound || it.unknown.is_some()) { "at least " } else { "" };
     let more = format!("and {} partitions more, with a lag of {at_least}{} together", rest.len(), grouped(lag));

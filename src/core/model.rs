@@ -25,6 +25,9 @@ pub struct Model {
     /// The age of the oldest record not yet consumed.
     #[serde(skip)]
     pub time_lag: TimeLag,
+    /// The largest event time lag of its partitions.
+    #[serde(skip)]
+    pub event_time_lag: TimeLag,
     /// Members of the group that can have a partition; null where the partitions are not known.
     pub useful_members: Option<u32>,
     /// The throughput of one replica at full load.
@@ -127,6 +130,8 @@ impl fmt::Display for TimeLag {
 pub struct PartitionEstimate {
     /// The age of its oldest record not yet consumed.
     pub time_lag: TimeLag,
+    /// Of Kafka Streams, while records are unread: how far the event time of what was processed is behind the clock.
+    pub event_time_lag: Option<Duration>,
     /// Records that the group commits per second; nothing until two polls have been compared.
     pub consumption_rate: Option<RecordsPerSecond>,
     /// For how long a member has had it without any commit, where records are there and commits would have come by now.

@@ -125,6 +125,9 @@ pub struct PartitionObservation {
     pub partition: i32,
     /// The group's committed offset: the next record to read. `None`: the group has never committed here.
     pub committed: Known<Option<Offset>>,
+    /// The event time of that commit, as the time since 1970: the highest timestamp of the records that Kafka Streams has
+    /// processed here. `None`: the commit does not hold it, as those of other consumers.
+    pub event_time: Option<Duration>,
     /// Log start offset: the oldest record still there.
     pub start: Known<Offset>,
     /// Log end offset: one behind the newest readable record.

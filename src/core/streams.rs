@@ -186,6 +186,7 @@ mod tests {
                 end: offset(),
                 high_watermark: None,
                 last_stable: None,
+                event_time: None,
             })
         };
         let task = |(subtopology, partition): &(&str, i32)| Task {

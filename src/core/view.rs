@@ -49,6 +49,10 @@ pub struct DecisionView {
     /// The age of the oldest record not yet consumed; null while the end offsets have not been watched for long enough, and
     /// where the lag is not complete.
     pub time_lag: Option<TimeLagView>,
+    /// Of Kafka Streams: how far the event time of the records processed is behind the clock, in the partition where it is
+    /// furthest; absent where nothing is unread, and where commits hold no event time. It decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_time_lag: Option<TimeLagView>,
     /// What is known of the group, estimated from all observations.
     pub model: Model,
     /// The workload as it was read; null where it could not be read.
@@ -111,7 +115,7 @@ pub struct GroupView {
 }
 
 /// The lag of a group.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LagView {
     /// Records not yet read; a lower bound where it is not complete, null where nothing is known.
@@ -177,7 +181,7 @@ pub struct AbandonedTopicView {
 }
 
 /// The lag of a partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartitionView {
     /// The topic's name.
@@ -192,6 +196,10 @@ pub struct PartitionView {
     pub end_offset: Option<u64>,
     /// Records not yet read; null where that is not known.
     pub lag_records: Option<u64>,
+    /// Of Kafka Streams: seconds that the event time of the records processed is behind the clock; absent where nothing is
+    /// unread, and where the commit holds no event time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_time_lag_seconds: Option<f64>,
     /// Whether there are records that the lag does not count, because the group has no commit.
     pub is_lower_bound: bool,
     /// Why the lag is not known.
@@ -200,13 +208,13 @@ pub struct PartitionView {
     pub note: Option<String>,
 }
 
-/// The age of the oldest record not yet consumed.
+/// A time lag of a group: the largest of its partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TimeLagView {
     /// Seconds.
     pub seconds: f64,
-    /// Whether it is at least so much, because it is older than the history of end offsets.
+    /// Whether it is at least so much, because that of some partition is not known, or not exactly.
     pub at_least: bool,
 }
 
@@ -229,6 +237,7 @@ impl DecisionView {
             },
             lag: LagView::of(&decision.lag, &decision.partitions),
             time_lag: TimeLagView::of(model.time_lag),
+            event_time_lag: TimeLagView::of(model.event_time_lag),
             model: model.clone(),
             workload: Some(*workload),
             current_replicas: Some(workload.spec),
@@ -372,6 +381,7 @@ impl PartitionView {
             start_offset: seen.start.as_ref().ok().map(|offset| offset.get()),
             end_offset: seen.end.as_ref().ok().map(|offset| offset.get()),
             lag_records: lag.lag().map(|lag| lag.0),
+            event_time_lag_seconds: estimate.event_time_lag.map(|behind| behind.as_secs_f64()),
             is_lower_bound,
             unknown,
             note,

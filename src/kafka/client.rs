@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::brokers::Brokers;
 use super::certificates::CertificateExpiry;
-use super::commits::CommitSelection;
+use super::commits::{CommitSelection, PartitionCommit};
 use super::cycle::Cycle;
 use super::errors::ErrorSubject;
 use super::groups::{GroupPlan, GroupReading, Groups};
@@ -226,7 +226,7 @@ async fn run_cycle<'q>(
     if Transactions::is_turn(cycle) {
         let committed = |it: &LaggingPartition| {
             let commits = groups.get(&*it.group)?.commits.as_ref().ok()?;
-            commits.get(&it.group, &it.topic, it.partition).ok().flatten()
+            commits.get(&it.group, &it.topic, it.partition).offset.ok().flatten()
         };
         for (topic, partition) in caches.transactions.suspects(committed) {
             if let Some(stable) = requested.get_mut(topic).and_then(|partitions| partitions.get_mut(&partition)) {
@@ -493,7 +493,7 @@ impl CycleResult<'_> {
             selected(query, chosen, topics).flat_map(move |(topic, partitions)| {
                 let group = Arc::clone(&group);
                 let lagging = |partition: i32| {
-                    let committed = commits?.get(&query.group, &topic, partition).ok().flatten()?;
+                    let committed = commits?.get(&query.group, &topic, partition).offset.ok().flatten()?;
                     let end = self.ends.get(&topic)?.get(&partition)?.high_watermark.as_ref().ok()?;
                     (committed < *end).then(|| LaggingPartition {
                         group: Arc::clone(&group),
@@ -525,14 +525,16 @@ impl CycleResult<'_> {
                 IsolationLevel::ReadUncommitted => edge(|edges| &edges.high_watermark),
                 IsolationLevel::ReadCommitted => edge(|edges| &edges.last_stable),
             };
+            let commit = match commits {
+                Some(Ok(commits)) => commits.get(&query.group, name, number),
+                Some(Err(reason)) => PartitionCommit { offset: Err(reason.clone()), event_time: None },
+                None => PartitionCommit { offset: Err(Unknown::NotReadYet), event_time: None },
+            };
             PartitionObservation {
                 topic: Arc::clone(name),
                 partition: number,
-                committed: match commits {
-                    Some(Ok(commits)) => commits.get(&query.group, name, number),
-                    Some(Err(reason)) => Err(reason.clone()),
-                    None => Err(Unknown::NotReadYet),
-                },
+                committed: commit.offset,
+                event_time: commit.event_time,
                 start: edge(|edges| &edges.start),
                 end,
                 high_watermark: edge(|edges| &edges.high_watermark).ok(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 
@@ -57,7 +58,17 @@ struct Commit {
     partition: i32,
     /// As the broker sent it; -1 is none.
     offset: i64,
+    /// In milliseconds since 1970; -1 where it is not known.
+    event_time: i64,
     error: i16,
+}
+
+/// What a group has committed in a partition.
+pub(super) struct PartitionCommit {
+    /// The next record to read; `None` without a commit.
+    pub(super) offset: Known<Option<Offset>>,
+    /// The highest timestamp of the records that Kafka Streams has processed, as the time since 1970, where it is known.
+    pub(super) event_time: Option<Duration>,
 }
 
 /// OffsetFetch's offset of a partition without a commit.
@@ -69,14 +80,14 @@ impl Commits {
         Self { topics: Vec::new(), all: false }
     }
 
-    /// The commit of a partition.
-    pub(super) fn get(&self, group: &str, topic: &Arc<str>, partition: i32) -> Known<Option<Offset>> {
+    /// What the group has committed in a partition.
+    pub(super) fn get(&self, group: &str, topic: &Arc<str>, partition: i32) -> PartitionCommit {
         let found = self.topics.binary_search_by(|(name, _)| name.cmp(topic)).ok().map(|place| &self.topics[place].1);
         let found = found.and_then(|commits| {
             let place = commits.binary_search_by_key(&partition, |commit| commit.partition).ok()?;
             Some(commits[place])
         });
-        match found {
+        let offset = match found {
             Some(Commit { error: code::GROUP_AUTHORIZATION_FAILED, .. }) => {
                 Err(explain(code::GROUP_AUTHORIZATION_FAILED, ErrorSubject::Group(group)))
             }
@@ -85,7 +96,10 @@ impl Commits {
             Some(Commit { offset, .. }) => Offset::new(offset).map(Some).ok_or(Unknown::NegativeOffset(offset)),
             None if self.all => Ok(None),
             None => Err(Unknown::Missing),
-        }
+        };
+        let event_time = found.and_then(|commit| u64::try_from(commit.event_time).ok());
+        let has_offset = matches!(offset, Ok(Some(_)));
+        PartitionCommit { offset, event_time: event_time.filter(|_| has_offset).map(Duration::from_millis) }
     }
 
     /// The topics that the group has committed to.
@@ -206,6 +220,7 @@ fn parse_commits(topics: &Topics, selection: &CommitSelection, answered: &GroupC
     let commit = |committed: &super::wire::CommittedOffset| Commit {
         partition: committed.partition,
         offset: committed.offset,
+        event_time: committed.event_time,
         error: committed.error,
     };
     let topic = |committed: &super::wire::TopicCommits<'_>| {

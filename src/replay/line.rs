@@ -162,6 +162,9 @@ pub(super) struct PartitionLine<'a> {
     pub(super) end: Option<i64>,
     #[serde(deserialize_with = "Option::deserialize")]
     pub(super) start: Option<i64>,
+    /// The event time of the commit, in seconds on the clock of `t`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) event_time: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) high_watermark: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -230,9 +230,11 @@ fn partition(line: PartitionLine<'_>, names: &mut KnownTopicNames, i: usize) -> 
             (known(committed), known(end), known(start))
         }
     };
+    let event_time = line.event_time.map(time).transpose();
     Ok(PartitionObservation {
         topic,
         partition: line.p,
+        event_time: event_time.map_err(|wrong| Wrong::new(field("event_time"), wrong.message))?,
         committed: committed.and_then(|raw| if raw == -1 { Ok(None) } else { offset(raw).map(Some) }),
         start: start.and_then(offset),
         end: end.and_then(offset),

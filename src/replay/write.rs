@@ -89,7 +89,8 @@ fn topic(topic: &TopicObservation) -> TopicLine<'_> {
 }
 
 fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
-    let PartitionObservation { topic, partition, committed, start, end, high_watermark, last_stable } = partition;
+    let PartitionObservation { topic, partition, committed, event_time, start, end, high_watermark, last_stable } =
+        partition;
     // The line has place for one reason.
     let reason = committed.as_ref().err().or(end.as_ref().err()).or(start.as_ref().err());
     PartitionLine {
@@ -98,6 +99,7 @@ fn partition(partition: &PartitionObservation) -> PartitionLine<'_> {
         committed: committed.as_ref().ok().map(|committed| committed.map_or(-1, number)),
         end: end.as_ref().ok().copied().map(number),
         start: start.as_ref().ok().copied().map(number),
+        event_time: event_time.map(|event_time| event_time.as_secs_f64()),
         high_watermark: high_watermark.map(number),
         last_stable: last_stable.as_ref().map(|last_stable| number(last_stable.offset)),
         held_back: last_stable.as_ref().and_then(|last_stable| last_stable.held_back.as_deref()).map(held_back),

@@ -70,6 +70,7 @@ impl SimulatedPoller {
                 end: if unknown { Err(Unknown::NoLeader) } else { offset(log.end) },
                 high_watermark: None,
                 last_stable: None,
+                event_time: None,
             });
         }
         let topic = |(name, partitions): &(Arc<str>, u32)| TopicObservation {

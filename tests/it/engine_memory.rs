@@ -47,6 +47,7 @@ impl Group {
             end: Ok(offset(*end)),
             high_watermark: None,
             last_stable: None,
+            event_time: None,
         });
         let member = |number: u32| Member {
             id: format!("m{number}"),

@@ -29,6 +29,7 @@ fn poll(t: u64, topics: &[Topic<'_>], state: GroupState, members: &[&[&str]]) ->
             end: Offset::new(*end).ok_or(Unknown::NegativeOffset(*end)),
             high_watermark: None,
             last_stable: None,
+            event_time: None,
         })
     });
     let count = |topic: &str| sorted.iter().find(|(known, _)| *known == topic).map_or(1, |(_, all)| all.len() as i32);

@@ -69,6 +69,7 @@ impl Story {
             end: if self.unknown == Some(at) { Err(Unknown::NoLeader) } else { Ok(offset(ends[at])) },
             high_watermark: None,
             last_stable: None,
+            event_time: None,
         };
         let member = |number: usize| Member {
             id: format!("m{number:02}"),

@@ -360,6 +360,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         end: offset(end),
         high_watermark: None,
         last_stable: None,
+        event_time: None,
     };
     let member = Member {
         id: "m-1".into(),
@@ -429,6 +430,7 @@ fn observations() -> Vec<(Observation, Workload)> {
     });
     step(&|it| {
         it.kind = GroupKind::Streams;
+        it.partitions[1].event_time = Some(Duration::from_millis(1_699_999_999_123));
         let task = |partition, role| Task { subtopology: "0".into(), partition, role };
         it.group.as_mut().unwrap().members[0].tasks =
             vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];

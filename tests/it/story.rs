@@ -44,6 +44,7 @@ pub fn poll_of_orders(
         end: Ok(offset(*end)),
         high_watermark: None,
         last_stable: None,
+        event_time: None,
     });
     let member = |(number, partitions): (u32, Vec<i32>)| Member {
         id: format!("m{number}"),
@@ -153,6 +154,7 @@ impl Group {
             end: known(seen.end),
             high_watermark: None,
             last_stable: None,
+            event_time: None,
         };
         let partitions = match &self.topic_unknown {
             Some(reason) => Err(reason.clone()),

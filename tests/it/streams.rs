@@ -6,7 +6,7 @@ use std::time::Duration;
 use paceline::core::*;
 use serde_json::{Value, json};
 
-use crate::story::{Seen, lags, policy};
+use crate::story::{Group, Seen, lags, policy};
 use crate::world::command::{paceline, run, run_with_stdin};
 use crate::world::kafka::reader::{Reader, named};
 use crate::world::kafka::tools::StreamsInstance;
@@ -14,6 +14,8 @@ use crate::world::{equal, kafka, unique, wait_until};
 
 /// Kafka Streams takes some seconds to start and to rebalance, and more on a slow machine.
 const SOON: Duration = Duration::from_secs(120);
+/// Longer than this test takes on a slow machine, and shorter than any time that is wrong.
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// An observation of topics of a group, with 9,000 records waiting in each partition; `group` has assignor and members.
 fn observation(topics: &[(&str, u32)], group: &Value) -> Value {
@@ -148,6 +150,49 @@ fn what_does_not_fit_an_application_is_found() {
     assert!(!decision.findings.iter().any(|finding| finding.name() == "ThreadsPerReplicaDiffers"));
 }
 
+/// A poll at 10,000 s of partitions with a commit at offset 100, given as the end offset (-1: not known) and the event time in
+/// the commit.
+fn with_event_times(partitions: &[(i64, Option<u64>)]) -> Observation {
+    let ends = partitions.iter().map(|(end, _)| Seen { committed: 100, start: 0, end: *end });
+    let group = Group { partitions: ends.collect(), ..lags(&[]) }.described(GroupState::Stable, 1);
+    let mut seen = Observation { kind: GroupKind::Streams, ..group.observe(10_000) };
+    for (partition, (_, event_time)) in seen.partitions.iter_mut().zip(partitions) {
+        partition.event_time = event_time.map(Duration::from_secs);
+    }
+    seen
+}
+
+#[test]
+fn event_time_lag_is_shown_while_records_are_unread() {
+    // What each partition shows, in seconds; and the group, and whether that is a lower bound.
+    type Row = (&'static str, &'static [(i64, Option<u64>)], &'static [Option<u64>], Option<(u64, bool)>);
+    let rows: [Row; 8] = [
+        ("all show it", &[(110, Some(9_990)), (101, Some(9_700))], &[Some(10), Some(300)], Some((300, false))),
+        ("one is read to its end", &[(110, Some(9_990)), (100, Some(1))], &[Some(10), None], Some((10, false))),
+        ("nothing is unread", &[(100, Some(9_990)), (100, Some(1))], &[None, None], None),
+        ("no commit holds one", &[(110, None), (120, None)], &[None, None], None),
+        ("one does not show it", &[(110, None), (120, Some(9_000))], &[None, Some(1_000)], Some((1_000, true))),
+        ("one can't be read", &[(-1, Some(1)), (120, Some(9_000))], &[None, Some(1_000)], Some((1_000, true))),
+        ("a clock is a little ahead", &[(110, Some(10_060))], &[Some(0)], Some((0, false))),
+        ("no time of our days", &[(110, Some(10_061))], &[None], None),
+    ];
+    for (name, partitions, expected, group) in rows {
+        let decided = Engine::new(policy(50, 1, None)).observe(&with_event_times(partitions), Workload::of(1));
+        let view = DecisionView::of(&decided).with_partitions(&decided);
+        let shown = view.lag.partitions.as_ref().unwrap().iter().map(|it| it.event_time_lag_seconds.map(|s| s as u64));
+        assert_eq!(shown.collect::<Vec<_>>(), expected, "{name}");
+        let of_group = view.event_time_lag.map(|it| (it.seconds as u64, it.at_least));
+        assert_eq!(of_group, group, "{name}");
+        let explained = explain(&view);
+        assert_eq!(explained.lines.iter().any(|(label, _)| *label == "event"), group.is_some(), "{name}");
+        assert_eq!(explained.partitions.header.contains(&"EVENT TIME LAG"), group.is_some(), "{name}");
+        // It decides nothing.
+        let without: Vec<_> = partitions.iter().map(|(end, _)| (*end, None)).collect();
+        let other = Engine::new(policy(50, 1, None)).observe(&with_event_times(&without), Workload::of(1));
+        assert_eq!((decided.desired, &decided.reason), (other.desired, &other.reason), "{name}");
+    }
+}
+
 /// Two instances of three threads each: six members for five tasks, of which one reads two topics together.
 #[test]
 fn a_real_application_never_gets_more_members_than_tasks() {
@@ -188,6 +233,11 @@ fn a_real_application_never_gets_more_members_than_tasks() {
         let seen = wait_until(protocol, SOON, || observe(&mut reader));
         let decision = engine.observe(&seen, Workload::of(2));
         assert_eq!(decision.model.useful_members, Some(5), "{protocol}");
+        assert_eq!(decision.model.event_time_lag, TimeLag::Unknown, "{protocol}: nothing is unread");
+        for partition in seen.partitions.iter().filter(|it| *it.topic == *left || *it.topic == *right) {
+            let behind = partition.event_time.map(|event_time| seen.at.saturating_sub(event_time));
+            assert!(behind.is_some_and(|behind| behind < TEN_MINUTES), "{protocol}: {partition:?}");
+        }
 
         // Both instances leave. What they have not read counts in every stage, and they are still known to have five tasks.
         drop((first, second));
@@ -207,6 +257,8 @@ fn a_real_application_never_gets_more_members_than_tasks() {
         let decision = engine.observe(&seen, Workload::of(2));
         let bound = (decision.model.useful_members, decision.desired, decision.reason.name());
         assert_eq!(bound, (Some(5), Replicas(5), "PartitionBound"), "{protocol}: {}", decision.reason);
+        let behind = decision.model.event_time_lag;
+        assert!(matches!(behind, TimeLag::Seconds(behind) if behind < TEN_MINUTES), "{protocol}: {behind:?}");
 
         // A new process knows the topology of KIP-1071 from the group itself, and estimates it from the topics otherwise.
         let bootstrap = kafka.bootstrap();
@@ -217,5 +269,6 @@ fn a_real_application_never_gets_more_members_than_tasks() {
         assert_eq!(it["desiredReplicas"], 5, "{protocol}: {it:#}");
         let kind = if protocol == "streams" { "streams" } else { "classicStreams" };
         assert_eq!(it["group"]["kind"], kind, "{it:#}");
+        assert!(it["eventTimeLag"]["seconds"].is_f64(), "{it:#}");
     }
 }

@@ -83,6 +83,7 @@ impl TestGroup {
             end: Ok(offset(self.ends[partition as usize])),
             high_watermark: None,
             last_stable: None,
+            event_time: None,
         });
         let member = |number: u32| Member {
             id: format!("m{number}"),

@@ -68,6 +68,7 @@ fn observe(t: i64, offsets: &[(u64, u64)], step: &TestedPoll) -> Observation {
                 end,
                 high_watermark: None,
                 last_stable: None,
+                event_time: None,
             }
         });
     let assignment = (0..PARTITIONS as i32).map(|partition| (topic.clone(), partition)).collect();

@@ -65,6 +65,7 @@ fn sizing(assignor: &str, threads: u32, partitions: usize) -> Sizing {
         end: Ok(offset),
         high_watermark: None,
         last_stable: None,
+        event_time: None,
     });
     let group = GroupDescription {
         state: GroupState::Stable,

@@ -139,10 +139,15 @@ impl<'a> Decoder<'a> {
         self.take(length)
     }
 
+    /// The bytes of a text, which may be none; null is read as an empty one.
+    pub(in super::super) fn raw_string(&mut self) -> Result<&'a [u8], DecodeError> {
+        let length = self.length(|from| from.i16().map(i32::from))?.unwrap_or(0);
+        self.take(length)
+    }
+
     /// Skips a text.
     pub(in super::super) fn skip_string(&mut self) -> Result<(), DecodeError> {
-        let length = self.length(|from| from.i16().map(i32::from))?.unwrap_or(0);
-        self.take(length).map(drop)
+        self.raw_string().map(drop)
     }
 
     /// A structure that may be absent: a byte less than zero says so, whatever the encoding.

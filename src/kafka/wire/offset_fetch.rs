@@ -3,6 +3,9 @@
 use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
 use super::{DecodeError, Decoder, Encoder, Request};
 
 /// Requests committed offsets. Below version 8 only the first group is sent. Version 10 names topics by id, which saves
@@ -50,8 +53,17 @@ pub(in super::super) struct CommittedOffset {
     pub(in super::super) partition: i32,
     /// -1: none.
     pub(in super::super) offset: i64,
+    /// The highest timestamp of the records that Kafka Streams has processed, in milliseconds since 1970; -1: not known.
+    pub(in super::super) event_time: i64,
     pub(in super::super) error: i16,
 }
+
+/// The event time of a commit that is not known; `RecordQueue.UNKNOWN` in Kafka Streams.
+pub(in super::super) const NO_EVENT_TIME: i64 = -1;
+/// A version byte and a timestamp of 8 bytes.
+const EVENT_TIME_BYTES: usize = 9;
+/// The same in base64: 9 bytes have no padding.
+const EVENT_TIME_TEXT: usize = 12;
 
 impl Request for OffsetFetch<'_> {
     const KEY: i16 = 9;
@@ -124,12 +136,32 @@ fn topic<'a>(version: i16, from: &mut Decoder<'a>) -> Result<TopicCommits<'a>, D
         if version >= 5 {
             let _leader_epoch = from.i32()?;
         }
-        // The commit's metadata; it may be long and is never needed.
-        from.skip_string()?;
+        let event_time = event_time(from.raw_string()?).unwrap_or(NO_EVENT_TIME);
         let error = from.i16()?;
         from.tags()?;
-        Ok(CommittedOffset { partition, offset, error })
+        Ok(CommittedOffset { partition, offset, event_time, error })
     })?;
     from.tags()?;
     Ok(TopicCommits { topic, partitions })
+}
+
+/// The event time in a commit's metadata, as Kafka Streams writes it: base64 of a version byte (1 or 2), the partition's
+/// time in milliseconds (8 bytes, big-endian), and from version 2 on the processors' metadata, which is not read. The
+/// source is `TopicPartitionMetadata` in `org.apache.kafka.streams.processor.internals`.
+///
+/// Other metadata may be any text. Nothing is allocated for it, and hardly more than its first character is looked at.
+pub(super) fn event_time(metadata: &[u8]) -> Option<i64> {
+    let text = metadata.first_chunk::<EVENT_TIME_TEXT>()?;
+    let mut bytes = [0; EVENT_TIME_BYTES];
+    STANDARD.decode_slice(text, &mut bytes).ok()?;
+    let (version, time) = bytes.split_first()?;
+    let time = i64::from_be_bytes(time.try_into().ok()?);
+    let rest = &metadata[EVENT_TIME_TEXT..];
+    let is_base64 = |char: &u8| char.is_ascii_alphanumeric() || b"+/=".contains(char);
+    let is_known = match version {
+        1 => rest.is_empty(),
+        2 => rest.len() % 4 == 0 && rest.iter().all(is_base64),
+        _ => false,
+    };
+    (is_known && time >= 0).then_some(time)
 }

@@ -7,6 +7,10 @@ mod pool;
 mod requests;
 mod streams;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::offset_fetch::event_time;
 use super::*;
 
 #[test]
@@ -67,4 +71,37 @@ fn the_assignment_of_a_classic_member_is_read() {
     for wrong in [&b"\xff\xff\0\0\0\0\xff\xff\xff\xff"[..], b"\0", b"\0\x01\x7f\xff\xff\xff", &some[..some.len() - 1]] {
         assert!(member_assignment(wrong).is_err(), "{wrong:?}");
     }
+}
+
+/// The texts are of `TopicPartitionMetadata.encode` (version 2) and of the same with version 1.
+#[test]
+fn the_event_time_in_a_commit_is_read() {
+    let text = |bytes: &[u8]| STANDARD.encode(bytes);
+    let of = |version: u8, time: i64, rest: &[u8]| text(&[&[version], &time.to_be_bytes()[..], rest].concat());
+    let long = of(2, 77, &[0xff; 3_000]);
+    let rows: &[(&str, Option<i64>)] = &[
+        ("AgAAAYvP5WgA", Some(1_700_000_000_000)),
+        (&of(1, 1_700_000_000_000, b""), Some(1_700_000_000_000)),
+        (&of(2, 0, b""), Some(0)),
+        (&of(2, 9, b"\0\0\0\x01\0\0\0\x01k\0\0\0\0\0\0\0\x07"), Some(9)),
+        (&long, Some(77)),
+        (&of(2, -1, b""), None),
+        (&of(2, i64::MIN, b""), None),
+        (&of(1, 9, b"more"), None),
+        (&of(0, 9, b""), None),
+        (&of(3, 9, b""), None),
+        ("", None),
+        ("A", None),
+        ("AgAAAYvP5Wg", None),
+        ("AgAAAYvP5Wg=", None),
+        ("AgAAAYvP5WgA=", None),
+        ("AgAAAYvP5WgA{}{}", None),
+        ("{\"host\": \"a\"}", None),
+        ("Aggregate by hour", None),
+        (&"A".repeat(32_767), None),
+    ];
+    for (metadata, expected) in rows {
+        assert_eq!(event_time(metadata.as_bytes()), *expected, "{}", &metadata[..metadata.len().min(40)]);
+    }
+    assert_eq!(event_time(b"AgAAAYvP5Wg\xff"), None);
 }

@@ -127,6 +127,7 @@ mod tests {
             end: if *lag < 0 { Err(Unknown::NoLeader) } else { Ok(Offset::new(1_000 + lag).expect("not negative")) },
             high_watermark: None,
             last_stable: None,
+            event_time: None,
         });
         let observation = Observation {
             consumer_group: "orders".to_owned(),

@@ -150,6 +150,24 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     ),
     RowFamily::of_source(
         gauge(
+            "paceline_event_time_lag_seconds",
+            CONSUMER,
+            "Of Kafka Streams: how far the event time of the records processed is behind the clock, in the partition where it is furthest.",
+            "nothing is unread, a partition with unread records does not show it, or the group is no application of Kafka Streams",
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| exact_seconds(it.model.event_time_lag))),
+    ),
+    RowFamily::new(
+        gauge(
+            "paceline_event_time_lag_lower_bound_seconds",
+            CONSUMER,
+            "The same of the partitions that show it, where others with unread records do not.",
+            "it is known exactly, or not at all",
+        ),
+        |family, row| family.add_known(&row.labels(), of(row, |it| least_seconds(it.model.event_time_lag))),
+    ),
+    RowFamily::new(
+        gauge(
             "paceline_time_lag_objective_seconds",
             EACH_SOURCE,
             "Age that the oldest record not yet read may reach.",

@@ -74,6 +74,15 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     ),
     RowFamily::of_source(
         gauge(
+            "paceline_partition_event_time_lag_seconds",
+            PARTITION,
+            "Of Kafka Streams: how far the event time of the records processed is behind the clock.",
+            "nothing is unread, or the commit holds no event time",
+        ),
+        |family, row| add(family, row, |_, estimate| estimate.event_time_lag.map(|behind| behind.as_secs_f64())),
+    ),
+    RowFamily::new(
+        gauge(
             "paceline_partition_consumption_records_per_second",
             PARTITION,
             "Records of a partition that the group commits, over the last two minutes.",

@@ -98,7 +98,7 @@ fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) ->
                 p.headline { "Nothing has been read yet." }
             }
             (problems(summary, explanation))
-            (tiles(summary))
+            (tiles(view))
             @if !summary.sources.is_empty() { (sources(summary)) }
         }
     }
@@ -154,7 +154,9 @@ fn problems(summary: &ConsumerSummary, explanation: Option<&Explanation>) -> Mar
     }
 }
 
-fn tiles(summary: &ConsumerSummary) -> Markup {
+fn tiles(view: &ConsumerView) -> Markup {
+    let summary = &view.summary;
+    let event_time_lag = view.decision.as_ref().and_then(|decision| decision.event_time_lag);
     html! {
         dl.tiles {
             div { dt { "Lag" } dd { (summary.lag_text()) span.detail { "records" } } }
@@ -163,6 +165,9 @@ fn tiles(summary: &ConsumerSummary) -> Markup {
                 @if let Some(objective) = summary.objective_seconds { span.detail { "objective " (duration(objective as f64)) } }
                 @if let Some(threshold) = summary.lag_per_replica { span.detail { "policy: " (records(threshold as f64)) " records per replica" } }
             } }
+            @if let Some(behind) = event_time_lag {
+                div { dt { "Event time lag" } dd { (behind.text()) span.detail { "of what was processed" } } }
+            }
             div { dt { "Arrival" } dd { (rate(summary.arrival_records_per_second)) span.detail { "records" } } }
             div { dt { "Consumption" } dd { (rate(summary.consumption_records_per_second)) span.detail { "records" } } }
             div { dt { "Replicas" } dd {

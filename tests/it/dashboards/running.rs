@@ -17,6 +17,7 @@ use crate::world::{unique, wait_for, world};
 const SOON: Duration = Duration::from_secs(300);
 
 const WENT_WELL: &str = "nothing of the kind has gone wrong in this run";
+const NO_STREAMS: &str = "the group of this run is no application of Kafka Streams";
 const NO_TLS: &str = "the Kafka of this run is read without TLS";
 
 /// Metrics that have no series here, and why: an expression that names one may return nothing.
@@ -29,6 +30,9 @@ const EMPTY: &[(&str, &str)] = &[
     ("paceline_lag_lower_bound_records", WENT_WELL),
     ("paceline_partition_lag_lower_bound_records", "every partition with records has a commit"),
     ("paceline_time_lag_lower_bound_seconds", "every record arrived after the first poll"),
+    ("paceline_event_time_lag_seconds", NO_STREAMS),
+    ("paceline_event_time_lag_lower_bound_seconds", NO_STREAMS),
+    ("paceline_partition_event_time_lag_seconds", NO_STREAMS),
     ("paceline_partition_time_lag_lower_bound_seconds", "every record arrived after the first poll"),
     ("paceline_replica_capacity_lower_bound_records_per_second", "the capacity is given in the spec"),
     ("paceline_abandoned_topic_lag_records", "every topic of the group is read"),

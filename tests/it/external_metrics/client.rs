@@ -224,6 +224,7 @@ pub(crate) fn snapshot(desired: u32) -> Snapshot {
         end: Ok(Offset::new(100).unwrap()),
         high_watermark: None,
         last_stable: None,
+        event_time: None,
     });
     let observation = Observation {
         consumer_group: "group".to_owned(),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use paceline::core::*;
 use paceline::serve::metrics::reference;
@@ -91,6 +92,16 @@ fn with_an_abandoned_topic(group: Group) -> Observation {
     seen
 }
 
+/// A poll of Kafka Streams at 1,000 s, whose commits hold these event times.
+fn with_event_times(group: &Group, event_times: [Option<u64>; 2]) -> Observation {
+    let mut seen = group.observe(1_000);
+    seen.kind = GroupKind::Streams;
+    for (partition, event_time) in seen.partitions.iter_mut().zip(event_times) {
+        partition.event_time = event_time.map(Duration::from_secs);
+    }
+    seen
+}
+
 /// A registry in which everything has happened that can be made to happen here.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
@@ -105,12 +116,27 @@ async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
     served.decide("uncommitted", &json!({}), &[(1_000, at(-1, 1_000))], workload);
     let settled = Workload { actual: Some(Replicas(1)), ..workload };
     served.observe("abandoned", &json!({}), &[with_an_abandoned_topic(at(1_000, 1_000))], settled);
+    let streams = lags(&[5, 7]);
+    served.observe("streams", &json!({}), &[with_event_times(&streams, [Some(990), Some(700)])], workload);
+    served.observe("streams-partly", &json!({}), &[with_event_times(&streams, [Some(990), None])], workload);
     served.insert("refused", &json!({})).update(|entry| entry.refused = Some("no such cluster".to_owned()));
 
     let scrape = served.scrape().await;
     assert_documented(&scrape);
     let abandoned = scrape.value("paceline_abandoned_topic_lag_records", "name=abandoned,topic=old-orders");
     assert_eq!(abandoned, Some(700.0), "what waits in the topic that no member reads");
+    let event_time_lags = [
+        ("event_time_lag_seconds", "name=streams", Some(300.0)),
+        ("event_time_lag_seconds", "name=streams-partly", None),
+        ("event_time_lag_lower_bound_seconds", "name=streams", None),
+        ("event_time_lag_lower_bound_seconds", "name=streams-partly", Some(10.0)),
+        ("partition_event_time_lag_seconds", "name=streams,partition=0", Some(10.0)),
+        ("partition_event_time_lag_seconds", "name=streams-partly,partition=1", None),
+        ("event_time_lag_seconds", "name=exact", None),
+    ];
+    for (metric, labels, value) in event_time_lags {
+        assert_eq!(scrape.value(&format!("paceline_{metric}"), labels), value, "{metric} {labels}");
+    }
     scrape.assert_promtool_is_content();
     let rows = rows();
     let missing = rows.keys().filter(|name| !scrape.types.contains_key(*name));

@@ -192,6 +192,16 @@ pub(super) fn list_groups<'p>(
     (their, ListGroupsResponse { throttle_ms, error, groups })
 }
 
+/// Metadata of Kafka Streams or of somebody else, and the event time that it holds.
+fn commit_metadata(pool: &mut Pool<'_>) -> (i64, Option<String>) {
+    if pool.bool() {
+        return (NO_EVENT_TIME, pool.nullable());
+    }
+    let (time, rest) = (pool.i64() & i64::MAX, pool.bytes());
+    let (version, rest) = if rest.is_empty() { (1, rest) } else { (2, rest) };
+    (time, Some(STANDARD.encode([&[version], &time.to_be_bytes()[..], rest].concat())))
+}
+
 pub(super) fn offset_fetch<'p>(
     pool: &mut Pool<'p>,
     version: i16,
@@ -203,8 +213,9 @@ pub(super) fn offset_fetch<'p>(
     let throttle_ms = if version >= 3 { pool.i32() } else { 0 };
     let mut partition = |pool: &mut Pool<'p>| {
         let (partition, offset, error) = (pool.i32(), pool.i64(), pool.i16());
-        let (epoch, metadata) = (if version >= 5 { pool.i32() } else { -1 }, maybe(pool.nullable().as_ref()));
-        ((epoch, metadata), CommittedOffset { partition, offset, error })
+        let epoch = if version >= 5 { pool.i32() } else { -1 };
+        let (event_time, metadata) = commit_metadata(pool);
+        ((epoch, maybe(metadata.as_ref())), CommittedOffset { partition, offset, event_time, error })
     };
     let their = theirs::OffsetFetchResponse::default().with_throttle_time_ms(throttle_ms);
     if version < 8 {
