@@ -151,22 +151,22 @@ pub(super) const FAMILIES: &[RowFamily] = &[
     RowFamily::of_source(
         gauge(
             "paceline_event_time_lag_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "Of Kafka Streams: how far the event time of the records processed is behind the clock, in the partition where it is furthest.",
             "nothing is unread, a partition with unread records does not show it, or the group is no application of Kafka Streams",
         ),
-        |family, row| family.add_known(&row.labels(), of(row, |it| exact_seconds(it.model.event_time_lag))),
+        |family, row| family.add_known(&row.labels(), of_source(row, |it| exact_seconds(it.model.event_time_lag))),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_event_time_lag_lower_bound_seconds",
-            CONSUMER,
+            EACH_SOURCE,
             "The same of the partitions that show it, where others with unread records do not.",
             "it is known exactly, or not at all",
         ),
-        |family, row| family.add_known(&row.labels(), of(row, |it| least_seconds(it.model.event_time_lag))),
+        |family, row| family.add_known(&row.labels(), of_source(row, |it| least_seconds(it.model.event_time_lag))),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_time_lag_objective_seconds",
             EACH_SOURCE,

@@ -81,7 +81,7 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| add(family, row, |_, estimate| estimate.event_time_lag.map(|behind| behind.as_secs_f64())),
     ),
-    RowFamily::new(
+    RowFamily::of_source(
         gauge(
             "paceline_partition_consumption_records_per_second",
             PARTITION,
