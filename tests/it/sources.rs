@@ -66,7 +66,7 @@ fn the_workload_follows_the_neediest_source() {
             "LagAboveThreshold",
         ),
         ("both need less", &low, &high, 6, "refunds", "LagBelowThreshold"),
-        ("neither needs anything", &spread(0, 12), &spread(0, 12), 1, "payments", "MinReplicas"),
+        ("neither needs anything", &spread(0, 12), &spread(0, 12), 1, "payments", "LagBelowThreshold"),
     ];
     let mut engines = engines(&[("payments", without_window(100)), ("refunds", without_window(100))]);
     let mut replicas = 1;
