@@ -5,6 +5,7 @@ mod browser;
 mod fixture;
 mod pictures;
 mod running;
+mod sources;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

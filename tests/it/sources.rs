@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::kubernetes::{lag, wait_for_condition};
 use crate::story::{Group, lags, policy, seconds, spread};
+use crate::world::command::{paceline, run};
 use crate::world::controller::{Controller, create, prepare, scaled_consumer, status};
 use crate::world::workers::{Workers, wait_for_wanted};
 use crate::world::{equal, ports, wait_for, world};
@@ -66,7 +67,7 @@ fn the_workload_follows_the_neediest_source() {
             "LagAboveThreshold",
         ),
         ("both need less", &low, &high, 6, "refunds", "LagBelowThreshold"),
-        ("neither needs anything", &spread(0, 12), &spread(0, 12), 1, "payments", "MinReplicas"),
+        ("neither needs anything", &spread(0, 12), &spread(0, 12), 1, "payments", "LagBelowThreshold"),
     ];
     let mut engines = engines(&[("payments", without_window(100)), ("refunds", without_window(100))]);
     let mut replicas = 1;
@@ -293,4 +294,43 @@ async fn a_source_whose_cluster_is_out_of_reach_holds_and_the_other_still_raises
     let lags: Vec<_> = status.sources.iter().map(|it| (it.name.as_str(), it.lag, it.lag_complete)).collect();
     assert_eq!(lags, [("dead", None, false), ("alive", Some(400), true)]);
     assert!(controller.stop().success());
+}
+
+#[test]
+fn recommend_answers_for_each_source_and_records_one_of_them() {
+    let kafka = crate::world::kafka();
+    let ((orders, of_orders), (bills, of_bills)) = (lag(kafka, 4), lag(kafka, 6));
+    let sources = [("orders", "main", &*of_orders, &*orders, 100), ("bills", "main", &*of_bills, &*bills, 300)];
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(file("both.yaml"), two_sources("both", sources).to_string()).unwrap();
+    let servers = kafka.bootstrap();
+    let recommend = |more: &[&str]| {
+        let manifest = file("both.yaml");
+        let common = ["recommend", "-f", &manifest, "--bootstrap-servers", &servers, "--current", "1", "--once"];
+        run(&mut paceline(&[&common, more].concat()))
+    };
+    let ended = recommend(&["-o", "json", "--fail-on", "change"]);
+    assert_eq!(ended.code, 3, "the controller would go to 4: {ended:?}");
+    let rows = ended.json();
+    let mut rows: Vec<_> = rows.as_array().unwrap().iter().map(|it| {
+        let message = it["reason"]["message"].as_str().unwrap().to_owned();
+        (it["source"].clone(), it["desiredReplicas"].clone(), it["workloadDesiredReplicas"].clone(), message)
+    }).collect();
+    rows.sort_by_key(|(source, ..)| source.to_string());
+    let numbers: Vec<_> = rows.iter().map(|(source, desired, of_workload, _)| json!([source, desired, of_workload])).collect();
+    assert_eq!(numbers, [json!(["bills", 2, 4]), json!(["orders", 4, 4])]);
+    assert!(rows[1].3.starts_with("Source `orders`: "), "{rows:?}");
+    let table = recommend(&[]).stdout;
+    assert!(table.contains("both (orders)") && table.contains("both (bills)"), "{table}");
+
+    let refused = recommend(&["--record", &file("both.jsonl")]);
+    assert!(refused.code != 0 && refused.stderr.contains("choose one with --source"), "{refused:?}");
+    let recorded = recommend(&["--source", "bills", "--record", &file("bills.jsonl")]);
+    assert_eq!(recorded.code, 0, "{recorded:?}");
+    let replayed = run(&mut paceline(&["replay", &file("bills.jsonl")]));
+    let decision: Value = serde_json::from_str(replayed.stdout.lines().next().unwrap_or_default()).unwrap();
+    assert_eq!((&decision["desiredReplicas"], &decision["consumerGroup"]), (&json!(2), &json!(of_bills)), "{replayed:?}");
+    let unknown = recommend(&["--source", "nothing"]);
+    assert!(unknown.code != 0 && unknown.stderr.contains("No ScaledConsumer has a source \"nothing\""), "{unknown:?}");
 }

@@ -118,6 +118,10 @@ mod tests {
 
     /// A decision on partitions with these lags, of which a negative one is unknown.
     fn decided(policy: &Policy, lags: &[i64], replicas: u32) -> Decision {
+        Engine::new(policy.clone()).observe(&observed(lags), Workload::of(replicas))
+    }
+
+    fn observed(lags: &[i64]) -> Observation {
         let topic: Arc<str> = Arc::from("orders");
         let partitions = lags.iter().zip(0..).map(|(lag, partition)| PartitionObservation {
             topic: topic.clone(),
@@ -129,7 +133,7 @@ mod tests {
             last_stable: None,
             event_time: None,
         });
-        let observation = Observation {
+        Observation {
             consumer_group: "orders".to_owned(),
             at: Duration::from_secs(1_000),
             failure: None,
@@ -142,8 +146,7 @@ mod tests {
             partitions: partitions.collect(),
             group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
             kind: GroupKind::Classic,
-        };
-        Engine::new(policy.clone()).observe(&observation, Workload::of(replicas))
+        }
     }
 
     fn policy() -> Policy {
@@ -173,6 +176,33 @@ mod tests {
             assert_eq!(lag_records.as_ref().ok(), lag.as_ref(), "{name}: {lag_records:?}");
             for refusal in [desired_replicas.err(), lag_records.err()].into_iter().flatten() {
                 assert!(refusal.contains("partition orders/"), "{name}: {refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_sources_the_largest_number_and_the_sum_are_served() {
+        // The lags of two sources and the replicas -> desired replicas, lag; nothing where it is refused.
+        type Row = (&'static str, [&'static [i64]; 2], u32, Option<f64>, Option<f64>);
+        let rows: &[Row] = &[
+            ("all is known", [&[150, 250], &[50, 50]], 2, Some(2.0), Some(500.0)),
+            ("the second asks for more", [&[50, 50], &[150, 250, 50]], 2, Some(3.0), Some(550.0)),
+            ("one is unknown and the other asks for no more", [&[50, 50], &[-1]], 2, None, None),
+            ("one is unknown and the other asks for more", [&[150, 250, 50], &[-1]], 2, Some(3.0), None),
+            ("what is known of one asks for more", [&[50], &[150, 250, 50, -1]], 2, Some(4.0), None),
+        ];
+        for (name, lags, replicas, wanted, lag) in rows {
+            let engine = |name: &str| Engine::new(policy()).of_source(Some(name.into()));
+            let mut engines = Engines::new(vec![engine("a"), engine("b")]);
+            let seen = lags.map(|lags| Arc::new(observed(lags)));
+            // At once, as the window of a scale-down has not been seen.
+            let decisions = engines.observe(&seen, Workload::of(*replicas));
+            let desired_replicas = value(Metric::DesiredReplicas, &decisions);
+            let lag_records = value(Metric::LagRecords, &decisions);
+            assert_eq!(desired_replicas.as_ref().ok(), wanted.as_ref(), "{name}: {desired_replicas:?}");
+            assert_eq!(lag_records.as_ref().ok(), lag.as_ref(), "{name}: {lag_records:?}");
+            for refusal in [desired_replicas.err(), lag_records.err()].into_iter().flatten() {
+                assert!(refusal.starts_with("Source `b`: not everything can be read"), "{name}: {refusal}");
             }
         }
     }

@@ -43,7 +43,12 @@ pub(super) fn assert_documented(scrape: &Scrape) {
     for (name, kind) in &scrape.types {
         let row = rows.get(name).unwrap_or_else(|| panic!("{name} is not in docs/metrics.md"));
         assert_eq!(row.kind, *kind, "{name}");
-        assert_eq!(row.labels, scrape.labels(name), "{name}");
+        let mut labels = scrape.labels(name);
+        // Only the sources of a ScaledConsumer with several have this label.
+        if row.labels.contains("source_name") {
+            labels.insert("source_name".to_owned());
+        }
+        assert_eq!(row.labels, labels, "{name}");
     }
 }
 
@@ -119,6 +124,7 @@ async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
     let streams = lags(&[5, 7]);
     served.observe("streams", &json!({}), &[with_event_times(&streams, [Some(990), Some(700)])], workload);
     served.observe("streams-partly", &json!({}), &[with_event_times(&streams, [Some(990), None])], workload);
+    let several = served.decide_two_sources("several", [&lags(&[300]), &lags(&[700, 100])]);
     served.insert("refused", &json!({})).update(|entry| entry.refused = Some("no such cluster".to_owned()));
 
     let scrape = served.scrape().await;
@@ -137,6 +143,15 @@ async fn each_metric_that_is_scraped_is_documented_and_the_other_way_round() {
     for (metric, labels, value) in event_time_lags {
         assert_eq!(scrape.value(&format!("paceline_{metric}"), labels), value, "{metric} {labels}");
     }
+    let of_source = |metric: &str, source: &str| scrape.value(metric, &format!("name=several,source_name={source}"));
+    for (source, lag, desired) in [("a", 300.0, 1.0), ("b", 800.0, 2.0)] {
+        assert_eq!(of_source("paceline_lag_records", source), Some(lag), "{source}");
+        assert_eq!(of_source("paceline_source_desired_replicas", source), Some(desired), "{source}");
+    }
+    assert_eq!(scrape.values("paceline_partition_lag_records", "name=several").len(), 2, "of each the first partition");
+    assert_eq!(scrape.value("paceline_desired_replicas", "name=several"), Some(2.0));
+    let info = scrape.value("paceline_scaledconsumer_info", "name=several,source_name=b,group=g-b");
+    assert_eq!((info, several.entry().counts.decisions.values().sum::<u64>()), (Some(1.0), 1));
     scrape.assert_promtool_is_content();
     let rows = rows();
     let missing = rows.keys().filter(|name| !scrape.types.contains_key(*name));

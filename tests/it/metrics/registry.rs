@@ -117,6 +117,28 @@ impl Served {
         entry
     }
 
+    /// Decides once on what was seen of the sources `a` and `b`, with 100 records a replica, for a workload of one replica.
+    pub(super) fn decide_two_sources(&self, name: &str, seen: [&Group; 2]) -> EntryWriter {
+        let of = |name: &str| json!({"name": name, "kafka": {"cluster": "main", "consumerGroup": format!("g-{name}")}});
+        let more = json!({"kafka": null, "sources": [of("a"), of("b")], "policy": {"lagPerReplica": 100}});
+        let entry = self.insert(name, &more);
+        let spec = entry.entry().spec.clone().unwrap();
+        let engines = spec.sources.iter().map(|it| Engine::new(it.policy.clone()).of_source(it.name.clone()));
+        let mut engines = Engines::new(engines.collect());
+        let seen = seen.map(|group| Arc::new(group.observe(1_000)));
+        let decisions = engines.observe(&seen, Workload::of(1));
+        let sources = spec.sources.iter().zip(seen).map(|(source, observation)| SourceSnapshot {
+            name: source.name.clone(),
+            observation,
+            certificate: None,
+            poll_interval: POLL_INTERVAL,
+        });
+        let (sources, action) = (sources.collect(), ActionResult::NothingToDo);
+        let snapshot = Snapshot { sources, decisions: Ok(decisions), action, competitor: None };
+        entry.update(|entry| entry.record(snapshot, true));
+        entry
+    }
+
     pub(super) async fn scrape(&self) -> Scrape {
         let url = format!("http://{}/metrics", self.address);
         let scraped = tokio::task::spawn_blocking(move || {

@@ -134,7 +134,7 @@ impl Simulated {
         }
         self.entry.update(|entry| {
             if action == ActionResult::Written {
-                entry.add_change(ReplicaChange::of(&decision));
+                entry.add_change(ReplicaChange::of(&decision.clone().into()));
             }
             entry.record(snapshot(observation, Ok(Arc::new(decision)), action), true);
         });

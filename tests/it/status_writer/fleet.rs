@@ -295,7 +295,7 @@ impl Fleet {
     pub fn scale(&self, number: usize, from: u32, to: u32) {
         let mut decision = self.decision(5000, Duration::ZERO);
         (decision.workload.spec, decision.desired) = (Replicas(from), Replicas(to));
-        self.entries[number].update(|entry| entry.add_change(ReplicaChange::of(&decision)));
+        self.entries[number].update(|entry| entry.add_change(ReplicaChange::of(&decision.clone().into())));
         self.observe(number, decision, ActionResult::Written);
     }
 

@@ -3,7 +3,7 @@
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::grammar::{ADDRESSES, GROUP, IS_PATTERN, PARTITIONS, TOPIC};
+use super::grammar::{ADDRESSES, ARE_RANGES_FORWARD, GROUP, IS_PATTERN, PARTITIONS, TOPIC};
 use super::target::LocalSecretRef;
 use crate::core::{IsolationLevel, OffsetReset};
 
@@ -53,7 +53,7 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000), regex(pattern = PARTITIONS))]
     #[x_kube(
-        validation = Rule::new("self.split(',').all(r, int(r.split('-')[0]) <= int(r.split('-')[size(r.split('-')) - 1]))").message("has a range that runs backwards"),
+        validation = Rule::new(ARE_RANGES_FORWARD).message("has a range that runs backwards"),
     )]
     pub partitions: Option<String>,
     /// What a partition without a commit means, as the consumers' auto.offset.reset: with latest nothing in it is lag, with earliest all of it is. Default: earliest for Kafka Streams and sink connectors of Kafka Connect, latest for others.
