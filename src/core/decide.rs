@@ -10,6 +10,7 @@ use super::observation::Observation;
 use super::policy::Rule;
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
+use super::streams::restoring;
 pub(super) use input::{RuleInput, RuleOutput};
 
 /// Decides by the rule in force.
@@ -43,5 +44,6 @@ pub(super) fn awaited(observation: &Observation, workload: Workload, sizing: &Si
     }
     let expected = sizing.members(spec.0).min(sizing.useful_members());
     let members = group.members.len();
-    (members < expected as usize).then(|| format!("{members} of {expected} members have joined"))
+    let joined = (members < expected as usize).then(|| format!("{members} of {expected} members have joined"));
+    joined.or_else(|| restoring(observation, expected))
 }

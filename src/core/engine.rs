@@ -25,6 +25,7 @@ use super::reason::Reason;
 use super::schedule::{ScheduledMinimum, scheduled_minimum};
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
+use super::streams::restoring;
 use super::units::Replicas;
 use super::unknown::Unknown;
 
@@ -257,6 +258,11 @@ impl Engine {
         scheduled: Option<Replicas>,
     ) {
         let Memory { facts, state, .. } = &mut self.memory;
+        // While the group rebalances nobody has tasks, which says nothing.
+        if observation.group.as_ref().is_ok_and(|group| !group.state.is_rebalancing()) {
+            let expected = sizing.members(workload.spec.0).min(sizing.useful_members());
+            facts.estimator.delays.is_restoring = restoring(observation, expected).is_some();
+        }
         facts.membership.observe(observation, workload, &facts.estimator);
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {

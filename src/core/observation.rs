@@ -183,6 +183,8 @@ pub struct SubtopologySources {
     pub subtopology: String,
     /// The topics that it reads, by name: the application's input and repartition topics.
     pub topics: Vec<Arc<str>>,
+    /// Whether it has changelogs, so state that moves with its tasks. Assignments of the classic protocol don't show it.
+    pub is_stateful: bool,
 }
 
 /// The states of a consumer group, of the classic protocol and of KIP-848.

@@ -129,6 +129,13 @@ pub enum Reason {
         /// For how long partitions would not be read, in whole seconds.
         unread_for: Duration,
     },
+    /// Tasks with state move, so replicas go one at a time.
+    StateMoves {
+        /// What the rule results in.
+        rule: RuleResult,
+        /// The replicas that there are to be next.
+        replicas: Replicas,
+    },
     /// Offsets contradict each other, so no replica is removed for a window.
     OffsetsInconsistent {
         /// The partition, as topic/partition.
@@ -349,6 +356,10 @@ impl fmt::Display for Reason {
                 short(*unread_for),
                 fewer.0,
                 replicas.0
+            ),
+            Self::StateMoves { rule, replicas } => write!(
+                f,
+                "{rule} Tasks with state move to other replicas, so replicas go one at a time: {replicas} next."
             ),
             Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
                 Anomaly::CommittedBeyondEnd(by) => write!(

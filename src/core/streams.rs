@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::assignment::Assignor;
 use super::kind::GroupKind;
-use super::observation::{GroupDescription, GroupState, Member, Observation, TaskRole};
+use super::observation::{GroupDescription, GroupState, Member, Observation, Task, TaskRole};
 
 /// How the names of the topics end through which Kafka Streams repartitions records.
 const REPARTITION: &str = "-repartition";
@@ -113,6 +113,31 @@ pub(super) fn threads_per_process(observation: &Observation) -> Option<u32> {
     processes.into_values().max()
 }
 
+/// Whether tasks are known to have state, which is restored where they move to.
+pub(super) fn is_stateful(observation: &Observation) -> bool {
+    let Some(group) = observation.group.as_ref().ok().filter(|_| is_streams(observation)) else { return false };
+    let copies = |member: &Member| member.tasks.iter().any(|task| task.role != TaskRole::Active);
+    group.subtopologies.iter().any(|sources| sources.is_stateful) || group.members.iter().any(copies)
+}
+
+/// Why not all of the `expected` members are at work though they have joined: the state of tasks is being restored. A new
+/// member has only copies of tasks then, and some have none at all, as few are restored at a time (`max.warmup.replicas`).
+pub(super) fn restoring(observation: &Observation, expected: u32) -> Option<String> {
+    let group = observation.group.as_ref().ok().filter(|_| is_streams(observation))?;
+    let is_active = |task: &Task| task.role == TaskRole::Active;
+    let (working, idle): (Vec<&Member>, Vec<&Member>) =
+        group.members.iter().partition(|member| member.tasks.iter().any(is_active));
+    let warming = group.members.iter().flat_map(|member| &member.tasks).filter(|task| task.role == TaskRole::Warmup);
+    let (working, warming) = (working.len(), warming.count());
+    let has_copies_only = idle.iter().any(|member| !member.tasks.is_empty());
+    if working > 0 && working < expected as usize && has_copies_only {
+        return Some(format!(
+            "{working} of {expected} members have an active task, and the state of others is restored"
+        ));
+    }
+    (warming > 0).then(|| format!("the state of {warming} {} is restored", if warming == 1 { "task" } else { "tasks" }))
+}
+
 /// The active tasks of all members, each once.
 fn held(group: &GroupDescription) -> BTreeSet<(&str, i32)> {
     let tasks = group.members.iter().flat_map(|member| &member.tasks);
@@ -164,7 +189,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::super::observation::{Offset, PartitionObservation, SubtopologySources, Task, TopicObservation};
+    use super::super::observation::{Offset, PartitionObservation, SubtopologySources, TopicObservation};
     use super::*;
 
     /// An application with these topics and sub-topologies, and these active tasks held by one member.
@@ -204,6 +229,7 @@ mod tests {
         let of_subtopology = |(id, topics): &(&str, &[&str])| SubtopologySources {
             subtopology: (*id).to_owned(),
             topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
+            is_stateful: false,
         };
         Observation {
             consumer_group: "app".to_owned(),

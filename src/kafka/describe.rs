@@ -287,6 +287,7 @@ impl DescriptionReader<'_> {
         let subtopologies = group.subtopologies.iter().map(|sub| SubtopologySources {
             subtopology: sub.id.clone().into_owned(),
             topics: sub.sources.iter().map(|topic| self.topics.name(topic)).collect(),
+            is_stateful: sub.is_stateful,
         });
         described.group.subtopologies = subtopologies.collect();
         Ok(described)
@@ -344,6 +345,7 @@ impl SourcesByTasks {
         let sources = |(id, topics): (i32, BTreeSet<Arc<str>>)| SubtopologySources {
             subtopology: id.to_string(),
             topics: topics.into_iter().collect(),
+            is_stateful: false,
         };
         self.0.into_iter().map(sources).collect()
     }
@@ -417,7 +419,8 @@ mod tests {
         sources.add(&tasks(&[(0, 1)]), &vec![of(&counts, 1), of(&right, 1)]);
         let found = sources.into_subtopologies();
         let expected = [("0", vec![left, right]), ("1", vec![counts])];
-        let expected = expected.map(|(id, topics)| SubtopologySources { subtopology: id.to_owned(), topics });
+        let expected =
+            expected.map(|(id, topics)| SubtopologySources { subtopology: id.to_owned(), topics, is_stateful: false });
         assert_eq!(found, expected);
         assert_eq!(classic_tasks(&tasks(&[(0, 2), (0, 2)])).len(), 1, "a task is there once");
     }

@@ -211,6 +211,8 @@ pub(super) struct SubtopologyLine<'a> {
     pub(super) subtopology: Text<'a>,
     #[serde(borrow)]
     pub(super) topics: Vec<Text<'a>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) stateful: bool,
 }
 
 /// One member of the group.

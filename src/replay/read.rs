@@ -331,6 +331,7 @@ fn group(
     let subtopologies = line.subtopologies.into_iter().map(|line| SubtopologySources {
         subtopology: line.subtopology.0.into_owned(),
         topics: line.topics.iter().map(|topic| names.arc(&topic.0)).collect(),
+        is_stateful: line.stateful,
     });
     Ok(Ok(GroupDescription { state, assignor, members, subtopologies: subtopologies.collect() }))
 }

@@ -129,7 +129,7 @@ fn task(task: &Task) -> TaskLine<'_> {
 
 fn subtopology(sources: &SubtopologySources) -> SubtopologyLine<'_> {
     let topics = sources.topics.iter().map(|topic| Text::from(&**topic)).collect();
-    SubtopologyLine { subtopology: sources.subtopology.as_str().into(), topics }
+    SubtopologyLine { subtopology: sources.subtopology.as_str().into(), topics, stateful: sources.is_stateful }
 }
 
 fn number(offset: Offset) -> i64 {

@@ -7,11 +7,12 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use paceline::core::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::kubernetes::wait_for_condition;
 use crate::story::policy;
-use crate::world::controller::{Controller, create, prepare, scaled_consumer};
+use crate::world::control_plane::ControlPlane;
+use crate::world::controller::{Controller, condition, create, prepare, scaled_consumer, status};
 use crate::world::kafka::connect::ConnectWorker;
 use crate::world::kafka::reader::{Reader, named};
 use crate::world::{equal, kafka, unique, wait_for, wait_until, world};
@@ -73,6 +74,27 @@ fn strimzi_connectors() -> CustomResourceDefinition {
     serde_json::from_value(definition).unwrap()
 }
 
+/// Installs Strimzi's kind and creates one of it, with so many tasks. Gives those of the namespace.
+async fn create_connector(cluster: &ControlPlane, namespace: &str, name: &str, tasks: u32) -> Api<DynamicObject> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin());
+    let (params, definition) = (PatchParams::apply("tests").force(), strimzi_connectors());
+    definitions.patch("kafkaconnectors.kafka.strimzi.io", &params, &Patch::Apply(&definition)).await.unwrap();
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("kafka.strimzi.io", "v1", "KafkaConnector"));
+    let connectors: Api<DynamicObject> = Api::namespaced_with(cluster.admin(), namespace, &resource);
+    let connector = DynamicObject::new(name, &resource).data(json!({"spec": {"class": "file", "tasksMax": tasks}}));
+    let params = PostParams::default();
+    wait_for("the kind to be served", SOON, || connectors.create(&params, &connector)).await;
+    connectors
+}
+
+/// A ScaledConsumer of a KafkaConnector.
+fn of_connector(name: &str, connector: &str, topic: &str) -> Value {
+    let mut object = scaled_consumer(name, &format!("connect-{connector}"), topic, 10);
+    object["spec"]["scaleTargetRef"] =
+        json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaConnector", "name": connector});
+    object
+}
+
 /// A sink that writes a topic's records to a file, run by a worker.
 struct Sink<'a> {
     worker: &'a ConnectWorker,
@@ -106,17 +128,8 @@ async fn the_tasks_of_a_kafka_connector_follow_the_lag_up_to_the_partitions_and_
     let start: Vec<_> = (0..4).map(|partition| (topic.as_str(), partition, 0)).collect();
     kafka.commit(&group, &start);
     kafka.produce_to_all(&topic, 4, 100);
-    let definitions: Api<CustomResourceDefinition> = Api::all(cluster.admin());
-    definitions.create(&PostParams::default(), &strimzi_connectors()).await.unwrap();
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("kafka.strimzi.io", "v1", "KafkaConnector"));
-    let connectors: Api<DynamicObject> = Api::namespaced_with(cluster.admin(), &namespace, &resource);
-    let connector = DynamicObject::new(&name, &resource).data(json!({"spec": {"class": "file", "tasksMax": 1}}));
-    let params = PostParams::default();
-    wait_for("the kind to be served", SOON, || connectors.create(&params, &connector)).await;
-    let target = json!({"apiVersion": "kafka.strimzi.io/v1", "kind": "KafkaConnector", "name": name});
-    let mut object = scaled_consumer(&name, &group, &topic, 10);
-    object["spec"]["scaleTargetRef"] = target.clone();
-    create(cluster, &namespace, object).await;
+    let connectors = create_connector(cluster, &namespace, &name, 1).await;
+    create(cluster, &namespace, of_connector(&name, &name, &topic)).await;
     let controller = Controller::start(cluster, kafka, &namespace).await;
     // 400 records at 10 each would need 40.
     let up = || async { equal(&operate(&connectors, &name, None).await?, &4) };
@@ -130,11 +143,61 @@ async fn the_tasks_of_a_kafka_connector_follow_the_lag_up_to_the_partitions_and_
     wait_for_condition(cluster, &namespace, &name, ("Ready", "True", "Deciding")).await;
 
     // Zero is refused, with the reason.
-    let mut object = scaled_consumer("stopped", &group, &topic, 10);
-    object["spec"]["scaleTargetRef"] = target;
+    let mut object = of_connector("stopped", &name, &topic);
     object["spec"]["minReplicas"] = json!(0);
     create(cluster, &namespace, object).await;
     let why = wait_for_condition(cluster, &namespace, "stopped", ("Ready", "False", "Invalid")).await;
     assert!(why.contains("spec.minReplicas: is 0, and a KafkaConnector has at least 1 task"), "{why}");
+    assert!(controller.stop().success());
+}
+
+/// Only the group shows it: a KafkaConnector's status says nothing of workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_leaves_is_waited_for_with_a_kafka_connector_too() {
+    let (kafka, cluster) = world();
+    let workers = unique("connect");
+    // Connect waits for a worker for so long: shorter than by default, and long beside a poll of a slow machine.
+    let settings = ["scheduled.rebalance.max.delay.ms=45000", "session.timeout.ms=10000", "heartbeat.interval.ms=2000"];
+    let worker = ConnectWorker::start_in(kafka, &workers, &settings);
+    let mut leaving = ConnectWorker::start_in(kafka, &workers, &settings);
+    let namespace = prepare(cluster, "connector-leaves").await;
+    let [topic, name] = ["sink", "sink"].map(unique);
+    kafka.create_topic(&topic, 4);
+    worker.put_file_sink_with(&name, &topic, 2, &json!({"consumer.override.session.timeout.ms": "10000"}));
+    let both = || async { equal(&worker.workers_of_tasks(&name)?.len(), &2) };
+    wait_for("a task on each worker", SOON, both).await;
+    let connectors = create_connector(cluster, &namespace, &name, 2).await;
+    let here = Patch::Merge(json!({"status": {"tasksMax": 2}}));
+    connectors.patch_status(&name, &PatchParams::default(), &here).await.unwrap();
+    let mut object = of_connector("orders", &name, &topic);
+    object["spec"]["minReplicas"] = json!(2);
+    create(cluster, &namespace, object).await;
+    let controller = Controller::start(cluster, kafka, &namespace).await;
+    wait_for_condition(cluster, &namespace, "orders", ("Ready", "True", "Deciding")).await;
+    // The controller's own view counts, which may be a few polls older than that of another client.
+    let seen = |members: &'static str| {
+        let metrics = controller.metrics();
+        let is_so = metrics.lines().any(|line| line.starts_with("paceline_members{") && line.ends_with(members));
+        std::future::ready(if is_so { Ok(()) } else { Err(metrics) })
+    };
+    wait_for("both members to be seen", SOON, || seen(" 2")).await;
+
+    leaving.kill();
+    wait_for("the member to be gone", SOON, || seen(" 1")).await;
+    let held = || async {
+        // What the partitions of the task that is gone have, nobody reads.
+        kafka.produce_to_all(&topic, 4, 50);
+        condition(&status(cluster, &namespace, "orders").await, "Ready", "False", Some("TasksUnassigned"))
+    };
+    let why = wait_for("more tasks to be held back", SOON, held).await;
+    assert!(why.contains("1 of 2 tasks are in the group: a worker has left"), "{why}");
+    assert_eq!(operate(&connectors, &name, None).await, Ok(2), "no task was added");
+    // Connect gives the task to the other worker. Then what is needed is done again.
+    let sink = Sink { worker: &worker, name: &name, topic: &topic };
+    let up = || async {
+        kafka.produce_to_all(&topic, 4, 500);
+        equal(&operate(&connectors, &name, Some(&sink)).await?, &4)
+    };
+    wait_for("as many tasks as partitions", SOON * 2, up).await;
     assert!(controller.stop().success());
 }

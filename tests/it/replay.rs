@@ -434,8 +434,11 @@ fn observations() -> Vec<(Observation, Workload)> {
         let task = |partition, role| Task { subtopology: "0".into(), partition, role };
         it.group.as_mut().unwrap().members[0].tasks =
             vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];
-        it.group.as_mut().unwrap().subtopologies =
-            vec![SubtopologySources { subtopology: "0".into(), topics: vec![Arc::clone(&bills), Arc::clone(&orders)] }];
+        it.group.as_mut().unwrap().subtopologies = vec![SubtopologySources {
+            subtopology: "0".into(),
+            topics: vec![Arc::clone(&bills), Arc::clone(&orders)],
+            is_stateful: true,
+        }];
     });
     step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));

@@ -136,6 +136,26 @@ fn over_all_scenarios_any_other_autoscaler_is_later_and_costs_more() {
     }
 }
 
+/// Surges of two minutes every hour. Whether replicas are added for them, once it is known how long these and a start take.
+#[test]
+fn no_replica_is_added_for_a_surge_that_is_over_before_it_helps() {
+    const LEARNT_AFTER_S: f64 = 6.0 * 3_600.0;
+    for (start, adds) in [("10s", true), ("20m", false)] {
+        let scenario = written(&format!(
+            "duration: 14h\nobjective: 2m\ntopics: [{{name: orders, partitions: 12}}]\nmembers: {{capacity: 100}}\n\
+             arrival: {{constant: 150, flash: {{rate: 400, at: 1h, rise: 10s, lasts: 2m, fall: 10s, every: 1h}}}}\n\
+             pods: {{replicas: 2, startDelay: {start}}}\n"
+        ));
+        let series = run(&scenario, PolicyName::TimeLag, 1).series;
+        let learnt = series.iter().filter(|sample| sample.t > LEARNT_AFTER_S);
+        let replicas: Vec<u32> = learnt.map(|sample| sample.replicas).collect();
+        let added = replicas.windows(2).filter(|pair| pair[1] > pair[0]).count();
+        assert!(if adds { added >= 8 } else { added == 0 }, "a start of {start}: {added} scale-ups");
+        // It is not that there are always enough of them.
+        assert!(replicas.iter().any(|count| *count <= 5), "a start of {start}: never less than the surges take");
+    }
+}
+
 #[test]
 fn every_scenario_has_bounds_and_a_comment() {
     let bounded: BTreeSet<String> = BOUNDS.iter().map(|(name, ..)| (*name).to_owned()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use paceline::core::*;
 use serde_json::{Value, json};
 
-use crate::story::{Group, Seen, lags, policy};
+use crate::story::{Group, Seen, lags, policy, poll_of_orders};
 use crate::world::command::{paceline, run, run_with_stdin};
 use crate::world::kafka::reader::{Reader, named};
 use crate::world::kafka::tools::StreamsInstance;
@@ -137,8 +137,8 @@ fn what_does_not_fit_an_application_is_found() {
         .map(|client| Member { client_id: client.into(), id: client.into(), ..member.clone() })
         .to_vec();
     group.subtopologies = vec![
-        SubtopologySources { subtopology: "0".into(), topics: vec!["orders".into()] },
-        SubtopologySources { subtopology: "1".into(), topics: vec!["app-sums-repartition".into()] },
+        SubtopologySources { subtopology: "0".into(), topics: vec!["orders".into()], is_stateful: false },
+        SubtopologySources { subtopology: "1".into(), topics: vec!["app-sums-repartition".into()], is_stateful: true },
     ];
     let decision = Engine::new(policy(50, 1, None)).observe(&seen, Workload::of(1));
     let texts: Vec<String> = decision.findings.iter().map(ToString::to_string).collect();
@@ -190,6 +190,102 @@ fn event_time_lag_is_shown_while_records_are_unread() {
         let without: Vec<_> = partitions.iter().map(|(end, _)| (*end, None)).collect();
         let other = Engine::new(policy(50, 1, None)).observe(&with_event_times(&without), Workload::of(1));
         assert_eq!((decided.desired, &decided.reason), (other.desired, &other.reason), "{name}");
+    }
+}
+
+/// A member's number, and its tasks by their partition.
+type Holder = (u32, Vec<(i32, TaskRole)>);
+
+/// A poll of a stable application whose tasks read a partition of `orders` each.
+fn with_tasks(t: u64, kind: GroupKind, is_stateful: bool, partitions: i32, holders: &[Holder]) -> Observation {
+    let read = 10 * t as i64;
+    let offsets = vec![(1_000 + read, 1_002 + read); partitions as usize];
+    let active = |tasks: &[(i32, TaskRole)]| -> Vec<i32> {
+        tasks.iter().filter(|(_, role)| *role == TaskRole::Active).map(|(partition, _)| *partition).collect()
+    };
+    let members = holders.iter().map(|(number, tasks)| (*number, active(tasks)));
+    let mut seen = poll_of_orders(t, kind, GroupState::Stable, &offsets, members);
+    let group = seen.group.as_mut().unwrap();
+    group.assignor = (kind == GroupKind::ClassicStreams).then(|| "stream".to_owned());
+    group.subtopologies =
+        vec![SubtopologySources { subtopology: "0".into(), topics: vec!["orders".into()], is_stateful }];
+    for (member, (_, tasks)) in group.members.iter_mut().zip(holders) {
+        let task =
+            |(partition, role): &(i32, TaskRole)| Task { subtopology: "0".into(), partition: *partition, role: *role };
+        member.tasks = tasks.iter().map(task).collect();
+    }
+    seen
+}
+
+fn replicas(count: u32) -> Workload {
+    Workload { actual: Some(Replicas(count)), ready: Some(Replicas(count)), ..Workload::of(count) }
+}
+
+/// From 100 s on there are two replicas. The second one's member joins at 120 s, and works from a time on.
+#[test]
+fn a_start_takes_until_the_new_member_has_an_active_task() {
+    use TaskRole::{Active, Standby, Warmup};
+    let rows = [
+        ("it has work at once", GroupKind::Streams, Active, 120, 20.0),
+        ("warm-up tasks", GroupKind::Streams, Warmup, 1_900, 1_800.0),
+        // The assignments of the classic protocol tell warm-up tasks as standby tasks.
+        ("standby tasks", GroupKind::ClassicStreams, Standby, 1_900, 1_800.0),
+    ];
+    let tasks = |partitions: &[i32], role| -> Vec<(i32, TaskRole)> {
+        partitions.iter().map(|partition| (*partition, role)).collect()
+    };
+    for (name, kind, copies, works_at, expected) in rows {
+        let mut engine = Engine::new(policy(5, 1, None));
+        let mut last = None;
+        for t in (0..=2_000).step_by(10) {
+            let holders: Vec<Holder> = match t {
+                0..120 => vec![(0, tasks(&[0, 1, 2, 3], Active))],
+                _ if t < works_at => vec![(0, tasks(&[0, 1, 2, 3], Active)), (1, tasks(&[1, 3], copies))],
+                _ => vec![(0, tasks(&[0, 2], Active)), (1, tasks(&[1, 3], Active))],
+            };
+            let workload = replicas(if t < 100 { 1 } else { 2 });
+            let decision = engine.observe(&with_tasks(t, kind, true, 4, &holders), workload);
+            let is_overdue = decision.findings.iter().any(|finding| finding.name() == "RescaleTimeout");
+            assert!(!is_overdue, "{name} at {t} s: {:?}", decision.findings);
+            last = Some(decision);
+        }
+        let took = last.unwrap().model.start_delay_seconds;
+        assert!((took - expected).abs() <= 10.0, "{name}: {took} s");
+    }
+}
+
+/// Six replicas where one is enough: how many are left after the first scale-down.
+#[test]
+fn replicas_whose_tasks_have_state_go_one_at_a_time() {
+    use TaskRole::{Active, Standby};
+    let by_lag = || policy(1_000, 1, None);
+    let by_time = || {
+        let rule = Rule::TimeLag(Objective::new(Duration::from_secs(60)).unwrap());
+        let capacity_hint = Some(RecordsPerSecond(1_000.0));
+        Policy { capacity_hint, ..Policy::new(rule, Bounds::new(1, None).unwrap()) }
+    };
+    let rows = [
+        ("by lag, without state", by_lag(), GroupKind::Streams, false, None, false),
+        ("by lag, with changelogs", by_lag(), GroupKind::Streams, true, None, true),
+        ("by lag, with standby tasks", by_lag(), GroupKind::ClassicStreams, false, Some(Standby), true),
+        ("by lag, no application of Kafka Streams", by_lag(), GroupKind::Classic, true, Some(Standby), false),
+        ("by time lag, without state", by_time(), GroupKind::Streams, false, None, false),
+        ("by time lag, with changelogs", by_time(), GroupKind::Streams, true, None, true),
+    ];
+    for (name, policy, kind, is_stateful, copies, one_at_a_time) in rows {
+        let mut engine = Engine::new(policy);
+        let holder = |number: i32| -> Holder {
+            let copy = copies.map(|role| ((number + 1) % 6, role));
+            (number as u32, [(number, Active)].into_iter().chain(copy).collect())
+        };
+        let holders: Vec<Holder> = (0..6).map(holder).collect();
+        let change = (0..1_000).find_map(|poll| {
+            let seen = with_tasks(10 * poll, kind, is_stateful, 6, &holders);
+            Some(engine.observe(&seen, replicas(6))).filter(Decision::is_change)
+        });
+        let change = change.unwrap_or_else(|| panic!("{name}: no scale-down"));
+        let found = (change.desired == Replicas(5), change.reason.name() == "StateMoves");
+        assert_eq!(found, (one_at_a_time, one_at_a_time), "{name}: {}: {}", change.desired, change.reason);
     }
 }
 

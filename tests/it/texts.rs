@@ -137,6 +137,7 @@ fn reasons() -> Vec<Reason> {
             lag: Lag(7_200),
             unread_for: seconds(600),
         },
+        Reason::StateMoves { rule: RuleResult::Lag(lag_rule(1_200, 2)), replicas: Replicas(5) },
         Reason::OffsetsInconsistent { partition: partition(), anomaly: Anomaly::CommittedBeyondEnd(1_200) },
         Reason::OffsetsInconsistent { partition: partition(), anomaly: Anomaly::RecordsLost(1_200) },
         Reason::StepLimit { rule: RuleResult::Lag(lag_rule(11_500, 12)) },

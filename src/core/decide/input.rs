@@ -19,7 +19,7 @@ use super::super::rule_result::RuleResult;
 use super::super::schedule::ScheduledMinimum;
 use super::super::sizing::Sizing;
 use super::super::state::{Quiet, not_quiet};
-use super::super::streams::{threads_per_process, unobserved_repartition_topics};
+use super::super::streams::{is_stateful, threads_per_process, unobserved_repartition_topics};
 use super::super::units::{Lag, RecordsPerSecond, Replicas, short};
 use super::super::unknown::Unknown;
 use super::behavior::{Direction, limit};
@@ -219,6 +219,13 @@ impl RuleInput<'_> {
         let (current, changes) = (self.current(), &self.facts.workload.changes);
         let limit = limit(&self.policy.scale_down, changes, current, self.now(), Direction::Down).unwrap_or(target);
         target.max(limit.min(current))
+    }
+
+    /// One replica less at a time where tasks with state move: each that goes leaves tasks whose state is restored elsewhere,
+    /// and nobody reads their partitions meanwhile. Zero leaves none.
+    pub(super) fn one_at_a_time(&self, target: Replicas) -> Option<Replicas> {
+        let next = Replicas(self.current().0.saturating_sub(1));
+        (target.0 > 0 && target < next && is_stateful(self.observation)).then_some(next)
     }
 
     /// Members of the last scale-down that keep the next one back: how long they stay is to be seen first.

@@ -175,7 +175,15 @@ impl ByLag<'_> {
                 .unwrap_or_else(|| "the highest recommendation of the scale-down window is not lower".to_owned());
             return (current, Reason::NotIdleYet { because });
         }
-        if let Some(choice) = self.members_leave_late(target) {
+        let late = self.members_leave_late(target);
+        let wanted = late.as_ref().map_or(target, |(replicas, _)| *replicas);
+        if let Some(replicas) = self.input.one_at_a_time(wanted) {
+            let (desired, rule) = (self.input.limit_down(replicas), self.rule_result());
+            let reason =
+                if desired > replicas { Reason::StepLimit { rule } } else { Reason::StateMoves { rule, replicas } };
+            return (desired, reason);
+        }
+        if let Some(choice) = late {
             return choice;
         }
         let desired = self.input.limit_down(target);

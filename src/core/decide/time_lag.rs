@@ -355,6 +355,9 @@ impl Evaluation<'_> {
                 return (stay, in_window(Replicas(stay.0 - 1)));
             }
             let desired = self.input.limit_down(highest);
+            if let Some(replicas) = self.input.one_at_a_time(desired) {
+                return (replicas, Reason::StateMoves { rule: result, replicas });
+            }
             return match desired {
                 _ if desired > highest => (desired, Reason::StepLimit { rule: result }),
                 _ if highest > wanted => (desired, in_window(wanted)),

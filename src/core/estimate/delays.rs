@@ -25,6 +25,9 @@ const PAUSES: usize = 8;
 const OVERDUE_MARGIN_S: f64 = 60.0;
 /// Before the first start was seen it may take so many seconds: as long as a Deployment waits for its pods by default.
 const FIRST_START_AT_MOST_S: f64 = 600.0;
+/// While state is seen to be restored a change may take so many seconds: by default Kafka Streams moves two tasks at a probing
+/// rebalance every 10 minutes (`max.warmup.replicas`, `probing.rebalance.interval.ms`), so a dozen tasks in an hour.
+const RESTORING_AT_MOST_S: f64 = 3600.0;
 
 /// What was learnt of starts and rebalances.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -40,11 +43,14 @@ pub(in crate::core) struct Delays {
     paused_s: f64,
     /// The change that is not complete yet.
     pub(in crate::core) pending: Option<PendingChange>,
+    /// Whether the state of tasks of Kafka Streams is being restored at new members.
+    #[serde(skip)]
+    pub(in crate::core) is_restoring: bool,
     /// How long members stay after their pods.
     #[serde(default)]
     pub(in crate::core) departures: Departures,
 }
-persisted!(Delays { starts, pauses, paused_s, pending, departures } not { first_start_s });
+persisted!(Delays { starts, pauses, paused_s, pending, departures } not { first_start_s, is_restoring });
 
 /// A change of the replicas whose pods and members are not all there, or not all gone.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -106,10 +112,11 @@ impl Delays {
 
     /// For how many seconds a change is waited for.
     pub(in crate::core) fn patience_s(&self, change: PendingChange) -> f64 {
+        let restoring_s = if self.is_restoring { RESTORING_AT_MOST_S } else { 0.0 };
         if self.starts.is_empty() && change.to > change.from {
-            return FIRST_START_AT_MOST_S;
+            return FIRST_START_AT_MOST_S.max(restoring_s);
         }
-        2.0 * self.longest_start_s() + OVERDUE_MARGIN_S
+        (2.0 * self.longest_start_s() + OVERDUE_MARGIN_S).max(restoring_s)
     }
 
     /// For how many seconds new members have been awaited; nothing where none are.

@@ -43,6 +43,8 @@ pub(in super::super) struct Subtopology<'a> {
     pub(in super::super) id: Cow<'a, str>,
     /// The topics that it reads: others' and repartition topics.
     pub(in super::super) sources: Vec<Cow<'a, str>>,
+    /// Whether it has changelogs, so state.
+    pub(in super::super) is_stateful: bool,
 }
 
 /// The body of the requests for groups whose members the broker assigns: the groups, without our authorized operations.

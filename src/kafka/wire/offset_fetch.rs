@@ -153,7 +153,8 @@ fn topic<'a>(version: i16, from: &mut Decoder<'a>) -> Result<TopicCommits<'a>, D
 pub(super) fn event_time(metadata: &[u8]) -> Option<i64> {
     let text = metadata.first_chunk::<EVENT_TIME_TEXT>()?;
     let mut bytes = [0; EVENT_TIME_BYTES];
-    STANDARD.decode_slice(text, &mut bytes).ok()?;
+    // With padding they are fewer.
+    let is_full = STANDARD.decode_slice(text, &mut bytes).is_ok_and(|count| count == EVENT_TIME_BYTES);
     let (version, time) = bytes.split_first()?;
     let time = i64::from_be_bytes(time.try_into().ok()?);
     let rest = &metadata[EVENT_TIME_TEXT..];
@@ -163,5 +164,5 @@ pub(super) fn event_time(metadata: &[u8]) -> Option<i64> {
         2 => rest.len() % 4 == 0 && rest.iter().all(is_base64),
         _ => false,
     };
-    (is_known && time >= 0).then_some(time)
+    (is_full && is_known && time >= 0).then_some(time)
 }

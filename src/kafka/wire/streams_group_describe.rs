@@ -49,12 +49,13 @@ fn subtopologies<'a>(from: &mut Decoder<'a>) -> Result<Vec<Subtopology<'a>>, Dec
         let _epoch = from.i32()?;
         let subtopologies = from.array(6, |from| {
             let (id, mut sources) = (from.string()?, from.array(1, Decoder::string)?);
-            // The repartition topics that it writes, and the changelogs of its state.
+            // The repartition topics that it writes.
             from.skip_array(1, Decoder::skip_string)?;
-            from.skip_array(9, |from| internal_topic(from).map(drop))?;
+            // The changelogs of its state; a `Vec` of units takes no memory.
+            let changelogs = from.array(9, |from| internal_topic(from).map(drop))?;
             sources.extend(from.array(9, internal_topic)?);
             from.tags()?;
-            Ok(Subtopology { id, sources })
+            Ok(Subtopology { id, sources, is_stateful: !changelogs.is_empty() })
         })?;
         from.tags()?;
         Ok(subtopologies)

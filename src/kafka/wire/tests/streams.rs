@@ -62,8 +62,8 @@ fn topology_members_and_tasks_are_read() {
         member("def", "app-1", "/10.0.0.8", StreamsAssignment::default()),
     ];
     let subtopologies = vec![
-        Subtopology { id: "0".into(), sources: vec!["orders".into(), "returns".into()] },
-        Subtopology { id: "1".into(), sources: vec!["app-by-customer-repartition".into()] },
+        Subtopology { id: "0".into(), sources: vec!["orders".into(), "returns".into()], is_stateful: true },
+        Subtopology { id: "1".into(), sources: vec!["app-by-customer-repartition".into()], is_stateful: false },
     ];
     let group = GroupDetails {
         error: 0,
