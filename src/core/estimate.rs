@@ -15,6 +15,7 @@ mod history;
 #[cfg(test)]
 mod invariants;
 pub(super) mod load;
+mod since_idle;
 mod standstill;
 pub(super) mod surges;
 #[cfg(test)]
@@ -34,7 +35,7 @@ use super::observation::{GroupState, Observation};
 use super::persisted::{Recent, persisted};
 use super::policy::Objective;
 use super::units::RecordsPerSecond;
-use capacity::{CapacityEstimate, Timing};
+use capacity::{CapacityEstimate, PolledPartitions, Timing};
 use ceiling::Ceiling;
 use commits::{LONGEST_COMMIT_INTERVAL_S, MemberCommits, median};
 use delays::{Delays, PendingChange};
@@ -42,6 +43,7 @@ use held::HeldWithoutCommit;
 use histories::Histories;
 use history::{FAST, PartitionHistory, SHARES};
 use load::Load;
+use since_idle::SinceIdle;
 use standstill::Standstill;
 use surges::Surges;
 
@@ -457,7 +459,11 @@ impl Estimator {
         let members = observation.group.as_ref().map_or(&[][..], |group| &group.members);
         let explained = self.ceiling.explains_slowness();
         let count = self.members(observation);
-        self.capacity.learn(self.timing(now), members, count, lag, &self.loads, explained);
+        let timing = self.timing(now);
+        let (histories, loads, poll_s, step_s) = (&self.partitions, &self.loads, timing.poll_s, self.step_s);
+        let since = self.rates_since.max(self.unsettled_at.unwrap_or(now));
+        let since_idle = SinceIdle { histories, lag, loads, now, since, poll_s, step_s };
+        self.capacity.learn(timing, members, count, &PolledPartitions { lag, loads, since_idle, explained });
     }
 
     /// For how many seconds a member has been at its limit, and for how many it must be to be measured.

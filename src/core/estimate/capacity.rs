@@ -18,6 +18,7 @@ use super::super::persisted::persisted;
 use super::super::sizing::Sizing;
 use super::super::units::RecordsPerSecond;
 use super::load::Load;
+use super::since_idle::SinceIdle;
 
 /// Evidence is half forgotten after so many seconds of work at the limit; without any, nothing is forgotten.
 const HALF_LIFE_S: f64 = 40.0;
@@ -35,7 +36,7 @@ const PROOF_S: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
 const ENOUGH_S: f64 = 20.0;
 /// Seconds from one commit to another of a member that is behind, before its rate counts.
-const EARLY_S: f64 = 10.0;
+pub(super) const EARLY_S: f64 = 10.0;
 /// A member with more than so many seconds of its arrivals to read is behind.
 const BEHIND_S: f64 = 10.0;
 /// A lower bound is a mean over at least this long.
@@ -92,14 +93,14 @@ persisted!(CapacityEstimate {
 } not { members, early, committed });
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct Evidence {
-    records: f64,
-    seconds: f64,
+pub(super) struct Evidence {
+    pub(super) records: f64,
+    pub(super) seconds: f64,
 }
 persisted!(Evidence { records, seconds });
 
 impl Evidence {
-    fn rate(self) -> Option<f64> {
+    pub(super) fn rate(self) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.records / self.seconds)
     }
 
@@ -111,6 +112,15 @@ impl Evidence {
         self.records = self.records * keep + more.records;
         self.seconds = self.seconds * keep + more.seconds;
     }
+}
+
+/// What a poll shows of the partitions.
+pub(super) struct PolledPartitions<'a> {
+    pub(super) lag: &'a GroupLag,
+    pub(super) loads: &'a [Load],
+    pub(super) since_idle: SinceIdle<'a>,
+    /// Whether something else than the members limits the group, so that slowness is no evidence against them.
+    pub(super) explained: bool,
 }
 
 /// What a poll adds.
@@ -240,17 +250,9 @@ impl CapacityEstimate {
     }
 
     /// Takes what a settled, stable observation shows of so many members, described or not. A member counts where the
-    /// same ones of its partitions were read as before, whatever could not be read of the others. `explained`: something else than the
-    /// members limits the group, so slowness is no evidence against them.
-    pub(super) fn learn(
-        &mut self,
-        timing: Timing,
-        members: &[Member],
-        count: u32,
-        lag: &GroupLag,
-        loads: &[Load],
-        explained: bool,
-    ) {
+    /// same ones of its partitions were read as before, whatever could not be read of the others.
+    pub(super) fn learn(&mut self, timing: Timing, members: &[Member], count: u32, polled: &PolledPartitions<'_>) {
+        let (lag, loads) = (polled.lag, polled.loads);
         if lag.complete {
             let sum: f64 = lag.by_partition.iter().filter_map(|partition| partition.committed()).map(as_f64).sum();
             if self.committed.len() >= MAX_POINTS {
@@ -266,36 +268,34 @@ impl CapacityEstimate {
         if hidden {
             // Who has what can't be seen: the group as one member.
             let all = (0..loads.len()).filter(|&at| is_read(at)).collect::<Vec<_>>();
-            self.look(timing, "", &all, count.max(1) as usize, lag, loads, explained, &mut new);
+            self.look(timing, "", &all, count.max(1) as usize, polled, &mut new);
         } else {
             let mut owned = Vec::new();
             for member in members {
                 owned.clear();
                 let assigned = member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number));
                 owned.extend(assigned.filter(|&at| is_read(at)));
-                self.look(timing, &member.id, &owned, 1, lag, loads, explained, &mut new);
+                self.look(timing, &member.id, &owned, 1, polled, &mut new);
             }
         }
         self.members.retain(|_, window| window.present);
         // The few that are at their limit while the others keep up are the slow ones, or those with most to do: what
         // they can do says nothing about the others.
         if self.are_most_busy() || self.what_is_known().rate().is_none() {
-            self.add(timing, new, explained);
+            self.add(timing, new, polled.explained);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step of `learn`, apart to be readable")]
     fn look(
         &mut self,
         timing: Timing,
         id: &str,
         owned: &[usize],
         count: usize,
-        lag: &GroupLag,
-        loads: &[Load],
-        explained: bool,
+        polled: &PolledPartitions<'_>,
         new: &mut NewEvidence,
     ) {
+        let PolledPartitions { lag, loads, .. } = polled;
         if !self.members.contains_key(id) {
             self.members.insert(id.to_owned(), MemberWindow::default());
         }
@@ -331,13 +331,20 @@ impl CapacityEstimate {
             }
         } else {
             window.behind = Evidence::default();
+            let first = if behind && !self.believed { polled.since_idle.evidence(owned) } else { None };
+            if let Some(first) = first.map(|it| Evidence { seconds: it.seconds * count as f64, ..it })
+                // What it has done without being at its limit is none.
+                && first.rate().is_some_and(|rate| (1.0 - SAME) * rate > self.lower_bound)
+            {
+                new.early.add(first, 1.0);
+            }
         }
         if before.is_some_and(|before| before.busy && busy) {
             window.pending.add(done, 1.0);
             if window.busy_for_s(timing.now) >= timing.proof_s() {
                 let own = std::mem::take(&mut window.pending);
                 window.since.add(own, 1.0);
-                if !explained {
+                if !polled.explained {
                     window.own.add(own, 0.5_f64.powf(own.seconds / timing.window_s()));
                 }
                 new.proved.records += own.records * count as f64;
