@@ -113,7 +113,7 @@ fn serve(consumers: usize, partitions_per_group: usize) -> (SocketAddr, Vec<Entr
             });
             let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
             let entry = writer.apply(&ConsumerSource { key, created: None, record: None }, spec.clone());
-            let mut engine = Engine::new(spec.policy);
+            let mut engine = Engine::new(spec.sources.first().policy.clone());
             for step in 0..6 {
                 let snapshot = snapshot(&mut engine, step);
                 entry.update(|entry| entry.record(snapshot, true));

@@ -52,7 +52,7 @@ enum Command {
     /// Run the controller, in a cluster or outside of one with a kubeconfig.
     Run(run::RunArguments),
     /// Say how many replicas there should be, and why. Reads Kafka and writes to nothing.
-    Recommend(recommend::RecommendArguments),
+    Recommend(Box<recommend::RecommendArguments>),
     /// Decide on observations in JSON lines, one decision per line: what was recorded, or what another program simulates.
     Replay(replay::ReplayArguments),
     /// Run a demo: an embedded broker, a producer and real consumer processes, scaled on this machine.

@@ -211,7 +211,8 @@ async fn one_deployment_that_reads_two_groups_gets_what_the_neediest_asks_for() 
     // Each pod runs a consumer of either group, 5 records/s each.
     let consumer = |group: &str, topic: &str| {
         let args = Workers { capacity: 5.0, ..Workers::new(kafka, "both", group, topic) }.args();
-        format!("{} {} --with-parent", env!("CARGO_BIN_EXE_paceline"), args.join(" "))
+        // It ends with its stdin, and that ends with the shell.
+        format!("tail -f /dev/null --pid=$$ | {} {} --with-parent", env!("CARGO_BIN_EXE_paceline"), args.join(" "))
     };
     let script = format!("{} & {} & wait", consumer(&of_orders, &orders), consumer(&of_bills, &bills));
     let labels = json!({"app": "both"});

@@ -84,7 +84,9 @@ fn charts(view: &ConsumerView, points: &[&PointView]) -> Vec<(Chart, String)> {
             false,
         ),
     ];
-    let each = view.decision.as_ref().and_then(|decision| decision.model.capacity.per_replica);
+    // That of one source says nothing about the arrivals of all.
+    let only = view.decision.as_ref().filter(|_| view.sources.is_empty());
+    let each = only.and_then(|decision| decision.model.capacity.per_replica);
     rates.extend(each.map(|each| {
         let label = format!("capacity of the replicas, at {each}/s each as known now");
         line("capacity", label, &|point| Some(each.0 * f64::from(point.replicas)), true)

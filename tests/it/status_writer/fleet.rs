@@ -261,7 +261,7 @@ impl Fleet {
         let snapshot = Snapshot {
             sources: vec![SourceSnapshot {
                 name: None,
-                observation: observation,
+                observation,
                 certificate: None,
                 poll_interval: POLL_INTERVAL,
             }],
