@@ -161,7 +161,7 @@ pub(super) fn event_time(metadata: &[u8]) -> Option<i64> {
     let is_base64 = |char: &u8| char.is_ascii_alphanumeric() || b"+/=".contains(char);
     let is_known = match version {
         1 => rest.is_empty(),
-        2 => rest.len() % 4 == 0 && rest.iter().all(is_base64),
+        2 => rest.len().is_multiple_of(4) && rest.iter().all(is_base64),
         _ => false,
     };
     (is_full && is_known && time >= 0).then_some(time)
