@@ -9,6 +9,7 @@ pub(super) mod ceiling;
 mod commits;
 pub(super) mod delays;
 pub(super) mod departures;
+mod evidence;
 mod held;
 mod histories;
 mod history;

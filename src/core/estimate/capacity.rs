@@ -17,6 +17,7 @@ use super::super::observation::{Member, Offset};
 use super::super::persisted::persisted;
 use super::super::sizing::Sizing;
 use super::super::units::RecordsPerSecond;
+use super::evidence::{EARLY_S, Evidence};
 use super::load::Load;
 use super::since_idle::SinceIdle;
 
@@ -35,8 +36,6 @@ const SAME: f64 = 0.1;
 const PROOF_S: f64 = 10.0;
 /// Seconds of evidence, summed over the members, before it is believed.
 const ENOUGH_S: f64 = 20.0;
-/// Seconds from one commit to another of a member that is behind, before its rate counts.
-pub(super) const EARLY_S: f64 = 10.0;
 /// A member with more than so many seconds of its arrivals to read is behind.
 const BEHIND_S: f64 = 10.0;
 /// A lower bound is a mean over at least this long.
@@ -91,28 +90,6 @@ pub(in crate::core) struct CapacityEstimate {
 persisted!(CapacityEstimate {
     evidence, believed, usual, lowest, lowest_since, retries, lower_bound, bound_at, at_limit_at
 } not { members, early, committed });
-
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Evidence {
-    pub(super) records: f64,
-    pub(super) seconds: f64,
-}
-persisted!(Evidence { records, seconds });
-
-impl Evidence {
-    pub(super) fn rate(self) -> Option<f64> {
-        (self.seconds > 0.0).then(|| self.records / self.seconds)
-    }
-
-    fn fade(&mut self, keep: f64) {
-        self.add(Self::default(), keep);
-    }
-
-    fn add(&mut self, more: Self, keep: f64) {
-        self.records = self.records * keep + more.records;
-        self.seconds = self.seconds * keep + more.seconds;
-    }
-}
 
 /// What a poll shows of the partitions.
 pub(super) struct PolledPartitions<'a> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::super::clock::{length, seconds_between};
 use super::super::lag::GroupLag;
-use super::capacity::{EARLY_S, Evidence};
+use super::evidence::{EARLY_S, Evidence};
 use super::histories::Histories;
 use super::history::SHARES;
 use super::load::Load;
