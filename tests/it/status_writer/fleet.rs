@@ -259,12 +259,7 @@ impl Fleet {
         action: ActionResult,
     ) {
         let snapshot = Snapshot {
-            sources: vec![SourceSnapshot {
-                name: None,
-                observation,
-                certificate: None,
-                poll_interval: POLL_INTERVAL,
-            }],
+            sources: vec![SourceSnapshot { name: None, observation, certificate: None, poll_interval: POLL_INTERVAL }],
             decisions: Ok(decision.into()),
             action,
             competitor: None,
