@@ -135,20 +135,19 @@ impl Consumer {
         }
         let competitor = self.competitor(spec, decisions.current()).await;
         let is_forbidden = competitor.as_ref().is_some_and(Competitor::forbids_writing);
-        let waits_for = missing.filter(|_| decisions.desired() > decisions.current());
-        let action = match (spec.mode, decisions.is_change()) {
-            (Mode::DryRun | Mode::Metrics, true) => ActionResult::NotWritten,
-            (Mode::Scale, true) if is_forbidden => ActionResult::Refused,
-            (Mode::Scale, true) => match waits_for {
-                Some(error) => ActionResult::Postponed(error),
-                None => match self.write(spec, decisions).await {
-                    Ok(action) => action,
-                    Err(NotScaled::Changed) => return None,
-                    Err(NotScaled::Postponed(error)) => ActionResult::Postponed(error),
-                    Err(NotScaled::Failed(error)) => ActionResult::Failed(error),
-                },
+        // Told for as long as tasks are missing, whether or not more are wanted at this poll.
+        let waits_for = missing.filter(|_| decisions.desired() >= decisions.current());
+        let action = match (spec.mode, decisions.is_change(), waits_for) {
+            (Mode::DryRun | Mode::Metrics, true, _) => ActionResult::NotWritten,
+            (Mode::Scale, true, _) if is_forbidden => ActionResult::Refused,
+            (Mode::Scale, _, Some(error)) => ActionResult::Postponed(error),
+            (Mode::Scale, true, None) => match self.write(spec, decisions).await {
+                Ok(action) => action,
+                Err(NotScaled::Changed) => return None,
+                Err(NotScaled::Postponed(error)) => ActionResult::Postponed(error),
+                Err(NotScaled::Failed(error)) => ActionResult::Failed(error),
             },
-            (Mode::Scale | Mode::DryRun | Mode::Metrics, false) => ActionResult::NothingToDo,
+            (Mode::Scale, false, None) | (Mode::DryRun | Mode::Metrics, false, _) => ActionResult::NothingToDo,
         };
         Some((action, competitor))
     }

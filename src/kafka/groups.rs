@@ -1,6 +1,9 @@
 //! Commits and descriptions of groups: a few requests per coordinator for all of its groups. Knows what is cached of a
 //! group from cycle to cycle, and which failures are retried.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,12 +39,14 @@ pub(super) struct GroupReading {
 }
 
 impl GroupReading {
-    /// The topics that the group has committed to, or that its members are assigned.
+    /// The topics that the group has committed to, that its members are assigned, or that its members read by their
+    /// application's topology: a task that moves has no member for a moment.
     pub(super) fn topics(&self) -> BTreeSet<Arc<str>> {
         let committed = self.commits.iter().flat_map(|commits| commits.topics().cloned());
-        let members = self.description.iter().flat_map(|group| &group.members);
-        let assigned = members.flat_map(|member| member.assignment.iter().map(|(topic, _)| Arc::clone(topic)));
-        committed.chain(assigned).collect()
+        let with_members = || self.description.iter().filter(|group| !group.members.is_empty());
+        let assigned = with_members().flat_map(|group| &group.members).flat_map(|member| &member.assignment);
+        let sources = with_members().flat_map(|group| &group.subtopologies).flat_map(|sources| &sources.topics);
+        committed.chain(assigned.map(|(topic, _)| topic).chain(sources).cloned()).collect()
     }
 }
 
@@ -73,6 +78,7 @@ struct CachedDescription {
     described: DescribedGroup,
     cycle: u64,
     changed_in: u64,
+    changed_at: Instant,
 }
 
 /// The first may go to a former coordinator, the second to the current one; the others wait while it loads.
@@ -86,6 +92,9 @@ const MAX_IN_FLIGHT: usize = 100;
 const DESCRIBE_EVERY_CYCLES: u64 = 3;
 /// Cycles after a change in which a group is described in each.
 const UNSETTLED_CYCLES: u64 = 6;
+/// How long after a change tasks of Kafka Streams may be between two members. Longer than a session, after which the tasks of
+/// a member that has died move.
+const TASKS_MOVE_FOR: Duration = Duration::from_secs(120);
 /// How long a group that is no longer queried stays cached.
 const CACHE_TTL: Duration = Duration::from_secs(600);
 
@@ -286,13 +295,13 @@ impl Groups {
         let because = |error: &RequestError| error.unknown(ErrorSubject::Group(plan.group));
         let description: Known<DescribedGroup> = match described {
             Some(Ok(described)) => {
-                known.describe(described.clone(), cycle.number);
+                known.describe(described.clone(), cycle.number, cycle.started);
                 Ok(described)
             }
             // KIP-1043: a coordinator answers so for a group that does not exist.
             Some(Err(RequestError::Code(code::GROUP_ID_NOT_FOUND))) => {
                 let dead = DescribedGroup::dead();
-                known.describe(dead.clone(), cycle.number);
+                known.describe(dead.clone(), cycle.number, cycle.started);
                 Ok(dead)
             }
             Some(Err(error)) => {
@@ -323,7 +332,7 @@ impl Groups {
             }
             other => other,
         };
-        let description = description.map(|described| known.keep_subtopologies(described.group, kind, cycle.number));
+        let description = description.map(|described| known.keep_subtopologies(described.group, kind, cycle.started));
         GroupReading { commits, description, kind }
     }
 }
@@ -372,13 +381,13 @@ impl CachedGroup {
         }
     }
 
-    fn describe(&mut self, described: DescribedGroup, cycle: u64) {
+    fn describe(&mut self, described: DescribedGroup, cycle: u64, now: Instant) {
         self.protocol = described.protocol;
-        let changed_in = match &self.description {
-            Some(last) if last.described == described => last.changed_in,
-            Some(_) | None => cycle,
+        let (changed_in, changed_at) = match &self.description {
+            Some(last) if last.described == described => (last.changed_in, last.changed_at),
+            Some(_) | None => (cycle, now),
         };
-        self.description = Some(CachedDescription { described, cycle, changed_in });
+        self.description = Some(CachedDescription { described, cycle, changed_in, changed_at });
     }
 
     /// The kind; for a classic group without members, the kind that it had with members.
@@ -394,23 +403,21 @@ impl CachedGroup {
         }
     }
 
-    /// The description with the sub-topologies of the application; where it shows none, with those that it last showed.
-    fn keep_subtopologies(&mut self, mut group: GroupDescription, kind: GroupKind, cycle: u64) -> GroupDescription {
+    /// The description with the sub-topologies of the application. A task that moves to another member has none for a moment
+    /// (KIP-429), and the group is stable meanwhile: until tasks have settled, all that was shown before counts as well.
+    fn keep_subtopologies(&mut self, mut group: GroupDescription, kind: GroupKind, now: Instant) -> GroupDescription {
         let is_streams = matches!(kind, GroupKind::Streams | GroupKind::ClassicStreams);
         let shown = &mut group.subtopologies;
         if !is_streams {
             self.subtopologies.clear();
             return group;
         }
-        let changed_in = self.description.as_ref().map_or(cycle, |last| last.changed_in);
-        // A task that moves to another member has none for a moment (KIP-429), and its sub-topology may not be shown.
-        let is_settled = cycle.saturating_sub(changed_in) >= UNSETTLED_CYCLES;
-        let is_part = shown.iter().all(|sources| self.subtopologies.contains(sources));
-        if shown.is_empty() || (is_part && !is_settled) {
-            shown.clone_from(&self.subtopologies);
-        } else {
-            self.subtopologies.clone_from(shown);
+        let changed_at = self.description.as_ref().map_or(now, |last| last.changed_at);
+        let is_settled = now.duration_since(changed_at) >= TASKS_MOVE_FOR;
+        if shown.is_empty() || !is_settled {
+            add_sources(shown, &self.subtopologies);
         }
+        self.subtopologies.clone_from(shown);
         group
     }
 
@@ -430,6 +437,21 @@ impl CachedGroup {
             || cycle.number.saturating_sub(last.cycle) >= DESCRIBE_EVERY_CYCLES
             || (cycle.number.wrapping_add(offset)).is_multiple_of(DESCRIBE_EVERY_CYCLES)
     }
+}
+
+/// Adds sub-topologies, and topics of them, that are not there.
+fn add_sources(to: &mut Vec<SubtopologySources>, more: &[SubtopologySources]) {
+    for sources in more {
+        let Some(known) = to.iter_mut().find(|it| it.subtopology == sources.subtopology) else {
+            to.push(sources.clone());
+            continue;
+        };
+        known.is_stateful |= sources.is_stateful;
+        let new = sources.topics.iter().filter(|topic| !known.topics.contains(topic)).cloned().collect::<Vec<_>>();
+        known.topics.extend(new);
+        known.topics.sort_unstable();
+    }
+    to.sort_unstable_by(|one, other| one.subtopology.cmp(&other.subtopology));
 }
 
 impl GroupRequest {

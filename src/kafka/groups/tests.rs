@@ -1,0 +1,48 @@
+//! What is kept of a group from cycle to cycle.
+
+use super::*;
+
+/// A group with these sub-topologies: their ids, and the topics that they read.
+fn described(shown: &[(&str, &[&str])]) -> DescribedGroup {
+    let subtopologies = shown.iter().map(|(id, topics)| SubtopologySources {
+        subtopology: (*id).to_owned(),
+        topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
+        is_stateful: false,
+    });
+    let group = GroupDescription {
+        state: GroupState::Stable,
+        assignor: Some("stream".to_owned()),
+        members: Vec::new(),
+        subtopologies: subtopologies.collect(),
+    };
+    DescribedGroup { group, kind: GroupKind::ClassicStreams, protocol: Some(GroupProtocol::Classic) }
+}
+
+#[test]
+fn sub_topologies_whose_tasks_are_between_two_members_are_kept() {
+    type Shown<'a> = &'a [(&'a str, &'a [&'a str])];
+    const ALL: Shown<'_> = &[("0", &["left", "right"]), ("1", &["app-x-repartition"])];
+    let start = Instant::now();
+    // Seconds, what the assignments show, what counts.
+    let rows: &[(u64, Shown<'_>, Shown<'_>, &str)] = &[
+        (0, ALL, ALL, "all"),
+        (1, &[("0", &["left", "right"])], ALL, "tasks of one move"),
+        (9, &[("0", &["left", "right"])], ALL, "many polls of one second later"),
+        (10, &[("1", &["app-x-repartition"])], ALL, "those of the other do"),
+        (11, &[("0", &["left"]), ("1", &["app-x-repartition"])], ALL, "tasks of one topic do"),
+        (12, &[], ALL, "nothing is assigned"),
+        (200, &[], ALL, "and stays so"),
+        (201, &[("0", &["left"])], ALL, "another version"),
+        (320, &[("0", &["left"])], ALL, "whose tasks may still move"),
+        (321, &[("0", &["left"])], &[("0", &["left"])], "and have settled"),
+        (322, ALL, ALL, "back to the first"),
+    ];
+    let mut known = CachedGroup::new();
+    for (cycle, (seconds, shown, counts, why)) in (1..).zip(rows) {
+        let now = start + Duration::from_secs(*seconds);
+        let seen = described(shown);
+        known.describe(seen.clone(), cycle, now);
+        let kept = known.keep_subtopologies(seen.group, GroupKind::ClassicStreams, now);
+        assert_eq!(kept, described(counts).group, "{seconds} s: {why}");
+    }
+}
