@@ -177,7 +177,7 @@ pub(super) const CASES: &[Case] = &[
         not_yet: Some("4m"),
         labels: &[("namespace", "shop"), ("name", "orders"), ("source_name", "bills")],
         summary: "Nobody reads for shop/orders",
-        description: "The target has replicas and the group has a lag, but no members, and nothing is committed.",
+        description: "The target has replicas, but the group has no members and commits nothing, and it has a lag or one that is not known.",
         // A source without a lag beside one that is read.
         quiet: &[&[
             ("paceline_members{#, source_name=\"bills\"}", "0x60"),

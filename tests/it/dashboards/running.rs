@@ -20,6 +20,8 @@ const WENT_WELL: &str = "nothing of the kind has gone wrong in this run";
 const NO_STREAMS: &str = "the group of this run is no application of Kafka Streams";
 const NO_TLS: &str = "the Kafka of this run is read without TLS";
 
+const ONE_SOURCE: &str = "the ScaledConsumer has one source, without a name";
+
 /// Metrics that have no series here, and why: an expression that names one may return nothing.
 const EMPTY: &[(&str, &str)] = &[
     ("paceline_prediction_said_seconds", "no scale-up is followed to its end"),
@@ -45,6 +47,9 @@ const EMPTY: &[(&str, &str)] = &[
 const EMPTY_PANELS: &[(&str, &str)] = &[
     ("Conditions that somebody should look at", WENT_WELL),
     ("Requests that failed", WENT_WELL),
+    ("Time lag by source", ONE_SOURCE),
+    ("Lag by source", ONE_SOURCE),
+    ("Asked for by source", ONE_SOURCE),
     ("Decisions", "the desired replicas have not changed in the last two minutes"),
 ];
 
