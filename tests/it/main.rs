@@ -74,6 +74,7 @@ mod replay;
 mod schedules;
 mod simulate;
 mod streams;
+mod streams_loop;
 mod texts;
 mod tidy;
 mod tidy_imports;
