@@ -75,6 +75,7 @@ mod schedules;
 mod simulate;
 mod sources;
 mod streams;
+mod streams_loop;
 mod texts;
 mod tidy;
 mod tidy_imports;

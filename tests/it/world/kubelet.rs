@@ -193,6 +193,7 @@ impl Life {
         args.extend(container.args.clone().unwrap_or_default());
         let mut command = Command::new(program);
         command.args(args);
+        command.env("HOSTNAME", self.pod.name_any());
         for variable in container.env.iter().flatten() {
             command.env(&variable.name, variable.value.as_deref().unwrap_or_default());
         }

@@ -26,6 +26,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
 import org.apache.kafka.clients.admin.*;
 import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
@@ -64,7 +65,21 @@ public final class Tools {
     /** What runs until it is stopped, by the name of its group. */
     private static final Map<String, AutoCloseable> RUNNING = new ConcurrentHashMap<>();
 
-    public static void main(String[] arguments) throws IOException {
+    /** Serves requests, or with "streams" and a request runs that instance of an application until it is told to end. */
+    public static void main(String[] arguments) throws Exception {
+        if (arguments.length == 2 && arguments[0].equals("streams")) {
+            JsonNode request = JSON.readTree(arguments[1]);
+            startStreams(request);
+            String instance = request.get("group").asText() + request.get("instance").asText();
+            Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+                try {
+                    stop(instance);
+                } catch (Exception error) {
+                    System.err.println(error);
+                }
+            }));
+            Thread.currentThread().join();
+        }
         try (ServerSocket server = new ServerSocket(0, 50, InetAddress.getLoopbackAddress())) {
             System.out.println(server.getLocalPort());
             while (true) {
@@ -362,32 +377,43 @@ public final class Tools {
     /**
      * Counts the records of "topics" by their values: two sub-topologies with a repartition topic between them, which has
      * "repartition" partitions, or as many as the largest of the topics. "protocol" is classic or streams (KIP-1071); an
-     * application may have several instances.
+     * application may have several instances. Each record takes "pauseMicros". With "persistent" the counts are in the
+     * folder of the pod, in "directory". Unless "leave" is false, the members leave the group as they close.
      */
     private static JsonNode startStreams(JsonNode request) {
         StreamsBuilder builder = new StreamsBuilder();
+        long pauseMicros = request.path("pauseMicros").asLong();
+        boolean isPersistent = request.path("persistent").asBoolean();
+        boolean leaves = request.path("leave").asBoolean(true);
+        String pod = System.getenv().getOrDefault("HOSTNAME", "");
+        String directory = request.get("directory").asText() + (isPersistent ? "/" + pod : "");
         Repartitioned<byte[], byte[]> repartitioned = Repartitioned.as("by-value");
         if (request.hasNonNull("repartition")) {
             repartitioned = repartitioned.withNumberOfPartitions(request.get("repartition").asInt());
         }
         builder.<byte[], byte[]>stream(strings(request.get("topics")))
-                .selectKey((key, value) -> value)
+                .selectKey((key, value) -> {
+                    LockSupport.parkNanos(1_000 * pauseMicros);
+                    return value;
+                })
                 .repartition(repartitioned)
                 .groupByKey()
-                .count(Materialized.as(Stores.inMemoryKeyValueStore("counts")));
+                .count(Materialized.as(isPersistent
+                        ? Stores.persistentKeyValueStore("counts")
+                        : Stores.inMemoryKeyValueStore("counts")));
         String application = request.get("group").asText();
         Properties properties = properties(request);
         properties.put(StreamsConfig.APPLICATION_ID_CONFIG, application);
         properties.put(StreamsConfig.GROUP_PROTOCOL_CONFIG, request.get("protocol").asText());
         properties.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, request.get("threads").asInt());
-        properties.put(StreamsConfig.STATE_DIR_CONFIG, request.get("directory").asText());
+        properties.put(StreamsConfig.STATE_DIR_CONFIG, directory);
         properties.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 200);
         properties.put(StreamsConfig.DEFAULT_KEY_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         properties.put(StreamsConfig.DEFAULT_VALUE_SERDE_CLASS_CONFIG, Serdes.ByteArraySerde.class);
         KafkaStreams streams = new KafkaStreams(builder.build(), properties);
         streams.start();
         RUNNING.put(application + request.get("instance").asText(), () -> streams.close(
-                new KafkaStreams.CloseOptions().leaveGroup(true).timeout(Duration.ofMillis(TIMEOUT_MS))));
+                new KafkaStreams.CloseOptions().leaveGroup(leaves).timeout(Duration.ofMillis(TIMEOUT_MS))));
         return JSON.createObjectNode();
     }
 
