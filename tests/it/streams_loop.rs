@@ -78,10 +78,13 @@ impl Unread {
         let now = Instant::now();
         let mut longest = Duration::ZERO;
         for partition in &seen.partitions {
-            let (Ok(committed), Ok(end)) = (&partition.committed, &partition.end) else { continue };
+            let (Ok(committed), Ok(start), Ok(end)) = (&partition.committed, &partition.start, &partition.end) else {
+                continue;
+            };
+            let is_read = committed.unwrap_or(*start) == *end;
             let key = (partition.topic.to_string(), partition.partition);
             let last = self.last.entry(key).or_insert((*committed, now));
-            if last.0 != *committed || *committed == Some(*end) {
+            if last.0 != *committed || is_read {
                 *last = (*committed, now);
             }
             longest = longest.max(now - last.1.max(from));
