@@ -135,7 +135,7 @@ impl Consumer {
         }
         let competitor = self.competitor(spec, decisions.current()).await;
         let is_forbidden = competitor.as_ref().is_some_and(Competitor::forbids_writing);
-        // Told for as long as tasks are missing, whether or not more are wanted at this poll.
+        // Reported for as long as tasks are missing, whether or not more are wanted at this poll.
         let waits_for = missing.filter(|_| decisions.desired() >= decisions.current());
         let action = match (spec.mode, decisions.is_change(), waits_for) {
             (Mode::DryRun | Mode::Metrics, true, _) => ActionResult::NotWritten,

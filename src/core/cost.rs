@@ -57,7 +57,7 @@ impl PredictionInput {
     /// The price of going down, in replica-seconds: that of a change, and what would be late because the members that go keep
     /// their partitions for a while.
     pub(super) fn release_price(&self, from: u32, to: u32) -> f64 {
-        let busy = |replicas: u32| f64::from(self.sizing.members(replicas).min(self.sizing.useful_members()).max(1));
+        let busy = |replicas: u32| f64::from(self.sizing.busy_members(replicas).max(1));
         let released = (1.0 - busy(to) / busy(from)).max(0.0);
         let late = self.total_rate() * released * (self.unread_s - self.objective_s).max(0.0);
         // Where the capacity is not known, a replica does at least what it is seen to do.

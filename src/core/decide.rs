@@ -10,7 +10,6 @@ use super::observation::Observation;
 use super::policy::Rule;
 use super::sizing::Sizing;
 use super::state::{PolicyState, RuleState};
-use super::streams::restoring;
 pub(super) use input::{RuleInput, RuleOutput};
 
 /// Decides by the rule in force.
@@ -29,8 +28,13 @@ pub(super) fn decide(input: &RuleInput<'_>, state: &mut PolicyState) -> RuleOutp
     }
 }
 
-/// What has not followed the last change of the workload yet.
-pub(super) fn awaited(observation: &Observation, workload: Workload, sizing: &Sizing) -> Option<String> {
+/// What has not followed the last change of the workload yet. `restoring`: why members that have joined are not at work.
+pub(super) fn awaited(
+    observation: &Observation,
+    workload: Workload,
+    sizing: &Sizing,
+    restoring: Option<String>,
+) -> Option<String> {
     let Workload { spec, actual, ready, .. } = workload;
     if let Some(actual) = actual.filter(|actual| *actual != spec) {
         return Some(format!("{} of {spec} are there", actual.0));
@@ -42,8 +46,8 @@ pub(super) fn awaited(observation: &Observation, workload: Workload, sizing: &Si
     if group.state.is_rebalancing() {
         return Some("the group is rebalancing".to_owned());
     }
-    let expected = sizing.members(spec.0).min(sizing.useful_members());
+    let expected = sizing.busy_members(spec.0);
     let members = group.members.len();
     let joined = (members < expected as usize).then(|| format!("{members} of {expected} members have joined"));
-    joined.or_else(|| restoring(observation, expected))
+    joined.or(restoring)
 }

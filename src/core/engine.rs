@@ -94,7 +94,12 @@ impl Engine {
         let sizing = Sizing::of(self.policy.threads_per_replica, observation);
         let schedule = self.add(observation, &lag, &sizing);
         let scheduled = schedule.as_ref().map(|schedule| schedule.replicas);
-        let awaited = decide::awaited(observation, workload, &sizing);
+        let restoring = restoring(observation, sizing.busy_members(workload.spec.0));
+        // While the group rebalances nobody has tasks, which says nothing.
+        if observation.group.as_ref().is_ok_and(|group| !group.state.is_rebalancing()) {
+            self.memory.facts.estimator.delays.is_restoring = restoring.is_some();
+        }
+        let awaited = decide::awaited(observation, workload, &sizing, restoring);
         self.add_workload(observation, workload, &sizing, awaited.is_none(), scheduled);
         self.memory.state.note_awaited(observation.at, awaited.is_some());
         let Self { source, policy, memory: Memory { facts, state, .. } } = self;
@@ -258,11 +263,6 @@ impl Engine {
         scheduled: Option<Replicas>,
     ) {
         let Memory { facts, state, .. } = &mut self.memory;
-        // While the group rebalances nobody has tasks, which says nothing.
-        if observation.group.as_ref().is_ok_and(|group| !group.state.is_rebalancing()) {
-            let expected = sizing.members(workload.spec.0).min(sizing.useful_members());
-            facts.estimator.delays.is_restoring = restoring(observation, expected).is_some();
-        }
         facts.membership.observe(observation, workload, &facts.estimator);
         let read_at = workload.read_at.map_or(observation.at, |read_at| read_at.max(observation.at));
         if let Some(change) = facts.observe_workload(&self.policy, sizing, read_at, workload) {

@@ -76,7 +76,7 @@ impl TimeLagView {
 impl LagView {
     /// What it counts, for people: offsets where a topic is compacted, as fewer records may be left.
     pub fn unit(&self) -> LagUnit {
-        if self.compacted_topics.is_empty() { LagUnit::Records } else { LagUnit::Offsets }
+        LagUnit::of(!self.compacted_topics.is_empty())
     }
 
     /// Whether the total is all of it.

@@ -194,7 +194,7 @@ impl GroupLag {
 
     /// What it counts, for people.
     pub fn unit(&self) -> LagUnit {
-        if self.compacted.is_empty() { LagUnit::Records } else { LagUnit::Offsets }
+        LagUnit::of(!self.compacted.is_empty())
     }
 
     /// The lag of these topics, which no member reads.
@@ -207,7 +207,7 @@ impl GroupLag {
         let mut all: BTreeMap<_, _> = listed
             .map(|topic| {
                 let (name, complete) = (Arc::clone(&topic.name), topic.partitions.is_ok());
-                let unit = if is_compacted(topic) { LagUnit::Offsets } else { LagUnit::Records };
+                let unit = LagUnit::of(is_compacted(topic));
                 (Arc::clone(&name), AbandonedTopic { topic: name, lag: None, unit, complete })
             })
             .collect();

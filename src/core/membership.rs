@@ -102,7 +102,7 @@ impl Membership {
 pub fn member_count_differs(observation: &Observation, replicas: Replicas, sizing: &Sizing) -> Option<Finding> {
     let members = u32::try_from(observation.group.as_ref().ok()?.members.len()).unwrap_or(u32::MAX);
     let run = sizing.members(replicas.0);
-    let differs = members > 0 && (members < run.min(sizing.useful_members()) || members > run);
+    let differs = members > 0 && (members < sizing.busy_members(replicas.0) || members > run);
     differs.then(|| Finding::MemberCountDiffers {
         group: observation.consumer_group.clone(),
         members,

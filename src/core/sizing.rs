@@ -101,6 +101,11 @@ impl Sizing {
         replicas.saturating_mul(self.threads_per_replica.get())
     }
 
+    /// Members of so many replicas that can have work, as far as is known.
+    pub fn busy_members(&self, replicas: u32) -> u32 {
+        self.members(replicas).min(self.useful_members())
+    }
+
     /// The replicas that it takes to run so many members.
     pub fn replicas(&self, members: u32) -> u32 {
         members.div_ceil(self.threads_per_replica.get())

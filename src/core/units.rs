@@ -35,6 +35,11 @@ pub enum LagUnit {
 }
 
 impl LagUnit {
+    /// By whether a topic is compacted.
+    pub fn of(is_compacted: bool) -> Self {
+        if is_compacted { Self::Offsets } else { Self::Records }
+    }
+
     /// The word for so many of them.
     pub fn word(self, count: u64) -> &'static str {
         match (self, count) {

@@ -186,8 +186,8 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_machine_is_said() {
-        for (delays, told) in [
+    fn the_summary_says_that_the_machine_was_busy() {
+        for (delays, expected) in [
             (&[0, 2, 99, 0, 0, 0, 0, 0, 0, 0, 400, 0][..], None),
             (&[0, 101, 0, 900, 0][..], Some("40 % of the demo's own steps were late")),
             (&[][..], None),
@@ -195,8 +195,8 @@ mod tests {
             let mut looks = Looks::default();
             delays.iter().for_each(|delay| looks.count(Duration::from_millis(*delay)));
             let busy = looks.busy();
-            assert_eq!(busy.is_some(), told.is_some(), "{delays:?}: {busy:?}");
-            assert!(told.is_none_or(|told| busy.is_some_and(|busy| busy.contains(told))), "{delays:?}");
+            assert_eq!(busy.is_some(), expected.is_some(), "{delays:?}: {busy:?}");
+            assert!(expected.is_none_or(|expected| busy.is_some_and(|busy| busy.contains(expected))), "{delays:?}");
         }
     }
 

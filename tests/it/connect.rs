@@ -13,6 +13,7 @@ use crate::kubernetes::wait_for_condition;
 use crate::story::policy;
 use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, condition, create, prepare, scaled_consumer, status};
+use crate::world::kafka::Kafka;
 use crate::world::kafka::connect::ConnectWorker;
 use crate::world::kafka::reader::{Reader, named};
 use crate::world::{equal, kafka, unique, wait_for, wait_until, world};
@@ -151,6 +152,33 @@ async fn the_tasks_of_a_kafka_connector_follow_the_lag_up_to_the_partitions_and_
     assert!(controller.stop().success());
 }
 
+/// Kills a worker with one of the two tasks of the ScaledConsumer `orders`, lets records wait, and returns what is said of it.
+pub(crate) async fn held_without(
+    leaving: &mut ConnectWorker,
+    kafka: &Kafka,
+    cluster: &ControlPlane,
+    controller: &Controller,
+    namespace: &str,
+    topic: &str,
+) -> String {
+    // The controller's own view counts, which may be a few polls older than that of another client.
+    let seen = |members: &'static str| {
+        let metrics = controller.metrics();
+        let is_so = metrics.lines().any(|line| line.starts_with("paceline_members{") && line.ends_with(members));
+        std::future::ready(if is_so { Ok(()) } else { Err(metrics) })
+    };
+    wait_for("both members to be seen", SOON, || seen(" 2")).await;
+
+    leaving.kill();
+    wait_for("the member to be gone", SOON, || seen(" 1")).await;
+    let held = || async {
+        // What the partitions of the task that is gone have, nobody reads.
+        kafka.produce_to_all(topic, 4, 50);
+        condition(&status(cluster, namespace, "orders").await, "Ready", "False", Some("TasksUnassigned"))
+    };
+    wait_for("more tasks to be held back", SOON, held).await
+}
+
 /// Only the group shows it: a KafkaConnector's status says nothing of workers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_leaves_is_waited_for_with_a_kafka_connector_too() {
@@ -174,22 +202,7 @@ async fn a_worker_that_leaves_is_waited_for_with_a_kafka_connector_too() {
     create(cluster, &namespace, object).await;
     let controller = Controller::start(cluster, kafka, &namespace).await;
     wait_for_condition(cluster, &namespace, "orders", ("Ready", "True", "Deciding")).await;
-    // The controller's own view counts, which may be a few polls older than that of another client.
-    let seen = |members: &'static str| {
-        let metrics = controller.metrics();
-        let is_so = metrics.lines().any(|line| line.starts_with("paceline_members{") && line.ends_with(members));
-        std::future::ready(if is_so { Ok(()) } else { Err(metrics) })
-    };
-    wait_for("both members to be seen", SOON, || seen(" 2")).await;
-
-    leaving.kill();
-    wait_for("the member to be gone", SOON, || seen(" 1")).await;
-    let held = || async {
-        // What the partitions of the task that is gone have, nobody reads.
-        kafka.produce_to_all(&topic, 4, 50);
-        condition(&status(cluster, &namespace, "orders").await, "Ready", "False", Some("TasksUnassigned"))
-    };
-    let why = wait_for("more tasks to be held back", SOON, held).await;
+    let why = held_without(&mut leaving, kafka, cluster, &controller, &namespace, &topic).await;
     assert!(why.contains("1 of 2 tasks are in the group: a worker has left"), "{why}");
     assert_eq!(operate(&connectors, &name, None).await, Ok(2), "no task was added");
     // Connect gives the task to the other worker. Then what is needed is done again.

@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 
+use crate::connect::held_without;
 use crate::kubernetes::wait_for_condition;
 use crate::world::command::{paceline, run};
 use crate::world::control_plane::ControlPlane;
@@ -141,22 +142,7 @@ async fn a_worker_that_leaves_is_waited_for_and_not_answered_by_more_tasks() {
     wait_for_condition(cluster, &namespace, "orders", ("Ready", "True", "Deciding")).await;
     let complete = || async { equal(&status(cluster, &namespace, "orders").await.replicas, &Some(2)) };
     wait_for("both tasks to be seen", SOON, complete).await;
-    // The controller's own view counts, which may be a few polls older than that of another client.
-    let seen = |members: &'static str| {
-        let metrics = controller.metrics();
-        let is_so = metrics.lines().any(|line| line.starts_with("paceline_members{") && line.ends_with(members));
-        std::future::ready(if is_so { Ok(()) } else { Err(metrics) })
-    };
-    wait_for("both members to be seen", SOON, || seen(" 2")).await;
-
-    leaving.kill();
-    wait_for("the member to be gone", SOON, || seen(" 1")).await;
-    let held = || async {
-        // What the partitions of the task that is gone have, nobody reads.
-        kafka.produce_to_all(&topic, 4, 50);
-        condition(&status(cluster, &namespace, "orders").await, "Ready", "False", Some("TasksUnassigned"))
-    };
-    let why = wait_for("more tasks to be held back", SOON, held).await;
+    let why = held_without(&mut leaving, kafka, cluster, &controller, &namespace, &topic).await;
     assert!(why.contains("worker has left") || why.contains("no worker"), "{why}");
     assert_eq!(worker.tasks_max(&connector), Ok(2));
     // Connect gives the task to the other worker, and what is needed is done again.

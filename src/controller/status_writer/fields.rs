@@ -62,11 +62,12 @@ pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decisions: &Decisio
     status.message = Some(view.reason.message);
 }
 
-/// One of several sources.
+/// One of several sources; nothing of a single one without a name.
 fn source(decision: &Decision) -> Option<SourceStatus> {
+    let name = decision.source.as_deref()?.to_owned();
     let lag = LagView::of(&decision.lag, &decision.partitions);
     Some(SourceStatus {
-        name: decision.source.as_deref()?.to_owned(),
+        name,
         lag: lag.total_records.map(whole),
         lag_complete: lag.is_exact(),
         time_lag: time_lag(decision.model.time_lag),
