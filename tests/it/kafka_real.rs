@@ -1,6 +1,6 @@
 //! Poll cycles against a real broker: what the mock cluster can't simulate.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use paceline::core::*;
 
@@ -183,9 +183,7 @@ fn two_hundred_groups_are_read_in_one_cycle() {
     }
     let queries: Vec<_> = groups.iter().map(|group| named(group, &topic)).collect();
     let mut reader = Reader::fresh(&kafka.bootstrap());
-    let started = Instant::now();
     let observed = reader.poll(&queries);
-    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
     for (n, observation) in observed.iter().enumerate() {
         let seen = offsets(observation).unwrap();
         assert_eq!(seen.len(), 12);
