@@ -1,5 +1,6 @@
 //! A real control plane: etcd, API server, controller manager and scheduler, with RBAC and an audit log.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::json;
@@ -32,6 +33,30 @@ const SCHEDULER: &str = "system:kube-scheduler";
 const CONTROLLERS: &str = "deployment-controller,replicaset-controller,statefulset-controller,\
     horizontal-pod-autoscaler-controller,serviceaccount-controller,garbage-collector-controller,disruption-controller,\
     endpointslice-controller,namespace-controller,clusterrole-aggregation-controller";
+
+thread_local! {
+    /// Each test has a thread of its own.
+    static OF_THIS_TEST: RefCell<Vec<OwnNamespace>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A namespace that is deleted with what holds this.
+struct OwnNamespace {
+    name: String,
+    kubeconfig: String,
+}
+
+impl Drop for OwnNamespace {
+    fn drop(&mut self) {
+        let (name, kubeconfig) = (std::mem::take(&mut self.name), std::mem::take(&mut self.kubeconfig));
+        // The runtime of the test is gone; nobody waits for the end.
+        runtime().spawn(async move {
+            let namespaces: Api<Namespace> = Api::all(client_from(&kubeconfig).expect("the address is valid"));
+            if let Err(error) = namespaces.delete(&name, &DeleteParams::default()).await {
+                eprintln!("The namespace {name} of a test that is over stays: {error}");
+            }
+        });
+    }
+}
 
 /// The running control plane.
 pub(crate) struct ControlPlane {
@@ -164,9 +189,12 @@ impl ControlPlane {
         client_from(&std::fs::read_to_string(path).expect("it was just written")).expect("the address is valid")
     }
 
-    /// Creates a namespace that no other test uses and gives its name.
+    /// Creates a namespace that no other test uses and gives its name. It is deleted when the thread of the test ends, so
+    /// that what runs in it does not take the machine from the tests that follow.
     pub(crate) async fn namespace(&self, name: &str) -> String {
         let name = self.namespace_without_account(name).await;
+        let kubeconfig = kubeconfig(self.port, &self.dir, ADMIN, &token(ADMIN)).to_string();
+        OF_THIS_TEST.with_borrow_mut(|namespaces| namespaces.push(OwnNamespace { name: name.clone(), kubeconfig }));
         // Pods are refused until it is there.
         wait_for_service_account(self.admin(), &name, "default").await;
         name
