@@ -59,7 +59,7 @@ pub use kind::GroupKind;
 pub use lag::*;
 pub use membership::member_count_differs;
 pub use memory::UnusableMemory;
-pub use model::{Capacity, CapacitySource, Model, PartitionEstimate, TimeLag};
+pub use model::{Capacity, CapacitySource, Model, ModelSummary, PartitionEstimate, TimeLag};
 pub use names::{
     SourceName, check_cluster_name, check_connector_name, check_group, check_label_key, check_label_name,
     check_label_value, check_object_name, check_topic, of_source,

@@ -48,6 +48,62 @@ pub struct Model {
     pub ceiling: Option<RecordsPerSecond>,
 }
 
+/// The part of a [`Model`] that a person looks at first, under the same names. What is not known is absent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ModelSummary {
+    /// Records that producers add per second.
+    #[serde(
+        rename = "arrivalRecordsPerSecond",
+        serialize_with = "rounded_rate",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub arrival_rate: Option<RecordsPerSecond>,
+    /// Records that the group commits per second.
+    #[serde(
+        rename = "consumptionRecordsPerSecond",
+        serialize_with = "rounded_rate",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub consumption_rate: Option<RecordsPerSecond>,
+    /// The throughput of one replica at full load.
+    pub capacity: CapacitySummary,
+    /// Records per second that the group did not exceed with any number of replicas.
+    #[serde(
+        rename = "ceilingRecordsPerSecond",
+        serialize_with = "rounded_rate",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub ceiling: Option<RecordsPerSecond>,
+}
+
+/// The part of a [`Capacity`] that a person looks at first, under the same names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacitySummary {
+    /// The estimate.
+    #[serde(
+        rename = "recordsPerSecondPerReplica",
+        serialize_with = "rounded_rate",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub per_replica: Option<RecordsPerSecond>,
+    /// Where the estimate comes from.
+    pub source: CapacitySource,
+}
+
+impl Model {
+    /// The part of it that a person looks at first.
+    pub fn summary(&self) -> ModelSummary {
+        ModelSummary {
+            arrival_rate: self.arrival_rate,
+            consumption_rate: self.consumption_rate,
+            capacity: CapacitySummary { per_replica: self.capacity.per_replica, source: self.capacity.source },
+            ceiling: self.ceiling,
+        }
+    }
+}
+
 /// The throughput of one replica at full load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

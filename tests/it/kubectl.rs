@@ -143,7 +143,7 @@ async fn each_state_is_seen_in_a_row_and_on_a_screen() {
         })
         .await;
         let text = kubectl(cluster, &namespace, &describe);
-        assert!(text.lines().count() <= 80, "{} lines:\n{text}", text.lines().count());
+        assert!(text.lines().count() <= 75, "{} lines:\n{text}", text.lines().count());
         let reads_like_a_scaling = text.contains("Scaled up") || text.contains("ScaledUp");
         assert_eq!(reads_like_a_scaling, name == "orders", "{text}");
     }

@@ -57,7 +57,7 @@ pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decisions: &Decisio
     status.oldest_record_time = oldest_record(decisions, status.oldest_record_time.take());
     status.sources = decisions.all().iter().filter_map(|decision| source(decision)).collect();
     status.what_if = what_if(view.candidates, decisions.desired());
-    status.model = Some(view.model);
+    status.model = Some(view.model.summary());
     status.reason = Some(view.reason.name.to_owned());
     status.message = Some(view.reason.message);
 }
@@ -208,14 +208,10 @@ fn weight(before: Option<i64>, after: Option<i64>) -> u8 {
     if before.abs_diff(after) > most / 10 { 2 } else { 1 }
 }
 
-/// The numbers of the model that users read.
+/// The numbers of the model that are worth a write; consumption follows arrival.
 fn rates(status: &ScaledConsumerStatus) -> [Option<f64>; 3] {
-    let model = status.model.as_ref();
-    [
-        model.and_then(|model| model.arrival_rate).map(|rate| rate.0),
-        model.and_then(|model| model.capacity.per_replica).map(|rate| rate.0),
-        model.and_then(|model| model.ceiling).map(|rate| rate.0),
-    ]
+    let model = status.model.unwrap_or_default();
+    [model.arrival_rate, model.capacity.per_replica, model.ceiling].map(|rate| rate.map(|rate| rate.0))
 }
 
 fn has_moved(before: Option<f64>, after: Option<f64>) -> bool {

@@ -353,7 +353,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "Raise `maxReplicas` or the partitions, or choose a longer objective.",
     ]),
     found(&["ObjectiveTooShort"], [
-        "The message has the shortest objective that can be kept.", "`.status.model`",
+        "The message has the shortest objective that can be kept.", "The delays, on the page or with `paceline recommend -o json`",
         "Choose a longer objective, or poll and commit more often.",
     ]),
     found(&["CommitsStandStill"], [

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::core::{Model, one_line};
+use crate::core::{ModelSummary, one_line};
 
 /// Changes of the replicas in the status: enough to see flapping, few enough to read.
 pub const CHANGES_KEPT: usize = 5;
@@ -58,10 +58,10 @@ pub struct ScaledConsumerStatus {
     /// The reason as a sentence, with what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
-    /// What was learned of the group, estimated from the observations. Rates are in records/s.
+    /// Rates and the capacity of a replica, estimated from the observations, in records/s. The page and `paceline recommend -o json` show all that was learned of the group.
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(transform = RecursiveTransform(part_of_view))]
-    pub model: Option<Model>,
+    pub model: Option<ModelSummary>,
     /// What the replica counts next to the decision are predicted to bring, a line each, fewest replicas first. Only with the policy timeLag, once the capacity of a replica is known. The page and `paceline recommend` show all of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5), extend("x-kubernetes-list-type" = "atomic"))]
