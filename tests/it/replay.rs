@@ -437,9 +437,12 @@ fn observations() -> Vec<(Observation, Workload)> {
         it.group.as_mut().unwrap().subtopologies = vec![SubtopologySources {
             subtopology: "0".into(),
             topics: vec![Arc::clone(&bills), Arc::clone(&orders)],
-            is_stateful: true,
+            is_stateful: None,
         }];
     });
+    for is_stateful in [Some(true), Some(false)] {
+        step(&|it| it.group.as_mut().unwrap().subtopologies[0].is_stateful = is_stateful);
+    }
     step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));
     step(&|it| it.topics[1].partitions = Err(Unknown::TopicMissing { topic: "orders".into() }));
