@@ -10,6 +10,9 @@
 #[allow(dead_code)]
 #[path = "../tests/it/external_metrics/client.rs"]
 mod client;
+#[allow(dead_code)]
+#[path = "../tests/it/story.rs"]
+mod story;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{BufRead, BufReader, Lines, Write};

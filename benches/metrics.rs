@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::validate;
-use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, Snapshot, SourceSnapshot};
+use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, Snapshot};
 use paceline::serve::metrics::{ClusterPolls, ConditionState, ControllerState, MetricSources, Metrics};
 use paceline::serve::web::{self, Health, HealthCheck};
 use serde_json::json;
@@ -147,17 +147,7 @@ fn snapshot(engine: &mut Engine, step: i64) -> Snapshot {
     let observation = group.observe(1_000_000 + 10 * step as u64);
     let workload = Workload { ready: Some(Replicas(6)), actual: Some(Replicas(6)), ..Workload::of(6) };
     let decision = engine.observe(&observation, workload);
-    Snapshot {
-        sources: vec![SourceSnapshot {
-            name: None,
-            observation: Arc::new(observation),
-            certificate: None,
-            poll_interval: Duration::from_secs(10),
-        }],
-        decisions: Ok(decision.into()),
-        action: ActionResult::NothingToDo,
-        competitor: None,
-    }
+    story::snapshot(Arc::new(observation), Ok(decision.into()), ActionResult::NothingToDo)
 }
 
 /// Scrapes once. Gives the bytes and the lines of the answer.

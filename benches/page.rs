@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::validate;
-use paceline::registry::{ActionResult, ConsumerSource, Registry, Snapshot, SourceSnapshot};
+use paceline::registry::{ActionResult, ConsumerSource, Registry};
 use paceline::serve::page::{self, ControllerRole, PageAccess, PageSources};
 use serde_json::json;
 use story::lags;
@@ -95,17 +95,8 @@ fn registry() -> Registry {
         let group = lags(&[lag; PARTITIONS]).described(GroupState::Stable, 6);
         let decision = Decisions::from(engine.observe(&group.observe(BEGIN), Workload::of(6)));
         for point in 1..=POINTS {
-            let snapshot = Snapshot {
-                sources: vec![SourceSnapshot {
-                    name: None,
-                    observation: Arc::new(group.observe(BEGIN + point * POLL)),
-                    certificate: None,
-                    poll_interval: Duration::from_secs(POLL),
-                }],
-                decisions: Ok(decision.clone()),
-                action: ActionResult::NothingToDo,
-                competitor: None,
-            };
+            let seen = Arc::new(group.observe(BEGIN + point * POLL));
+            let snapshot = story::snapshot(seen, Ok(decision.clone()), ActionResult::NothingToDo);
             entry.update(|entry| entry.record(snapshot, true));
         }
     }

@@ -75,6 +75,8 @@ pub struct Entry {
     pub memory: Option<Arc<str>>,
     /// Past points, for pictures.
     pub history: History,
+    /// Past points of each source, in their order; nothing where there is only one.
+    pub source_histories: Vec<History>,
     /// Changes of the replicas, newest last; bounded.
     pub changes: VecDeque<ReplicaChange>,
     /// Counts since this process first saw the ScaledConsumer.
@@ -345,6 +347,7 @@ impl Entry {
             snapshot: None,
             memory: None,
             history: History::default(),
+            source_histories: Vec::new(),
             changes: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -363,6 +366,11 @@ impl Entry {
             };
             if self.history.newest().is_none_or(is_due) {
                 self.history.push(Point::of(decisions));
+                let several = Some(decisions.all().len()).filter(|sources| *sources > 1);
+                self.source_histories.resize_with(several.unwrap_or(0), History::default);
+                for (at, history) in self.source_histories.iter_mut().enumerate() {
+                    history.push(Point::of(&decisions.only(at)));
+                }
             }
             *self.counts.decisions.entry(decisions.chosen().reason.name()).or_default() += 1;
         }

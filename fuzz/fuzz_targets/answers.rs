@@ -13,8 +13,8 @@ mod kafka {
 
 use libfuzzer_sys::fuzz_target;
 
-/// The requests' numbers; -1 is what a classic member holds.
-const KEYS: [i16; 15] = [18, 3, 10, 16, 9, 15, 69, 77, 89, 2, 32, 61, 17, 36, -1];
+/// The requests' numbers; -1 is what a classic member holds, -2 what it said as it joined.
+const KEYS: [i16; 16] = [18, 3, 10, 16, 9, 15, 69, 77, 89, 2, 32, 61, 17, 36, -1, -2];
 
 fuzz_target!(|input: &[u8]| {
     if let [key, version, body @ ..] = input {

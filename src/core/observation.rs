@@ -183,8 +183,9 @@ pub struct SubtopologySources {
     pub subtopology: String,
     /// The topics that it reads, by name: the application's input and repartition topics.
     pub topics: Vec<Arc<str>>,
-    /// Whether it has changelogs, so state that moves with its tasks. Assignments of the classic protocol don't show it.
-    pub is_stateful: bool,
+    /// Whether it has changelogs, so state that moves with its tasks. `None`: not known, as members of the classic protocol
+    /// show it only once one of them has rejoined with tasks.
+    pub is_stateful: Option<bool>,
 }
 
 /// The states of a consumer group, of the classic protocol and of KIP-848.

@@ -129,12 +129,14 @@ pub enum Reason {
         /// For how long partitions would not be read, in whole seconds.
         unread_for: Duration,
     },
-    /// Tasks with state move, so replicas go one at a time.
+    /// Tasks move that have state, or may have, so replicas go one at a time.
     StateMoves {
         /// What the rule results in.
         rule: RuleResult,
         /// The replicas that there are to be next.
         replicas: Replicas,
+        /// Whether it is known that they have state.
+        is_known: bool,
     },
     /// Offsets contradict each other, so no replica is removed for a window.
     OffsetsInconsistent {
@@ -357,10 +359,10 @@ impl fmt::Display for Reason {
                 fewer.0,
                 replicas.0
             ),
-            Self::StateMoves { rule, replicas } => write!(
-                f,
-                "{rule} Tasks with state move to other replicas, so replicas go one at a time: {replicas} next."
-            ),
+            Self::StateMoves { rule, replicas, is_known } => {
+                let state = if *is_known { "with state" } else { "that may have state" };
+                write!(f, "{rule} Tasks {state} move to other replicas, so replicas go one at a time: {replicas} next.")
+            }
             Self::OffsetsInconsistent { partition, anomaly } => match anomaly {
                 Anomaly::CommittedBeyondEnd(by) => write!(
                     f,

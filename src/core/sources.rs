@@ -117,6 +117,7 @@ impl Engines {
 pub struct Decisions {
     all: Vec<Arc<Decision>>,
     chosen: usize,
+    lag: Arc<LagView>,
 }
 
 impl From<Decision> for Decisions {
@@ -135,7 +136,9 @@ impl Decisions {
                 chosen = at;
             }
         }
-        Self { all, chosen }
+        let lag = |it: &Arc<Decision>| (it.source.as_deref().map(str::to_owned), LagView::of(&it.lag, &it.partitions));
+        let lag = Arc::new(LagView::sum(all.iter().map(lag)));
+        Self { all, chosen, lag }
     }
 
     /// The decision that is acted on: that of the source that asks for most.
@@ -146,6 +149,15 @@ impl Decisions {
     /// The decision of each source.
     pub fn all(&self) -> &[Arc<Decision>] {
         &self.all
+    }
+
+    /// That of one source, as if it was the only one.
+    ///
+    /// # Panics
+    ///
+    /// Where there are not so many sources.
+    pub fn only(&self, at: usize) -> Self {
+        Self::of(vec![Arc::clone(&self.all[at])])
     }
 
     /// When the last poll ended of which it knows.
@@ -169,9 +181,8 @@ impl Decisions {
     }
 
     /// The lag of all sources together.
-    pub fn lag(&self) -> LagView {
-        let lag = |it: &Arc<Decision>| (it.source.as_deref().map(str::to_owned), LagView::of(&it.lag, &it.partitions));
-        LagView::sum(self.all.iter().map(lag))
+    pub fn lag(&self) -> &LagView {
+        &self.lag
     }
 
     /// The highest time lag.

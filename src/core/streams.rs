@@ -113,11 +113,23 @@ pub(super) fn threads_per_process(observation: &Observation) -> Option<u32> {
     processes.into_values().max()
 }
 
-/// Whether tasks are known to have state, which is restored where they move to.
-pub(super) fn is_stateful(observation: &Observation) -> bool {
-    let Some(group) = observation.group.as_ref().ok().filter(|_| is_streams(observation)) else { return false };
+/// Whether tasks have state, which is restored where they move to; nothing where that is not known.
+pub(super) fn is_stateful(observation: &Observation) -> Option<bool> {
+    if !is_streams(observation) {
+        return Some(false);
+    }
+    let group = observation.group.as_ref().ok()?;
     let copies = |member: &Member| member.tasks.iter().any(|task| task.role != TaskRole::Active);
-    group.subtopologies.iter().any(|sources| sources.is_stateful) || group.members.iter().any(copies)
+    if group.members.iter().any(copies) {
+        return Some(true);
+    }
+    // One that has state decides, before one that is not known.
+    let all = group.subtopologies.iter().map(|sources| sources.is_stateful).reduce(|one, other| match (one, other) {
+        (Some(true), _) | (_, Some(true)) => Some(true),
+        (None, _) | (_, None) => None,
+        (Some(false), Some(false)) => Some(false),
+    });
+    all.flatten()
 }
 
 /// Why not all of the `expected` members are at work though they have joined: the state of tasks is being restored. A new
@@ -229,7 +241,7 @@ mod tests {
         let of_subtopology = |(id, topics): &(&str, &[&str])| SubtopologySources {
             subtopology: (*id).to_owned(),
             topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
-            is_stateful: false,
+            is_stateful: Some(false),
         };
         Observation {
             consumer_group: "app".to_owned(),

@@ -16,8 +16,9 @@ use super::kind::kind_of_classic;
 use super::topics::Topics;
 use super::wire::error_codes as code;
 use super::wire::{
-    ConsumerGroupDescribe, DescribeGroups, DescribeResponse, GroupDetails, GroupMember, Request, ShareGroupDescribe,
-    StreamsAssignment, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment, streams_tasks,
+    ClassicMember, ConsumerGroupDescribe, DescribeGroups, DescribeResponse, GroupDetails, GroupMember, Request,
+    ShareGroupDescribe, StreamsAssignment, StreamsGroupDescribe, StreamsTasks, TopicPartitions, member_assignment,
+    member_subscription, streams_state, streams_tasks,
 };
 use crate::core::{GroupDescription, GroupKind, GroupState, Member, SubtopologySources, Task, TaskRole};
 
@@ -233,28 +234,36 @@ struct DescriptionReader<'t> {
 type Partitions = Vec<(Arc<str>, i32)>;
 
 impl DescriptionReader<'_> {
-    fn classic(&self, group: &GroupDetails<'_, &[u8]>) -> DescribeResult {
+    fn classic(&self, group: &GroupDetails<'_, ClassicMember<'_>>) -> DescribeResult {
         let client_ids = group.members.iter().map(|member| &*member.client_id);
         let kind = kind_of_classic(&group.protocol_type, &group.assignor, client_ids);
         let is_consumer = group.protocol_type == "consumer";
-        let mut sources = SourcesByTasks::default();
-        let holds = |assignment: &&[u8]| {
+        let mut topology = ClassicTopology::default();
+        let holds = |member: &ClassicMember<'_>| {
             // Written by the group's leader; group types other than consumers have formats of their own.
             let assignment =
-                if is_consumer { member_assignment(assignment).unwrap_or_default() } else { Default::default() };
-            // Where the application has an assignor of its own under this name, the tasks are unknown.
-            let tasks = if kind == GroupKind::ClassicStreams {
-                streams_tasks(assignment.user_data).unwrap_or_default()
-            } else {
-                StreamsTasks::default()
-            };
+                if is_consumer { member_assignment(member.assignment).unwrap_or_default() } else { Default::default() };
             let partitions = self.partitions(&assignment.topics);
-            sources.add(&tasks, &partitions);
+            if kind != GroupKind::ClassicStreams {
+                return (partitions, Vec::new());
+            }
+            // Where the application has an assignor of its own under this name, the tasks are unknown.
+            let tasks = streams_tasks(assignment.user_data).unwrap_or_default();
+            topology.add_tasks(&tasks, &partitions);
+            topology.add_state(self.state(member.subscription));
             (partitions, classic_tasks(&tasks))
         };
         let mut described = described(group, kind, GroupProtocol::Classic, holds)?;
-        described.group.subtopologies = sources.into_subtopologies();
+        described.group.subtopologies = topology.into_subtopologies();
         Ok(described)
+    }
+
+    /// What a member of a classic application had as it joined; nothing where it doesn't tell.
+    fn state(&self, subscription: &[u8]) -> Option<StateOfMember> {
+        let subscription = member_subscription(subscription).ok()?;
+        let stateful = streams_state(subscription.user_data).ok().flatten()?;
+        let owned = subscription.owned.iter().filter(|(_, partitions)| !partitions.is_empty());
+        Some(StateOfMember { stateful, owned: owned.map(|(topic, _)| self.topics.name(topic)).collect() })
     }
 
     fn assigned(
@@ -287,7 +296,7 @@ impl DescriptionReader<'_> {
         let subtopologies = group.subtopologies.iter().map(|sub| SubtopologySources {
             subtopology: sub.id.clone().into_owned(),
             topics: sub.sources.iter().map(|topic| self.topics.name(topic)).collect(),
-            is_stateful: sub.is_stateful,
+            is_stateful: Some(sub.is_stateful),
         });
         described.group.subtopologies = subtopologies.collect();
         Ok(described)
@@ -325,30 +334,56 @@ fn described<A>(
     Ok(DescribedGroup { group, kind, protocol: Some(protocol) })
 }
 
-/// The source topics of each sub-topology, as the assignments of a classic application show them.
+/// The sub-topologies of a classic application, as its members show them: the source topics by their assignments, and whether
+/// there is state by what they said as they joined.
 #[derive(Default)]
-struct SourcesByTasks(BTreeMap<i32, BTreeSet<Arc<str>>>);
+struct ClassicTopology {
+    sources: BTreeMap<i32, BTreeSet<Arc<str>>>,
+    members: Vec<StateOfMember>,
+}
 
-impl SourcesByTasks {
+/// What a member of a classic application had as it joined.
+struct StateOfMember {
+    /// The sub-topologies of the tasks whose state it had.
+    stateful: BTreeSet<i32>,
+    /// The topics of the partitions that it held.
+    owned: BTreeSet<Arc<str>>,
+}
+
+impl ClassicTopology {
     /// Adds a member. For each of its partitions, by topic and number, the assignment has the task that reads it
     /// (`StreamsPartitionAssignor`); a task that reads several partitions is there as often.
-    fn add(&mut self, tasks: &StreamsTasks, partitions: &Partitions) {
+    fn add_tasks(&mut self, tasks: &StreamsTasks, partitions: &Partitions) {
         if tasks.active.len() != partitions.len() {
             return;
         }
         for ((subtopology, _), (topic, _)) in tasks.active.iter().zip(partitions) {
-            self.0.entry(*subtopology).or_default().insert(Arc::clone(topic));
+            self.sources.entry(*subtopology).or_default().insert(Arc::clone(topic));
         }
     }
 
-    fn into_subtopologies(self) -> Vec<SubtopologySources> {
-        let sources = |(id, topics): (i32, BTreeSet<Arc<str>>)| SubtopologySources {
-            subtopology: id.to_string(),
-            topics: topics.into_iter().collect(),
-            is_stateful: false,
-        };
-        self.0.into_iter().map(sources).collect()
+    fn add_state(&mut self, state: Option<StateOfMember>) {
+        self.members.extend(state);
     }
+
+    fn into_subtopologies(self) -> Vec<SubtopologySources> {
+        let Self { sources, members } = self;
+        let sources = sources.into_iter().map(|(id, topics)| SubtopologySources {
+            subtopology: id.to_string(),
+            is_stateful: is_stateful(&members, id, &topics),
+            topics: topics.into_iter().collect(),
+        });
+        sources.collect()
+    }
+}
+
+/// Whether a sub-topology has state: a member had some, or worked on its tasks and had none. Not known while no member has
+/// rejoined with a task.
+fn is_stateful(members: &[StateOfMember], subtopology: i32, topics: &BTreeSet<Arc<str>>) -> Option<bool> {
+    if members.iter().any(|member| member.stateful.contains(&subtopology)) {
+        return Some(true);
+    }
+    members.iter().any(|member| !member.owned.is_disjoint(topics)).then_some(false)
 }
 
 fn tasks(assignment: &StreamsAssignment<'_>) -> Vec<Task> {
@@ -411,17 +446,40 @@ mod tests {
     fn sources_of_sub_topologies_follow_from_the_tasks_of_the_partitions() {
         let [counts, left, right] = ["app-counts-repartition", "left", "right"].map(Arc::<str>::from);
         let of = |topic: &Arc<str>, partition| (Arc::clone(topic), partition);
-        let mut sources = SourcesByTasks::default();
         let tasks = |active: &[(i32, i32)]| StreamsTasks { active: active.to_vec(), standby: Vec::new() };
-        sources.add(&tasks(&[(1, 0), (0, 2), (0, 2)]), &vec![of(&counts, 0), of(&left, 2), of(&right, 2)]);
-        sources.add(&tasks(&[(0, 1), (0, 1)]), &vec![of(&left, 1), of(&right, 1)]);
-        // Of an assignor that says something else.
-        sources.add(&tasks(&[(0, 1)]), &vec![of(&counts, 1), of(&right, 1)]);
-        let found = sources.into_subtopologies();
-        let expected = [("0", vec![left, right]), ("1", vec![counts])];
-        let expected =
-            expected.map(|(id, topics)| SubtopologySources { subtopology: id.to_owned(), topics, is_stateful: false });
-        assert_eq!(found, expected);
+        let topology = || {
+            let mut topology = ClassicTopology::default();
+            let partitions = vec![of(&counts, 0), of(&left, 2), of(&right, 2)];
+            topology.add_tasks(&tasks(&[(1, 0), (0, 2), (0, 2)]), &partitions);
+            topology.add_tasks(&tasks(&[(0, 1), (0, 1)]), &vec![of(&left, 1), of(&right, 1)]);
+            // Of an assignor that says something else.
+            topology.add_tasks(&tasks(&[(0, 1)]), &vec![of(&counts, 1), of(&right, 1)]);
+            topology
+        };
+        let member = |stateful: &[i32], owned: &[&Arc<str>]| {
+            let owned = owned.iter().map(|topic| Arc::clone(topic)).collect();
+            Some(StateOfMember { stateful: stateful.iter().copied().collect(), owned })
+        };
+        // What each member had as it joined; whether the two sub-topologies have state.
+        let rows = [
+            ("no member tells", vec![None], [None, None]),
+            ("all have joined with nothing", vec![member(&[], &[]), member(&[], &[])], [None, None]),
+            ("one worked on both", vec![member(&[], &[]), member(&[1], &[&left, &counts])], [Some(false), Some(true)]),
+            ("one worked on the first", vec![member(&[], &[&right])], [Some(false), None]),
+            ("one has state on its disk", vec![member(&[1], &[])], [None, Some(true)]),
+            ("one has not begun to restore", vec![member(&[], &[&counts]), member(&[1], &[])], [None, Some(true)]),
+        ];
+        for (name, members, [first, second]) in rows {
+            let mut topology = topology();
+            members.into_iter().for_each(|member| topology.add_state(member));
+            let expected = [("0", vec![&left, &right], first), ("1", vec![&counts], second)];
+            let expected = expected.map(|(id, topics, is_stateful)| SubtopologySources {
+                subtopology: id.to_owned(),
+                topics: topics.into_iter().cloned().collect(),
+                is_stateful,
+            });
+            assert_eq!(topology.into_subtopologies(), expected, "{name}");
+        }
         assert_eq!(classic_tasks(&tasks(&[(0, 2), (0, 2)])).len(), 1, "a task is there once");
     }
 

@@ -417,6 +417,9 @@ impl CachedGroup {
         if shown.is_empty() || !is_settled {
             add_sources(shown, &self.subtopologies);
         }
+        if kind == GroupKind::ClassicStreams {
+            keep_state(shown, &self.subtopologies);
+        }
         self.subtopologies.clone_from(shown);
         group
     }
@@ -446,12 +449,20 @@ fn add_sources(to: &mut Vec<SubtopologySources>, more: &[SubtopologySources]) {
             to.push(sources.clone());
             continue;
         };
-        known.is_stateful |= sources.is_stateful;
+        known.is_stateful = known.is_stateful.max(sources.is_stateful);
         let new = sources.topics.iter().filter(|topic| !known.topics.contains(topic)).cloned().collect::<Vec<_>>();
         known.topics.extend(new);
         known.topics.sort_unstable();
     }
     to.sort_unstable_by(|one, other| one.subtopology.cmp(&other.subtopology));
+}
+
+/// Members of the classic protocol show state as they join only: one that joins with nothing says nothing of it.
+fn keep_state(shown: &mut [SubtopologySources], before: &[SubtopologySources]) {
+    for sources in shown {
+        let known = before.iter().find(|it| it.subtopology == sources.subtopology);
+        sources.is_stateful = sources.is_stateful.max(known.and_then(|known| known.is_stateful));
+    }
 }
 
 impl GroupRequest {

@@ -93,8 +93,8 @@ pub(super) fn answer<R: Request>(version: i16, body: &[u8]) -> Result<R::Respons
     R::decode(version, &mut from)
 }
 
-/// Whether `body` decodes as the response to request `key`; for the fuzz target. [`MEMBER_ASSIGNMENT`] is the key of a
-/// classic member's assignment.
+/// Whether `body` decodes as the response to request `key`; for the fuzz target. [`MEMBER_ASSIGNMENT`] and
+/// [`MEMBER_SUBSCRIPTION`] are the keys of what a classic member holds and said.
 #[doc(hidden)]
 pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
     fn is_read<R: Request>(version: i16, body: &[u8]) -> bool {
@@ -115,13 +115,16 @@ pub fn decode_any(key: i16, version: i16, body: &[u8]) -> bool {
         DescribeProducers::KEY => is_read::<DescribeProducers<'_>>(version, body),
         SaslHandshake::KEY => is_read::<SaslHandshake<'_>>(version, body),
         SaslAuthenticate::KEY => is_read::<SaslAuthenticate<'_>>(version, body),
-        MEMBER_ASSIGNMENT => member_assignment(body).is_ok(),
+        MEMBER_ASSIGNMENT => member_assignment(body).is_ok_and(|it| streams_tasks(it.user_data).is_ok()),
+        MEMBER_SUBSCRIPTION => member_subscription(body).is_ok_and(|it| streams_state(it.user_data).is_ok()),
         _ => false,
     }
 }
 
 /// Not a request: see [`decode_any`].
 const MEMBER_ASSIGNMENT: i16 = -1;
+/// See [`MEMBER_ASSIGNMENT`].
+const MEMBER_SUBSCRIPTION: i16 = -2;
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

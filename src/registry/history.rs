@@ -1,5 +1,6 @@
 //! Past points of one ScaledConsumer, for charts: about an hour of all polls, and four hours before that of every
-//! tenth. Bounded in bytes; a copy shares all but the newest points.
+//! tenth. Bounded to 20 KiB; where there are several sources, to as much again for each of them. A copy shares all but the
+//! newest points.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,7 +50,7 @@ pub struct History {
 }
 
 impl Point {
-    /// The point of the decisions for all sources.
+    /// The point of these decisions, for all their sources together.
     pub fn of(decisions: &Decisions) -> Self {
         let rate = |rate: Option<crate::core::RecordsPerSecond>| rate.map_or(f32::NAN, |rate| rate.0 as f32);
         let count = |replicas: u32| u16::try_from(replicas).unwrap_or(u16::MAX);

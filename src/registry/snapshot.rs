@@ -90,10 +90,20 @@ impl Snapshot {
         self.sources.iter().zip(decisions.chain(std::iter::repeat(None)))
     }
 
+    /// The same of each source, as if it was the only one.
+    pub fn each(&self) -> impl Iterator<Item = Self> {
+        self.sources.iter().enumerate().map(|(at, source)| Self {
+            sources: vec![source.clone()],
+            decisions: self.decisions.as_ref().map(|decisions| decisions.only(at)).map_err(Clone::clone),
+            action: self.action.clone(),
+            competitor: self.competitor.clone(),
+        })
+    }
+
     /// The lag of all sources together, if anything was read. `policies`: those of the sources.
     pub fn lag<'a>(&self, policies: impl Iterator<Item = &'a Policy>) -> LagView {
         if let Some(decisions) = self.decisions() {
-            return decisions.lag();
+            return decisions.lag().clone();
         }
         let undecided = self.sources.iter().zip(policies).map(|(source, policy)| {
             (source.name.as_deref().map(str::to_owned), LagView::of(&source.undecided_lag(policy), &[]))

@@ -211,8 +211,8 @@ pub(super) struct SubtopologyLine<'a> {
     pub(super) subtopology: Text<'a>,
     #[serde(borrow)]
     pub(super) topics: Vec<Text<'a>>,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) stateful: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stateful: Option<bool>,
 }
 
 /// One member of the group.

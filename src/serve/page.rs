@@ -24,6 +24,7 @@ mod reasons;
 mod sign_in;
 mod sources;
 mod state;
+mod summary;
 mod timeline;
 mod view;
 

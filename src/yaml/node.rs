@@ -230,9 +230,16 @@ impl<'n> NodeRef<'n> {
         self.node.as_written(self.text).text
     }
 
-    fn mapping(self, entries: &'n [MapEntry]) -> impl Iterator<Item = (&'n str, Self)> {
+    /// The entries that are there. For Kubernetes a null is absent; that of a field which is not one of the `known` is still
+    /// the mistake that the field is.
+    fn mapping(
+        self,
+        entries: &'n [MapEntry],
+        known: Option<&'static [&'static str]>,
+    ) -> impl Iterator<Item = (&'n str, Self)> {
         let is_there = move |entry: &&MapEntry| {
-            let is_absent = self.scalars == Scalars::AsInKubernetes && matches!(entry.value.content, Content::Null);
+            let is_null = self.scalars == Scalars::AsInKubernetes && matches!(entry.value.content, Content::Null);
+            let is_absent = is_null && known.is_none_or(|known| known.contains(&entry.key.as_str()));
             !is_absent && !self.skipped.iter().any(|skipped| std::ptr::eq(*skipped, &entry.value))
         };
         entries.iter().filter(is_there).map(move |entry| (entry.key.as_str(), self.with(&entry.value)))
@@ -278,7 +285,7 @@ impl<'de> Deserializer<'de> for NodeRef<'de> {
             Content::Sequence(items) => {
                 visitor.visit_seq(SeqDeserializer::new(items.iter().map(|item| self.with(item))))
             }
-            Content::Mapping(entries) => visitor.visit_map(MapDeserializer::new(self.mapping(entries))),
+            Content::Mapping(entries) => visitor.visit_map(MapDeserializer::new(self.mapping(entries, None))),
         }
     }
 
@@ -320,8 +327,8 @@ impl<'de> Deserializer<'de> for NodeRef<'de> {
     /// A key with nothing after it is an empty mapping.
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.content {
-            Content::Null => visitor.visit_map(MapDeserializer::new(self.mapping(&[]))),
-            Content::Mapping(entries) => visitor.visit_map(MapDeserializer::new(self.mapping(entries))),
+            Content::Null => visitor.visit_map(MapDeserializer::new(self.mapping(&[], None))),
+            Content::Mapping(entries) => visitor.visit_map(MapDeserializer::new(self.mapping(entries, None))),
             // A derived struct would take the items of a list for its fields.
             Content::Sequence(_) => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
             Content::Bool(_) | Content::Unsigned(_) | Content::Signed(_) | Content::Float(_) | Content::Text(_) => {
@@ -333,10 +340,13 @@ impl<'de> Deserializer<'de> for NodeRef<'de> {
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _: &'static str,
-        _: &'static [&'static str],
+        fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.deserialize_map(visitor)
+        match &self.node.content {
+            Content::Mapping(entries) => visitor.visit_map(MapDeserializer::new(self.mapping(entries, Some(fields)))),
+            _ => self.deserialize_map(visitor),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -348,7 +358,7 @@ impl<'de> Deserializer<'de> for NodeRef<'de> {
         if let Content::Text(variant) = &self.node.content {
             visitor.visit_enum(variant.as_str().into_deserializer())
         } else if let Content::Mapping(entries) = &self.node.content {
-            visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(self.mapping(entries))))
+            visitor.visit_enum(MapAccessDeserializer::new(MapDeserializer::new(self.mapping(entries, None))))
         } else {
             self.deserialize_any(visitor)
         }

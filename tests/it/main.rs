@@ -74,6 +74,7 @@ mod replay;
 mod schedules;
 mod simulate;
 mod sources;
+mod sources_loop;
 mod streams;
 mod streams_loop;
 mod texts;

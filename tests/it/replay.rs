@@ -428,18 +428,21 @@ fn observations() -> Vec<(Observation, Workload)> {
         let retention = Some(Duration::from_millis(604_800_500));
         it.topics[1].config = Some(TopicConfig { retention, compacted: false, deletes: true });
     });
-    step(&|it| {
-        it.kind = GroupKind::Streams;
-        it.partitions[1].event_time = Some(Duration::from_millis(1_699_999_999_123));
-        let task = |partition, role| Task { subtopology: "0".into(), partition, role };
-        it.group.as_mut().unwrap().members[0].tasks =
-            vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];
-        it.group.as_mut().unwrap().subtopologies = vec![SubtopologySources {
-            subtopology: "0".into(),
-            topics: vec![Arc::clone(&bills), Arc::clone(&orders)],
-            is_stateful: true,
-        }];
-    });
+    for is_stateful in [None, Some(true), Some(false)] {
+        step(&|it| {
+            it.kind = GroupKind::Streams;
+            it.partitions[1].event_time = Some(Duration::from_millis(1_699_999_999_123));
+            let task = |partition, role| Task { subtopology: "0".into(), partition, role };
+            let group = it.group.as_mut().unwrap();
+            group.members[0].tasks =
+                vec![task(0, TaskRole::Active), task(1, TaskRole::Standby), task(2, TaskRole::Warmup)];
+            group.subtopologies = vec![SubtopologySources {
+                subtopology: "0".into(),
+                topics: vec![Arc::clone(&bills), Arc::clone(&orders)],
+                is_stateful,
+            }];
+        });
+    }
     step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));
     step(&|it| it.topics[1].partitions = Err(Unknown::TopicMissing { topic: "orders".into() }));

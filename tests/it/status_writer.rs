@@ -14,7 +14,8 @@ use paceline::registry::{ActionResult, TargetError};
 use tokio::time::Instant;
 use tracing_subscriber::fmt::MakeWriter;
 
-use fleet::{Fleet, LeadershipSwitch, POLL_INTERVAL, pass};
+use crate::story::POLL_INTERVAL;
+use fleet::{Fleet, LeadershipSwitch, pass};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::core::*;
+use paceline::registry::{ActionResult, Snapshot, SourceSnapshot, TargetError};
 
 /// What is true of a group at some moment; `observe` makes a poll of it.
 #[derive(Clone, Debug)]
@@ -180,4 +181,17 @@ impl Group {
 pub fn policy(threshold: u64, min: u32, max: impl Into<Option<u32>>) -> Policy {
     let rule = Rule::LagPerReplica(NonZeroU64::new(threshold).unwrap());
     Policy::new(rule, Bounds::new(min, max.into()).unwrap())
+}
+
+/// The time between two polls in the registry, unless a test says otherwise.
+pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What the registry has of the only source.
+pub fn snapshot(
+    observation: Arc<Observation>,
+    decisions: Result<Decisions, TargetError>,
+    action: ActionResult,
+) -> Snapshot {
+    let source = SourceSnapshot { name: None, observation, certificate: None, poll_interval: POLL_INTERVAL };
+    Snapshot { sources: vec![source], decisions, action, competitor: None }
 }

@@ -221,11 +221,17 @@ impl RuleInput<'_> {
         target.max(limit.min(current))
     }
 
-    /// One replica less at a time where tasks with state move: each that goes leaves tasks whose state is restored elsewhere,
-    /// and nobody reads their partitions meanwhile. Zero leaves none.
-    pub(super) fn one_at_a_time(&self, target: Replicas) -> Option<Replicas> {
+    /// One replica less at a time where tasks with state move, and whether it is known that they have state: each replica that
+    /// goes leaves tasks whose state is restored elsewhere, and nobody reads their partitions meanwhile. Zero leaves none.
+    pub(super) fn one_at_a_time(&self, target: Replicas) -> Option<(Replicas, bool)> {
         let next = Replicas(self.current().0.saturating_sub(1));
-        (target.0 > 0 && target < next && is_stateful(self.observation)).then_some(next)
+        if target.0 == 0 || target >= next {
+            return None;
+        }
+        match is_stateful(self.observation) {
+            Some(false) => None,
+            state => Some((next, state.is_some())),
+        }
     }
 
     /// Members of the last scale-down that keep the next one back: how long they stay is to be seen first.

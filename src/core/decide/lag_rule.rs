@@ -177,10 +177,13 @@ impl ByLag<'_> {
         }
         let late = self.members_leave_late(target);
         let wanted = late.as_ref().map_or(target, |(replicas, _)| *replicas);
-        if let Some(replicas) = self.input.one_at_a_time(wanted) {
+        if let Some((replicas, is_known)) = self.input.one_at_a_time(wanted) {
             let (desired, rule) = (self.input.limit_down(replicas), self.rule_result());
-            let reason =
-                if desired > replicas { Reason::StepLimit { rule } } else { Reason::StateMoves { rule, replicas } };
+            let reason = if desired > replicas {
+                Reason::StepLimit { rule }
+            } else {
+                Reason::StateMoves { rule, replicas, is_known }
+            };
             return (desired, reason);
         }
         if let Some(choice) = late {

@@ -355,8 +355,8 @@ impl Evaluation<'_> {
                 return (stay, in_window(Replicas(stay.0 - 1)));
             }
             let desired = self.input.limit_down(highest);
-            if let Some(replicas) = self.input.one_at_a_time(desired) {
-                return (replicas, Reason::StateMoves { rule: result, replicas });
+            if let Some((replicas, is_known)) = self.input.one_at_a_time(desired) {
+                return (replicas, Reason::StateMoves { rule: result, replicas, is_known });
             }
             return match desired {
                 _ if desired > highest => (desired, Reason::StepLimit { rule: result }),

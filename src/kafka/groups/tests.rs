@@ -7,7 +7,7 @@ fn described(shown: &[(&str, &[&str])]) -> DescribedGroup {
     let subtopologies = shown.iter().map(|(id, topics)| SubtopologySources {
         subtopology: (*id).to_owned(),
         topics: topics.iter().map(|topic| Arc::from(*topic)).collect(),
-        is_stateful: false,
+        is_stateful: None,
     });
     let group = GroupDescription {
         state: GroupState::Stable,
@@ -44,5 +44,41 @@ fn sub_topologies_whose_tasks_are_between_two_members_are_kept() {
         known.describe(seen.clone(), cycle, now);
         let kept = known.keep_subtopologies(seen.group, GroupKind::ClassicStreams, now);
         assert_eq!(kept, described(counts).group, "{seconds} s: {why}");
+    }
+}
+
+#[test]
+fn state_that_a_classic_application_has_shown_is_kept() {
+    use GroupKind::{ClassicStreams, Streams};
+    let start = Instant::now();
+    // The kind, what is shown a minute apart each, what counts.
+    let rows: [(GroupKind, &[Option<bool>], &[Option<bool>]); 4] = [
+        (
+            ClassicStreams,
+            &[None, Some(true), None, None, None],
+            &[None, Some(true), Some(true), Some(true), Some(true)],
+        ),
+        (ClassicStreams, &[Some(false), None, None, None], &[Some(false), Some(false), Some(false), Some(false)]),
+        (ClassicStreams, &[Some(false), Some(true), Some(false)], &[Some(false), Some(true), Some(true)]),
+        // The broker has the topology itself, and it is another one from then on.
+        (
+            Streams,
+            &[Some(true), Some(false), Some(false), Some(false)],
+            &[Some(true), Some(true), Some(true), Some(false)],
+        ),
+    ];
+    for (kind, shown, counts) in rows {
+        let mut known = CachedGroup::new();
+        let mut kept = Vec::new();
+        for (cycle, is_stateful) in (1..).zip(shown) {
+            let now = start + Duration::from_secs(60 * cycle);
+            let mut seen = described(&[("0", &["left"])]);
+            seen.group.subtopologies[0].is_stateful = *is_stateful;
+            known.describe(seen.clone(), cycle, now);
+            // Described with every third poll only.
+            known.keep_subtopologies(seen.group.clone(), kind, now);
+            kept.push(known.keep_subtopologies(seen.group, kind, now).subtopologies[0].is_stateful);
+        }
+        assert_eq!(kept, counts, "{kind}: {shown:?}");
     }
 }

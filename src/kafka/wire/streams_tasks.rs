@@ -1,5 +1,8 @@
-//! What Kafka Streams puts into a classic member's assignment: its tasks (`AssignmentInfo` and `ConsumerProtocolUtils` of
-//! Kafka Streams, versions 1 to 12). KIP-1071's groups have a request of their own instead.
+//! What Kafka Streams puts into a classic member's assignment and subscription: its tasks (`AssignmentInfo` and
+//! `ConsumerProtocolUtils` of Kafka Streams, versions 1 to 12), and which of them have state (`SubscriptionInfoData`). KIP-1071's
+//! groups have a request of their own instead.
+
+use std::collections::BTreeSet;
 
 use super::codec::{DecodeError, Decoder};
 
@@ -42,6 +45,41 @@ pub(in super::super) fn streams_tasks(user_data: &[u8]) -> Result<StreamsTasks, 
     Ok(StreamsTasks { active, standby })
 }
 
+/// From here on a subscription has the offsets in the changelogs of each task that has any (KIP-441); before, all tasks.
+const WITH_OFFSET_SUMS: i32 = 7;
+/// From here on these are one task each, and not one sub-topology each.
+const WITH_SUMS_BY_TASK: i32 = 10;
+
+/// The sub-topologies of the tasks of which a member of the assignor `stream` had state as it joined. A task without changelogs
+/// is left out by Kafka Streams, and so is one that has not begun to restore. Nothing where the version doesn't tell, or where
+/// there are no bytes. Newer versions are read as the newest known one.
+///
+/// # Errors
+/// Where the bytes are something else.
+pub(in super::super) fn streams_state(user_data: &[u8]) -> Result<Option<BTreeSet<i32>>, DecodeError> {
+    if user_data.is_empty() {
+        return Ok(None);
+    }
+    let mut from = Decoder::new(user_data, false);
+    let version = from.i32()?;
+    if version < WITH_OFFSET_SUMS {
+        return Ok(None);
+    }
+    let (_supported, _process, _endpoint) = (from.i32()?, from.uuid()?, from.bytes()?);
+    let sums = from.array(8, |from| {
+        let subtopology = from.i32()?;
+        if version >= WITH_SUMS_BY_TASK {
+            let (_partition, _sum) = (from.i32()?, from.i64()?);
+            // The name of its topology.
+            from.skip_string()?;
+        } else {
+            from.skip_array(12, |from| from.i32().and_then(|_| from.i64()).map(drop))?;
+        }
+        Ok(subtopology)
+    })?;
+    Ok(Some(sums.into_iter().collect()))
+}
+
 fn task(from: &mut Decoder<'_>, version: i32) -> Result<(i32, i32), DecodeError> {
     let task = (from.i32()?, from.i32()?);
     if version >= WITH_TOPOLOGY_NAME {
@@ -80,6 +118,41 @@ mod tests {
             assert_eq!(streams_tasks(&written(version)), Ok(expected), "version {version}");
         }
         assert_eq!(streams_tasks(&[]), Ok(StreamsTasks::default()));
+    }
+
+    /// As Kafka Streams writes it, with state of the tasks 0_1, 0_4 and 2_1.
+    fn subscribed(version: i32) -> Vec<u8> {
+        let mut bytes = [&version.to_be_bytes()[..], &12_i32.to_be_bytes(), &[7; 16], &[0, 0, 0, 3], b"h:1"].concat();
+        let add = |bytes: &mut Vec<u8>, ints: &[i32]| bytes.extend(ints.iter().flat_map(|number| number.to_be_bytes()));
+        if version >= WITH_SUMS_BY_TASK {
+            add(&mut bytes, &[3]);
+            for (subtopology, partition) in [(0, 1), (0, 4), (2, 1)] {
+                // A sum of -2: it is at work on it. No name of a topology.
+                add(&mut bytes, &[subtopology, partition, -1, -2]);
+                bytes.extend([0xff, 0xff]);
+            }
+        } else {
+            add(&mut bytes, &[2, 0, 2, 1, -1, -2, 4, 0, 1_000, 2, 1, 1, 0, 0]);
+        }
+        // What follows (a unique field, an error, tags) is not read.
+        bytes.extend([0xff; 9]);
+        bytes
+    }
+
+    #[test]
+    fn sub_topologies_with_state_are_read_in_every_version_that_tells() {
+        for version in [7, 8, 9, 10, 11, 99] {
+            let read = streams_state(&subscribed(version));
+            assert_eq!(read, Ok(Some(BTreeSet::from([0, 2]))), "version {version}");
+            let whole = subscribed(version);
+            for length in 1..whole.len() - 9 {
+                assert!(streams_state(&whole[..length]).is_err(), "version {version}: {length} bytes");
+            }
+        }
+        for version in [1, 2, 3, 6] {
+            assert_eq!(streams_state(&subscribed(version)), Ok(None), "version {version}");
+        }
+        assert_eq!(streams_state(&[]), Ok(None));
     }
 
     #[test]

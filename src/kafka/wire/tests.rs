@@ -73,6 +73,27 @@ fn the_assignment_of_a_classic_member_is_read() {
     }
 }
 
+#[test]
+fn the_subscription_of_a_classic_member_is_read() {
+    let begin = b"\0\0\0\x02\0\x01a\0\x02bc\0\0\0\x03xyz";
+    let owned = b"\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x05";
+    let of = |version: i16, rest: &[u8]| [&version.to_be_bytes()[..], begin, rest].concat();
+    let held = vec![("a".into(), vec![0, 5])];
+    let rows = [
+        ("version 0", of(0, b""), Vec::new()),
+        ("holding nothing", of(1, b"\0\0\0\0"), Vec::new()),
+        ("holding two partitions", of(1, owned), held.clone()),
+        ("with a generation and a rack", of(3, &[owned, &b"\0\0\0\x09\xff\xff"[..]].concat()), held),
+    ];
+    for (name, bytes, owned) in rows {
+        assert_eq!(member_subscription(&bytes), Ok(MemberSubscription { user_data: b"xyz", owned }), "{name}");
+    }
+    assert_eq!(member_subscription(b""), Ok(MemberSubscription::default()), "the group isn't stable");
+    for wrong in [of(-1, b""), of(1, b""), b"\0".to_vec(), b"\0\x01\x7f\xff\xff\xff".to_vec()] {
+        assert!(member_subscription(&wrong).is_err(), "{wrong:?}");
+    }
+}
+
 /// The texts are of `TopicPartitionMetadata.encode` (version 2) and of the same with version 1.
 #[test]
 fn the_event_time_in_a_commit_is_read() {

@@ -187,6 +187,13 @@ mod tests {
                 ),
             ),
             (
+                swap("consumerGroup: demo", "consumerGroup: demo\n    ofsetReset:"),
+                format!(
+                    "orders.yaml:{}: spec.kafka.ofsetReset: unknown field; did you mean \"offsetReset\"?",
+                    group + 1
+                ),
+            ),
+            (
                 swap("minReplicas: 1", "minReplicas: many"),
                 format!(
                     "orders.yaml:{}: spec.minReplicas: invalid type: string \"many\", expected a whole number",
@@ -238,6 +245,14 @@ mod tests {
         ];
         for (error, expected) in cases {
             assert!(error.starts_with(&expected), "got {error}\nexpected {expected}");
+        }
+        // Known fields without a value are absent, as the API server has it.
+        for fine in [
+            swap("consumerGroup: demo", "consumerGroup: demo\n    isolationLevel:"),
+            swap("name: demo\n", "name: demo\n  creationTimestamp: null\n"),
+            swap("minReplicas: 1", "minReplicas: null"),
+        ] {
+            assert_eq!(fine, "");
         }
     }
 

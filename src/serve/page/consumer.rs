@@ -17,9 +17,10 @@ use super::overview::{path, replicas};
 use super::part::PagePart;
 use super::partitions::{members, partitions};
 use super::reasons::reasons;
-use super::sources::PageSources;
+use super::sources::{ControllerRole, PageSources};
+use super::summary::ConsumerSummary;
 use super::timeline::{SpanQuery, timeline};
-use super::view::{ChangeView, ConsumerSummary, ConsumerView};
+use super::view::{ChangeView, ConsumerView};
 use crate::core::{
     CandidateVerdict, DecisionView, Explanation, Pause, PredictionRecord, RecordsPerSecond, explain, printable,
 };
@@ -52,9 +53,14 @@ pub(super) async fn consumer(
 /// What changes of the page: all of it.
 pub(super) fn fragments(sources: &PageSources, entry: &Entry, span: &SpanQuery) -> Vec<Fragment> {
     let view = ConsumerView::of(entry, sources.time());
-    let explanation = view.decision.as_ref().map(explain);
+    let mut explanation = view.decision.as_ref().map(explain);
+    if let (Some(explanation), ControllerRole::Demo { .. }) = (&mut explanation, (sources.role)()) {
+        // Its embedded broker describes no groups, and nobody can change that.
+        explanation.lines.retain(|(label, _)| *label != "group");
+    }
     let html = |id, html| Fragment { id, html };
-    let mut fragments = vec![html("decision", decision(&view, explanation.as_ref(), sources.time().as_secs_f64()))];
+    let mut fragments =
+        vec![html("decision", decision(&view, explanation.as_ref(), span, sources.time().as_secs_f64()))];
     fragments.push(html(
         "timeline",
         html! { section #timeline aria-label="Timeline" { (timeline(&view, span)) (changes(&view)) } },
@@ -70,7 +76,7 @@ pub(super) fn fragments(sources: &PageSources, entry: &Entry, span: &SpanQuery) 
 }
 
 /// What is decided, and why.
-fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) -> Markup {
+fn decision(view: &ConsumerView, explanation: Option<&Explanation>, span: &SpanQuery, now: f64) -> Markup {
     let summary = &view.summary;
     html! {
         section #decision aria-label="Decision" {
@@ -87,7 +93,7 @@ fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) ->
                 @if let Some(cluster) = &summary.cluster { " · Kafka cluster " strong { (printable(cluster)) } }
                 @if let Some(target) = &summary.target { " · scales " strong { (target.kind) " " (target.name) } }
                 @if let Some(mode) = summary.mode { " · mode " strong { (format!("{mode:?}")) } }
-                @if let Some(at) = summary.observed_at_seconds { " · read at " (time(at)) }
+                @if let Some(at) = summary.figures.observed_at_seconds { " · read at " (time(at)) }
             }
             @if let Some(explanation) = explanation {
                 p.headline { (explanation.headline) }
@@ -99,13 +105,13 @@ fn decision(view: &ConsumerView, explanation: Option<&Explanation>, now: f64) ->
             }
             (problems(summary, explanation))
             (tiles(view))
-            @if !summary.sources.is_empty() { (sources(summary)) }
+            @if !summary.sources.is_empty() { (sources(summary, span)) }
         }
     }
 }
 
 /// What is known of each of several sources.
-fn sources(summary: &ConsumerSummary) -> Markup {
+fn sources(summary: &ConsumerSummary, span: &SpanQuery) -> Markup {
     html! {
         h3 #sources-title { "Sources" }
         div.scroll #sources-scroll tabindex="0" role="region" aria-labelledby="sources-title" {
@@ -118,19 +124,19 @@ fn sources(summary: &ConsumerSummary) -> Markup {
                     th.number scope="col" { "Asks for" } th scope="col" { "Why" }
                 } }
                 tbody { @for source in &summary.sources { tr {
-                    th scope="row" { (source.name) }
+                    th scope="row" { a href={ (span.of_source(Some(&source.name))) "#timeline" } { (source.name) } }
                     td { (printable(&source.consumer_group)) }
                     td { (printable(&source.cluster)) }
-                    td.number { (source.lag_text()) }
-                    td.number { (source.time_lag_text()) }
+                    td.number { (source.figures.lag_text()) }
+                    td.number { (source.figures.time_lag_text()) }
                     td.number {
-                        @if let Some(objective) = source.objective_seconds { (duration(objective as f64)) }
-                        @if let Some(threshold) = source.lag_per_replica { (records(threshold as f64)) " records per replica" }
+                        @if let Some(objective) = source.figures.objective_seconds { (duration(objective as f64)) }
+                        @if let Some(threshold) = source.figures.lag_per_replica { (records(threshold as f64)) " records per replica" }
                     }
-                    td.number { (rate(source.arrival_records_per_second)) }
-                    td.number { (rate(source.consumption_records_per_second)) }
-                    td.number { (count(source.desired_replicas.map(|replicas| replicas.0))) }
-                    td.sentence { @if let Some(reason) = &source.reason { strong { (reason.name) } " " (reason.message) } }
+                    td.number { (rate(source.figures.arrival_records_per_second)) }
+                    td.number { (rate(source.figures.consumption_records_per_second)) }
+                    td.number { (count(source.figures.desired_replicas.map(|replicas| replicas.0))) }
+                    td.sentence { @if let Some(reason) = &source.figures.reason { strong { (reason.name) } " " (reason.message) } }
                 } } }
             }
         }
@@ -159,17 +165,17 @@ fn tiles(view: &ConsumerView) -> Markup {
     let event_time_lag = view.decision.as_ref().and_then(|decision| decision.event_time_lag);
     html! {
         dl.tiles {
-            div { dt { "Lag" } dd { (summary.lag_text()) span.detail { "records" } } }
+            div { dt { "Lag" } dd { (summary.figures.lag_text()) span.detail { "records" } } }
             div { dt { "Time lag" } dd {
-                (summary.time_lag_text())
-                @if let Some(objective) = summary.objective_seconds { span.detail { "objective " (duration(objective as f64)) } }
-                @if let Some(threshold) = summary.lag_per_replica { span.detail { "policy: " (records(threshold as f64)) " records per replica" } }
+                (summary.figures.time_lag_text())
+                @if let Some(objective) = summary.figures.objective_seconds { span.detail { "objective " (duration(objective as f64)) } }
+                @if let Some(threshold) = summary.figures.lag_per_replica { span.detail { "policy: " (records(threshold as f64)) " records per replica" } }
             } }
             @if let Some(behind) = event_time_lag {
                 div { dt { "Event time lag" } dd { (behind.text()) span.detail { "of what was processed" } } }
             }
-            div { dt { "Arrival" } dd { (rate(summary.arrival_records_per_second)) span.detail { "records" } } }
-            div { dt { "Consumption" } dd { (rate(summary.consumption_records_per_second)) span.detail { "records" } } }
+            div { dt { "Arrival" } dd { (rate(summary.figures.arrival_records_per_second)) span.detail { "records" } } }
+            div { dt { "Consumption" } dd { (rate(summary.figures.consumption_records_per_second)) span.detail { "records" } } }
             div { dt { "Replicas" } dd {
                 (replicas(summary))
                 @if let Some(ready) = summary.ready_replicas { span.detail { (ready.0) " ready" } }

@@ -17,7 +17,8 @@ use super::list::{ConsumerPage, ListQuery, encoded};
 use super::reasons::reasons;
 use super::sources::{ControllerRole, PageSources};
 use super::state::ConsumerState;
-use super::view::{ConsumerSummary, ConsumerView, known};
+use super::summary::ConsumerSummary;
+use super::view::{ConsumerView, known};
 use crate::core::{Replicas, explain, printable};
 use crate::registry::{Entry, Registry};
 
@@ -271,18 +272,18 @@ fn row(entry: &Entry, now: Duration) -> Markup {
                 span.detail {
                     (summary.namespace)
                     @if let Some(group) = &summary.consumer_group { " · group " (printable(group)) }
-                    @for source in &summary.sources { " · " (source.name) " " (source.lag_text()) ", " (source.time_lag_text()) }
+                    @for source in &summary.sources { " · " (source.name) " " (source.figures.lag_text()) ", " (source.figures.time_lag_text()) }
                 }
             }
-            td.number.lag role="cell" data-label="Lag" { (summary.lag_text()) }
+            td.number.lag role="cell" data-label="Lag" { (summary.figures.lag_text()) }
             td.number role="cell" data-label="Time lag" {
-                (summary.time_lag_text())
-                @if let Some(objective) = summary.objective_seconds { span.detail { "of " (duration(objective as f64)) } }
-                @if let Some(threshold) = summary.lag_per_replica { span.detail { (records(threshold as f64)) " records each" } }
+                (summary.figures.time_lag_text())
+                @if let Some(objective) = summary.figures.objective_seconds { span.detail { "of " (duration(objective as f64)) } }
+                @if let Some(threshold) = summary.figures.lag_per_replica { span.detail { (records(threshold as f64)) " records each" } }
             }
             td.number role="cell" data-label="Arrival, consumption" {
-                (rate(summary.arrival_records_per_second))
-                span.detail { (rate(summary.consumption_records_per_second)) }
+                (rate(summary.figures.arrival_records_per_second))
+                span.detail { (rate(summary.figures.consumption_records_per_second)) }
             }
             td.number role="cell" data-label="Replicas" { (replicas(&summary)) }
             td.trend role="cell" { (spark(entry, now)) }
@@ -295,10 +296,10 @@ fn row(entry: &Entry, now: Duration) -> Markup {
 pub(super) fn replicas(summary: &ConsumerSummary) -> Markup {
     let number = |replicas: Option<Replicas>| count(replicas.map(|replicas| replicas.0));
     html! {
-        @if summary.current_replicas == summary.desired_replicas {
+        @if summary.current_replicas == summary.figures.desired_replicas {
             (number(summary.current_replicas))
         } @else {
-            (number(summary.current_replicas)) " → " strong { (number(summary.desired_replicas)) }
+            (number(summary.current_replicas)) " → " strong { (number(summary.figures.desired_replicas)) }
         }
         span.detail {
             @match (summary.min_replicas, summary.max_replicas) {
@@ -306,7 +307,7 @@ pub(super) fn replicas(summary: &ConsumerSummary) -> Markup {
                 (Some(min), None) => { "from " (min.0) }
                 (None, _) => {}
             }
-            @if let Some(useful) = summary.useful_replicas { ", useful " (useful) }
+            @if let Some(useful) = summary.figures.useful_replicas { ", useful " (useful) }
         }
     }
 }

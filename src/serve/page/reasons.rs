@@ -32,7 +32,7 @@ fn alternatives(view: &ConsumerView, explanation: &Explanation) -> Vec<(&'static
         let verdict = explanation.candidates.rows.get(row).and_then(|row| row.last());
         verdict.map(|verdict| format!("{} replicas: {verdict}", decision.candidates[row].replicas.0))
     };
-    let useful = summary.useful_replicas.filter(|useful| desired.0 >= *useful);
+    let useful = summary.figures.useful_replicas.filter(|useful| desired.0 >= *useful);
     let maximum = summary.max_replicas.filter(|max| desired >= *max);
     let minimum = summary.min_replicas.filter(|min| desired <= *min);
     let more = if let Some(useful) = useful {

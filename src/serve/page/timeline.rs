@@ -1,11 +1,15 @@
-//! The past of one ScaledConsumer as charts: lag, time lag, rates and replicas, with its changes.
+//! The past of one ScaledConsumer as charts: lag, time lag, rates and replicas, with its changes; of all its sources together,
+//! or of one of them.
 
 use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::charts::{Chart, Mark, Series, round_up, round_up_seconds};
 use super::layout::{UNKNOWN, clock, count, duration, rate, records};
+use super::list::encoded;
+use super::summary::SummaryFigures;
 use super::view::{ConsumerView, PointView};
+use crate::core::RecordsPerSecond;
 
 /// Spans that can be shown: the name and its seconds.
 const SPANS: [(&str, u32); 3] = [("15m", 900), ("1h", 3600), ("5h", 18_000)];
@@ -14,11 +18,13 @@ const SHORTEST_SPAN: u32 = 60;
 /// Rows of the table that has the same as the charts.
 const TABLE_ROWS: usize = 24;
 
-/// The span that is asked for.
+/// The span that is asked for, and the source.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct SpanQuery {
     span: String,
+    /// The name of one of several sources; all of them where it is empty.
+    source: String,
 }
 
 impl SpanQuery {
@@ -28,36 +34,89 @@ impl SpanQuery {
 
     /// The query string that asks for the same.
     pub(super) fn text(&self) -> String {
-        format!("?span={}", self.chosen().0)
+        self.of_source(Some(&self.source))
+    }
+
+    /// The query string that asks for the same span of a source, or of all.
+    pub(super) fn of_source(&self, source: Option<&str>) -> String {
+        let span = self.chosen().0;
+        match source.filter(|source| !source.is_empty()) {
+            Some(source) => format!("?span={span}&source={}", encoded(source)),
+            None => format!("?span={span}"),
+        }
+    }
+}
+
+/// Whose past is shown.
+struct Shown<'v> {
+    /// Of one of several sources.
+    source: Option<&'v str>,
+    figures: &'v SummaryFigures,
+    history: &'v [PointView],
+    /// What a replica can read. That of one source says nothing about all of them.
+    capacity: Option<RecordsPerSecond>,
+}
+
+impl<'v> Shown<'v> {
+    /// The source that is asked for; all together where there is none of that name.
+    fn of(view: &'v ConsumerView, query: &SpanQuery) -> Self {
+        let mut both = view.summary.sources.iter().zip(&view.sources);
+        if let Some((summary, source)) = both.find(|(summary, _)| summary.name == query.source) {
+            let decision = source.decision.as_ref();
+            return Self {
+                source: Some(&summary.name),
+                figures: &summary.figures,
+                history: &source.history,
+                capacity: decision.and_then(|decision| decision.model.capacity.per_replica),
+            };
+        }
+        let only = view.decision.as_ref().filter(|_| view.sources.is_empty());
+        Self {
+            source: None,
+            figures: &view.summary.figures,
+            history: &view.history,
+            capacity: only.and_then(|decision| decision.model.capacity.per_replica),
+        }
     }
 }
 
 /// The charts, their table, and links to other spans.
 pub(super) fn timeline(view: &ConsumerView, query: &SpanQuery) -> Markup {
     let (name, seconds) = query.chosen();
-    let last = view.history.last().map_or(0, |point| point.at_seconds);
+    let shown = Shown::of(view, query);
+    let last = shown.history.last().map_or(0, |point| point.at_seconds);
     let points: Vec<&PointView> =
-        view.history.iter().filter(|point| point.at_seconds >= last.saturating_sub(seconds)).collect();
+        shown.history.iter().filter(|point| point.at_seconds >= last.saturating_sub(seconds)).collect();
+    let other_span = |span: &'static str| SpanQuery { span: span.to_owned(), ..query.clone() };
     html! {
         div.title-row {
             h2 { "Timeline" }
+            @if !view.sources.is_empty() {
+                nav.spans aria-label="Sources of the timeline" {
+                    a href=(query.of_source(None)) aria-current=[shown.source.is_none().then_some("true")] { "All sources" }
+                    @for source in &view.sources {
+                        @let is_shown = shown.source == Some(source.name.as_str());
+                        a href=(query.of_source(Some(&source.name))) aria-current=[is_shown.then_some("true")] { (source.name) }
+                    }
+                }
+            }
             nav.spans aria-label="Span of the timeline" {
                 @for (span, _) in SPANS {
-                    a href={ "?span=" (span) } aria-current=[(span == name).then_some("true")] { (span) }
+                    a href=(other_span(span).text()) aria-current=[(span == name).then_some("true")] { (span) }
                 }
             }
         }
         @if points.is_empty() {
             p { "Nothing has been read yet." }
         } @else {
-            div.charts { @for (chart, words) in charts(view, &points) { (chart.render(&words)) } }
+            div.charts { @for (chart, words) in charts(view, &shown, &points) { (chart.render(&words)) } }
             (table(&points))
         }
     }
 }
 
-fn charts(view: &ConsumerView, points: &[&PointView]) -> Vec<(Chart, String)> {
-    let summary = &view.summary;
+fn charts(view: &ConsumerView, shown: &Shown<'_>, points: &[&PointView]) -> Vec<(Chart, String)> {
+    let (summary, figures) = (&view.summary, shown.figures);
     let line = |class, label, of: &dyn Fn(&PointView) -> Option<f64>, is_step| Series {
         class,
         label,
@@ -65,40 +124,41 @@ fn charts(view: &ConsumerView, points: &[&PointView]) -> Vec<(Chart, String)> {
         is_step,
     };
     let constant = |class, label, value: f64| line(class, label, &|_| Some(value), true);
-    let lag = line("lag", format!("lag {}", summary.lag_text()), &|point| point.lag_records, false);
+    let lag = line("lag", format!("lag {}", figures.lag_text()), &|point| point.lag_records, false);
     let mut time_lag =
-        vec![line("time-lag", format!("time lag {}", summary.time_lag_text()), &|point| point.time_lag_seconds, false)];
-    let objective = summary.objective_seconds.map(|objective| objective as f64);
+        vec![line("time-lag", format!("time lag {}", figures.time_lag_text()), &|point| point.time_lag_seconds, false)];
+    let objective = figures.objective_seconds.map(|objective| objective as f64);
     time_lag.extend(objective.map(|value| constant("objective", format!("objective {}", duration(value)), value)));
     let mut rates = vec![
         line(
             "arrival",
-            format!("arrival {}", rate(summary.arrival_records_per_second)),
+            format!("arrival {}", rate(figures.arrival_records_per_second)),
             &|point| point.arrival_records_per_second,
             false,
         ),
         line(
             "consumption",
-            format!("consumption {}", rate(summary.consumption_records_per_second)),
+            format!("consumption {}", rate(figures.consumption_records_per_second)),
             &|point| point.consumption_records_per_second,
             false,
         ),
     ];
-    // That of one source says nothing about the arrivals of all.
-    let only = view.decision.as_ref().filter(|_| view.sources.is_empty());
-    let each = only.and_then(|decision| decision.model.capacity.per_replica);
-    rates.extend(each.map(|each| {
+    rates.extend(shown.capacity.map(|each| {
         let label = format!("capacity of the replicas, at {each}/s each as known now");
         line("capacity", label, &|point| Some(each.0 * f64::from(point.replicas)), true)
     }));
     let current = count(summary.current_replicas.map(|replicas| replicas.0));
-    let desired = count(summary.desired_replicas.map(|replicas| replicas.0));
+    let desired = count(figures.desired_replicas.map(|replicas| replicas.0));
+    let desired = match shown.source {
+        Some(source) => format!("{source} asks for {desired}"),
+        None => format!("desired {desired}"),
+    };
     let mut replicas = vec![
-        line("desired", format!("desired {desired}"), &|point| Some(f64::from(point.desired_replicas)), true),
+        line("desired", desired, &|point| Some(f64::from(point.desired_replicas)), true),
         line("replicas", format!("replicas {current}"), &|point| Some(f64::from(point.replicas)), true),
     ];
     replicas.extend(
-        summary
+        figures
             .useful_replicas
             .map(|bound| constant("bound", format!("useful at most {bound}, by the partitions"), f64::from(bound))),
     );

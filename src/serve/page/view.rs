@@ -6,16 +6,11 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema};
 use serde::Serialize;
 
-use super::layout::UNKNOWN;
 use super::list::ConsumerPage;
-use super::state::{ConsumerState, excess, late_since, problems};
-use crate::core::{
-    Decision, DecisionView, LagView, Member, NamedMessage, Observation, RecordsPerSecond, Replicas, Rule, TimeLagView,
-    schema_of,
-};
+use super::summary::ConsumerSummary;
+use crate::core::{DecisionView, Member, NamedMessage, Observation, Replicas, schema_of};
 use crate::kubernetes::Condition;
-use crate::kubernetes::scaledconsumer::{Mode, Validated, ValidatedSource};
-use crate::registry::{ActionResult, Entry, Point, ReplicaChange, Snapshot};
+use crate::registry::{ActionResult, Entry, History, Point, ReplicaChange};
 
 /// The version of the API's formats. It changes when a field changes its name or its meaning, and not when one is added.
 const API_VERSION: u32 = 1;
@@ -68,106 +63,6 @@ pub struct ConsumerListView {
     pub items: Vec<ConsumerSummary>,
 }
 
-/// A ScaledConsumer in a row.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ConsumerSummary {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its state.
-    pub state: ConsumerState,
-    /// Since when the lag has been beyond the objective, in seconds since 1970; null where it is not. The start of the
-    /// history where it has been for longer.
-    pub late_since_seconds: Option<u32>,
-    /// The consumer group's id; null where the spec can't be used, or has several sources.
-    pub consumer_group: Option<String>,
-    /// The Kafka cluster's name, or its bootstrap servers; null where the spec can't be used, or has several sources.
-    pub cluster: Option<String>,
-    /// The workload that is scaled; null where the spec can't be used.
-    pub target: Option<TargetView>,
-    /// What is done with a decision; null where the spec can't be used.
-    pub mode: Option<Mode>,
-    /// The lag of all partitions together, of all sources; null where nothing has been read yet.
-    pub lag: Option<LagView>,
-    /// The age of the oldest record not yet consumed, of all sources; null where it is not known.
-    pub time_lag: Option<TimeLagView>,
-    /// The age that it may reach; null where the policy is lagPerReplica, or there are several sources.
-    pub objective_seconds: Option<u64>,
-    /// Records of lag that one replica may have; null where the policy is timeLag, or there are several sources.
-    pub lag_per_replica: Option<u64>,
-    /// Records that producers add per second; null where that is not known.
-    pub arrival_records_per_second: Option<f64>,
-    /// Records that the group commits per second; null where that is not known.
-    pub consumption_records_per_second: Option<f64>,
-    /// Replicas now; null where that is not known.
-    pub current_replicas: Option<Replicas>,
-    /// Replicas that are ready; null where that is not known.
-    pub ready_replicas: Option<Replicas>,
-    /// Replicas that there should be; null where nothing could be decided.
-    pub desired_replicas: Option<Replicas>,
-    /// The least replicas that the spec allows; null where the spec can't be used.
-    pub min_replicas: Option<Replicas>,
-    /// The most replicas that the spec allows; null where it sets no limit.
-    pub max_replicas: Option<Replicas>,
-    /// Replicas that the partitions can use, of the source that can use most; null where that is not known.
-    pub useful_replicas: Option<u32>,
-    /// The sources of spec.sources; absent where there is only spec.kafka.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub sources: Vec<SourceSummary>,
-    /// The one thing that bound the decision; null where nothing could be decided.
-    pub reason: Option<NamedMessage>,
-    /// Everything that is wrong, the worst first.
-    pub problems: Vec<NamedMessage>,
-    /// When Kafka was read last, in seconds since 1970; null where it has not been read yet.
-    pub observed_at_seconds: Option<f64>,
-}
-
-/// One of several sources in a row.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SourceSummary {
-    /// Its name.
-    pub name: String,
-    /// The consumer group's id.
-    pub consumer_group: String,
-    /// The Kafka cluster's name, or its bootstrap servers.
-    pub cluster: String,
-    /// The lag of all its partitions together; null where nothing has been read yet.
-    pub lag: Option<LagView>,
-    /// The age of its oldest record not yet consumed; null where it is not known.
-    pub time_lag: Option<TimeLagView>,
-    /// The age that it may reach; null where its policy is lagPerReplica.
-    pub objective_seconds: Option<u64>,
-    /// Records of lag that one replica may have; null where its policy is timeLag.
-    pub lag_per_replica: Option<u64>,
-    /// Records that producers add per second; null where that is not known.
-    pub arrival_records_per_second: Option<f64>,
-    /// Records that the group commits per second; null where that is not known.
-    pub consumption_records_per_second: Option<f64>,
-    /// Replicas that it asks for; null where nothing could be decided.
-    pub desired_replicas: Option<Replicas>,
-    /// Replicas that its partitions can use; null where that is not known.
-    pub useful_replicas: Option<u32>,
-    /// The one thing that bound its decision; null where nothing could be decided.
-    pub reason: Option<NamedMessage>,
-    /// When it was read last, in seconds since 1970; null where it has not been read yet.
-    pub observed_at_seconds: Option<f64>,
-}
-
-/// A workload.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct TargetView {
-    /// Its API group and version.
-    pub api_version: String,
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-}
-
 /// A ScaledConsumer with everything that is known of it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -212,6 +107,8 @@ pub struct SourceView {
     pub decision: Option<DecisionView>,
     /// The members of its consumer group, by their id; null where they are not known.
     pub members: Option<Vec<MemberView>>,
+    /// Its own past points, as those of the whole.
+    pub history: Vec<PointView>,
 }
 
 /// A member of the consumer group.
@@ -327,145 +224,17 @@ impl ConsumerListView {
     }
 }
 
-impl ConsumerSummary {
-    /// What an entry says now.
-    pub(super) fn of(entry: &Entry, now: Duration) -> Self {
-        let spec = entry.spec.as_deref();
-        let snapshot = entry.snapshot.as_deref();
-        let decisions = snapshot.and_then(|snapshot| snapshot.decisions());
-        let decision = decisions.map(|decisions| &**decisions.chosen());
-        let only = spec.and_then(|spec| spec.sources.only());
-        let policies = spec.map(|spec| spec.sources.iter().map(|source| &source.policy));
-        let sources = spec.map_or_else(Vec::new, |spec| SourceSummary::of_all(spec, snapshot));
-        let is_late = excess(entry).is_some_and(|excess| excess > 1.0);
-        Self {
-            namespace: entry.key.namespace.clone(),
-            name: entry.key.name.clone(),
-            state: ConsumerState::of(entry, now),
-            late_since_seconds: is_late.then(|| late_since(entry)).flatten(),
-            consumer_group: only.map(|source| source.query.group.clone()),
-            cluster: only.map(|source| source.cluster.to_string()),
-            target: spec.map(|spec| TargetView {
-                api_version: spec.target.api_version.clone(),
-                kind: spec.target.kind.clone(),
-                name: spec.target.name.clone(),
-            }),
-            mode: spec.map(|spec| spec.mode),
-            // Where the target can't be read, Kafka still can.
-            lag: snapshot.zip(policies).map(|(snapshot, policies)| snapshot.lag(policies)),
-            time_lag: decisions.and_then(|decisions| TimeLagView::of(decisions.time_lag())),
-            objective_seconds: only.and_then(|source| objective_seconds(source.policy.rule)),
-            lag_per_replica: only.and_then(|source| lag_per_replica(source.policy.rule)),
-            arrival_records_per_second: decisions.and_then(|it| it.arrival_rate()).map(thousandths),
-            consumption_records_per_second: decisions.and_then(|it| it.consumption_rate()).map(thousandths),
-            current_replicas: decision.map(|decision| decision.current()),
-            ready_replicas: decision.and_then(|decision| decision.workload.ready),
-            desired_replicas: decision.map(|decision| decision.desired),
-            min_replicas: spec.map(|spec| spec.bounds().min()),
-            max_replicas: spec.and_then(|spec| spec.bounds().max()),
-            useful_replicas: decisions.zip(spec).and_then(|(decisions, spec)| {
-                let useful = spec.sources.iter().zip(decisions.all()).map(|(source, it)| useful_replicas(source, it));
-                useful.collect::<Option<Vec<_>>>()?.into_iter().max()
-            }),
-            sources,
-            reason: decision.map(Decision::named_reason),
-            problems: problems(entry),
-            observed_at_seconds: snapshot.map(|snapshot| snapshot.observed_at().as_secs_f64()),
-        }
-    }
-
-    /// The lag: `900`, `>=900` where it is not complete, `?` where nothing is known.
-    pub(super) fn lag_text(&self) -> String {
-        self.lag.as_ref().map_or(UNKNOWN.to_owned(), LagView::text)
-    }
-
-    /// The time lag: `24s`, `>5m` where it is older than the history, `?` where it is not known.
-    pub(super) fn time_lag_text(&self) -> String {
-        self.time_lag.map_or(UNKNOWN.to_owned(), TimeLagView::text)
-    }
-
-    /// The sentence of its row: what keeps it from being scaled or what is wrong, or else why it has the replicas that it has.
-    pub(super) fn sentence(&self) -> Option<&str> {
-        match self.state {
-            ConsumerState::Failed | ConsumerState::Refused => self.problems.first(),
-            ConsumerState::Warning => self.problems.iter().find(|problem| problem.name != "CapacityUnknown"),
-            ConsumerState::Late
-            | ConsumerState::Incomplete
-            | ConsumerState::Outdated
-            | ConsumerState::Changing
-            | ConsumerState::Starting
-            | ConsumerState::Paused
-            | ConsumerState::Steady => self.reason.as_ref(),
-        }
-        .map(|named| named.message.as_str())
-    }
-}
-
-fn objective_seconds(rule: Rule) -> Option<u64> {
-    match rule {
-        Rule::TimeLag(objective) => Some(objective.time_lag().as_secs()),
-        Rule::LagPerReplica(_) => None,
-    }
-}
-
-fn lag_per_replica(rule: Rule) -> Option<u64> {
-    match rule {
-        Rule::TimeLag(_) => None,
-        Rule::LagPerReplica(threshold) => Some(threshold.get()),
-    }
-}
-
-fn useful_replicas(source: &ValidatedSource, decision: &Decision) -> Option<u32> {
-    Some(source.policy.sizing().replicas(decision.model.useful_members?))
-}
-
-impl SourceSummary {
-    /// The lag, as [`ConsumerSummary::lag_text`].
-    pub(super) fn lag_text(&self) -> String {
-        self.lag.as_ref().map_or(UNKNOWN.to_owned(), LagView::text)
-    }
-
-    /// The time lag, as [`ConsumerSummary::time_lag_text`].
-    pub(super) fn time_lag_text(&self) -> String {
-        self.time_lag.map_or(UNKNOWN.to_owned(), TimeLagView::text)
-    }
-
-    /// The sources that have a name.
-    fn of_all(spec: &Validated, snapshot: Option<&Snapshot>) -> Vec<Self> {
-        let mut seen = snapshot.into_iter().flat_map(Snapshot::by_source);
-        let sources = spec.sources.iter().filter_map(|source| {
-            let (seen, decision) = seen.next().map_or((None, None), |(seen, decision)| (Some(seen), decision));
-            let lag = decision
-                .map(|it| LagView::of(&it.lag, &it.partitions))
-                .or_else(|| Some(LagView::of(&seen?.undecided_lag(&source.policy), &[])));
-            Some(Self {
-                name: source.name.as_deref()?.to_owned(),
-                consumer_group: source.query.group.clone(),
-                cluster: source.cluster.to_string(),
-                lag,
-                time_lag: decision.and_then(|it| TimeLagView::of(it.model.time_lag)),
-                objective_seconds: objective_seconds(source.policy.rule),
-                lag_per_replica: lag_per_replica(source.policy.rule),
-                arrival_records_per_second: decision.and_then(|it| it.model.arrival_rate).map(thousandths),
-                consumption_records_per_second: decision.and_then(|it| it.model.consumption_rate).map(thousandths),
-                desired_replicas: decision.map(|it| it.desired),
-                useful_replicas: decision.and_then(|it| useful_replicas(source, it)),
-                reason: decision.map(|it| NamedMessage::from(&it.reason)),
-                observed_at_seconds: seen.map(|it| it.observation.at.as_secs_f64()),
-            })
-        });
-        sources.collect()
-    }
-}
-
 impl SourceView {
     /// The sources that have a name.
-    fn of_all(snapshot: &Snapshot) -> Vec<Self> {
-        let sources = snapshot.by_source().filter_map(|(seen, decision)| {
+    fn of_all(entry: &Entry) -> Vec<Self> {
+        let mut histories = entry.source_histories.iter();
+        let seen = entry.snapshot.iter().flat_map(|snapshot| snapshot.by_source());
+        let sources = seen.filter_map(|(seen, decision)| {
             Some(Self {
                 name: seen.name.as_deref()?.to_owned(),
                 decision: decision.map(|it| DecisionView::of(it).with_partitions(it)),
                 members: members(&seen.observation),
+                history: histories.next().map_or_else(Vec::new, PointView::of_all),
             })
         });
         sources.collect()
@@ -483,9 +252,9 @@ impl ConsumerView {
             refused: entry.refused.clone(),
             decision: decision.map(|decision| DecisionView::of(decision).with_partitions(decision)),
             action: snapshot.map(|snapshot| ActionName::of(&snapshot.action)),
-            sources: snapshot.map_or_else(Vec::new, SourceView::of_all),
+            sources: SourceView::of_all(entry),
             poll_interval_seconds: snapshot.map(|snapshot| snapshot.poll_interval().as_secs_f64()),
-            history: entry.history.points().map(PointView::of).collect(),
+            history: PointView::of_all(&entry.history),
             changes: entry.changes.iter().map(ChangeView::of).collect(),
             members: snapshot.and_then(|snapshot| match &snapshot.sources[..] {
                 [only] => members(&only.observation),
@@ -554,6 +323,10 @@ impl ActionName {
 }
 
 impl PointView {
+    fn of_all(history: &History) -> Vec<Self> {
+        history.points().map(Self::of).collect()
+    }
+
     fn of(point: &Point) -> Self {
         Self {
             at_seconds: point.at_seconds,
@@ -582,8 +355,4 @@ impl ChangeView {
 /// A number of a point, whose unknown is NaN.
 pub(super) fn known(number: f32) -> Option<f64> {
     (!number.is_nan()).then(|| (f64::from(number) * 1_000.0).round() / 1_000.0)
-}
-
-fn thousandths(rate: RecordsPerSecond) -> f64 {
-    (rate.0 * 1_000.0).round() / 1_000.0
 }

@@ -15,7 +15,7 @@ use paceline::core::{
 };
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::validate;
-use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, RegistryWriter, Snapshot, SourceSnapshot};
+use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, RegistryWriter, Snapshot};
 use paceline::serve::external_metrics::KeyPair;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
@@ -241,17 +241,7 @@ pub(crate) fn snapshot(desired: u32) -> Snapshot {
     let mut decision = Engine::new(policy).observe(&observation, Workload::of(1));
     decision.model.time_lag = TimeLag::Seconds(Duration::from_millis(1500));
     decision.model.arrival_rate = Some(RecordsPerSecond(0.25));
-    Snapshot {
-        sources: vec![SourceSnapshot {
-            name: None,
-            observation: Arc::new(observation),
-            certificate: None,
-            poll_interval: Duration::from_secs(10),
-        }],
-        decisions: Ok(decision.into()),
-        action: ActionResult::Pending,
-        competitor: None,
-    }
+    crate::story::snapshot(Arc::new(observation), Ok(decision.into()), ActionResult::Pending)
 }
 
 /// Puts a ScaledConsumer into the registry that has not been read yet, of the group `NAME-group` with these topics.

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::registry::{POLL_INTERVAL, Served, key};
-use crate::story::{Group, lags};
+use super::registry::{Served, key};
+use crate::story::{Group, POLL_INTERVAL, lags};
 use crate::world::wait_for;
 
 const SOON: Duration = Duration::from_secs(60);

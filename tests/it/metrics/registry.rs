@@ -1,7 +1,6 @@
 //! A registry that is filled by decisions, and served over HTTP as the controller serves it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use paceline::core::*;
 use paceline::kubernetes::Key;
@@ -19,9 +18,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::scrape::Scrape;
-use crate::story::Group;
-
-pub(super) const POLL_INTERVAL: Duration = Duration::from_secs(10);
+use crate::story::{self, Group, POLL_INTERVAL};
 
 struct Healthy;
 
@@ -68,17 +65,7 @@ pub(super) fn object(name: &str, more: &Value) -> Value {
 }
 
 pub(super) fn snapshot(observation: &Observation, decision: Result<Decision, TargetError>) -> Snapshot {
-    Snapshot {
-        sources: vec![SourceSnapshot {
-            name: None,
-            observation: Arc::new(observation.clone()),
-            certificate: None,
-            poll_interval: POLL_INTERVAL,
-        }],
-        decisions: decision.map(Decisions::from),
-        action: ActionResult::NothingToDo,
-        competitor: None,
-    }
+    story::snapshot(Arc::new(observation.clone()), decision.map(Decisions::from), ActionResult::NothingToDo)
 }
 
 impl Served {

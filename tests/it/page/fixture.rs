@@ -9,15 +9,14 @@ use paceline::core::*;
 use paceline::kubernetes::Key;
 use paceline::kubernetes::scaledconsumer::{Validated, validate};
 use paceline::registry::{
-    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, SourceSnapshot,
-    TargetError,
+    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, TargetError,
 };
 use paceline::serve::external_metrics::ServedCertificate;
 use paceline::serve::page::{self, ControllerRole, PageAccess, PageSources};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::story::{Group, Seen, lags};
+use crate::story::{Group, Seen, lags, snapshot};
 use crate::world::runtime;
 
 /// When the tests are, in seconds since 1970.
@@ -136,7 +135,7 @@ impl Simulated {
             if action == ActionResult::Written {
                 entry.add_change(ReplicaChange::of(&decision.clone().into()));
             }
-            entry.record(snapshot(observation, Ok(Arc::new(decision)), action), true);
+            entry.record(snapshot(Arc::new(observation), Ok(decision.into()), action), true);
         });
     }
 }
@@ -152,20 +151,6 @@ fn assign(group: &mut Group, name: &str, members: u32) {
         member.host = format!("/10.1.2.{number}");
         let held = (0..partitions).filter(|partition| *partition as usize % members as usize == number);
         member.assignment = held.map(|partition| (Arc::clone(&topic), partition)).collect();
-    }
-}
-
-fn snapshot(observation: Observation, decision: Result<Arc<Decision>, TargetError>, action: ActionResult) -> Snapshot {
-    Snapshot {
-        sources: vec![SourceSnapshot {
-            name: None,
-            observation: Arc::new(observation),
-            certificate: None,
-            poll_interval: Duration::from_secs(POLL),
-        }],
-        decisions: decision.map(|decision| Decisions::from(Decision::clone(&decision))),
-        action,
-        competitor: None,
     }
 }
 
@@ -266,7 +251,7 @@ pub(crate) fn with_group(writer: &RegistryWriter, group: &str) -> Simulated {
     let observation = lags(&[700, 800]).observe(NOW);
     writer
         .apply(&source("shop", "refunds"), gone)
-        .update(|entry| entry.record(snapshot(observation, Err(error), ActionResult::Pending), true));
+        .update(|entry| entry.record(snapshot(Arc::new(observation), Err(error), ActionResult::Pending), true));
 
     let why = "spec.kafka.cluster: \"mian\" is not in the controller's configuration; known are main";
     writer.refuse(&source("shop", "baskets"), None, why);
@@ -288,7 +273,7 @@ pub(crate) fn many(writer: &RegistryWriter, count: usize) {
         let observation = lags(&[lag, 0, 0]).described(GroupState::Stable, 3).observe(NOW);
         let decision = Engine::new(spec.sources.first().policy.clone()).observe(&observation, Workload::of(3));
         writer.apply(&source(&namespace, &name), spec).update(|entry| {
-            entry.record(snapshot(observation, Ok(Arc::new(decision)), ActionResult::NothingToDo), true)
+            entry.record(snapshot(Arc::new(observation), Ok(decision.into()), ActionResult::NothingToDo), true)
         });
     }
 }

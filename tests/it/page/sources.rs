@@ -6,7 +6,7 @@ use std::time::Duration;
 use paceline::core::*;
 use paceline::kubernetes::scaledconsumer::Validated;
 use paceline::registry::{ActionResult, Registry, RegistryWriter, Snapshot, SourceSnapshot};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fixture::{NOW, serve, source, spec};
 use super::{get, json_of, schema_of};
@@ -14,7 +14,7 @@ use crate::decision_view::assert_decision;
 use crate::replay::assert_valid;
 use crate::story::{Group, spread};
 
-/// A ScaledConsumer of the sources `payments`, late, and `reports`, of which a partition can't be read.
+/// A ScaledConsumer of the sources `payments`, late, and `reports`, of which a partition can't be read; polled twice.
 fn insert(writer: &RegistryWriter) {
     let source_of = |name: &str, policy| json!({"name": name, "kafka": {"cluster": "main", "consumerGroup": format!("g-{name}")}, "policy": policy});
     let sources =
@@ -24,22 +24,26 @@ fn insert(writer: &RegistryWriter) {
         Engine::new(it.policy.clone()).of_source(it.name.clone())
     };
     let mut engines = Engines::new(spec.sources.iter().map(engine).collect());
-    let see = |name: &str, group: Group| {
-        let mut seen = group.described(GroupState::Stable, 2).observe(NOW);
+    let see = |name: &str, group: Group, at: u64| {
+        let mut seen = group.described(GroupState::Stable, 2).observe(at);
         seen.consumer_group = format!("g-{name}");
         Arc::new(seen)
     };
-    let seen = [see("payments", spread(900, 12)), see("reports", spread(4_000, 4).unknown(3))];
-    let decisions = engines.observe(&seen, Workload::of(2));
-    let sources = ["payments", "reports"].into_iter().zip(seen).map(|(name, observation)| SourceSnapshot {
-        name: Some(name.into()),
-        observation,
-        certificate: None,
-        poll_interval: Duration::from_secs(10),
-    });
-    let sources = sources.collect();
-    let snapshot = Snapshot { sources, decisions: Ok(decisions), action: ActionResult::Written, competitor: None };
-    writer.apply(&source("shop", "billing"), spec).update(|entry| entry.record(snapshot, true));
+    let entry = writer.apply(&source("shop", "billing"), spec);
+    for (at, of_payments) in [(NOW - 10, 300), (NOW, 900)] {
+        let reports = spread(4_000, 4).unknown(3);
+        let seen = [see("payments", spread(of_payments, 12), at), see("reports", reports, at)];
+        let decisions = engines.observe(&seen, Workload::of(2));
+        let sources = ["payments", "reports"].into_iter().zip(seen).map(|(name, observation)| SourceSnapshot {
+            name: Some(name.into()),
+            observation,
+            certificate: None,
+            poll_interval: Duration::from_secs(10),
+        });
+        let sources = sources.collect();
+        let snapshot = Snapshot { sources, decisions: Ok(decisions), action: ActionResult::Written, competitor: None };
+        entry.update(|entry| entry.record(snapshot, true));
+    }
 }
 
 #[test]
@@ -104,4 +108,53 @@ fn each_source_is_shown_with_its_own_lag_and_what_it_asks_for() {
     assert!(overview.contains("payments 900") && overview.contains("reports &gt;=3,000"), "{overview}");
     let found = json_of(&format!("{}/api/v1/scaledconsumers?q=g-reports", served.url));
     assert_eq!(found["matching"], 1, "it is found by each of its groups");
+}
+
+#[test]
+fn the_past_of_each_source_is_shown_by_itself() {
+    let (writer, registry) = Registry::new();
+    insert(&writer);
+    let served = serve(&registry);
+    let one = json_of(&format!("{}/api/v1/namespaces/shop/scaledconsumers/billing", served.url));
+    let points = |history: &Value| -> Vec<Value> {
+        let point = |it: &Value| json!([it["atSeconds"], it["lagRecords"], it["complete"], it["desiredReplicas"]]);
+        history.as_array().unwrap().iter().map(point).collect()
+    };
+    let (before, now) = (NOW - 10, NOW);
+    let rows = [
+        ("all", &one["history"], [json!([before, 3_300.0, false, 3]), json!([now, 3_900.0, false, 9])]),
+        ("payments", &one["sources"][0]["history"], [json!([before, 300.0, true, 3]), json!([now, 900.0, true, 9])]),
+        (
+            "reports",
+            &one["sources"][1]["history"],
+            [json!([before, 3_000.0, false, 3]), json!([now, 3_000.0, false, 3])],
+        ),
+    ];
+    for (name, history, expected) in rows {
+        assert_eq!(points(history), expected, "{name}");
+    }
+
+    let page = |query: &str| get(&format!("{}/namespaces/shop/scaledconsumers/billing{query}", served.url)).body;
+    // What is asked for, the lag that the chart is of, and which link is the current one.
+    let rows = [
+        ("", "lag &gt;=3,900", "All sources"),
+        ("?source=payments", "lag 900", "payments"),
+        ("?span=15m&source=reports", "lag &gt;=3,000", "reports"),
+        ("?source=nothing", "lag &gt;=3,900", "All sources"),
+    ];
+    for (query, lag, current) in rows {
+        let page = page(query);
+        assert!(page.contains(&format!(">{lag}</li>")), "{query}: {lag} is not in {page}");
+        assert!(page.contains(&format!("aria-current=\"true\">{current}</a>")), "{query}: {page}");
+    }
+    let of_reports = page("?span=15m&source=reports");
+    for text in [
+        "reports asks for 3",
+        "href=\"?span=15m&amp;source=payments\"",
+        "href=\"?span=5h&amp;source=reports\"",
+        "data-events=\"/events/namespaces/shop/scaledconsumers/billing?span=15m&amp;source=reports\"",
+        "href=\"?span=15m&amp;source=payments#timeline\"",
+    ] {
+        assert!(of_reports.contains(text), "{text} is not in {of_reports}");
+    }
 }

@@ -8,8 +8,9 @@ use paceline::controller::StatusBudget;
 use paceline::kubernetes::scaledconsumer::{Mode, Validated};
 use paceline::registry::{ActionResult, TargetError};
 
-use super::fleet::{LeadershipSwitch, POLL_INTERVAL, Written, pass};
+use super::fleet::{LeadershipSwitch, Written, pass};
 use super::{Fleet, fleet, seconds};
+use crate::story::POLL_INTERVAL;
 
 fn told(events: &[Written]) -> Vec<(&str, &str)> {
     events.iter().map(|event| (event.reason.as_str(), event.note.split(": A lag of").next().unwrap())).collect()

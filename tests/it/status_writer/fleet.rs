@@ -15,18 +15,14 @@ use paceline::controller::{StatusBudget, StatusWriter};
 use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload};
 use paceline::kubernetes::scaledconsumer::{Record, ScaledConsumerStatus, Validated, validate};
 use paceline::kubernetes::{Key, Leadership, ObjectReference};
-use paceline::registry::{
-    ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange, Snapshot, SourceSnapshot,
-};
+use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::story::{lags, policy};
-
-pub const POLL_INTERVAL: Duration = Duration::from_secs(10);
+use crate::story::{lags, policy, snapshot};
 
 thread_local! {
     static START: Instant = Instant::now();
@@ -258,12 +254,7 @@ impl Fleet {
         decision: Decision,
         action: ActionResult,
     ) {
-        let snapshot = Snapshot {
-            sources: vec![SourceSnapshot { name: None, observation, certificate: None, poll_interval: POLL_INTERVAL }],
-            decisions: Ok(decision.into()),
-            action,
-            competitor: None,
-        };
+        let snapshot = snapshot(observation, Ok(decision.into()), action);
         self.entries[number].update(|entry| entry.record(snapshot, true));
     }
 

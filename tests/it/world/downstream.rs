@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 /// A token bucket on a port of 127.0.0.1. It serves until the test binary ends.
 pub(crate) struct Downstream {
     address: String,
+    schedule: Arc<Mutex<Schedule>>,
 }
 
 /// What may be saved up while nobody asks.
@@ -33,21 +34,30 @@ impl Downstream {
     pub(crate) fn start(rate: f64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let address = listener.local_addr().expect("it is bound").to_string();
-        let per_token = Duration::from_secs_f64(1.0 / rate);
-        let schedule = Arc::new(Mutex::new(Schedule { per_token, next: Instant::now() }));
+        let schedule = Arc::new(Mutex::new(Schedule { per_token: per_token(rate), next: Instant::now() }));
+        let served = Arc::clone(&schedule);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let schedule = Arc::clone(&schedule);
+                let schedule = Arc::clone(&served);
                 std::thread::spawn(move || serve(stream, &schedule));
             }
         });
-        Self { address }
+        Self { address, schedule }
+    }
+
+    /// Goes on with so many tokens a second.
+    pub(crate) fn set_rate(&self, rate: f64) {
+        self.schedule.lock().expect("nothing panics while it holds the schedule").per_token = per_token(rate);
     }
 
     /// For the workers' `--downstream`.
     pub(crate) fn address(&self) -> String {
         self.address.clone()
     }
+}
+
+fn per_token(rate: f64) -> Duration {
+    Duration::from_secs_f64(1.0 / rate)
 }
 
 fn serve(mut stream: TcpStream, schedule: &Mutex<Schedule>) {

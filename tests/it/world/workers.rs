@@ -34,6 +34,8 @@ pub(crate) struct Workers {
     pub(crate) stuck: Option<String>,
     /// Settings of librdkafka, e.g. ("group.protocol", "consumer").
     pub(crate) properties: Vec<(String, String)>,
+    /// Consumers of other groups, of which each pod runs one as well.
+    pub(crate) beside: Vec<Self>,
 }
 
 /// How far a workload is.
@@ -59,6 +61,7 @@ impl Workers {
             downstream: None,
             stuck: None,
             properties: Vec::new(),
+            beside: Vec::new(),
         }
     }
 
@@ -96,6 +99,25 @@ impl Workers {
             add("property", format!("{key}={value}"));
         }
         args
+    }
+
+    /// The container of a pod: one consumer, or a shell with several. Its group gets the signal to end, so the shell waits until
+    /// they have left theirs.
+    fn container(&self) -> Value {
+        let mut container = json!({"name": "worker", "image": "paceline"});
+        if self.beside.is_empty() {
+            container["args"] = json!(self.args());
+            return container;
+        }
+        let mut script = "trap : TERM\n".to_owned();
+        for worker in std::iter::once(self).chain(&self.beside) {
+            let words = std::iter::once(env!("CARGO_BIN_EXE_paceline").to_owned()).chain(worker.args());
+            let quoted: Vec<String> = words.map(|word| format!("'{word}'")).collect();
+            script.push_str(&format!("{} &\n", quoted.join(" ")));
+        }
+        script.push_str("wait\nwait\n");
+        container["command"] = json!(["sh", "-c", script]);
+        container
     }
 
     /// Creates a Deployment of them.
@@ -139,7 +161,7 @@ impl Workers {
                     "labels": labels,
                     "annotations": {START_DELAY: duration_argument(self.start_delay)},
                 },
-                "spec": {"containers": [{"name": "worker", "image": "paceline", "args": self.args()}]},
+                "spec": {"containers": [self.container()]},
             },
         })
     }

@@ -268,7 +268,7 @@ pub(super) fn offset_fetch<'p>(
 pub(super) fn describe_groups<'p>(
     pool: &mut Pool<'p>,
     version: i16,
-) -> (theirs::DescribeGroupsResponse, DescribeResponse<'p, &'p [u8]>) {
+) -> (theirs::DescribeGroupsResponse, DescribeResponse<'p, ClassicMember<'p>>) {
     use theirs::describe_groups_response::{DescribedGroup, DescribedGroupMember};
     let throttle_ms = if version >= 1 { pool.i32() } else { 0 };
     let (their_groups, groups) = pool.pairs(|pool| {
@@ -277,15 +277,16 @@ pub(super) fn describe_groups<'p>(
         let (their_members, members) = pool.pairs(|pool| {
             let [id, client_id, host] = std::array::from_fn(|_| pool.text());
             let instance = if version >= 4 { pool.nullable() } else { None };
-            let (metadata, assignment) = (pool.bytes(), pool.bytes());
+            let (subscription, assignment) = (pool.bytes(), pool.bytes());
             let their = DescribedGroupMember::default()
                 .with_member_id(text(&id))
                 .with_group_instance_id(maybe(instance.as_ref()))
                 .with_client_id(text(&client_id))
                 .with_client_host(text(&host))
-                .with_member_metadata(Bytes::copy_from_slice(metadata))
+                .with_member_metadata(Bytes::copy_from_slice(subscription))
                 .with_member_assignment(Bytes::copy_from_slice(assignment))
                 .with_unknown_tagged_fields(news());
+            let assignment = ClassicMember { subscription, assignment };
             (their, GroupMember { id: id.into(), client_id: client_id.into(), host: host.into(), assignment })
         });
         let their = DescribedGroup::default()

@@ -40,7 +40,15 @@ fn recorded(bytes: &[u8]) -> Vec<Recorded> {
         SaslAuthenticate<'_>, sasl_authenticate;
     }
     all.extend(super::streams::bodies().map(|body| (StreamsGroupDescribe::KEY, 0, body)));
-    all.push((MEMBER_ASSIGNMENT, 0, b"\0\x01\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x05\0\0\0\x03xyz".to_vec()));
+    let topic = b"\0\0\0\x01\0\x01a\0\0\0\x02\0\0\0\0\0\0\0\x05";
+    // Version 1, and neither active nor standby tasks.
+    let no_tasks = b"\0\0\0\x0c\0\0\0\x01\0\0\0\0\0\0\0\0";
+    all.push((MEMBER_ASSIGNMENT, 0, [b"\0\x01", &topic[..], no_tasks].concat()));
+    // Version 7, and the state of one task.
+    let sums = b"\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\x03\0\0\0\0\0\0\0\x09";
+    let state = [&7_i32.to_be_bytes()[..], &7_i32.to_be_bytes(), &[5; 16], b"\0\0\0\x01h", sums].concat();
+    let length = i32::try_from(state.len()).unwrap().to_be_bytes();
+    all.push((MEMBER_SUBSCRIPTION, 0, [b"\0\x01\0\0\0\x01\0\x01a", &length[..], &state, topic].concat()));
     all
 }
 
@@ -62,9 +70,9 @@ proptest! {
     fn an_answer_that_is_cut_is_an_error_wherever_it_is_cut(bytes in vec(any::<u8>(), 0..200)) {
         for (key, version, body) in recorded(&bytes) {
             prop_assert!(decode_any(key, version, &body), "{key} {version}");
-            // These two end with what isn't needed, and no assignment at all is an empty one.
+            // These two end with what isn't needed, and nothing at all is an empty assignment or subscription.
             let lax = [ApiVersions::KEY, Metadata::KEY].contains(&key);
-            for end in usize::from(key == MEMBER_ASSIGNMENT)..body.len() {
+            for end in usize::from([MEMBER_ASSIGNMENT, MEMBER_SUBSCRIPTION].contains(&key))..body.len() {
                 let read = decode_any(key, version, &body[..end]);
                 prop_assert!(lax || !read, "{key} {version}: read {end} of {} bytes", body.len());
             }
@@ -87,7 +95,7 @@ proptest! {
 
     #[test]
     fn made_up_bytes_are_never_a_panic(bytes in vec(any::<u8>(), 0..300)) {
-        for key in -2..100 {
+        for key in -3..100 {
             for version in 0..14 {
                 decode_any(key, version, &bytes);
             }
