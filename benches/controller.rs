@@ -60,6 +60,10 @@ struct Arguments {
     /// Seconds between the first decisions and the steady state.
     #[arg(long, default_value_t = 60)]
     warm_up: u64,
+    /// Seconds from the start to the steady state at the earliest: a group is polled every 2 s while it is measured, for five
+    /// minutes at most.
+    #[arg(long, default_value_t = 330)]
+    measuring: u64,
     /// Seconds of steady state that are measured.
     #[arg(long, default_value_t = 120)]
     steady: u64,
@@ -169,7 +173,8 @@ async fn measure(arguments: &Arguments, kafka: &Kafka, consumers: &Consumers) ->
     };
     let (decided, statuses) = tokio::join!(within(all_decided), within(all_written));
     say(&format!("All decided after {decided:?} s, all statuses after {statuses:?} s. Warming up."));
-    let end = Instant::now() + Duration::from_secs(arguments.warm_up);
+    let warm = Instant::now() + Duration::from_secs(arguments.warm_up);
+    let end = warm.max(start + Duration::from_secs(arguments.measuring));
     while settle_all(&client, &namespace).await > 0 || Instant::now() < end {
         sleep(Duration::from_secs(5)).await;
     }

@@ -125,7 +125,7 @@ fn observations(partitions: u64, count: usize) -> Vec<Observation> {
                     partitions: Ok(partitions as u32),
                     config: None,
                 }],
-                partitions: seen.collect(),
+                partitions: seen.map(Arc::new).collect(),
                 group: Ok(description(&topic, partitions)),
                 kind: GroupKind::Classic,
             }

@@ -65,38 +65,42 @@ pub enum Acted {
 ///
 /// There are as many channels and policies as engines. These keep their history across policies. For another group, other
 /// topics or another cluster, stop this loop and start a new one.
-pub async fn run<A: Actuator>(
+pub fn run<A: Actuator>(
     engines: Engines,
     mut observations: Vec<watch::Receiver<Option<Arc<Observation>>>>,
     mut policies: watch::Receiver<Vec<Policy>>,
     actuator: A,
     entry: EntryWriter,
     stop: CancellationToken,
-) {
+) -> impl Future<Output = ()> + Send {
     let lines = LineLimit { begun: Instant::now(), lines: 0, omitted: 0 };
     let mut state =
         ControlLoop { engines, actuator, entry, last_recorded: None, last_told: None, capacity: Vec::new(), lines };
-    state.engines.set_policies(&policies.borrow_and_update());
-    let mut seen = latest(&mut observations);
-    loop {
-        if let Some(seen) = &seen {
-            let span = state.span();
-            state.reconcile(seen.clone()).instrument(span).await;
-        }
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            Ok(()) = policies.changed() => state.engines.set_policies(&policies.borrow_and_update()),
-            is_open = changed(&mut observations) => {
-                if !is_open {
-                    break;
-                }
-                seen = latest(&mut observations);
+    // There are thousands of these, which wait nearly all the time. An `async fn` would have the place for its arguments
+    // twice, and the place for what is done about an observation all the time.
+    async move {
+        state.engines.set_policies(&policies.borrow_and_update());
+        let mut seen = latest(&mut observations);
+        loop {
+            if let Some(seen) = &seen {
+                let span = state.span();
+                Box::pin(state.reconcile(seen.clone()).instrument(span)).await;
             }
-            () = state.actuator.changed() => {}
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Ok(()) = policies.changed() => state.engines.set_policies(&policies.borrow_and_update()),
+                is_open = changed(&mut observations) => {
+                    if !is_open {
+                        break;
+                    }
+                    seen = latest(&mut observations);
+                }
+                () = state.actuator.changed() => {}
+            }
         }
+        state.save_memory();
     }
-    state.save_memory();
 }
 
 /// The last observation of each source; nothing as long as one was not polled.

@@ -219,24 +219,24 @@ impl Deref for RegistryWriter {
 
 impl RegistryWriter {
     /// Adds a ScaledConsumer, or updates its spec.
-    pub fn apply(&self, source: &ConsumerSource, spec: Validated) -> EntryWriter {
-        self.upsert(source, Some(spec), None, false)
+    pub fn apply(&self, source: &ConsumerSource, spec: impl Into<Arc<Validated>>) -> EntryWriter {
+        self.upsert(source, Some(spec.into()), None, false)
     }
 
     /// Adds one that is not scaled, and why. Without a valid spec it has no workload.
-    pub fn refuse(&self, source: &ConsumerSource, spec: Option<Validated>, why: &str) -> EntryWriter {
+    pub fn refuse(&self, source: &ConsumerSource, spec: Option<Arc<Validated>>, why: &str) -> EntryWriter {
         self.upsert(source, spec, Some(why), false)
     }
 
     /// Like [`apply`](Self::apply), for a spec with which the history starts again: earlier observations are dropped.
-    pub fn replace(&self, source: &ConsumerSource, spec: Option<Validated>) -> EntryWriter {
+    pub fn replace(&self, source: &ConsumerSource, spec: Option<Arc<Validated>>) -> EntryWriter {
         self.upsert(source, spec, None, true)
     }
 
     fn upsert(
         &self,
         source: &ConsumerSource,
-        spec: Option<Validated>,
+        spec: Option<Arc<Validated>>,
         refused: Option<&str>,
         is_new: bool,
     ) -> EntryWriter {
@@ -248,11 +248,11 @@ impl RegistryWriter {
         let old = index.slots.get_key_value(&source.key).map(|(key, slot)| (Arc::clone(key), Arc::clone(slot)));
         let key = old.as_ref().map_or_else(|| Arc::new(source.key.clone()), |(key, _)| Arc::clone(key));
         let before = old.as_ref().and_then(|(_, slot)| slot.entry.load().spec.as_deref().map(workload));
-        let after = spec.as_ref().map(workload);
+        let after = spec.as_deref().map(workload);
         let fill = |entry: &mut Entry| {
             entry.created = source.created;
             entry.record = source.record.clone();
-            entry.spec = spec.map(Arc::new);
+            entry.spec = spec;
             entry.refused = refused.map(str::to_owned);
         };
         let slot = match old {

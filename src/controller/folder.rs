@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -23,7 +24,7 @@ const READ_INTERVAL: Duration = Duration::from_secs(5);
 /// nothing else of the controller waits.
 pub(super) async fn follow(folder: PathBuf, changes: mpsc::Sender<Change>, stop: CancellationToken) {
     let mut files = Files::default();
-    let mut sent: BTreeMap<Key, Validated> = BTreeMap::new();
+    let mut sent: BTreeMap<Key, Arc<Validated>> = BTreeMap::new();
     loop {
         let path = folder.clone();
         let reading = tokio::task::spawn_blocking(move || {
@@ -55,12 +56,12 @@ pub(super) async fn follow(folder: PathBuf, changes: mpsc::Sender<Change>, stop:
 
 /// Sends what differs from what was `sent`, and which ScaledConsumers there are.
 async fn send(
-    consumers: &BTreeMap<Key, Validated>,
-    sent: &BTreeMap<Key, Validated>,
+    consumers: &BTreeMap<Key, Arc<Validated>>,
+    sent: &BTreeMap<Key, Arc<Validated>>,
     changes: &mpsc::Sender<Change>,
 ) -> Result<(), mpsc::error::SendError<Change>> {
     for (key, consumer) in consumers.iter().filter(|(key, consumer)| sent.get(key) != Some(consumer)) {
-        let loaded = LoadedConsumer { key: key.clone(), spec: Ok(consumer.clone()), created: None, record: None };
+        let loaded = LoadedConsumer { key: key.clone(), spec: Ok(Arc::clone(consumer)), created: None, record: None };
         changes.send(Change::Applied(Box::new(loaded))).await?;
     }
     changes.send(Change::Listed(None, consumers.keys().cloned().collect())).await
@@ -115,10 +116,10 @@ impl Files {
             .flat_map(|File { found, .. }| found.consumers.iter().zip(found.places.iter().map(String::as_str)))
     }
 
-    fn consumers(&self) -> BTreeMap<Key, Validated> {
+    fn consumers(&self) -> BTreeMap<Key, Arc<Validated>> {
         let mut consumers = BTreeMap::new();
         for (consumer, _) in self.all() {
-            consumers.entry(consumer.key()).or_insert_with(|| consumer.clone());
+            consumers.entry(consumer.key()).or_insert_with(|| Arc::new(consumer.clone()));
         }
         consumers
     }

@@ -17,11 +17,9 @@ use super::health::Heartbeat;
 use super::target::ScaledTarget;
 use super::tasks::{TaskEnd, Tasks};
 use crate::control_loop;
-use crate::core::{Engine, Engines, GroupQuery, Policy, SourceName};
-use crate::kubernetes::scaledconsumer::{
-    Change, ClusterRef, ConnectRef, LoadedConsumer, RESOURCE, Validated, ValidatedSource, unpack_memory,
-};
-use crate::kubernetes::{Key, TargetRef};
+use crate::core::{Engine, Engines, Policy};
+use crate::kubernetes::Key;
+use crate::kubernetes::scaledconsumer::{Change, LoadedConsumer, RESOURCE, Validated, ValidatedSource, unpack_memory};
 use crate::registry::ConsumerSource;
 
 /// How often failed starts are retried and unused pollers are dropped.
@@ -55,11 +53,7 @@ struct Supervised {
     refused: Option<String>,
 }
 
-/// A change of one of these discards the history, so the task is started anew.
-type HistoryKey = (Vec<(Option<SourceName>, ClusterRef, GroupQuery)>, TargetRef, Option<ConnectRef>);
-
 struct TaskInput {
-    history: HistoryKey,
     /// Of each source.
     max_observation_gaps: Vec<Duration>,
     specs: watch::Sender<Arc<Validated>>,
@@ -111,12 +105,18 @@ impl Supervisor {
         }
     }
 
-    fn apply(&mut self, loaded: LoadedConsumer) {
+    fn apply(&mut self, mut loaded: LoadedConsumer) {
         let key = loaded.key.clone();
         let consumer = self.consumers.entry(key.clone()).or_insert_with(Supervised::new);
+        // A written status is a change of the object, too, and the spec stays one for all that keep it.
+        if let (Ok(new), Some(Ok(old))) = (&mut loaded.spec, consumer.loaded.as_ref().map(|it| &it.spec))
+            && new == old
+        {
+            *new = Arc::clone(old);
+        }
         match (&loaded.spec, &consumer.task) {
-            (Ok(spec), Some(task)) if task.history == history(spec) => {
-                self.shared.registry.apply(&source(&loaded), spec.clone());
+            (Ok(spec), Some(task)) if has_same_history(spec, &task.specs.borrow()) => {
+                self.shared.registry.apply(&source(&loaded), Arc::clone(spec));
                 task.update(spec);
             }
             (_, Some(_)) => {
@@ -144,8 +144,8 @@ impl Supervisor {
             Err(why) => return self.refuse(&loaded, why),
         };
         let others = self.consumers.iter().filter(|(other, _)| other.namespace == key.namespace);
-        let others = others.filter_map(|(_, other)| Some(&other.task.as_ref()?.history.0));
-        let others = others.flatten().map(|(_, _, query)| query);
+        let others = others.filter(|(_, other)| other.task.is_some()).filter_map(|(_, other)| other.loaded.as_ref());
+        let others = others.flat_map(|other| &other.spec).flat_map(|spec| spec.sources.iter().map(|it| &it.query));
         let queries = spec.sources.iter().map(|source| &source.query);
         if let Err(why) = super::patterns::check(&key.namespace, queries, others) {
             return self.refuse(&loaded, &why);
@@ -168,23 +168,22 @@ impl Supervisor {
     fn start(
         &mut self,
         loaded: &LoadedConsumer,
-        spec: Validated,
+        spec: Arc<Validated>,
         subscriptions: Vec<Subscription>,
         connector: Option<ConnectorSource>,
     ) {
         let Key { namespace, name } = &loaded.key;
         let groups: Vec<&str> = spec.sources.iter().map(|source| source.query.group.as_str()).collect();
         info!(namespace, name, group = groups.join(","), workload = %spec.target, "Following a ScaledConsumer.");
-        let entry = self.shared.registry.replace(&source(loaded), Some(spec.clone()));
+        let entry = self.shared.registry.replace(&source(loaded), Some(Arc::clone(&spec)));
         let max_observation_gaps: Vec<_> = subscriptions.iter().map(|it| it.max_observation_gap).collect();
         let first_policies = policies_of(&spec, &max_observation_gaps);
         let engines = engines(loaded, &spec, &first_policies);
-        let history = history(&spec);
         let target = match connector {
             Some(connector) => ScaledTarget::Connector(Box::new(ConnectorHandle::new(connector))),
             None => ScaledTarget::Workload(Box::new(self.shared.workloads.follow(namespace, &spec.target))),
         };
-        let (specs, specs_now) = watch::channel(Arc::new(spec));
+        let (specs, specs_now) = watch::channel(spec);
         let (policies, policies_now) = watch::channel(first_policies);
         let observations = subscriptions.iter().map(|it| it.observations.clone()).collect();
         let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscriptions, target);
@@ -193,7 +192,7 @@ impl Supervisor {
         });
         if let Some(supervised) = self.consumers.get_mut(&loaded.key) {
             let started = Instant::now();
-            supervised.task = Some(TaskInput { history, max_observation_gaps, specs, policies, started });
+            supervised.task = Some(TaskInput { max_observation_gaps, specs, policies, started });
             (supervised.refused, supervised.restart_at) = (None, None);
         }
     }
@@ -292,7 +291,7 @@ impl Supervised {
 
 impl TaskInput {
     /// Updates the task with a new spec. Its history is kept.
-    fn update(&self, spec: &Validated) {
+    fn update(&self, spec: &Arc<Validated>) {
         let policies = policies_of(spec, &self.max_observation_gaps);
         self.policies.send_if_modified(|old| {
             let is_new = *old != policies;
@@ -302,19 +301,24 @@ impl TaskInput {
             is_new
         });
         self.specs.send_if_modified(|old| {
-            // A written status is a change of the object, too, but no reason to decide again.
-            let is_new = **old != *spec;
+            // A written status is no reason to decide again.
+            let is_new = *old != *spec;
             if is_new {
-                *old = Arc::new(spec.clone());
+                *old = Arc::clone(spec);
             }
             is_new
         });
     }
 }
 
-fn history(spec: &Validated) -> HistoryKey {
-    let sources = spec.sources.iter().map(|it| (it.name.clone(), it.cluster.clone(), it.query.clone()));
-    (sources.collect(), spec.target.clone(), spec.connect.clone())
+/// Whether the history of a task goes on with another spec; else the task is started anew.
+fn has_same_history(one: &Validated, other: &Validated) -> bool {
+    let is_same = |(one, other): (&ValidatedSource, &ValidatedSource)| {
+        (&one.name, &one.cluster, &one.query) == (&other.name, &other.cluster, &other.query)
+    };
+    one.sources.len() == other.sources.len()
+        && one.sources.iter().zip(other.sources.iter()).all(is_same)
+        && (&one.target, &one.connect) == (&other.target, &other.connect)
 }
 
 /// The policy of each source, whose cluster is polled as often as these gaps allow for.

@@ -4,6 +4,7 @@
 //! interval of 60 s and a poll every 10 s the latter gives 0, 0, 0, 0, 0, 6x. Time lag is read off our own history of
 //! end offsets, between two points of it, and never beyond its oldest.
 
+mod by_member;
 pub(super) mod capacity;
 pub(super) mod ceiling;
 mod commits;
@@ -499,6 +500,8 @@ impl Estimator {
     /// For each partition, the records that arrived from `ago_s` seconds before now, and from each `step_s` later until now.
     pub(super) fn arrived_before(&self, lag: &GroupLag, now: Duration, ago_s: f64, step_s: f64, into: &mut Vec<f64>) {
         into.clear();
+        // What is kept until the next poll has no room for twice as many.
+        into.reserve_exact(self.loads.len() * (ago_s / step_s).round() as usize);
         for ((_, history), load) in self.partitions.beside(lag).zip(&self.loads) {
             let history = history.filter(|_| !load.stuck);
             let mut back_s = ago_s;

@@ -156,7 +156,7 @@ pub struct Incomplete {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LagOfPartition {
     /// What was seen.
-    pub seen: PartitionObservation,
+    pub seen: Arc<PartitionObservation>,
     /// What follows.
     pub lag: PartitionLag,
 }
@@ -179,7 +179,7 @@ impl GroupLag {
         let by_partition: Vec<_> = observation
             .partitions
             .iter()
-            .map(|seen| LagOfPartition { seen: seen.clone(), lag: PartitionLag::of(seen, reset) })
+            .map(|seen| LagOfPartition { seen: Arc::clone(seen), lag: PartitionLag::of(seen, reset) })
             .collect();
         let incomplete_because = Self::missing(observation, &by_partition);
         Self {

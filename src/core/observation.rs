@@ -61,8 +61,9 @@ pub struct Observation {
     pub failure: Option<Unknown>,
     /// The topics looked at, by name.
     pub topics: Vec<TopicObservation>,
-    /// Every partition looked at, by topic and number. A topic whose partitions are unknown has none here.
-    pub partitions: Vec<PartitionObservation>,
+    /// Every partition looked at, by topic and number; the decision shares them. A topic whose partitions are unknown has
+    /// none here.
+    pub partitions: Vec<Arc<PartitionObservation>>,
     /// The group as its coordinator describes it.
     pub group: Known<GroupDescription>,
 }

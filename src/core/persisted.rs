@@ -143,6 +143,8 @@ impl<T, const MOST: usize> Recent<T, MOST> {
         if self.0.len() >= MOST {
             self.0.pop_front();
         }
+        // Most of these lists stay short, and there are dozens in an engine: no room for twice as many.
+        self.0.reserve_exact(1);
         self.0.push_back(value);
     }
 

@@ -249,7 +249,7 @@ mod tests {
             kind: GroupKind::Streams,
             failure: None,
             topics: topics.iter().map(topic).collect(),
-            partitions: topics.iter().flat_map(partitions).collect(),
+            partitions: topics.iter().flat_map(partitions).map(Arc::new).collect(),
             group: Ok(GroupDescription {
                 state: GroupState::Stable,
                 assignor: None,

@@ -468,7 +468,7 @@ impl CycleResult<'_> {
             let (id, partitions) = match topics.get(name) {
                 Ok(topic) => {
                     let before = observation.partitions.len();
-                    observation.partitions.extend(self.partitions(transactions, query, name, topic));
+                    observation.partitions.extend(self.partitions(transactions, query, name, topic).map(Arc::new));
                     let count = u32::try_from(observation.partitions.len() - before).unwrap_or(u32::MAX);
                     (topic.id.clone(), selected_count(query, name, count))
                 }

@@ -89,6 +89,8 @@ impl EventLimit {
         // Two Events about one object may have the same time on a coarse clock.
         let id = format!("{:x}{:04x}", Timestamp::now().as_nanosecond(), fastrand::u16(..));
         let write = EventWrite { event, count: 1, id };
+        // There are thousands of these lists, and most stay short.
+        self.recent.reserve_exact(1);
         self.recent.push_back((write.clone(), now));
         Some(write)
     }

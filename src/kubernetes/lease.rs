@@ -222,7 +222,8 @@ impl Election {
         self.unconfirmed = None;
         self.other = None;
         self.note_holder(&self.candidate.identity);
-        self.held_until.send_replace(Some(begun + DURATION));
+        // A renewal changes nothing for anybody who waits: it wakes none of thousands of tasks.
+        self.held_until.send_if_modified(|until| until.replace(begun + DURATION).is_none());
     }
 
     /// Reads the lease; `None` if it is no longer held by this candidate.

@@ -76,6 +76,8 @@ impl Point {
 impl History {
     /// Adds the newest point; thins or drops the oldest ones.
     pub fn push(&mut self, point: Point) {
+        // Each poll copies them, so room for twice as many would be taken each time and never used.
+        self.newest.reserve_exact(1);
         self.newest.push(point);
         if self.newest.len() < BLOCK {
             return;

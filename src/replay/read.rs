@@ -186,14 +186,14 @@ fn time(seconds: f64) -> Result<Duration, Wrong> {
 fn partitions(
     lines: Vec<PartitionLine<'_>>,
     names: &mut KnownTopicNames,
-    into: &mut Vec<PartitionObservation>,
+    into: &mut Vec<Arc<PartitionObservation>>,
 ) -> Result<(), Wrong> {
     into.clear();
     let mut sorted = true;
     for (i, line) in lines.into_iter().enumerate() {
         let partition = partition(line, names, i)?;
         sorted = sorted && into.last().is_none_or(|last| key(last) < key(&partition));
-        into.push(partition);
+        into.push(Arc::new(partition));
     }
     if !sorted {
         let mut keys = HashSet::with_capacity(into.len());

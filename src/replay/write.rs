@@ -56,7 +56,7 @@ impl<W: Write> ObservationRecorder<W> {
             t: seen.at.as_secs_f64(),
             group_kind: Some(seen.kind),
             topics: seen.failure.is_none().then(|| seen.topics.iter().map(topic).collect()),
-            partitions: seen.failure.is_none().then(|| seen.partitions.iter().map(partition).collect()),
+            partitions: seen.failure.is_none().then(|| seen.partitions.iter().map(|seen| partition(seen)).collect()),
             group: Some(group(&seen.group)),
             deployment: DeploymentLine {
                 spec: workload.spec.0,

@@ -62,7 +62,7 @@ impl SimulatedPoller {
             let unknown = missed || p + self.unreadable >= self.partitions.len();
             let log = &world.logs[p];
             let offset = |offset: u64| Offset::new(offset as i64).ok_or(Unknown::Missing);
-            seen.push(PartitionObservation {
+            seen.push(Arc::new(PartitionObservation {
                 topic: self.topics[*topic].0.clone(),
                 partition: *number,
                 committed: Ok(log.committed.and_then(|offset| Offset::new(offset as i64))),
@@ -71,7 +71,7 @@ impl SimulatedPoller {
                 high_watermark: None,
                 last_stable: None,
                 event_time: None,
-            });
+            }));
         }
         let topic = |(name, partitions): &(Arc<str>, u32)| TopicObservation {
             name: name.clone(),

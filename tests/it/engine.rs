@@ -72,6 +72,7 @@ fn members_beyond_the_largest_topic_get_nothing_from_the_range_assignor() {
         let second: std::sync::Arc<str> = "payments".into();
         seen.topics.push(TopicObservation { name: second.clone(), id: None, partitions: Ok(3), config: None });
         for (p, partition) in seen.partitions.iter_mut().enumerate().skip(4) {
+            let partition = std::sync::Arc::make_mut(partition);
             (partition.topic, partition.partition) = (second.clone(), p as i32 - 4);
         }
         if let Ok(group) = &mut seen.group {

@@ -70,7 +70,7 @@ impl Group {
                 partitions: Ok(self.partitions as u32),
                 config: None,
             }],
-            partitions: seen.collect(),
+            partitions: seen.map(Arc::new).collect(),
             group: Ok(GroupDescription {
                 state: GroupState::Stable,
                 assignor: Some("cooperative-sticky".to_owned()),

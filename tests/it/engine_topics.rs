@@ -46,7 +46,7 @@ fn poll(t: u64, topics: &[Topic<'_>], state: GroupState, members: &[&[&str]]) ->
         kind: GroupKind::Classic,
         failure: None,
         topics: sorted.iter().map(topic).collect(),
-        partitions: partitions.collect(),
+        partitions: partitions.map(Arc::new).collect(),
         group: Ok(GroupDescription {
             state,
             assignor: Some("cooperative-sticky".to_owned()),

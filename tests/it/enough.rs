@@ -92,7 +92,7 @@ impl Story {
                 partitions: Ok(self.rates.len() as u32),
                 config: None,
             }],
-            partitions: (0..self.rates.len()).map(partition).collect(),
+            partitions: (0..self.rates.len()).map(partition).map(Arc::new).collect(),
             group: Ok(GroupDescription {
                 state: if self.members == 0 { GroupState::Empty } else { GroupState::Stable },
                 subtopologies: Vec::new(),

@@ -1,5 +1,6 @@
 //! Distant brokers and very large clusters: time-outs hold, and the observations are correct.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use paceline::core::*;
@@ -100,8 +101,8 @@ fn a_hundred_thousand_partitions_are_read_within_the_deadline_or_unknown() {
     eprintln!("{PARTITIONS} partitions in {:?}, {} bytes held", started.elapsed(), client.most_held);
     assert_eq!(observed.failure, None);
     assert_eq!(observed.partitions.len(), PARTITIONS as usize);
-    let is_read = |partition: &&PartitionObservation| partition.end.is_ok();
-    let is_in_time = |partition: &PartitionObservation| {
+    let is_read = |partition: &&Arc<PartitionObservation>| partition.end.is_ok();
+    let is_in_time = |partition: &Arc<PartitionObservation>| {
         partition.end.is_ok() || matches!(partition.end, Err(Unknown::TimedOut { .. } | Unknown::NotReadYet))
     };
     assert!(observed.partitions.iter().all(is_in_time), "what was not read says that there was no time");

@@ -52,7 +52,7 @@ fn seen(observation: &Observation) -> Vec<(i32, String, String, String)> {
         Err(unknown) => unknown.name().to_owned(),
     };
     let partition = |p: &PartitionObservation| (p.partition, committed(&p.committed), known(&p.start), known(&p.end));
-    observation.partitions.iter().map(partition).collect()
+    observation.partitions.iter().map(|p| partition(p)).collect()
 }
 
 fn row(partition: i32, committed: &str, start: &str, end: &str) -> (i32, String, String, String) {

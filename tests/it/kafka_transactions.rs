@@ -1,5 +1,6 @@
 //! Open transactions: which producer holds a partition back, and for how long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::core::*;
@@ -15,7 +16,7 @@ const AGE: Duration = Duration::from_secs(12 * 60);
 
 /// What holds each partition back, as a poll sees it.
 fn held_back(reader: &mut Reader, query: &GroupQuery) -> Vec<Option<HeldBack>> {
-    let of = |it: &PartitionObservation| it.last_stable.clone()?.held_back.map(|held_back| *held_back);
+    let of = |it: &Arc<PartitionObservation>| it.last_stable.clone()?.held_back.map(|held_back| *held_back);
     reader.poll_one(query).partitions.iter().map(of).collect()
 }
 
@@ -124,6 +125,7 @@ fn a_partition_is_told_that_an_open_transaction_holds_back_for_a_minute() {
         for (partition, held) in seen.partitions.iter_mut().zip(held) {
             let held_back =
                 held.clone().map(|(since, producer)| Box::new(HeldBack { since: seconds(since), producer }));
+            let partition = Arc::make_mut(partition);
             partition.last_stable = Some(LastStable { offset: partition.end.clone().unwrap(), held_back });
         }
         let decision = Engine::new(policy(100, 1, None)).observe(&seen, Workload::of(1));

@@ -348,6 +348,10 @@ fn a_whole_spec_is_the_controllers_own_and_its_annotations_count() {
     assert_eq!(told(&config(json!({"paceline.dev/paused-replicas": "5"}))), ("PausedAtLimit".to_owned(), 2));
 }
 
+fn partition_mut(seen: &mut Observation, at: usize) -> &mut PartitionObservation {
+    Arc::make_mut(&mut seen.partitions[at])
+}
+
 /// One of each kind of observation, as real polls make them.
 fn observations() -> Vec<(Observation, Workload)> {
     let (orders, bills): (Arc<str>, Arc<str>) = ("orders".into(), "a-topic-with-3-dashes-7".into());
@@ -377,7 +381,7 @@ fn observations() -> Vec<(Observation, Workload)> {
             TopicObservation { name: Arc::clone(&bills), id: Some("b-1".into()), partitions: Ok(1), config: None },
             TopicObservation { name: Arc::clone(&orders), id: None, partitions: Ok(2), config: None },
         ],
-        partitions: vec![partition(&bills, 11, 90), partition(&orders, 0, 812), partition(&orders, 1, 900)],
+        partitions: [partition(&bills, 11, 90), partition(&orders, 0, 812), partition(&orders, 1, 900)].map(Arc::new).into(),
         group: Ok(GroupDescription {
             state: GroupState::Stable,
             assignor: Some("range".into()),
@@ -410,7 +414,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         change(&mut next);
         all.push((next, Workload { actual: None, ready: None, first_start: None, template: None, ..workload }));
     };
-    step(&|it| it.partitions[0].committed = Ok(None));
+    step(&|it| partition_mut(it, 0).committed = Ok(None));
     step(&|it| it.kind = GroupKind::Unknown);
     step(&|it| {
         let held_back = |partition: i32, producer| {
@@ -420,10 +424,10 @@ fn observations() -> Vec<(Observation, Workload)> {
                 held_back: Some(Box::new(HeldBack { since, producer })),
             })
         };
-        it.partitions[0].high_watermark = Offset::new(90);
-        it.partitions[0].last_stable = held_back(0, Ok(4_711));
-        it.partitions[1].last_stable = held_back(1, Err(Unknown::Unsupported { what: "it".to_owned() }));
-        it.partitions[2].last_stable = Offset::new(7).map(LastStable::from);
+        partition_mut(it, 0).high_watermark = Offset::new(90);
+        partition_mut(it, 0).last_stable = held_back(0, Ok(4_711));
+        partition_mut(it, 1).last_stable = held_back(1, Err(Unknown::Unsupported { what: "it".to_owned() }));
+        partition_mut(it, 2).last_stable = Offset::new(7).map(LastStable::from);
         it.topics[0].config = Some(TopicConfig { retention: None, compacted: true, deletes: false });
         let retention = Some(Duration::from_millis(604_800_500));
         it.topics[1].config = Some(TopicConfig { retention, compacted: false, deletes: true });
@@ -431,7 +435,7 @@ fn observations() -> Vec<(Observation, Workload)> {
     for is_stateful in [None, Some(true), Some(false)] {
         step(&|it| {
             it.kind = GroupKind::Streams;
-            it.partitions[1].event_time = Some(Duration::from_millis(1_699_999_999_123));
+            partition_mut(it, 1).event_time = Some(Duration::from_millis(1_699_999_999_123));
             let task = |partition, role| Task { subtopology: "0".into(), partition, role };
             let group = it.group.as_mut().unwrap();
             group.members[0].tasks =
@@ -443,7 +447,7 @@ fn observations() -> Vec<(Observation, Workload)> {
             }];
         });
     }
-    step(&|it| it.partitions[1].end = Err(Unknown::NegativeOffset(-7)));
+    step(&|it| partition_mut(it, 1).end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));
     step(&|it| it.topics[1].partitions = Err(Unknown::TopicMissing { topic: "orders".into() }));
     let detail = || "Connection refused".to_owned();
@@ -474,7 +478,7 @@ fn observations() -> Vec<(Observation, Workload)> {
     ];
     for reason in reasons {
         step(&|it| {
-            let unknown = |partition: &mut PartitionObservation| partition.committed = Err(reason.clone());
+            let unknown = |seen: &mut Arc<PartitionObservation>| Arc::make_mut(seen).committed = Err(reason.clone());
             it.partitions.iter_mut().for_each(unknown);
         });
         step(&|it| {

@@ -65,7 +65,7 @@ pub fn poll_of_orders(
             partitions: Ok(offsets.len() as u32),
             config: None,
         }],
-        partitions: seen.collect(),
+        partitions: seen.map(Arc::new).collect(),
         group: Ok(GroupDescription {
             state,
             subtopologies: Vec::new(),
@@ -166,7 +166,7 @@ impl Group {
             at,
             failure: None,
             partitions: if partitions.is_ok() {
-                self.partitions.iter().enumerate().map(seen).collect()
+                self.partitions.iter().enumerate().map(seen).map(Arc::new).collect()
             } else {
                 Vec::new()
             },

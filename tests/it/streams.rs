@@ -1,6 +1,7 @@
 //! Kafka Streams: the bound of an application is its number of tasks, in `replay` and with a real application on the real
 //! Kafka.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::core::*;
@@ -157,7 +158,7 @@ fn with_event_times(partitions: &[(i64, Option<u64>)]) -> Observation {
     let group = Group { partitions: ends.collect(), ..lags(&[]) }.described(GroupState::Stable, 1);
     let mut seen = Observation { kind: GroupKind::Streams, ..group.observe(10_000) };
     for (partition, (_, event_time)) in seen.partitions.iter_mut().zip(partitions) {
-        partition.event_time = event_time.map(Duration::from_secs);
+        Arc::make_mut(partition).event_time = event_time.map(Duration::from_secs);
     }
     seen
 }

@@ -102,7 +102,7 @@ impl TestGroup {
             kind: GroupKind::Classic,
             failure: None,
             topics: vec![TopicObservation { name: topic.clone(), id: None, partitions: Ok(PARTITIONS), config: None }],
-            partitions: seen.collect(),
+            partitions: seen.map(Arc::new).collect(),
             group: Ok(GroupDescription {
                 state,
                 assignor: Some("roundrobin".to_owned()),

@@ -5,7 +5,7 @@
 //! both cancel the error of not knowing when exactly a commit was made. Members that were not at their limit show a
 //! lower bound only.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use super::super::observation::{Member, Offset};
 use super::super::persisted::persisted;
 use super::super::sizing::Sizing;
 use super::super::units::RecordsPerSecond;
+use super::by_member::ByMember;
 use super::evidence::{EARLY_S, Evidence};
 use super::load::Load;
 use super::since_idle::SinceIdle;
@@ -76,9 +77,9 @@ pub(in crate::core) struct CapacityEstimate {
     /// When a member was last seen at its limit.
     #[serde(with = "optional_time")]
     at_limit_at: Option<Duration>,
-    /// The members by their ids, no more than the group has; in order, so that sums always come out the same.
+    /// The members, no more than the group has; in order, so that sums always come out the same.
     #[serde(skip)]
-    members: BTreeMap<String, MemberWindow>,
+    members: ByMember<MemberWindow>,
     /// Evidence of members that were behind, without the time that proves it: what counts until there is enough that is
     /// proved.
     #[serde(skip)]
@@ -255,7 +256,7 @@ impl CapacityEstimate {
                 self.look(timing, &member.id, &owned, 1, polled, &mut new);
             }
         }
-        self.members.retain(|_, window| window.present);
+        self.members.retain(|window| window.present);
         // The few that are at their limit while the others keep up are the slow ones, or those with most to do: what
         // they can do says nothing about the others.
         if self.are_most_busy() || self.what_is_known().rate().is_none() {
@@ -273,10 +274,7 @@ impl CapacityEstimate {
         new: &mut NewEvidence,
     ) {
         let PolledPartitions { lag, loads, .. } = polled;
-        if !self.members.contains_key(id) {
-            self.members.insert(id.to_owned(), MemberWindow::default());
-        }
-        let Some(window) = self.members.get_mut(id) else { return };
+        let window = self.members.of(id);
         window.present = true;
         let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
         if owned.is_empty() || !window.reads(owned) || !live().any(|load| load.progressed) {
@@ -432,7 +430,7 @@ impl CapacityEstimate {
 
     fn busy(&self, which: impl Fn(Duration) -> bool) -> bool {
         let busy = self.members.values().filter(|window| window.busy_since.is_some_and(&which)).count();
-        busy > 0 && 2 * busy >= self.members.len()
+        busy > 0 && 2 * busy >= self.members.values().len()
     }
 
     /// Records/s of the whole group over the last window, where at least half of the members were at their limit

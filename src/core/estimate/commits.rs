@@ -1,13 +1,13 @@
 //! How often members commit. A consumer may work through what it has fetched partition by partition, so that each of them
 //! moves rarely, although its member commits all the time.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::clock::seconds_between;
 use super::super::lag::GroupLag;
 use super::super::observation::Member;
 use super::super::persisted::Recent;
+use super::by_member::ByMember;
 use super::load::Load;
 
 /// Gaps between commits that are kept per member: a median of fewer would be noise, and more would be out of date.
@@ -17,9 +17,9 @@ pub(super) const LONGEST_COMMIT_INTERVAL_S: f64 = 300.0;
 /// Gaps between commits that the commit interval is the median of.
 const MAX_GAPS: usize = 256;
 
-/// The members by their ids, no more than the group has.
+/// The members, no more than the group has.
 #[derive(Clone, Debug, Default)]
-pub(super) struct MemberCommits(BTreeMap<String, MemberGaps>);
+pub(super) struct MemberCommits(ByMember<MemberGaps>);
 
 /// The commits of one member.
 #[derive(Clone, Debug, Default)]
@@ -41,10 +41,7 @@ impl MemberCommits {
     pub(super) fn observe(&mut self, now: Duration, members: &[Member], lag: &GroupLag, loads: &[Load]) {
         self.0.values_mut().for_each(|member| member.present = false);
         for member in members.iter().filter(|member| !member.assignment.is_empty()) {
-            if !self.0.contains_key(&member.id) {
-                self.0.insert(member.id.clone(), MemberGaps::default());
-            }
-            let Some(known) = self.0.get_mut(&member.id) else { continue };
+            let known = self.0.of(&member.id);
             known.present = true;
             let mut owned = member.assignment.iter().filter_map(|(topic, number)| lag.position_of(topic, *number));
             if owned.any(|at| loads[at].progressed)
@@ -53,7 +50,7 @@ impl MemberCommits {
                 known.gaps_s.push(seconds_between(last, now));
             }
         }
-        self.0.retain(|_, member| member.present);
+        self.0.retain(|member| member.present);
     }
 
     /// Seconds between two commits of a member, of all members.

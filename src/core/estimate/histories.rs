@@ -92,8 +92,8 @@ impl Histories {
     }
 
     /// Drops those of partitions that are not listed.
-    pub(super) fn keep_only(&mut self, listed: &[PartitionObservation]) {
-        let listed: HashSet<_> = listed.iter().map(key).collect();
+    pub(super) fn keep_only(&mut self, listed: &[Arc<PartitionObservation>]) {
+        let listed: HashSet<_> = listed.iter().map(|seen| key(seen)).collect();
         self.0.retain(|tracked| listed.contains(&tracked.key()));
     }
 

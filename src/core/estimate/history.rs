@@ -18,6 +18,8 @@ const CONSUMPTION_WINDOW: Duration = Duration::from_secs(120);
 /// Points of (time, end offset) kept per partition, 16 bytes each. When full, the older half is thinned, so that the
 /// history reaches further back and gets coarser.
 const MAX_POINTS: usize = 32;
+/// Room for points that is kept beyond those that there are.
+const SPARE_POINTS: usize = 4;
 /// Commit edges kept per partition: more would only smooth what is a mean already.
 const MAX_EDGES: usize = 16;
 
@@ -154,6 +156,10 @@ impl PartitionHistory {
             && self.ends.len() > 2
         {
             self.ends.pop_front();
+        }
+        // Polls every 2 s, while a group is measured, leave room that polls every 10 s never need again.
+        if self.ends.capacity() > 2 * self.ends.len() + SPARE_POINTS {
+            self.ends.shrink_to(self.ends.len() + SPARE_POINTS);
         }
     }
 

@@ -84,7 +84,7 @@ fn observe(t: i64, offsets: &[(u64, u64)], step: &TestedPoll) -> Observation {
             partitions: Ok(PARTITIONS as u32),
             config: None,
         }],
-        partitions: seen.collect(),
+        partitions: seen.map(Arc::new).collect(),
         group: Ok(GroupDescription {
             state: step.state,
             assignor: None,

@@ -79,7 +79,7 @@ fn sizing(assignor: &str, threads: u32, partitions: usize) -> Sizing {
         kind: GroupKind::Classic,
         failure: None,
         topics: Vec::new(),
-        partitions: seen.collect(),
+        partitions: seen.map(Arc::new).collect(),
         group: Ok(group),
     };
     Sizing::of(NonZeroU32::new(threads).expect("not 0"), &observation)

@@ -22,8 +22,8 @@ use crate::kubernetes::{Key, ListChange, WatchStates, watch_list};
 pub struct LoadedConsumer {
     /// Its namespace and name.
     pub key: Key,
-    /// Its spec, or what is wrong with it.
-    pub spec: Result<Validated, String>,
+    /// Its spec, or what is wrong with it. Shared by all that keep it.
+    pub spec: Result<Arc<Validated>, String>,
     /// When it was created, where it comes from the API server.
     pub created: Option<Timestamp>,
     /// Its object in the API server; `None` for one from a file.
@@ -74,7 +74,7 @@ pub async fn watch(
     let mut events = watch_list(api, config, RESOURCE, namespace.clone(), watches);
     while let Some(Some(event)) = stop.run_until_cancelled(events.next()).await {
         let change = match event {
-            ListChange::Applied(object) => Change::Applied(Box::new(parse(&object))),
+            ListChange::Applied(object) => Change::Applied(Box::new(parse(object))),
             ListChange::Removed(key) => Change::Removed(key),
             ListChange::Listed(keys) => Change::Listed(namespace.clone(), keys),
         };
@@ -84,24 +84,25 @@ pub async fn watch(
     }
 }
 
-fn parse(object: &DynamicObject) -> LoadedConsumer {
+fn parse(mut object: DynamicObject) -> LoadedConsumer {
     let mut reference = object.object_ref(&ApiResource::erase::<ScaledConsumer>(&()));
     // An Event is about the object, not about one of its versions.
     reference.resource_version = None;
-    let status = object.data.get("status").cloned().unwrap_or_default();
+    let (key, generation) = (Key::of(&object), object.metadata.generation);
+    let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    // Apart, because a status that can't be parsed is replaced, and a spec is refused.
+    let status = object.data.as_object_mut().and_then(|fields| fields.remove("status")).unwrap_or_default();
     let spec = object
-        .clone()
         .try_parse::<ScaledConsumer>()
         .map_err(|error| format!("it can't be read: {error}"))
-        .and_then(|object| validate(&object).map_err(|invalid| invalid.to_string()));
+        .and_then(|object| validate(&object).map(Arc::new).map_err(|invalid| invalid.to_string()));
     LoadedConsumer {
-        key: Key::of(object),
+        key,
         spec,
-        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        created,
         record: Some(Arc::new(Record {
             reference,
-            generation: object.metadata.generation,
-            // A status that can't be parsed is replaced.
+            generation,
             status: serde_json::from_value(status).unwrap_or_default(),
         })),
     }

@@ -143,7 +143,7 @@ mod tests {
                 partitions: Ok(lags.len() as u32),
                 config: None,
             }],
-            partitions: partitions.collect(),
+            partitions: partitions.map(Arc::new).collect(),
             group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
             kind: GroupKind::Classic,
         }

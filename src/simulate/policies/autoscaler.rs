@@ -78,5 +78,5 @@ pub(super) fn lag(observation: &Observation, latest: bool) -> Option<u64> {
             None => end.get(),
         })
     };
-    observation.partitions.iter().map(of).sum()
+    observation.partitions.iter().map(|seen| of(seen)).sum()
 }

@@ -231,7 +231,7 @@ pub(crate) fn snapshot(desired: u32) -> Snapshot {
         at: now(),
         failure: None,
         topics: vec![TopicObservation { name: Arc::from("topic"), id: None, partitions: Ok(12), config: None }],
-        partitions: partitions.collect(),
+        partitions: partitions.map(Arc::new).collect(),
         group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
         kind: GroupKind::Classic,
     };
@@ -254,7 +254,7 @@ pub(crate) fn insert(registry: &RegistryWriter, namespace: &str, name: &str, top
         },
     });
     let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
-    registry.replace(&source(namespace, name), Some(spec))
+    registry.replace(&source(namespace, name), Some(spec.into()))
 }
 
 /// The same of the topic `NAME-topic`, with what was read.

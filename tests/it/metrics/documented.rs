@@ -90,9 +90,9 @@ fn with_an_abandoned_topic(group: Group) -> Observation {
         group.members[0].assignment = assignment;
     }
     let topic: Arc<str> = Arc::from("old-orders");
-    let mut unread = seen.partitions[0].clone();
+    let mut unread = PartitionObservation::clone(&seen.partitions[0]);
     (unread.topic, unread.end) = (topic.clone(), Ok(Offset::new(1_700).unwrap()));
-    seen.partitions.insert(0, unread);
+    seen.partitions.insert(0, Arc::new(unread));
     seen.topics.insert(0, TopicObservation { name: topic, partitions: Ok(1), ..seen.topics[0].clone() });
     seen
 }
@@ -102,7 +102,7 @@ fn with_event_times(group: &Group, event_times: [Option<u64>; 2]) -> Observation
     let mut seen = group.observe(1_000);
     seen.kind = GroupKind::Streams;
     for (partition, event_time) in seen.partitions.iter_mut().zip(event_times) {
-        partition.event_time = event_time.map(Duration::from_secs);
+        Arc::make_mut(partition).event_time = event_time.map(Duration::from_secs);
     }
     seen
 }

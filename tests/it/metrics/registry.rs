@@ -83,7 +83,7 @@ impl Served {
     /// Puts in a ScaledConsumer that has not been read yet.
     pub(super) fn insert(&self, name: &str, more: &Value) -> EntryWriter {
         let spec = validate(&serde_json::from_value(object(name, more)).unwrap()).unwrap();
-        self.writer.replace(&ConsumerSource { key: key(name), created: None, record: None }, Some(spec))
+        self.writer.replace(&ConsumerSource { key: key(name), created: None, record: None }, Some(spec.into()))
     }
 
     /// Decides on what each poll saw, for a workload that stays as it is.

@@ -206,7 +206,7 @@ impl Fleet {
             let record = Record { reference, generation: Some(1), status: ScaledConsumerStatus::default() };
             let record = has_records.then(|| Arc::new(record));
             let source = ConsumerSource { key: key.clone(), created: None, record };
-            let entry = writer.replace(&source, Some(spec.clone()));
+            let entry = writer.replace(&source, Some(Arc::new(spec.clone())));
             let object = Object { source, spec: Some(spec), status: json!({}) };
             server.lock().unwrap().objects.insert(key, object);
             entry
