@@ -133,7 +133,7 @@ const PHASES: [(u64, f64, f64); 5] =
 /// Records/s that a consumer of each source handles.
 const EACH: f64 = 100.0;
 
-/// The highest time lag of a source so far, in seconds, by what the controller serves.
+/// The highest time lag of a source so far, in seconds, by what the controller serves: exact, or at least so much.
 #[derive(Debug, Default)]
 struct Worst {
     payments: f64,
@@ -144,10 +144,12 @@ impl Worst {
     fn look(&mut self, metrics: &str) {
         for (source, worst) in [(PAYMENTS, &mut self.payments), (REPORTS, &mut self.reports)] {
             let label = format!("source_name=\"{source}\"");
-            let line =
-                metrics.lines().find(|line| line.starts_with("paceline_time_lag_seconds{") && line.contains(&label));
-            let seen = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-            *worst = seen.unwrap_or(0.0).max(*worst);
+            let is_it = |line: &&str| {
+                let series = ["paceline_time_lag_seconds{", "paceline_time_lag_lower_bound_seconds{"];
+                series.iter().any(|series| line.starts_with(series)) && line.contains(&label)
+            };
+            let seen = metrics.lines().filter(is_it).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            *worst = seen.fold(*worst, f64::max);
         }
     }
 }
