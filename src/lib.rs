@@ -20,6 +20,7 @@ pub mod serve;
 // What is built from it: the command line, the configuration file, the demo, the simulator.
 pub mod checks;
 pub mod cli;
+mod columns;
 pub mod config;
 mod demo;
 pub mod simulate;

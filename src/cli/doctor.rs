@@ -15,6 +15,7 @@ use super::outcome::Outcome;
 use super::output::{Output, print};
 use super::process::runtime;
 use crate::checks::{CheckResult, Row};
+use crate::columns::lines;
 use crate::config::{Authentication, Certificate, Cluster, Configuration, ExternalMetrics, SecretRef};
 use crate::controller::secret_key;
 use crate::kubernetes::diagnosis::{self, Installation, KafkaSecret, NeededRight};
@@ -196,7 +197,7 @@ fn table(rows: &[Row]) -> String {
         let todo = row.todo.as_ref().map_or(String::new(), |todo| format!("\n-> {todo}"));
         table.add_row([row.check, row.verdict.name(), &format!("{}{todo}", row.text)]);
     }
-    let lines = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>();
+    let lines = lines(&table).collect::<Vec<_>>();
     let failed = rows.iter().filter(|row| row.verdict == CheckResult::Failed).count();
     let summary = match failed {
         0 => "Nothing failed.".to_owned(),

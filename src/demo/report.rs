@@ -3,9 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::comparison::{DemoChange, DemoComparison, DemoView, GroupFigures, GroupSample};
+use crate::columns::{aligned_table, lines};
 use crate::core::{grouped, short};
 
 /// Seconds on the demo's clock between two lines without a change: ten of the machine's.
@@ -130,14 +129,8 @@ pub(super) fn summary(comparison: &DemoComparison, totals: &RunTotals) -> String
         0 => String::new(),
         failed => format!(", {} could not be produced", grouped(failed)),
     };
-    let mut table = Table::new();
     let header = ["", "REPLICA-SECONDS", "LATE RECORDS", "LONGEST WAIT", "CHANGES"];
-    table.load_style(presets::NOTHING).set_header(header);
-    for column in 1..5 {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
+    let mut table = aligned_table(header, |column| column > 0, (1, 1));
     for group in &view.groups {
         table.add_row([
             group.name.clone(),
@@ -148,7 +141,7 @@ pub(super) fn summary(comparison: &DemoComparison, totals: &RunTotals) -> String
         ]);
     }
     let busy = totals.looks.busy().map(|busy| busy + "\n").unwrap_or_default();
-    let table: Vec<String> = table.lines().map(|line| format!("  {}\n", line.trim_end())).collect();
+    let table: Vec<String> = lines(&table).map(|line| format!("  {line}\n")).collect();
     format!(
         "\nSummary of {} on the demo's clock\n  records   {} arrived, {} read by the last poll{lost}\n  rescales  {} ({up} up, {down} down)\n\n{}\nPaceline is measured, the others are computed on the same arrivals.\n{}\n{busy}",
         age_text(view.now_s),

@@ -150,6 +150,9 @@ fn play(protocol: &str) {
     write_course(&run_dir().join(format!("streams-{protocol}.txt")), protocol, begin, &changes);
     let left: Vec<&Change> = changes.iter().filter(|it| it.to < it.from && it.unread >= SESSION).collect();
     assert!(left.len() <= 1, "{protocol}: partitions were left unread more than once: {changes:#?}");
+    let told = runtime.block_on(status(cluster, &namespace, &name)).changes;
+    let one_at_a_time = told.iter().filter(|it| it.to < it.from).all(|it| it.from - it.to == 1);
+    assert!(one_at_a_time, "{protocol}: several replicas with state went at once: {told:#?}");
     assert!(controller.stop().success());
 }
 

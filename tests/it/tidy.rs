@@ -60,7 +60,7 @@ fn files(folder: &str, ending: &str) -> Vec<Source> {
 /// The parts that a part may import from.
 fn allowed(part: &str) -> &'static [&'static str] {
     match part {
-        "core" | "yaml" | "checks" => &[],
+        "core" | "yaml" | "checks" | "columns" => &[],
         "kafka" | "replay" => &["core"],
         "connect" => &["core", "kafka"],
         // The allow-list's patterns are parsed at the border, into the type that the client checks addresses by.
@@ -70,7 +70,7 @@ fn allowed(part: &str) -> &'static [&'static str] {
         "registry" => &["core", "kafka", "kubernetes"],
         "serve" => &["core", "yaml", "kubernetes", "registry", "checks"],
         "control_loop" => &["core", "kubernetes", "registry"],
-        "demo" => &["core", "kafka", "kubernetes", "registry", "control_loop", "serve", "simulate"],
+        "demo" => &["core", "columns", "kafka", "kubernetes", "registry", "control_loop", "serve", "simulate"],
         "controller" => {
             &["core", "yaml", "kafka", "connect", "kubernetes", "registry", "serve", "control_loop", "config"]
         }
@@ -78,6 +78,7 @@ fn allowed(part: &str) -> &'static [&'static str] {
             "core",
             "yaml",
             "checks",
+            "columns",
             "kafka",
             "connect",
             "kubernetes",

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{Table, presets};
 use serde::Serialize;
 
 use super::arguments::SortKey;
@@ -10,6 +10,7 @@ use super::money::ReplicaCost;
 use super::need::{GroupNeed, full_name, kind};
 use super::report::Recommendation;
 use crate::cli::style::{BAD, DIM, GOOD, HEADING, HINT, PLAIN, WARNING, cut_end, cut_middle, paint, width};
+use crate::columns::aligned_table;
 use crate::core::{EnoughBasis, EnoughBound, GroupKind, LagView, Replicas, grouped, printable, rate_text};
 
 /// The fewest columns in which a sentence can be read beside the numbers; with less it stands below them.
@@ -19,7 +20,7 @@ const NAME_COLUMNS: std::ops::RangeInclusive<usize> = 16..=48;
 /// Columns of a name at least, however narrow the terminal is.
 const FEWEST_NAME_COLUMNS: usize = 8;
 /// Columns between two columns of the table.
-const GAP: u16 = 2;
+pub(super) const GAP: u16 = 2;
 /// Characters of a lag that is written out.
 const WHOLE_LAG: usize = 7;
 
@@ -69,10 +70,9 @@ fn rank(it: &Recommendation) -> GroupNeed {
 /// A row for each group.
 pub(super) fn render(recommendations: &[&Recommendation], layout: TableLayout) -> String {
     let columns = if layout.is_wide { None } else { layout.columns };
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
     let all = columns_of(layout);
-    table.set_header(all.iter().map(|column| paint(HEADING, column.title)).collect::<Vec<_>>());
+    let header = all.iter().map(|column| paint(HEADING, column.title)).collect::<Vec<_>>();
+    let mut table = aligned_table(header, |index| all[index].is_number, (0, GAP));
     let texts: Vec<Vec<String>> =
         recommendations.iter().map(|it| all.iter().map(|column| (column.text)(it, &layout)).collect()).collect();
     let name_columns = columns.map_or(usize::MAX, |columns| name_columns(&all, &texts, columns));
@@ -84,12 +84,6 @@ pub(super) fn render(recommendations: &[&Recommendation], layout: TableLayout) -
             _ => text,
         };
         table.add_row(all.iter().zip(row).map(cell).collect::<Vec<_>>());
-    }
-    for (index, column) in all.iter().enumerate() {
-        if let Some(of_table) = table.column_mut(index) {
-            of_table.set_padding((0, GAP));
-            of_table.set_cell_alignment(if column.is_number { CellAlignment::Right } else { CellAlignment::Left });
-        }
     }
     with_reasons(&table, recommendations, columns)
 }

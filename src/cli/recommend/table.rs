@@ -2,12 +2,11 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
-
 use super::need::{GroupNeed, full_name};
-use super::overview::TableLayout;
+use super::overview::{GAP, TableLayout};
 use super::report::Recommendation;
 use crate::cli::style::{DIM, HEADING, paint};
+use crate::columns::{aligned_table, lines};
 use crate::core::{Candidate, EnoughBasis, EnoughBound, Rule, TextTable, explain, printable};
 
 /// A finding that says what the line of `enough` says, without naming a flag.
@@ -115,18 +114,10 @@ fn with_sparklines(mut table: TextTable, it: &Recommendation) -> TextTable {
 
 /// The table in columns, without the spaces that fill up the last one.
 fn aligned(texts: &TextTable) -> String {
-    let mut table = Table::new();
     let header = texts.header.iter().map(|title| paint(HEADING, title));
-    table.load_style(presets::NOTHING).set_header(header).add_rows(&texts.rows);
-    for column in 0..texts.header.len() {
-        if let Some(of_table) = table.column_mut(column) {
-            of_table.set_padding((0, 2));
-            if texts.numbers.contains(&column) {
-                of_table.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-    }
-    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    let mut table = aligned_table(header, |column| texts.numbers.contains(&column), (0, GAP));
+    table.add_rows(&texts.rows);
+    lines(&table).collect::<Vec<_>>().join("\n")
 }
 
 fn indented(text: &str) -> String {

@@ -2,9 +2,10 @@
 
 use std::fmt::Write;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::Table;
 use serde::Serialize;
 
+use crate::columns::{aligned_table, lines};
 use crate::core::grouped;
 use crate::simulate::{CalibrationSummary, Figures, PolicyName, PredictionKind, Run, Sample, Scenario};
 
@@ -145,20 +146,13 @@ fn legend(all: &[Outcomes]) -> String {
     text
 }
 
-/// A table without borders, whose columns hold numbers from the one with this index on.
+/// A table whose columns hold numbers from the one with this index on.
 fn table_of(header: &[&str], numbers_from: usize) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header);
-    for column in numbers_from..header.len() {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table
+    aligned_table(header, |column| column >= numbers_from, (1, 1))
 }
 
 fn printed(table: &Table) -> String {
-    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    lines(table).map(|line| line + "\n").collect()
 }
 
 /// What was said and what happened, a row per kind.

@@ -52,7 +52,8 @@ fn state_that_a_classic_application_has_shown_is_kept() {
     use GroupKind::{ClassicStreams, Streams};
     let start = Instant::now();
     // The kind, what is shown a minute apart each, what counts.
-    let rows: [(GroupKind, &[Option<bool>], &[Option<bool>]); 4] = [
+    type States<'a> = &'a [Option<bool>];
+    let rows: [(GroupKind, States<'_>, States<'_>); 4] = [
         (
             ClassicStreams,
             &[None, Some(true), None, None, None],
