@@ -66,7 +66,7 @@ fn a_reader_keeps_what_it_holds_and_learns_of_each_change_by_its_revision() {
     assert!(after.revision > before.revision);
 
     // Whoever wrote an entry that was begun anew, or is gone, writes into nothing.
-    writer.replace(&source("shop", "a"), Some(spec("a", "worker")));
+    writer.replace(&source("shop", "a"), Some(spec("a", "worker").into()));
     of_a.update(|entry| entry.refused = Some("an old task".to_owned()));
     let anew = registry.get(&key("shop", "a")).expect("it is there");
     assert_eq!((anew.refused.clone(), anew.counts.restarts), (None, 1), "counts survive");
