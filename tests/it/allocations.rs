@@ -57,6 +57,11 @@ pub(crate) fn most_held<T>(run: impl FnOnce() -> T) -> (T, usize) {
     (value, usize::try_from(most - before).unwrap_or(0))
 }
 
+/// The bytes that the thread holds now.
+pub(crate) fn held() -> isize {
+    HELD.with(|held| held.get().0)
+}
+
 #[test]
 fn what_a_thread_holds_is_counted_at_its_peak() {
     let ((), most) = most_held(|| drop(vec![0_u8; 3_000_000]));

@@ -64,6 +64,7 @@ mod kubernetes_workloads;
 mod lag;
 mod leadership;
 mod manifests;
+mod memory_per_consumer;
 mod metrics;
 mod mock_ffi;
 mod native_hpa;

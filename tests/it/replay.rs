@@ -381,7 +381,9 @@ fn observations() -> Vec<(Observation, Workload)> {
             TopicObservation { name: Arc::clone(&bills), id: Some("b-1".into()), partitions: Ok(1), config: None },
             TopicObservation { name: Arc::clone(&orders), id: None, partitions: Ok(2), config: None },
         ],
-        partitions: [partition(&bills, 11, 90), partition(&orders, 0, 812), partition(&orders, 1, 900)].map(Arc::new).into(),
+        partitions: [partition(&bills, 11, 90), partition(&orders, 0, 812), partition(&orders, 1, 900)]
+            .map(Arc::new)
+            .into(),
         group: Ok(GroupDescription {
             state: GroupState::Stable,
             assignor: Some("range".into()),
