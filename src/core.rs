@@ -9,6 +9,7 @@ mod allowed;
 mod assignment;
 mod clock;
 mod cost;
+mod countdown;
 mod decide;
 mod decision;
 pub mod duration;

@@ -37,8 +37,8 @@ INFO = "paceline_scaledconsumer_info"
 # Conditions that are bad where they are false, and where they are true. Every group begins with CapacityUnknown.
 BAD_IF_FALSE = "Ready|KafkaReachable|Autoscaled"
 BAD_IF_TRUE = (
-    "NobodyInGroup|MemberCountDiffers|Conflict|CertificateExpiring|HotPartition|StuckPartition|PartitionWithoutCommit"
-    "|OpenTransaction|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
+    "NobodyInGroup|MemberCountDiffers|Conflict|CertificateExpiring|HotPartition|StuckPartition|PartitionWithoutLeader"
+    "|PartitionWithoutCommit|OpenTransaction|ThroughputCeiling|ObjectiveUnreachable|ObjectiveTooShort"
     "|CommitsStandStill|CommitsRare|DataIncomplete|RescaleTimeout|RetentionRisk|RepartitionTopicsIgnored"
     "|ThreadsPerReplicaDiffers"
 )

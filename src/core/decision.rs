@@ -80,6 +80,10 @@ pub struct Prediction {
     pub caught_up_seconds: Option<u64>,
     /// Records that will be read later than the objective, or are unread and older than that at the end of the prediction.
     pub late_records: u64,
+    /// Whether `caughtUpSeconds` and `lateRecords` can be relied on. At a change up they are what is expected of the chosen
+    /// count, and false where no start of a pod was measured yet, arrivals rise or fall, or a tenth more of them would
+    /// change much. Otherwise true.
+    pub is_reliable: bool,
     /// Replica-seconds until the end of the prediction.
     pub replica_seconds: u64,
     /// The cost of changing to it, and from it to the count that is enough afterwards, in replica-seconds.

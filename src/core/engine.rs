@@ -16,7 +16,7 @@ use super::kind::GroupKind;
 use super::lag::GroupLag;
 use super::memory::{Memory, UnusableMemory};
 use super::names::SourceName;
-use super::observation::Observation;
+use super::observation::{Observation, PartitionObservation};
 use super::persisted::Persisted;
 use super::policy::{Policy, Rule};
 use super::predict::PredictionInput;
@@ -187,7 +187,9 @@ impl Engine {
         let reset = self.policy.offset_reset_of(observation.kind);
         let abandoned = GroupLag::of_abandoned(observation, readers.abandoned(), reset);
         let observation = without_topics(observation, readers.abandoned());
-        let lag = GroupLag { abandoned, ..GroupLag::of(&observation, reset) };
+        let (estimator, max_gap) = (&self.memory.facts.estimator, self.policy.max_observation_gap);
+        let kept = |seen: &PartitionObservation| estimator.kept(&observation, seen, max_gap);
+        let lag = GroupLag { abandoned, ..GroupLag::with_kept(&observation, reset, kept) };
         (observation, lag)
     }
 

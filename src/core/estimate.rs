@@ -16,6 +16,7 @@ mod histories;
 mod history;
 #[cfg(test)]
 mod invariants;
+mod kept;
 pub(super) mod load;
 mod since_idle;
 mod standstill;
@@ -31,9 +32,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{length, seconds_between};
 use super::event_time::{self, event_time_lag};
-use super::lag::{GroupLag, LagOfPartition, PartitionLag};
+use super::lag::{GroupLag, KeptOffsets, LagOfPartition, PartitionLag};
 use super::model::{Model, PartitionEstimate, TimeLag};
-use super::observation::{GroupState, Observation};
+use super::observation::{GroupState, Observation, PartitionObservation};
 use super::persisted::{Recent, persisted};
 use super::policy::Objective;
 use super::units::RecordsPerSecond;
@@ -44,6 +45,7 @@ use delays::{Delays, PendingChange};
 use held::HeldWithoutCommit;
 use histories::Histories;
 use history::{FAST, PartitionHistory, SHARES};
+use kept::{KeptRecords, PRODUCERS_KEEP_S, kept_offsets};
 use load::Load;
 use since_idle::SinceIdle;
 use standstill::Standstill;
@@ -63,8 +65,6 @@ const NOISE: f64 = 3.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
 /// another interval is known after three polls.
 const POLL_STEPS: usize = 5;
-/// Seconds for which producers keep what they can't send (`delivery.timeout.ms`).
-const PRODUCERS_KEEP_S: f64 = 120.0;
 /// A step that is longer than so many poll intervals has a poll that is missing in it.
 const MISSED_POLL: f64 = 1.5;
 /// After a rebalance or a change of the members, rates of the members mean nothing for this long.
@@ -156,24 +156,6 @@ persisted!(Estimator { capacity, ceiling, delays, surges } not {
     poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, held, described, wanted_members, unsettled_at, members
 });
 
-/// Records that producers kept during an outage and send afterwards: a backlog, and not a higher rate.
-#[derive(Clone, Copy, Debug)]
-struct KeptRecords {
-    /// When the outage was over.
-    since: Duration,
-    /// Records/s that arrived before it.
-    rate: f64,
-    /// How many there are at most.
-    records: f64,
-}
-
-impl KeptRecords {
-    /// A rate, in records/s, that was seen over so many seconds: without them.
-    fn leave_out(self, rate: f64, seconds: f64) -> f64 {
-        (rate - self.records / seconds.max(1.0)).max(rate.min(self.rate))
-    }
-}
-
 impl Estimator {
     /// Adds an observation. Where nothing could be read for more than `max_gap`, the rates start over; what was learnt
     /// stays.
@@ -216,8 +198,9 @@ impl Estimator {
         let last = self.last_read.replace(now);
         let unread_s = last.map_or(0.0, |last| seconds_between(last, now)) - MISSED_POLL * self.poll_s;
         if unread_s > 0.0 {
-            let rate = self.partitions.all().map(|history| history.rate).sum();
-            self.kept = Some(KeptRecords { since: now, rate, records: rate * unread_s.min(PRODUCERS_KEEP_S) });
+            let rate = self.partitions.rate();
+            let records = rate * unread_s.min(PRODUCERS_KEEP_S);
+            self.kept = Some(KeptRecords { since: now, rate, records, rates_since: Duration::ZERO });
         }
         if let Some(last) = last.filter(|last| now.saturating_sub(*last) <= max_gap) {
             self.step_s = seconds_between(last, now);
@@ -232,6 +215,11 @@ impl Estimator {
         }
         (self.resumed_at, self.unsettled_at) = (now, Some(now));
         self.capacity.forget_windows();
+    }
+
+    /// The offsets that a partition without a leader has kept, where they are known.
+    pub(super) fn kept(&self, seen: &Observation, of: &PartitionObservation, max_gap: Duration) -> Option<KeptOffsets> {
+        kept_offsets(&self.partitions, &self.topic_ids, seen, of, max_gap)
     }
 
     /// The clock went backwards: no offset has a time any more.
@@ -329,17 +317,21 @@ impl Estimator {
         (self.arrived, self.arrived_without_commit) = (0, 0);
         self.loads.clear();
         self.no_progress_s += self.step_s;
-        let stable = self.is_stable(observation);
+        let (now, stable) = (observation.at, self.is_stable(observation));
         self.partitions.follow(lag);
+        let (rate, mut kept) = (self.partitions.rate(), 0.0);
         for (partition, history) in self.partitions.beside_mut(lag) {
-            let seen = &partition.seen;
-            let before = history.last_commit();
-            let arrived = history.observe(observation.at, seen, self.resumed_at);
+            let (before, without_leader_s) = (history.last_commit(), history.without_leader_s(now));
+            let arrived = history.observe(now, partition, self.resumed_at);
+            let without_leader = partition.without_leader.is_some();
+            if history.has_leader_again(now) {
+                kept += (history.rate * without_leader_s.min(PRODUCERS_KEEP_S) - arrived as f64).max(0.0);
+            }
             let progressed = before.is_some() && history.last_commit() != before;
             let lag = partition.lag.lag().map(|lag| lag.0 as f64);
             if progressed || lag == Some(0.0) {
                 history.frozen_s = 0.0;
-            } else if stable && lag.is_some() {
+            } else if stable && lag.is_some() && !without_leader {
                 history.frozen_s += self.step_s;
             }
             if progressed {
@@ -350,7 +342,15 @@ impl Estimator {
                 self.arrived_without_commit = self.arrived_without_commit.saturating_add(arrived);
             }
             let lag = lag.unwrap_or_default();
-            self.loads.push(Load { lag, arrived: arrived as f64, progressed, ..Load::default() });
+            let arrived = if without_leader { history.rate * self.step_s } else { arrived as f64 };
+            self.loads.push(Load { lag, arrived, progressed, without_leader, ..Load::default() });
+        }
+        if let Some(kept) = self.kept.as_mut().filter(|kept| kept.since == now) {
+            // What came while nothing was read was not kept.
+            kept.records = (kept.records - self.arrived as f64).max(0.0);
+        }
+        if kept > 0.0 {
+            self.kept = Some(KeptRecords { since: now, rate, records: kept, rates_since: now });
         }
         self.standstill.observe(observation, lag, &self.loads, self.step_s);
         self.held.observe(observation, lag, &self.loads, self.step_s);
@@ -419,8 +419,9 @@ impl Estimator {
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
         let mut loads = std::mem::take(&mut self.loads);
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
-            load.stuck = history.frozen_s > stuck_after_s && self.no_progress_s < history.frozen_s;
-            if load.stuck {
+            load.stuck =
+                !load.without_leader && history.frozen_s > stuck_after_s && self.no_progress_s < history.frozen_s;
+            if !load.is_live() {
                 continue;
             }
             let rate = |window| history.arrival_rate(now, window, since).unwrap_or(0.0);
@@ -432,20 +433,18 @@ impl Estimator {
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
         self.kept = self.kept.filter(|kept| now.saturating_sub(kept.since) <= SLOW);
-        if let Some(kept) = &mut self.kept {
-            if kept.since == now {
-                // What came while nothing was read was not kept.
-                kept.records = (kept.records - self.arrived as f64).max(0.0);
-            }
-            let watched_s = |window: Duration| seconds_between(since, now).min(window.as_secs_f64());
-            fast = kept.leave_out(fast, watched_s(FAST));
-            slow = kept.leave_out(slow, watched_s(SLOW));
+        if let Some(kept) = self.kept {
+            let span = (since, now);
+            (fast, slow) = (kept.leave_out(fast, span, FAST), kept.leave_out(slow, span, SLOW));
         }
         let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
+            let is_unseen = load.without_leader || (history.has_leader_again(now) && !load.stuck);
             // The first poll after a gap has no rate: what arrived before goes on.
-            load.rate = if now == since && !load.stuck { history.rate } else { load.rate * factor };
+            let goes_on = is_unseen || (now == since && !load.stuck);
+            load.rate = if goes_on { history.rate } else { load.rate * factor };
             history.rate = load.rate;
+            fast += if is_unseen { load.rate } else { 0.0 };
         }
         self.loads = loads;
         fast
@@ -540,6 +539,11 @@ impl Estimator {
     /// For how many seconds a partition has not been read.
     pub(super) fn frozen_for_s(&self, partition: &LagOfPartition) -> f64 {
         self.partitions.of(&partition.seen).map_or(0.0, |history| history.frozen_s)
+    }
+
+    /// For how many seconds a partition has had no leader.
+    pub(super) fn without_leader_s(&self, now: Duration, partition: &LagOfPartition) -> f64 {
+        self.partitions.of(&partition.seen).map_or(0.0, |history| history.without_leader_s(now))
     }
 
     /// The estimates of each partition that a decision shows.

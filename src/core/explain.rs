@@ -249,14 +249,18 @@ impl Candidate {
     /// What it is predicted to bring, in a line; nothing where that can't be predicted.
     pub fn line(&self) -> Option<String> {
         let prediction = self.prediction.as_ref()?;
-        let Prediction { worst_wait_seconds, late_records, .. } = prediction;
         let within = after(prediction.within_objective_seconds);
-        let caught_up = after(prediction.caught_up_seconds);
-        let (replicas, wait, late) = (self.replicas, whole_seconds(*worst_wait_seconds), grouped(*late_records));
+        let (replicas, wait) = (self.replicas, whole_seconds(prediction.worst_wait_seconds));
+        let reliable = match prediction.is_reliable {
+            true => format!(
+                ", caught up {}, {} late records",
+                after(prediction.caught_up_seconds),
+                grouped(prediction.late_records)
+            ),
+            false => String::new(),
+        };
         let verdict = verdict(self);
-        Some(format!(
-            "{replicas}: longest wait {wait}, within the objective {within}, caught up {caught_up}, {late} late records; {verdict}"
-        ))
+        Some(format!("{replicas}: longest wait {wait}, within the objective {within}{reliable}; {verdict}"))
     }
 }
 
@@ -274,12 +278,14 @@ fn predictions(view: &DecisionView) -> TextTable {
     let row = |candidate: &Candidate| {
         let prediction = candidate.prediction.as_ref();
         let text = |text: fn(&Prediction) -> String| prediction.map_or(UNKNOWN.to_owned(), text);
+        let reliable =
+            |text: fn(&Prediction) -> String| prediction.filter(|it| it.is_reliable).map_or(UNKNOWN.to_owned(), text);
         vec![
             candidate.replicas.0.to_string(),
             text(|it| whole_seconds(it.worst_wait_seconds)),
             text(|it| after(it.within_objective_seconds)),
-            text(|it| after(it.caught_up_seconds)),
-            text(|it| grouped(it.late_records)),
+            reliable(|it| after(it.caught_up_seconds)),
+            reliable(|it| grouped(it.late_records)),
             (24 * u64::from(candidate.replicas.0)).to_string(),
             verdict(candidate),
         ]

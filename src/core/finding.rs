@@ -52,6 +52,17 @@ pub enum Finding {
         /// For how long, in whole seconds.
         stuck_for: Duration,
     },
+    /// A partition has no leader, so nobody can write or read there.
+    PartitionWithoutLeader {
+        /// The first such partition, as topic/partition.
+        partition: String,
+        /// How many others there are.
+        more: usize,
+        /// Its lag, in records, where its offsets were read before.
+        lag: Option<Lag>,
+        /// For how long, in whole seconds.
+        waited: Duration,
+    },
     /// The group does not exceed a throughput, whatever the replicas.
     ThroughputCeiling {
         /// The throughput.
@@ -193,6 +204,7 @@ impl Finding {
             Self::HotPartition { partition, .. }
             | Self::StuckPartition { partition, .. }
             | Self::PartitionWithoutCommit { partition, .. }
+            | Self::PartitionWithoutLeader { partition, .. }
             | Self::RetentionRisk { partition, .. } => {
                 let is_known = |seen: &LagOfPartition| seen.lag.lag().is_some() && seen.name() == *partition;
                 is_measured && (lag.complete || lag.by_partition.iter().any(is_known))
@@ -228,6 +240,15 @@ impl fmt::Display for Finding {
                 "Partition {partition} has not been read for {} while others have, and its lag is {lag}. If its member reads its other partitions, the partition is paused; else look for a record that the consumer can't handle.",
                 short(*stuck_for)
             ),
+            Self::PartitionWithoutLeader { partition, more, lag, waited } => {
+                let lag = lag.map_or("is not known".to_owned(), |lag| format!("of {lag} counts as it was"));
+                write!(
+                    f,
+                    "Partition {partition} has had no leader for {}: nobody can write or read there, and its lag {lag}. Repair the brokers that have its replicas.{}",
+                    short(*waited),
+                    like_it(*more)
+                )
+            }
             Self::ThroughputCeiling { throughput } => write!(
                 f,
                 "The group does not exceed {throughput} records/s with any number of replicas. Look at what they share (a database, a quota)."
@@ -244,17 +265,13 @@ impl fmt::Display for Finding {
                 short(*shortest)
             ),
             Self::PartitionWithoutCommit { partition, more, arrived, waited } => {
-                let more = match more {
-                    0 => String::new(),
-                    1 => " 1 more partition is like it.".to_owned(),
-                    more => format!(" {more} more partitions are like it."),
-                };
                 write!(
                     f,
-                    "A member has partition {partition} and has committed nothing in {}, in which {} {} come. It reads nothing there, or it does not commit: look into its log.{more}",
+                    "A member has partition {partition} and has committed nothing in {}, in which {} {} come. It reads nothing there, or it does not commit: look into its log.{}",
                     short(*waited),
                     grouped(*arrived),
-                    if *arrived == 1 { "record has" } else { "records have" }
+                    if *arrived == 1 { "record has" } else { "records have" },
+                    like_it(*more)
                 )
             }
             Self::OpenTransaction { partition, more, producer, held_for } => {
@@ -365,6 +382,15 @@ fn write_members(
     match members.checked_rem(replicas.0) {
         Some(0) => write!(f, "spec.threadsPerReplica should be {}.", members / replicas.0),
         Some(_) | None => f.write_str("spec.threadsPerReplica is too low."),
+    }
+}
+
+/// How many other partitions are like the one that is named, as a sentence.
+fn like_it(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => " 1 more partition is like it.".to_owned(),
+        more => format!(" {more} more partitions are like it."),
     }
 }
 

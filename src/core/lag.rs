@@ -9,6 +9,7 @@
 //! | no commit, `earliest` | end - start |
 //! | no commit, `latest` | 0, and nothing is known yet about how far the group has read |
 //! | the commits have expired or were deleted | as without a commit, and the sample is not complete |
+//! | no leader, and the offsets were read before | by those: nobody can write or read there meanwhile |
 //! | an error, a missing partition or a negative offset | unknown |
 //!
 //! A sample is complete only where every partition is known, at least one is looked at, and something shows how far the
@@ -159,12 +160,45 @@ pub struct LagOfPartition {
     pub seen: Arc<PartitionObservation>,
     /// What follows.
     pub lag: PartitionLag,
+    /// Of a partition without a leader: the offsets that it has had since before.
+    pub without_leader: Option<KeptOffsets>,
+}
+
+/// The offsets of a partition that lost its leader, as they were read last. They stay so until it has one again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptOffsets {
+    /// Log start offset.
+    pub start: Offset,
+    /// Log end offset.
+    pub end: Offset,
+}
+
+impl KeptOffsets {
+    /// What is committed was there, although it came after the offsets were read last.
+    fn up_to_commit(self, seen: &PartitionObservation) -> Self {
+        let committed = seen.committed.as_ref().ok().copied().flatten();
+        Self { end: committed.map_or(self.end, |committed| committed.max(self.end)), ..self }
+    }
+
+    fn in_place_of(self, seen: &PartitionObservation) -> PartitionObservation {
+        PartitionObservation { start: Ok(self.start), end: Ok(self.end), ..seen.clone() }
+    }
 }
 
 impl LagOfPartition {
     /// The partition, as topic/partition.
     pub fn name(&self) -> String {
         format!("{}/{}", printable(&self.seen.topic), self.seen.partition)
+    }
+
+    /// Log start offset, where it is known.
+    pub fn start(&self) -> Option<Offset> {
+        self.seen.start.as_ref().ok().copied().or(self.without_leader.map(|kept| kept.start))
+    }
+
+    /// Log end offset, where it is known.
+    pub fn end(&self) -> Option<Offset> {
+        self.seen.end.as_ref().ok().copied().or(self.without_leader.map(|kept| kept.end))
     }
 
     /// The group's committed offset, where there is one.
@@ -176,11 +210,27 @@ impl LagOfPartition {
 impl GroupLag {
     /// The lag of what a poll saw.
     pub fn of(observation: &Observation, reset: OffsetReset) -> Self {
-        let by_partition: Vec<_> = observation
-            .partitions
-            .iter()
-            .map(|seen| LagOfPartition { seen: Arc::clone(seen), lag: PartitionLag::of(seen, reset) })
-            .collect();
+        Self::with_kept(observation, reset, |_| None)
+    }
+
+    /// The same, where offsets of partitions that have lost their leader are known from before.
+    pub(super) fn with_kept(
+        observation: &Observation,
+        reset: OffsetReset,
+        kept: impl Fn(&PartitionObservation) -> Option<KeptOffsets>,
+    ) -> Self {
+        // Where nothing has a leader, nothing of the topics can be read.
+        let has_any_leader = observation.partitions.iter().any(|seen| seen.end.is_ok());
+        let of_partition = |seen: &Arc<PartitionObservation>| {
+            let without_leader = Some(&**seen).filter(|seen| has_any_leader && seen.end == Err(Unknown::NoLeader));
+            let without_leader = without_leader.and_then(&kept).map(|kept| kept.up_to_commit(seen));
+            let lag = match without_leader {
+                Some(kept) => PartitionLag::of(&kept.in_place_of(seen), reset),
+                None => PartitionLag::of(seen, reset),
+            };
+            LagOfPartition { seen: Arc::clone(seen), lag, without_leader }
+        };
+        let by_partition: Vec<_> = observation.partitions.iter().map(of_partition).collect();
         let incomplete_because = Self::missing(observation, &by_partition);
         Self {
             total: by_partition.iter().filter_map(|partition| partition.lag.lag()).sum(),

@@ -5,6 +5,7 @@
 //! belong to is over. Records that are read later than the objective are counted.
 
 mod arrivals;
+mod expected;
 #[cfg(test)]
 mod invariants;
 mod time_lag;
@@ -491,10 +492,10 @@ impl PredictionInput {
     }
 
     /// The present members at work until new ones are there, after `wait_s` seconds and the time that a start takes.
-    fn prefix(&self, wait_s: f64) -> Prefix {
+    fn prefix(&self, wait_s: f64, margin_s: f64) -> Prefix {
         // The time that a start takes was measured until the last rebalance was over.
         let until_s = wait_s + (self.start_delay_s - self.pause_s).max(0.0);
-        let courses = self.courses(f64::INFINITY).map(|course| self.present_until(until_s, course));
+        let courses = self.courses(margin_s).map(|course| self.present_until(until_s, course));
         Prefix { until_s, courses: courses.collect() }
     }
 
@@ -518,7 +519,7 @@ impl PredictionInput {
     /// What each of these levels would bring. While nothing is late, noise is no trend; otherwise the size of a jump is
     /// chosen, and all levels are compared by the same arrivals.
     pub(super) fn predict_all(&self, levels: impl Iterator<Item = u32>) -> Vec<(u32, QueuePrediction)> {
-        let prefix = self.prefix(0.0);
+        let prefix = self.prefix(0.0, f64::INFINITY);
         let present = self.predict(self.current, &prefix, MARGIN_LASTS_S);
         let is_late = present.late >= self.negligible();
         let predict = |replicas| {
@@ -566,7 +567,7 @@ impl PredictionInput {
 
     /// What more replicas would bring that are asked for so many seconds later.
     pub(super) fn predict_later(&self, replicas: u32, wait_s: f64) -> QueuePrediction {
-        self.predict(replicas, &self.prefix(wait_s), f64::INFINITY)
+        self.predict(replicas, &self.prefix(wait_s, f64::INFINITY), f64::INFINITY)
     }
 
     /// The queues at so many replicas, assigned anew.

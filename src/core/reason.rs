@@ -200,10 +200,10 @@ pub enum Reason {
         time_lag: Duration,
         /// The age that it may have, in whole seconds.
         objective: Duration,
-        /// The time until it is within the objective, in whole seconds; nothing where it is.
+        /// The time until it is within the objective, in whole seconds; nothing where it is, or where that is not reliable.
         within_objective: Option<Duration>,
-        /// The time until the backlog is gone, in whole seconds.
-        remaining: Duration,
+        /// The time until the backlog is gone, in whole seconds; nothing where that is not reliable.
+        remaining: Option<Duration>,
     },
     /// Fewer replicas would do, but that is not certain enough yet to be worth a rebalance, or two.
     ScaleDownUnproven(ScaleDownSaving),
@@ -413,8 +413,12 @@ impl fmt::Display for Reason {
                 if let Some(after) = within_objective {
                     write!(f, ", back within {} in about {}", short(*objective), short(*after))?;
                 }
-                let remaining = short(*remaining);
-                write!(f, ". The backlog is gone in about {remaining}; replicas stay at {} until then.", replicas.0)
+                match remaining.map(short) {
+                    Some(after) => {
+                        write!(f, ". The backlog is gone in about {after}; replicas stay at {} until then.", replicas.0)
+                    }
+                    None => write!(f, ". Replicas stay at {} until the backlog is gone.", replicas.0),
+                }
             }
             Self::ScaleDownUnproven(saving) | Self::ScaleDownProven(saving) => saving.fmt(f),
             Self::CapacityProbe { quiet_for } => write!(

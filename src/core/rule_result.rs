@@ -193,8 +193,9 @@ pub struct ScaleDownSaving {
     pub switching_cost_replica_seconds: u64,
     /// For how many seconds it has kept up with the arrivals, or would have.
     pub steady_seconds: u64,
-    /// How much longer it takes if all stays as it is, in whole seconds.
-    pub remaining: Duration,
+    /// How much longer it takes if all stays as it is, in whole seconds; nothing while it saves nothing, because the last
+    /// change is pending or members have just changed.
+    pub remaining: Option<Duration>,
     /// Why it is not released all the same.
     pub obstacle: Option<ScaleDownObstacle>,
 }
@@ -221,13 +222,18 @@ impl fmt::Display for ScaleDownSaving {
         match self.obstacle {
             Some(ScaleDownObstacle::Overloaded) => f.write_str(", but now a member would get more than it can read."),
             Some(ScaleDownObstacle::LateRecords) => f.write_str(", but now too many records would be late."),
-            None if self.remaining.is_zero() => {
-                write!(f, ": going down is worth it ({saving} of {cost} replica-seconds saved).")
-            }
-            None => {
-                let after = short(self.remaining);
-                write!(f, ". Going down is worth it in about {after} ({saving} of {cost} replica-seconds saved).")
-            }
+            None => match self.remaining {
+                Some(Duration::ZERO) => {
+                    write!(f, ": going down is worth it ({saving} of {cost} replica-seconds saved).")
+                }
+                Some(after) => {
+                    let after = short(after);
+                    write!(f, ". Going down is worth it in about {after} ({saving} of {cost} replica-seconds saved).")
+                }
+                None => {
+                    write!(f, ". Going down is worth it once {cost} replica-seconds are saved; {saving} are.")
+                }
+            },
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::accuracy::PredictionLog;
 use super::allowed::Levels;
 use super::clock::optional_time;
+use super::countdown::Countdown;
 use super::facts::{Facts, ObservedChange};
 use super::finding::Finding;
 use super::lag::{Anomaly, GroupLag, PartitionLag};
@@ -104,9 +105,15 @@ pub(super) struct TimeLagState {
     /// Whether the objective is shorter than what can be kept.
     #[serde(skip)]
     pub(super) is_objective_too_short: bool,
+    /// Whether lower levels save something now.
+    #[serde(skip)]
+    pub(super) is_accruing: bool,
+    /// When a backlog that is draining is gone.
+    #[serde(skip)]
+    pub(super) draining: Countdown,
 }
 persisted!(TimeLagState { what_if, accuracy, no_backlog_since } not {
-    beyond_since, last_observed, levels, situation, is_objective_too_short
+    beyond_since, last_observed, levels, situation, is_objective_too_short, is_accruing, draining
 });
 
 impl PolicyState {
@@ -227,6 +234,7 @@ impl TimeLagState {
     ) {
         let estimator = &facts.estimator;
         let is_judged = is_judged && estimator.delays.pending.is_none();
+        self.is_accruing = is_judged;
         let begins = (is_judged && complete).then_some(now);
         let ends = estimator.has_backlog() || (complete && !is_judged);
         self.no_backlog_since = self.no_backlog_since.or(begins).filter(|_| !ends);

@@ -104,8 +104,10 @@ pub enum Unknown {
         #[serde(default)]
         similar: Vec<String>,
     },
-    /// The partition has no leader at the moment.
+    /// The partition has no leader, by the cluster's metadata: nobody can write or read there.
     NoLeader,
+    /// The partition's leader is moving or not ready, or does not listen where we ask.
+    LeaderMoving,
     /// The group's coordinator is moving or loading.
     CoordinatorMoving,
     /// The broker left it out of its answer.
@@ -199,6 +201,7 @@ impl Unknown {
             | Self::TooMany { .. }
             | Self::GroupNeverSeen { .. }
             | Self::NoLeader
+            | Self::LeaderMoving
             | Self::CoordinatorMoving
             | Self::Missing
             | Self::NegativeOffset(_)
@@ -237,6 +240,7 @@ impl Unknown {
             | Self::GroupNeverSeen { .. }
             | Self::CoordinatorMoving
             | Self::NoLeader
+            | Self::LeaderMoving
             | Self::TimedOut { .. }
             | Self::NegativeOffset(_)
             | Self::Missing
@@ -264,6 +268,7 @@ impl Unknown {
             Self::Protocol { .. } => "ProtocolError",
             Self::GroupNeverSeen { .. } => "GroupNeverSeen",
             Self::NoLeader => "NoLeader",
+            Self::LeaderMoving => "LeaderMoving",
             Self::CoordinatorMoving => "CoordinatorMoving",
             Self::Missing => "Missing",
             Self::NegativeOffset(_) => "NegativeOffset",
@@ -341,6 +346,7 @@ impl fmt::Display for Unknown {
                 f.write_str(if similar.is_empty() { "" } else { ")" })
             }
             Self::NoLeader => f.write_str("the partition has no leader"),
+            Self::LeaderMoving => f.write_str("the partition's leader is moving or not ready"),
             Self::CoordinatorMoving => f.write_str("the group's coordinator is moving"),
             Self::Missing => f.write_str("missing in the broker's answer"),
             Self::NegativeOffset(offset) => write!(f, "the broker answered offset {offset}"),

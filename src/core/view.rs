@@ -17,7 +17,7 @@ use super::kind::GroupKind;
 use super::lag::{AbandonedTopic, GroupLag, LagOfPartition, PartitionLag};
 use super::model::{Model, PartitionEstimate, TimeLag};
 use super::names::of_source;
-use super::observation::GroupState;
+use super::observation::{GroupState, Offset};
 use super::policy::{OffsetReset, Rule};
 use super::reason::Reason;
 use super::units::{Replicas, grouped, short};
@@ -357,7 +357,7 @@ impl TimeLagView {
 
 impl PartitionView {
     fn of(partition: &LagOfPartition, estimate: &PartitionEstimate) -> Self {
-        let LagOfPartition { seen, lag } = partition;
+        let LagOfPartition { seen, lag, without_leader } = partition;
         let is_lower_bound = lag.not_counted() > 0;
         let (unknown, note) = match lag {
             PartitionLag::Known { anomaly, .. } => (None, anomaly.map(|anomaly| anomaly.to_string())),
@@ -374,12 +374,18 @@ impl PartitionView {
             }
             PartitionLag::Unknown(reason) => (Some(reason.to_string()), None),
         };
+        let note = match without_leader {
+            Some(_) => {
+                Some("no leader: nobody can write or read here, and its offsets are the last that were read".to_owned())
+            }
+            None => note,
+        };
         Self {
             topic: seen.topic.to_string(),
             partition: seen.partition,
-            committed_offset: seen.committed.as_ref().ok().copied().flatten().map(|offset| offset.get()),
-            start_offset: seen.start.as_ref().ok().map(|offset| offset.get()),
-            end_offset: seen.end.as_ref().ok().map(|offset| offset.get()),
+            committed_offset: partition.committed().map(Offset::get),
+            start_offset: partition.start().map(Offset::get),
+            end_offset: partition.end().map(Offset::get),
             lag_records: lag.lag().map(|lag| lag.0),
             event_time_lag_seconds: estimate.event_time_lag.map(|behind| behind.as_secs_f64()),
             is_lower_bound,

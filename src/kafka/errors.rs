@@ -138,7 +138,7 @@ pub(super) fn explain(code: i16, about: ErrorSubject<'_>) -> Unknown {
         code::GROUP_AUTHORIZATION_FAILED => named(Resource::Group),
         code::CLUSTER_AUTHORIZATION_FAILED => refused(Resource::Cluster, CLUSTER),
         code if is_coordinator_moving(code) => Unknown::CoordinatorMoving,
-        code if is_leader_moving(code) => Unknown::NoLeader,
+        code if is_leader_moving(code) => Unknown::LeaderMoving,
         code::UNSUPPORTED_VERSION => {
             Unknown::Unsupported { what: "a version of the request that the broker lists as supported".to_owned() }
         }
@@ -164,7 +164,8 @@ mod tests {
             (31, group, "cluster \"kafka-cluster\""),
             (16, group, "the group's coordinator is moving"),
             (14, group, "the group's coordinator is moving"),
-            (6, topic, "the partition has no leader"),
+            (6, topic, "the partition's leader is moving"),
+            (78, topic, "the partition's leader is moving"),
             (42, group, "INVALID_REQUEST (42)"),
             (9_999, group, "(9999)"),
         ] {

@@ -107,8 +107,8 @@ pub(super) async fn read(cycle: &Cycle<'_>, topics: &mut Topics, requested: &Req
 
 fn unread_bounds(topics: &Topics, requested: &RequestedPartitions) -> PartitionOffsets {
     let partition = |topic: &Arc<str>, partition: i32| {
-        let leader = topics.get(topic).ok().and_then(|topic| topic.leaders.get(&partition).copied().flatten());
-        let yet = || if leader.is_some() { Err(Unknown::NotReadYet) } else { Err(Unknown::NoLeader) };
+        let leader = topics.get(topic).ok().and_then(|topic| topic.leaders.get(&partition).copied());
+        let yet = || Err(leader.and_then(|leader| leader.broker().err()).unwrap_or(Unknown::NotReadYet));
         OffsetBounds { start: yet(), high_watermark: yet(), last_stable: yet() }
     };
     let topic = |(topic, partitions): (&Arc<str>, &BTreeMap<i32, bool>)| {
@@ -135,10 +135,15 @@ async fn list_once(
     let (chunks, leaderless) = chunks(topics, pending);
     for (edge, topic, partition) in leaderless {
         // The metadata may have been read again.
-        let reason = topics.get(&topic).err().unwrap_or(Unknown::NoLeader);
-        let is_gone = topics.get(&topic).is_ok_and(|known| !known.leaders.contains_key(&partition));
-        put(ends, edge, &topic, partition, Err(if is_gone { Unknown::Missing } else { reason.clone() }));
-        if reason == Unknown::NoLeader && !is_gone {
+        let leader = topics.get(&topic).map(|known| known.leaders.get(&partition).copied());
+        let is_awaited = matches!(leader, Ok(Some(_)));
+        let reason = match leader {
+            Ok(Some(leader)) => leader.broker().err().unwrap_or(Unknown::NotReadYet),
+            Ok(None) => Unknown::Missing,
+            Err(reason) => reason,
+        };
+        put(ends, edge, &topic, partition, Err(reason));
+        if is_awaited {
             retries.push((edge, topic, partition));
         }
     }
@@ -199,7 +204,7 @@ fn chunks(topics: &Topics, pending: PendingOffsets) -> (Vec<ListOffsetsChunk>, P
     let mut leaderless = Vec::new();
     let mut by_leader: BTreeMap<(i32, OffsetSpec), BTreeMap<Arc<str>, Vec<i32>>> = BTreeMap::new();
     for (edge, topic, partition) in pending {
-        let leader = topics.get(&topic).ok().and_then(|known| known.leaders.get(&partition).copied().flatten());
+        let leader = topics.get(&topic).ok().and_then(|known| known.leaders.get(&partition)?.broker().ok());
         match leader {
             Some(leader) => by_leader.entry((leader, edge)).or_default().entry(topic).or_default().push(partition),
             None => leaderless.push((edge, topic, partition)),

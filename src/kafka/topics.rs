@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::cycle::Cycle;
 use super::errors::{ErrorSubject, RequestError, explain};
-use super::wire::{DescribeConfigs, Metadata, MetadataResponse, MetadataTopic};
+use super::wire::error_codes::LISTENER_NOT_FOUND;
+use super::wire::{DescribeConfigs, Metadata, MetadataPartition, MetadataResponse, MetadataTopic};
 use crate::core::{GroupQuery, Known, Pattern, TopicConfig, Unknown};
 
 /// A topic's partitions.
@@ -19,8 +20,38 @@ use crate::core::{GroupQuery, Known, Pattern, TopicConfig, Unknown};
 pub(super) struct TopicMetadata {
     /// Its id (KIP-516), where the cluster gives one.
     pub(super) id: Option<String>,
-    /// The leader's broker id, by partition.
-    pub(super) leaders: BTreeMap<i32, Option<i32>>,
+    /// By partition.
+    pub(super) leaders: BTreeMap<i32, PartitionLeader>,
+}
+
+/// A partition's leader, by the metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PartitionLeader {
+    /// The broker with this id.
+    Broker(i32),
+    /// There is none.
+    Nobody,
+    /// It does not listen where we ask, but clients of another listener may well write and read.
+    NotOnThisListener,
+}
+
+impl PartitionLeader {
+    fn of(partition: &MetadataPartition) -> Self {
+        match (partition.leader, partition.error) {
+            (leader @ 0.., _) => Self::Broker(leader),
+            (_, LISTENER_NOT_FOUND) => Self::NotOnThisListener,
+            (_, _) => Self::Nobody,
+        }
+    }
+
+    /// The broker to ask, or why there is none.
+    pub(super) fn broker(self) -> Known<i32> {
+        match self {
+            Self::Broker(leader) => Ok(leader),
+            Self::Nobody => Err(Unknown::NoLeader),
+            Self::NotOnThisListener => Err(Unknown::LeaderMoving),
+        }
+    }
 }
 
 /// The cache of topics.
@@ -102,7 +133,8 @@ impl Topics {
         let is_young = |known: &CachedTopic| known.read_at >= cycle.started || known.read_at.elapsed() < max_age;
         self.known.get(name).is_some_and(|known| {
             // What is unknown is requested once in each cycle.
-            let is_good = known.topic.as_ref().is_ok_and(|topic| topic.leaders.values().all(Option::is_some));
+            let is_good =
+                known.topic.as_ref().is_ok_and(|topic| topic.leaders.values().all(|leader| leader.broker().is_ok()));
             is_young(known) && !known.invalidated && (is_good || known.read_at >= cycle.started)
         })
     }
@@ -290,9 +322,8 @@ fn parse_topic(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> 
         return Err(Unknown::TooMany { what: "partitions of this Kafka cluster".to_owned(), most: MAX_PARTITIONS });
     }
     *room -= topic.partitions.len();
-    let leader = |leader: i32| (leader >= 0).then_some(leader);
-    let leaders: BTreeMap<i32, Option<i32>> =
-        topic.partitions.iter().map(|partition| (partition.partition, leader(partition.leader))).collect();
+    let leaders: BTreeMap<i32, PartitionLeader> =
+        topic.partitions.iter().map(|partition| (partition.partition, PartitionLeader::of(partition))).collect();
     // Kafka numbers partitions from 0 on without gaps. The lag of one that is left out would be missed.
     if leaders.len() != topic.partitions.len() || leaders.keys().zip(0..).any(|(partition, place)| *partition != place)
     {
@@ -307,6 +338,15 @@ fn parse_topic(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partition_has_no_leader_only_where_the_metadata_says_that_nobody_is_it() {
+        let broker = |leader, error| PartitionLeader::of(&MetadataPartition { error, partition: 0, leader }).broker();
+        assert_eq!(broker(0, 0), Ok(0));
+        assert_eq!(broker(-1, 5), Err(Unknown::NoLeader), "LEADER_NOT_AVAILABLE");
+        assert_eq!(broker(-1, 0), Err(Unknown::NoLeader));
+        assert_eq!(broker(-1, 72), Err(Unknown::LeaderMoving), "LISTENER_NOT_FOUND: others may write");
+    }
 
     #[test]
     fn retention_and_policy_are_read_and_what_is_odd_is_not_known() {

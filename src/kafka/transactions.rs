@@ -133,7 +133,7 @@ impl Transactions {
         due.sort_by_key(|(key, standing)| (standing.since, *key));
         let mut by_leader: BTreeMap<i32, BTreeMap<Arc<str>, Vec<i32>>> = BTreeMap::new();
         for ((topic, number), _) in due.into_iter().take(MAX_PARTITIONS) {
-            let leader = topics.get(topic).ok().and_then(|known| known.leaders.get(number).copied().flatten());
+            let leader = topics.get(topic).ok().and_then(|known| known.leaders.get(number)?.broker().ok());
             if let Some(leader) = leader {
                 by_leader.entry(leader).or_default().entry(Arc::clone(topic)).or_default().push(*number);
             }

@@ -19,6 +19,7 @@ const WITHOUT_A_CODE: i32 = -1;
 fn of_text(text: &str) -> Unknown {
     match text {
         "NoLeader" => Unknown::NoLeader,
+        "LeaderMoving" => Unknown::LeaderMoving,
         "CoordinatorMoving" => Unknown::CoordinatorMoving,
         "Missing" => Unknown::Missing,
         "NotReadYet" => Unknown::NotReadYet,
@@ -29,9 +30,11 @@ fn of_text(text: &str) -> Unknown {
 impl Serialize for ReadFailure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match &self.0 {
-            plain @ (Unknown::NoLeader | Unknown::CoordinatorMoving | Unknown::Missing | Unknown::NotReadYet) => {
-                serializer.serialize_str(plain.name())
-            }
+            plain @ (Unknown::NoLeader
+            | Unknown::LeaderMoving
+            | Unknown::CoordinatorMoving
+            | Unknown::Missing
+            | Unknown::NotReadYet) => serializer.serialize_str(plain.name()),
             Unknown::Broker { code: WITHOUT_A_CODE, name } => serializer.serialize_str(name),
             detailed => detailed.serialize(serializer),
         }

@@ -3,6 +3,9 @@
 
 use std::collections::VecDeque;
 
+/// Seconds for which producers keep what they can't send (`delivery.timeout.ms`).
+const PRODUCERS_KEEP: f64 = 120.0;
+
 /// Records that arrived in the same tick, up to an offset.
 #[derive(Clone, Copy, Debug)]
 struct ArrivedRecords {
@@ -25,6 +28,10 @@ pub(super) struct PartitionLog {
     pub(super) position: u64,
     /// Whether a record that can't be processed stops the consumer here.
     pub(super) stuck: bool,
+    /// Whether it has no leader, so that nobody can write or read.
+    pub(super) without_leader: bool,
+    /// Records that producers keep meanwhile, and when they came.
+    kept: VecDeque<(f64, u64)>,
     /// The first record that was never processed. Records between `position` and here are read for a second time.
     done: u64,
     /// Records below this were behind a stuck record, where more replicas don't help.
@@ -55,12 +62,28 @@ impl PartitionLog {
             committed: committed.then_some(0),
             position: 0,
             stuck: false,
+            without_leader: false,
+            kept: VecDeque::new(),
             done: 0,
             excluded_below: 0,
             unread: VecDeque::new(),
             retained: VecDeque::new(),
             retention,
         }
+    }
+
+    /// Producers send new records; gives those that are appended, with what they have kept.
+    pub(super) fn produce(&mut self, at: f64, records: u64) -> u64 {
+        self.kept.push_back((at, records));
+        while self.kept.front().is_some_and(|(kept_at, _)| *kept_at < at - PRODUCERS_KEEP) {
+            self.kept.pop_front();
+        }
+        if self.without_leader {
+            return 0;
+        }
+        let records = self.kept.drain(..).map(|(_, records)| records).sum();
+        self.append(at, records);
+        records
     }
 
     /// Appends new records.
@@ -78,7 +101,7 @@ impl PartitionLog {
 
     /// Records that the consumer can read now.
     pub(super) fn waiting(&self) -> u64 {
-        if self.stuck { 0 } else { self.end - self.position }
+        if self.is_stopped() { 0 } else { self.end - self.position }
     }
 
     /// Records never processed so far.
@@ -99,7 +122,7 @@ impl PartitionLog {
 
     /// The records that are late already although they are unread.
     pub(super) fn late_unread(&self, now: f64, objective: f64) -> u64 {
-        if self.stuck {
+        if self.is_stopped() {
             return 0;
         }
         let late = self.unread.partition_point(|arrived| arrived.at < now - objective);
@@ -124,9 +147,14 @@ impl PartitionLog {
         late
     }
 
-    /// While the partition is stuck, no waiting record counts as late.
-    pub(super) fn exclude_stuck(&mut self) {
-        if self.stuck {
+    /// Whether no number of replicas could read it.
+    fn is_stopped(&self) -> bool {
+        self.stuck || self.without_leader
+    }
+
+    /// While the partition is stuck or has no leader, no waiting record counts as late.
+    pub(super) fn exclude_stopped(&mut self) {
+        if self.is_stopped() {
             self.excluded_below = self.end;
         }
     }
@@ -158,12 +186,15 @@ impl PartitionLog {
     /// Deletes what is older than the retention.
     pub(super) fn delete_old(&mut self, now: f64, latest: bool, counts: &mut RecordCounts) {
         let Some(retention) = self.retention else { return };
+        if self.without_leader {
+            return;
+        }
         while let Some(first) = self.retained.front().filter(|first| first.at < now - retention) {
             self.start = first.upto;
             self.retained.pop_front();
         }
         // A stuck consumer notices only when it fetches the next record.
-        if self.position < self.start && !self.stuck {
+        if self.position < self.start && !self.is_stopped() {
             self.reset(latest, counts);
         }
     }
@@ -216,14 +247,30 @@ mod tests {
     }
 
     #[test]
+    fn without_a_leader_nothing_is_read_and_what_producers_keep_comes_at_once() {
+        let (mut log, mut counts) = (PartitionLog::new(true, None), RecordCounts::default());
+        assert_eq!(log.produce(0.0, 5), 5);
+        log.without_leader = true;
+        log.exclude_stopped();
+        for at in 1..=130 {
+            assert_eq!(log.produce(f64::from(at), 1), 0);
+        }
+        assert_eq!((log.waiting(), log.end, log.late_unread(130.0, 60.0)), (0, 5, 0));
+        log.without_leader = false;
+        assert_eq!(log.produce(131.0, 1), 121, "those of two minutes");
+        log.process(200.0, 200, 60.0, &mut counts);
+        assert_eq!((counts.processed, counts.late), (126, 121), "what waited at the producers came at 131 s");
+    }
+
+    #[test]
     fn what_a_stuck_partition_holds_up_is_not_late() {
         let (mut log, mut counts) = (PartitionLog::new(true, None), RecordCounts::default());
         log.append(0.0, 5);
         log.stuck = true;
-        log.exclude_stuck();
+        log.exclude_stopped();
         log.append(100.0, 5);
         assert_eq!((log.waiting(), log.time_lag(100.0)), (0, 0.0));
-        log.exclude_stuck();
+        log.exclude_stopped();
         log.stuck = false;
         log.append(110.0, 1);
         assert_eq!(log.time_lag(120.0), 10.0);

@@ -61,13 +61,17 @@ impl SimulatedPoller {
             let missed = partial && (never_less_than_one == Some(p) || self.rng.f64() < UNKNOWN_SHARE);
             let unknown = missed || p + self.unreadable >= self.partitions.len();
             let log = &world.logs[p];
-            let offset = |offset: u64| Offset::new(offset as i64).ok_or(Unknown::Missing);
+            let offset = |offset: u64| match (log.without_leader, unknown) {
+                (true, _) => Err(Unknown::NoLeader),
+                (false, true) => Err(Unknown::Missing),
+                (false, false) => Offset::new(offset as i64).ok_or(Unknown::Missing),
+            };
             seen.push(Arc::new(PartitionObservation {
                 topic: self.topics[*topic].0.clone(),
                 partition: *number,
                 committed: Ok(log.committed.and_then(|offset| Offset::new(offset as i64))),
-                start: if unknown { Err(Unknown::NoLeader) } else { offset(log.start) },
-                end: if unknown { Err(Unknown::NoLeader) } else { offset(log.end) },
+                start: offset(log.start),
+                end: offset(log.end),
                 high_watermark: None,
                 last_stable: None,
                 event_time: None,

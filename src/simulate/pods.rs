@@ -98,16 +98,20 @@ impl SimulatedWorkload {
     /// Sets the desired replicas. Pods that are not ready are removed first, then the youngest, as a ReplicaSet does.
     pub(super) fn scale(&mut self, now: f64, replicas: u32, changes: &mut Vec<PodChange>) {
         self.spec = replicas;
-        // The new pod of a rollout is extra until it has replaced the old one.
-        let extra = u32::from(self.replacing.is_some());
-        for i in 0..(replicas + extra).saturating_sub(self.actual()) {
+        for i in 0..(replicas + self.extra()).saturating_sub(self.actual()) {
             self.create(now + self.start_delay + f64::from(i) * self.stagger);
         }
-        while self.actual() > replicas + extra {
+        // Where the new pod of a rollout is among those that are removed, none is extra any more.
+        while self.actual() > replicas + self.extra() {
             let last = self.pods.iter().enumerate().max_by_key(|(_, pod)| (!pod.ready, pod.id)).map(|(i, _)| i);
             let Some(last) = last else { break };
             self.remove(last, changes);
         }
+    }
+
+    /// The new pod of a rollout is extra until it has replaced the old one.
+    fn extra(&self) -> u32 {
+        u32::from(self.replacing.is_some())
     }
 
     fn remove(&mut self, index: usize, changes: &mut Vec<PodChange>) {

@@ -118,7 +118,7 @@ pub struct PollSettings {
     pub partial: f64,
     /// The share of polls that fail.
     pub failed: f64,
-    /// So many partitions, the last ones, that no poll can read: without a leader, or without permission.
+    /// So many partitions, the last ones, that no poll can read.
     pub unreadable: u32,
 }
 

@@ -45,6 +45,7 @@ enum WorldChange {
     CapacityEnds(f64),
     Rollout(f64),
     Stuck(usize, bool),
+    NoLeader(usize, bool),
     Share(usize, f64),
     Downstream(f64),
     Crash(u32),
@@ -79,9 +80,8 @@ impl World {
         self.apply_due_events();
         self.arrivals.tick(self.now, &mut self.records);
         for (log, records) in self.logs.iter_mut().zip(&self.records) {
-            log.append(self.now, *records);
-            self.arrived += records;
-            log.exclude_stuck();
+            self.arrived += log.produce(self.now, *records);
+            log.exclude_stopped();
         }
         self.now += TICK;
         self.start_pods();
@@ -157,8 +157,12 @@ impl World {
                 WorldChange::Rollout(factor) => self.workload.roll_out(factor),
                 WorldChange::Stuck(partition, stuck) => {
                     // Records that have waited behind the stuck one can't be in time any more.
-                    self.logs[partition].exclude_stuck();
+                    self.logs[partition].exclude_stopped();
                     self.logs[partition].stuck = stuck;
+                }
+                WorldChange::NoLeader(partition, without_leader) => {
+                    self.logs[partition].exclude_stopped();
+                    self.logs[partition].without_leader = without_leader;
                 }
                 WorldChange::Share(partition, share) => {
                     self.arrivals.set_share(partition, share);
@@ -203,6 +207,9 @@ fn of_event(scenario: &Scenario, event: &Event) -> Vec<ScheduledChange> {
     }
     if let Some(partition) = event.stuck.as_ref().and_then(|name| scenario.index_of(name)) {
         add(WorldChange::Stuck(partition, true), Some(WorldChange::Stuck(partition, false)));
+    }
+    if let Some(partition) = event.no_leader.as_ref().and_then(|name| scenario.index_of(name)) {
+        add(WorldChange::NoLeader(partition, true), Some(WorldChange::NoLeader(partition, false)));
     }
     if let Some((weight, partition)) =
         event.weight.as_ref().and_then(|weight| Some((weight, scenario.index_of(&weight.partition)?)))

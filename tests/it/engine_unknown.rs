@@ -1,5 +1,7 @@
 //! What is not known is never zero: no replica is taken away while nothing says how far the group has read.
 
+use std::sync::Arc;
+
 use paceline::core::*;
 
 use crate::story::{Group, Seen, lags, policy, seconds};
@@ -155,4 +157,100 @@ fn a_group_at_zero_replicas_with_commits_is_scaled_to_zero_and_activated() {
         let (after, last) = hour(&policy, 0, at_zero);
         assert!(last.lag.complete && after > 0, "{}", last.reason);
     }
+}
+
+/// 12 partitions with 20 records/s and a lag of 5 each; from a time on the last one can't be read.
+fn one_unread(t: u64, from: u64, why: &Unknown) -> Observation {
+    let end = 1_000 + 20 * t as i64;
+    let group = (0..12).fold(lags(&[0; 12]), |group, p| group.with(p, Seen { committed: end - 5, start: 0, end }));
+    let mut seen = group.observe(t);
+    if t >= from {
+        let last = Arc::make_mut(&mut seen.partitions[11]);
+        (last.start, last.end) = (Err(why.clone()), Err(why.clone()));
+        // Nobody reads on there.
+        last.committed = Ok(Offset::new(1_000 + 20 * (from as i64 - 10) - 5));
+    }
+    seen
+}
+
+#[test]
+fn a_partition_without_a_leader_has_the_lag_that_it_had_and_holds_nothing_up() {
+    let refused = Unknown::NotAuthorized { resource: Resource::Topic, name: "orders".into() };
+    let cases = [
+        ("lost after it was read", 20, Unknown::NoLeader, true),
+        ("lost before it was read", 0, Unknown::NoLeader, false),
+        ("its leader moves", 20, Unknown::LeaderMoving, false),
+        ("no answer", 20, Unknown::TimedOut { after: seconds(5) }, false),
+        ("not read yet", 20, Unknown::NotReadYet, false),
+        ("not allowed", 20, refused, false),
+    ];
+    for (name, from, why, is_known) in cases {
+        for policy in policies(1, None) {
+            let policy = Policy { capacity_hint: Some(RecordsPerSecond(100.0)), ..policy };
+            let (after, last) = hour(&policy, 12, |t| one_unread(t, from, &why));
+            let found: Vec<_> = last.findings.iter().map(Finding::name).collect();
+            let case = format!("{name}, {:?}: {after}, {}, {found:?}", policy.rule, last.reason);
+            assert_eq!(last.lag.complete, is_known, "{case}");
+            assert_eq!(found.contains(&"PartitionWithoutLeader"), why == Unknown::NoLeader, "{case}");
+            assert_eq!(found.contains(&"DataIncomplete"), !is_known, "{case}");
+            assert!(!found.contains(&"StuckPartition") && !found.contains(&"CommitsStandStill"), "{case}");
+            if is_known {
+                assert!(after <= 4, "{case}");
+                assert_eq!(last.lag.total, Lag(11 * 5 + 5), "{case}");
+            } else {
+                assert_eq!(after, 12, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_topic_without_any_leader_is_unknown_and_takes_nothing_away() {
+    for policy in policies(0, None) {
+        let see = |t| {
+            let mut seen = one_unread(t, 20, &Unknown::NoLeader);
+            if t >= 20 {
+                let last = seen.partitions[11].clone();
+                seen.partitions
+                    .iter_mut()
+                    .map(Arc::make_mut)
+                    .for_each(|it| (it.start, it.end) = (last.start.clone(), last.end.clone()));
+            }
+            seen
+        };
+        let (after, last) = hour(&policy, 12, see);
+        assert_eq!((after, last.reason.name(), last.lag.complete), (12, "DataIncomplete", false), "{}", last.reason);
+    }
+}
+
+#[test]
+fn the_lag_without_a_leader_follows_the_commits_and_ends_with_the_leader() {
+    // The leader is lost after 20 s, at 1,300 records, and is back after 100 s with fewer: another replica had less of them.
+    let mut engine = Engine::new(Policy { rule: Rule::TimeLag(Objective::default()), ..policy(100, 0, None) });
+    let mut lag_of_last = |t: u64, committed: i64, end: Known<i64>| {
+        let mut seen = one_unread(t, 1_000, &Unknown::NoLeader);
+        let last = Arc::make_mut(&mut seen.partitions[11]);
+        last.committed = Ok(Offset::new(committed));
+        last.end = end.map(|end| Offset::new(end).unwrap());
+        last.start = last.end.clone().map(|_| Offset::new(0).unwrap());
+        let decision = engine.observe(&seen, Workload::of(3));
+        let last = &decision.lag.by_partition[11];
+        let view = DecisionView::of(&decision).with_partitions(&decision).lag.partitions.unwrap()[11].clone();
+        assert_eq!(view.note.is_some_and(|note| note.contains("no leader")), last.without_leader.is_some());
+        assert_eq!(view.end_offset, last.end().map(Offset::get));
+        (last.lag.lag().map(|lag| lag.0), decision.lag.complete, decision.reason.name())
+    };
+    let lost = || Err(Unknown::NoLeader);
+    assert_eq!(lag_of_last(10, 1_100, Ok(1_200)).0, Some(100));
+    assert_eq!(lag_of_last(20, 1_200, Ok(1_300)).0, Some(100));
+    assert_eq!(lag_of_last(30, 1_200, lost()).0, Some(100));
+    assert_eq!(lag_of_last(40, 1_290, lost()).0, Some(10), "what was fetched before is committed");
+    // Records that came between the last poll with a leader and its loss.
+    let (lag, complete, _) = lag_of_last(50, 1_350, lost());
+    assert_eq!((lag, complete), (Some(0), true));
+    assert_eq!(lag_of_last(60, 1_340, lost()).0, Some(10), "offsets that were there are");
+    let (lag, complete, reason) = lag_of_last(100, 1_340, Ok(1_250));
+    assert_eq!((lag, complete, reason), (Some(0), true, "OffsetsInconsistent"), "committed beyond the end");
+    // After a gap without any poll nothing is known of what came before the leader was lost.
+    assert_eq!(lag_of_last(1_000, 1_340, lost()), (None, false, "DataIncomplete"));
 }

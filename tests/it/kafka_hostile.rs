@@ -166,7 +166,7 @@ fn a_wrong_response_makes_its_subject_unknown_with_the_right_reason() {
         (DescribeGroups, zeros.clone(), members("Missing")),
         (DescribeGroups, text.clone(), members("ProtocolError")),
         (DescribeGroups, Fault::Cut(1), members("ProtocolError")),
-        (ListOffsets, Fault::Error(6), ends("NoLeader")),
+        (ListOffsets, Fault::Error(6), ends("LeaderMoving")),
         (ListOffsets, Fault::Error(29), ends("NotAuthorized")),
         (ListOffsets, Fault::Error(3), ends("TopicMissing")),
         (ListOffsets, Fault::Error(7), ends("BrokerError")),

@@ -222,7 +222,7 @@ fn one_failing_partition_leaves_the_others_known() {
     // The metadata has broker 3 as the leader of partition 1, and broker 3 denies it.
     (0..20).for_each(|_| mock.lie_about_leader("orders", 1, 3));
     let observed = poll(&mut connection, &[query("shop", "orders")]).remove(0);
-    assert_eq!(unknowns(&observed), ["1 start NoLeader", "1 end NoLeader"]);
+    assert_eq!(unknowns(&observed), ["1 start LeaderMoving", "1 end LeaderMoving"]);
 }
 
 #[test]

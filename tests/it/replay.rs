@@ -470,6 +470,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::Protocol { detail: "a length of -7".into() },
         Unknown::GroupNeverSeen { group: "orders".into(), similar: vec!["order".into()] },
         Unknown::NoLeader,
+        Unknown::LeaderMoving,
         Unknown::CoordinatorMoving,
         Unknown::Missing,
         Unknown::NegativeOffset(-3),

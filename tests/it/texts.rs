@@ -42,13 +42,18 @@ fn lag_rule(lag: u64, wanted: u32) -> LagRule {
     LagRule { lag: Lag(lag), complete: true, threshold: 1_000, wanted: Replicas(wanted) }
 }
 
-fn saving(steady_seconds: u64, remaining: u64, obstacle: Option<ScaleDownObstacle>) -> ScaleDownSaving {
+fn saving(
+    steady_seconds: u64,
+    remaining: impl Into<Option<u64>>,
+    obstacle: Option<ScaleDownObstacle>,
+) -> ScaleDownSaving {
+    let remaining = remaining.into();
     ScaleDownSaving {
         replicas: Replicas(5),
-        saving_replica_seconds: if remaining == 0 { 310 } else { 120 },
+        saving_replica_seconds: if remaining == Some(0) { 310 } else { 120 },
         switching_cost_replica_seconds: 300,
         steady_seconds,
-        remaining: seconds(remaining),
+        remaining: remaining.map(seconds),
         obstacle,
     }
 }
@@ -168,16 +173,24 @@ fn reasons() -> Vec<Reason> {
             time_lag: seconds(24),
             objective: seconds(20),
             within_objective: Some(seconds(45)),
-            remaining: seconds(70),
+            remaining: Some(seconds(70)),
         },
         Reason::Draining {
             replicas: Replicas(12),
             time_lag: seconds(12),
             objective: seconds(20),
             within_objective: None,
-            remaining: seconds(30),
+            remaining: Some(seconds(30)),
+        },
+        Reason::Draining {
+            replicas: Replicas(12),
+            time_lag: seconds(24),
+            objective: seconds(20),
+            within_objective: None,
+            remaining: None,
         },
         Reason::ScaleDownUnproven(saving(240, 180, None)),
+        Reason::ScaleDownUnproven(saving(240, None, None)),
         Reason::ScaleDownUnproven(saving(240, 0, Some(ScaleDownObstacle::Overloaded))),
         Reason::ScaleDownUnproven(saving(240, 0, Some(ScaleDownObstacle::LateRecords))),
         Reason::ScaleDownProven(saving(720, 0, None)),
@@ -221,6 +234,13 @@ fn findings() -> Vec<Finding> {
             capacity: RecordsPerSecond(100.0),
         },
         Finding::StuckPartition { partition: partition(), lag: Lag(1_200), stuck_for: seconds(300) },
+        Finding::PartitionWithoutLeader {
+            partition: partition(),
+            more: 0,
+            lag: Some(Lag(1_200)),
+            waited: seconds(300),
+        },
+        Finding::PartitionWithoutLeader { partition: partition(), more: 2, lag: None, waited: seconds(0) },
         Finding::PartitionWithoutCommit { partition: partition(), more: 0, arrived: 6_000, waited: seconds(600) },
         Finding::PartitionWithoutCommit { partition: partition(), more: 2, arrived: 1, waited: seconds(600) },
         Finding::OpenTransaction { partition: partition(), more: 0, producer: Ok(4_711), held_for: seconds(720) },

@@ -49,7 +49,14 @@ impl ObservedGroup {
     /// Whether another poll can show what this one could not.
     pub(super) fn may_become_known(&self) -> bool {
         let is_passing = |reason: &Unknown| {
-            matches!(reason, Unknown::NotReadYet | Unknown::CoordinatorMoving | Unknown::NoLeader | Unknown::Missing)
+            matches!(
+                reason,
+                Unknown::NotReadYet
+                    | Unknown::CoordinatorMoving
+                    | Unknown::NoLeader
+                    | Unknown::LeaderMoving
+                    | Unknown::Missing
+            )
         };
         self.decision.group_failure().is_none_or(is_passing)
     }

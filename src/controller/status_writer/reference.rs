@@ -49,7 +49,7 @@ const fn note(name: &'static str, means: &'static str) -> ConditionKind {
     ConditionKind { name, means, bad: None, is_always_shown: false, event_if_false: None }
 }
 
-const KINDS: [ConditionKind; 27] = [
+const KINDS: [ConditionKind; 28] = [
     state(READY, "Kafka and the target can be read, and decisions are carried out.", "NotReady"),
     state(KAFKA_REACHABLE, "The Kafka cluster answers.", "KafkaUnreachable"),
     ConditionKind { is_always_shown: true, ..note(ACTIVE, "There are replicas.") },
@@ -62,6 +62,7 @@ const KINDS: [ConditionKind; 27] = [
     note("CapacityUnknown", "The capacity of a replica is not known yet. Every group starts with it."),
     problem("HotPartition", "A partition gets more than one member can read."),
     problem("StuckPartition", "A partition is not read while others are."),
+    problem("PartitionWithoutLeader", "A partition has no leader, so nobody can write or read there."),
     problem("PartitionWithoutCommit", "A member has a partition, records come, and nothing is committed there."),
     problem(
         "OpenTransaction",

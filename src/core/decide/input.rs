@@ -325,6 +325,19 @@ impl RuleInput<'_> {
         })
     }
 
+    /// Partitions that have no leader, and the first of those that have had none for longest.
+    fn without_leader(&self) -> Option<Finding> {
+        let waited = |partition: &&LagOfPartition| self.facts.estimator.without_leader_s(self.now(), partition);
+        let all = || self.lag.by_partition.iter().filter(|partition| partition.seen.end == Err(Unknown::NoLeader));
+        let first = all().rev().max_by(|a, b| waited(a).total_cmp(&waited(b)))?;
+        Some(Finding::PartitionWithoutLeader {
+            partition: first.name(),
+            more: all().count() - 1,
+            lag: first.lag.lag(),
+            waited: length(waited(&first).floor()),
+        })
+    }
+
     /// Topics that no member has.
     fn unread_topics(&self) -> Option<Finding> {
         let topics = &self.observation.topics;
@@ -361,6 +374,7 @@ impl RuleInput<'_> {
                 stuck_for: length(estimator.frozen_for_s(partition)),
             });
         }
+        findings.extend(self.without_leader());
         findings.extend(self.without_commit());
         findings.extend(self.open_transaction());
         if let Some(capacity) = self.facts.capacity_of_member(self.policy) {

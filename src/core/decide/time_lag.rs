@@ -11,7 +11,9 @@ mod prediction;
 use std::time::Duration;
 
 use super::super::clock::{length, seconds_between};
+use super::super::countdown::Countdown;
 use super::super::policy::Objective;
+use super::super::predict::PredictionInput;
 use super::super::reason::Reason;
 use super::super::rule_result::RuleResult;
 use super::super::state::{Recommendations, TimeLagState};
@@ -48,12 +50,12 @@ pub(super) fn decide(
     state: &mut TimeLagState,
     objective: Objective,
 ) -> RuleOutput {
-    let TimeLagState { what_if, no_backlog_since, beyond_since, levels, situation, is_objective_too_short, .. } = state;
+    let TimeLagState { what_if, no_backlog_since, beyond_since, levels, situation, draining, .. } = state;
+    let (is_objective_too_short, is_accruing) = (state.is_objective_too_short, state.is_accruing);
     let situation = situation.as_ref();
     let has_capacity = input.facts.capacity_of_member(input.policy).is_some();
     let predictions = situation.filter(|_| has_capacity).map(|situation| Predictions::of(situation, levels));
     let no_backlog_since = *no_backlog_since;
-    let is_objective_too_short = *is_objective_too_short;
     let evaluation = Evaluation {
         input,
         objective,
@@ -61,13 +63,15 @@ pub(super) fn decide(
         what_if,
         no_backlog_since,
         is_objective_too_short,
+        is_accruing,
         predictions,
         situation,
     };
     // A poll without a recommendation is not a part of the window of `behavior`.
     let complete_since = recommendations.complete_since.take();
     let choice = input.held().unwrap_or_else(|| evaluation.run(recommendations, complete_since, beyond_since));
-    let (desired, reason) = input.scheduled(choice);
+    let (desired, mut reason) = input.scheduled(choice);
+    say_what_is_reliable(&mut reason, draining, input.now(), situation);
     RuleOutput {
         desired,
         predicted_for: evaluation.predictions.as_ref().map(|it| length(it.situation.horizon_s())),
@@ -75,6 +79,24 @@ pub(super) fn decide(
         outlook: evaluation.outlook(&reason),
         findings: evaluation.findings(),
         reason,
+    }
+}
+
+/// Leaves out when a backlog is gone where that has not counted down, or is sooner than it could be seen.
+fn say_what_is_reliable(
+    reason: &mut Reason,
+    countdown: &mut Countdown,
+    now: Duration,
+    situation: Option<&PredictionInput>,
+) {
+    let Reason::Draining { within_objective, remaining, .. } = reason else {
+        countdown.clear();
+        return;
+    };
+    let left_s = remaining.map_or(0.0, |left| left.as_secs_f64());
+    let is_seen = situation.is_some_and(|situation| left_s >= situation.caught_up_s);
+    if !(countdown.is_kept(now, left_s) && is_seen) {
+        (*within_objective, *remaining) = (None, None);
     }
 }
 
@@ -255,7 +277,7 @@ impl Evaluation<'_> {
             time_lag: length(age_s.ceil()),
             objective: self.objective.time_lag(),
             within_objective: present.within_objective_s().filter(|_| is_beyond).map(|after| length(after.ceil())),
-            remaining: length(restored_s.ceil()),
+            remaining: Some(length(restored_s.ceil())),
         })
     }
 

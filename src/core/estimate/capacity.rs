@@ -276,7 +276,7 @@ impl CapacityEstimate {
         let PolledPartitions { lag, loads, .. } = polled;
         let window = self.members.of(id);
         window.present = true;
-        let live = || owned.iter().map(|&at| &loads[at]).filter(|load| !load.stuck);
+        let live = || owned.iter().map(|&at| &loads[at]).filter(|load| load.is_live());
         if owned.is_empty() || !window.reads(owned) || !live().any(|load| load.progressed) {
             let silent = window.edge.is_none_or(|edge| seconds_between(edge.at, timing.now) > timing.silent_s);
             if silent {

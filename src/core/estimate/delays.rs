@@ -145,6 +145,11 @@ impl Delays {
         self.starts.iter().copied().reduce(f64::max).unwrap_or_else(|| self.prior_start_s())
     }
 
+    /// Whether a start was seen.
+    pub(in crate::core) fn has_measured_start(&self) -> bool {
+        !self.starts.is_empty()
+    }
+
     /// The same, their mean.
     fn mean_start_s(&self) -> f64 {
         if self.starts.is_empty() {

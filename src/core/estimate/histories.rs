@@ -75,6 +75,11 @@ impl Histories {
         self.0.iter().map(|tracked| &tracked.history)
     }
 
+    /// Records/s that arrived by the last estimate.
+    pub(super) fn rate(&self) -> f64 {
+        self.all().map(|history| history.rate).sum()
+    }
+
     /// A partition's history.
     pub(super) fn of(&self, seen: &PartitionObservation) -> Option<&PartitionHistory> {
         let place = self.0.binary_search_by(|tracked| tracked.key().cmp(&key(seen))).ok()?;

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::super::lag::{LagOfPartition, PartitionLag};
+use super::super::lag::{KeptOffsets, LagOfPartition, PartitionLag};
 use super::super::model::TimeLag;
 use super::super::observation::{Offset, PartitionObservation};
+use super::super::unknown::Unknown;
 
 /// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds
 /// and for two polls of 10 s, and short enough to show what has just changed.
@@ -34,8 +35,12 @@ pub(super) struct PartitionHistory {
     first_commit: Option<OffsetPoint>,
     /// Seconds of a stable group in which there was something to read and nothing was.
     pub(super) frozen_s: f64,
-    /// Records/s that arrived by the last estimate.
+    /// Records/s that arrived by the last estimate; of a partition that has lost its leader those before.
     pub(super) rate: f64,
+    /// Since when it has had no leader.
+    without_leader_since: Option<Nanos>,
+    /// When it had a leader again: what came with it waited at the producers, and is no rate.
+    leader_since: Nanos,
     /// Log start offsets: when one was first seen, when it moved last, and where it was then.
     start: Option<StartMoves>,
 }
@@ -72,15 +77,20 @@ const RETENTION_WINDOW: Duration = Duration::from_secs(1800);
 
 impl PartitionHistory {
     /// Adds what was seen; gives the records that arrived since the last time. `resumed_at`: when polls came back last.
-    pub(super) fn observe(&mut self, at: Duration, seen: &PartitionObservation, resumed_at: Duration) -> u64 {
-        let (now, mut arrived) = (nanos(at), 0);
+    pub(super) fn observe(&mut self, at: Duration, partition: &LagOfPartition, resumed_at: Duration) -> u64 {
+        let (now, mut arrived, seen) = (nanos(at), 0, &partition.seen);
         let unseen = self.ends.back().filter(|_| at == resumed_at).map_or(0, |last| now - last.at);
-        if let Ok(end) = seen.end {
+        if let Some(end) = partition.end() {
             if self.ends.back().is_some_and(|last| end < last.offset) {
                 *self = Self::default();
             }
             arrived = self.ends.back().map_or(0, |last| end.since(last.offset));
             self.push_end(OffsetPoint { at: now, offset: end });
+        }
+        if seen.end == Err(Unknown::NoLeader) {
+            self.without_leader_since = self.without_leader_since.or(Some(now));
+        } else if seen.end.is_ok() && self.without_leader_since.take().is_some() {
+            self.leader_since = now;
         }
         if let Ok(Some(committed)) = seen.committed {
             self.push_commit(OffsetPoint { at: now, offset: committed });
@@ -148,6 +158,22 @@ impl PartitionHistory {
         }
     }
 
+    /// The offsets as they were known last, unless that was before `since`.
+    pub(super) fn kept(&self, since: Duration) -> Option<KeptOffsets> {
+        let end = self.ends.back().filter(|end| end.at >= nanos(since))?;
+        Some(KeptOffsets { start: self.start?.last.offset, end: end.offset })
+    }
+
+    /// For how many seconds it has had no leader.
+    pub(super) fn without_leader_s(&self, now: Duration) -> f64 {
+        self.without_leader_since.map_or(0.0, |since| seconds(since, nanos(now)))
+    }
+
+    /// Whether it has a leader again since this observation.
+    pub(super) fn has_leader_again(&self, now: Duration) -> bool {
+        self.leader_since == nanos(now)
+    }
+
     /// Drops the points that neither a rate nor the time lag needs any more.
     fn forget_consumed(&mut self, now: Duration, seen: &PartitionObservation) {
         let recent = nanos(now.saturating_sub(SHARES));
@@ -201,7 +227,7 @@ impl PartitionHistory {
     /// Records/s that producers add, over the time from `window` ago until the last observation of this partition.
     pub(super) fn arrival_rate(&self, now: Duration, window: Duration, since: Duration) -> Option<f64> {
         let (first, last) = (self.ends.front()?, self.ends.back()?);
-        let from = nanos(now.saturating_sub(window).max(since)).max(first.at);
+        let from = nanos(now.saturating_sub(window).max(since)).max(first.at).max(self.leader_since);
         if last.at <= from {
             return None;
         }
@@ -310,12 +336,12 @@ impl PartitionHistory {
 
     /// The age of this partition's oldest record that is not yet consumed, by what is committed.
     pub(super) fn time_lag(&self, now: Duration, partition: &LagOfPartition) -> TimeLag {
-        let position = match (&partition.lag, &partition.seen.committed, &partition.seen.start) {
+        let position = match (&partition.lag, &partition.seen.committed, partition.start()) {
             (PartitionLag::Known { lag, .. }, _, _) if lag.0 == 0 => return TimeLag::Seconds(Duration::ZERO),
             // How far a group without a commit has read is not known; with `earliest` it will start at the start.
-            (PartitionLag::NoCommit { lag, .. }, _, Ok(start)) if lag.0 > 0 => *start,
+            (PartitionLag::NoCommit { lag, .. }, _, Some(start)) if lag.0 > 0 => start,
             (PartitionLag::NoCommit { retained: 0, .. }, _, _) => return TimeLag::Seconds(Duration::ZERO),
-            (PartitionLag::Known { .. }, Ok(Some(committed)), Ok(start)) => *committed.max(start),
+            (PartitionLag::Known { .. }, Ok(Some(committed)), Some(start)) => (*committed).max(start),
             (PartitionLag::Known { .. } | PartitionLag::NoCommit { .. } | PartitionLag::Unknown(_), _, _) => {
                 return TimeLag::Unknown;
             }

@@ -59,7 +59,7 @@ fn observe(t: i64, offsets: &[(u64, u64)], step: &TestedPoll) -> Observation {
     let offset = |raw: u64| Offset::new(raw.cast_signed()).expect("not negative");
     let seen =
         offsets.iter().zip(&step.partitions).zip(0..).map(|(((committed, end), (_, _, readable)), partition)| {
-            let end = if *readable { Ok(offset(*end)) } else { Err(Unknown::NoLeader) };
+            let end = if *readable { Ok(offset(*end)) } else { Err(Unknown::Missing) };
             PartitionObservation {
                 topic: topic.clone(),
                 partition,

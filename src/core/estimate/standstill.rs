@@ -47,7 +47,7 @@ impl Standstill {
         } else if has_moved {
             self.rare_s.clear();
         }
-        let waits = loads.iter().any(|load| load.lag > MARKERS);
+        let waits = loads.iter().any(|load| load.lag > MARKERS && !load.without_leader);
         if has_moved || self.left.is_none() || !waits {
             (self.waited_s, self.left) = (0.0, Some(lag.total.0));
         } else if group.state == GroupState::Stable && !is_empty {

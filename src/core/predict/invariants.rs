@@ -86,7 +86,7 @@ fn sizing(assignor: &str, threads: u32, partitions: usize) -> Sizing {
 }
 
 fn late(situation: &PredictionInput, replicas: u32) -> f64 {
-    situation.predict(replicas, &situation.prefix(0.0), f64::INFINITY).late
+    situation.predict(replicas, &situation.prefix(0.0, f64::INFINITY), f64::INFINITY).late
 }
 
 /// Sums of products differ in their last digits.

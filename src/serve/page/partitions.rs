@@ -25,6 +25,7 @@ fn found(findings: &[Finding]) -> BTreeMap<String, &'static str> {
             Finding::HotPartition { partition, .. }
             | Finding::StuckPartition { partition, .. }
             | Finding::PartitionWithoutCommit { partition, .. }
+            | Finding::PartitionWithoutLeader { partition, .. }
             | Finding::OpenTransaction { partition, .. }
             | Finding::RetentionRisk { partition, .. } => Some((partition.clone(), finding.name())),
             Finding::NobodyInGroup { .. }

@@ -72,19 +72,17 @@ impl SimulatedAutoscaler for PacelineEngine {
 
 fn predicted(decision: &Decision) -> PredictedCourse {
     let chosen = decision.candidates.iter().find(|candidate| candidate.replicas == decision.desired);
-    let prediction = chosen.and_then(|candidate| candidate.prediction);
+    let prediction = chosen.and_then(|candidate| candidate.prediction).filter(|it| it.is_reliable);
     let mut course = PredictedCourse {
         late_records: prediction.map(|it| it.late_records as f64),
         drained_in_s: prediction.and_then(|it| it.caught_up_seconds).map(|seconds| seconds as f64),
         ..PredictedCourse::default()
     };
     if let Reason::Draining { remaining, .. } = &decision.reason {
-        course.backlog_ends_in_s = Some(remaining.as_secs_f64());
+        course.backlog_ends_in_s = remaining.map(|left| left.as_secs_f64());
     }
-    if let Reason::ScaleDownUnproven(saving) = &decision.reason
-        && !saving.remaining.is_zero()
-    {
-        course.scale_down_in_s = Some(saving.remaining.as_secs_f64());
+    if let Reason::ScaleDownUnproven(saving) = &decision.reason {
+        course.scale_down_in_s = saving.remaining.filter(|left| !left.is_zero()).map(|left| left.as_secs_f64());
     }
     course
 }

@@ -15,7 +15,7 @@ pub struct Event {
     #[serde(deserialize_with = "duration::required")]
     #[schemars(with = "String")]
     pub at: Duration,
-    /// The time of its end; never where absent. For `capacity`, `stuck`, `weight` and `downstream`.
+    /// The time of its end; never where absent. For `capacity`, `stuck`, `noLeader`, `weight` and `downstream`.
     #[serde(deserialize_with = "duration::optional")]
     #[schemars(with = "Option<String>")]
     pub until: Option<Duration>,
@@ -25,6 +25,9 @@ pub struct Event {
     pub rollout: Option<f64>,
     /// A partition gets stuck: `3`, or `payments/3` where there are several topics.
     pub stuck: Option<PartitionName>,
+    /// A partition has no leader, named as for `stuck`: nobody writes or reads there, and producers keep their records for two
+    /// minutes.
+    pub no_leader: Option<PartitionName>,
     /// A partition's share of its topic's records changes.
     pub weight: Option<Weight>,
     /// The shared limit, in records/s.

@@ -181,19 +181,20 @@ impl ScenarioCheck<'_> {
             event.capacity.is_some(),
             event.rollout.is_some(),
             event.stuck.is_some(),
+            event.no_leader.is_some(),
             event.weight.is_some(),
             event.downstream.is_some(),
             event.crash.is_some(),
             event.restart.is_some(),
         ];
         if kinds.iter().filter(|is| **is).count() != 1 {
-            let names = "capacity, rollout, stuck, weight, downstream, crash or restart";
+            let names = "capacity, rollout, stuck, noLeader, weight, downstream, crash or restart";
             self.problem(field, format!("an event is exactly one of {names}"));
         }
         if event.until.is_some_and(|until| until <= event.at) {
             self.problem(&format!("{field}.until"), "not later than its start");
         }
-        let lasting = kinds[0] || kinds[2] || kinds[3] || kinds[4];
+        let lasting = kinds[0] || kinds[2..=5].contains(&true);
         if event.until.is_some() && !lasting {
             self.problem(&format!("{field}.until"), "this kind of event has no end");
         }
@@ -205,9 +206,10 @@ impl ScenarioCheck<'_> {
         if let Some(limit) = event.downstream {
             self.rate(&format!("{field}.downstream"), limit);
         }
-        let named = event.stuck.as_ref().map(|name| ("stuck", name));
+        let stuck = event.stuck.as_ref().map(|name| ("stuck", name));
+        let no_leader = event.no_leader.as_ref().map(|name| ("noLeader", name));
         let weighed = event.weight.as_ref().map(|weight| ("weight.partition", &weight.partition));
-        for (name, partition) in [named, weighed].into_iter().flatten() {
+        for (name, partition) in [stuck, no_leader, weighed].into_iter().flatten() {
             if it.index_of(partition).is_none() {
                 self.problem(&format!("{field}.{name}"), "no such partition in this scenario");
             }

@@ -191,6 +191,10 @@ pub(super) const REASONS: &[ReasonRow] = &[
     row(READING, FALSE, "NoLeader", [
         "A partition has no leader.", KAFKA_TOPIC, "Nothing, if it was short. Else repair the broker that is down.",
     ]),
+    row(READING, FALSE, "LeaderMoving", [
+        "A partition's leader moves to another broker or is not ready.", KAFKA_TOPIC,
+        "Nothing, if it was short. Else repair the brokers.",
+    ]),
     row(READING, FALSE, "CoordinatorMoving", [
         "The group's coordinator moves to another broker.", KAFKA_GROUP,
         "Nothing, if it was short. Else repair the brokers.",
@@ -335,6 +339,10 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "Most often its consumer can't handle a record.", PODS,
         "Look for errors in the logs of the pod that holds the partition.",
     ]),
+    found(&["PartitionWithoutLeader"], [
+        "All brokers that have the partition in sync are down. Its lag counts as it was read last, and replicas are kept for what it got before.",
+        KAFKA_TOPIC, "Repair a broker that has it.",
+    ]),
     found(&["PartitionWithoutCommit"], [
         "The member reads nothing there, or it does not commit. What has come since does not count as lag, as nobody knows how much of it is read.",
         KAFKA_GROUP, "Look into the log of the member that holds the partition, and at how it commits.",
@@ -393,7 +401,7 @@ pub(super) const REASONS: &[ReasonRow] = &[
         "`num.stream.threads` of the application is another number.", "The message has it.",
         "Set `threadsPerReplica` to `num.stream.threads`.",
     ]),
-    row(&["NobodyInGroup", "MemberCountDiffers", "CapacityUnknown", "HotPartition", "StuckPartition", "PartitionWithoutCommit", "OpenTransaction", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers", "GhostMembers", "AbandonedTopics", "TopicsNotAssigned"], FALSE, "Resolved", [
+    row(&["NobodyInGroup", "MemberCountDiffers", "CapacityUnknown", "HotPartition", "StuckPartition", "PartitionWithoutLeader", "PartitionWithoutCommit", "OpenTransaction", "ThroughputCeiling", "ObjectiveUnreachable", "ObjectiveTooShort", "CommitsStandStill", "CommitsRare", "DataIncomplete", "RescaleTimeout", "RetentionRisk", "RepartitionTopicsIgnored", "ThreadsPerReplicaDiffers", "GhostMembers", "AbandonedTopics", "TopicsNotAssigned"], FALSE, "Resolved", [
         "It is no longer found.", "", NOTHING,
     ]),
 ];

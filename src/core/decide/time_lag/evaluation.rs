@@ -43,6 +43,8 @@ pub(super) struct Evaluation<'a> {
     pub(super) what_if: &'a WhatIfGroups,
     pub(super) no_backlog_since: Option<Duration>,
     pub(super) is_objective_too_short: bool,
+    /// Whether lower levels save something now.
+    pub(super) is_accruing: bool,
     /// Nothing where no capacity is known, or no partition.
     pub(super) predictions: Option<Predictions<'a>>,
     /// For the prices of changes, where the capacity is not known.
@@ -114,7 +116,7 @@ impl Evaluation<'_> {
             saving_replica_seconds: saving.expected.round() as u64,
             switching_cost_replica_seconds: saving.needed.round() as u64,
             steady_seconds: steady_s as u64,
-            remaining: length(saving.remaining_s()),
+            remaining: self.is_accruing.then(|| length(saving.remaining_s())),
             obstacle: *obstacle,
         }
     }

@@ -4,6 +4,7 @@
 use super::super::super::clock::length;
 use super::super::super::decision::{Candidate, CandidateVerdict, Outlook, Prediction};
 use super::super::super::finding::Finding;
+use super::super::super::predict::PredictionInput;
 use super::super::super::reason::Reason;
 use super::super::super::rule_result::RuleResult;
 use super::super::super::units::{RecordsPerSecond, Replicas};
@@ -12,6 +13,9 @@ use super::prediction::{LevelPrediction, Predictions};
 
 /// What the table looks at beyond the horizon, in seconds.
 const BEYOND_HORIZON_S: f64 = 3_000.0;
+
+/// A cautious prediction that is so much longer than what is expected shows that little is known.
+const ROBUST: f64 = 1.3;
 
 impl Evaluation<'_> {
     /// Why it stays as it is.
@@ -79,11 +83,18 @@ impl Evaluation<'_> {
         } else {
             CandidateVerdict::MoreThanNeeded
         };
+        let situation = predictions.situation;
+        let span_s = situation.horizon_s() + BEYOND_HORIZON_S;
+        let is_up = level.replicas == desired.0 && level.replicas > situation.current;
+        // A decision is made by what is cautious; people are told what is expected of it.
+        let expected = if is_up { level.expected(situation) } else { *level };
+        let is_reliable = !is_up || self.is_reliable(level.restored_s(span_s), expected.restored_s(span_s));
         let prediction = Prediction {
             worst_wait_seconds: up(level.queues.worst_wait_s),
             within_objective_seconds: level.within_objective_s().map(up),
-            caught_up_seconds: level.restored_s(predictions.situation.horizon_s() + BEYOND_HORIZON_S).map(up),
-            late_records: whole(level.queues.late_within),
+            caught_up_seconds: expected.restored_s(span_s).map(up),
+            late_records: whole(expected.queues.late_within),
+            is_reliable,
             replica_seconds: whole(level.cost.replica_seconds),
             move_cost_replica_seconds: whole(level.cost.moves),
             total_cost_replica_seconds: whole(level.cost.total),
@@ -98,6 +109,14 @@ impl Evaluation<'_> {
         Candidate { replicas: Replicas(level.replicas), lag_per_replica, verdict, prediction: Some(prediction) }
     }
 
+    /// Whether what is expected of more replicas can be relied on: a start has been measured, arrivals neither rise nor fall,
+    /// and being cautious changes little. Both are seconds until the backlog is gone.
+    fn is_reliable(&self, cautious: Option<f64>, expected: Option<f64>) -> bool {
+        let is_calm = self.situation.is_some_and(PredictionInput::are_arrivals_calm);
+        let is_robust = matches!((cautious, expected), (Some(most), Some(usual)) if most <= ROBUST * usual);
+        self.input.facts.estimator.delays.has_measured_start() && is_calm && is_robust
+    }
+
     pub(super) fn outlook(&self, reason: &Reason) -> Outlook {
         if self.input.policy.pause.is_some() {
             return Outlook::default();
@@ -110,9 +129,7 @@ impl Evaluation<'_> {
         let scale_up_above_arrival_rate =
             self.predictions.as_ref().and_then(|predictions| predictions.situation.sustainable()).map(RecordsPerSecond);
         let (scale_down_to_replicas, remaining) = match reason {
-            Reason::ScaleDownUnproven(saving) if saving.obstacle.is_none() => {
-                (Some(saving.replicas), Some(saving.remaining))
-            }
+            Reason::ScaleDownUnproven(saving) if saving.obstacle.is_none() => (Some(saving.replicas), saving.remaining),
             _ => (None, None),
         };
         Outlook {

@@ -67,6 +67,11 @@ impl<'a> Predictions<'a> {
 }
 
 impl LevelPrediction {
+    /// The same, as it is expected of more replicas.
+    pub(super) fn expected(&self, situation: &PredictionInput) -> Self {
+        Self { queues: situation.expect(self.replicas), ..*self }
+    }
+
     /// In short.
     pub(super) fn forecast(&self) -> Forecast {
         Forecast {
