@@ -51,8 +51,7 @@ use since_idle::SinceIdle;
 use standstill::Standstill;
 use surges::Surges;
 
-/// The longer of the two windows of the group's arrival rate: it keeps a rate up through a short lull. The shorter is
-/// [`FAST`].
+/// The longer window of the group's arrival rate, beside [`FAST`]: it keeps a rate up through a short lull.
 const SLOW: Duration = Duration::from_secs(60);
 /// A partition that has had something to read and was not read for this long, while others were, is stuck; but never
 /// before three commit intervals.
