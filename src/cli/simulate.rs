@@ -123,7 +123,7 @@ fn run_scenarios(scenarios: Vec<Scenario>, policies: &[PolicyName], seeds: u64) 
     scenarios.into_iter().zip(runs).map(|(scenario, runs)| Outcomes { scenario, runs }).collect()
 }
 
-fn calibration(scenarios: &[Scenario], seeds: u64) -> Vec<CalibrationSummary> {
+fn calibration(scenarios: &[Scenario], seeds: u64) -> [CalibrationSummary; 4] {
     let of_scenario = |scenario| (1..=seeds).flat_map(move |seed| calibrate(scenario, seed));
     summarize(&scenarios.iter().flat_map(of_scenario).collect::<Vec<_>>())
 }

@@ -77,40 +77,40 @@ pub struct CalibrationSummary {
     pub predictions: usize,
     /// How many of them did not come true at all.
     pub never: usize,
-    /// What happened relative to what was said: a tenth of the others is below this.
-    pub tenth: f64,
+    /// What happened relative to what was said: a tenth of the others is below this. Nothing where there are none.
+    pub tenth: Option<f64>,
     /// The median of it.
-    pub median: f64,
+    pub median: Option<f64>,
     /// A tenth is above this.
-    pub nine_tenths: f64,
-    /// The share of all that came true within a factor of two, in per cent.
-    pub within_two_percent: f64,
-    /// The share of all that came true within 1.5 times what was said and 20 s more, in per cent; nothing for records.
+    pub nine_tenths: Option<f64>,
+    /// The share of all that came true within a factor of two, in per cent; nothing where nothing was said.
+    pub within_two_percent: Option<f64>,
+    /// The share of all that came true within 1.5 times what was said and 20 s more, in per cent; nothing for records as well.
     pub kept_percent: Option<f64>,
 }
 
-/// Sums up predictions, a row for each kind that there is.
-pub fn summarize(predictions: &[CheckedPrediction]) -> Vec<CalibrationSummary> {
-    PredictionKind::ALL.into_iter().filter_map(|kind| summarize_kind(kind, predictions)).collect()
+/// Sums up predictions, a row for each kind.
+pub fn summarize(predictions: &[CheckedPrediction]) -> [CalibrationSummary; 4] {
+    PredictionKind::ALL.map(|kind| summarize_kind(kind, predictions))
 }
 
-fn summarize_kind(kind: PredictionKind, predictions: &[CheckedPrediction]) -> Option<CalibrationSummary> {
+fn summarize_kind(kind: PredictionKind, predictions: &[CheckedPrediction]) -> CalibrationSummary {
     let all: Vec<&CheckedPrediction> = predictions.iter().filter(|it| it.kind == kind).collect();
     let mut ratios: Vec<f64> = all.iter().filter_map(|it| it.ratio()).collect();
     ratios.sort_by(f64::total_cmp);
     let quantile = |share: f64| ratios.get((share * ratios.len() as f64) as usize).copied();
-    let percent = |count: usize| 100.0 * count as f64 / all.len() as f64;
+    let percent = |count: usize| (!all.is_empty()).then(|| 100.0 * count as f64 / all.len() as f64);
     let kept = percent(all.iter().filter(|it| it.is_kept()).count());
-    Some(CalibrationSummary {
+    CalibrationSummary {
         kind,
         predictions: all.len(),
         never: all.len() - ratios.len(),
-        tenth: quantile(0.1)?,
-        median: quantile(0.5)?,
-        nine_tenths: quantile(0.9)?,
+        tenth: quantile(0.1),
+        median: quantile(0.5),
+        nine_tenths: quantile(0.9),
         within_two_percent: percent(ratios.iter().filter(|ratio| (0.5..=2.0).contains(*ratio)).count()),
-        kept_percent: (kind != PredictionKind::LateRecords).then_some(kept),
-    })
+        kept_percent: kept.filter(|_| kind != PredictionKind::LateRecords),
+    }
 }
 
 /// Runs `timeLag` on a scenario, and checks what it says.

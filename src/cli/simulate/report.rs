@@ -159,6 +159,7 @@ fn printed(table: &Table) -> String {
 pub(super) fn calibration(rows: &[CalibrationSummary]) -> String {
     let header = ["PREDICTION", "COUNT", "NEVER", "P10", "MEDIAN", "P90", "WITHIN 2x %", "KEPT %"];
     let mut table = table_of(&header, 1);
+    let known = |number: Option<f64>, digits| number.map_or_else(|| "-".to_owned(), |it| format!("{it:.digits$}"));
     for it in rows {
         table.add_row([
             match it.kind {
@@ -169,11 +170,11 @@ pub(super) fn calibration(rows: &[CalibrationSummary]) -> String {
             },
             it.predictions.to_string(),
             it.never.to_string(),
-            format!("{:.2}", it.tenth),
-            format!("{:.2}", it.median),
-            format!("{:.2}", it.nine_tenths),
-            format!("{:.0}", it.within_two_percent),
-            it.kept_percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.0}")),
+            known(it.tenth, 2),
+            known(it.median, 2),
+            known(it.nine_tenths, 2),
+            known(it.within_two_percent, 0),
+            known(it.kept_percent, 0),
         ]);
     }
     printed(&table)
