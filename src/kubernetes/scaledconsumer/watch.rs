@@ -107,3 +107,38 @@ fn parse(mut object: DynamicObject) -> LoadedConsumer {
         })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_status_of_another_format_refuses_no_spec() {
+        let rows = [
+            (json!({"lag": 7}), Some(7)),
+            (json!({"lag": 7, "model": "of another version"}), Some(7)),
+            (json!({"lag": "seven"}), None),
+            (json!({"conditions": [{"type": "Ready"}]}), None),
+            (json!("no object"), None),
+            (json!(null), None),
+        ];
+        for (status, lag) in rows {
+            let object = json!({
+                "apiVersion": "paceline.dev/v1alpha1",
+                "kind": "ScaledConsumer",
+                "metadata": {"name": "orders", "namespace": "shop", "generation": 3},
+                "spec": {
+                    "scaleTargetRef": {"name": "orders"},
+                    "kafka": {"cluster": "main", "consumerGroup": "orders", "topics": ["orders"]},
+                    "policy": {"lagPerReplica": 100},
+                },
+                "status": status,
+            });
+            let loaded = parse(serde_json::from_value(object).expect("it is an object"));
+            assert_eq!(loaded.spec.as_ref().err(), None, "{status}");
+            assert_eq!(loaded.record.map(|record| record.status.lag), Some(lag), "{status}");
+        }
+    }
+}
