@@ -176,8 +176,7 @@ pub struct KeptOffsets {
 impl KeptOffsets {
     /// What is committed was there, although it came after the offsets were read last.
     fn up_to_commit(self, seen: &PartitionObservation) -> Self {
-        let committed = seen.committed.as_ref().ok().copied().flatten();
-        Self { end: committed.map_or(self.end, |committed| committed.max(self.end)), ..self }
+        Self { end: seen.committed_offset().map_or(self.end, |committed| committed.max(self.end)), ..self }
     }
 
     fn in_place_of(self, seen: &PartitionObservation) -> PartitionObservation {
@@ -203,7 +202,7 @@ impl LagOfPartition {
 
     /// The group's committed offset, where there is one.
     pub(super) fn committed(&self) -> Option<Offset> {
-        self.seen.committed.as_ref().ok().copied().flatten()
+        self.seen.committed_offset()
     }
 }
 

@@ -139,6 +139,13 @@ pub struct PartitionObservation {
     pub last_stable: Option<LastStable>,
 }
 
+impl PartitionObservation {
+    /// The group's committed offset, where there is one.
+    pub(super) fn committed_offset(&self) -> Option<Offset> {
+        self.committed.as_ref().ok().copied().flatten()
+    }
+}
+
 /// The last stable offset of a partition. An open transaction holds it below the high watermark (KIP-98).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastStable {

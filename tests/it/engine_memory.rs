@@ -1,13 +1,12 @@
 //! An engine that goes on from a saved memory decides as the one before would have.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use paceline::core::*;
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::story::{self, seconds, spread};
+use crate::story::{self, poll_of_orders, seconds, spread};
 
 const POLL: u64 = 10;
 const PARTITIONS: u64 = 12;
@@ -37,47 +36,13 @@ impl Group {
             *end += rate * POLL / self.partitions;
             *committed = (*committed + 100 * POLL / of_a_member).min(*end);
         }
-        let topic: Arc<str> = Arc::from("orders");
-        let offset = |raw: u64| Offset::new(raw as i64).unwrap();
-        let seen = self.offsets.iter().enumerate().map(|(partition, (committed, end))| PartitionObservation {
-            topic: topic.clone(),
-            partition: partition as i32,
-            committed: Ok(Some(offset(*committed))),
-            start: Ok(offset(0)),
-            end: Ok(offset(*end)),
-            high_watermark: None,
-            last_stable: None,
-            event_time: None,
-        });
-        let member = |number: u32| Member {
-            id: format!("m{number}"),
-            client_id: "orders".to_owned(),
-            host: "h".to_owned(),
-            tasks: Vec::new(),
-            assignment: (0..self.partitions as i32)
-                .filter(|partition| *partition as u32 % self.members == number)
-                .map(|partition| (topic.clone(), partition))
-                .collect(),
-        };
-        Observation {
-            consumer_group: "orders".to_owned(),
-            at: Duration::from_secs(1_000_000 + self.t),
-            kind: GroupKind::Classic,
-            failure: None,
-            topics: vec![TopicObservation {
-                name: topic.clone(),
-                id: None,
-                partitions: Ok(self.partitions as u32),
-                config: None,
-            }],
-            partitions: seen.map(Arc::new).collect(),
-            group: Ok(GroupDescription {
-                state: GroupState::Stable,
-                assignor: Some("cooperative-sticky".to_owned()),
-                members: (0..self.members).map(member).collect(),
-                subtopologies: Vec::new(),
-            }),
-        }
+        let offsets: Vec<_> = self.offsets.iter().map(|(committed, end)| (*committed as i64, *end as i64)).collect();
+        let (members, partitions) = (self.members, self.partitions as i32);
+        let of_member = |number| (0..partitions).filter(|it| *it as u32 % members == number).collect();
+        let members = (0..members).map(|number| (number, of_member(number)));
+        let mut seen = poll_of_orders(1_000_000 + self.t, GroupKind::Classic, GroupState::Stable, &offsets, members);
+        seen.group.as_mut().unwrap().assignor = Some("cooperative-sticky".to_owned());
+        seen
     }
 
     fn workload(&self) -> Workload {

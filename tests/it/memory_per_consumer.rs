@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::allocations::held;
+use crate::story::poll_of_orders;
 
 const CONSUMERS: usize = 5;
 const PARTITIONS: usize = 12;
@@ -45,68 +46,33 @@ impl Actuator for Settled {
 /// A group of 12 partitions and 6 members, whose load wanders by a fifth, and that was behind at first, by which its members
 /// were measured.
 struct BusyGroup {
-    topic: Arc<str>,
     random: fastrand::Rng,
     /// By partition: what is committed, and the end.
-    offsets: [(u64, u64); PARTITIONS],
+    offsets: [(i64, i64); PARTITIONS],
 }
 
 impl BusyGroup {
-    fn new(topic: &Arc<str>, seed: u64) -> Self {
-        let offsets = [(0, 30_000); PARTITIONS];
-        Self { topic: Arc::clone(topic), random: fastrand::Rng::with_seed(seed), offsets }
+    fn new(seed: u64) -> Self {
+        Self { random: fastrand::Rng::with_seed(seed), offsets: [(0, 30_000); PARTITIONS] }
     }
 
     fn observe(&mut self, at: u64) -> Observation {
-        let Self { topic, random, offsets } = self;
-        let offset = |raw: u64| Offset::new(raw as i64).unwrap();
-        let partitions = offsets.iter_mut().zip(0..).map(|((committed, end), partition)| {
-            *end += random.u64(32 * POLL..=48 * POLL);
-            *committed = (*committed + 50 * POLL).min(*end);
-            Arc::new(PartitionObservation {
-                topic: Arc::clone(topic),
-                partition,
-                committed: Ok(Some(offset(*committed))),
-                start: Ok(offset(0)),
-                end: Ok(offset(*end)),
-                high_watermark: None,
-                last_stable: None,
-                event_time: None,
-            })
-        });
-        let member = |number: u32| Member {
-            id: format!("member-{number}"),
-            client_id: "orders".to_owned(),
-            host: "10.0.0.1".to_owned(),
-            assignment: [2 * number, 2 * number + 1].map(|number| (Arc::clone(topic), number as i32)).to_vec(),
-            tasks: Vec::new(),
-        };
-        Observation {
-            consumer_group: "orders".to_owned(),
-            at: Duration::from_secs(at),
-            kind: GroupKind::Classic,
-            failure: None,
-            topics: vec![TopicObservation {
-                name: Arc::clone(topic),
-                id: None,
-                partitions: Ok(PARTITIONS as u32),
-                config: None,
-            }],
-            partitions: partitions.collect(),
-            group: Ok(GroupDescription {
-                state: GroupState::Stable,
-                assignor: Some("cooperative-sticky".to_owned()),
-                members: (0..MEMBERS).map(member).collect(),
-                subtopologies: Vec::new(),
-            }),
+        let Self { random, offsets } = self;
+        for (committed, end) in offsets.iter_mut() {
+            *end += random.u64(32 * POLL..=48 * POLL) as i64;
+            *committed = (*committed + 50 * POLL as i64).min(*end);
         }
+        let members = (0..MEMBERS).map(|number| (number, vec![2 * number as i32, 2 * number as i32 + 1]));
+        let mut seen = poll_of_orders(at, GroupKind::Classic, GroupState::Stable, offsets, members);
+        seen.group.as_mut().unwrap().assignor = Some("cooperative-sticky".to_owned());
+        seen
     }
 }
 
 #[tokio::test]
 async fn a_scaled_consumer_with_its_task_its_engine_and_its_last_decision_takes_few_kibibytes() {
     let (writer, _registry) = Registry::new();
-    let (topic, stop): (Arc<str>, _) = (Arc::from("orders"), CancellationToken::new());
+    let stop = CancellationToken::new();
     let before = held();
     let mut all: Vec<_> = (0..CONSUMERS)
         .map(|number| {
@@ -126,7 +92,7 @@ async fn a_scaled_consumer_with_its_task_its_engine_and_its_last_decision_takes_
             let (policies, policies_now) = watch::channel(vec![policy.clone()]);
             let engines = Engines::new(vec![Engine::new(policy)]);
             let task = control_loop::run(engines, vec![seen], policies_now, Settled, entry.clone(), stop.clone());
-            (BusyGroup::new(&topic, number as u64), observations, policies, entry, tokio::spawn(task))
+            (BusyGroup::new(number as u64), observations, policies, entry, tokio::spawn(task))
         })
         .collect();
     for at in (1..=POLLS).map(|poll| 1_000 + POLL * poll) {

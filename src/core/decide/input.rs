@@ -328,13 +328,14 @@ impl RuleInput<'_> {
     /// Partitions that have no leader, and the first of those that have had none for longest.
     fn without_leader(&self) -> Option<Finding> {
         let waited = |partition: &&LagOfPartition| self.facts.estimator.without_leader_s(self.now(), partition);
-        let all = || self.lag.by_partition.iter().filter(|partition| partition.seen.end == Err(Unknown::NoLeader));
-        let first = all().rev().max_by(|a, b| waited(a).total_cmp(&waited(b)))?;
+        let has_none = |partition: &&LagOfPartition| partition.seen.end == Err(Unknown::NoLeader);
+        let all: Vec<_> = self.lag.by_partition.iter().filter(has_none).collect();
+        let first = all.iter().rev().max_by(|a, b| waited(a).total_cmp(&waited(b)))?;
         Some(Finding::PartitionWithoutLeader {
             partition: first.name(),
-            more: all().count() - 1,
+            more: all.len() - 1,
             lag: first.lag.lag(),
-            waited: length(waited(&first).floor()),
+            waited: length(waited(first).floor()),
         })
     }
 

@@ -86,7 +86,7 @@ impl Evaluation<'_> {
         let situation = predictions.situation;
         let span_s = situation.horizon_s() + BEYOND_HORIZON_S;
         let is_up = level.replicas == desired.0 && level.replicas > situation.current;
-        // A decision is made by what is cautious; people are told what is expected of it.
+        // The decision goes by the cautious prediction; what is shown is the expected one.
         let expected = if is_up { level.expected(situation) } else { *level };
         let is_reliable = !is_up || self.is_reliable(level.restored_s(span_s), expected.restored_s(span_s));
         let prediction = Prediction {
