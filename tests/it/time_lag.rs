@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::world::control_plane::ControlPlane;
 use crate::world::controller::{Controller, prepare};
 use crate::world::downstream::Downstream;
+use crate::world::kafka::Kafka;
 use crate::world::world;
 
 mod course;
@@ -124,9 +126,17 @@ fn one_step_up_and_down(course: &Course) -> Vec<String> {
 fn restored_as_predicted(course: &Course) -> Vec<String> {
     let mut wrong = Vec::new();
     expect(&mut wrong, course.ups(0.0) == 1, || format!("one step up: {:?}", course.changes(0.0)));
-    let Some((at, seconds)) = course.predicted() else {
-        wrong.push("a prediction with the step".to_owned());
-        return wrong;
+    let said = course.predicted(0.0);
+    expect(&mut wrong, said.is_some_and(|(_, seconds)| seconds.is_some()), || "a prediction with the step".to_owned());
+    wrong.extend(comes_true(course, 0.0));
+    wrong
+}
+
+/// What the first step up from a time on says of the backlog's end, if it says anything, comes true.
+fn comes_true(course: &Course, from: f64) -> Option<String> {
+    let Some((at, Some(seconds))) = course.predicted(from) else {
+        eprintln!("{}: nothing was predicted from {from} s on.", course.plan.name);
+        return None;
     };
     // As the prediction has it: what is left is less than what arrives in 15 s.
     let taken = course.curve.caught_up_after(at, 15.0).map(|end| end - at);
@@ -139,9 +149,21 @@ fn restored_as_predicted(course: &Course) -> Vec<String> {
         course.plan.name
     );
     let about = |taken: f64| taken <= 2.0 * seconds + SLACK && seconds <= 2.0 * taken + SLACK;
-    expect(&mut wrong, done < 0.8 * able || taken.is_some_and(about), || {
-        format!("in {seconds:.0} s as predicted: {taken:?}")
-    });
+    let is_so = done < 0.8 * able || taken.is_some_and(about);
+    (!is_so).then(|| format!("in {seconds:.0} s as predicted: {taken:?}"))
+}
+
+/// h. What producers kept while Kafka was away is a backlog: no partition is hot, and what is said of its end comes true.
+fn outage_is_a_backlog(course: &Course) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let hot = course.found("HotPartition");
+    expect(&mut wrong, hot.is_none(), || format!("no HotPartition: {hot:?}"));
+    let (from, _) = course.plan.outage.expect("there is one");
+    wrong.extend(comes_true(course, from));
+    let changes = course.changes(0.0);
+    expect(&mut wrong, course.ups(from) <= 1, || format!("one step up at most: {changes:?}"));
+    let carries = f64::from(course.replicas_at_end()) * course.plan.capacity >= 550.0;
+    expect(&mut wrong, carries, || format!("at a level that carries 550 records/s: {changes:?}"));
     wrong
 }
 
@@ -239,8 +261,18 @@ fn expect(wrong: &mut Vec<String>, is: bool, what: impl FnOnce() -> String) {
 }
 
 /// Plays all of them side by side; fails with everything that was not as it must be.
-async fn play(cases: Vec<(Plan, Check)>, poll: Duration) {
+async fn play(cases: Vec<(Plan, Check)>, poll: Duration) -> Vec<Course> {
     let (kafka, cluster) = world();
+    play_on(kafka, cluster, cases, poll).await
+}
+
+/// The same on another Kafka.
+async fn play_on(
+    kafka: &'static Kafka,
+    cluster: &'static ControlPlane,
+    cases: Vec<(Plan, Check)>,
+    poll: Duration,
+) -> Vec<Course> {
     let asked_for = std::env::var("PACELINE_CASES").ok();
     let is_asked_for = |name: &str| asked_for.as_ref().is_none_or(|names| names.split(',').any(|one| one == name));
     let mut prepared = Vec::new();
@@ -276,12 +308,13 @@ async fn play(cases: Vec<(Plan, Check)>, poll: Duration) {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(controller.stop().success());
+    played
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "long: six minutes, in which nothing else may keep the machine busy"]
 async fn the_policy_holds_what_it_promises_on_real_consumers() {
-    play(cases(), SHORT.poll).await;
+    drop(play(cases(), SHORT.poll).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,5 +326,72 @@ async fn the_policy_holds_what_it_promises_for_as_long_as_users_watch() {
         (constant("constant-long", time_lag(), &LONG), |course| nothing_changes(course, LONG.warm_up)),
         (constant("constant-by-lag-long", lag_per_replica(), &LONG), |_| vec![]),
     ];
-    play(cases, LONG.poll).await;
+    drop(play(cases, LONG.poll).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: nine minutes, in which nothing else may keep the machine busy"]
+async fn after_an_outage_what_is_said_is_true() {
+    let (_, cluster) = world();
+    // It ends with this binary, as all that it starts.
+    let kafka: &'static Kafka = Box::leak(Box::new(Kafka::start_own()));
+    let policy = json!({"timeLag": {"objective": "30s"}});
+    let plan = Plan {
+        outage: Some((240.0, 60.0)),
+        commit_interval: Duration::from_secs(5),
+        ..Plan::new("outage", policy, 6, &[(540.0, 550.0)])
+    };
+    drop(play_on(kafka, cluster, vec![(plan, outage_is_a_backlog)], LONG.poll).await);
+}
+
+/// The first contact with a group of which nothing is known, six times for each of two beginnings, each at another moment
+/// between two polls. Three replicas are needed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "long: seven minutes, in which nothing else may keep the machine busy"]
+async fn a_cold_start_is_over_soon() {
+    const NEEDED: u32 = 3;
+    /// The next number of replicas that divides twelve partitions more evenly.
+    const NEXT_LEVEL: u32 = 4;
+    const PHASES: u32 = 6;
+    let poll = LONG.poll.as_secs_f64();
+    let cold = |name: String, bounds, is_new, lead, rate| {
+        let policy = json!({"timeLag": {"objective": "30s"}});
+        let commit_interval = Duration::from_secs(5);
+        Plan { bounds, is_new, commit_interval, ..Plan::new(&name, policy, 0, &[(lead, 0.0), (150.0, rate)]) }
+    };
+    let mut wrong = Vec::new();
+    for (name, bounds, is_new, lead, rate) in
+        [("from-nothing", (1, None), true, 0.0, 200.0), ("from-zero", (0, None), false, LEAD, 240.0)]
+    {
+        let case = |phase| {
+            let lead = lead + poll * f64::from(phase) / f64::from(PHASES);
+            let plan = cold(format!("{name}-{phase}"), bounds, is_new, lead, rate);
+            (plan, (|_| vec![]) as Check)
+        };
+        let courses = play((0..PHASES).map(case).collect(), LONG.poll).await;
+        let mut reached = Vec::new();
+        for course in &courses {
+            let (plan, changes) = (&course.plan.name, course.changes(0.0));
+            let total: u64 = course.curve.last().map_or(0, |sample| sample.arrived.iter().sum());
+            let late = course.curve.late_records(30.0) as f64 / total as f64;
+            eprintln!(
+                "{plan}: {NEEDED} after {:.1?} s, {:.1} % later than 30 s, {changes:.0?}",
+                course.reached(NEEDED),
+                late * 100.0
+            );
+            expect(&mut wrong, course.most_replicas() <= NEXT_LEVEL, || {
+                format!("{plan}: one level above the need at most: {changes:?}")
+            });
+            expect(&mut wrong, late < 0.1, || {
+                format!("{plan}: under 10 % of the records older than 30 s, not {late:.3}")
+            });
+            reached.push(course.reached(NEEDED).unwrap_or(f64::INFINITY));
+        }
+        let mean = reached.iter().sum::<f64>() / reached.len() as f64;
+        eprintln!("{name}: {NEEDED} replicas after {mean:.1} s in the mean.");
+        expect(&mut wrong, mean <= 25.0, || {
+            format!("{name}: the level that is needed within 25 s in the mean: {reached:.1?}")
+        });
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -45,8 +45,12 @@ pub(super) struct Plan {
     pub(super) stuck: Option<(i32, i64)>,
     /// Records that wait in each partition at the start.
     pub(super) waiting: u64,
+    /// Whether the group has never committed.
+    pub(super) is_new: bool,
     /// `capacityPerReplica`.
     pub(super) hint: Option<f64>,
+    /// From so many seconds on, for so many, the broker is dead. Producers keep their records meanwhile.
+    pub(super) outage: Option<(f64, f64)>,
     /// So many seconds after the first write somebody joins the group by hand for ten seconds.
     pub(super) visitor_after: Option<f64>,
 }
@@ -88,7 +92,9 @@ impl Plan {
             downstream: None,
             stuck: None,
             waiting: 0,
+            is_new: false,
             hint: None,
+            outage: None,
             visitor_after: None,
         }
     }
@@ -138,11 +144,13 @@ impl Plan {
         let partitions = i32::try_from(self.weights.len()).expect("they are few");
         let topic = unique(&self.name);
         let (of_topic, weights) = (topic.clone(), self.weights.clone());
-        let waiting = self.waiting;
+        let (waiting, is_new) = (self.waiting, self.is_new);
         let start = move || {
             kafka.create_topic(&of_topic, partitions);
             let beginning: Vec<_> = (0..partitions).map(|partition| (of_topic.as_str(), partition, 0)).collect();
-            kafka.commit(&of_topic, &beginning);
+            if !is_new {
+                kafka.commit(&of_topic, &beginning);
+            }
             // A client of its own, so that no look waits for another run's.
             let producer = kafka.start_weighted_producer(&of_topic, &weights, 0.0);
             fill(&producer, waiting);
@@ -152,8 +160,10 @@ impl Plan {
         let workers = self.workers(kafka, &topic);
         workers.deploy(cluster.admin(), &namespace).await;
         let members = usize::try_from(self.replicas).expect("they are some");
-        wait_for(&format!("the members of {topic}"), SOON + self.start_delay, || group_has(kafka, &topic, members))
-            .await;
+        if members > 0 {
+            let what = format!("the members of {topic}");
+            wait_for(&what, SOON + self.start_delay, || group_has(kafka, &topic, members)).await;
+        }
 
         create(cluster, &namespace, self.scaled_consumer(&topic)).await;
         let began = now();
@@ -161,9 +171,15 @@ impl Plan {
         let mut course = Course { plan: self, topic, curve: Curve::default(), writes: vec![], said: vec![] };
         let mut visitor = Visitor::new(&workers, course.plan.visitor_after);
         let mut reader = reader;
+        let mut outage = course.plan.outage.map(|(from, _)| (from, true));
         let mut looks = tokio::time::interval(LOOK);
         while let Some(rate) = course.plan.rate(since(now())) {
             producer.set_rate(rate);
+            if let Some((at, dies)) = outage.filter(|(at, _)| since(now()) >= *at) {
+                let turn = move || if dies { kafka.kill() } else { kafka.start().expect("Kafka starts again") };
+                tokio::task::spawn_blocking(turn).await.expect("the broker dies and starts");
+                outage = course.plan.outage.filter(|_| dies).map(|(_, seconds)| (at + seconds, false));
+            }
             let committed;
             (reader, committed) = committed_by(reader, &course.topic, partitions).await;
             let replicas = deployment_replicas(cluster.admin(), &namespace, &workers.name).await;
@@ -217,7 +233,9 @@ async fn committed_by(reader: BaseConsumer, topic: &str, partitions: i32) -> (Ba
     let (reader, found) = tokio::task::spawn_blocking(ask).await.expect("asking does not panic");
     let offset = |offset: Offset| match offset {
         Offset::Offset(offset) => u64::try_from(offset).ok(),
-        Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+        // Nothing is committed yet, and groups begin at the start.
+        Offset::Invalid => Some(0),
+        Offset::Beginning | Offset::End | Offset::Stored | Offset::OffsetTail(_) => None,
     };
     (reader, found.and_then(|found| found.elements().iter().map(|element| offset(element.offset())).collect()))
 }
@@ -315,13 +333,16 @@ impl Course {
         last.model.as_ref()?.capacity.per_replica.map(|capacity| capacity.0)
     }
 
-    /// The first step up: when, and the seconds until no backlog is left that were predicted with it.
-    pub(super) fn predicted(&self) -> Option<(f64, f64)> {
-        let up = |said: &ScaledConsumerStatus| said.changes.last().is_some_and(|first| first.to > first.from);
-        let (_, said) = self.said.iter().find(|(_, said)| up(said))?;
-        let chosen = said.what_if.iter().find(|line| line.starts_with(&format!("{} replica", said.changes[0].to)))?;
-        let restored = chosen.split_once("caught up in ")?.1.split(',').next()?;
-        Some((self.writes.first()?.0, parse_duration(&restored.replace(' ', "")).ok()?.as_secs_f64()))
+    /// The first step up from a time on: when, and the seconds until no backlog is left, where they were said with it.
+    pub(super) fn predicted(&self, from: f64) -> Option<(f64, Option<f64>)> {
+        let (at, _, replicas) = self.changes(from).into_iter().find(|(_, before, after)| after > before)?;
+        let to = i32::try_from(replicas).ok()?;
+        let is_told = |said: &ScaledConsumerStatus| said.changes.first().is_some_and(|newest| newest.to == to);
+        let (_, said) = self.said.iter().find(|(time, said)| *time >= at - LOOK.as_secs_f64() && is_told(said))?;
+        let chosen = said.what_if.iter().find(|line| line.starts_with(&format!("{replicas} replica")))?;
+        let restored = chosen.split_once("caught up in ").and_then(|(_, rest)| rest.split(',').next());
+        let seconds = restored.and_then(|text| parse_duration(&text.replace(' ', "")).ok());
+        Some((at, seconds.map(|seconds| seconds.as_secs_f64())))
     }
 
     /// Keeps the curve as a table and what was said as text under `target/proof`.
@@ -365,6 +386,12 @@ impl Course {
             last = Some(summary);
         }
         text
+    }
+
+    /// Seconds from the first record until so many replicas were asked for, if they ever were.
+    pub(super) fn reached(&self, replicas: u32) -> Option<f64> {
+        let first = self.curve.0.iter().find(|sample| sample.arrived.iter().any(|count| *count > 0))?.at;
+        self.writes.iter().find(|(_, written)| *written >= replicas).map(|(at, _)| at - first)
     }
 
     /// Records that waited for longer than a minute.
