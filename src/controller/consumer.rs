@@ -172,7 +172,7 @@ impl Actuator for Consumer {
         let spec = self.spec();
         let is_changing = decisions.is_change() || !is_settled(&decisions.chosen().workload);
         for (subscription, decision) in self.subscriptions.iter().zip(decisions.all()) {
-            subscription.hint.set_changing(is_changing);
+            subscription.hint.set_changing(is_changing || decision.members_matter);
             subscription.hint.set_measuring(decision.is_measuring);
         }
         let Some((action, competitor)) = self.carry_out(&spec, decisions).await else { return Acted::Retry };

@@ -166,6 +166,9 @@ pub struct Decision {
     pub findings: Vec<Finding>,
     /// Whether something is being measured that the next decision waits for: each poll sooner makes it sooner.
     pub is_measuring: bool,
+    /// Whether it matters at the next poll which member has which partitions: members are changing, or are being measured by what
+    /// they commit.
+    pub members_matter: bool,
 }
 
 impl Decision {

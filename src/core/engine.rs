@@ -146,7 +146,8 @@ impl Engine {
             lag: lag.clone(),
             workload,
             desired,
-            is_measuring: is_measuring(&reason, policy, facts, now, lag),
+            is_measuring: is_measuring(&reason, policy, facts, now, lag, desired > workload.spec),
+            members_matter: facts.estimator.delays.pending.is_some() || facts.estimator.is_any_busy(),
             reason,
             findings,
         };
@@ -290,14 +291,21 @@ impl Engine {
     }
 }
 
-/// Whether something is being measured that the next decision waits for. At first sight of a group with a lag that is so for
-/// a minute, whatever is decided: what comes next depends on the first rates.
-fn is_measuring(reason: &Reason, policy: &Policy, facts: &Facts, now: Duration, lag: &GroupLag) -> bool {
+/// Whether something is being measured that the next decision waits for. Where the capacity is not known, whatever is decided, at
+/// first sight of a group with a lag, for a minute, and while replicas start: what comes next depends on the first rates.
+fn is_measuring(
+    reason: &Reason,
+    policy: &Policy,
+    facts: &Facts,
+    now: Duration,
+    lag: &GroupLag,
+    adds_replicas: bool,
+) -> bool {
     let is_new = || {
         let seen_for = facts.first_observed.map_or(Duration::ZERO, |first| now.saturating_sub(first));
+        let is_starting = adds_replicas || facts.estimator.delays.pending.is_some();
         matches!(policy.rule, Rule::TimeLag(_))
-            && lag.total.0 > 0
-            && seen_for < FIRST_SIGHT
+            && (is_starting || (lag.total.0 > 0 && seen_for < FIRST_SIGHT))
             && facts.capacity_of_member(policy).is_none()
     };
     matches!(reason, Reason::MeasuringCapacity { .. } | Reason::CanWait(_) | Reason::WaitingForEffect { .. })

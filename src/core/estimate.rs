@@ -7,6 +7,7 @@
 mod by_member;
 pub(super) mod capacity;
 pub(super) mod ceiling;
+mod cold_start;
 mod commits;
 pub(super) mod delays;
 pub(super) mod departures;
@@ -18,6 +19,7 @@ mod history;
 mod invariants;
 mod kept;
 pub(super) mod load;
+mod shown;
 mod since_idle;
 mod standstill;
 pub(super) mod surges;
@@ -31,20 +33,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{length, seconds_between};
-use super::event_time::{self, event_time_lag};
 use super::lag::{GroupLag, KeptOffsets, LagOfPartition, PartitionLag};
-use super::model::{Model, PartitionEstimate, TimeLag};
+
 use super::observation::{GroupState, Observation, PartitionObservation};
 use super::persisted::{Recent, persisted};
 use super::policy::Objective;
-use super::units::RecordsPerSecond;
 use capacity::{CapacityEstimate, PolledPartitions, Timing};
 use ceiling::Ceiling;
+use cold_start::ColdStart;
 use commits::{LONGEST_COMMIT_INTERVAL_S, MemberCommits, median};
 use delays::{Delays, PendingChange};
 use held::HeldWithoutCommit;
 use histories::Histories;
-use history::{FAST, PartitionHistory, SHARES};
+use history::{FAST, SHARES};
 use kept::{KeptRecords, PRODUCERS_KEEP_S, kept_offsets};
 use load::Load;
 use since_idle::SinceIdle;
@@ -149,10 +150,14 @@ pub(super) struct Estimator {
     /// A hash of the members and their partitions.
     #[serde(skip)]
     members: u64,
+    /// What the first members of a group read, until a capacity is measured.
+    #[serde(skip)]
+    cold_start: Option<ColdStart>,
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
     partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
-    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, held, described, wanted_members, unsettled_at, members
+    poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, held, described, wanted_members, unsettled_at, members,
+    cold_start
 });
 
 impl Estimator {
@@ -166,7 +171,7 @@ impl Estimator {
             self.note_read(now, max_gap);
         }
         self.forget_recreated_topics(observation);
-        self.note_members(observation);
+        self.note_members(observation, lag);
         self.note_offsets(observation, lag);
         self.note_commits(observation, lag);
         self.commit_interval_s = self.commit_gap_s.max(self.poll_s);
@@ -260,6 +265,11 @@ impl Estimator {
         self.loads.iter().map(|load| load.age_s).fold(0.0, f64::max)
     }
 
+    /// Whether any member is being measured, because it has work waiting.
+    pub(super) fn is_any_busy(&self) -> bool {
+        self.capacity.is_any_busy()
+    }
+
     /// Whether there is a backlog to measure a capacity by.
     pub(super) fn has_backlog(&self) -> bool {
         self.capacity.is_any_busy() || self.age_s() > BACKLOG_AGE_S
@@ -291,10 +301,11 @@ impl Estimator {
     }
 
     /// Members that come, go or are given other partitions leave what they did before without meaning.
-    fn note_members(&mut self, observation: &Observation) {
+    fn note_members(&mut self, observation: &Observation, lag: &GroupLag) {
         use std::hash::{DefaultHasher, Hash, Hasher};
         self.unsettled_at = self.unsettled_at.or(Some(observation.at));
         self.described = observation.group.is_ok();
+        let cold_start = self.cold_start.take().filter(|_| !self.capacity.is_proved());
         let Ok(group) = &observation.group else { return };
         // A sum of the members' hashes does not depend on the order in which the broker lists them.
         let mut members = 0_u64;
@@ -306,6 +317,7 @@ impl Estimator {
             members = members.wrapping_add(hasher.finish());
         }
         let changed = std::mem::replace(&mut self.members, members) != members;
+        self.cold_start = ColdStart::follow(cold_start, group, lag, observation.at, self.step_s, changed);
         if changed || group.state != GroupState::Stable {
             self.unsettled_at = Some(observation.at);
             self.capacity.forget_windows();
@@ -453,7 +465,8 @@ impl Estimator {
     /// their partitions, is left out; it takes nothing away from what was seen before.
     fn learn(&mut self, observation: &Observation, lag: &GroupLag) {
         let now = observation.at;
-        if !lag.is_anything_known() || !self.is_stable(observation) || !self.is_settled(now) {
+        let cold_start = self.cold_start.as_ref().filter(|cold| cold.has_begun());
+        if !lag.is_anything_known() || !self.is_stable(observation) || !(self.is_settled(now) || cold_start.is_some()) {
             return;
         }
         let members = observation.group.as_ref().map_or(&[][..], |group| &group.members);
@@ -463,7 +476,12 @@ impl Estimator {
         let (histories, loads, poll_s, step_s) = (&self.partitions, &self.loads, timing.poll_s, self.step_s);
         let since = self.rates_since.max(self.unsettled_at.unwrap_or(now));
         let since_idle = SinceIdle { histories, lag, loads, now, since, poll_s, step_s };
-        self.capacity.learn(timing, members, count, &PolledPartitions { lag, loads, since_idle, explained });
+        self.capacity.learn(
+            timing,
+            members,
+            count,
+            &PolledPartitions { lag, loads, since_idle, cold_start, explained },
+        );
     }
 
     /// For how many seconds a member has been at its limit, and for how many it must be to be measured.
@@ -543,58 +561,5 @@ impl Estimator {
     /// For how many seconds a partition has had no leader.
     pub(super) fn without_leader_s(&self, now: Duration, partition: &LagOfPartition) -> f64 {
         self.partitions.of(&partition.seen).map_or(0.0, |history| history.without_leader_s(now))
-    }
-
-    /// The estimates of each partition that a decision shows.
-    pub(super) fn partitions(&self, now: Duration, lag: &GroupLag) -> Vec<PartitionEstimate> {
-        let estimate = |(partition, history): (&LagOfPartition, Option<&PartitionHistory>)| {
-            let event_time_lag = event_time_lag(partition, now);
-            let Some(history) = history else {
-                return PartitionEstimate { event_time_lag, ..PartitionEstimate::default() };
-            };
-            let rate = history.consumption_rate(now, self.rates_since, partition);
-            PartitionEstimate {
-                time_lag: history.time_lag(now, partition),
-                event_time_lag,
-                consumption_rate: rate.map(RecordsPerSecond),
-                held_without_commit: self.held.of(partition, self.commits_within_s()).map(|held| length(held.held_s)),
-            }
-        };
-        self.partitions.beside(lag).map(estimate).collect()
-    }
-
-    /// The estimates of the group that a decision shows, by those of its partitions.
-    pub(super) fn model(
-        &self,
-        observation: &Observation,
-        lag: &GroupLag,
-        partitions: &[PartitionEstimate],
-        useful_members: Option<u32>,
-    ) -> Model {
-        let rates = || partitions.iter().map(|partition| partition.consumption_rate);
-        let whole = rates().map(|rate| Some(rate?.0)).sum::<Option<f64>>().filter(|_| lag.complete);
-        let known: f64 = rates().flatten().map(|rate| rate.0).sum();
-        Model {
-            arrival_rate: self.recent_arrival_rate(observation.at, lag),
-            consumption_rate: whole.map(RecordsPerSecond),
-            consumption_at_least: (whole.is_none() && known > 0.0).then_some(RecordsPerSecond(known)),
-            time_lag: TimeLag::oldest(partitions, lag.complete),
-            event_time_lag: event_time::largest(&lag.by_partition, partitions, lag.complete),
-            useful_members,
-            start_delay_seconds: self.delays.longest_start_s(),
-            rebalance_pause_seconds: self.delays.mean_pause_s(),
-            commit_interval_seconds: (self.commit_interval_s > 0.0).then_some(self.commit_interval_s),
-            ceiling: self.ceiling.throughput().map(RecordsPerSecond),
-            ..Model::default()
-        }
-    }
-
-    /// Records/s that producers add to all partitions, where it is known of every one of them.
-    fn recent_arrival_rate(&self, now: Duration, lag: &GroupLag) -> Option<RecordsPerSecond> {
-        if !lag.complete {
-            return None;
-        }
-        let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
-        rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
 }

@@ -200,6 +200,11 @@ impl LagOfPartition {
         self.seen.end.as_ref().ok().copied().or(self.without_leader.map(|kept| kept.end))
     }
 
+    /// The record that the group reads next by what is known of it.
+    pub(super) fn position(&self) -> Option<Offset> {
+        Some(self.end()?.minus(self.lag.lag()?.0))
+    }
+
     /// The group's committed offset, where there is one.
     pub(super) fn committed(&self) -> Option<Offset> {
         self.seen.committed_offset()

@@ -33,6 +33,11 @@ impl Offset {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The offset so many records earlier.
+    pub(super) fn minus(self, records: u64) -> Self {
+        Self(self.0.saturating_sub(records))
+    }
+
     /// The offset so many records later.
     pub(super) fn plus(self, records: u64) -> Self {
         Self(self.0.saturating_add(records))

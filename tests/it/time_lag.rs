@@ -2,7 +2,8 @@
 //! a topic, a group and a namespace of its own, and all are played side by side under one controller.
 //!
 //! What is asserted are counts and levels, which a slow machine does not change. The figures and the curves, which it does,
-//! are printed and kept under `target/proof`. `PACELINE_CASES=step,hot` plays only the cases of these names.
+//! are printed and kept under `target/proof`. `PACELINE_CASES=step,hot` plays only the cases of these names, and
+//! `PACELINE_RECORD=1` keeps what was observed there as well, for `paceline replay`.
 
 use std::time::Duration;
 

@@ -18,6 +18,7 @@ use super::super::persisted::persisted;
 use super::super::sizing::Sizing;
 use super::super::units::RecordsPerSecond;
 use super::by_member::ByMember;
+use super::cold_start::ColdStart;
 use super::evidence::{EARLY_S, Evidence};
 use super::load::Load;
 use super::since_idle::SinceIdle;
@@ -97,6 +98,7 @@ pub(super) struct PolledPartitions<'a> {
     pub(super) lag: &'a GroupLag,
     pub(super) loads: &'a [Load],
     pub(super) since_idle: SinceIdle<'a>,
+    pub(super) cold_start: Option<&'a ColdStart>,
     /// Whether something else than the members limits the group, so that slowness is no evidence against them.
     pub(super) explained: bool,
 }
@@ -297,7 +299,15 @@ impl CapacityEstimate {
             seconds: seconds_between(before.at, timing.now),
             records: (sum - before.sum).max(0.0) / count as f64,
         });
-        if before.is_some_and(|before| before.behind && behind) {
+        let is_unknown = behind && !self.believed && self.early.seconds == 0.0;
+        let since_cold = polled.cold_start.filter(|_| is_unknown).and_then(|cold| {
+            let arrives = SPARE_SHARE * timing.poll_s * live().map(|load| load.rate).sum::<f64>();
+            cold.evidence(lag, owned, timing.now, timing.poll_s, arrives + SPARE_RECORDS)
+        });
+        if let Some(read) = since_cold {
+            window.behind = Evidence::default();
+            new.early.add(Evidence { seconds: read.seconds * count as f64, ..read }, 1.0);
+        } else if before.is_some_and(|before| before.behind && behind) {
             window.behind.add(done, 1.0);
             if window.behind.seconds >= EARLY_S {
                 let own = std::mem::take(&mut window.behind);

@@ -8,6 +8,7 @@ use super::super::observation::{GroupDescription, GroupState, Member, Offset, Pa
 use super::super::policy::OffsetReset;
 use super::super::sizing::Sizing;
 use super::super::unknown::Unknown;
+use super::history::PartitionHistory;
 use super::*;
 
 /// What happens to each partition before a poll, and how the poll finds it.

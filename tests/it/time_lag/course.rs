@@ -1,6 +1,7 @@
 //! One run: real records at given rates, real consumers, a policy that scales them, and a look at all of it once a second.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -139,6 +140,21 @@ impl Plan {
         }
     }
 
+    /// Records what a dry run sees every two seconds, for `paceline replay`.
+    async fn record(&self, kafka: &Kafka, cluster: &ControlPlane, namespace: &str) -> Process {
+        let config = run_dir().join(format!("{namespace}-recording.yaml"));
+        let settings = json!({"clusters": [{
+            "name": "main", "bootstrapServers": kafka.bootstrap(), "pollInterval": "2s", "deadline": "1s",
+        }]});
+        std::fs::write(&config, settings.to_string()).expect("the configuration can be written");
+        let seconds: f64 = self.phases.iter().map(|(seconds, _)| seconds).sum();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_paceline"));
+        command.args(["recommend", "-n", namespace, NAME, "--observe", &format!("{seconds:.0}s"), "--force"]);
+        command.arg("--config").arg(&config).arg("--record").arg(proof(&self.name, "jsonl"));
+        command.env("KUBECONFIG", cluster.service_account_kubeconfig(namespace, ACCOUNT).await);
+        Process::start("a dry run", &mut command, &config.with_extension("log")).expect("a dry run starts")
+    }
+
     /// Plays it from the first record to the last, in a namespace that a controller looks after.
     pub(super) async fn run(self, kafka: &'static Kafka, cluster: &'static ControlPlane, namespace: String) -> Course {
         let partitions = i32::try_from(self.weights.len()).expect("they are few");
@@ -166,6 +182,10 @@ impl Plan {
         }
 
         create(cluster, &namespace, self.scaled_consumer(&topic)).await;
+        let recording = match std::env::var_os("PACELINE_RECORD") {
+            Some(_) => Some(self.record(kafka, cluster, &namespace).await),
+            None => None,
+        };
         let began = now();
         let since = |time: Duration| time.as_secs_f64() - began.as_secs_f64();
         let mut course = Course { plan: self, topic, curve: Curve::default(), writes: vec![], said: vec![] };
@@ -198,10 +218,18 @@ impl Plan {
             looks.tick().await;
         }
         course.writes = writes(cluster, &namespace, began);
+        drop(recording);
         tokio::task::spawn_blocking(move || producer.stop()).await.expect("the producer ends");
         workers.remove(cluster.admin(), &namespace).await;
         course
     }
+}
+
+/// A file of a run that is kept.
+fn proof(name: &str, ending: &str) -> PathBuf {
+    let folder = root().with_file_name("proof");
+    std::fs::create_dir_all(&folder).expect("target can be written");
+    folder.join(format!("{name}.{ending}"))
 }
 
 /// Lets records wait in every partition, in batches as small as those of a live source.
@@ -356,9 +384,7 @@ impl Course {
     }
 
     fn keep_as(&self, ending: &str, text: &str) {
-        let folder = root().with_file_name("proof");
-        std::fs::create_dir_all(&folder).expect("target can be written");
-        std::fs::write(folder.join(format!("{}.{ending}", self.plan.name)), text).expect("it can be written");
+        std::fs::write(proof(&self.plan.name, ending), text).expect("it can be written");
     }
 
     /// Whatever was said for another reason than before; with each change, what was predicted of every candidate.
