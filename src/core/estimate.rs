@@ -45,23 +45,18 @@ use commits::{LONGEST_COMMIT_INTERVAL_S, MemberCommits, median};
 use delays::{Delays, PendingChange};
 use held::HeldWithoutCommit;
 use histories::Histories;
-use history::{FAST, SHARES};
+use history::{FAST, NOISE, SHARES, SLOW, likely_rate};
 use kept::{KeptRecords, PRODUCERS_KEEP_S, kept_offsets};
 use load::Load;
 use since_idle::SinceIdle;
 use standstill::Standstill;
 use surges::Surges;
 
-/// The longer window of the group's arrival rate, beside [`FAST`]: it keeps a rate up through a short lull.
-const SLOW: Duration = Duration::from_secs(60);
 /// A partition that has had something to read and was not read for this long, while others were, is stuck; but never
 /// before three commit intervals.
 const STUCK_AFTER_S: f64 = 60.0;
 /// A backlog older than so many seconds is one to measure a capacity by.
 const BACKLOG_AGE_S: f64 = 12.0;
-/// How many records have been read since a commit is known no better than this many times the square root of their
-/// number: arrivals are random, and the largest of a dozen partitions counts.
-const NOISE: f64 = 3.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
 /// another interval is known after three polls.
 const POLL_STEPS: usize = 5;
@@ -448,7 +443,7 @@ impl Estimator {
             let span = (since, now);
             (fast, slow) = (kept.leave_out(fast, span, FAST), kept.leave_out(slow, span, SLOW));
         }
-        let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
+        let factor = if shares > 0.0 { likely_rate(fast, slow) / shares } else { 0.0 };
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
             let is_unseen = load.without_leader || (history.has_leader_again(now) && !load.stuck);
             // The first poll after a gap has no rate: what arrived before goes on.

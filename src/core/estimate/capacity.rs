@@ -63,9 +63,9 @@ pub(in crate::core) struct CapacityEstimate {
     evidence: Evidence,
     /// Whether there was ever enough evidence.
     believed: bool,
-    /// Records/s that were believed for ten minutes at least: the highest of them.
+    /// Records/s that were proved and then believed for ten minutes at least: the highest of them.
     usual: f64,
-    /// The lowest capacity that was believed since a time.
+    /// The lowest capacity that was believed since a time, once there was enough evidence.
     lowest: f64,
     #[serde(with = "optional_time")]
     lowest_since: Option<Duration>,
@@ -380,9 +380,9 @@ impl CapacityEstimate {
         self.believed |= self.evidence.seconds >= ENOUGH_S;
         self.at_limit_at = Some(timing.now);
         let known = self.what_is_known().rate().unwrap_or(rate);
-        self.lowest = self.lowest_since.map_or(known, |_| self.lowest.min(known));
-        self.lowest_since = self.lowest_since.or(Some(timing.now));
         if self.believed {
+            self.lowest = self.lowest_since.map_or(known, |_| self.lowest.min(known));
+            self.lowest_since = self.lowest_since.or(Some(timing.now));
             // What was measured beats a bound, or a collapse of the capacity would not show.
             self.lower_bound = self.lower_bound.min(known);
         }
@@ -498,4 +498,27 @@ impl CapacityEstimate {
 
 fn as_f64(offset: Offset) -> f64 {
     offset.get() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timing(now_s: u64) -> Timing {
+        Timing { now: Duration::from_secs(now_s), poll_s: 10.0, commit_interval_s: 16.0, silent_s: 48.0 }
+    }
+
+    #[test]
+    fn a_guess_is_not_what_members_usually_do_however_long_it_was_believed() {
+        let mut capacity = CapacityEstimate::default();
+        let guess = NewEvidence { early: Evidence { records: 900.0, seconds: 10.0 }, ..NewEvidence::default() };
+        capacity.add(timing(0), guess, false);
+        capacity.add(timing(700), guess, false);
+        assert_eq!(capacity.measured(), Some(90.0));
+        let proved = Evidence { records: 2_500.0, seconds: 50.0 };
+        capacity.add(timing(710), NewEvidence { proved, span_s: 50.0, ..NewEvidence::default() }, false);
+        assert_eq!(capacity.measured(), Some(50.0));
+        capacity.retry_usual(timing(2_000).now);
+        assert_eq!(capacity.measured(), Some(50.0), "nothing has shown that members can do more");
+    }
 }
