@@ -202,7 +202,7 @@ impl Engine {
         if !is_empty || !never_joins {
             return Cow::Borrowed(observation);
         }
-        let group = observation.consumer_group.clone();
+        let group = observation.consumer_group.as_str().into();
         Cow::Owned(Observation { group: Err(Unknown::NoMembers { group }), ..observation.clone() })
     }
 
