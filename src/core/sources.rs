@@ -77,6 +77,7 @@ impl Engines {
             if own.desired != desired {
                 engine.note_other_decision(own, desired);
             }
+            engine.forget_situation();
         }
         decisions
     }

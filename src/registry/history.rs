@@ -1,6 +1,6 @@
 //! Past points of one ScaledConsumer, for charts: about an hour of all polls, and four hours before that of every
-//! tenth. Bounded to 20 KiB and about 7 in fact, as all but the newest are packed; where there are several sources, to as much
-//! again for each of them. A copy shares all but the newest points.
+//! tenth. Bounded to 9 KiB, as all but the newest are packed; where there are several sources, to as much again for each of
+//! them. A copy shares all but the newest points.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -129,10 +129,10 @@ impl PackedPoints {
     fn of(points: &[Point]) -> Self {
         let mut last = 0;
         let words = points.iter().map(|point| {
-            let [at, rest @ ..] = point.words();
-            let since = at.wrapping_sub(std::mem::replace(&mut last, at));
-            let [lag, time_lag, arrival, consumption, replicas, others] = rest;
-            [since, lag, time_lag, arrival, consumption, replicas, others].map(u32::to_le_bytes)
+            let mut words = point.words();
+            // The time since the point before, which is nearly always the same.
+            words[0] = words[0].wrapping_sub(std::mem::replace(&mut last, words[0]));
+            words.map(u32::to_le_bytes)
         });
         let words: Vec<_> = words.collect();
         // The first byte of all points, then the second, and so on: most are the same from point to point.
