@@ -25,6 +25,9 @@ FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /paceline /usr/local/bin/paceline
 # nonroot, by its number, so that the kubelet can tell that it is not root.
 USER 65532:65532
+# One heap for all threads of glibc's: with one for each, memory that one thread has freed is of no use to another. With thousands
+# of ScaledConsumers that takes a tenth more.
+ENV MALLOC_ARENA_MAX=1
 # Probes and metrics.
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/paceline"]

@@ -240,7 +240,9 @@ impl Pair {
     }
 
     async fn launch(arguments: &Arguments, plane: &ControlPlane, kafka: &Kafka) -> Controller {
-        let own = Launch { poll: POLL, log: "info", ..Launch::new(&[], INSTALLED) };
+        // As in the image.
+        let environment = &[("MALLOC_ARENA_MAX", "1")];
+        let own = Launch { poll: POLL, log: "info", environment, ..Launch::new(&[], INSTALLED) };
         let program: &Path = arguments.binary.as_deref().unwrap_or(own.program);
         Controller::launch(plane, kafka, Launch { program, ..own }).await
     }

@@ -7,7 +7,7 @@
 mod history;
 mod snapshot;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -77,8 +77,8 @@ pub struct Entry {
     pub history: History,
     /// Past points of each source, in their order; nothing where there is only one.
     pub source_histories: Vec<History>,
-    /// Changes of the replicas, newest last; bounded.
-    pub changes: VecDeque<ReplicaChange>,
+    /// Changes of the replicas, newest last; bounded. Shared, as each poll copies the entry.
+    pub changes: Arc<VecDeque<ReplicaChange>>,
     /// Counts since this process first saw the ScaledConsumer.
     pub counts: Counts,
 }
@@ -120,10 +120,10 @@ pub struct ConsumerSource {
 /// Counts of one ScaledConsumer; a restart of its task keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Decisions by the name of their reason.
-    pub decisions: BTreeMap<&'static str, u64>,
-    /// Writes to the target by their result: `done`, `conflict`, `failed`.
-    pub writes: BTreeMap<&'static str, u64>,
+    /// Decisions by the name of their reason, in the order of the names.
+    pub decisions: Vec<(&'static str, u64)>,
+    /// Writes to the target by their result: `done`, `conflict`, `failed`; in the order of the names.
+    pub writes: Vec<(&'static str, u64)>,
     /// Changes of the replicas that were written, to more and to fewer.
     pub rescales: Rescales,
     /// The replicas over time, summed up from poll to poll: 3 replicas for 10 s are 30 s.
@@ -264,7 +264,7 @@ impl RegistryWriter {
                 let mut entry = Entry::new(Arc::clone(&key));
                 if let Some((_, slot)) = old {
                     let old = slot.entry.load();
-                    (entry.counts, entry.changes) = (old.counts.clone(), old.changes.clone());
+                    (entry.counts, entry.changes) = (old.counts.clone(), Arc::clone(&old.changes));
                 }
                 let slot = Arc::new(Slot { entry: ArcSwap::from_pointee(entry), writing: Mutex::new(()) });
                 slot.change(*revision, fill);
@@ -348,7 +348,7 @@ impl Entry {
             memory: None,
             history: History::default(),
             source_histories: Vec::new(),
-            changes: VecDeque::new(),
+            changes: Arc::default(),
             counts: Counts::default(),
         }
     }
@@ -360,7 +360,7 @@ impl Entry {
         {
             self.count_replica_time(decisions.at());
             // Several sources are polled at times of their own, and one point an interval shows all of them.
-            let is_due = |last: &Point| {
+            let is_due = |last: Point| {
                 let since = decisions.at().saturating_sub(Duration::from_secs(last.at_seconds.into()));
                 snapshot.sources.len() == 1 || since > snapshot.poll_interval() / 2
             };
@@ -372,14 +372,14 @@ impl Entry {
                     history.push(Point::of(&decisions.only(at)));
                 }
             }
-            *self.counts.decisions.entry(decisions.chosen().reason.name()).or_default() += 1;
+            count(&mut self.counts.decisions, decisions.chosen().reason.name());
         }
         self.snapshot = Some(Arc::new(snapshot));
     }
 
     /// Counts a write to the target by its result.
     pub fn count_write(&mut self, result: &'static str) {
-        *self.counts.writes.entry(result).or_default() += 1;
+        count(&mut self.counts.writes, result);
     }
 
     /// Counts a change of the replicas that was written.
@@ -402,10 +402,22 @@ impl Entry {
 
     /// Adds a change of the replicas.
     pub fn add_change(&mut self, change: ReplicaChange) {
-        if self.changes.len() >= CHANGES_KEPT {
-            self.changes.pop_front();
+        let changes = Arc::make_mut(&mut self.changes);
+        if changes.len() >= CHANGES_KEPT {
+            changes.pop_front();
         }
-        self.changes.push_back(change);
+        changes.push_back(change);
+    }
+}
+
+/// Counts one of this name. The names are few, so no map is made for them.
+fn count(counts: &mut Vec<(&'static str, u64)>, name: &'static str) {
+    match counts.binary_search_by_key(&name, |(known, _)| known) {
+        Ok(at) => counts[at].1 += 1,
+        Err(at) => {
+            counts.reserve_exact(1);
+            counts.insert(at, (name, 1));
+        }
     }
 }
 

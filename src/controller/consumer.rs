@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -32,8 +31,6 @@ pub(super) struct ConsumerContext {
 pub(super) struct Consumer {
     shared: Arc<ConsumerContext>,
     entry: EntryWriter,
-    /// The entry's spec. It changes when the entry's does.
-    specs: watch::Receiver<Arc<Validated>>,
     /// Of each source.
     subscriptions: Vec<Subscription>,
     leadership: Leadership,
@@ -48,17 +45,12 @@ impl Consumer {
     pub(super) fn new(
         shared: Arc<ConsumerContext>,
         entry: EntryWriter,
-        specs: watch::Receiver<Arc<Validated>>,
         subscriptions: Vec<Subscription>,
         target: ScaledTarget,
     ) -> Self {
         let leadership = shared.leadership.clone();
         let (conflicts, missing_tasks, last_error) = Default::default();
-        Self { shared, entry, specs, subscriptions, leadership, target, conflicts, missing_tasks, last_error }
-    }
-
-    fn spec(&self) -> Arc<Validated> {
-        Arc::clone(&self.specs.borrow())
+        Self { shared, entry, subscriptions, leadership, target, conflicts, missing_tasks, last_error }
     }
 
     /// Writes the replicas.
@@ -169,13 +161,17 @@ impl Actuator for Consumer {
     }
 
     async fn act(&mut self, decisions: &Decisions) -> Acted {
-        let spec = self.spec();
+        let entry = self.entry.entry();
+        let Some(spec) = &entry.spec else {
+            // It was refused meanwhile, and this task is about to end.
+            return Acted::Done { action: ActionResult::NothingToDo, competitor: None };
+        };
         let is_changing = decisions.is_change() || !is_settled(&decisions.chosen().workload);
         for (subscription, decision) in self.subscriptions.iter().zip(decisions.all()) {
             subscription.hint.set_changing(is_changing || decision.members_matter);
             subscription.hint.set_measuring(decision.is_measuring);
         }
-        let Some((action, competitor)) = self.carry_out(&spec, decisions).await else { return Acted::Retry };
+        let Some((action, competitor)) = self.carry_out(spec, decisions).await else { return Acted::Retry };
         Acted::Done { action, competitor }
     }
 
@@ -189,11 +185,10 @@ impl Actuator for Consumer {
 
     async fn changed(&mut self) {
         // A new leader acts at once, not only at the next poll.
-        let (leadership, specs, target) = (&mut self.leadership, &mut self.specs, &mut self.target);
+        let (leadership, target) = (&mut self.leadership, &mut self.target);
         tokio::select! {
             () = leadership.changed() => {}
             () = target.changed() => {}
-            Ok(()) = specs.changed() => {}
         }
     }
 }

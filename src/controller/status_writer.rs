@@ -108,7 +108,8 @@ impl StatusWriter {
 struct LeaderTerm<'a> {
     writer: &'a StatusWriter,
     began: Duration,
-    objects: BTreeMap<Arc<Key>, TrackedObject>,
+    /// Boxed, because the nodes of a map are half empty.
+    objects: BTreeMap<Arc<Key>, Box<TrackedObject>>,
     outages: Outages,
     numbers: TokenBucket,
     conditions: TokenBucket,
@@ -187,12 +188,14 @@ impl<'a> LeaderTerm<'a> {
         let entries = self.writer.registry.entries();
         let mut changed = Vec::new();
         for entry in &entries {
-            let is_another = |object: &TrackedObject| object.is_of_another(entry);
+            let is_another = |object: &Box<TrackedObject>| object.is_of_another(entry);
             if self.objects.get(&entry.key).is_some_and(is_another) {
                 self.forget(&Arc::clone(&entry.key), now);
             }
-            let object =
-                self.objects.entry(Arc::clone(&entry.key)).or_insert_with(|| TrackedObject::new(entry, self.began, at));
+            let object = self
+                .objects
+                .entry(Arc::clone(&entry.key))
+                .or_insert_with(|| TrackedObject::new(entry, self.began, at).into());
             let is_older = || check_ages && conditions::outdated(entry, object.since, at) != object.outdated;
             if object.revision != entry.revision || is_older() {
                 object.renew(entry, now);
@@ -398,7 +401,7 @@ impl<'a> LeaderTerm<'a> {
         let Some(object) = self.objects.get_mut(&entry.key) else { return false };
         let Some(write) = object.events.add(event, Instant::now()) else { return false };
         if let Some(record) = &entry.record {
-            self.requests.add_event(record.reference.clone(), write);
+            self.requests.add_event(record.reference(&entry.key), write);
         }
         true
     }

@@ -56,7 +56,7 @@ struct Supervised {
 struct TaskInput {
     /// Of each source.
     max_observation_gaps: Vec<Duration>,
-    specs: watch::Sender<Arc<Validated>>,
+    /// Sent for each new spec. The rest of it is in the registry.
     policies: watch::Sender<Vec<Policy>>,
     started: Instant,
 }
@@ -114,18 +114,22 @@ impl Supervisor {
         {
             *new = Arc::clone(old);
         }
-        match (&loaded.spec, &consumer.task) {
-            (Ok(spec), Some(task)) if has_same_history(spec, &task.specs.borrow()) => {
+        let old = consumer.loaded.as_ref().and_then(|old| old.spec.as_ref().ok());
+        match (&loaded.spec, &consumer.task, old) {
+            (Ok(spec), Some(task), Some(old)) if has_same_history(spec, old) => {
                 self.shared.registry.apply(&source(&loaded), Arc::clone(spec));
-                task.update(spec);
+                // A written status is no reason to decide again.
+                if !Arc::ptr_eq(spec, old) {
+                    task.policies.send_replace(policies_of(spec, &task.max_observation_gaps));
+                }
             }
-            (_, Some(_)) => {
+            (_, Some(_), _) => {
                 consumer.task = None;
                 self.tasks.stop(&key);
                 self.clusters.release(&key);
                 self.shared.registry.replace(&source(&loaded), loaded.spec.as_ref().ok().cloned());
             }
-            (_, None) => {}
+            (_, None, _) => {}
         }
         consumer.loaded = Some(loaded);
         self.try_start(&key);
@@ -183,16 +187,15 @@ impl Supervisor {
             Some(connector) => ScaledTarget::Connector(Box::new(ConnectorHandle::new(connector))),
             None => ScaledTarget::Workload(Box::new(self.shared.workloads.follow(namespace, &spec.target))),
         };
-        let (specs, specs_now) = watch::channel(spec);
         let (policies, policies_now) = watch::channel(first_policies);
         let observations = subscriptions.iter().map(|it| it.observations.clone()).collect();
-        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), specs_now, subscriptions, target);
+        let consumer = Consumer::new(Arc::clone(&self.shared), entry.clone(), subscriptions, target);
         self.tasks.start(loaded.key.clone(), |stop| {
             control_loop::run(engines, observations, policies_now, consumer, entry, stop)
         });
         if let Some(supervised) = self.consumers.get_mut(&loaded.key) {
             let started = Instant::now();
-            supervised.task = Some(TaskInput { max_observation_gaps, specs, policies, started });
+            supervised.task = Some(TaskInput { max_observation_gaps, policies, started });
             (supervised.refused, supervised.restart_at) = (None, None);
         }
     }
@@ -286,28 +289,6 @@ impl Supervisor {
 impl Supervised {
     fn new() -> Self {
         Self { loaded: None, task: None, failures: 0, restart_at: None, refused: None }
-    }
-}
-
-impl TaskInput {
-    /// Updates the task with a new spec. Its history is kept.
-    fn update(&self, spec: &Arc<Validated>) {
-        let policies = policies_of(spec, &self.max_observation_gaps);
-        self.policies.send_if_modified(|old| {
-            let is_new = *old != policies;
-            if is_new {
-                *old = policies;
-            }
-            is_new
-        });
-        self.specs.send_if_modified(|old| {
-            // A written status is no reason to decide again.
-            let is_new = *old != *spec;
-            if is_new {
-                *old = Arc::clone(spec);
-            }
-            is_new
-        });
     }
 }
 

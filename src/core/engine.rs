@@ -161,6 +161,14 @@ impl Engine {
         self.memory.facts.note_decision(own, desired);
     }
 
+    /// Forgets what predictions start from, which the next observation works out anew: thousands of engines wait for one, and
+    /// only [`Self::enough`] looks at it meanwhile.
+    pub(super) fn forget_situation(&mut self) {
+        if let RuleState::TimeLag(state) = &mut self.memory.state.rule {
+            (state.situation, state.levels) = Default::default();
+        }
+    }
+
     /// How many replicas are enough for the present load, after the observation that led to this decision.
     pub fn enough(&self, decision: &Decision) -> Enough {
         let Memory { facts, state, .. } = &self.memory;
@@ -203,7 +211,7 @@ impl Engine {
         if !is_empty || !never_joins {
             return Cow::Borrowed(observation);
         }
-        let group = observation.consumer_group.clone();
+        let group = observation.consumer_group.as_str().into();
         Cow::Owned(Observation { group: Err(Unknown::NoMembers { group }), ..observation.clone() })
     }
 

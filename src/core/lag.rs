@@ -285,7 +285,7 @@ impl GroupLag {
         }
         let topic = observation.topics.iter().find_map(|topic| {
             let reason = match &topic.partitions {
-                Ok(0) => Unknown::NothingSelected { selection: String::new(), topics: topic.name.to_string() },
+                Ok(0) => Unknown::nothing_selected("", &*topic.name),
                 Ok(_) => return None,
                 Err(reason) => reason.clone(),
             };
@@ -329,10 +329,10 @@ impl GroupLag {
     fn missing_commits(observation: &Observation, by_partition: &[LagOfPartition]) -> Option<Incomplete> {
         let group = || observation.consumer_group.clone();
         let reason = match observation.kind {
-            GroupKind::Expired => Unknown::CommitsExpired { group: group() },
+            GroupKind::Expired => Unknown::CommitsExpired { group: group().into() },
             GroupKind::NeverSeen => match &observation.group {
-                Err(reason @ Unknown::GroupNeverSeen { .. }) => reason.clone(),
-                Ok(_) | Err(_) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+                Err(reason @ Unknown::GroupNeverSeen(_)) => reason.clone(),
+                Ok(_) | Err(_) => Unknown::group_never_seen(group(), Vec::new()),
             },
             GroupKind::Classic
             | GroupKind::Consumer
@@ -345,12 +345,13 @@ impl GroupLag {
             | GroupKind::Unknown => {
                 if by_partition.iter().any(|partition| partition.committed().is_some()) {
                     let beyond = Self::are_all_beyond_end(by_partition);
-                    return beyond
-                        .then(|| Incomplete::of_group(observation, Unknown::CommitsBeyondEnd { group: group() }));
+                    return beyond.then(|| {
+                        Incomplete::of_group(observation, Unknown::CommitsBeyondEnd { group: group().into() })
+                    });
                 }
                 match &observation.group {
                     Ok(group) if !group.members.is_empty() => return None,
-                    Ok(_) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+                    Ok(_) => Unknown::group_never_seen(group(), Vec::new()),
                     // A cluster that never describes groups would leave every new one unknown, whatever it does.
                     Err(Unknown::Unsupported { .. }) => return None,
                     Err(reason) => reason.clone(),

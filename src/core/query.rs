@@ -42,8 +42,8 @@ impl GroupQuery {
         };
         Unknown::NoTopicMatches {
             pattern: match &self.exclude {
-                Some(exclude) => format!("{pattern}/ without /{}", exclude.as_str()),
-                None => pattern.to_owned(),
+                Some(exclude) => format!("{pattern}/ without /{}", exclude.as_str()).into(),
+                None => pattern.into(),
             },
         }
     }

@@ -43,7 +43,9 @@ impl Engines {
 
     /// Uses other policies from now on, one for each source; what was observed stays.
     pub fn set_policies(&mut self, policies: &[Policy]) {
-        for (engine, policy) in self.engines.iter_mut().zip(policies) {
+        for (engine, policy) in
+            self.engines.iter_mut().zip(policies).filter(|(engine, policy)| engine.policy() != *policy)
+        {
             engine.set_policy(policy.clone());
         }
     }
@@ -75,6 +77,7 @@ impl Engines {
             if own.desired != desired {
                 engine.note_other_decision(own, desired);
             }
+            engine.forget_situation();
         }
         decisions
     }

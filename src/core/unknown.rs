@@ -14,26 +14,28 @@ use super::printable::printable;
 pub type Known<T> = Result<T, Unknown>;
 
 /// Why something could not be read. The text is written for whoever is on call: what failed, and what to do.
+///
+/// 24 bytes: there are five places for one in what is known of a partition, and they are empty nearly always.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "name", content = "details")]
 pub enum Unknown {
     /// No broker could be reached, or not the one that is needed.
     Unreachable {
         /// Which, and what the last attempt met.
-        detail: String,
+        detail: Box<str>,
     },
     /// Brokers are there, but the credentials, the certificate or the security protocol do not fit.
     #[serde(rename = "AuthenticationFailed")]
     Authentication {
         /// What the handshake reported.
-        detail: String,
+        detail: Box<str>,
     },
     /// The brokers refuse: the named ACL is missing.
     NotAuthorized {
         /// The kind of resource.
         resource: Resource,
         /// The resource's name.
-        name: String,
+        name: Box<str>,
     },
     /// No answer within the deadline.
     TimedOut {
@@ -49,29 +51,24 @@ pub enum Unknown {
     /// No topic's name matches the pattern.
     NoTopicMatches {
         /// The regular expression.
-        pattern: String,
+        pattern: Box<str>,
     },
     /// The query's limit to certain partitions leaves none of these topics' partitions.
-    NothingSelected {
-        /// The partitions asked for, as in `spec.kafka.partitions`; empty where that is not at hand.
-        selection: String,
-        /// The topics, with commas between them.
-        topics: String,
-    },
+    NothingSelected(Box<NothingSelected>),
     /// Kafka leaves out topics without a word where their ACL is missing, and this group reads or has read such ones.
     HiddenTopics {
         /// The group's id.
-        group: String,
+        group: Box<str>,
     },
     /// The group had committed offsets, and has them no more.
     CommitsExpired {
         /// The group's id.
-        group: String,
+        group: Box<str>,
     },
     /// The committed offsets are beyond the end of every partition, so they are not of these topics.
     CommitsBeyondEnd {
         /// The group's id.
-        group: String,
+        group: Box<str>,
     },
     /// A group of this kind has no committed offsets to compute its lag from.
     KindHasNoLag {
@@ -81,29 +78,23 @@ pub enum Unknown {
     /// Its consumers commit without joining the group, so it never has members.
     NoMembers {
         /// The group's id.
-        group: String,
+        group: Box<str>,
     },
     /// There are more than is read.
     TooMany {
         /// What there are too many of, in the plural.
-        what: String,
+        what: Box<str>,
         /// How many are read at most.
-        most: usize,
+        most: u32,
     },
     /// A broker's answer makes no sense.
     #[serde(rename = "ProtocolError")]
     Protocol {
         /// What was asked, and what is wrong with the answer.
-        detail: String,
+        detail: Box<str>,
     },
     /// The group has no commits and no members, so nothing is known about what it reads.
-    GroupNeverSeen {
-        /// The group's id.
-        group: String,
-        /// Groups of that cluster whose names come closest, best first.
-        #[serde(default)]
-        similar: Vec<String>,
-    },
+    GroupNeverSeen(Box<GroupNeverSeen>),
     /// The partition has no leader, by the cluster's metadata: nobody can write or read there.
     NoLeader,
     /// The partition's leader is moving or not ready, or does not listen where we ask.
@@ -117,7 +108,7 @@ pub enum Unknown {
     /// The cluster does not support the request, or not for this kind of group.
     Unsupported {
         /// What is not supported.
-        what: String,
+        what: Box<str>,
     },
     /// Any other error code of Kafka's protocol.
     #[serde(rename = "BrokerError")]
@@ -125,10 +116,31 @@ pub enum Unknown {
         /// The protocol's error code.
         code: i32,
         /// The code's name.
-        name: String,
+        name: Box<str>,
     },
     /// It has not been read yet.
     NotReadYet,
+}
+
+const _: () = assert!(size_of::<Unknown>() == 24);
+
+/// A limit to certain partitions that none of these topics has.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct NothingSelected {
+    /// The partitions asked for, as in `spec.kafka.partitions`; empty where that is not at hand.
+    pub selection: String,
+    /// The topics, with commas between them.
+    pub topics: String,
+}
+
+/// A group without commits and without members.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct GroupNeverSeen {
+    /// The group's id.
+    pub group: String,
+    /// Groups of that cluster whose names come closest, best first.
+    #[serde(default)]
+    pub similar: Vec<String>,
 }
 
 /// What a reason says of the Kafka cluster as a whole.
@@ -192,14 +204,14 @@ impl Unknown {
             Self::NotReadYet => ClusterAnswer::NotAskedYet,
             Self::TopicMissing { .. }
             | Self::NoTopicMatches { .. }
-            | Self::NothingSelected { .. }
+            | Self::NothingSelected(_)
             | Self::HiddenTopics { .. }
             | Self::CommitsExpired { .. }
             | Self::CommitsBeyondEnd { .. }
             | Self::KindHasNoLag { .. }
             | Self::NoMembers { .. }
             | Self::TooMany { .. }
-            | Self::GroupNeverSeen { .. }
+            | Self::GroupNeverSeen(_)
             | Self::NoLeader
             | Self::LeaderMoving
             | Self::CoordinatorMoving
@@ -231,13 +243,13 @@ impl Unknown {
             | Self::Authentication { .. }
             | Self::TopicMissing { .. }
             | Self::NoTopicMatches { .. }
-            | Self::NothingSelected { .. }
+            | Self::NothingSelected(_)
             | Self::HiddenTopics { .. }
             | Self::CommitsExpired { .. }
             | Self::CommitsBeyondEnd { .. }
             | Self::TooMany { .. }
             | Self::Protocol { .. }
-            | Self::GroupNeverSeen { .. }
+            | Self::GroupNeverSeen(_)
             | Self::CoordinatorMoving
             | Self::NoLeader
             | Self::LeaderMoving
@@ -258,7 +270,7 @@ impl Unknown {
             Self::TimedOut { .. } => TIMED_OUT,
             Self::TopicMissing { .. } => "TopicMissing",
             Self::NoTopicMatches { .. } => "NoTopicMatches",
-            Self::NothingSelected { .. } => "NothingSelected",
+            Self::NothingSelected(_) => "NothingSelected",
             Self::HiddenTopics { .. } => "HiddenTopics",
             Self::CommitsExpired { .. } => "CommitsExpired",
             Self::CommitsBeyondEnd { .. } => "CommitsBeyondEnd",
@@ -266,7 +278,7 @@ impl Unknown {
             Self::NoMembers { .. } => "NoMembers",
             Self::TooMany { .. } => "TooMany",
             Self::Protocol { .. } => "ProtocolError",
-            Self::GroupNeverSeen { .. } => "GroupNeverSeen",
+            Self::GroupNeverSeen(_) => "GroupNeverSeen",
             Self::NoLeader => "NoLeader",
             Self::LeaderMoving => "LeaderMoving",
             Self::CoordinatorMoving => "CoordinatorMoving",
@@ -276,6 +288,18 @@ impl Unknown {
             Self::Broker { .. } => "BrokerError",
             Self::NotReadYet => "NotReadYet",
         }
+    }
+}
+
+impl Unknown {
+    /// Of a limit to certain partitions that a topic, or none of several, has.
+    pub fn nothing_selected(selection: impl Into<String>, topics: impl Into<String>) -> Self {
+        Self::NothingSelected(Box::new(NothingSelected { selection: selection.into(), topics: topics.into() }))
+    }
+
+    /// Of a group without commits and without members, and the names of groups that come closest.
+    pub fn group_never_seen(group: impl Into<String>, similar: Vec<String>) -> Self {
+        Self::GroupNeverSeen(Box::new(GroupNeverSeen { group: group.into(), similar }))
     }
 }
 
@@ -298,7 +322,8 @@ impl fmt::Display for Unknown {
             Self::TimedOut { after } => write!(f, "no answer within {}", format_duration(*after)),
             Self::TopicMissing { topic } => write!(f, "topic \"{}\" does not exist", printable(topic)),
             Self::NoTopicMatches { pattern } => write!(f, "no topic matches /{}/", printable(pattern)),
-            Self::NothingSelected { selection, topics } => {
+            Self::NothingSelected(nothing) => {
+                let NothingSelected { selection, topics } = &**nothing;
                 write!(f, "topic \"{}\" has none of the selected partitions", printable(topics))?;
                 if !selection.is_empty() {
                     write!(f, " ({})", printable(selection))?;
@@ -334,7 +359,8 @@ impl fmt::Display for Unknown {
                 "an answer makes no sense ({}): check that the address is that of a Kafka broker",
                 printable(detail)
             ),
-            Self::GroupNeverSeen { group, similar } => {
+            Self::GroupNeverSeen(never_seen) => {
+                let GroupNeverSeen { group, similar } = &**never_seen;
                 write!(
                     f,
                     "group \"{}\" has no committed offsets and no members: check its name; if it is new, name its topics and start its consumers",

@@ -18,7 +18,7 @@ use super::offsets::{self, PartitionOffsets, RequestedPartitions};
 use super::sasl::Sasl;
 use super::settings::{ClusterSettings, SettingsError};
 use super::topics::{TopicMetadata, Topics};
-use super::transactions::{LaggingPartition, Transactions};
+use super::transactions::{LaggingTopic, Transactions};
 use crate::core::{
     GroupKind, GroupQuery, GroupState, IsolationLevel, Known, Observation, PartitionObservation, TopicObservation,
     TopicSelection, Unknown,
@@ -224,9 +224,9 @@ async fn run_cycle<'q>(
 
     let mut requested = requested_partitions(queries, &chosen, caches.topics);
     if Transactions::is_turn(cycle) {
-        let committed = |it: &LaggingPartition| {
+        let committed = |it: &LaggingTopic, partition| {
             let commits = groups.get(&*it.group)?.commits.as_ref().ok()?;
-            commits.get(&it.group, &it.topic, it.partition).offset.ok().flatten()
+            commits.get(&it.group, &it.topic, partition).offset.ok().flatten()
         };
         for (topic, partition) in caches.transactions.suspects(committed) {
             if let Some(stable) = requested.get_mut(topic).and_then(|partitions| partitions.get_mut(&partition)) {
@@ -328,9 +328,7 @@ fn partitions_of<'t>(query: &'t GroupQuery, topic: &'t TopicMetadata) -> impl It
 /// How many partitions of a topic are read. None at all says nothing about the lag.
 fn selected_count(query: &GroupQuery, topic: &str, count: u32) -> Known<u32> {
     match &query.partitions {
-        Some(selection) if count == 0 => {
-            Err(Unknown::NothingSelected { selection: selection.to_string(), topics: topic.to_owned() })
-        }
+        Some(selection) if count == 0 => Err(Unknown::nothing_selected(selection.to_string(), topic)),
         Some(_) | None => Ok(count),
     }
 }
@@ -355,9 +353,9 @@ async fn choose_by_group(
         *chosen = match topics_of(&query.group, read) {
             Ok(topics) => Ok(topics.union(&before).cloned().collect()),
             Err(reason) if before.is_empty() => Err(match reason {
-                Unknown::GroupNeverSeen { group, .. } => {
-                    let similar = caches.names.similar(cycle, &group).await;
-                    Unknown::GroupNeverSeen { group, similar }
+                Unknown::GroupNeverSeen(never_seen) => {
+                    let similar = caches.names.similar(cycle, &never_seen.group).await;
+                    Unknown::group_never_seen(never_seen.group, similar)
                 }
                 other => other,
             }),
@@ -400,20 +398,19 @@ fn topics_of(group: &str, read: &GroupReading) -> ChosenTopics {
     if !topics.is_empty() {
         return Ok(topics);
     }
-    let group = || group.to_owned();
     match (&read.commits, &read.description) {
         (Err(reason), _) | (Ok(_), Err(reason)) => Err(reason.clone()),
         (Ok(_), Ok(described)) if described.members.is_empty() => Err(match (read.kind, described.state) {
-            (GroupKind::Expired, _) => Unknown::CommitsExpired { group: group() },
+            (GroupKind::Expired, _) => Unknown::CommitsExpired { group: group.into() },
             (GroupKind::Share | GroupKind::ConnectWorkers, _) => {
-                Unknown::Unsupported { what: format!("the lag of a {}", read.kind) }
+                Unknown::Unsupported { what: format!("the lag of a {}", read.kind).into() }
             }
             // An existing group that shows no commit: the broker leaves out topics that we may not describe.
-            (_, GroupState::Empty) => Unknown::HiddenTopics { group: group() },
-            (_, _) => Unknown::GroupNeverSeen { group: group(), similar: Vec::new() },
+            (_, GroupState::Empty) => Unknown::HiddenTopics { group: group.into() },
+            (_, _) => Unknown::group_never_seen(group, Vec::new()),
         }),
         (Ok(_), Ok(_)) if !read.kind.has_offsets() => {
-            Err(Unknown::Unsupported { what: format!("the lag of a {}", read.kind) })
+            Err(Unknown::Unsupported { what: format!("the lag of a {}", read.kind).into() })
         }
         // Members without an assignment yet.
         (Ok(_), Ok(_)) => Err(Unknown::NotReadYet),
@@ -481,28 +478,19 @@ impl CycleResult<'_> {
     }
 
     /// The partitions that are not read to their end, of groups whose consumers are not said to read committed records only.
-    fn lagging<'s>(
-        &'s self,
-        queries: &'s [GroupQuery],
-        topics: &'s Topics,
-    ) -> impl Iterator<Item = LaggingPartition> + 's {
+    fn lagging<'s>(&'s self, queries: &'s [GroupQuery], topics: &'s Topics) -> impl Iterator<Item = LaggingTopic> + 's {
         let uncommitted = |(query, _): &(&GroupQuery, _)| query.isolation == IsolationLevel::ReadUncommitted;
         queries.iter().zip(&self.chosen).filter(uncommitted).flat_map(move |(query, chosen)| {
             let commits = self.groups.get(query.group.as_str()).and_then(|read| read.commits.as_ref().ok());
             let group: Arc<str> = Arc::from(query.group.as_str());
-            selected(query, chosen, topics).flat_map(move |(topic, partitions)| {
-                let group = Arc::clone(&group);
+            selected(query, chosen, topics).filter_map(move |(topic, partitions)| {
                 let lagging = |partition: i32| {
                     let committed = commits?.get(&query.group, &topic, partition).offset.ok().flatten()?;
                     let end = self.ends.get(&topic)?.get(&partition)?.high_watermark.as_ref().ok()?;
-                    (committed < *end).then(|| LaggingPartition {
-                        group: Arc::clone(&group),
-                        topic: Arc::clone(&topic),
-                        partition,
-                        committed,
-                    })
+                    (committed < *end).then_some((partition, committed))
                 };
-                partitions.filter_map(lagging).collect::<Vec<_>>()
+                let partitions: Box<[_]> = partitions.filter_map(lagging).collect();
+                (!partitions.is_empty()).then(|| LaggingTopic { group: Arc::clone(&group), topic, partitions })
             })
         })
     }

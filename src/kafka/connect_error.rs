@@ -47,9 +47,9 @@ impl ConnectError {
     /// As observations have it.
     pub(super) fn unknown(&self) -> Unknown {
         match self {
-            Self::Unreachable(detail) => Unknown::Unreachable { detail: detail.clone() },
-            Self::Security(detail) => Unknown::Authentication { detail: detail.clone() },
-            Self::Protocol(detail) => Unknown::Protocol { detail: detail.clone() },
+            Self::Unreachable(detail) => Unknown::Unreachable { detail: detail.as_str().into() },
+            Self::Security(detail) => Unknown::Authentication { detail: detail.as_str().into() },
+            Self::Protocol(detail) => Unknown::Protocol { detail: detail.as_str().into() },
             Self::TimedOut(after) => Unknown::TimedOut { after: rounded(*after) },
         }
     }

@@ -90,7 +90,7 @@ impl RequestError {
     /// Why the subject is unknown.
     pub(super) fn unknown(&self, about: ErrorSubject<'_>) -> Unknown {
         match self {
-            Self::Unsupported { request } => Unknown::Unsupported { what: format!("the request {request}") },
+            Self::Unsupported { request } => Unknown::Unsupported { what: format!("the request {request}").into() },
             Self::Code(code) => explain(*code, about),
             Self::Missing => Unknown::Missing,
             Self::Connection(_) | Self::TimedOut(_) | Self::Throttled | Self::Malformed { .. } => {
@@ -122,13 +122,13 @@ impl RequestError {
 
 /// Why a code other than 0 leaves its subject unknown.
 pub(super) fn explain(code: i16, about: ErrorSubject<'_>) -> Unknown {
-    let refused = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.to_owned() };
+    let refused = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.into() };
     let named = |expected| match about {
         ErrorSubject::Group(name) => refused(expected, name),
         ErrorSubject::Topic(name) => refused(expected, name),
         ErrorSubject::Cluster => refused(Resource::Cluster, CLUSTER),
     };
-    let other = || Unknown::Broker { code: i32::from(code), name: error_name(code).to_owned() };
+    let other = || Unknown::Broker { code: i32::from(code), name: error_name(code).into() };
     match code {
         code::UNKNOWN_TOPIC_OR_PARTITION | code::INVALID_TOPIC_EXCEPTION => match about {
             ErrorSubject::Topic(topic) => Unknown::TopicMissing { topic: Arc::clone(topic) },
@@ -140,7 +140,7 @@ pub(super) fn explain(code: i16, about: ErrorSubject<'_>) -> Unknown {
         code if is_coordinator_moving(code) => Unknown::CoordinatorMoving,
         code if is_leader_moving(code) => Unknown::LeaderMoving,
         code::UNSUPPORTED_VERSION => {
-            Unknown::Unsupported { what: "a version of the request that the broker lists as supported".to_owned() }
+            Unknown::Unsupported { what: "a version of the request that the broker lists as supported".into() }
         }
         _ => other(),
     }

@@ -328,7 +328,7 @@ impl Groups {
         let kind = if is_streams { GroupKind::ClassicStreams } else { kind };
         let commits = match commits {
             Ok(commits) if kind == GroupKind::Expired && !commits.has_any() => {
-                Err(Unknown::CommitsExpired { group: plan.group.to_owned() })
+                Err(Unknown::CommitsExpired { group: plan.group.into() })
             }
             other => other,
         };

@@ -62,7 +62,7 @@ pub(super) async fn list_all(cycle: &Cycle<'_>) -> Known<GroupList> {
         }
     }
     if list.groups.len() > MAX_LISTED {
-        list.incomplete_because = Some(Unknown::TooMany { what: "groups".to_owned(), most: MAX_LISTED });
+        list.incomplete_because = Some(Unknown::TooMany { what: "groups".into(), most: MAX_LISTED as u32 });
         list.groups = std::mem::take(&mut list.groups).into_iter().take(MAX_LISTED).collect();
     }
     match list.incomplete_because {

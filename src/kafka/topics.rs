@@ -319,7 +319,7 @@ fn parse_topic(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> 
         return Err(Unknown::Missing);
     }
     if topic.partitions.len() > *room {
-        return Err(Unknown::TooMany { what: "partitions of this Kafka cluster".to_owned(), most: MAX_PARTITIONS });
+        return Err(Unknown::TooMany { what: "partitions of this Kafka cluster".into(), most: MAX_PARTITIONS as u32 });
     }
     *room -= topic.partitions.len();
     let leaders: BTreeMap<i32, PartitionLeader> =
@@ -328,7 +328,7 @@ fn parse_topic(name: &Arc<str>, topic: &MetadataTopic<'_>, room: &mut usize) -> 
     if leaders.len() != topic.partitions.len() || leaders.keys().zip(0..).any(|(partition, place)| *partition != place)
     {
         let detail = format!("the metadata of topic \"{name}\" leaves out partitions, or has some twice");
-        return Err(Unknown::Protocol { detail });
+        return Err(Unknown::Protocol { detail: detail.into() });
     }
     // As Kafka writes ids (`org.apache.kafka.common.Uuid`).
     let id = (topic.id != [0; 16]).then(|| URL_SAFE_NO_PAD.encode(topic.id));

@@ -34,15 +34,15 @@ const TURN: u64 = 6;
 pub(super) struct Transactions {
     standing: HashMap<(Arc<str>, i32), StandingOffset>,
     /// What groups had committed below the high watermark at the last turn.
-    lagging: Vec<LaggingPartition>,
+    lagging: Vec<LaggingTopic>,
 }
 
-/// A partition that a group has not read to its end.
-pub(super) struct LaggingPartition {
+/// The partitions of a topic that a group has not read to their ends.
+pub(super) struct LaggingTopic {
     pub(super) group: Arc<str>,
     pub(super) topic: Arc<str>,
-    pub(super) partition: i32,
-    pub(super) committed: Offset,
+    /// By number, with what is committed.
+    pub(super) partitions: Box<[(i32, Offset)]>,
 }
 
 /// A last stable offset that is below the high watermark.
@@ -90,15 +90,17 @@ impl Transactions {
     /// The partitions that groups have not read to their end since the last turn, and those whose last stable offset stands.
     pub(super) fn suspects<'t>(
         &'t self,
-        committed: impl Fn(&LaggingPartition) -> Option<Offset> + 't,
+        committed: impl Fn(&LaggingTopic, i32) -> Option<Offset> + Copy + 't,
     ) -> impl Iterator<Item = (&'t Arc<str>, i32)> {
-        let lagging = self.lagging.iter().filter(move |it| committed(it) == Some(it.committed));
-        let lagging = lagging.map(|it| (&it.topic, it.partition));
+        let lagging = self.lagging.iter().flat_map(move |it| {
+            let standing = it.partitions.iter().filter(move |(number, before)| committed(it, *number) == Some(*before));
+            standing.map(|(number, _)| (&it.topic, *number))
+        });
         lagging.chain(self.standing.keys().map(|(topic, partition)| (topic, *partition)))
     }
 
     /// What groups have not read to its end, at a turn.
-    pub(super) fn note_lagging(&mut self, lagging: impl Iterator<Item = LaggingPartition>) {
+    pub(super) fn note_lagging(&mut self, lagging: impl Iterator<Item = LaggingTopic>) {
         self.lagging.clear();
         self.lagging.extend(lagging);
     }

@@ -229,13 +229,16 @@ impl WorkloadHandle {
 
     /// Returns when the workload has changed since the last [`read`](Self::read), at most once a second. Cancel-safe.
     pub async fn changed(&mut self) {
-        if let Some(read_at) = self.read_at {
-            tokio::time::sleep_until(read_at + CHANGE_INTERVAL).await;
-        }
         if self.receiver.changed().await.is_err() {
             // The watch has ended: nothing will change.
             std::future::pending::<()>().await;
         }
+        // Whoever stops waiting here finds the change again.
+        self.receiver.mark_changed();
+        if let Some(read_at) = self.read_at {
+            tokio::time::sleep_until(read_at + CHANGE_INTERVAL).await;
+        }
+        self.receiver.mark_unchanged();
     }
 
     /// Sets the replicas if a live read right before shows `from`; otherwise fails with [`ScaleError::Conflict`].

@@ -76,29 +76,66 @@ fn a_reader_keeps_what_it_holds_and_learns_of_each_change_by_its_revision() {
     assert!(changes.has_changed().expect("the registry is there"));
 }
 
+/// A point of a busy group: no two numbers are alike.
+fn busy(random: &mut fastrand::Rng, at_seconds: u32) -> Point {
+    let mut rate = || 1_000.0 * random.f32();
+    Point {
+        at_seconds,
+        lag_records: rate().round(),
+        time_lag_seconds: history::rounded(rate()),
+        arrival_rate: history::rounded(rate()),
+        consumption_rate: history::rounded(rate()),
+        replicas: 3,
+        desired: 4,
+        useful_replicas: 12,
+        is_complete: true,
+        is_late: false,
+    }
+}
+
 #[test]
 fn a_history_stays_within_its_bytes_and_keeps_the_peaks() {
-    let mut history = History::default();
-    for second in 0..100_000_u32 {
-        let lag_records = if second == 99_500 { 1e9 } else { (second % 7) as f32 };
-        history.push(Point {
-            at_seconds: second,
-            lag_records,
-            time_lag_seconds: f32::NAN,
-            arrival_rate: 1.0,
-            consumption_rate: 1.0,
-            replicas: 1,
-            desired: 1,
-            useful_replicas: 12,
-            is_complete: true,
-            is_late: false,
-        });
-        assert!(history.bytes() <= 20 * 1024, "{}", history.bytes());
+    let (mut history, mut random) = (History::default(), fastrand::Rng::with_seed(1));
+    for second in 0..20_000 {
+        let point = busy(&mut random, second);
+        history.push(if second == 19_500 { Point { lag_records: 1e9, ..point } } else { point });
+        assert!(history.bytes() <= 9 * 1024, "{}", history.bytes());
     }
     let points: Vec<_> = history.points().collect();
     assert!(points.is_sorted_by_key(|point| point.at_seconds));
     assert!(points.iter().any(|point| point.lag_records == 1e9), "the peak was thinned away");
-    let hour = points.iter().filter(|point| point.at_seconds >= 100_000 - 360).count();
+    let hour = points.iter().filter(|point| point.at_seconds >= 20_000 - 360).count();
     assert_eq!(hour, 360, "the newest 360 points are all there");
-    assert!(points[0].at_seconds < 100_000 - 1_500, "and older ones, thinned");
+    assert!(points[0].at_seconds < 20_000 - 1_500, "and older ones, thinned");
+}
+
+#[test]
+fn what_is_packed_comes_back_bit_by_bit_from_both_ends() {
+    let (mut history, mut random) = (History::default(), fastrand::Rng::with_seed(2));
+    let mut point = |at: u32| Point {
+        is_complete: at.is_multiple_of(2),
+        is_late: at.is_multiple_of(3),
+        replicas: at as u16,
+        useful_replicas: u16::MAX,
+        arrival_rate: if at.is_multiple_of(5) { f32::INFINITY } else { -0.0 },
+        ..busy(&mut random, 4_000_000_000 + 7 * at)
+    };
+    let pushed: Vec<_> = (0..150).map(&mut point).collect();
+    pushed.iter().for_each(|point| history.push(*point));
+    assert_eq!(history.points().collect::<Vec<_>>(), pushed);
+    assert_eq!(history.points().rev().nth(100), pushed.get(49).copied());
+    assert_eq!(history.newest(), pushed.last().copied());
+    history.push(Point { lag_records: f32::NAN, ..pushed[0] });
+    (0..60).for_each(|at| history.push(pushed[at]));
+    assert_eq!(history.points().filter(|point| point.lag_records.is_nan()).count(), 1);
+}
+
+#[test]
+fn a_rate_is_rounded_to_four_digits_and_what_is_no_number_stays_as_it_is() {
+    for number in [0.0, 0.1, 1.0, 12.34, 4_000.4, 123_456.7, 3e7] {
+        assert!((history::rounded(number) - number).abs() <= number / 4_000.0, "{number}");
+        assert_eq!(history::rounded(history::rounded(number)), history::rounded(number));
+    }
+    assert!(history::rounded(f32::NAN).is_nan() && history::rounded(f32::INFINITY).is_infinite());
+    assert_eq!(history::rounded(0.0), 0.0);
 }

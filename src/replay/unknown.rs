@@ -23,7 +23,7 @@ fn of_text(text: &str) -> Unknown {
         "CoordinatorMoving" => Unknown::CoordinatorMoving,
         "Missing" => Unknown::Missing,
         "NotReadYet" => Unknown::NotReadYet,
-        name => Unknown::Broker { code: WITHOUT_A_CODE, name: name.to_owned() },
+        name => Unknown::Broker { code: WITHOUT_A_CODE, name: name.into() },
     }
 }
 

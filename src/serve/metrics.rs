@@ -3,8 +3,8 @@
 //!
 //! What is not known has no series; it is never 0. A lower bound has a metric of its own.
 //!
-//! Architecture invariant: a scrape holds the series of one metric at a time. Those of all metrics together would take
-//! hundreds of MiB where there are thousands of ScaledConsumers.
+//! Architecture invariant: a scrape holds the series of one metric and of some ScaledConsumers at a time. Those of thousands
+//! would take tens of MiB, and those of all metrics together hundreds.
 
 mod clusters;
 mod consumers;
@@ -14,6 +14,8 @@ mod family;
 mod partitions;
 mod reference;
 mod rows;
+
+use std::sync::Arc;
 
 use prometheus::TextEncoder;
 use prometheus::core::Collector;
@@ -28,7 +30,10 @@ pub use external::ExternalReads;
 pub use family::DurationCounts;
 pub use reference::reference;
 pub use rows::ConditionState;
-use rows::ConsumerRow;
+use rows::{ConsumerRow, RowFamily};
+
+/// ScaledConsumers whose series of one metric are rendered together: a thousand series where each has a dozen partitions.
+const ROWS_PER_PIECE: usize = 100;
 
 type SourceOf<T> = Box<dyn Fn() -> T + Send + Sync>;
 type ConditionsOf = Box<dyn Fn(&Entry) -> Vec<ConditionState> + Send + Sync>;
@@ -63,7 +68,7 @@ impl Metrics {
         Self { sources, process: ProcessCollector::for_self() }
     }
 
-    /// The text exposition format, metric by metric: each piece is rendered when it is asked for.
+    /// The text exposition format: each piece, a metric or a part of one, is rendered when it is asked for.
     pub fn pieces(&self) -> impl Iterator<Item = prometheus::Result<String>> {
         let MetricSources { registry, conditions, controller, clusters, external, runtime, partitions_per_group } =
             &self.sources;
@@ -71,16 +76,27 @@ impl Metrics {
             let conditions = conditions(&entry);
             ConsumerRow::new(entry, conditions, *partitions_per_group)
         });
-        let rows: Vec<_> = rows.collect();
+        let rows: Arc<[_]> = rows.collect();
         let of_rows = consumers::FAMILIES.iter().chain(partitions::FAMILIES);
         controller::collect(&controller(), registry, &runtime.metrics())
             .into_iter()
             .chain(clusters::collect(&clusters()))
             .chain(external().iter().flat_map(external::collect).collect::<Vec<_>>())
             .chain(self.process.collect())
-            .chain(of_rows.filter_map(move |family| family.collect(&rows)))
             .map(encode)
+            .chain(of_rows.flat_map(move |family| pieces_of(family, Arc::clone(&rows))))
     }
+}
+
+fn pieces_of(family: &RowFamily, rows: Arc<[ConsumerRow]>) -> impl Iterator<Item = prometheus::Result<String>> {
+    let mut is_begun = false;
+    (0..rows.len()).step_by(ROWS_PER_PIECE).filter_map(move |from| {
+        let some = &rows[from..rows.len().min(from + ROWS_PER_PIECE)];
+        let text = encode(family.collect(some)?);
+        // The lines of help and type come once.
+        let is_first = !std::mem::replace(&mut is_begun, true);
+        Some(if is_first { text } else { text.map(|text| text.splitn(3, '\n').last().unwrap_or_default().to_owned()) })
+    })
 }
 
 fn encode(family: MetricFamily) -> prometheus::Result<String> {

@@ -20,7 +20,8 @@ use tracing::warn;
 use super::accept::accept;
 use super::metrics::Metrics;
 
-/// Scrapes at once: a pair of Prometheus servers and two people. Each holds the series of one metric in memory.
+/// Scrapes at once: a pair of Prometheus servers and two people. Each holds a thousand series in memory, and the decisions that it
+/// shows.
 const MAX_SCRAPES: usize = 4;
 /// The longest wait for another scrape to end, and for the client to take a piece of its own: Prometheus' default time-out
 /// of a scrape.

@@ -287,7 +287,7 @@ fn a_missing_right_is_named_and_rights_that_are_not_needed_are_not_required() {
     let kafka = kafka();
     let (topic, group) = group_with_commit(kafka);
     let rights = rights(&topic, &group);
-    let not_authorized = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.to_owned() };
+    let not_authorized = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.into() };
     for missing in [None, Some(0), Some(1), Some(2), Some(3)] {
         let name = unique("limited");
         kafka.set_scram_user("SCRAM-SHA-512", &name, Some("secret"));
@@ -315,7 +315,7 @@ fn a_missing_right_is_named_and_rights_that_are_not_needed_are_not_required() {
         if missing == Some(0) {
             // Kafka silently leaves the topic out, which must not look like a group without lag.
             let failure = reader.poll_one(&of_group(&group)).failure;
-            assert_eq!(failure, Some(Unknown::HiddenTopics { group: group.clone() }));
+            assert_eq!(failure, Some(Unknown::HiddenTopics { group: group.as_str().into() }));
         }
         kafka.disallow(&name);
     }
@@ -341,7 +341,7 @@ fn a_topic_that_becomes_hidden_is_unknown_and_not_gone() {
     });
     kafka.disallow(&name);
     allow(&[&topic]);
-    let refused = Err(Unknown::NotAuthorized { resource: Resource::Topic, name: hidden.clone() });
+    let refused = Err(Unknown::NotAuthorized { resource: Resource::Topic, name: hidden.as_str().into() });
     wait_until("the hidden topic", SOON, || {
         let observed = reader.poll_one(&of_group(&group));
         let of = |name: &String| {
@@ -378,7 +378,7 @@ fn a_user_without_rights_gets_a_reason_for_each_resource() {
     let kafka = kafka();
     let (topic, group) = group_with_commit(kafka);
     let observed = Reader::with(&kafka.sasl_address(), &user("PLAIN", STRANGER)).poll_one(&named(&group, &topic));
-    let missing = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.to_owned() };
+    let missing = |resource, name: &str| Unknown::NotAuthorized { resource, name: name.into() };
     assert_eq!(observed.topics[0].partitions, Err(missing(Resource::Topic, &topic)));
     assert_eq!(observed.group, Err(missing(Resource::Group, &group)));
 }

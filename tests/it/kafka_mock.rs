@@ -106,7 +106,7 @@ fn a_query_can_choose_topics_by_pattern_and_limit_partitions() {
     let expected = ["orders-eu", "orders-us"].map(|topic| [0, 2, 3].map(|partition| (topic, partition))).concat();
     assert_eq!(places, expected);
     assert_eq!(observed[0].topics[1].partitions, Ok(3));
-    assert_eq!(observed[1].failure, Some(Unknown::NoTopicMatches { pattern: "orders".to_owned() }));
+    assert_eq!(observed[1].failure, Some(Unknown::NoTopicMatches { pattern: "orders".into() }));
     assert_eq!(observed[2].partitions.len(), 4);
 }
 
@@ -252,7 +252,7 @@ fn a_group_that_fails_leaves_the_others_known() {
     let observed = poll(&mut connection, &queries);
     let failed: Vec<_> = observed.iter().filter(|observation| !unknowns(observation).is_empty()).collect();
     assert_eq!(failed.len(), 1);
-    let reason = Unknown::NotAuthorized { resource: Resource::Group, name: failed[0].consumer_group.clone() };
+    let reason = Unknown::NotAuthorized { resource: Resource::Group, name: failed[0].consumer_group.as_str().into() };
     assert!(failed[0].partitions.iter().all(|p| p.committed == Err(reason.clone()) && p.end.is_ok()));
 
     mock.down(3);

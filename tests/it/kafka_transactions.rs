@@ -85,7 +85,7 @@ fn without_the_right_to_read_it_is_not_known_which_one() {
         ("sasl.password", "secret"),
     ];
     let mut reader = Reader::with(&kafka.sasl_address(), &properties);
-    let refused = Unknown::NotAuthorized { resource: Resource::Topic, name: topic };
+    let refused = Unknown::NotAuthorized { resource: Resource::Topic, name: topic.into() };
     wait_until("the refusal", SOON, || {
         let producer = held_back(&mut reader, &query).pop().flatten().map(|held_back| held_back.producer);
         equal(&producer, &Some(Err(refused.clone())))
@@ -94,7 +94,7 @@ fn without_the_right_to_read_it_is_not_known_which_one() {
 
 #[test]
 fn a_partition_is_told_that_an_open_transaction_holds_back_for_a_minute() {
-    let refused = || Unknown::NotAuthorized { resource: Resource::Topic, name: "orders".to_owned() };
+    let refused = || Unknown::NotAuthorized { resource: Resource::Topic, name: "orders".into() };
     let nothing = "consumers with isolation.level read_committed read nothing behind it.";
     // For each partition: since when, and the producer.
     type Held = Option<(u64, Known<i64>)>;
@@ -114,7 +114,7 @@ fn a_partition_is_told_that_an_open_transaction_holds_back_for_a_minute() {
             ),
         ),
         (
-            &[Some((280, Err(Unknown::Unsupported { what: "the request DescribeProducers".to_owned() })))],
+            &[Some((280, Err(Unknown::Unsupported { what: "the request DescribeProducers".into() })))],
             format!(
                 "Something has held partition orders/0 back for 12m: {nothing} Which transaction is open is not known: the request DescribeProducers is not supported by this cluster."
             ),

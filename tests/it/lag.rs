@@ -151,10 +151,7 @@ fn what_says_nothing_about_the_lag_is_told_with_what_to_do() {
             "never seen, among similar ones",
             NeverSeen,
             Group {
-                group: Err(Unknown::GroupNeverSeen {
-                    group: "orders".into(),
-                    similar: vec!["order".into(), "o\u{1b}".into()],
-                }),
+                group: Err(Unknown::group_never_seen("orders", vec!["order".into(), "o\u{1b}".into()])),
                 ..fresh()
             },
             "group \"orders\" has no committed offsets and no members: check its name; if it is new, name its topics and start its consumers (there are: order, o\\u{1b})",
@@ -200,7 +197,7 @@ fn what_says_nothing_about_the_lag_is_told_with_what_to_do() {
             "no partition selected, and the client says which",
             Classic,
             Group {
-                topic_unknown: Some(Unknown::NothingSelected { selection: "9".into(), topics: "orders".into() }),
+                topic_unknown: Some(Unknown::nothing_selected("9", "orders")),
                 ..lags(&[]).described(GroupState::Stable, 3)
             },
             "topic \"orders\" has none of the selected partitions (9): correct spec.kafka.partitions, or leave it out",

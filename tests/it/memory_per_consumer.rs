@@ -22,7 +22,7 @@ const POLL: u64 = 10;
 /// Five minutes of them.
 const POLLS: u64 = 30;
 /// KiB that each may hold: a tenth more than it does, two thirds of which is the engine.
-const MOST_KIB: usize = 39;
+const MOST_KIB: usize = 34;
 /// Bytes of a task that waits, without what is particular to its target.
 const MOST_TASK_BYTES: usize = 640;
 

@@ -428,7 +428,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         };
         partition_mut(it, 0).high_watermark = Offset::new(90);
         partition_mut(it, 0).last_stable = held_back(0, Ok(4_711));
-        partition_mut(it, 1).last_stable = held_back(1, Err(Unknown::Unsupported { what: "it".to_owned() }));
+        partition_mut(it, 1).last_stable = held_back(1, Err(Unknown::Unsupported { what: "it".into() }));
         partition_mut(it, 2).last_stable = Offset::new(7).map(LastStable::from);
         it.topics[0].config = Some(TopicConfig { retention: None, compacted: true, deletes: false });
         let retention = Some(Duration::from_millis(604_800_500));
@@ -452,7 +452,7 @@ fn observations() -> Vec<(Observation, Workload)> {
     step(&|it| partition_mut(it, 1).end = Err(Unknown::NegativeOffset(-7)));
     step(&|it| it.group = Err(Unknown::CoordinatorMoving));
     step(&|it| it.topics[1].partitions = Err(Unknown::TopicMissing { topic: "orders".into() }));
-    let detail = || "Connection refused".to_owned();
+    let detail = || "Connection refused".into();
     let reasons = [
         Unknown::Unreachable { detail: detail() },
         Unknown::Authentication { detail: detail() },
@@ -460,7 +460,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::TimedOut { after: Duration::from_millis(2_700) },
         Unknown::TopicMissing { topic: "orders".into() },
         Unknown::NoTopicMatches { pattern: "a.*".into() },
-        Unknown::NothingSelected { selection: "9".into(), topics: "orders".into() },
+        Unknown::nothing_selected("9", "orders"),
         Unknown::HiddenTopics { group: "orders".into() },
         Unknown::CommitsExpired { group: "orders".into() },
         Unknown::CommitsBeyondEnd { group: "orders".into() },
@@ -468,7 +468,7 @@ fn observations() -> Vec<(Observation, Workload)> {
         Unknown::NoMembers { group: "orders".into() },
         Unknown::TooMany { what: "partitions".into(), most: 100_000 },
         Unknown::Protocol { detail: "a length of -7".into() },
-        Unknown::GroupNeverSeen { group: "orders".into(), similar: vec!["order".into()] },
+        Unknown::group_never_seen("orders", vec!["order".into()]),
         Unknown::NoLeader,
         Unknown::LeaderMoving,
         Unknown::CoordinatorMoving,

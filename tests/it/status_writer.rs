@@ -149,7 +149,7 @@ async fn all_that_move_get_their_turn_and_fifty_are_ten_seconds_old_at_most() {
 async fn an_outage_of_a_kafka_cluster_is_one_event_and_one_line_however_many_it_affects() {
     let (log, _guard) = Log::start();
     let fleet = fleet(1000).await;
-    let reason = Unknown::Unreachable { detail: "no broker of b1:9092 answers".to_owned() };
+    let reason = Unknown::Unreachable { detail: "no broker of b1:9092 answers".into() };
     log.take();
 
     let begun = Instant::now();

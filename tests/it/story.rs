@@ -94,7 +94,7 @@ pub fn spread(total: u64, partitions: u64) -> Group {
 }
 
 pub fn unsupported() -> Unknown {
-    Unknown::Unsupported { what: "describing groups".to_owned() }
+    Unknown::Unsupported { what: "describing groups".into() }
 }
 
 pub fn seconds(t: u64) -> Duration {
@@ -147,7 +147,7 @@ impl Group {
             topic: topic.clone(),
             partition: p as i32,
             committed: if self.commits_expired {
-                Err(Unknown::CommitsExpired { group: "orders".to_owned() })
+                Err(Unknown::CommitsExpired { group: "orders".into() })
             } else {
                 Ok(Offset::new(seen.committed))
             },

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::core::{Candidate, Decision, DecisionView, Decisions, LagView, Replicas, TimeLag, TimeLagView};
+use crate::core::{Candidate, Decision, Decisions, LagView, Replicas, TimeLag, TimeLagView};
 use crate::kubernetes::scaledconsumer::{
     CHANGES_KEPT, Mode, PastChange, ScaledConsumerStatus, SourceStatus, WHAT_IF_KEPT,
 };
@@ -48,7 +48,8 @@ pub(super) fn is_settled(entry: &Entry) -> bool {
 
 /// Sets the numbers of the last decision.
 pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decisions: &Decisions) {
-    let (view, lag) = (DecisionView::of(decisions.chosen()), decisions.lag());
+    let (decision, lag) = (decisions.chosen(), decisions.lag());
+    let reason = decision.named_reason();
     status.replicas = i32::try_from(decisions.current().0).ok();
     status.desired = i32::try_from(decisions.desired().0).ok();
     status.lag = lag.total_records.map(whole);
@@ -56,10 +57,10 @@ pub(super) fn set_numbers(status: &mut ScaledConsumerStatus, decisions: &Decisio
     status.time_lag = time_lag(decisions.time_lag());
     status.oldest_record_time = oldest_record(decisions, status.oldest_record_time.take());
     status.sources = decisions.all().iter().filter_map(|decision| source(decision)).collect();
-    status.what_if = what_if(view.candidates, decisions.desired());
-    status.model = Some(view.model.summary());
-    status.reason = Some(view.reason.name.to_owned());
-    status.message = Some(view.reason.message);
+    status.what_if = what_if(&decision.candidates, decisions.desired());
+    status.model = Some(decision.model.summary());
+    status.reason = Some(reason.name.to_owned());
+    status.message = Some(reason.message);
 }
 
 /// One of several sources; nothing of a single one without a name.
@@ -85,12 +86,12 @@ fn time_lag(time_lag: TimeLag) -> Option<String> {
 }
 
 /// The rows of the what-if table next to what was decided, fewest replicas first.
-fn what_if(mut rows: Vec<Candidate>, desired: Replicas) -> Vec<String> {
-    rows.retain(|row| row.prediction.is_some());
+fn what_if(candidates: &[Candidate], desired: Replicas) -> Vec<String> {
+    let mut rows: Vec<_> = candidates.iter().filter(|row| row.prediction.is_some()).collect();
     rows.sort_by_key(|row| row.replicas.0.abs_diff(desired.0));
     rows.truncate(WHAT_IF_KEPT);
     rows.sort_by_key(|row| row.replicas);
-    rows.iter().filter_map(Candidate::line).collect()
+    rows.into_iter().filter_map(Candidate::line).collect()
 }
 
 /// When the oldest unread record arrived. The written time is kept while it fits, because an age that grows with the

@@ -232,7 +232,7 @@ impl TrackedObject {
 }
 
 fn uid(entry: &Entry) -> Option<String> {
-    entry.record.as_ref()?.reference.uid.clone()
+    entry.record.as_ref()?.uid.clone()
 }
 
 fn identity(change: &ReplicaChange) -> (Duration, Replicas, Replicas) {

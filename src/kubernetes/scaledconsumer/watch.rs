@@ -33,12 +33,26 @@ pub struct LoadedConsumer {
 /// An object of the API server that has a status.
 #[derive(Clone, Debug)]
 pub struct Record {
-    /// For Events.
-    pub reference: ObjectReference,
+    /// Its uid.
+    pub uid: Option<String>,
     /// The spec's generation.
     pub generation: Option<i64>,
     /// The status at that time.
     pub status: ScaledConsumerStatus,
+}
+
+impl Record {
+    /// The object of this name, for Events. Without a version: an Event is about the object, not about one of its versions.
+    pub fn reference(&self, Key { namespace, name }: &Key) -> ObjectReference {
+        ObjectReference {
+            api_version: Some(ScaledConsumer::api_version(&()).into_owned()),
+            kind: Some(ScaledConsumer::kind(&()).into_owned()),
+            name: Some(name.clone()),
+            namespace: Some(namespace.clone()),
+            uid: self.uid.clone(),
+            ..ObjectReference::default()
+        }
+    }
 }
 
 /// A change of ScaledConsumers.
@@ -85,10 +99,7 @@ pub async fn watch(
 }
 
 fn parse(mut object: DynamicObject) -> LoadedConsumer {
-    let mut reference = object.object_ref(&ApiResource::erase::<ScaledConsumer>(&()));
-    // An Event is about the object, not about one of its versions.
-    reference.resource_version = None;
-    let (key, generation) = (Key::of(&object), object.metadata.generation);
+    let (key, generation, uid) = (Key::of(&object), object.metadata.generation, object.metadata.uid.take());
     let created = object.metadata.creation_timestamp.as_ref().map(|time| time.0);
     // Apart, because a status that can't be parsed is replaced, and a spec is refused.
     let status = object.data.as_object_mut().and_then(|fields| fields.remove("status")).unwrap_or_default();
@@ -100,11 +111,7 @@ fn parse(mut object: DynamicObject) -> LoadedConsumer {
         key,
         spec,
         created,
-        record: Some(Arc::new(Record {
-            reference,
-            generation,
-            status: serde_json::from_value(status).unwrap_or_default(),
-        })),
+        record: Some(Arc::new(Record { uid, generation, status: serde_json::from_value(status).unwrap_or_default() })),
     }
 }
 

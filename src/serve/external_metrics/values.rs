@@ -144,7 +144,7 @@ mod tests {
                 config: None,
             }],
             partitions: partitions.map(Arc::new).collect(),
-            group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
+            group: Err(Unknown::Unsupported { what: "describing groups".into() }),
             kind: GroupKind::Classic,
         }
     }

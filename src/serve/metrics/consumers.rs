@@ -370,8 +370,8 @@ pub(super) const FAMILIES: &[RowFamily] = &[
         ),
         |family, row| {
             for result in ["done", "conflict", "failed"] {
-                let count = row.entry.counts.writes.get(result).copied();
-                if let Some(count) = count.or(is_scaled(row).then_some(0)) {
+                let known = row.entry.counts.writes.iter().find(|(known, _)| *known == result);
+                if let Some(count) = known.map(|(_, count)| *count).or(is_scaled(row).then_some(0)) {
                     family.add(&row.labels_and(result), count as f64);
                 }
             }

@@ -20,7 +20,7 @@ use super::state::ConsumerState;
 use super::summary::ConsumerSummary;
 use super::view::{ConsumerView, known};
 use crate::core::{Replicas, explain, printable};
-use crate::registry::{Entry, Registry};
+use crate::registry::{Entry, Point, Registry};
 
 /// What a sparkline shows, in seconds.
 const SPARK_SPAN: u32 = 3600;
@@ -314,8 +314,9 @@ pub(super) fn replicas(summary: &ConsumerSummary) -> Markup {
 
 fn spark(entry: &Entry, now: Duration) -> Markup {
     let now = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-    let points: Vec<_> =
-        entry.history.points().filter(|point| point.at_seconds >= now.saturating_sub(SPARK_SPAN)).collect();
+    let is_recent = |point: &Point| point.at_seconds >= now.saturating_sub(SPARK_SPAN);
+    let mut points: Vec<_> = entry.history.points().rev().take_while(is_recent).collect();
+    points.reverse();
     let from = points.first().map_or(0, |point| point.at_seconds);
     let span = f64::from(now.saturating_sub(from).max(SHORTEST_SPAN));
     // The highest of each few points: a peak must not vanish.

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::core::{Finding, NamedMessage, Reason, of_source};
-use crate::registry::{ActionResult, Entry, Point, Snapshot, TargetError};
+use crate::registry::{ActionResult, Entry, Snapshot, TargetError};
 
 /// A snapshot is outdated when this many polls have brought no new one.
 const MISSED_POLLS: u32 = 3;
@@ -197,6 +197,5 @@ pub(super) fn excess(entry: &Entry) -> Option<f64> {
 /// Since when the lag has been beyond the objective without a break, in seconds on the observations' clock, as far as the
 /// history reaches; nothing where it is not.
 pub(super) fn late_since(entry: &Entry) -> Option<u32> {
-    let points: Vec<&Point> = entry.history.points().collect();
-    points.into_iter().rev().take_while(|point| point.is_late).last().map(|point| point.at_seconds)
+    entry.history.points().rev().take_while(|point| point.is_late).last().map(|point| point.at_seconds)
 }

@@ -327,7 +327,7 @@ impl PointView {
         history.points().map(Self::of).collect()
     }
 
-    fn of(point: &Point) -> Self {
+    fn of(point: Point) -> Self {
         Self {
             at_seconds: point.at_seconds,
             lag_records: known(point.lag_records),

@@ -232,7 +232,7 @@ pub(crate) fn snapshot(desired: u32) -> Snapshot {
         failure: None,
         topics: vec![TopicObservation { name: Arc::from("topic"), id: None, partitions: Ok(12), config: None }],
         partitions: partitions.map(Arc::new).collect(),
-        group: Err(Unknown::Unsupported { what: "describing groups".to_owned() }),
+        group: Err(Unknown::Unsupported { what: "describing groups".into() }),
         kind: GroupKind::Classic,
     };
     let rule = Rule::LagPerReplica(100.try_into().unwrap());

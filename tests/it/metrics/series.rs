@@ -241,6 +241,24 @@ async fn partitions_have_series_up_to_a_limit_and_the_others_are_counted() {
 
 /// Clients that ask and don't read: their scrapes end, and others come in.
 #[tokio::test(flavor = "multi_thread")]
+async fn a_metric_of_many_scaled_consumers_comes_in_parts_and_is_one() {
+    let served = Served::start(20).await;
+    for number in 0..250 {
+        served.decide(&format!("orders-{number}"), &json!({}), &[(1_000, lags(&[1, 2, 3, 4]))], Workload::of(1));
+    }
+    let scrape = served.scrape().await;
+    for name in ["paceline_partition_lag_records", "paceline_desired_replicas"] {
+        for head in ["HELP", "TYPE"] {
+            let head = format!("# {head} {name} ");
+            assert_eq!(scrape.text.lines().filter(|line| line.starts_with(&head)).count(), 1, "{head}");
+        }
+    }
+    assert_eq!(scrape.values("paceline_partition_lag_records", "").len(), 1_000);
+    assert_eq!(scrape.values("paceline_desired_replicas", "").len(), 250);
+    scrape.assert_promtool_is_content();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn clients_that_do_not_read_keep_nobody_out() {
     let served = Served::start(40_000).await;
     // More than what two sockets hold.

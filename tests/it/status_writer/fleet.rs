@@ -14,7 +14,7 @@ use kube::client::Body;
 use paceline::controller::{StatusBudget, StatusWriter};
 use paceline::core::{Decision, Engine, Lag, Replicas, TimeLag, Unknown, Workload};
 use paceline::kubernetes::scaledconsumer::{Record, ScaledConsumerStatus, Validated, validate};
-use paceline::kubernetes::{Key, Leadership, ObjectReference};
+use paceline::kubernetes::{Key, Leadership};
 use paceline::registry::{ActionResult, ConsumerSource, EntryWriter, Registry, RegistryWriter, ReplicaChange};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -197,13 +197,8 @@ impl Fleet {
                 "spec": {"scaleTargetRef": {"name": name}, "kafka": {"cluster": "main", "consumerGroup": name}},
             });
             let spec = validate(&serde_json::from_value(object).unwrap()).unwrap();
-            let reference = ObjectReference {
-                namespace: Some("shop".to_owned()),
-                name: Some(name.clone()),
-                uid: Some(format!("uid-{number}")),
-                ..ObjectReference::default()
-            };
-            let record = Record { reference, generation: Some(1), status: ScaledConsumerStatus::default() };
+            let uid = Some(format!("uid-{number}"));
+            let record = Record { uid, generation: Some(1), status: ScaledConsumerStatus::default() };
             let record = has_records.then(|| Arc::new(record));
             let source = ConsumerSource { key: key.clone(), created: None, record };
             let entry = writer.replace(&source, Some(Arc::new(spec.clone())));
