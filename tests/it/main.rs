@@ -26,6 +26,7 @@ mod demo;
 mod documents;
 mod end_to_end;
 mod engine;
+mod engine_cold_start;
 mod engine_commits;
 mod engine_ghosts;
 mod engine_invariants;

@@ -386,6 +386,10 @@ async fn a_cold_start_is_over_soon() {
             expect(&mut wrong, late < 0.1, || {
                 format!("{plan}: under 10 % of the records older than 30 s, not {late:.3}")
             });
+            let capacity = course.most_capacity();
+            expect(&mut wrong, capacity <= 1.25 * course.plan.capacity, || {
+                format!("{plan}: never more than a replica can read, and not {capacity:.0}")
+            });
             reached.push(course.reached(NEEDED).unwrap_or(f64::INFINITY));
         }
         let mean = reached.iter().sum::<f64>() / reached.len() as f64;

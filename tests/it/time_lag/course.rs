@@ -361,6 +361,12 @@ impl Course {
         last.model.as_ref()?.capacity.per_replica.map(|capacity| capacity.0)
     }
 
+    /// The most that a replica was ever believed to be able to do, in records/s.
+    pub(super) fn most_capacity(&self) -> f64 {
+        let believed = self.said.iter().filter_map(|(_, said)| said.model.as_ref()?.capacity.per_replica);
+        believed.map(|capacity| capacity.0).fold(0.0, f64::max)
+    }
+
     /// The first step up from a time on: when, and the seconds until no backlog is left, where they were said with it.
     pub(super) fn predicted(&self, from: f64) -> Option<(f64, Option<f64>)> {
         let (at, _, replicas) = self.changes(from).into_iter().find(|(_, before, after)| after > before)?;
