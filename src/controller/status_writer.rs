@@ -188,8 +188,7 @@ impl<'a> LeaderTerm<'a> {
         let entries = self.writer.registry.entries();
         let mut changed = Vec::new();
         for entry in &entries {
-            let is_another = |object: &Box<TrackedObject>| object.is_of_another(entry);
-            if self.objects.get(&entry.key).is_some_and(is_another) {
+            if self.objects.get(&entry.key).is_some_and(|object| object.is_of_another(entry)) {
                 self.forget(&Arc::clone(&entry.key), now);
             }
             let object = self

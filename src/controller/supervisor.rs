@@ -160,7 +160,7 @@ impl Supervisor {
             Ok((subscriptions, connector))
         });
         match subscribed {
-            Ok((subscriptions, connector)) => self.start(&loaded, spec, subscriptions, connector),
+            Ok((subscriptions, connector)) => self.start(&loaded, &spec, subscriptions, connector),
             // Its Secret is being read.
             Err(NotSubscribed::NotYet) => {
                 self.shared.registry.apply(&source(&loaded), spec);
@@ -172,17 +172,17 @@ impl Supervisor {
     fn start(
         &mut self,
         loaded: &LoadedConsumer,
-        spec: Arc<Validated>,
+        spec: &Arc<Validated>,
         subscriptions: Vec<Subscription>,
         connector: Option<ConnectorSource>,
     ) {
         let Key { namespace, name } = &loaded.key;
         let groups: Vec<&str> = spec.sources.iter().map(|source| source.query.group.as_str()).collect();
         info!(namespace, name, group = groups.join(","), workload = %spec.target, "Following a ScaledConsumer.");
-        let entry = self.shared.registry.replace(&source(loaded), Some(Arc::clone(&spec)));
+        let entry = self.shared.registry.replace(&source(loaded), Some(Arc::clone(spec)));
         let max_observation_gaps: Vec<_> = subscriptions.iter().map(|it| it.max_observation_gap).collect();
-        let first_policies = policies_of(&spec, &max_observation_gaps);
-        let engines = engines(loaded, &spec, &first_policies);
+        let first_policies = policies_of(spec, &max_observation_gaps);
+        let engines = engines(loaded, spec, &first_policies);
         let target = match connector {
             Some(connector) => ScaledTarget::Connector(Box::new(ConnectorHandle::new(connector))),
             None => ScaledTarget::Workload(Box::new(self.shared.workloads.follow(namespace, &spec.target))),
