@@ -5,6 +5,8 @@ use super::predict::{MARGIN, PredictionInput, QueuePrediction, TAIL_S};
 /// A late record costs so many times what it takes to read it. Lateness dominates all the same: 10 gives the same
 /// decisions within noise.
 const LATE_PRICE: f64 = 20.0;
+/// One member standing still for a second costs so many replica-seconds.
+const PAUSE_PRICE: f64 = 1.5;
 
 /// What a replica count costs, in replica-seconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,14 +44,14 @@ impl PredictionInput {
         costs.min_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(self.current, |(level, _)| level)
     }
 
-    /// The price of a change, in replica-seconds: replicas that do not work, because they start or stand still.
+    /// The price of a change, in replica-seconds: new replicas that do not work yet, and the standstill.
     pub(super) fn move_price(&self, from: u32, to: u32) -> f64 {
         let most = f64::from(from.max(to));
         if from == to || most == 0.0 {
             return 0.0;
         }
         let moving = if self.sizing.is_sticky() { f64::from(from.abs_diff(to)) / most } else { 1.0 };
-        f64::from(to.saturating_sub(from)) * self.mean_start_s + self.pause_s * most * moving
+        f64::from(to.saturating_sub(from)) * self.mean_start_s + PAUSE_PRICE * self.pause_s * most * moving
     }
 
     /// The price of going down, in replica-seconds: that of a change, and what would be late because the members that go keep

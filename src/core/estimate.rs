@@ -38,6 +38,7 @@ use super::lag::{GroupLag, KeptOffsets, LagOfPartition, PartitionLag};
 use super::observation::{GroupState, Observation, PartitionObservation};
 use super::persisted::{Recent, persisted};
 use super::policy::Objective;
+use super::unknown::Unknown;
 use capacity::{CapacityEstimate, PolledPartitions, Timing};
 use ceiling::Ceiling;
 use cold_start::ColdStart;
@@ -45,23 +46,30 @@ use commits::{LONGEST_COMMIT_INTERVAL_S, MemberCommits, median};
 use delays::{Delays, PendingChange};
 use held::HeldWithoutCommit;
 use histories::Histories;
-use history::{FAST, NOISE, SHARES, SLOW, likely_rate};
+use history::{FAST, SHARES};
 use kept::{KeptRecords, PRODUCERS_KEEP_S, kept_offsets};
 use load::Load;
 use since_idle::SinceIdle;
 use standstill::Standstill;
 use surges::Surges;
 
+/// The longer window of the group's arrival rate, beside [`FAST`]: it keeps a rate up through a short lull.
+const SLOW: Duration = Duration::from_secs(60);
 /// A partition that has had something to read and was not read for this long, while others were, is stuck; but never
 /// before three commit intervals.
 const STUCK_AFTER_S: f64 = 60.0;
 /// A backlog older than so many seconds is one to measure a capacity by.
 const BACKLOG_AGE_S: f64 = 12.0;
+/// How many records have been read since a commit is known no better than this many times the square root of their
+/// number: arrivals are random, and the largest of a dozen partitions counts.
+const NOISE: f64 = 3.0;
 /// Steps from poll to poll that the poll interval is the median of: two polls in a row that are missing don't change it, and
 /// another interval is known after three polls.
 const POLL_STEPS: usize = 5;
 /// A step that is longer than so many poll intervals has a poll that is missing in it.
 const MISSED_POLL: f64 = 1.5;
+/// What arrives first after a rest is a rate over so many seconds at least.
+const FIRST_RATE_S: f64 = 10.0;
 /// After a rebalance or a change of the members, rates of the members mean nothing for this long.
 const SETTLES_AFTER_S: f64 = 10.0;
 
@@ -80,6 +88,12 @@ pub(super) struct Estimator {
     /// No rate looks further back than this: before it there is a gap.
     #[serde(skip)]
     rates_since: Duration,
+    /// When what arrives now began to: nothing had arrived for a while.
+    #[serde(skip)]
+    arriving_since: Duration,
+    /// Whether nothing has arrived for a while.
+    #[serde(skip)]
+    at_rest: bool,
     /// When the group was read again after a poll that failed or was missing. How long commits take is not known across it.
     #[serde(skip)]
     resumed_at: Duration,
@@ -150,7 +164,7 @@ pub(super) struct Estimator {
     cold_start: Option<ColdStart>,
 }
 persisted!(Estimator { capacity, ceiling, delays, surges } not {
-    partitions, topic_ids, rates_since, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
+    partitions, topic_ids, rates_since, arriving_since, at_rest, resumed_at, arrived, arrived_without_commit, kept, loads, last_poll, last_read, step_s,
     poll_steps_s, poll_s, commits, commit_gap_s, partition_gap_s, commit_interval_s, no_progress_s, standstill, held, described, wanted_members, unsettled_at, members,
     cold_start
 });
@@ -213,6 +227,7 @@ impl Estimator {
             self.rates_since = now;
         }
         (self.resumed_at, self.unsettled_at) = (now, Some(now));
+        self.cold_start = None;
         self.capacity.forget_windows();
     }
 
@@ -224,7 +239,8 @@ impl Estimator {
     /// The clock went backwards: no offset has a time any more.
     pub(super) fn forget_offsets(&mut self) {
         self.partitions.clear();
-        (self.last_poll, self.last_read, self.rates_since) = (None, None, Duration::ZERO);
+        (self.last_poll, self.last_read) = (None, None);
+        (self.rates_since, self.arriving_since) = (Duration::ZERO, Duration::ZERO);
     }
 
     /// Whether every member has its assignment and works. A group that can never be described is taken for stable.
@@ -301,7 +317,12 @@ impl Estimator {
         self.unsettled_at = self.unsettled_at.or(Some(observation.at));
         self.described = observation.group.is_ok();
         let cold_start = self.cold_start.take().filter(|_| !self.capacity.is_proved());
-        let Ok(group) = &observation.group else { return };
+        let Ok(group) = &observation.group else {
+            // Whoever commits there does not join, and members may come all the same.
+            let has_none = matches!(observation.group, Err(Unknown::NoMembers { .. }));
+            self.cold_start = has_none.then(ColdStart::default);
+            return;
+        };
         // A sum of the members' hashes does not depend on the order in which the broker lists them.
         let mut members = 0_u64;
         for member in &group.members {
@@ -420,6 +441,10 @@ impl Estimator {
     /// Works out each partition's load; gives the records/s of the last [`FAST`] seconds, stuck partitions aside.
     fn note_rates(&mut self, observation: &Observation, lag: &GroupLag) -> f64 {
         let (now, since) = (observation.at, self.rates_since);
+        if self.at_rest && self.arrived > 0 {
+            self.arriving_since = now.saturating_sub(length(self.step_s));
+        }
+        let arriving_since = self.arriving_since(now);
         let stable = self.is_stable(observation);
         let stuck_after_s = self.stuck_after_s();
         let (mut fast, mut slow, mut shares) = (0.0, 0.0, 0.0);
@@ -430,7 +455,7 @@ impl Estimator {
             if !load.is_live() {
                 continue;
             }
-            let rate = |window| history.arrival_rate(now, window, since).unwrap_or(0.0);
+            let rate = |window| history.arrival_rate(now, window, arriving_since).unwrap_or(0.0);
             load.rate = rate(SHARES);
             (fast, slow, shares) = (fast + rate(FAST), slow + rate(SLOW), shares + load.rate);
             let pace_of = (self.commit_interval_s, self.resumed_at);
@@ -438,12 +463,13 @@ impl Estimator {
             load.backlog = (load.lag - read - NOISE * read.sqrt()).max(0.0);
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
+        self.at_rest = slow == 0.0;
         self.kept = self.kept.filter(|kept| now.saturating_sub(kept.since) <= SLOW);
         if let Some(kept) = self.kept {
             let span = (since, now);
             (fast, slow) = (kept.leave_out(fast, span, FAST), kept.leave_out(slow, span, SLOW));
         }
-        let factor = if shares > 0.0 { likely_rate(fast, slow) / shares } else { 0.0 };
+        let factor = if shares > 0.0 { fast.max(slow) / shares } else { 0.0 };
         for ((_, history), load) in self.partitions.beside_mut(lag).zip(&mut loads) {
             let is_unseen = load.without_leader || (history.has_leader_again(now) && !load.stuck);
             // The first poll after a gap has no rate: what arrived before goes on.
@@ -454,6 +480,11 @@ impl Estimator {
         }
         self.loads = loads;
         fast
+    }
+
+    /// No arrival rate looks further back than this.
+    fn arriving_since(&self, now: Duration) -> Duration {
+        self.rates_since.max(self.arriving_since.min(now.saturating_sub(length(FIRST_RATE_S))))
     }
 
     /// Measures the capacity of members that were at their limit. A poll that shows nothing of the members, or not all of

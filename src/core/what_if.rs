@@ -22,7 +22,7 @@ const MOST_LEVELS: usize = 64;
 /// Failures that are free when their mean cost is worked out: a single bad one shall not hold a level for ever.
 const FREE_FAILURES: f64 = 3.0;
 /// Seconds that each released replica must have been idle for at least.
-const MIN_HOLD_S: f64 = 30.0;
+const MIN_HOLD_S: f64 = 60.0;
 
 /// Where the real group failed and its what-if group did not, the price doubles each time, at most so many times. Then
 /// the model is wrong about this group, and less is worth trying.

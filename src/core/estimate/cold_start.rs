@@ -37,8 +37,7 @@ impl ColdStart {
         if group.members.is_empty() {
             return Some(Self::default());
         }
-        // Without a step it is not known for how long they have been there.
-        let this = known.filter(|_| step_s > 0.0)?;
+        let this = known?;
         if this.began.is_some() {
             return Some(this).filter(|_| !changed);
         }

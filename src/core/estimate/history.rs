@@ -11,11 +11,6 @@ use super::super::unknown::Unknown;
 /// The shorter of the two windows of the group's arrival rate: long enough for a producer that flushes every few seconds
 /// and for two polls of 10 s, and short enough to show what has just changed.
 pub(super) const FAST: Duration = Duration::from_secs(20);
-/// The longer one. Its rate counts, unless that of the shorter one differs by more than chance.
-pub(super) const SLOW: Duration = Duration::from_secs(60);
-/// Records of a time differ by chance by no more than this many times the square root of their number: those that arrive, and
-/// those that were read since a commit, of which the largest of a dozen partitions counts.
-pub(super) const NOISE: f64 = 3.0;
 /// Each partition's share of the group's rate is its share over this time: the noise of a single partition would
 /// otherwise decide what the fullest member gets.
 pub(super) const SHARES: Duration = Duration::from_secs(120);
@@ -28,13 +23,6 @@ const MAX_POINTS: usize = 32;
 const SPARE_POINTS: usize = 4;
 /// Commit edges kept per partition: more would only smooth what is a mean already.
 const MAX_EDGES: usize = 16;
-
-/// What arrives, in records/s, by the rates over [`FAST`] and [`SLOW`].
-pub(super) fn likely_rate(fast: f64, slow: f64) -> f64 {
-    let window_s = FAST.as_secs_f64();
-    let has_changed = (fast - slow).abs() * window_s > NOISE * (slow * window_s).sqrt();
-    if has_changed { fast } else { slow }
-}
 
 /// One partition's past.
 #[derive(Clone, Debug, Default)]

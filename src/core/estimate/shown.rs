@@ -61,7 +61,8 @@ impl Estimator {
         if !lag.complete {
             return None;
         }
-        let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, self.rates_since));
+        let since = self.arriving_since(now);
+        let rates = self.partitions.beside(lag).map(|(_, history)| history?.arrival_rate(now, FAST, since));
         rates.sum::<Option<f64>>().map(RecordsPerSecond)
     }
 }

@@ -108,16 +108,16 @@ fn constant_loads_after_the_first_hour() {
 /// and the first scale-up relative to the fewest replicas that carry the load, the highest of the four.
 const FIRST_CONTACT: &[(u32, u32, f64, f64)] = &[
     // poll interval in s, commit interval in s, late %, first jump
-    (10, 1, 4.0, 2.0),
-    (10, 5, 4.0, 2.0),
-    (10, 15, 5.5, 2.0),
-    (10, 30, 7.5, 2.0),
-    (10, 60, 8.5, 2.0),
-    (30, 1, 7.0, 2.0),
-    (30, 5, 7.0, 2.0),
-    (30, 15, 8.5, 2.0),
-    (30, 30, 12.5, 2.0),
-    (30, 60, 8.5, 2.0),
+    (10, 1, 7.0, 2.0),
+    (10, 5, 7.0, 2.0),
+    (10, 15, 8.0, 2.0),
+    (10, 30, 14.5, 2.0),
+    (10, 60, 19.0, 4.0),
+    (30, 1, 27.0, 4.0),
+    (30, 5, 27.0, 4.0),
+    (30, 15, 26.0, 4.0),
+    (30, 30, 26.0, 4.0),
+    (30, 60, 18.0, 4.0),
 ];
 
 /// Records/s, partitions, replicas at the start, seconds until a pod works, and the fewest replicas that carry the load.
