@@ -91,7 +91,7 @@ pub(super) struct Estimator {
     /// When what arrives now began to: nothing had arrived for a while.
     #[serde(skip)]
     arriving_since: Duration,
-    /// Whether nothing has arrived for a while.
+    /// Whether nothing has arrived for a while, as far as every partition could be read.
     #[serde(skip)]
     at_rest: bool,
     /// When the group was read again after a poll that failed or was missing. How long commits take is not known across it.
@@ -463,7 +463,8 @@ impl Estimator {
             load.backlog = (load.lag - read - NOISE * read.sqrt()).max(0.0);
             load.age_s = if load.backlog > 0.0 { history.age_of(now, load.backlog) } else { 0.0 };
         }
-        self.at_rest = slow == 0.0;
+        let are_ends_known = lag.by_partition.iter().all(|partition| partition.end().is_some());
+        self.at_rest = are_ends_known && !lag.by_partition.is_empty() && slow == 0.0;
         self.kept = self.kept.filter(|kept| now.saturating_sub(kept.since) <= SLOW);
         if let Some(kept) = self.kept {
             let span = (since, now);
