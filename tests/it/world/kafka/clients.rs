@@ -7,12 +7,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::world::{equal, producer, unique, wait_until};
 
 /// The bound of every single call.
-const TIMEOUT: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The size of a record's value, small enough that 100,000 of them are cheap.
 const VALUE: [u8; 64] = [b'x'; 64];
@@ -49,7 +50,18 @@ impl Clients {
     /// Creates a topic and waits until its partitions have leaders.
     pub(crate) fn create_topic(&self, topic: &str, partitions: i32) {
         let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
-        one(block_on(self.admin().create_topics([&new], &options())), "create a topic");
+        // On a busy machine a broker may be late with its heartbeat, and is none that can have a replica until the next one.
+        wait_until("a broker for a topic", TIMEOUT, || {
+            let results = block_on(self.admin().create_topics([&new], &options()));
+            let all = results.iter().flatten();
+            let lacks_broker =
+                |(_, code): &(String, RDKafkaErrorCode)| *code == RDKafkaErrorCode::InvalidReplicationFactor;
+            if all.filter_map(|result| result.as_ref().err()).any(lacks_broker) {
+                return Err("no broker that can have a replica");
+            }
+            one(results, "create a topic");
+            Ok(())
+        });
         self.wait_for_partitions(topic, partitions);
     }
 
@@ -262,10 +274,7 @@ fn options() -> AdminOptions {
 }
 
 /// The one result of an admin call on one thing.
-fn one(
-    results: rdkafka::error::KafkaResult<Vec<Result<String, (String, rdkafka::types::RDKafkaErrorCode)>>>,
-    what: &str,
-) {
+fn one(results: rdkafka::error::KafkaResult<Vec<Result<String, (String, RDKafkaErrorCode)>>>, what: &str) {
     for result in results.unwrap_or_else(|error| panic!("Can't {what}: {error}")) {
         result.unwrap_or_else(|(name, code)| panic!("Can't {what} ({name}): {code}"));
     }
