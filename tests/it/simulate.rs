@@ -44,7 +44,7 @@ const BOUNDS: &[(&str, f64, f64, f64)] = &[
     ("faster-build", 0.1, 20.3, 4.5),
     ("flash", 0.1, 12.4, 14.5),
     ("hot-partition", 5.2, 16.8, 6.5),
-    ("idle-to-zero", 0.1, 4.5, 11.5),
+    ("idle-to-zero", 0.1, 3.9, 14.5),
     ("negative-return", 24.3, 9.6, 11.0),
     ("never-committed", 0.1, 12.0, 4.5),
     ("no-leader", 0.1, 18.3, 2.5),
