@@ -147,7 +147,7 @@ impl Engine {
             workload,
             desired,
             is_measuring: is_measuring(&reason, policy, facts, now, lag, desired > workload.spec),
-            members_matter: facts.estimator.delays.pending.is_some() || facts.estimator.is_any_busy(),
+            members_matter: facts.estimator.delays.pending.is_some() || facts.estimator.capacity.is_any_busy(),
             reason,
             findings,
         };

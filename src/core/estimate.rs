@@ -276,11 +276,6 @@ impl Estimator {
         self.loads.iter().map(|load| load.age_s).fold(0.0, f64::max)
     }
 
-    /// Whether any member is being measured, because it has work waiting.
-    pub(super) fn is_any_busy(&self) -> bool {
-        self.capacity.is_any_busy()
-    }
-
     /// Whether there is a backlog to measure a capacity by.
     pub(super) fn has_backlog(&self) -> bool {
         self.capacity.is_any_busy() || self.age_s() > BACKLOG_AGE_S

@@ -3,7 +3,7 @@
 
 use paceline::core::*;
 
-use crate::story::{poll_of_orders, seconds};
+use crate::story::{poll_of_orders, ready, seconds};
 
 const PARTITIONS: i64 = 12;
 /// Records/s that a replica reads.
@@ -58,8 +58,7 @@ fn play(case: Case, phase: u64) -> Answer {
         let members = joined.map(|_| (0, (0..PARTITIONS as i32).collect()));
         let offsets = vec![(commit, arrived / PARTITIONS); PARTITIONS as usize];
         let (spec, is_ready) = (u32::from(changed.is_some()), changed.is_some_and(|at| at + READY_AFTER_S <= t));
-        let ready = u32::from(is_ready);
-        let workload = Workload { actual: Some(Replicas(spec)), ready: Some(Replicas(ready)), ..Workload::of(spec) };
+        let workload = ready(spec, u32::from(is_ready));
         // Without members a group with commits looks like one that nobody joins, where no consumer ever has.
         let kind = if members.is_none() && case.never_joined { GroupKind::CommitsOnly } else { GroupKind::Classic };
         let observation = poll_of_orders(t, kind, state, &offsets, members);
@@ -117,8 +116,6 @@ fn who_reads_what_matters_while_members_come_and_while_they_are_measured() {
     let members = |count: u32| {
         (0..count).map(move |member| (member, (0..12).filter(|p| p % count as i32 == member as i32).collect()))
     };
-    let workload =
-        |spec: u32| Workload { actual: Some(Replicas(spec)), ready: Some(Replicas(spec)), ..Workload::of(spec) };
     // Records/s that arrive and that a member reads, members before and after half a minute, replicas likewise.
     for (name, arrives, reads, (before, after), (spec_before, spec_after), expected) in [
         ("nothing to do", 0, 100, (2, 2), (2, 2), false),
@@ -135,7 +132,7 @@ fn who_reads_what_matters_while_members_come_and_while_they_are_measured() {
             let read = 10_000 + arrives.min(reads * i64::from(count)) * t as i64 / PARTITIONS;
             let offsets = vec![(read, end); 12];
             let observation = poll_of_orders(t, GroupKind::Classic, GroupState::Stable, &offsets, members(count));
-            decision = Some(engine.observe(&observation, workload(spec)));
+            decision = Some(engine.observe(&observation, ready(spec, spec)));
         }
         let decision = decision.unwrap();
         assert_eq!(decision.members_matter, expected, "{name}: {}", decision.reason);

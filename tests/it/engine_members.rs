@@ -3,7 +3,7 @@
 
 use paceline::core::*;
 
-use crate::story::{policy, poll_of_orders};
+use crate::story::{policy, poll_of_orders, ready};
 
 /// What is seen at a time, in seconds.
 type Seen<'a> = &'a dyn Fn(u64) -> (Poll, Workload);
@@ -34,10 +34,6 @@ impl Poll {
 
 fn by_time(min: u32) -> Policy {
     Policy::new(Rule::TimeLag(Objective::default()), Bounds::new(min, None).unwrap())
-}
-
-fn ready(spec: u32, ready: u32) -> Workload {
-    Workload { actual: Some(Replicas(spec)), ready: Some(Replicas(ready)), ..Workload::of(spec) }
 }
 
 /// Polls for so many seconds; the workload is as given, whatever is decided.

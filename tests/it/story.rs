@@ -177,6 +177,11 @@ impl Group {
     }
 }
 
+/// A workload of so many replicas that all exist, so many of which are ready.
+pub fn ready(spec: u32, ready: u32) -> Workload {
+    Workload { actual: Some(Replicas(spec)), ready: Some(Replicas(ready)), ..Workload::of(spec) }
+}
+
 /// `ceil(lag / threshold)` with these bounds and every default.
 pub fn policy(threshold: u64, min: u32, max: impl Into<Option<u32>>) -> Policy {
     let rule = Rule::LagPerReplica(NonZeroU64::new(threshold).unwrap());

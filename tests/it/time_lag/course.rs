@@ -140,7 +140,7 @@ impl Plan {
         }
     }
 
-    /// Records what a dry run sees every two seconds, for `paceline replay`.
+    /// Records what a dry run sees at its own pace, for `paceline replay`.
     async fn record(&self, kafka: &Kafka, cluster: &ControlPlane, namespace: &str) -> Process {
         let config = run_dir().join(format!("{namespace}-recording.yaml"));
         let settings = json!({"clusters": [{
