@@ -207,7 +207,8 @@ impl PolicyState {
             RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => {
                 state.no_backlog_since = None;
-                state.what_if.note_change(change.from.0, change.to.0, is_asked_elsewhere);
+                let demand = state.situation.as_ref().map_or(0.0, PredictionInput::total_rate);
+                state.what_if.note_change(change.from.0, change.to.0, demand, is_asked_elsewhere);
                 state.accuracy.note_change(change.to);
             }
         }

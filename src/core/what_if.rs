@@ -29,6 +29,9 @@ const MIN_HOLD_S: f64 = 60.0;
 const MOST_DOUBLINGS: u32 = 6;
 /// Seconds after which a stay at a level was no mistake.
 const GOOD_STAY_S: f64 = 1800.0;
+/// Going up from a level is no sign of a mistake where so much more arrives than when the group came: load that comes and goes
+/// is no error of the model.
+const GROWN: f64 = 1.3;
 
 /// The what-if groups of a group, by their levels, fewest replicas first.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -63,14 +66,17 @@ pub(super) struct WhatIfGroup {
     failure_costs: Recent<f64, KEPT>,
     /// Replica-seconds that it would have saved since the last change.
     pub(super) accrued: f64,
-    /// The group was here, had to go up, and the what-if group has carried the load ever since.
+    /// Records/s that arrived when the group came here; 0 where that is not known.
+    #[serde(skip)]
+    demand: f64,
+    /// The group was here, had to go up although no more arrived, and the what-if group has carried the load ever since.
     contradicted: bool,
     /// How often in a row going down to here was a mistake.
     mistakes: u32,
 }
 persisted!(WhatIfGroup {
     replicas, delay_s, steady_since, failed_at, failing, steady_s, failure_costs, accrued, contradicted, mistakes
-} not { queues });
+} not { queues, demand });
 
 /// What a level below the present one saves, and what it must save to be worth it.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +117,7 @@ impl WhatIfGroup {
             steady_s: Recent::default(),
             failure_costs: Recent::default(),
             accrued: 0.0,
+            demand: 0.0,
             contradicted: false,
             mistakes: 0,
         }
@@ -216,11 +223,16 @@ impl WhatIfGroups {
     }
 
     /// The workload was changed: what was saved against the level before counts no more; and going up from a level says
-    /// that it was not enough, whatever its what-if group says, unless a schedule or another source asked for it.
-    pub(super) fn note_change(&mut self, from: u32, to: u32, is_asked_elsewhere: bool) {
+    /// that it was not enough, whatever its what-if group says, unless more arrives than when the group came, or a schedule or
+    /// another source asked for it.
+    pub(super) fn note_change(&mut self, from: u32, to: u32, demand: f64, is_asked_elsewhere: bool) {
         for level in self.levels.iter_mut() {
             level.accrued = 0.0;
-            if level.replicas == from && to > from && !is_asked_elsewhere {
+            if level.replicas == to {
+                level.demand = demand;
+            }
+            let has_grown = level.demand > 0.0 && demand > GROWN * level.demand;
+            if level.replicas == from && to > from && !is_asked_elsewhere && !has_grown {
                 level.contradicted = true;
             }
             if level.replicas == to && to < from && std::mem::take(&mut level.contradicted) {
