@@ -114,10 +114,16 @@ proptest! {
 
     #[test]
     fn a_longer_standstill_makes_nothing_earlier(
-        situation in situations(), replicas in 1_u32..20, more in 0.0..60.0_f64,
+        situation in situations(), replicas in 1_u32..20, age in 0.0..600.0_f64, more in 0.0..60.0_f64,
     ) {
-        // Members that can carry all of it: otherwise what is late after the horizon depends on where the queue is then.
-        let situation = PredictionInput { capacity: 1.2 * situation.total_rate() + 1.0, ceilings: Vec::new(), ..situation };
+        // A backlog of the same age everywhere: what is assigned to another member goes into its queue by its age. And members that
+        // can carry all of it: otherwise what is late after the horizon depends on where the queue is then.
+        let situation = PredictionInput {
+            backlogs: situation.rates.iter().map(|rate| rate * age).collect(),
+            capacity: 1.2 * situation.total_rate() + 1.0,
+            ceilings: Vec::new(),
+            ..situation
+        };
         let paused = PredictionInput { pause_s: situation.pause_s + more, ..situation.clone() };
         // The horizon grows with it, and a longer one sees more.
         prop_assume!(paused.horizon_s() <= HORIZON_S);
