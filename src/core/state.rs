@@ -97,6 +97,9 @@ pub(super) struct TimeLagState {
     /// The last observation that was added here.
     #[serde(skip)]
     last_observed: Option<Duration>,
+    /// Records/s at the last observation, by which a change that is seen at the next one was decided.
+    #[serde(skip)]
+    arriving: f64,
     /// What the last observation came to: levels, and the situation that predictions start from.
     #[serde(skip)]
     pub(super) levels: Levels,
@@ -113,7 +116,7 @@ pub(super) struct TimeLagState {
     pub(super) draining: Countdown,
 }
 persisted!(TimeLagState { what_if, accuracy, no_backlog_since } not {
-    beyond_since, last_observed, levels, situation, is_objective_too_short, is_accruing, draining
+    beyond_since, last_observed, arriving, levels, situation, is_objective_too_short, is_accruing, draining
 });
 
 impl PolicyState {
@@ -207,8 +210,7 @@ impl PolicyState {
             RuleState::LagPerReplica(state) => *state = LagRuleState::default(),
             RuleState::TimeLag(state) => {
                 state.no_backlog_since = None;
-                let demand = state.situation.as_ref().map_or(0.0, PredictionInput::total_rate);
-                state.what_if.note_change(change.from.0, change.to.0, demand, is_asked_elsewhere);
+                state.what_if.note_change(change.from.0, change.to.0, state.arriving, is_asked_elsewhere);
                 state.accuracy.note_change(change.to);
             }
         }
@@ -234,6 +236,7 @@ impl TimeLagState {
         at_least: Replicas,
     ) {
         let estimator = &facts.estimator;
+        self.arriving = estimator.arriving();
         let is_judged = is_judged && estimator.delays.pending.is_none();
         self.is_accruing = is_judged;
         let begins = (is_judged && complete).then_some(now);

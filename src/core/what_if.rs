@@ -68,7 +68,7 @@ pub(super) struct WhatIfGroup {
     pub(super) accrued: f64,
     /// Records/s that arrived when the group came here; 0 where that is not known.
     #[serde(skip)]
-    demand: f64,
+    arriving: f64,
     /// The group was here, had to go up although no more arrived, and the what-if group has carried the load ever since.
     contradicted: bool,
     /// How often in a row going down to here was a mistake.
@@ -76,7 +76,7 @@ pub(super) struct WhatIfGroup {
 }
 persisted!(WhatIfGroup {
     replicas, delay_s, steady_since, failed_at, failing, steady_s, failure_costs, accrued, contradicted, mistakes
-} not { queues, demand });
+} not { queues, arriving });
 
 /// What a level below the present one saves, and what it must save to be worth it.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +117,7 @@ impl WhatIfGroup {
             steady_s: Recent::default(),
             failure_costs: Recent::default(),
             accrued: 0.0,
-            demand: 0.0,
+            arriving: 0.0,
             contradicted: false,
             mistakes: 0,
         }
@@ -225,13 +225,13 @@ impl WhatIfGroups {
     /// The workload was changed: what was saved against the level before counts no more; and going up from a level says
     /// that it was not enough, whatever its what-if group says, unless more arrives than when the group came, or a schedule or
     /// another source asked for it.
-    pub(super) fn note_change(&mut self, from: u32, to: u32, demand: f64, is_asked_elsewhere: bool) {
+    pub(super) fn note_change(&mut self, from: u32, to: u32, arriving: f64, is_asked_elsewhere: bool) {
         for level in self.levels.iter_mut() {
             level.accrued = 0.0;
             if level.replicas == to {
-                level.demand = demand;
+                level.arriving = arriving;
             }
-            let has_grown = level.demand > 0.0 && demand > GROWN * level.demand;
+            let has_grown = level.arriving > 0.0 && arriving > GROWN * level.arriving;
             if level.replicas == from && to > from && !is_asked_elsewhere && !has_grown {
                 level.contradicted = true;
             }

@@ -227,6 +227,27 @@ proptest! {
         });
     }
 
+    /// What an engine forgets between two polls it works out anew, so no decision and no memory depends on it.
+    #[test]
+    fn what_is_forgotten_between_polls_changes_nothing((phases, starts) in loads()) {
+        let policy = Policy::new(Rule::TimeLag(Objective::default()), Bounds::new(1, None).expect("possible"));
+        let policy = Policy { capacity_hint: Some(RecordsPerSecond(CAPACITY)), ..policy };
+        let (mut keeps, mut forgets) = (Engine::new(policy.clone()), Engine::new(policy));
+        let (mut group, mut starts) = (TestGroup::new(6), starts.iter().cycle());
+        for rate in phases.iter().flat_map(|(rate, polls)| std::iter::repeat_n(*rate, *polls)) {
+            group.pass(rate);
+            let decisions = [&mut keeps, &mut forgets].map(|engine| engine.observe(&group.observe(), group.workload()));
+            let saved = [&keeps, &forgets].map(|engine| format!("{:?}", state(&engine.memory).what_if));
+            forgets.forget_situation();
+            prop_assert_eq!(&saved[0], &saved[1]);
+            prop_assert_eq!(decisions[0].desired, decisions[1].desired);
+            if decisions[0].is_change() {
+                group.spec = decisions[0].desired.0;
+                group.arrives_at = group.now + starts.next().expect("at least one");
+            }
+        }
+    }
+
     /// However the load jumps, the group is not rebalanced all the time.
     #[test]
     fn no_hour_has_more_changes_than_its_budget(load in loads()) {
